@@ -1,0 +1,1 @@
+"""The committed baseline: what it holds (`records`), where it lies (`store`), how it changes (`accept`)."""

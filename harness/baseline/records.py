@@ -1,0 +1,87 @@
+"""What a committed baseline holds, as plain values.
+
+A case has one folder with `portable.json` (what may be compared on every machine) and one `times.<class>.json` for each
+class of machine that has measured it, so that two machines never write the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.records import Scalar, Scores
+
+__all__ = ["Accepted", "Baseline", "Block", "Portable", "Times", "machine_class"]
+
+BASELINE_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Who made this the baseline: the commit that was measured, when, and why; and the values before, by metric."""
+
+    commit: str
+    when: str
+    reason: str
+    previous: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Block:
+    """The launches of one run. Blocks made at different times show how much a machine's hours differ.
+
+    `values` maps a metric to one value a launch in its own unit, `relative` to the same launches' ratio to the anchor
+    for the metrics that are judged by it.
+    """
+
+    when: str
+    commit: str
+    values: Mapping[str, tuple[float, ...]]
+    relative: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Portable:
+    """`portable.json`. `made_on` is the machine class and `weights` the digest of the weights it was measured with."""
+
+    schema: int
+    suite: str
+    case_id: str
+    nodeid: str
+    workload: Mapping[str, str]
+    made_on: str
+    weights: str
+    values: Mapping[str, float]
+    scores: Scores | None
+    accepted: Accepted
+
+
+@dataclass(frozen=True)
+class Times:
+    """`times.<class>.json`: times and memory on one class of machine."""
+
+    schema: int
+    suite: str
+    case_id: str
+    workload: Mapping[str, str]
+    identity: Mapping[str, Scalar]
+    software: Mapping[str, str]
+    blocks: tuple[Block, ...]
+    accepted: Accepted
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What is known of one case. `others` are the identities of machine classes, other than this one, that have times."""
+
+    portable: Portable | None
+    times: Times | None
+    others: tuple[Mapping[str, Scalar], ...] = ()
+
+
+def machine_class(identity: Mapping[str, Scalar]) -> str:
+    """The word for a class of machines with this identity: its kind and 8 hexadecimal digits."""
+    text = json.dumps(dict(identity), sort_keys=True)
+    return f"{identity.get('kind', 'machine')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

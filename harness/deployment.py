@@ -1,0 +1,87 @@
+"""A model made ready to serve, and what its techniques promised on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import SuiteError
+from harness.hardware.base import Hardware
+from harness.model import Model
+from harness.records import Evidence, Scalar
+from harness.runtimes.base import Runtime
+
+__all__ = ["Deployment", "Promise"]
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a technique says must be true of the artefact that runs.
+
+    `fact` is a key of `Session.facts()`, or `batch` for the number of items in the outputs of a call. Give one or more
+    of `equals`, `at_least`, `at_most`; a fact that is absent or not a number where one is needed breaks the promise.
+    """
+
+    fact: str
+    equals: Scalar | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.equals is None and self.at_least is None and self.at_most is None:
+            raise SuiteError(f"a promise about {self.fact!r} needs equals, at_least or at_most")
+
+    def __str__(self) -> str:
+        words = [
+            f"{sign} {value}"
+            for sign, value in (("=", self.equals), (">=", self.at_least), ("<=", self.at_most))
+            if value is not None
+        ]
+        return f"{self.fact} {' and '.join(words)}"
+
+    def check(self, technique: str, facts: Mapping[str, Scalar]) -> Evidence:
+        """The promise held against the facts. Written so that NaN keeps nothing."""
+        found = facts.get(self.fact)
+        number = isinstance(found, (int, float))
+        kept = found is not None and (self.equals is None or found == self.equals)
+        kept = kept and (self.at_least is None or (number and float(found or 0) >= self.at_least))
+        kept = kept and (self.at_most is None or (number and float(found or 0) <= self.at_most))
+        return Evidence(technique, str(self), "not found" if found is None else str(found), bool(kept))
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What techniques transform: each takes one and gives another with `replace`.
+
+    model       the model under test
+    network     a `torch.nn.Module` in evaluation mode, or an `onnx.ModelProto`; a technique changes a copy of its own
+    runtime     what executes it
+    hardware    where
+    batch_size  items in one call
+    folder      an empty folder for files of a technique's own; gone after preparation
+    promises    (technique id, promise) pairs, checked against the artefact that runs
+    """
+
+    model: Model
+    network: Any
+    runtime: Runtime
+    hardware: Hardware
+    folder: Path
+    batch_size: int = 1
+    promises: tuple[tuple[str, Promise], ...] = ()
+
+    @property
+    def form(self) -> str:
+        """"torch" or "onnx": what the network is now."""
+        return self.runtime.form
+
+    def replace(self, **changes: Any) -> Deployment:
+        """The same deployment with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def promising(self, *promises: Promise) -> Deployment:
+        """The same deployment with promises added; the technique that made them is filled in by the pipeline."""
+        return self.replace(promises=(*self.promises, *(("", promise) for promise in promises)))

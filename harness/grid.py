@@ -1,0 +1,163 @@
+"""`@grid`: models x techniques x hardware, attached to a test function as plain data.
+
+This module knows no pytest. The plugin expands a grid into test items; a worker process finds a case again by its file,
+function and id, and so can do it in another checkout or under another interpreter.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType
+from typing import Any, TypeVar
+
+from harness.errors import SuiteError
+from harness.hardware.base import Hardware
+from harness.metrics import Metric, resolve
+from harness.model import Model
+from harness.techniques.base import Pipeline, Technique, as_pipeline, reference
+
+__all__ = ["Address", "Case", "Grid", "find_case", "grid", "grid_of"]
+
+ATTRIBUTE = "__harness_grid__"
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a case stands, in words that another process understands.
+
+    root is the project's folder, file the suite file relative to it, function the test function's name.
+    """
+
+    root: str
+    file: str
+    function: str
+    case_id: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One point of a grid."""
+
+    model: Model
+    technique: Pipeline
+    hardware: Hardware
+
+    @property
+    def id(self) -> str:
+        """`model/technique/hardware`."""
+        return f"{self.model.name}/{self.technique.id}/{self.hardware.name}"
+
+    @property
+    def reference(self) -> Case:
+        """The same model, as it is, on the same hardware."""
+        return Case(self.model, as_pipeline(reference), self.hardware)
+
+    def inapplicable(self) -> str | None:
+        """Why the technique can't be applied to this model, None where it can."""
+        return self.technique.inapplicable(self.model)
+
+    def unavailable(self) -> str | None:
+        """What is not on this machine and needed, with its cure; None where nothing is."""
+        return self.hardware.available() or self.technique.unavailable(self.hardware)
+
+    def __repr__(self) -> str:
+        return self.id
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The three axes of a test function, and the metrics that its suite changes or adds."""
+
+    models: tuple[Model, ...]
+    techniques: tuple[Pipeline, ...]
+    hardware: tuple[Hardware, ...]
+    metrics: tuple[Metric, ...] = ()
+
+    def cases(self) -> tuple[Case, ...]:
+        """The product of the axes, model by model."""
+        return tuple(Case(*point) for point in itertools.product(self.models, self.techniques, self.hardware))
+
+
+def grid(
+    *,
+    model: Sequence[Model],
+    technique: Sequence[Technique | Pipeline],
+    hardware: Sequence[Hardware],
+    metrics: Iterable[Metric] = (),
+) -> Callable[[F], F]:
+    """Make a test function one test for each combination; the function takes `case` and `bench`.
+
+    Raises `SuiteError` for an empty axis, a value of the wrong kind, a technique without its parameters, or an id that
+    two cases share.
+    """
+    axes = {"model": list(model), "technique": list(technique), "hardware": list(hardware)}
+    for name, values in axes.items():
+        if not values:
+            raise SuiteError(f"grid: the axis {name!r} is empty, so nothing would be measured; give at least one value")
+    for value in axes["model"]:
+        if not isinstance(value, Model):
+            raise SuiteError(f"grid: {value!r} on the axis 'model' is no harness.Model")
+    for value in axes["hardware"]:
+        if not isinstance(value, Hardware):
+            raise SuiteError(f"grid: {value!r} on the axis 'hardware' has no name, available() and describe()")
+    result = Grid(
+        models=tuple(axes["model"]),
+        techniques=tuple(as_pipeline(value) for value in axes["technique"]),
+        hardware=tuple(axes["hardware"]),
+        metrics=tuple(metrics),
+    )
+    resolve(result.metrics)
+    seen: set[str] = set()
+    for case in result.cases():
+        if case.id in seen:
+            raise SuiteError(f"grid: two cases share the id {case.id}; give one of them another name")
+        seen.add(case.id)
+
+    def attach(function: F) -> F:
+        setattr(function, ATTRIBUTE, result)
+        return function
+
+    return attach
+
+
+def grid_of(function: object) -> Grid | None:
+    """The grid that `@grid` attached to a function, None where there is none."""
+    value = getattr(function, ATTRIBUTE, None)
+    return value if isinstance(value, Grid) else None
+
+
+def load_suite(root: Path, file: str) -> Any:
+    """Import a suite file the way a worker needs it: by its dotted name under `root`, so that pickles find classes."""
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    name = ".".join(Path(file).with_suffix("").parts)
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, root / file)
+    if spec is None or spec.loader is None:
+        raise SuiteError(f"{file}: can't be imported as a suite")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def find_case(address: Address) -> tuple[Case, Grid]:
+    """The case at an address, and its grid. Raises `SuiteError` where it is gone."""
+    module = load_suite(Path(address.root), address.file)
+    function = getattr(module, address.function, None)
+    found = grid_of(function) if isinstance(function, FunctionType) else None
+    if found is None:
+        raise SuiteError(f"{address.file}: no function {address.function} with a grid")
+    for case in found.cases():
+        if case.id == address.case_id:
+            return case, found
+        if case.reference.id == address.case_id:
+            return case.reference, found
+    raise SuiteError(f"{address.file}::{address.function} has no case {address.case_id}")

@@ -1,0 +1,6 @@
+"""Hardware: what it is, whether it is here, and how calls are timed on it."""
+
+from harness.hardware.base import Hardware
+from harness.hardware.cpu import Cpu, cpu
+
+__all__ = ["Cpu", "Hardware", "cpu"]

@@ -1,0 +1,51 @@
+"""What the harness needs to know of a kind of hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from harness.records import Scalar
+
+__all__ = ["Hardware"]
+
+
+@runtime_checkable
+class Hardware(Protocol):
+    """A kind of hardware on the third axis of a grid: a frozen dataclass of scalars with these members.
+
+    The parent process calls `available`, `describe`, `state` and `environment`; the others run in the child that
+    serves an arm, after `enter`. `harness.testing.check_hardware` tries them all.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word in case ids; values that time differently have different names (`cpu`, `cpu.2threads`)."""
+
+    def available(self) -> str | None:
+        """Why this hardware can't be used here, and the cure; None where it can."""
+
+    def describe(self) -> Mapping[str, Scalar]:
+        """The identity: what must be equal for times to be comparable. Never a software version."""
+
+    def state(self) -> Mapping[str, Scalar]:
+        """What changes from minute to minute: clocks, throttling, other processes."""
+
+    def environment(self) -> Mapping[str, str]:
+        """Environment variables of the children, such as thread counts that libraries read when they are imported."""
+
+    def enter(self) -> None:
+        """Make this process ready: threads, affinity, device. Called before the runtime is imported."""
+
+    def time_calls(self, call: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[list[int], Any]:
+        """Call once for each element of `inputs` and give the nanoseconds of each call, and the last output.
+
+        The clock is the hardware's: wall time on a CPU, device events on a GPU. Work that a call leaves unfinished on
+        the device belongs to that call.
+        """
+
+    def reset_memory(self) -> None:
+        """Start a new peak of device memory."""
+
+    def peak_memory(self) -> Mapping[str, float]:
+        """Peaks since `reset_memory`, by metric name (`gpu_memory.allocated`); empty where there is no own memory."""

@@ -1,0 +1,131 @@
+"""The central processor, with a number of threads that is set, pinned and recorded."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+from harness.errors import SuiteError
+from harness.records import Scalar
+
+__all__ = ["Cpu", "cpu", "instruction_sets"]
+
+_INSTRUCTION_SETS = (
+    "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16",
+    "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16", "sve", "sve2",
+)  # fmt: skip
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The CPU with `threads` threads for every library alike.
+
+    One thread is the default: it is the setting whose times repeat, and the one in which a server that runs one
+    process a core is used. An arm is pinned to as many cores as it has threads, both arms of a pair to the same ones,
+    so that only the code differs; the parent stays off them where there are others.
+    """
+
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise SuiteError(f"cpu(threads={self.threads}): give at least one thread")
+
+    def __call__(self, *, threads: int) -> Cpu:
+        """The same CPU with another number of threads: `cpu(threads=4)`."""
+        return Cpu(threads)
+
+    @property
+    def name(self) -> str:
+        return "cpu" if self.threads == 1 else f"cpu.{self.threads}threads"
+
+    def available(self) -> str | None:
+        cores = len(cores_allowed())
+        if self.threads > cores:
+            return f"{self.threads} threads asked, {cores} cores allowed to this process (use fewer threads)"
+        return None
+
+    def describe(self) -> Mapping[str, Scalar]:
+        info = _cpuinfo()
+        return {
+            "kind": "cpu",
+            "model": info.get("model name") or platform.processor() or platform.machine(),
+            "family": "/".join(info.get(key, "") for key in ("cpu family", "model", "stepping")),
+            "instruction_sets": " ".join(instruction_sets()),
+            "cores": len(cores_allowed()),
+            "threads": self.threads,
+            "hypervisor": _hypervisor(info),
+        }
+
+    def state(self) -> Mapping[str, Scalar]:
+        state: dict[str, Scalar] = {"load_1min": round(os.getloadavg()[0], 2)}
+        governor = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+        if governor:
+            state["governor"] = governor
+        return state
+
+    def environment(self) -> Mapping[str, str]:
+        return dict.fromkeys(_THREAD_VARIABLES, str(self.threads))
+
+    def enter(self) -> None:
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, set(cores_allowed()[-self.threads :]))
+
+    def time_calls(self, call: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[list[int], Any]:
+        times = []
+        output = None
+        for value in inputs:
+            start = perf_counter_ns()
+            output = call(value)
+            times.append(perf_counter_ns() - start)
+        return times, output
+
+    def reset_memory(self) -> None:
+        """A CPU has no memory of its own; the process's is measured for all hardware alike."""
+
+    def peak_memory(self) -> Mapping[str, float]:
+        return {}
+
+
+cpu = Cpu()
+
+
+def cores_allowed() -> list[int]:
+    """The cores that this process may run on, in ascending order."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """The vector and matrix instruction sets that decide which kernels a runtime picks."""
+    info = _cpuinfo()
+    flags = set(f"{info.get('flags', '')} {info.get('Features', '')}".split())
+    return tuple(name for name in _INSTRUCTION_SETS if name in flags)
+
+
+def _cpuinfo() -> dict[str, str]:
+    lines = _read("/proc/cpuinfo").split("\n\n", 1)[0].splitlines()
+    pairs = (line.partition(":") for line in lines)
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _hypervisor(info: Mapping[str, str]) -> str:
+    if sys.platform != "linux":
+        return "unknown"
+    vendor = _read("/sys/class/dmi/id/sys_vendor") or _read("/sys/hypervisor/type")
+    return (vendor or "yes") if "hypervisor" in info.get("flags", "").split() else "none"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

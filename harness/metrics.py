@@ -1,0 +1,117 @@
+"""What can be measured: each metric one object with its name, unit, direction and tolerance.
+
+A metric that has neither a `tolerance` nor a `slack` is reported and never judged. Suites replace a metric, or add one,
+with `@grid(..., metrics=[...])`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from harness.errors import SuiteError
+from harness.records import Scalar
+
+__all__ = ["METRICS", "Metric", "resolve"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured quantity.
+
+    name       lower case with dots, such as `latency.p50`
+    unit       `s`, `bytes`, `items/s`, `x` (a ratio), `share` (0..1), `count` or a word of your own
+    better     `lower` or `higher`; there is no default, since a gate without a direction can't gate
+    tolerance  relative change for the worse that is still accepted (0.05 is 5 %), None where only `slack` counts
+    slack      absolute change for the worse that is still accepted, in the metric's unit
+    portable   whether values of different machines may be compared
+    derive     computes the value of a launch from the launch's other values, by metric name; None where the
+               harness measures it, or where `Evaluation.metrics` of the model provides it
+    help       one sentence for reports
+
+    The limit is the larger of `tolerance * |baseline|` and `slack`.
+    """
+
+    name: str
+    unit: str
+    better: str
+    tolerance: float | None = None
+    slack: float | None = None
+    portable: bool = False
+    derive: Callable[[Mapping[str, float]], float] | None = None
+    help: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*", self.name):
+            raise SuiteError(f"metric name {self.name!r}: use lower case words joined by dots, such as latency.p50")
+        if self.better not in ("lower", "higher"):
+            raise SuiteError(f"metric {self.name}: better must be 'lower' or 'higher', not {self.better!r}")
+        for field in ("tolerance", "slack"):
+            value = getattr(self, field)
+            if value is not None and not 0 <= value < float("inf"):
+                raise SuiteError(f"metric {self.name}: {field} must be a finite number >= 0, not {value!r}")
+
+    @property
+    def gates(self) -> bool:
+        """Whether a change for the worse can fail a test."""
+        return self.tolerance is not None or self.slack is not None
+
+    def limit(self, baseline: float) -> float:
+        """The accepted change for the worse, in the metric's unit, against this baseline value."""
+        return max((self.tolerance or 0.0) * abs(baseline), self.slack or 0.0)
+
+    def with_tolerance(self, tolerance: float | None = None, slack: float | None = None) -> Metric:
+        """The same metric under another limit."""
+        return dataclasses.replace(self, tolerance=tolerance, slack=slack)
+
+    def record(self) -> dict[str, Scalar | None]:
+        """What a run keeps of the definition, so that a report needs no code of the suite."""
+        names = ("name", "unit", "better", "tolerance", "slack", "portable", "help")
+        return {name: getattr(self, name) for name in names}
+
+
+MIB = 2**20
+MEMORY_TOLERANCE = {"tolerance": 0.02, "slack": float(MIB)}
+
+METRICS: tuple[Metric, ...] = (
+    Metric("latency.p50", "s", "lower", tolerance=0.10, help="Median time of one call; judged relative to the anchor."),
+    Metric("latency.p90", "s", "lower", help="90th percentile of the time of one call."),
+    Metric("latency.p95", "s", "lower", help="95th percentile of the time of one call."),
+    Metric("latency.p99", "s", "lower", help="99th percentile of the time of one call."),
+    Metric("latency.mean", "s", "lower", help="Mean time of one call."),
+    Metric("throughput", "items/s", "higher", help="Items a second of calls one after the other."),
+    Metric("speedup", "x", "higher", tolerance=0.05, help="Reference time over candidate time an item, paired in turns."),
+    Metric("memory.inference", "bytes", "lower", **MEMORY_TOLERANCE, help="Peak memory during calls above idle."),
+    Metric("memory.peak", "bytes", "lower", **MEMORY_TOLERANCE, help="Peak memory of the whole process during calls."),
+    Metric("gpu_memory.allocated", "bytes", "lower", **MEMORY_TOLERANCE, help="Peak of the allocator's live bytes."),
+    Metric("gpu_memory.reserved", "bytes", "lower", **MEMORY_TOLERANCE, help="Peak that the allocator holds."),
+    Metric("gpu_memory.process", "bytes", "lower", **MEMORY_TOLERANCE, help="Device memory of the process, by NVML."),
+    Metric("utilization.cpu", "share", "lower", help="CPU seconds a second of timed calls; 1 is one core busy."),
+    Metric("utilization.gpu", "share", "higher", help="Share of time in which the GPU was busy, by NVML."),
+    Metric("size", "bytes", "lower", tolerance=0.001, portable=True, help="Bytes of the served model on disk."),
+    Metric("parameters", "count", "lower", tolerance=0.0, portable=True, help="Weights of the network."),
+    Metric("sparsity", "share", "higher", slack=1e-6, portable=True, help="Share of weights that are exactly zero."),
+    Metric("quantized", "share", "higher", slack=1e-6, portable=True, help="Share of weights held in 8 bits or fewer."),
+    Metric("fallbacks", "count", "lower", tolerance=0.0, portable=True, help="Nodes that ran on another provider."),
+    Metric("accuracy", "share", "higher", slack=0.002, portable=True, help="The model's own metric on labelled data."),
+    Metric("fidelity.error", "share", "lower", tolerance=0.10, slack=1e-4, portable=True, help="Distance of the outputs "
+           "from the reference's, relative to their size (L2)."),
+    Metric("fidelity.agreement", "share", "higher", slack=0.002, portable=True, help="Share of examples answered as the "
+           "reference answers them."),
+    Metric("time.load", "s", "lower", help="Time to load the artefact into the runtime, imports excluded."),
+    Metric("time.prepare", "s", "lower", help="Time to make the artefact, measured when it is made."),
+)
+
+
+def resolve(own: Iterable[Metric] = ()) -> dict[str, Metric]:
+    """The built-in metrics by name, replaced and extended by a suite's own. Raises `SuiteError` for a double name."""
+    metrics = {metric.name: metric for metric in METRICS}
+    seen: set[str] = set()
+    for metric in own:
+        if metric.name in seen:
+            raise SuiteError(f"metric {metric.name} is given twice in one grid")
+        seen.add(metric.name)
+        metrics[metric.name] = metric
+    return metrics

@@ -1,0 +1,132 @@
+"""What a user writes to bring a model: `Model`, its labelled data and, for techniques that train, its training.
+
+Arrays at this boundary are numpy; torch is imported by the functions of the suite, in the child that needs them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import SuiteError
+from harness.names import check_name
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+    Predict = Callable[[Arrays], dict[str, "np.ndarray[Any, Any]"]]
+
+__all__ = ["Evaluation", "Model", "Training", "classification", "digest_arrays"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a deployment answered labelled data.
+
+    value     the model's metric, in 0..1, higher is better
+    scores    (N,) credit of each example in 0..1; 0 and 1 for right and wrong
+    workload  digest of the labelled data (`digest_arrays`): another digest is another question
+    label     what `value` is: "top-1 accuracy", "F1"
+    answers   (N,) the decision on each example, for agreement with the reference; None where there is none
+    metrics   further values by metric name, for metrics that the suite adds
+    """
+
+    value: float
+    scores: np.ndarray[Any, Any]
+    workload: str
+    label: str = "accuracy"
+    answers: np.ndarray[Any, Any] | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What techniques that train (fine-tuning, distillation) need of a model; the loop is theirs.
+
+    batches        epoch number -> pairs of inputs (name -> array) and labels (array), in the order of training
+    loss           (outputs of the network, labels as a tensor) -> scalar tensor
+    epochs         passes that recover a pruned network or teach a student
+    learning_rate  peak of the schedule (AdamW, cosine)
+    """
+
+    batches: Callable[[int], Iterable[tuple[Arrays, np.ndarray[Any, Any]]]]
+    loss: Callable[[Any, Any], Any]
+    epochs: int = 5
+    learning_rate: float = 1e-3
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model under test.
+
+    name         a word for ids and reports
+    form         "torch" (load gives a `torch.nn.Module`) or "onnx" (load gives the path of an .onnx file)
+    load         () -> the trained fp32 network, ready for inference
+    inputs       (batch size, seed) -> named input arrays of one call; other seeds give other values of the same
+                 shapes. A torch network gets them as positional arguments in this order.
+    evaluate     predict -> `Evaluation`; `predict` takes inputs of any number of examples and gives named outputs.
+                 It must read its data from disk: suites fetch at set-up, never while measuring.
+    calibration  () -> input arrays of a few batches, for static quantization
+    training     () -> `Training`, for pruning with fine-tuning and for distillation
+    batchable    False where the first axis of the inputs is not a batch of independent items; `predict` then gets
+                 exactly the arrays that `evaluate` passes
+    data         () -> name -> digest of everything outside the sources that determines the model (weights, corpora)
+    unsupported  technique name -> sentence saying why that technique can't work on this model
+    """
+
+    name: str
+    form: str
+    load: Callable[[], Any]
+    inputs: Callable[[int, int], Arrays]
+    evaluate: Callable[[Predict], Evaluation]
+    calibration: Callable[[], Iterable[Arrays]] | None = None
+    training: Callable[[], Training] | None = None
+    batchable: bool = True
+    data: Callable[[], Mapping[str, str]] | None = None
+    unsupported: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name("model", self.name)
+        if self.form not in ("torch", "onnx"):
+            raise SuiteError(f"model {self.name}: form must be 'torch' or 'onnx', not {self.form!r}")
+
+
+def digest_arrays(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    """SHA-256 over names, types, shapes and bytes of arrays, as 16 hexadecimal characters."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def classification(
+    examples: Callable[[], tuple[Arrays, np.ndarray[Any, Any]]], *, label: str = "top-1 accuracy"
+) -> Callable[[Predict], Evaluation]:
+    """An `evaluate` for classifiers: the largest value of the first output's last axis against integer labels.
+
+    `examples` gives the input arrays of N examples and their labels (N,).
+    """
+
+    def evaluate(predict: Predict) -> Evaluation:
+        import numpy as np
+
+        inputs, labels = examples()
+        outputs = next(iter(predict(inputs).values()))
+        answers = np.asarray(outputs).reshape(len(labels), -1).argmax(axis=-1)
+        scores = (answers == labels).astype(np.float64)
+        return Evaluation(
+            value=float(scores.mean()),
+            scores=scores,
+            workload=digest_arrays({**inputs, "label": labels}),
+            label=label,
+            answers=answers,
+        )
+
+    return evaluate

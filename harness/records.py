@@ -1,0 +1,247 @@
+"""What is measured and what was decided, as plain values.
+
+Everything here is a frozen dataclass of scalars, tuples and mappings, goes through `harness.codec`, and depends on the
+standard library alone: a run is judged and drawn on a machine that has neither torch nor the hardware.
+
+Units: time in seconds, sizes in bytes, shares and accuracies in 0..1. Case ids are `model/technique/hardware`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = [
+    "Comparison",
+    "Environment",
+    "Estimate",
+    "Evidence",
+    "Launch",
+    "Measurement",
+    "Outcome",
+    "Result",
+    "Run",
+    "Scalar",
+    "Scores",
+    "Verdict",
+]
+
+RUN_SCHEMA = 1
+
+Scalar = bool | int | float | str
+
+
+class Outcome(enum.StrEnum):
+    """How measuring a case ended. Only `completed` carries numbers that may be judged."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    OOM = "oom"
+    KILLED = "killed"
+    CRASHED = "crashed"
+    TIMEOUT = "timeout"
+    PREMATURE_EXIT = "premature_exit"
+    INVALID = "invalid"
+    UNAVAILABLE = "unavailable"
+    INTERRUPTED = "interrupted"
+
+
+class Verdict(enum.StrEnum):
+    """What a comparison with the baseline came to, mildest first: the worst of a case is the case's."""
+
+    UNCHANGED = "unchanged"
+    IMPROVED = "improved"
+    SKIPPED = "skipped"
+    NEW = "new"
+    INCOMPARABLE = "incomparable"
+    INCONCLUSIVE = "inconclusive"
+    REGRESSED = "regressed"
+    MISSING = "missing"
+    INVALID = "invalid"
+    ERROR = "error"
+
+    @property
+    def severity(self) -> int:
+        """Position in the order above; larger is worse."""
+        return list(Verdict).index(self)
+
+    def fails(self, *, strict: bool) -> bool:
+        """Whether this verdict makes a test fail. `strict` also refuses what could not be decided."""
+        mildest = Verdict.NEW if strict else Verdict.REGRESSED
+        return self.severity >= mildest.severity
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % confidence interval over launches. `low == high == point` says: exact, not sampled."""
+
+    point: float
+    low: float
+    high: float
+    launches: int = 1
+    samples: int = 1
+
+    @classmethod
+    def exact(cls, value: float) -> Estimate:
+        """The estimate of a quantity that is counted, not sampled."""
+        return cls(value, value, value)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One metric of one case.
+
+    `values` holds one value a launch, in the metric's unit. `relative` holds, for a time that is judged against a
+    baseline, the same launches' ratio to the anchor workload (no unit); empty where the value is judged as it is.
+    """
+
+    metric: str
+    estimate: Estimate
+    values: tuple[float, ...]
+    relative: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One set of fresh processes, arms taking turns, and what it showed.
+
+    `samples` maps an arm (`candidate`, `reference`, `anchor`) to the seconds of its timed calls in time order,
+    evenly thinned to a few hundred. `speedup` and `anchored` are medians of paired ratios over the rounds:
+    reference time / candidate time per item, and candidate time / anchor time. `pressure` is the share of the
+    launch's wall time in which some task on the machine waited for a CPU (None where the kernel does not tell).
+    """
+
+    phase: str
+    rounds: int
+    anchored: float
+    speedup: float | None
+    samples: Mapping[str, tuple[float, ...]]
+    cpu_share: float
+    load_seconds: float
+    wall_seconds: float
+    pressure: float | None = None
+    started_first: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One promise of one technique, and what was found in the artefact that runs."""
+
+    technique: str
+    promise: str
+    found: str
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The credit that each evaluated example earned, compactly.
+
+    `bits` is one character an example for credits that are all 0 or 1 (`"0"`, `"1"`), packed as hexadecimal, most
+    significant bit first, padded with zeros to whole bytes. Empty where credits are fractions: then only the value is
+    compared. `answers` is a digest of the decisions themselves.
+    """
+
+    label: str
+    value: float
+    examples: int
+    bits: str = ""
+    answers: str = ""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a run was made. `hardware` maps a hardware name to its identity, the comparability key of times.
+
+    `identity` values that differ make times incomparable; `software` values that differ are suspected causes of a
+    change and never incomparability; `state` (load, pressure, governor) is for the reader.
+    """
+
+    hardware: Mapping[str, Mapping[str, Scalar]]
+    software: Mapping[str, str]
+    state: Mapping[str, Scalar]
+    commit: str = ""
+    dirty: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What measuring one case gave.
+
+    `facts` is what the runtime says of the artefact that ran (types, nodes, sparsity); `evidence` the promises checked
+    against them. `workload` maps parts of the case's definition (inputs, batch, evaluation data, metric) to digests:
+    results whose workloads differ do not answer the same question. `seconds` maps stages to wall time spent.
+    """
+
+    suite: str
+    case_id: str
+    nodeid: str
+    model: str
+    technique: str
+    hardware: str
+    outcome: Outcome
+    reason: str = ""
+    measurements: tuple[Measurement, ...] = ()
+    launches: tuple[Launch, ...] = ()
+    scores: Scores | None = None
+    evidence: tuple[Evidence, ...] = ()
+    facts: Mapping[str, Scalar] = field(default_factory=dict)
+    workload: Mapping[str, str] = field(default_factory=dict)
+    weights: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    log: str = ""
+
+    def measurement(self, metric: str) -> Measurement | None:
+        """The measurement of `metric`, None where this case has none."""
+        return next((m for m in self.measurements if m.metric == metric), None)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of one case against its baseline, decided. `reason` is a sentence that stands alone.
+
+    `change` is relative (0.05 is five percent more) with the interval that judged; `limit` is the tolerated relative
+    change. `metric` is `"case"` for what concerns the case as a whole: missing, error, invalid, skipped.
+    """
+
+    suite: str
+    case_id: str
+    metric: str
+    verdict: Verdict
+    reason: str
+    baseline: Estimate | None = None
+    candidate: Estimate | None = None
+    change: Estimate | None = None
+    limit: float | None = None
+    unit: str = ""
+    better: str = "lower"
+    detectable: float | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of suites: the only input of reports. Written to `run.json`; see docs/run-json.md.
+
+    `mode` is `compare`, `strict`, `update`, `off` or `quick`; `complete` is False while it goes on and when it was
+    interrupted; `filtered` is True where only a part of the suites was selected. `baselines` says where the
+    baselines came from: per case `{commit, when, reason}` of the newest acceptance.
+    """
+
+    schema: int
+    id: str
+    started: str
+    finished: str
+    complete: bool
+    filtered: bool
+    mode: str
+    command: str
+    plan: Mapping[str, Scalar]
+    environment: Environment
+    metrics: tuple[Mapping[str, Scalar | None], ...]
+    results: tuple[Result, ...]
+    comparisons: tuple[Comparison, ...]
+    expected: int = 0
+    baselines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    seconds: float = 0.0

@@ -1,0 +1,1 @@
+"""Runtimes: what executes a network. Importing this package imports no runtime."""

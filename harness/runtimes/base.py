@@ -1,0 +1,70 @@
+"""What executes a network: how an artefact is written, loaded, called and inspected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness.records import Scalar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harness.hardware.base import Hardware
+
+    Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+
+__all__ = ["Runtime", "Session"]
+
+
+class Session(Protocol):
+    """A network loaded and ready, in the process that serves it."""
+
+    def stage(self, inputs: Arrays) -> Any:
+        """Inputs in the form that a call takes, on the device; not part of any timing."""
+
+    def __call__(self, staged: Any) -> Any:
+        """One inference. This, and nothing else, is what is timed."""
+
+    def fetch(self, outputs: Any) -> dict[str, np.ndarray[Any, Any]]:
+        """The outputs of a call as named numpy arrays, floating point ones as float32."""
+
+    def facts(self, example: Arrays) -> dict[str, Scalar]:
+        """What can be read from the network that really runs. May be slow; never called in an arm that is timed.
+
+        Standard keys, each where the runtime can tell:
+
+        runtime, provider, precision (of the arithmetic)
+        parameters           elements of all weights
+        sparsity             share of exact zeros among weights of two or more dimensions
+        quantized            share of weight elements held in 8 bits or fewer
+        weights.<dtype>      share of weight elements of that type (`weights.float32`, `weights.int8`)
+        nodes                operators executed in one call
+        nodes.quantized      of them, those that compute on integers
+        nodes.<provider>     of them, those that this provider executed
+        fallbacks            of them, those that another provider than the one asked for executed
+        """
+
+
+class Runtime(Protocol):
+    """A runtime: a frozen dataclass of scalars (its options) with these members.
+
+    form is the form of network it takes, "torch" or "onnx".
+    """
+
+    @property
+    def name(self) -> str:
+        """The word in reports: `eager`, `inductor`, `onnxruntime`."""
+
+    @property
+    def form(self) -> str: ...
+
+    def unavailable(self, hardware: Hardware) -> str | None:
+        """Why this runtime can't be used here on this hardware, and the cure; None where it can. Imports nothing heavy."""
+
+    def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:
+        """Write everything that `load` needs into `folder`, in the prepare child."""
+
+    def load(self, folder: Path, hardware: Hardware) -> Session:
+        """Load what `pack` wrote, importing nothing but this runtime."""

@@ -1,0 +1,200 @@
+"""What a technique is: a function `Deployment -> Deployment` with a name, requirements and promises.
+
+::
+
+    @technique(takes="torch")
+    def channels_last(deployment):
+        network = deployment.network.to(memory_format=torch.channels_last)
+        return deployment.replace(network=network).promising(Promise("weights.float32", at_least=0.9))
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, overload
+
+from harness.deployment import Deployment, Promise
+from harness.errors import EvidenceError, HarnessError, PreparationError, SuiteError
+from harness.hardware.base import Hardware
+from harness.model import Model
+from harness.names import check_name, slug
+
+__all__ = ["Pipeline", "Technique", "as_pipeline", "reference", "technique"]
+
+Function = Callable[..., Deployment]
+
+
+@dataclass(frozen=True)
+class Technique:
+    """One technique, with or without its parameters bound. Made by `@technique`.
+
+    name       the function's name; with its parameters it is the technique's part of a case id
+    takes      form of network it needs, "torch" or "onnx"; None for either
+    gives      form of network it leaves; None for the same
+    needs      what the model must have: "training", "calibration", "batchable"
+    requires   (hardware) -> why it can't be used here, and the cure; None where it can
+    """
+
+    name: str
+    function: Function
+    takes: str | None = None
+    gives: str | None = None
+    needs: tuple[str, ...] = ()
+    requires: Callable[[Hardware], str | None] | None = None
+    parameters: tuple[tuple[str, Any], ...] = ()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Technique:
+        """The same technique with parameters: `pruned_channels(0.5)`. Raises `SuiteError` where they don't fit."""
+        bound = dict(self.parameters)
+        try:
+            signature = inspect.signature(self.function)
+            bound.update(list(signature.bind_partial(None, *args, **kwargs).arguments.items())[1:])
+        except TypeError as error:
+            raise SuiteError(f"technique {self.name}: {error}") from None
+        return dataclasses.replace(self, parameters=tuple(bound.items()))
+
+    def __or__(self, other: Technique | Pipeline) -> Pipeline:
+        return as_pipeline(self) | other
+
+    @property
+    def id(self) -> str:
+        """The name with the parameters that differ from their defaults: `pruned_channels:0.5`."""
+        declared = inspect.signature(self.function).parameters
+        words = [self.name]
+        for name, value in self.parameters:
+            parameter = declared[name]
+            if value == parameter.default:
+                continue
+            word = slug(str(getattr(value, "name", value)))
+            words.append(f"{name}-{word}" if parameter.kind is parameter.KEYWORD_ONLY else word)
+        return ":".join(words)
+
+    def check_parameters(self) -> None:
+        """Raise `SuiteError` where a parameter without default was not given."""
+        given = dict(self.parameters)
+        for parameter in list(inspect.signature(self.function).parameters.values())[1:]:
+            if parameter.default is parameter.empty and parameter.name not in given:
+                raise SuiteError(f"technique {self.name} needs {parameter.name!r}: write {self.name}({parameter.name}=…)")
+
+    def apply(self, deployment: Deployment) -> Deployment:
+        """Apply it, and sign its promises. Raises `PreparationError` for a failure, `EvidenceError` for no promise."""
+        before = len(deployment.promises)
+        try:
+            after = self.function(deployment, **dict(self.parameters))
+        except HarnessError:
+            raise
+        except Exception as error:
+            raise PreparationError(f"technique {self.id} failed: {type(error).__name__}: {error}") from error
+        if not isinstance(after, Deployment):
+            raise PreparationError(f"technique {self.id} returned {type(after).__name__} instead of a Deployment")
+        added = after.promises[before:]
+        if not added:
+            raise EvidenceError(
+                f"technique {self.id} promises nothing, so nobody could tell whether it happened; "
+                "return deployment.replace(...).promising(Promise(...))"
+            )
+        return after.replace(promises=(*after.promises[:before], *((self.id, promise) for _, promise in added)))
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Techniques one after the other."""
+
+    steps: tuple[Technique, ...]
+
+    def __or__(self, other: Technique | Pipeline) -> Pipeline:
+        return Pipeline(self.steps + as_pipeline(other).steps)
+
+    @property
+    def id(self) -> str:
+        return "+".join(step.id for step in self.steps)
+
+    def inapplicable(self, model: Model) -> str | None:
+        """Why this can't be applied to the model, known without loading it; None where it can."""
+        form = model.form
+        for step in self.steps:
+            if step.name in model.unsupported:
+                return f"{step.name} on {model.name}: {model.unsupported[step.name]}"
+            if step.takes not in (None, form):
+                return _wrong_form(step, model, form)
+            for need in step.needs:
+                if not getattr(model, need):
+                    return f"{step.name} needs {need}, and the model {model.name} has none"
+            form = step.gives or form
+        return None
+
+    def unavailable(self, hardware: Hardware) -> str | None:
+        """What is missing on this machine for one of the steps, with its cure; None where nothing is."""
+        reasons = (step.requires(hardware) for step in self.steps if step.requires)
+        return next((reason for reason in reasons if reason), None)
+
+    def apply(self, deployment: Deployment) -> Deployment:
+        """Apply all steps in order."""
+        for step in self.steps:
+            deployment = step.apply(deployment)
+        return deployment
+
+    def __repr__(self) -> str:
+        return self.id
+
+
+def _wrong_form(step: Technique, model: Model, form: str) -> str:
+    if model.form == "onnx":
+        return f"{step.name} needs a torch network, and {model.name} exists only as ONNX"
+    if step.takes == "onnx":
+        return f"{step.name} works on an ONNX network: put onnxruntime before it (onnxruntime | {step.name})"
+    return f"{step.name} works on a torch network, and the steps before it have made it {form}: put it first"
+
+
+@overload
+def technique(function: Function, /) -> Technique: ...
+@overload
+def technique(
+    *,
+    takes: str | None = None,
+    gives: str | None = None,
+    needs: Iterable[str] = (),
+    requires: Callable[[Hardware], str | None] | None = None,
+) -> Callable[[Function], Technique]: ...
+def technique(
+    function: Function | None = None,
+    /,
+    *,
+    takes: str | None = None,
+    gives: str | None = None,
+    needs: Iterable[str] = (),
+    requires: Callable[[Hardware], str | None] | None = None,
+) -> Any:
+    """Make a technique of a function `(deployment, parameters…) -> deployment`; see `Technique` for the arguments.
+
+    Heavy imports belong into the function: suites are collected on machines that never run it.
+    """
+
+    def make(function: Function) -> Technique:
+        name = check_name("technique", function.__name__)
+        made = Technique(name, function, takes, gives, tuple(needs), requires)
+        object.__setattr__(made, "__doc__", function.__doc__)
+        return made
+
+    return make(function) if function is not None else make
+
+
+def as_pipeline(value: object) -> Pipeline:
+    """A pipeline of one, or the pipeline itself. Raises `SuiteError` for anything else and for missing parameters."""
+    if isinstance(value, Technique):
+        value = Pipeline((value,))
+    if not isinstance(value, Pipeline):
+        hint = "; decorate the function with @technique" if callable(value) else ""
+        raise SuiteError(f"{value!r} is no technique{hint}")
+    for step in value.steps:
+        step.check_parameters()
+    return value
+
+
+@technique
+def reference(deployment: Deployment) -> Deployment:
+    """The model as it is: fp32 in its native runtime, one item a call. What everything else is measured against."""
+    return deployment.promising(Promise("batch", equals=1), Promise("runtime", equals=deployment.runtime.name))

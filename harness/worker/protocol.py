@@ -1,0 +1,180 @@
+"""The words that parent and child exchange: one JSON object a line, on a pipe of their own.
+
+Libraries print to standard output; that goes to the child's log. The parent asks, the child answers each request with
+exactly one reply, and a result is valid only if its reply arrived: `exit(0)` in the middle says nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from harness.codec import decode, dumps, loads
+from harness.errors import RecordError
+from harness.records import Scalar
+from harness.specs import Spec
+
+__all__ = [
+    "PROTOCOL",
+    "Evaluate",
+    "Evaluated",
+    "Failure",
+    "Load",
+    "Loaded",
+    "MeasureMemory",
+    "MemoryMeasured",
+    "Prepare",
+    "Prepared",
+    "Stop",
+    "Stopped",
+    "Turn",
+    "TurnDone",
+    "receive",
+    "send",
+]
+
+PROTOCOL = 1
+"""Version of these messages and of the way a turn is timed; part of the identity of a machine class."""
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Apply the techniques of a case and write its artefact into `folder`, an empty folder."""
+
+    root: str
+    file: str
+    function: str
+    case_id: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The artefact is complete. `seconds` is what the techniques and packing took, imports excluded."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Load:
+    """Load an artefact, or the anchor workload where `folder` is empty, and answer turns from then on."""
+
+    folder: str
+    root: str
+    hardware: Spec
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Ready for turns; the outputs were checked against the expected ones. `harness_file` is what was imported."""
+
+    seconds: float
+    harness_file: str
+    call_seconds: float
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Make `discard` calls that warm the caches again, then `calls` timed ones."""
+
+    discard: int
+    calls: int
+
+
+@dataclass(frozen=True)
+class TurnDone:
+    """Nanoseconds of each timed call, and CPU nanoseconds of them all."""
+
+    nanoseconds: tuple[int, ...]
+    cpu_nanoseconds: int
+
+
+@dataclass(frozen=True)
+class MeasureMemory:
+    """Load an artefact, call it until it is warm, and measure peaks."""
+
+    folder: str
+    root: str
+    hardware: Spec
+    calls: int
+
+
+@dataclass(frozen=True)
+class MemoryMeasured:
+    """Bytes by metric name. `method` says how the process's peak was read."""
+
+    values: Mapping[str, float]
+    method: str
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Run the model's evaluation on an artefact and write what it gave into `output`, an .npz file."""
+
+    root: str
+    file: str
+    function: str
+    case_id: str
+    folder: str
+    hardware: Spec
+    output: str
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """`metrics` are values of the suite's own metrics by name; scores and answers lie in the file."""
+
+    value: float
+    label: str
+    workload: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End. The child answers `Stopped` and exits with 0."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The completion record: without it, whatever came before does not count."""
+
+    turns: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The request could not be carried out. `outcome` is a word of `harness.records.Outcome`."""
+
+    outcome: str
+    message: str
+    traceback: str = ""
+    facts: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+Message = (
+    Prepare | Prepared | Load | Loaded | Turn | TurnDone | MeasureMemory | MemoryMeasured | Evaluate | Evaluated | Stop
+    | Stopped | Failure
+)  # fmt: skip
+_TYPES = {cls.__name__: cls for cls in Message.__args__}
+
+
+def send(stream: BinaryIO, message: Message) -> None:
+    """Write one message and flush it."""
+    head = json.dumps({"v": PROTOCOL, "type": type(message).__name__})
+    stream.write(f'{head[:-1]}, "body": {dumps(message)}}}\n'.encode())
+    stream.flush()
+
+
+def receive(line: bytes) -> Message:
+    """Parse one line. Raises `RecordError` for anything that is no message of this protocol."""
+    data = loads(line.decode("utf-8", errors="replace"), "message")
+    if not isinstance(data, dict) or data.get("v") != PROTOCOL:
+        raise RecordError(f"message: not of protocol {PROTOCOL}")
+    cls = _TYPES.get(str(data.get("type")))
+    if cls is None:
+        raise RecordError(f"message: unknown type {data.get('type')!r}")
+    message: Message = decode(cls, data.get("body"), "message")
+    return message
