@@ -55,7 +55,9 @@ def loads(text: str, source: str) -> Any:
     if text.lstrip().startswith("<<<<<<<") or "\n<<<<<<< " in text:
         raise RecordError(f"{source}: holds git conflict markers; resolve the merge by taking one side whole")
     try:
-        data = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        data = json.loads(
+            text, object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_finite, parse_int=_integer
+        )
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{source}: not valid JSON: {error}") from None
     _check_depth(data, source)
@@ -78,6 +80,19 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not allowed")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits} is too large for a number")
+    return value
+
+
+def _integer(digits: str) -> int:
+    """Fields of type float may be written without a fraction, so an integer must fit into a float too."""
+    _finite(digits)
+    return int(digits)
 
 
 def _check_depth(data: Any, source: str) -> None:
