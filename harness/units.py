@@ -1,0 +1,160 @@
+"""Numbers as people read them: one way of writing seconds, bytes, ratios, shares and changes for every writer.
+
+Units are those of `harness.metrics`: `s`, `bytes`, `items/s`, `x` (a ratio), `share` (0..1), `count`; any other word is
+written behind the number. The text is ASCII except for `µs`, so that it can go everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+
+__all__ = [
+    "count",
+    "difference",
+    "duration",
+    "interval",
+    "percent",
+    "points",
+    "quantity",
+    "ratio",
+    "significant",
+    "with_interval",
+]
+
+_SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """`value` with so many significant digits and no exponent between 1e-6 and 1e15: `0.00123`, `12.9`, `1,290`."""
+    return _fixed(value, _decimals(value, digits))
+
+
+def count(value: float) -> str:
+    """A whole number with thousands separated: `115,466`; one that is not whole keeps three significant digits."""
+    return _fixed(value, 0) if math.isfinite(value) and value == int(value) else significant(value)
+
+
+def ratio(value: float) -> str:
+    """A ratio: `2.31x`."""
+    return f"{significant(value)}x" if math.isfinite(value) else _fixed(value, 0)
+
+
+def percent(value: float, *, sign: bool = True) -> str:
+    """A relative change: 0.152 is `+15.2 %`; changes below one percent keep two decimals."""
+    scaled = value * 100
+    decimals = 2 if abs(scaled) < 0.995 else 1 if abs(scaled) < 99.95 else 0
+    text = _fixed(scaled, decimals)
+    return f"+{text} %" if sign and text[0] != "-" and text.strip("0.") else f"{text} %"
+
+
+def points(value: float) -> str:
+    """A difference of two shares: -0.006 is `-0.60 pt` (percentage points)."""
+    text = _fixed(value * 100, 2)
+    return f"+{text} pt" if text[0] != "-" and text.strip("0.") else f"{text} pt"
+
+
+def duration(seconds: float) -> str:
+    """Time that a person waited: `0.4 s`, `42 s`, `4 min 12 s`, `1 h 5 min`."""
+    if not math.isfinite(seconds):
+        return "unknown"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def quantity(value: float, unit: str) -> str:
+    """A value with its unit: `12.9 ms`, `37.1 MiB`, `2.31x`, `98.40 %`, `812 items/s`, `115,466`."""
+    if not math.isfinite(value):
+        return _fixed(value, 0)
+    if unit == "x":
+        return ratio(value)
+    if unit == "share":
+        return f"{significant(value * 100, 2) if 0 < abs(value) < 0.00995 else _fixed(value * 100, 2)} %"
+    if unit == "count":
+        return count(value)
+    factor, suffix = _scale(value, unit)
+    number = _fixed(value, 0) if suffix == "B" else significant(value / factor)
+    return f"{number} {suffix}".rstrip()
+
+
+def interval(low: float, high: float, unit: str) -> str:
+    """The two ends of an interval without their unit, which the value before them has: `[12.7, 13.1]`.
+
+    Both ends are in the scale and with the decimals of the larger one, and with more where they would look equal.
+    """
+    return _interval(low, high, unit, max(low, high, key=abs))
+
+
+def with_interval(point: float, low: float, high: float, unit: str) -> str:
+    """A value with its interval: `12.9 ms [12.7, 13.1]`; the value alone where the interval has no width."""
+    if low == high or not (math.isfinite(low) and math.isfinite(high)):
+        return quantity(point, unit)
+    return f"{quantity(point, unit)} {_interval(low, high, unit, point)}"
+
+
+def difference(old: float, new: float, unit: str) -> str:
+    """What changed from `old` to `new`: in points for shares, else relative (`+15.2 %`); absolute where `old` is 0."""
+    if unit == "share":
+        return points(new - old)
+    if old == 0:
+        text = quantity(abs(new), unit)
+        return f"+{text}" if new > 0 else f"-{text}" if new < 0 else "0"
+    return percent((new - old) / abs(old))
+
+
+def _interval(low: float, high: float, unit: str, scale_of: float) -> str:
+    if unit == "share":
+        factor = 0.01
+    elif unit in ("x", "count"):
+        factor = 1.0
+    else:
+        factor, _ = _scale(scale_of, unit)
+    low, high = low / factor, high / factor
+    decimals = 2 if unit == "share" else _decimals(scale_of / factor, 3)
+    while decimals < 6 and low != high and f"{low:.{decimals}f}" == f"{high:.{decimals}f}":
+        decimals += 1
+    return f"[{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
+
+
+def _scale(value: float, unit: str) -> tuple[float, str]:
+    """The factor that brings a value of this unit between 1 and 1000, and the name of the scaled unit."""
+    steps = {"s": _SECONDS, "bytes": _BYTES}.get(unit)
+    if steps is None:
+        return 1.0, unit
+    if value == 0:
+        return (1.0, "s") if unit == "s" else (1.0, "B")
+    # 0.9995 so that a value that would be rounded up to 1000 of a step is written as 1.00 of the next one.
+    return next(((factor, name) for factor, name in steps if abs(value) >= factor * 0.9995), steps[-1])
+
+
+def _decimals(value: float, digits: int) -> int:
+    if value == 0 or not math.isfinite(value):
+        return 0
+    magnitude = math.floor(math.log10(abs(value)) + 1e-9)
+    decimals = max(0, min(digits - 1 - magnitude, 9))
+    # Rounding can carry into one more digit before the point: 9.996 is 10.0, not 10.00.
+    if decimals and abs(round(value, decimals)) >= 10.0 ** (magnitude + 1):
+        decimals -= 1
+    return decimals
+
+
+def _fixed(value: float, decimals: int) -> str:
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
+    if value and abs(value) < 1e-6:
+        return f"{value:.2e}"
+    if abs(value) >= 1e15:
+        return f"{value:.3g}"
+    return _unsign_zero(f"{value:,.{decimals}f}")
+
+
+def _unsign_zero(text: str) -> str:
+    """`-0.00` and `+0.00` say a direction that is not there."""
+    return text[1:] if text[:1] in "+-" and not text[1:].strip("0.,") else text
