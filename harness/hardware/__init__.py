@@ -2,5 +2,6 @@
 
 from harness.hardware.base import Hardware
 from harness.hardware.cpu import Cpu, cpu
+from harness.hardware.cuda import Cuda, cuda
 
-__all__ = ["Cpu", "Hardware", "cpu"]
+__all__ = ["Cpu", "Cuda", "Hardware", "cpu", "cuda"]

@@ -1,0 +1,170 @@
+"""Where a run is made: software, hardware identity, the state of the machine and how busy others keep it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+
+from harness.hardware.base import Hardware
+from harness.records import Environment, Scalar
+from harness.worker.anchor import ANCHOR
+from harness.worker.protocol import PROTOCOL
+
+__all__ = ["PressureMeter", "environment", "identity", "library_versions", "software"]
+
+RELEVANT = (
+    "inference-harness",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxscript",
+    "openvino",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "tensorrt",
+    "tensorrt-rtx",
+    "tokenizers",
+    "torch",
+    "torch-pruning",
+    "torchao",
+    "torchvision",
+    "triton",
+)
+"""Distributions whose version can move a number, and so are named beside it."""
+
+GIT_SECONDS = 20.0
+
+
+def environment(root: Path, hardware: Iterable[Hardware]) -> Environment:
+    """The environment of a run of the project at `root`, with the identity of each hardware that is available."""
+    here = {item.name: item for item in hardware if item.available() is None}
+    commit, dirty = _revision(root)
+    state: dict[str, Scalar] = {"kernel": platform.release(), **_load()}
+    for name, item in here.items():
+        state.update({f"{name}.{key}": value for key, value in item.state().items()})
+    return Environment(
+        hardware={name: identity(item) for name, item in here.items()},
+        software=software(),
+        state=state,
+        commit=commit,
+        dirty=dirty,
+    )
+
+
+def identity(hardware: Hardware) -> dict[str, Scalar]:
+    """The key under which times are comparable: the hardware's own, and the versions of how they are taken."""
+    return {**hardware.describe(), "protocol": PROTOCOL, "anchor": ANCHOR}
+
+
+def software() -> dict[str, str]:
+    """Python, the operating system's C library and the installed distributions of `RELEVANT`, with their versions."""
+    installed = library_versions()
+    here = {name: installed[name] for name in RELEVANT if name in installed}
+    libc = " ".join(platform.libc_ver()).strip()
+    return {"python": platform.python_version(), **({"libc": libc} if libc else {}), **here}
+
+
+def library_versions() -> dict[str, str]:
+    """Every installed distribution by its normalised name (PEP 503), sorted, with its version.
+
+    Of a distribution that is found twice the first one on the path counts, as for an import.
+    """
+    found: dict[str, str] = {}
+    for distribution in distributions():
+        name = distribution.metadata["Name"]
+        if name:
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
+    return dict(sorted(found.items()))
+
+
+class PressureMeter:
+    """How much others disturbed this machine, from its making on.
+
+    `/proc/pressure/cpu` counts the microseconds in which some task that could run had to wait for a CPU; the load
+    average and steal time tell a disturbed measurement much less well (kernel documentation, accounting/psi.rst).
+    """
+
+    def __init__(self, proc: Path = Path("/proc"), clock: Callable[[], float] = time.monotonic) -> None:
+        self._proc = proc
+        self._clock = clock
+        self._began = clock()
+        self._waited = _waited(proc)
+        self._ticks = _ticks(proc)
+
+    def share(self) -> float | None:
+        """Share (0..1) of the wall time so far in which a task waited for a CPU; None where the kernel is silent."""
+        now, elapsed = _waited(self._proc), self._clock() - self._began
+        if self._waited is None or now is None or elapsed <= 0:
+            return None
+        return min(1.0, max(0.0, (now - self._waited) / 1e6 / elapsed))
+
+    def steal(self) -> float | None:
+        """Share (0..1) of processor time that the hypervisor gave to others; None where the kernel is silent."""
+        now = _ticks(self._proc)
+        if self._ticks is None or now is None or now[1] <= self._ticks[1]:
+            return None
+        return min(1.0, max(0.0, (now[0] - self._ticks[0]) / (now[1] - self._ticks[1])))
+
+
+def _waited(proc: Path) -> int | None:
+    found = re.search(r"^some .*total=(\d+)", _read(proc / "pressure" / "cpu"), re.MULTILINE)
+    return int(found.group(1)) if found else None
+
+
+def _ticks(proc: Path) -> tuple[int, int] | None:
+    """Ticks stolen and ticks in all, over all processors.
+
+    The fields are user, nice, system, idle, iowait, irq, softirq, steal (proc_stat(5)); guest time, which follows, is
+    in user time already.
+    """
+    found = re.match(r"cpu +([\d ]+)", _read(proc / "stat"))
+    ticks = [int(word) for word in found.group(1).split()[:8]] if found else []
+    return (ticks[7], sum(ticks)) if len(ticks) == 8 else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+
+
+def _load() -> dict[str, Scalar]:
+    state: dict[str, Scalar] = {}
+    if hasattr(os, "getloadavg"):
+        state["load_1min"] = round(os.getloadavg()[0], 2)
+    found = re.search(r"^some avg10=([\d.]+)", _read(Path("/proc/pressure/cpu")), re.MULTILINE)
+    if found:
+        state["pressure_10s"] = round(float(found.group(1)) / 100, 4)
+    return state
+
+
+def _revision(root: Path) -> tuple[str, bool]:
+    """The commit that is checked out, and whether sources differ from it; ("", False) outside git.
+
+    Baselines do not count: a run that updates them measures the commit all the same.
+    """
+    commit = _git(root, "rev-parse", "--verify", "HEAD")
+    if not commit:
+        return "", False
+    return commit, bool(_git(root, "status", "--porcelain", "--", ".", ":(exclude)baselines"))
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command: list[str] = ["git", "-C", str(root), *arguments]
+    variables: Mapping[str, str] = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False, env=dict(variables)
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
