@@ -110,6 +110,7 @@ class Launch:
     evenly thinned to a few hundred. `speedup` and `anchored` are medians of paired ratios over the rounds:
     reference time / candidate time per item, and candidate time / anchor time. `pressure` is the share of the
     launch's wall time in which some task on the machine waited for a CPU (None where the kernel does not tell).
+    `latency` holds the candidate's `p50 p90 p95 p99 mean` over all its timed calls, in seconds.
     """
 
     phase: str
@@ -122,6 +123,7 @@ class Launch:
     wall_seconds: float
     pressure: float | None = None
     started_first: str = ""
+    latency: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

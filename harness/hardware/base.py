@@ -37,6 +37,9 @@ class Hardware(Protocol):
     def enter(self) -> None:
         """Make this process ready: threads, affinity, device. Called before the runtime is imported."""
 
+    def settle(self) -> None:
+        """Called between loading and the first timed call: pin what will run, on hardware where that steadies it."""
+
     def time_calls(self, call: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[list[int], Any]:
         """Call once for each element of `inputs` and give the nanoseconds of each call, and the last output.
 

@@ -75,8 +75,14 @@ class Cpu:
         return dict.fromkeys(_THREAD_VARIABLES, str(self.threads))
 
     def enter(self) -> None:
+        """Thread counts come from the environment and from the runtimes; loading may use all cores."""
+
+    def settle(self) -> None:
+        """Pin every thread of this process, also those that libraries started, to the arm's cores."""
         if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, set(cores_allowed()[-self.threads :]))
+            cores = set(cores_allowed()[-self.threads :])
+            for thread in Path("/proc/self/task").iterdir():
+                os.sched_setaffinity(int(thread.name), cores)
 
     def time_calls(self, call: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[list[int], Any]:
         times = []

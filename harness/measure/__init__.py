@@ -1,0 +1,1 @@
+"""Measuring, seen from the parent: children, artefacts, launches, and what becomes a `Result`."""

@@ -1,0 +1,93 @@
+"""What a terminal shows while a run goes on, and at its end."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.records import Outcome, Run
+from harness.report.terminal import case_line, closing_lines
+from harness.settings import Decision
+from harness.units import duration
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """One line a case with its verdict and the time left; on a terminal also what is being done right now."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._expected = 0
+        self._done = 0
+        self._measured = 0
+        self._spent = 0.0
+        self._began = time.monotonic()
+        self._case = ""
+        self._line = ""
+
+    def expect(self, cases: int) -> None:
+        """How many cases were selected."""
+        self._expected = cases
+
+    def start(self, case_id: str) -> None:
+        """A case begins."""
+        self._case = case_id
+        self._began = time.monotonic()
+
+    def stage(self, stage: str) -> None:
+        """Show what is being done, on a terminal, in place."""
+        reporter = self._reporter()
+        if reporter is not None and reporter.isatty and reporter.verbosity >= 0:
+            left = self._left()
+            reporter.rewrite(f"[{self._done + 1}/{self._expected}] {self._case}: {stage}{left}", erase=True)
+
+    def done(self, decision: Decision) -> None:
+        """A case was measured and judged."""
+        self._done += 1
+        if decision.result.outcome is not Outcome.UNAVAILABLE:
+            self._measured += 1
+            self._spent += time.monotonic() - self._began
+        position = f"[{self._done:{len(str(self._expected))}}/{self._expected}]"
+        self._line = f"{position} {case_line(decision.result, decision.comparisons, decision.verdict)}{self._left()}"
+
+    def status(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
+        """Our line instead of pytest's dot, for the report that carries a case's verdict."""
+        if report.when != "call" or not self._line:
+            return None
+        line, self._line = self._line, ""
+        reporter = self._reporter()
+        if reporter is None or reporter.verbosity < 0:
+            return None
+        reporter.ensure_newline()
+        if reporter.isatty:
+            reporter.rewrite("", erase=True)
+        reporter.write_line(line)
+        return None
+
+    def summary(self, reporter: Any, run: Run, folder: Path | None, undone: str | None) -> None:
+        """The table of verdicts, and where the report is."""
+        colour = bool(reporter._tw.hasmarkup) and "NO_COLOR" not in os.environ
+        reporter.section("harness")
+        for line in closing_lines(run, width=reporter._tw.fullwidth, colour=colour):
+            reporter.write_line(line)
+        if undone:
+            reporter.write_line(f"FAILED: {undone}", red=True)
+        if folder is not None:
+            reporter.write_line(f"report: {_relative(folder / 'index.html', self._config.rootpath)}")
+
+    def _left(self) -> str:
+        if not self._measured:
+            return ""
+        return f"  ({duration(self._spent / self._measured * (self._expected - self._done))} left)"
+
+    def _reporter(self) -> Any:
+        return self._config.pluginmanager.get_plugin("terminalreporter")
+
+
+def _relative(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -1,0 +1,94 @@
+"""Entry of a child process: `python -m harness.worker READ_FD WRITE_FD`."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import traceback
+
+from harness.errors import HarnessError
+
+from .protocol import (
+    Evaluate,
+    Failure,
+    Load,
+    MeasureMemory,
+    Message,
+    Prepare,
+    Stop,
+    Stopped,
+    Turn,
+    receive,
+    send,
+)
+
+
+class Worker:
+    """Answers one request after the other; only what a request needs is imported."""
+
+    def __init__(self) -> None:
+        self._arm: object = None
+        self._turns = 0
+
+    def answer(self, request: Message) -> Message:
+        """The reply to a request."""
+        if isinstance(request, Turn):
+            from .serve import Arm
+
+            if not isinstance(self._arm, Arm):
+                return Failure("failed", "a turn was asked of a worker that has loaded nothing")
+            self._turns += 1
+            return self._arm.turn(request)
+        if isinstance(request, Load):
+            from .serve import Arm
+
+            self._arm = arm = Arm(request)
+            return arm.loaded()
+        if isinstance(request, Prepare):
+            from .prepare import prepare
+
+            return prepare(request)
+        if isinstance(request, Evaluate):
+            from .evaluate import evaluate
+
+            return evaluate(request)
+        if isinstance(request, MeasureMemory):
+            from .memory import measure_memory
+
+            return measure_memory(request)
+        if isinstance(request, Stop):
+            return Stopped(self._turns)
+        return Failure("failed", f"{type(request).__name__} is no request")
+
+
+def main(read_fd: int, write_fd: int) -> None:
+    """Serve requests until `Stop`, or until the parent is gone."""
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
+    worker = Worker()
+    with os.fdopen(read_fd, "rb") as requests, os.fdopen(write_fd, "wb") as replies:
+        for line in requests:
+            request = receive(line)
+            try:
+                reply = worker.answer(request)
+            except Exception as error:  # every failure of a case becomes its typed result
+                reply = failure_of(error)
+            send(replies, reply)
+            if isinstance(request, Stop):
+                break
+
+
+def failure_of(error: Exception) -> Failure:
+    """The reply for an exception: what the harness raised keeps its outcome, running out of memory is told apart."""
+    text = "".join(traceback.format_exception(error))
+    if isinstance(error, HarnessError):
+        return Failure(error.outcome, str(error), text)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return Failure("oom", f"{type(error).__name__}: {error}", text)
+    return Failure("failed", f"{type(error).__name__}: {error}", text)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

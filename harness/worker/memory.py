@@ -1,0 +1,53 @@
+"""The memory pass, in a process of its own.
+
+Peak memory of the process is `VmHWM` of the kernel, reset after warm-up by writing 5 to `/proc/self/clear_refs`, so
+that what loading needed for a moment is not called inference. Never `ru_maxrss`: a child inherits its parent's. The
+parent starts this process with allocator settings that give freed memory back, which makes the figure repeat.
+Idle is the resident size after loading and before the first call.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from harness.hardware.base import Hardware
+
+from .protocol import MeasureMemory, MemoryMeasured
+from .serve import Loading
+
+__all__ = ["ALLOCATOR", "measure_memory"]
+
+ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+"""Environment of the memory pass: one arena, and freed blocks go back to the kernel (glibc's mallopt(3))."""
+
+
+def measure_memory(request: MeasureMemory) -> MemoryMeasured:
+    """Peaks of the process and of the device while an artefact is called. Raises `MeasurementError`."""
+    hardware: Hardware = request.hardware.build()
+    loading = Loading(request.folder, request.root, hardware)
+    idle = _status("VmRSS")
+    session, staged = loading.session, loading.staged
+    for number, value in enumerate(staged):
+        loading.check(session(value), number)
+    reset = _reset_peak()
+    hardware.reset_memory()
+    for number in range(request.calls):
+        session(staged[number % len(staged)])
+    peak = _status("VmHWM")
+    values = {"memory.inference": float(max(0, peak - idle)), "memory.peak": float(peak), **hardware.peak_memory()}
+    return MemoryMeasured(values, "VmHWM since warm-up" if reset else "VmHWM since the start (no clear_refs here)")
+
+
+def _status(field: str) -> int:
+    text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    found = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else 0
+
+
+def _reset_peak() -> bool:
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,73 @@
+"""Whether outputs are what they should be. Written so that NaN satisfies nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import MeasurementError, PreparationError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Outputs = Mapping[str, "np.ndarray[Any, Any]"]
+
+__all__ = ["check_expected", "check_outputs", "relative_error"]
+
+TOLERANCE = 1e-3
+"""Relative L2 distance within which two runs of one artefact on one machine must agree.
+
+The same code on the same data differs only where threads reorder a sum; a wrong result, a stale one or another
+precision is farther away.
+"""
+
+
+def relative_error(outputs: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> float:
+    """`|outputs - expected| / |expected|` (L2 norms over all elements, in float64); NaN where either holds one."""
+    import numpy as np
+
+    wanted = expected.astype(np.float64).ravel()
+    distance = float(np.linalg.norm(outputs.astype(np.float64).ravel() - wanted))
+    norm = float(np.linalg.norm(wanted))
+    return distance / norm if norm > 0 else distance
+
+
+def check_outputs(outputs: Outputs, expected: Outputs, what: str) -> None:
+    """Raise `MeasurementError` (outcome `invalid`) unless outputs agree in names, shapes, types and values."""
+    if list(outputs) != list(expected):
+        raise MeasurementError(f"{what}: outputs {list(outputs)} instead of {list(expected)}", outcome="invalid")
+    for name, wanted in expected.items():
+        found = outputs[name]
+        if found.shape != wanted.shape or found.dtype != wanted.dtype:
+            raise MeasurementError(
+                f"{what}: output {name} is {found.dtype}{list(found.shape)} instead of {wanted.dtype}{list(wanted.shape)}",
+                outcome="invalid",
+            )
+        error = relative_error(found, wanted)
+        if not error <= TOLERANCE:
+            raise MeasurementError(
+                f"{what}: output {name} differs from the expected values by {error:.2g} (relative, limit {TOLERANCE}): "
+                "what is timed does not compute what was prepared",
+                outcome="invalid",
+            )
+
+
+def check_expected(batches: list[dict[str, np.ndarray[Any, Any]]], batchable: bool, batch_size: int) -> None:
+    """Raise `PreparationError` for outputs that no later check could tell from nonsense.
+
+    They must be finite, differ between different inputs (a constant or cached answer would pass every comparison), and
+    hold as many items as the batch.
+    """
+    import numpy as np
+
+    for batch in batches:
+        for name, array in batch.items():
+            if not np.isfinite(array).all():
+                raise PreparationError(f"output {name} holds NaN or infinity; the network is broken by its technique")
+            if batchable and (array.ndim == 0 or array.shape[0] != batch_size):
+                raise PreparationError(f"output {name} has shape {list(array.shape)} for a batch of {batch_size}")
+    first = batches[0]
+    if len(batches) > 1 and all(
+        np.array_equal(array, other[name]) for other in batches[1:] for name, array in first.items()
+    ):
+        raise PreparationError("the outputs are the same for different inputs; the network ignores its inputs")

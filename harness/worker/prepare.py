@@ -1,0 +1,125 @@
+"""Making an artefact: apply the techniques, pack, load again, call, check the promises."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.deployment import Deployment
+from harness.errors import EvidenceError, HarnessError
+from harness.grid import Address, Case, find_case
+from harness.model import Model, digest_arrays
+from harness.records import Evidence, Scalar
+from harness.runtimes.base import Runtime, Session
+from harness.specs import spec_of
+
+from .artefact import ARTEFACT_SCHEMA, Manifest, digest_files, save_batches, write_manifest
+from .outputs import check_expected
+from .protocol import Prepare, Prepared
+
+__all__ = ["prepare"]
+
+INPUT_SEEDS = range(8)
+"""One batch of inputs for each: calls go round, so that an answer that was kept from the call before is noticed."""
+
+
+def prepare(request: Prepare) -> Prepared:
+    """Make the artefact of a case in an empty folder. Raises `PreparationError`, `EvidenceError` or `SuiteError`."""
+    case, _ = find_case(Address(request.root, request.file, request.function, request.case_id))
+    folder = Path(request.folder)
+    case.hardware.enter()
+    try:
+        manifest = _make(case, folder)
+    except HarnessError as error:
+        error.args = (f"{case.id}: {error}", *error.args[1:])
+        raise
+    write_manifest(folder, manifest)
+    return Prepared(manifest.seconds)
+
+
+def _make(case: Case, folder: Path) -> Manifest:
+    model, hardware = case.model, case.hardware
+    scratch, packed = folder / "scratch", folder / "model"
+    scratch.mkdir()
+    packed.mkdir()
+    start = time.perf_counter()
+    deployment = case.technique.apply(
+        Deployment(model, _network(model), native_runtime(model), hardware, scratch)
+    )
+    inputs = [dict(model.inputs(deployment.batch_size, seed)) for seed in INPUT_SEEDS]
+    deployment.runtime.pack(deployment.network, inputs[0], packed, hardware)
+    seconds = time.perf_counter() - start
+    shutil.rmtree(scratch)
+
+    session = deployment.runtime.load(packed, hardware)
+    expected = [session.fetch(session(session.stage(batch))) for batch in inputs]
+    check_expected(expected, model.batchable, deployment.batch_size)
+    save_batches(folder / "inputs.npz", inputs)
+    save_batches(folder / "expected.npz", expected)
+    facts = _facts(session, inputs[0], expected[0], model)
+    return Manifest(
+        schema=ARTEFACT_SCHEMA,
+        case_id=case.id,
+        batch_size=deployment.batch_size,
+        batchable=model.batchable,
+        runtime=spec_of(deployment.runtime),
+        hardware=spec_of(hardware),
+        facts=facts,
+        evidence=_evidence(deployment, facts),
+        workload={
+            "batch": str(deployment.batch_size),
+            "inputs": digest_arrays({f"{i}/{name}": a for i, batch in enumerate(inputs) for name, a in batch.items()}),
+        },
+        size=sum(path.stat().st_size for path in packed.iterdir() if path.is_file()),
+        weights=_digest_of(packed),
+        files=digest_files(folder),
+        seconds=seconds,
+        harness_file=str(Path(harness.__file__)),
+    )
+
+
+def _digest_of(packed: Path) -> str:
+    """One digest for the files that hold the model; folders beside them hold caches of compilers."""
+    files = sorted(path for path in packed.iterdir() if path.is_file())
+    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:16]
+
+
+def _network(model: Model) -> Any:
+    loaded = model.load()
+    if model.form == "torch":
+        return loaded.eval()
+    import onnx
+
+    return onnx.load(str(loaded))
+
+
+def native_runtime(model: Model) -> Runtime:
+    """The runtime in which a model comes: torch eager, or ONNX Runtime for a model that exists only as ONNX."""
+    if model.form == "torch":
+        from harness.runtimes.eager import Eager
+
+        return Eager()
+    from harness.runtimes.onnxruntime import OnnxRuntime
+
+    return OnnxRuntime()
+
+
+def _facts(session: Session, inputs: Any, outputs: Any, model: Model) -> dict[str, Scalar]:
+    facts = dict(session.facts(inputs))
+    first = next(iter(outputs.values()))
+    facts["batch"] = int(first.shape[0]) if model.batchable and first.ndim else 1
+    return facts
+
+
+def _evidence(deployment: Deployment, facts: dict[str, Scalar]) -> tuple[Evidence, ...]:
+    evidence = tuple(promise.check(technique, facts) for technique, promise in deployment.promises)
+    if not evidence:
+        raise EvidenceError("no technique promised anything, so nobody could tell what was measured")
+    broken = [f"{item.technique} promised {item.promise}, found {item.found}" for item in evidence if not item.kept]
+    if broken:
+        raise EvidenceError("; ".join(broken) + ": the technique did not do what its name says")
+    return evidence
