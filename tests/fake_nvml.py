@@ -1,0 +1,93 @@
+"""A scripted `pynvml`, for machines without a device. Values and errors are those that the real module gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pynvml
+
+GIB = 2**30
+
+
+@dataclass(eq=False)
+class FakeBoard:
+    """A GPU, or a MIG instance inside one. `silent` names queries that this device does not support."""
+
+    uuid: str
+    name: str = "NVIDIA H100 PCIe"
+    memory: int = 80 * GIB
+    processes: list[tuple[int, int | None]] = field(default_factory=list)
+    reasons: int = 0
+    instances: list[FakeBoard | None] = field(default_factory=list)
+    mig: bool = False
+    silent: set[str] = field(default_factory=set)
+    failing: dict[str, int] = field(default_factory=dict)
+
+
+def fake_nvml(boards: list[FakeBoard], *, init_error: int | None = None) -> ModuleType:
+    """A module with the functions that `harness.hardware.nvml` calls; `opens` counts open minus closed sessions."""
+    module: Any = ModuleType("pynvml")
+    module.opens = 0
+    for name in dir(pynvml):
+        if name.startswith(("NVML_", "nvmlClocks")) or name == "NVMLError" or name.startswith("NVMLError_"):
+            setattr(module, name, getattr(pynvml, name))
+
+    def nvml_init() -> None:
+        if init_error is not None:
+            raise pynvml.NVMLError(init_error)
+        module.opens += 1
+
+    def nvml_shutdown() -> None:
+        module.opens -= 1
+
+    def instance(board: FakeBoard, index: int) -> FakeBoard:
+        found = board.instances[index]
+        if found is None:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        return found
+
+    answers = {
+        "nvmlDeviceGetUUID": lambda board: board.uuid,
+        "nvmlDeviceGetName": lambda board: board.name,
+        "nvmlDeviceGetMemoryInfo": lambda board: SimpleNamespace(total=board.memory),
+        "nvmlDeviceGetCudaComputeCapability": lambda board: (9, 0),
+        "nvmlDeviceGetEnforcedPowerLimit": lambda board: 350_000,
+        "nvmlDeviceGetMaxPcieLinkGeneration": lambda board: 5,
+        "nvmlDeviceGetMaxPcieLinkWidth": lambda board: 16,
+        "nvmlDeviceGetEccMode": lambda board: [1, 1],
+        "nvmlDeviceGetMigMode": lambda board: [int(board.mig), int(board.mig)],
+        "nvmlDeviceGetMaxMigDeviceCount": lambda board: len(board.instances),
+        "nvmlDeviceGetMigDeviceHandleByIndex": instance,
+        "nvmlDeviceGetUtilizationRates": lambda board: SimpleNamespace(gpu=37, memory=12),
+        "nvmlDeviceGetClockInfo": lambda board, kind: {module.NVML_CLOCK_SM: 1755, module.NVML_CLOCK_MEM: 1593}[kind],
+        "nvmlDeviceGetTemperature": lambda board, sensor: 61,
+        "nvmlDeviceGetPowerUsage": lambda board: 212_500,
+        "nvmlDeviceGetCurrentClocksEventReasons": lambda board: board.reasons,
+        "nvmlDeviceGetCurrentClocksThrottleReasons": lambda board: board.reasons,
+        "nvmlDeviceGetComputeRunningProcesses": lambda board: [
+            SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in board.processes
+        ],
+        "nvmlDeviceGetGraphicsRunningProcesses": lambda board: [],
+    }
+
+    def query(name: str) -> Any:
+        def ask(board: FakeBoard, *arguments: Any) -> Any:
+            assert module.opens > 0, f"{name} before nvmlInit"
+            if name in board.silent:
+                raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+            if name in board.failing:
+                raise pynvml.NVMLError(board.failing[name])
+            return answers[name](board, *arguments)
+
+        return ask
+
+    for name in answers:
+        setattr(module, name, query(name))
+    module.nvmlInit = nvml_init
+    module.nvmlShutdown = nvml_shutdown
+    module.nvmlDeviceGetCount = lambda: len(boards)
+    module.nvmlDeviceGetHandleByIndex = lambda index: boards[index]
+    module.nvmlSystemGetDriverVersion = lambda: "580.95.05"
+    return module

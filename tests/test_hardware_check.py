@@ -1,0 +1,119 @@
+"""`check_hardware` passes what keeps the contract, and names the member that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Any
+
+import pytest
+
+from harness.errors import SuiteError
+from harness.hardware import Cpu, cpu, cuda
+from harness.hardware.check import check_hardware
+
+
+def test_bundled_hardware_keeps_the_contract() -> None:
+    check_hardware(cpu)
+    check_hardware(cuda)
+
+
+@dataclass(frozen=True)
+class Board(Cpu):
+    """A device of somebody's own."""
+
+    @property
+    def name(self) -> str:
+        return "board"
+
+
+class NameWithSpace(Board):
+    @property
+    def name(self) -> str:
+        return "my board"
+
+
+class SilentlyAbsent(Board):
+    def available(self) -> str | None:
+        return " "
+
+
+class WithoutKind(Board):
+    def describe(self) -> Mapping[str, Any]:
+        return {"model": "x"}
+
+
+class Unsteady(Board):
+    def describe(self) -> Mapping[str, Any]:
+        return {"kind": "board", "now": perf_counter_ns()}
+
+
+class NotANumber(Board):
+    def state(self) -> Mapping[str, Any]:
+        return {"clock": float("nan")}
+
+
+class NumbersInEnvironment(Board):
+    def environment(self) -> Any:
+        return {"OMP_NUM_THREADS": 1}
+
+
+class ForgetsACall(Board):
+    def time_calls(self, call: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[list[int], Any]:
+        return super().time_calls(call, inputs[1:])
+
+
+class FirstOutput(Board):
+    def time_calls(self, call: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[list[int], Any]:
+        times, _ = super().time_calls(call, inputs)
+        return times, call(inputs[0])
+
+
+class Milliseconds(Board):
+    def time_calls(self, call: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[list[Any], Any]:
+        times, output = super().time_calls(call, inputs)
+        return [time / 1e6 for time in times], output
+
+
+class CannotEnter(Board):
+    def enter(self) -> None:
+        raise SuiteError("the board is locked")
+
+
+class UnknownMetric(Board):
+    def peak_memory(self) -> Mapping[str, float]:
+        return {"board_memory": 1.0}
+
+
+class NegativeMemory(Board):
+    def peak_memory(self) -> Mapping[str, float]:
+        return {"gpu_memory.process": -1.0}
+
+
+@pytest.mark.parametrize(
+    ("faulty", "message"),
+    [
+        (SilentlyAbsent, "available"),
+        (WithoutKind, "'kind'"),
+        (Unsteady, "belongs in state"),
+        (NotANumber, r"state\(\): 'clock'"),
+        (NumbersInEnvironment, "strings to strings"),
+        (ForgetsACall, "gave 4 times for 5"),
+        (FirstOutput, "output of the last call"),
+        (Milliseconds, "whole nanoseconds"),
+        (CannotEnter, "the board is locked"),
+        (UnknownMetric, "'board_memory' is no metric"),
+        (NegativeMemory, "gpu_memory.process is -1.0"),
+    ],
+)
+def test_faults_are_named(faulty: type[Board], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_hardware(faulty())
+
+
+def test_values_that_can_be_no_hardware() -> None:
+    with pytest.raises(AssertionError, match="lacks a member"):
+        check_hardware(object())
+    with pytest.raises(SuiteError, match="use only letters"):
+        check_hardware(NameWithSpace())

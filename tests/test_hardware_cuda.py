@@ -1,0 +1,256 @@
+"""CUDA hardware, on scripted devices: which device, how calls are timed, which memory is reported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pynvml
+import pytest
+from fake_nvml import GIB, FakeBoard, fake_nvml
+
+from harness.errors import MeasurementError, SuiteError, UnavailableError
+from harness.hardware import Cuda, Hardware, cuda
+from harness.hardware.cuda import LATE_NS
+from harness.specs import spec_of
+
+MODULE = sys.modules["harness.hardware.cuda"]
+
+
+class FakeDevice:
+    """A GPU behind `torch.cuda`: work is queued on streams, and the clock moves when somebody waits."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_000_000
+        self.main_ready = 0
+        self.side_ready = 0
+        self.calls: list[str] = []
+        self.initialized = True
+        self.available = True
+        torch: Any = ModuleType("torch")
+        torch.cuda = SimpleNamespace(
+            Event=lambda enable_timing: _Event(self, enable_timing),
+            synchronize=self.synchronize,
+            is_initialized=lambda: self.initialized,
+            is_available=lambda: self.available,
+            reset_peak_memory_stats=lambda: self.calls.append("reset"),
+            max_memory_allocated=lambda: 100,
+            max_memory_reserved=lambda: 200,
+            current_device=lambda: 0,
+            get_device_properties=lambda index: SimpleNamespace(L2_cache_size=50),
+        )
+        torch.uint8 = "uint8"
+        torch.empty = self.empty
+        monkeypatch.setitem(sys.modules, "torch", torch)
+        monkeypatch.setattr(MODULE, "perf_counter_ns", lambda: self.now)
+
+    def empty(self, size: int, *, dtype: str, device: str) -> Any:
+        self.calls.append(f"empty {size} {dtype} {device}")
+        return SimpleNamespace(zero_=lambda: self.calls.append("flush"))
+
+    def synchronize(self) -> None:
+        self.calls.append("synchronize")
+        self.now = max(self.now, self.main_ready, self.side_ready)
+
+    def launch(self, host: int, main: int, side: int = 0) -> None:
+        """The host spends `host` ns; kernels then run for `main` ns on the current stream, `side` on another."""
+        self.now += host
+        self.main_ready = max(self.now, self.main_ready) + main
+        self.side_ready = max(self.now, self.side_ready) + side
+
+
+class _Event:
+    def __init__(self, device: FakeDevice, enable_timing: bool) -> None:
+        assert enable_timing
+        self._device = device
+        self.at = 0
+
+    def record(self) -> None:
+        self.at = max(self._device.now, self._device.main_ready)
+
+    def synchronize(self) -> None:
+        self._device.now = max(self._device.now, self.at)
+
+    def elapsed_time(self, end: _Event) -> float:
+        return (end.at - self.at) / 1e6
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> list[FakeBoard]:
+    """Two GPUs, and no torch installed that could be a CPU build."""
+    boards = [FakeBoard("GPU-aaaa"), FakeBoard("GPU-bbbb")]
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(boards))
+    for name in ("CUDA_VISIBLE_DEVICES", "HARNESS_CUDA_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(MODULE, "_torch_without_cuda", lambda: False)
+    return boards
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
+    return FakeDevice(monkeypatch)
+
+
+def test_is_hardware_with_names_that_tell_times_apart() -> None:
+    assert isinstance(cuda, Hardware)
+    values = [cuda, cuda(index=1), cuda(l2_flush=True), cuda(index=1)(l2_flush=True)]
+    assert [value.name for value in values] == ["cuda", "cuda.1", "cuda.flush", "cuda.1.flush"]
+    assert all(spec_of(value).build() == value for value in values)
+    with pytest.raises(SuiteError, match="numbered from 0"):
+        cuda(index=-1)
+
+
+def test_available(nvml: list[FakeBoard]) -> None:
+    assert cuda.available() is None
+    assert cuda(index=1).available() is None
+    assert "GPU 2 was asked for" in str(cuda(index=2).available())
+
+
+def test_unavailable_without_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml([], init_error=pynvml.NVML_ERROR_LIBRARY_NOT_FOUND))
+    reason = str(cuda.available())
+    assert "no NVIDIA driver" in reason
+    assert "install" in reason
+    with pytest.raises(UnavailableError, match="no NVIDIA driver"):
+        cuda.describe()
+
+
+@pytest.mark.parametrize(
+    ("version_file", "unavailable"),
+    [
+        ("cuda: Optional[str] = None\nhip: Optional[str] = None\n", True),
+        ("cuda = None\n", True),
+        ("cuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n", False),
+        (None, False),
+    ],
+)
+def test_unavailable_with_a_cpu_build_of_torch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version_file: str | None, unavailable: bool
+) -> None:
+    """Told from the version file: the parent imports no torch for it."""
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml([FakeBoard("GPU-aaaa")]))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    package = tmp_path / "torch"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise AssertionError('torch was imported')\n")
+    if version_file is not None:
+        (package / "version.py").write_text(version_file)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert ("CPU build" in str(cuda.available())) is unavailable
+
+
+def test_identity_holds_gpu_and_host_and_no_software(nvml: list[FakeBoard]) -> None:
+    identity = cuda.describe()
+    assert identity["kind"] == "cuda"
+    assert identity["threads"] == 1
+    assert {"model", "driver", "power_limit", "memory", "compute_capability", "mig", "l2_flush"} <= identity.keys()
+    assert {"host_model", "host_cores", "host_instruction_sets", "host_hypervisor"} <= identity.keys()
+    assert "uuid" not in identity
+    assert dict(cuda(l2_flush=True).describe()) == {**identity, "l2_flush": True}
+
+
+def test_state_tells_our_processes_from_others(nvml: list[FakeBoard]) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        gone = 2**22 + 1  # above the largest process id, so that /proc can't show it
+        nvml[0].processes = [(os.getpid(), GIB), (child.pid, GIB), (os.getppid(), GIB), (gone, GIB)]
+        state = cuda.state()
+    finally:
+        child.communicate(b"\n")
+    assert state["foreign_processes"] == str(os.getppid())
+    assert state["unknown_processes"] == 1
+
+
+def test_a_child_finds_the_device_that_its_parent_chose(nvml: list[FakeBoard], monkeypatch: pytest.MonkeyPatch) -> None:
+    second = cuda(index=1)
+    variables = second.environment()
+    assert variables["CUDA_VISIBLE_DEVICES"] == "GPU-bbbb"
+    assert variables["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert variables["OMP_NUM_THREADS"] == "1"
+    with pytest.raises(MeasurementError, match="was not started with"):
+        second.enter()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    nvml[1].processes = [(os.getpid(), 5 * GIB)]
+    second.enter()
+    second.settle()
+    assert second.environment() == variables
+    assert second.peak_memory()["gpu_memory.process"] == 5 * GIB
+
+
+def test_calls_are_timed_by_events_on_an_idle_device(device: FakeDevice) -> None:
+    device.launch(host=0, main=9_000_000)  # left over from before: must not count
+    times, output = cuda.time_calls(lambda value: device.launch(host=10_000, main=value) or value, [500_000, 700_000])
+    assert times == [510_000, 710_000]
+    assert output == 700_000
+
+
+def test_work_on_another_stream_belongs_to_its_call(device: FakeDevice) -> None:
+    def call(side: int) -> None:
+        device.launch(host=0, main=100_000, side=side)
+
+    times, _ = cuda.time_calls(call, [100_000, 100_000 + LATE_NS, 100_000 + LATE_NS + 1])
+    assert times == [100_000, 100_000, 100_000 + LATE_NS + 1]
+
+
+def test_flush_writes_twice_the_cache_before_each_call(device: FakeDevice) -> None:
+    cuda(l2_flush=True).time_calls(lambda value: device.calls.append("call"), [1, 2])
+    assert device.calls[0] == "empty 100 uint8 cuda"
+    assert device.calls[1:] == ["flush", "synchronize", "call", "synchronize"] * 2
+
+
+def test_flush_needs_torch_with_a_device(monkeypatch: pytest.MonkeyPatch, device: FakeDevice) -> None:
+    device.available = False
+    with pytest.raises(UnavailableError, match="sees no CUDA device"):
+        cuda(l2_flush=True).time_calls(lambda value: value, [1])
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UnavailableError, match="pip install torch"):
+        cuda(l2_flush=True).time_calls(lambda value: value, [1])
+
+
+def test_host_clock_where_torch_is_absent_or_idle(monkeypatch: pytest.MonkeyPatch, device: FakeDevice) -> None:
+    device.initialized = False
+    times, output = cuda.time_calls(lambda value: value + 1, [1, 2])
+    assert len(times) == 2
+    assert all(time >= 0 for time in times)
+    assert output == 3
+    assert device.calls == []
+    monkeypatch.delitem(sys.modules, "torch")
+    assert cuda.time_calls(lambda value: value, [4])[1] == 4
+    assert "torch" not in sys.modules
+
+
+def test_memory_of_torch_and_of_the_process(nvml: list[FakeBoard], device: FakeDevice) -> None:
+    nvml[0].processes = [(os.getpid(), 3 * GIB)]
+    cuda.reset_memory()
+    assert device.calls == ["synchronize", "reset"]
+    assert cuda.peak_memory() == {
+        "gpu_memory.allocated": 100.0,
+        "gpu_memory.reserved": 200.0,
+        "gpu_memory.process": 3.0 * GIB,
+    }
+
+
+def test_no_memory_is_invented(nvml: list[FakeBoard], device: FakeDevice) -> None:
+    """Torch that computes elsewhere would say 0, and a container hides the process: neither becomes a number."""
+    device.initialized = False
+    cuda.reset_memory()
+    assert device.calls == []
+    assert cuda.peak_memory() == {}
+
+
+def test_real_torch_has_what_is_called() -> None:
+    """The interface of the installed torch, by name: Event(enable_timing), counters and queries."""
+    import torch
+
+    event = torch.cuda.Event
+    assert all(hasattr(event, name) for name in ("record", "synchronize", "elapsed_time"))
+    names = ("synchronize", "is_initialized", "is_available", "reset_peak_memory_stats", "max_memory_allocated")
+    assert all(callable(getattr(torch.cuda, name)) for name in names)
+    assert callable(torch.cuda.max_memory_reserved)
+    assert isinstance(Cuda().available(), (str, type(None)))

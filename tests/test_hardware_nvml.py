@@ -1,0 +1,209 @@
+"""Asking about a device: identity, state, processes, and every way in which there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+import pynvml
+import pytest
+from fake_nvml import GIB, FakeBoard, fake_nvml
+
+from harness.errors import UnavailableError
+from harness.hardware.nvml import SLOWDOWNS, opened
+
+Install = Callable[..., ModuleType]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Install:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def put(*boards: FakeBoard, init_error: int | None = None) -> ModuleType:
+        module = fake_nvml(list(boards), init_error=init_error)
+        monkeypatch.setitem(sys.modules, "pynvml", module)
+        return module
+
+    return put
+
+
+def test_queries_exist_in_the_real_module() -> None:
+    """The fake must not invent: every function it has is one of the installed binding's."""
+    names = [name for name in dir(fake_nvml([])) if name.startswith("nvml")]
+    assert len(names) > 20
+    assert [name for name in names if not hasattr(pynvml, name)] == []
+
+
+def test_identity(install: Install) -> None:
+    module = install(FakeBoard("GPU-aaaa"))
+    with opened(0) as device:
+        assert device.identity() == {
+            "model": "NVIDIA H100 PCIe",
+            "driver": "580.95.05",
+            "memory": 80 * GIB,
+            "compute_capability": "9.0",
+            "power_limit": 350.0,
+            "pcie": "5x16",
+            "ecc": 1,
+            "mig": False,
+        }
+    assert module.opens == 0
+
+
+def test_queries_that_a_device_does_not_answer_are_left_out(install: Install) -> None:
+    silent = {"nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetEccMode", "nvmlDeviceGetMaxPcieLinkWidth"}
+    install(FakeBoard("GPU-aaaa", silent={*silent, "nvmlDeviceGetMigMode", "nvmlDeviceGetUtilizationRates"}))
+    with opened(0) as device:
+        assert set(device.identity()) == {"model", "driver", "memory", "compute_capability", "mig"}
+        assert "utilization" not in device.state(lambda pid: True)
+
+
+def test_state(install: Install) -> None:
+    install(FakeBoard("GPU-aaaa", processes=[(10, GIB), (11, GIB), (12, GIB)]))
+    ours = {10: True, 11: False, 12: None}
+    with opened(0) as device:
+        assert device.state(ours.get) == {
+            "sm_clock": 1755,
+            "memory_clock": 1593,
+            "slowdown": "none",
+            "temperature": 61,
+            "power": 212.5,
+            "utilization": 0.37,
+            "foreign_processes": "11",
+            "unknown_processes": 1,
+        }
+
+
+@pytest.mark.parametrize(("tail", "word"), SLOWDOWNS.items())
+def test_each_slowdown_has_its_word(install: Install, tail: str, word: str) -> None:
+    idle = pynvml.nvmlClocksThrottleReasonGpuIdle | pynvml.nvmlClocksThrottleReasonApplicationsClocksSetting
+    bit = getattr(pynvml, f"nvmlClocksThrottleReason{tail}")
+    install(FakeBoard("GPU-aaaa", reasons=bit | idle))
+    with opened(0) as device:
+        assert device.state(lambda pid: True)["slowdown"] == word
+
+
+def test_slowdown_under_its_older_name_and_untold(install: Install) -> None:
+    newer, older = "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"
+    board = FakeBoard("GPU-aaaa", reasons=pynvml.nvmlClocksThrottleReasonSwPowerCap, silent={newer})
+    install(board)
+    with opened(0) as device:
+        assert device.state(lambda pid: True)["slowdown"] == "power_cap"
+        board.silent.add(older)
+        assert "slowdown" not in device.state(lambda pid: True)
+
+
+def test_memory_of_a_process(install: Install) -> None:
+    install(FakeBoard("GPU-aaaa", processes=[(10, 3 * GIB), (11, None)]))
+    with opened(0) as device:
+        assert device.process_memory(10) == 3 * GIB
+        assert device.process_memory(11) is None
+        assert device.process_memory(12) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "cure"),
+    [
+        (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, "no NVIDIA driver", "install the NVIDIA driver"),
+        (pynvml.NVML_ERROR_DRIVER_NOT_LOADED, "not loaded", "modprobe"),
+        (pynvml.NVML_ERROR_NO_PERMISSION, "may not use", "--gpus all"),
+        (pynvml.NVML_ERROR_UNKNOWN, "does not start", "nvidia-smi"),
+    ],
+)
+def test_no_driver_says_why_and_what_to_do(install: Install, error: int, reason: str, cure: str) -> None:
+    module = install(FakeBoard("GPU-aaaa"), init_error=error)
+    with pytest.raises(UnavailableError) as caught, opened(0):
+        pass
+    assert reason in caught.value.reason
+    assert cure in caught.value.cure
+    assert module.opens == 0
+
+
+def test_this_machine_or_a_reason() -> None:
+    """The real library, wherever the tests run: a device that answers, or a sentence."""
+    with contextlib.ExitStack() as stack:
+        try:
+            answer = stack.enter_context(opened(0)).uuid
+        except UnavailableError as error:
+            answer = error.reason and error.cure
+    assert answer
+
+
+def test_package_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with pytest.raises(UnavailableError, match="pip install nvidia-ml-py"), opened(0):
+        pass
+
+
+def test_no_device(install: Install) -> None:
+    install()
+    with pytest.raises(UnavailableError, match="finds no device"), opened(0):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("visible", "index", "expected"),
+    [
+        (None, 0, "GPU-aaaa"),
+        (None, 1, "GPU-bbbb"),
+        ("1", 0, "GPU-bbbb"),
+        ("1,0", 1, "GPU-aaaa"),
+        (" 1 , 0", 0, "GPU-bbbb"),
+        ("GPU-bb", 0, "GPU-bbbb"),
+        ("0,-1,1", 0, "GPU-aaaa"),
+    ],
+)
+def test_the_device_that_cuda_would_take(
+    install: Install, monkeypatch: pytest.MonkeyPatch, visible: str | None, index: int, expected: str
+) -> None:
+    install(FakeBoard("GPU-aaaa"), FakeBoard("GPU-bbbb"))
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with opened(index) as device:
+        assert device.uuid == expected
+
+
+@pytest.mark.parametrize(
+    ("visible", "index", "message"),
+    [
+        (None, 2, "CUDA sees 2 of the 2"),
+        ("", 0, "hides every GPU"),
+        ("-1", 0, "hides every GPU"),
+        ("0,-1,1", 1, "CUDA sees 1 of the 2"),
+        ("7", 0, "names '7'"),
+        ("GPU-cc", 0, "names 'GPU-cc'"),
+    ],
+)
+def test_devices_that_cuda_would_not_see(
+    install: Install, monkeypatch: pytest.MonkeyPatch, visible: str | None, index: int, message: str
+) -> None:
+    module = install(FakeBoard("GPU-aaaa"), FakeBoard("GPU-bbbb"))
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(UnavailableError, match=message), opened(index):
+        pass
+    assert module.opens == 0
+
+
+def test_mig_instances(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = FakeBoard("MIG-1111", name="NVIDIA H100 PCIe MIG 1g.10gb", memory=10 * GIB)
+    other = FakeBoard("MIG-2222", name="NVIDIA H100 PCIe MIG 2g.20gb", memory=20 * GIB)
+    # An instance has no clocks or power of its own: what is asked of it must be asked of the board.
+    for half in (instance, other):
+        half.failing = {"nvmlDeviceGetClockInfo": pynvml.NVML_ERROR_INVALID_ARGUMENT}
+    install(FakeBoard("GPU-aaaa", mig=True, instances=[None, instance, other]))
+    with opened(0) as device:
+        assert (device.uuid, device.identity()["memory"], device.identity()["mig"]) == ("MIG-1111", 10 * GIB, True)
+        assert device.state(lambda pid: True)["sm_clock"] == 1755
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-2222")
+    with opened(0) as device:
+        assert device.identity()["model"] == "NVIDIA H100 PCIe MIG 2g.20gb"
+
+
+def test_a_device_that_fails_while_open(install: Install) -> None:
+    module = install(FakeBoard("GPU-aaaa", failing={"nvmlDeviceGetName": pynvml.NVML_ERROR_GPU_IS_LOST}))
+    with pytest.raises(UnavailableError, match="driver failed"), opened(0) as device:
+        device.identity()
+    assert module.opens == 0

@@ -1,0 +1,133 @@
+"""Where a run is made: versions, revision, identity, and how busy others keep the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import pytest
+
+from harness.codec import decode, dumps, loads
+from harness.hardware import Cpu, cpu
+from harness.measure.environment import PressureMeter, environment, identity, library_versions
+from harness.records import Environment, Scalar
+from harness.worker.anchor import ANCHOR
+from harness.worker.protocol import PROTOCOL
+
+
+class Machine:
+    """A /proc whose counters a test sets, and a clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.now = 100.0
+        (folder / "pressure").mkdir()
+
+    def show(self, *, waited: int, steal: int, idle: int) -> None:
+        text = f"some avg10=1.00 avg60=0.50 avg300=0.10 total={waited}\nfull avg10=0.00 total=7\n"
+        (self.folder / "pressure" / "cpu").write_text(text)
+        (self.folder / "stat").write_text(f"cpu  1 2 3 {idle} 5 6 7 {steal} 50 60\ncpu0 9 9 9 9 9 9 9 9 9 9\nintr 1\n")
+
+    def meter(self) -> PressureMeter:
+        return PressureMeter(self.folder, lambda: self.now)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+@pytest.mark.parametrize(("waited", "share"), [(0, 0.0), (500_000, 0.25), (2_000_000, 1.0), (2_100_000, 1.0)])
+def test_pressure_is_a_share_of_wall_time(machine: Machine, waited: int, share: float) -> None:
+    machine.show(waited=1000, steal=0, idle=0)
+    meter = machine.meter()
+    machine.now += 2.0
+    machine.show(waited=1000 + waited, steal=0, idle=0)
+    assert meter.share() == pytest.approx(share)
+
+
+def test_steal_is_a_share_of_processor_time(machine: Machine) -> None:
+    machine.show(waited=0, steal=10, idle=100)
+    meter = machine.meter()
+    assert meter.steal() is None
+    machine.show(waited=0, steal=25, idle=185)
+    assert meter.steal() == pytest.approx(15 / 100)
+
+
+def test_a_kernel_that_does_not_tell_gives_none(machine: Machine) -> None:
+    meter = machine.meter()
+    machine.now += 1.0
+    assert meter.share() is None
+    assert meter.steal() is None
+    machine.show(waited=1, steal=1, idle=1)
+    assert meter.share() is None
+    assert meter.steal() is None
+
+
+def test_no_time_passed_gives_none(machine: Machine) -> None:
+    machine.show(waited=0, steal=0, idle=0)
+    assert machine.meter().share() is None
+
+
+def test_this_machine_gives_shares() -> None:
+    meter = PressureMeter()
+    sum(range(200_000))
+    assert all(value is None or 0 <= value <= 1 for value in (meter.share(), meter.steal()))
+
+
+def test_versions_of_everything_installed() -> None:
+    versions = library_versions()
+    assert versions["numpy"] == numpy.__version__
+    assert "torch-pruning" in versions  # normalised: the distribution calls itself torch_pruning
+    assert list(versions) == sorted(versions)
+
+
+@dataclass(frozen=True)
+class Absent(Cpu):
+    @property
+    def name(self) -> str:
+        return "absent"
+
+    def available(self) -> str | None:
+        return "it is not here"
+
+    def describe(self) -> Mapping[str, Scalar]:
+        raise AssertionError("described although it is absent")
+
+
+def test_environment_of_this_run(tmp_path: Path) -> None:
+    found = environment(tmp_path, [cpu, Absent()])
+    assert found.hardware == {"cpu": identity(cpu)}
+    assert found.hardware["cpu"]["protocol"] == PROTOCOL
+    assert found.hardware["cpu"]["anchor"] == ANCHOR
+    assert found.software["python"] == platform.python_version()
+    assert found.software["numpy"] == numpy.__version__
+    assert found.state["kernel"] == platform.release()
+    assert (found.commit, found.dirty) == ("", False)
+    assert decode(Environment, loads(dumps(found), "environment"), "environment") == found
+
+
+def test_revision(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        person = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        command = ["git", "-C", str(tmp_path), *person, *arguments]
+        alone = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=alone).stdout.strip()
+
+    git("init", "-q")
+    (tmp_path / "suite.py").write_text("1\n")
+    (tmp_path / "baselines").mkdir()
+    (tmp_path / "baselines" / "a.json").write_text("{}\n")
+    git("add", ".")
+    git("commit", "-q", "-m", "one")
+    clean = environment(tmp_path, [])
+    assert (clean.commit, clean.dirty) == (git("rev-parse", "HEAD"), False)
+    (tmp_path / "baselines" / "a.json").write_text("{ }\n")
+    assert not environment(tmp_path, []).dirty
+    (tmp_path / "suite.py").write_text("2\n")
+    assert environment(tmp_path, []).dirty
