@@ -1,0 +1,118 @@
+"""Whatever a child does ends as one typed outcome, and never as a result."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.errors import MeasurementError
+from harness.hardware import cpu
+from harness.measure.child import Child
+from harness.specs import spec_of
+from harness.worker.protocol import Load, Loaded, Prepared, Turn, TurnDone
+from tests.artefacts import make_artefact
+
+ROOT = Path(__file__).parent.parent
+
+
+def child(tmp_path: Path) -> Child:
+    return Child("test arm", tmp_path / "log", cpu.environment(), ROOT)
+
+
+def load(one: Child, folder: Path) -> Loaded:
+    one.ask(Load(str(folder), str(ROOT), spec_of(cpu)))
+    return one.reply(Loaded, 30)
+
+
+def test_serves_turns_and_ends_with_a_completion_record(tmp_path: Path) -> None:
+    with child(tmp_path) as one:
+        loaded = load(one, make_artefact(tmp_path / "a"))
+        one.ask(Turn(discard=2, calls=5))
+        done = one.reply(TurnDone, 10)
+        stopped = one.stop(10)
+    assert 0 < loaded.call_seconds < 0.1
+    assert loaded.harness_file == str(ROOT / "harness" / "__init__.py")
+    assert len(done.nanoseconds) == 5
+    assert min(done.nanoseconds) > 0
+    assert stopped.turns == 1
+    assert "loading on standard output" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "words"),
+    [
+        ("abort", "crashed", "SIGABRT"),
+        ("segfault", "crashed", "SIGSEGV"),
+        ("exit", "premature_exit", "exit code 0"),
+        ("system_exit", "premature_exit", "exit code 0"),
+        ("exit_code", "crashed", "exit code 137"),
+        ("kill", "killed", "SIGKILL"),
+        ("orphan", "killed", "SIGKILL"),
+        ("raise", "failed", "the network said no"),
+        ("memory", "oom", "Unable to allocate"),
+        ("nan", "invalid", "differs from the expected values by nan"),
+        ("shape", "invalid", "float32[4, 1] instead of float32[4, 3]"),
+        ("dtype", "invalid", "float64[4, 3] instead of float32[4, 3]"),
+        ("cached", "invalid", "does not compute what was prepared"),
+    ],
+)
+def test_each_fault_has_its_outcome(tmp_path: Path, fault: str, outcome: str, words: str) -> None:
+    folder = make_artefact(tmp_path / "a", fault, after=3)
+    with child(tmp_path) as one, pytest.raises(MeasurementError) as raised:
+        load(one, folder)
+        one.ask(Turn(discard=0, calls=5))
+        one.reply(TurnDone, 30)
+    caught = raised.value
+    assert caught.outcome == outcome
+    assert words in str(caught)
+
+
+def test_a_hang_that_holds_the_interpreter_and_ignores_sigterm_is_ended(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with child(tmp_path) as one:
+        folder = make_artefact(tmp_path / "a", "hang", after=3)
+        one.ask(Load(str(folder), str(ROOT), spec_of(cpu)))
+        with pytest.raises(MeasurementError) as caught:
+            one.reply(Loaded, 1.5)
+        pid = one._process.pid
+    assert caught.value.outcome == "timeout"
+    assert "faulty.py" in caught.value.log
+    assert time.monotonic() - begun < 15
+    with pytest.raises(ProcessLookupError):
+        os.killpg(pid, 0)
+
+
+def test_a_reply_out_of_turn_is_no_result(tmp_path: Path) -> None:
+    with child(tmp_path) as one:
+        one.ask(Load(str(make_artefact(tmp_path / "a")), str(ROOT), spec_of(cpu)))
+        with pytest.raises(MeasurementError, match="answered Loaded out of turn"):
+            one.reply(Prepared, 30)
+
+
+def test_asking_a_child_that_is_gone_says_how_it_ended(tmp_path: Path) -> None:
+    with child(tmp_path) as one:
+        one._process.kill()
+        one._process.wait()
+        with pytest.raises(MeasurementError) as caught:
+            one.ask(Turn(1, 1))
+            one.reply(TurnDone, 5)
+    assert caught.value.outcome == "killed"
+
+
+def test_children_of_a_child_do_not_outlive_it(tmp_path: Path) -> None:
+    with child(tmp_path) as one:
+        folder = make_artefact(tmp_path / "a", "orphan", after=3)
+        one.ask(Load(str(folder), str(ROOT), spec_of(cpu)))
+        with pytest.raises(MeasurementError):
+            one.reply(Loaded, 20)
+        group = one._process.pid
+    for _ in range(50):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("a grandchild is still running")
