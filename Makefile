@@ -1,0 +1,66 @@
+# make suites   measure the bundled suites and compare them with the committed baselines
+# make test     the harness's own tests
+# make lint     ruff and mypy
+# make clean    remove the environment, caches and prepared artefacts; downloads, reports and baselines stay
+#
+# PYTHON=python3.12   another interpreter, 3.11 or newer
+# ARGS='-k digits'    more arguments for pytest
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+.DELETE_ON_ERROR:
+.PHONY: suites test lint clean
+
+suites: $(VENV)/.suites
+	$(BIN)/python -m suites.fetch
+	@before=$$(readlink reports/latest); \
+	unavailable=; \
+	if ! command -v "$${CXX:-g++}" >/dev/null && ! command -v clang++ >/dev/null && ! command -v c++ >/dev/null; then \
+	    echo "make suites: no C++ compiler, so the compiled cases are left out (to have them: apt-get install g++)"; \
+	    unavailable=--allow-unavailable=compiled; \
+	fi; \
+	code=0; $(BIN)/python -m pytest suites/ $$unavailable $(ARGS) || code=$$?; \
+	if [ "$$(readlink reports/latest)" != "$$before" ] && [ -e reports/latest/index.html ]; then \
+	    echo "make suites: the report is $(CURDIR)/reports/$$(readlink reports/latest)/index.html"; \
+	else \
+	    echo "make suites: nothing was run, so there is no report"; \
+	fi; \
+	exit $$code
+
+test: $(VENV)/.dev
+	$(BIN)/python -m suites.fetch
+	$(BIN)/python -m pytest tests/ $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist .harness/artefacts
+
+# The stamps are older than what they depend on when an installation is stale. An environment knows its folder: a copy
+# of it elsewhere would import the sources that it was made for.
+ifneq ($(shell cat $(VENV)/.root 2>/dev/null),$(CURDIR))
+.PHONY: $(VENV)/.root
+endif
+
+$(VENV)/.root:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "make: $(PYTHON) is missing or older than Python 3.11; name a newer one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "make: $(PYTHON) can't make environments (on Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "$(CURDIR)" > $@
+
+$(VENV)/.suites: $(VENV)/.root pyproject.toml constraints.txt
+	$(PIP) --editable '.[suites]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.root pyproject.toml constraints.txt
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.suites
