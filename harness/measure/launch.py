@@ -50,6 +50,11 @@ class _Arm:
     cpu: float = 0.0
     load_seconds: float = 0.0
 
+    @property
+    def per_item(self) -> list[float]:
+        """Seconds an item, one value a turn."""
+        return [seconds / self.spec.items for seconds in self.turns]
+
 
 def launch(
     arms: Mapping[str, ArmSpec],
@@ -89,8 +94,8 @@ def launch(
     return Launch(
         phase=phase,
         rounds=rounds,
-        anchored=_paired(candidate, anchor),
-        speedup=_paired(reference, candidate) if reference else None,
+        anchored=_paired(candidate.turns, anchor.turns),
+        speedup=_paired(reference.per_item, candidate.per_item) if reference else None,
         samples={role: _thin(arm.times) for role, arm in running.items()},
         cpu_share=candidate.cpu / sum(candidate.times),
         load_seconds=candidate.load_seconds,
@@ -134,10 +139,9 @@ def _take_turns(arms: Mapping[str, _Arm], plan: Plan, rng: random.Random) -> int
     return rounds
 
 
-def _paired(over: _Arm, under: _Arm) -> float:
-    """Median over the rounds of the ratio of two arms' times an item, taken as logarithms."""
-    logs = [math.log(a / over.spec.items) - math.log(b / under.spec.items) for a, b in zip(over.turns, under.turns, strict=True)]
-    return math.exp(statistics.median(logs))
+def _paired(over: list[float], under: list[float]) -> float:
+    """Median over the rounds of the ratio of two arms' times, taken as logarithms."""
+    return math.exp(statistics.median(math.log(a) - math.log(b) for a, b in zip(over, under, strict=True)))
 
 
 def _latency(times: list[float]) -> dict[str, float]:
