@@ -100,7 +100,7 @@ METRICS: tuple[Metric, ...] = (
            "from the reference's, relative to their size (L2)."),
     Metric("fidelity.agreement", "share", "higher", slack=0.002, portable=True, help="Share of examples answered as the "
            "reference answers them."),
-    Metric("time.load", "s", "lower", help="Time to load the artefact into the runtime, imports excluded."),
+    Metric("time.load", "s", "lower", help="Time to import the runtime and load the artefact."),
     Metric("time.prepare", "s", "lower", help="Time to make the artefact, measured when it is made."),
 )
 

@@ -110,7 +110,8 @@ class Launch:
     evenly thinned to a few hundred. `speedup` and `anchored` are medians of paired ratios over the rounds:
     reference time / candidate time per item, and candidate time / anchor time. `pressure` is the share of the
     launch's wall time in which some task on the machine waited for a CPU (None where the kernel does not tell).
-    `latency` holds the candidate's `p50 p90 p95 p99 mean` over all its timed calls, in seconds.
+    `latency` holds the candidate's `p50 p90 p95 p99 mean` over all its timed calls, in seconds. `state` is what the
+    hardware said of itself while the last turns were still warm: clocks, throttling, foreign processes.
     """
 
     phase: str
@@ -124,6 +125,7 @@ class Launch:
     pressure: float | None = None
     started_first: str = ""
     latency: Mapping[str, float] = field(default_factory=dict)
+    state: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -193,12 +193,19 @@ def _of_launch(one: Launch, items: int) -> dict[str, float]:
     values["time.load"] = one.load_seconds
     if one.speedup is not None:
         values["speedup"] = one.speedup
+    busy = one.state.get("utilization")
+    if isinstance(busy, (int, float)):
+        values["utilization.gpu"] = float(busy)
     return values
 
 
 def _warnings(result: Result) -> tuple[str, ...]:
     disturbed = sum(1 for one in result.launches if (one.pressure or 0.0) > DISTURBED)
     warnings = []
+    for key, what in (("slowdown", "the device slowed down"), ("foreign_processes", "other processes used the device")):
+        found = sorted({str(one.state[key]) for one in result.launches if one.state.get(key, "none") != "none"})
+        if found:
+            warnings.append(f"{what}: {', '.join(found)}")
     if disturbed:
         warnings.append(
             f"{disturbed} of {len(result.launches)} launches ran while other work competed for the CPU "

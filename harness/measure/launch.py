@@ -87,7 +87,7 @@ def launch(
             arm.turn = plan_turn(loaded.call_seconds, plan.turn)
         meter = PressureMeter()  # not before: arms that load at the same time wait for each other
         rounds = _take_turns(running, plan, rng)
-        pressure = meter.share()
+        pressure, state = meter.share(), hardware.state()
         for arm in running.values():
             arm.child.stop(plan.deadline)
     candidate, anchor, reference = running["candidate"], running["anchor"], running.get("reference")
@@ -103,6 +103,7 @@ def launch(
         pressure=pressure,
         started_first=order[0],
         latency=_latency(candidate.times),
+        state=state,
     )
 
 
@@ -121,9 +122,13 @@ def plan_turn(call_seconds: float, aim: float) -> Turn:
 
 def _take_turns(arms: Mapping[str, _Arm], plan: Plan, rng: random.Random) -> int:
     order = list(arms)
-    end = time.perf_counter() + plan.seconds
+    begun = time.perf_counter()
     rounds = 0
-    while rounds < plan.rounds or time.perf_counter() < end:
+    # Very long calls: the budget counts for more than the number of rounds, down to the three that have a median.
+    last = begun + plan.budget / (plan.screen + plan.confirm)
+    while time.perf_counter() < begun + plan.seconds or rounds < 3 or (
+        rounds < plan.rounds and time.perf_counter() < last
+    ):
         rng.shuffle(order)
         for role in order:
             arm = arms[role]
