@@ -1,0 +1,131 @@
+"""A project of a user's own: the bundled models, three cases, a baseline; and ways to plant a fault in its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+TECHNIQUES = '''\
+"""Techniques of this project."""
+
+import copy
+
+from harness import Promise, technique
+from harness.techniques import int8_static
+
+
+@technique(takes="torch")
+def tuned(deployment):
+    """The same network, with its weights in the order that convolutions like."""
+    import torch
+
+    network = copy.deepcopy(deployment.network).to(memory_format=torch.channels_last)
+    # planted: network
+    return deployment.replace(network=network).promising(Promise("weights.float32", at_least=0.99))
+
+
+@technique(takes="onnx", needs=["calibration"])
+def quantised(deployment):
+    """Static INT8, as this project likes it."""
+    # planted: quantised
+    return int8_static.function(deployment)
+'''
+
+SUITE = '''\
+"""Three cases on the digits."""
+
+from harness import grid
+from harness.hardware import cpu
+from harness.techniques import onnxruntime, reference
+from suites.models import digits
+from suites.own import quantised, tuned
+
+
+@grid(model=[digits], technique=[reference, tuned, onnxruntime | quantised], hardware=[cpu])
+def test_small(case, bench):
+    bench(case)
+'''
+
+EXTRA = '''\
+class Extra(__import__("torch").nn.Module):
+    """Real work beside the network: `count` products of two small matrices a call."""
+
+    def __init__(self, network, count):
+        import torch
+
+        super().__init__()
+        self.network, self.count = network, count
+        self.matrices = [torch.full((96, 96), 0.01)]
+
+    def forward(self, image):
+        import torch
+
+        for _ in range(self.count):
+            torch.mm(self.matrices[0], self.matrices[0])
+        return self.network(image)
+'''
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of pytest gave: its exit code, its output, and the record that it wrote (None for none)."""
+
+    code: int
+    text: str
+    run: dict[str, Any]
+
+    def comparison(self, case_id: str, metric: str) -> dict[str, Any]:
+        (found,) = (c for c in self.run["comparisons"] if (c["case_id"], c["metric"]) == (case_id, metric))
+        return found
+
+    def result(self, case_id: str) -> dict[str, Any]:
+        (found,) = (r for r in self.run["results"] if r["case_id"] == case_id)
+        return found
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with suites, a baseline, and nothing of this repository but the bundled models."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> Project:
+        suites = folder / "suites"
+        ignored = shutil.ignore_patterns("__pycache__", "test_*.py")
+        shutil.copytree(ROOT / "suites", suites, ignore=ignored)
+        (suites / "own.py").write_text(TECHNIQUES)
+        (suites / "test_small.py").write_text(SUITE)
+        (folder / "pytest.ini").write_text("[pytest]\n")
+        return cls(folder)
+
+    def copy(self, folder: Path) -> Project:
+        """The same project elsewhere, to plant something in."""
+        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("reports", "__pycache__"))
+        return Project(folder)
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace text in a file; it must stand there once."""
+        path = self.folder / file
+        text = path.read_text()
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
+        path.write_text(text.replace(old, new))
+
+    def pytest(self, *arguments: str, timeout: float = 600) -> Outcome:
+        """Run pytest in the project, in a process of its own."""
+        env = {**os.environ, "HARNESS_DATA": os.environ.get("HARNESS_DATA", str(ROOT / ".harness" / "data"))}
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "suites", *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        record = self.folder / "reports" / "latest" / "run.json"
+        run = json.loads(record.read_text()) if record.exists() else {}
+        return Outcome(done.returncode, done.stdout + done.stderr, run)
