@@ -11,12 +11,12 @@ from typing import Any
 
 import pynvml
 import pytest
-from fake_nvml import GIB, FakeBoard, fake_nvml
 
 from harness.errors import MeasurementError, SuiteError, UnavailableError
 from harness.hardware import Cuda, Hardware, cuda
 from harness.hardware.cuda import LATE_NS
 from harness.specs import spec_of
+from tests.fake_nvml import GIB, FakeBoard, fake_nvml
 
 MODULE = sys.modules["harness.hardware.cuda"]
 

@@ -9,10 +9,10 @@ from types import ModuleType
 
 import pynvml
 import pytest
-from fake_nvml import GIB, FakeBoard, fake_nvml
 
 from harness.errors import UnavailableError
 from harness.hardware.nvml import SLOWDOWNS, opened
+from tests.fake_nvml import GIB, FakeBoard, fake_nvml
 
 Install = Callable[..., ModuleType]
 
