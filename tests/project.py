@@ -126,6 +126,9 @@ class Project:
         done = subprocess.run(
             command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=timeout, check=False
         )
+        return Outcome(done.returncode, done.stdout + done.stderr, self.latest())
+
+    def latest(self) -> dict[str, Any]:
+        """The record of the latest run; empty where there is none."""
         record = self.folder / "reports" / "latest" / "run.json"
-        run = json.loads(record.read_text()) if record.exists() else {}
-        return Outcome(done.returncode, done.stdout + done.stderr, run)
+        return json.loads(record.read_text()) if record.exists() else {}

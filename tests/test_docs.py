@@ -1,0 +1,66 @@
+"""The examples of the documentation, run as a new user would run them."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```python\n# (\S+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with every file that docs/writing-a-suite.md shows."""
+    folder = tmp_path_factory.mktemp("documented")
+    blocks = BLOCK.findall((ROOT / "docs" / "writing-a-suite.md").read_text())
+    assert len(blocks) == 4
+    for name, text in blocks:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    return folder
+
+
+def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_the_model_the_technique_and_the_metric_run(written: Path) -> None:
+    done = pytest_in(written, "suites", "--quick")
+    assert done.returncode == 0, done.stdout
+    assert "4 passed" in done.stdout
+    page = (written / "reports" / "latest" / "index.html").read_text()
+    for word in ("blobs", "rounded:1+onnxruntime", "cost"):
+        assert word in page
+
+
+def test_the_technique_passes_its_own_test(written: Path) -> None:
+    done = pytest_in(written, "tests", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_technique_takes_at_most_ten_lines(written: Path) -> None:
+    (function,) = (
+        node
+        for node in ast.parse((written / "suites" / "own_techniques.py").read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    )
+    first = min(node.lineno for node in [function, *function.decorator_list])
+    assert function.end_lineno is not None
+    assert function.end_lineno - first + 1 <= 10
+
+
+def test_the_suite_of_the_readme_is_what_pytest_can_collect(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "test_readme.py").write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{block}")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    done = pytest_in(tmp_path, "--collect-only", "-q")
+    assert done.returncode == 0, done.stdout
+    assert "digits/reference/cpu" in done.stdout
