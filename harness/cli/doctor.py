@@ -1,0 +1,83 @@
+"""`harness doctor`: what can be measured on this machine, what is missing for the rest, and how steady it is."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from harness.cli.noise import Noise, measure_noise
+from harness.cli.output import say
+from harness.cli.survey import Item, Survey, survey
+from harness.codec import dumps
+from harness.errors import MeasurementError
+
+__all__ = ["add", "doctor"]
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's commands."""
+    parser = commands.add_parser(
+        "doctor",
+        help="what is available here, what is missing and how to get it, how noisy this machine is",
+        description="Say which hardware, runtimes and techniques are available here and, for each that is not, why and "
+        "how to get it; then time a frozen workload for two seconds to see how noisy this machine is.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.set_defaults(run=doctor)
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Print the survey. Always 0: what is missing here is no fault."""
+    found = survey()
+    try:
+        noise, failure = measure_noise(), ""
+    except MeasurementError as error:
+        noise, failure = None, str(error)
+    if arguments.json:
+        print(dumps({**_fields(found), "noise": noise, "noise_failure": failure}, indent=2))
+    else:
+        say(_text(found, noise, failure))
+    return 0
+
+
+def _fields(found: Survey) -> dict[str, Any]:
+    return {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+
+
+def _text(found: Survey, noise: Noise | None, failure: str) -> Iterator[str]:
+    yield f"harness {found.harness}, Python {found.python}, {found.platform}"
+    yield from _section("hardware", found.hardware)
+    for name, identity in found.identities.items():
+        yield from _table(f"identity of {name}: times are compared where all of it is equal", identity.items())
+        yield from _table(f"state of {name}", found.states[name].items())
+    for name in found.identities:
+        yield from _section(f"runtimes on {name}", [item for item in found.runtimes if item.hardware == name])
+        yield from _section(f"techniques on {name}", [item for item in found.techniques if item.hardware == name])
+    yield from _table("software", found.software.items())
+    yield from (
+        "",
+        "C++ compiler",
+        f"  {found.compiler or 'none (apt-get install g++, or name one in the variable CXX)'}",
+    )
+    yield from ("", "noise")
+    for line in noise.lines() if noise else [f"could not be measured: {failure}"]:
+        yield f"  {line}"
+
+
+def _section(title: str, items: Iterable[Item]) -> Iterator[str]:
+    yield from ("", title)
+    items = list(items)
+    wide = max((len(item.name) for item in items), default=0)
+    for item in items:
+        yield f"  {item.name:{wide}}  {'available' if item.available else f'not here: {item.reason}'}"
+
+
+def _table(title: str, pairs: Iterable[tuple[str, object]]) -> Iterator[str]:
+    rows = [(key, str(value)) for key, value in pairs]
+    wide = max((len(key) for key, _ in rows), default=0)
+    yield from ("", title)
+    for key, value in rows:
+        yield f"  {key:{wide}}  {value}"

@@ -1,0 +1,59 @@
+"""Entry of the command `harness`.
+
+Exit codes: 0 for success; 2 for a usage error, an error of the harness, or input that is incomplete; `compare` has more
+(see `harness.cli.compare`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from harness.cli import accept, compare, doctor, prune, report
+from harness.cli.output import fail
+from harness.errors import HarnessError
+
+__all__ = ["build_parser", "main"]
+
+ERROR = 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets `run`, a function of the parsed arguments that gives the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="harness",
+        description="A benchmark and regression gate for optimised AI models. Suites are run by pytest; these commands "
+        "work on what they wrote.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"harness {version('inference-harness')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (report, compare, accept, prune, doctor):
+        command.add(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code. Errors are sentences on standard error, without a traceback."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, `head` perhaps, has seen enough; what is still in the buffer must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (HarnessError, OSError) as error:
+        fail(str(error))
+        return ERROR
+    except KeyboardInterrupt:
+        fail("interrupted")
+        return 130
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

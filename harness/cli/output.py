@@ -1,0 +1,36 @@
+"""What commands print: text from files made harmless, colour and width as the terminal has them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+
+from harness.report.text import visible
+
+__all__ = ["coloured", "fail", "say", "width"]
+
+PLAIN_WIDTH = 120
+"""Columns where standard output is no terminal."""
+
+
+def say(lines: str | Iterable[str]) -> None:
+    """Print lines whose names come from files."""
+    for line in [lines] if isinstance(lines, str) else lines:
+        print(visible(line))
+
+
+def fail(message: str) -> None:
+    """A sentence on standard error."""
+    print(f"harness: {visible(message)}", file=sys.stderr)
+
+
+def coloured() -> bool:
+    """Whether standard output takes colour: a terminal, and the user has not set `NO_COLOR` (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int:
+    """Columns of standard output."""
+    return shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns if sys.stdout.isatty() else PLAIN_WIDTH

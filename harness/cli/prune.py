@@ -1,0 +1,67 @@
+"""`harness prune`: delete the baselines of cases that no longer exist."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from harness.baseline import accept as acceptance
+from harness.baseline.store import Store
+from harness.cli.output import say
+from harness.errors import BaselineError
+from harness.records import Run, Verdict
+from harness.report.record import read_run
+
+__all__ = ["add", "prune"]
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's commands."""
+    parser = commands.add_parser(
+        "prune",
+        help="delete the baselines of cases that no longer exist",
+        description="List the baselines that the last whole run reported missing because their cases are gone from the "
+        "suites; with --yes, delete them. A run of a part of the suites can't tell what is gone.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--yes", action="store_true", help="delete them; without it they are only listed")
+    parser.add_argument(
+        "--from", dest="source", type=Path, default=Path("reports/latest"), metavar="RUN",
+        help="the run to go by (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--baselines", type=Path, default=Path("baselines"), metavar="DIR",
+        help="folder of the committed baselines (default: %(default)s)",
+    )  # fmt: skip
+    parser.set_defaults(run=prune)
+
+
+def prune(arguments: argparse.Namespace) -> int:
+    """List or delete. Raises `BaselineError` for a run that can't tell."""
+    run = read_run(arguments.source)
+    store = Store(arguments.baselines)
+    gone = gone_cases(run)
+    kept = {(portable.suite, portable.case_id) for portable in store.all()}
+    if not kept & gone:
+        say("no baseline belongs to a case that is gone")
+        return 0
+    if not arguments.yes:
+        say(f"{suite}/{case_id}" for suite, case_id in sorted(kept & gone))
+        say("these would be deleted; do it with: harness prune --yes")
+        return 0
+    say(f"deleted {path}" for path in acceptance.prune(store, kept - gone))
+    return 0
+
+
+def gone_cases(run: Run) -> set[tuple[str, str]]:
+    """The (suite, case id) pairs that a whole run looked for in its suites and did not find."""
+    if not run.complete or run.filtered:
+        why = "is not complete" if not run.complete else "selected a part of the suites"
+        raise BaselineError(f"run {run.id} {why}, so it can't tell which cases are gone; run: pytest suites/")
+    if run.mode not in ("compare", "strict"):
+        option = "--quick" if run.mode == "quick" else f"--baseline={run.mode}"
+        raise BaselineError(f"run {run.id} was made with {option}, which looks for no gone cases; run: pytest suites/")
+    found = {(result.suite, result.case_id) for result in run.results}
+    missing = {(one.suite, one.case_id) for one in run.comparisons if one.verdict is Verdict.MISSING}
+    return missing - found

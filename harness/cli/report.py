@@ -1,0 +1,38 @@
+"""`harness report`: draw the reports of a run again from its record."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from harness.cli.output import say
+from harness.report.record import read_run
+from harness.report.write import write_reports
+
+__all__ = ["add", "report"]
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's commands."""
+    parser = commands.add_parser(
+        "report",
+        help="draw a run's reports again from its run.json",
+        description="Draw index.html and the other reports of a run again, from its run.json or, where the run was cut "
+        "short, from its journal. Nothing is measured and nothing is decided.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "source", type=Path, metavar="RUN", help="a run's folder, such as reports/latest, or its run.json"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder to write into (default: the run's own)")
+    parser.set_defaults(run=report)
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the reports and say which files they are."""
+    source: Path = arguments.source
+    run = read_run(source)
+    folder: Path = arguments.output or (source if source.is_dir() else source.parent)
+    say(str(path) for path in write_reports(run, folder))
+    return 0

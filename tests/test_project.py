@@ -1,0 +1,204 @@
+"""The project as a whole: what is declared exists, what exists is documented, and nothing names one machine."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import entry_points, metadata, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from harness.cli.main import build_parser
+from harness.metrics import METRICS, Metric
+from harness.plan import Plan
+from harness.plugin import pytest_addoption
+from harness.units import percent, points, quantity
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DOCUMENTS = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md"])
+DOCUMENTED = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+
+
+def tracked() -> list[Path]:
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def text_of(path: Path) -> str:
+    data = path.read_bytes()
+    return "" if b"\0" in data else data.decode("utf-8", errors="replace")
+
+
+def test_entry_points_resolve() -> None:
+    (command,) = entry_points(group="console_scripts", name="harness")
+    (plugin,) = entry_points(group="pytest11", name="harness")
+    assert command.value == PROJECT["scripts"]["harness"]
+    assert plugin.value == PROJECT["entry-points"]["pytest11"]["harness"]
+    assert callable(command.load())
+    assert plugin.load().pytest_addoption is pytest_addoption
+
+
+def requirements(extra: str) -> Iterator[Requirement]:
+    """The requirements of an extra, those that it takes from other extras among them."""
+    for text in PROJECT["optional-dependencies"][extra]:
+        requirement = Requirement(text)
+        if requirement.name == PROJECT["name"]:
+            for other in requirement.extras:
+                yield from requirements(other)
+        else:
+            yield requirement
+
+
+@pytest.mark.parametrize("extra", ["torch", "onnx", "tensorrt", "suites", "dev"])
+def test_extras_name_what_can_be_installed(extra: str) -> None:
+    """`tensorrt` stands for libraries that PyPI does not have; everything else is here, in a version that fits."""
+    needed = {requirement.name: requirement for requirement in requirements(extra)}
+    assert needed
+    here = {name: version(name) for name in needed if name != "tensorrt"}
+    assert {name: found for name, found in here.items() if not needed[name].specifier.contains(found)} == {}
+
+
+def test_the_base_install_brings_no_runtime() -> None:
+    names = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    assert names == {"jinja2", "numpy", "nvidia-ml-py", "pytest", "scipy"}
+
+
+def test_constraints_are_exact_and_fit_the_declared_ranges() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    assert [str(pin) for pin in pins if not re.fullmatch(r"==[0-9][0-9.]*(post[0-9]+)?", str(pin.specifier))] == []
+    declared = [*map(Requirement, PROJECT["dependencies"]), *requirements("dev")]
+    ranges = {canonicalize_name(requirement.name): requirement.specifier for requirement in declared}
+    pinned = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins}
+    assert {name: found for name, found in pinned.items() if name in ranges and found not in ranges[name]} == {}
+    assert {"torch", "onnx", "onnxruntime", "numpy", "scipy"} <= pinned.keys()
+
+
+def test_the_package_is_typed_and_says_what_it_is() -> None:
+    assert (ROOT / "harness" / "py.typed").is_file()
+    assert metadata(PROJECT["name"])["Requires-Python"] == ">=3.11"
+    assert (ROOT / "LICENSE").is_file()
+
+
+def test_modules_are_small() -> None:
+    sizes = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "harness").rglob("*.py")}
+    assert {path.name: lines for path, lines in sizes.items() if lines > 300} == {}
+
+
+def test_no_file_names_one_machine() -> None:
+    home = re.compile("/(?:" + "|".join(["home/[a-z]", "root/", "Users/[a-zA-Z]", "work/"]) + ")")
+    named = {
+        str(path.relative_to(ROOT)): found.group(0)
+        for path in tracked()
+        if path.stat().st_size < 2**20 and (found := home.search(text_of(path)))
+    }
+    assert named == {}
+
+
+def test_no_large_file_is_committed() -> None:
+    assert {str(path.relative_to(ROOT)): size for path in tracked() if (size := path.stat().st_size) > 2**20} == {}
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_every_metric_is_documented_as_it_is(metric: Metric) -> None:
+    portable = "yes" if metric.portable else "no"
+    row = f"| `{metric.name}` | {metric.unit} | {metric.better} | {limit_of(metric)} | {portable} | {metric.help} |"
+    assert row in (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8").splitlines()
+
+
+def limit_of(metric: Metric) -> str:
+    limits = []
+    if metric.tolerance is not None:
+        limits.append(percent(metric.tolerance, sign=False) if metric.tolerance else "no change")
+    if metric.slack is not None and metric.unit == "share":
+        limits.append(points(metric.slack).removeprefix("+") if metric.slack >= 1e-4 else f"{metric.slack:g}")
+    elif metric.slack is not None:
+        limits.append(quantity(metric.slack, metric.unit))
+    return " or ".join(limits) or "reported only"
+
+
+class Options:
+    """Takes what `pytest_addoption` adds."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def getgroup(self, *_: str) -> Options:
+        return self
+
+    def addoption(self, *names: str, **_: Any) -> None:
+        self.names += names
+
+
+def pytest_options() -> list[str]:
+    options = Options()
+    pytest_addoption(options)
+    return options.names
+
+
+def command_options() -> list[str]:
+    """`COMMAND --option` for every option of the command line, and each command."""
+    (commands,) = [action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return [
+        f"harness {name}{f' {option}' if option else ''}"
+        for name, parser in commands.choices.items()
+        for option in ["", *(option for action in parser._actions for option in action.option_strings)]
+        if option not in ("-h", "--help")
+    ]
+
+
+@pytest.mark.parametrize("option", pytest_options())
+def test_every_pytest_option_is_documented(option: str) -> None:
+    assert option.startswith("--")
+    assert re.search(rf"`[^`\n]*{option}(?![\w-])", DOCUMENTED), f"{option} is in no document, in backticks"
+
+
+@pytest.mark.parametrize("name", command_options())
+def test_every_command_and_its_options_are_documented(name: str) -> None:
+    words = name.split()
+    command, option = " ".join(words[:2]), words[2:]
+    assert re.search(rf"`{command}(?![\w-])[^`\n]*`", DOCUMENTED), f"`{command}` is in no document"
+    for word in option:
+        assert re.search(rf"`[^`\n]*{word}(?![\w-])", DOCUMENTED), f"{word} of {command} is in no document"
+
+
+@pytest.mark.parametrize("field", sorted(Plan().record().keys() - {"verdicts"}))
+def test_every_part_of_a_plan_is_documented(field: str) -> None:
+    """But `verdicts`, which is what `--quick` is for."""
+    assert f"`{field}`" in DOCUMENTED
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    dead = [
+        f"{path.name}: {target}"
+        for path in DOCUMENTS
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
+        if "://" not in target and not (path.parent / target).exists()
+    ]
+    assert dead == []
+
+
+@pytest.mark.parametrize("workflow", sorted(path.name for path in (ROOT / ".github" / "workflows").glob("*.y*ml")))
+def test_workflows_fit_the_schema(workflow: str) -> None:
+    """Against the copy of GitHub's workflow schema that check-jsonschema ships; nothing is downloaded."""
+    path = ROOT / ".github" / "workflows" / workflow
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_workflow_gates_on_both_machines() -> None:
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert text.count("make suites") == 2
+    assert "--require-hardware=cuda" in text
+    assert "make lint test" in text
+    assert "pull_request_target" not in text
