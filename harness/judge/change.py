@@ -1,0 +1,112 @@
+"""The change of a sampled metric between a run and its baseline, and what may be concluded from it.
+
+The unit is the block: one run's launches. Launches of one run share its hour, so the mean of a run differs from that of
+another by more than its launches show; with B blocks in the baseline, Var(change) = v_now + v_baseline / B. Each v is
+the moderated variance between blocks, or that of the launches over their number where it is larger.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.special import stdtrit
+
+from harness.judge.prior import Prior, between, pooled
+from harness.metrics import Metric
+from harness.records import Estimate, Verdict
+
+__all__ = ["Change", "Ruling", "change_of", "decide", "relative"]
+
+CONVICTS = 0.99
+"""Level of the one-sided interval that must lie beyond the limit for REGRESSED."""
+
+CLEARS = 0.95
+"""Level of the one-sided interval that must lie inside the limit for UNCHANGED, and of IMPROVED."""
+
+LARGEST = 700.0
+"""Logarithms above this overflow."""
+
+POWER = 0.80
+"""Chance of being found that the smallest detectable change has."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference of mean logarithms, now minus baseline, with its standard error and degrees of freedom.
+
+    `sampling` is True where the spread of this run's launches limits the precision, so that more of them would help;
+    False where the spread between runs does.
+    """
+
+    point: float
+    error: float
+    freedom: float
+    sampling: bool
+
+    def quantile(self, level: float) -> float:
+        """How far a one-sided interval of this level reaches from the point."""
+        return float(stdtrit(self.freedom, level)) * self.error
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """A verdict on a change. `change` is relative; `limit` and `detectable` are relative changes for the worse."""
+
+    verdict: Verdict
+    change: Estimate
+    limit: float
+    detectable: float
+
+
+def change_of(now: Sequence[float], blocks: Sequence[Sequence[float]], prior: Prior, metric: str) -> Change:
+    """Compare this run's launch values with the baseline's blocks of launch values; all positive, at least one each."""
+    current = [math.log(value) for value in now]
+    earlier = [[math.log(value) for value in block] for block in blocks]
+    within = pooled([current, *earlier])
+    launch = prior.launches(metric).moderate(within.variance, within.freedom)
+    own = between(earlier)
+    block = prior.blocks(metric).moderate(own.variance, own.freedom)
+    by_launches = launch.variance / len(current)
+    # The harmonic mean: a baseline block of few launches is as uncertain as they make it.
+    baseline_launches = statistics.harmonic_mean([len(values) for values in earlier])
+    variance = max(block.variance, by_launches)
+    variance += max(block.variance, launch.variance / baseline_launches) / len(earlier)
+    sampling = by_launches > block.variance
+    point = statistics.fmean(current) - statistics.fmean(statistics.fmean(values) for values in earlier)
+    return Change(point, math.sqrt(variance), launch.freedom if sampling else block.freedom, sampling)
+
+
+def decide(change: Change, metric: Metric, limit: float) -> Ruling:
+    """Hold a change against a relative `limit` for the worse.
+
+    REGRESSED when the whole interval of the change lies beyond the limit, UNCHANGED when it lies inside (a change
+    that is exactly the limit is inside), IMPROVED when it lies beyond the limit on the better side, and otherwise
+    INCONCLUSIVE. The interval's better end is one-sided at 99 % and convicts; its worse end is one-sided at 95 % and
+    clears. `detectable` is the smallest true change that would be convicted with a chance of 80 %: the limit and the
+    two quantiles of t, a close approximation to the noncentral t.
+    """
+    sign = 1.0 if metric.better == "lower" else -1.0
+    up, down = math.log1p(limit), -math.log1p(-limit) if limit < 1 else math.inf
+    worse, better = (up, down) if sign > 0 else (down, up)
+    directed = sign * change.point
+    least, most = directed - change.quantile(CONVICTS), directed + change.quantile(CLEARS)
+    if least > worse:
+        verdict = Verdict.REGRESSED
+    elif most < -better:
+        verdict = Verdict.IMPROVED
+    elif most <= worse:
+        verdict = Verdict.UNCHANGED
+    else:
+        verdict = Verdict.INCONCLUSIVE
+    low, high = sorted(relative(sign * end) for end in (least, most))
+    shown = worse + change.quantile(CONVICTS) + change.quantile(POWER)
+    detectable = sign * relative(sign * shown)
+    return Ruling(verdict, Estimate(relative(change.point), low, high), limit, detectable)
+
+
+def relative(logarithm: float) -> float:
+    """The relative change that a difference of logarithms is; what is too large for a number stays the largest."""
+    return math.expm1(min(logarithm, LARGEST))

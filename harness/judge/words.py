@@ -1,0 +1,78 @@
+"""The sentences of comparisons: numbers, limits and the commands that settle or accept."""
+
+from __future__ import annotations
+
+import math
+
+from harness.metrics import Metric
+from harness.records import Comparison, Estimate, Verdict
+from harness.units import difference, percent, points, with_interval
+
+__all__ = ["advice", "against", "changed", "limit_words", "quoted"]
+
+
+def against(name: str, now: Estimate, baseline: Estimate, unit: str) -> str:
+    """`latency.p50 12.9 ms [12.7, 13.1] against 11.2 ms [11.1, 11.3]`."""
+    new, old = (with_interval(one.point, one.low, one.high, unit) for one in (now, baseline))
+    return f"{name} {new} against {old}"
+
+
+def changed(change: Estimate) -> str:
+    """`+15.2 % [+13.4, +16.9]`."""
+    low, high = (percent(end).removesuffix(" %") for end in (change.low, change.high))
+    return f"{percent(change.point)} [{low}, {high}]"
+
+
+def limit_words(metric: Metric, baseline: float, limit: float) -> str:
+    """`limit +10.0 %`, `limit -0.20 pt`, `limit +1.00 MiB`; in words where any change for the worse counts.
+
+    `limit` is in the metric's unit. It is given relative to the baseline where the metric's tolerance sets it, and
+    as it is where its slack does.
+    """
+    sign = 1 if metric.better == "lower" else -1
+    if metric.unit == "share":
+        return f"limit {points(sign * limit)}" if limit >= 5e-5 else _none(metric)
+    if limit == 0:
+        return _none(metric)
+    if baseline and limit <= (metric.tolerance or 0.0) * abs(baseline):
+        return f"limit {percent(sign * limit / abs(baseline))}"
+    return f"limit {difference(0, sign * limit, metric.unit)}"
+
+
+def quoted(text: str) -> str:
+    """`text` as one word of a shell, always in quotes: ids hold characters that some shells expand."""
+    return "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def advice(comparison: Comparison, nodeid: str) -> str:
+    """The commands that help with a comparison that fails: how to reproduce it, and how to accept it if it is right."""
+    accept = f'harness accept --case {quoted(comparison.case_id)} --reason "why this is right"'
+    if comparison.metric == "case" and comparison.verdict is Verdict.MISSING:
+        return f"if it was removed on purpose: harness prune; if not, bring it back: pytest {quoted(nodeid)}"
+    lines = f"reproduce: pytest {quoted(nodeid)}"
+    if comparison.verdict in (Verdict.INVALID, Verdict.ERROR):
+        return f"{lines}; once it gives valid numbers, and they are right: {accept}"
+    return f"{lines}; if the change is right: {accept}"
+
+
+def probability(p: float) -> str:
+    """`p = 0.031`, and `p < 0.0001` below that."""
+    if p < 1e-4:
+        return "p < 0.0001"
+    return f"p = {p:.4f}" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def plural(count: int, one: str) -> str:
+    """`1 launch`, `3 launches`, `2 blocks`."""
+    ending = "es" if one.endswith("ch") else "s"
+    return f"{count:,} {one if count == 1 else one + ending}"
+
+
+def ratio_to(baseline: float, value: float) -> float | None:
+    """`value` relative to a baseline; None against a baseline of zero, which nothing is relative to."""
+    found = value / abs(baseline) if baseline else math.nan
+    return found if math.isfinite(found) else None
+
+
+def _none(metric: Metric) -> str:
+    return f"no {'rise' if metric.better == 'lower' else 'fall'} is accepted"
