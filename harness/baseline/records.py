@@ -74,7 +74,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What is known of one case. `others` are the identities of machine classes, other than this one, that have times."""
+    """What is known of one case. `others` are the identities of the other machine classes that have times."""
 
     portable: Portable | None
     times: Times | None

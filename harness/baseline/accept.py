@@ -1,0 +1,193 @@
+"""Making a result the baseline, and refusing what must not become one.
+
+Launches that agree with the baseline become another block of it, so that it learns how much this machine's hours
+differ; a metric that differs starts anew from them. What is within its limit on the portable side stays as it is, byte
+for byte: an accepted run must not move what nobody asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from harness.baseline.make import block_of, identity_of, make_portable, make_times
+from harness.baseline.records import Accepted, Baseline, Block, Portable, Times, machine_class
+from harness.baseline.store import Store
+from harness.baseline.text import rounded
+from harness.errors import BaselineError
+from harness.judge import Prior, compare, estimate, fit_prior
+from harness.metrics import Metric, resolve
+from harness.records import Comparison, Environment, Outcome, Result, Verdict
+
+__all__ = ["accept", "baseline_of", "prune", "refusal", "unknown"]
+
+KEPT_BLOCKS = 8
+"""The newest blocks that a baseline keeps: enough for its spread, few enough that it follows the machine."""
+
+FULL_BASELINE = 3
+"""Blocks from which on a baseline knows its machine well enough to refuse what it can't decide."""
+
+
+def refusal(
+    result: Result,
+    comparisons: Iterable[Comparison],
+    baseline: Baseline,
+    *,
+    run_complete: bool = True,
+    quick: bool = False,
+    updating: bool = False,
+) -> str | None:
+    """Why a result must not become the baseline, as a sentence; None where it may.
+
+    run_complete  whether its run came to its end
+    quick         whether its run was a smoke test
+    updating      whether the run was made to extend the baseline. Then a metric that could not be decided, but whose
+                  estimate lies within the limit, may be added: leaving out the noisiest runs would teach the baseline
+                  that there is less noise than there is. Otherwise this holds while there are fewer than three blocks.
+    """
+    if not run_complete:
+        return "its run did not finish; finish it with pytest --resume, or measure it again"
+    if quick:
+        return "a quick run measures too little to be a baseline; measure it without --quick"
+    if result.outcome is not Outcome.COMPLETED:
+        return f"it ended as {result.outcome.value}: {result.reason or 'no reason was recorded'}; nothing was measured"
+    extends = updating or baseline.times is None or len(baseline.times.blocks) < FULL_BASELINE
+    for one in comparisons:
+        if one.verdict in (Verdict.INVALID, Verdict.ERROR):
+            return one.reason
+        undecided = one.verdict is Verdict.INCONCLUSIVE and one.detectable is not None
+        if undecided and not (extends and _within_limit(one)):
+            return f"{one.metric} could not be decided, so it may hide a regression: {one.reason}"
+    return None
+
+
+def accept(
+    store: Store,
+    result: Result,
+    environment: Environment,
+    reason: str,
+    when: str,
+    *,
+    metrics: Mapping[str, Metric] | None = None,
+    prior: Prior | None = None,
+) -> list[Path]:
+    """Make a completed result the baseline of its case, and give the files that were written.
+
+    The result is judged once more, against the baseline as it is now. `metrics` are those of the case's suite (the
+    built-in ones where they are not given), `prior` the usual spreads on this machine class (learnt from the store).
+    Nothing is written, and no path given, for launches that are in the baseline already. On another machine class than
+    the portable values' own, those are replaced, as a whole, only where one of them differs by more than its limit.
+    Raises `BaselineError` for an empty reason and for what `refusal` says, unless it only concerns the run.
+    """
+    if not reason.strip():
+        raise BaselineError(
+            f"{result.case_id}: accepting needs a reason; say in a sentence why these numbers are right"
+        )
+    metrics = _known(result, resolve() if metrics is None else metrics)
+    identity = identity_of(result, environment)
+    baseline = store.read(result.suite, result.case_id, identity)
+    prior = prior or fit_prior(store.times_of(machine_class(identity)))
+    comparisons = {one.metric: one for one in compare(result, baseline, metrics, prior, identity)}
+    refused = refusal(result, comparisons.values(), baseline, updating=True)
+    if refused:
+        raise BaselineError(f"{result.case_id}: not accepted into the baseline: {refused}")
+    commit = f"{environment.commit}-dirty" if environment.dirty else environment.commit
+    accepted = Accepted(commit, when, reason.strip())
+    records = (
+        _portable(result, environment, metrics, baseline.portable, comparisons, accepted),
+        _times(result, environment, metrics, baseline.times, comparisons, accepted),
+    )
+    return [store.write(record) for record in records if record]
+
+
+def unknown(store: Store, known: set[tuple[str, str]]) -> list[Portable]:
+    """The baselines of cases that are not among the `known` (suite, case id) pairs."""
+    return [portable for portable in store.all() if (portable.suite, portable.case_id) not in known]
+
+
+def prune(store: Store, known: set[tuple[str, str]]) -> list[Path]:
+    """Delete the baselines of unknown cases and give the deleted files; `known` must be the whole grid."""
+    return [path for portable in unknown(store, known) for path in store.remove(portable.suite, portable.case_id)]
+
+
+def baseline_of(result: Result, environment: Environment) -> Baseline:
+    """A result as a baseline, so that two runs are compared by the same rules; empty where it has no numbers."""
+    if result.outcome is not Outcome.COMPLETED:
+        return Baseline(None, None)
+    names = [measurement.metric for measurement in result.measurements]
+    accepted = Accepted(environment.commit, "", "an earlier run")
+    times = make_times(result, environment, (block_of(result, names, environment.commit, ""),), accepted)
+    return Baseline(make_portable(result, environment, names, accepted), times)
+
+
+def _known(result: Result, metrics: Mapping[str, Metric]) -> Mapping[str, Metric]:
+    strange = [one.metric for one in result.measurements if one.metric not in metrics]
+    if strange:
+        raise BaselineError(f"{result.case_id}: has the metric {strange[0]}, and what it means was not given")
+    return metrics
+
+
+def _portable(
+    result: Result,
+    environment: Environment,
+    metrics: Mapping[str, Metric],
+    old: Portable | None,
+    comparisons: Mapping[str, Comparison],
+    accepted: Accepted,
+) -> Portable | None:
+    """The new portable part; None where the old one stays."""
+    judged = [one for name, one in comparisons.items() if name not in metrics or metrics[name].portable]
+    moved = [one for one in judged if one.verdict not in (Verdict.UNCHANGED, Verdict.INCONCLUSIVE)]
+    if old and old.nodeid == result.nodeid and not moved:
+        return None
+    names = [one.metric for one in result.measurements if metrics[one.metric].portable and metrics[one.metric].gates]
+    previous = {one.metric: old.values[one.metric] for one in moved if old and one.metric in old.values}
+    kept = Accepted(accepted.commit, accepted.when, accepted.reason, previous)
+    return make_portable(result, environment, names, kept)
+
+
+def _times(
+    result: Result,
+    environment: Environment,
+    metrics: Mapping[str, Metric],
+    old: Times | None,
+    comparisons: Mapping[str, Comparison],
+    accepted: Accepted,
+) -> Times | None:
+    """The new times; None where these launches are there already, or there are none."""
+    local = [one.metric for one in result.measurements if not metrics[one.metric].portable]
+    names = [name for name in local if metrics[name].gates]
+    block = block_of(result, names, accepted.commit, accepted.when)
+    if not names or (old and any(one.values == rounded(block.values) for one in old.blocks)):
+        return None
+    if old is None:
+        return make_times(result, environment, (block,), accepted)
+    agreeing = {name for name in names if name in comparisons and _agrees(comparisons[name])}
+    earlier = [_restricted(one, agreeing) for one in old.blocks]
+    blocks = (*(one for one in earlier if one.values), block)[-KEPT_BLOCKS:]
+    left = {name for one in old.blocks for name in one.values} - agreeing
+    previous = {name: _point(old, name) for name in sorted(left)} or old.accepted.previous
+    kept = Accepted(accepted.commit, accepted.when, accepted.reason, previous)
+    return make_times(result, environment, blocks, kept)
+
+
+def _agrees(one: Comparison) -> bool:
+    """Whether launches may stand beside the baseline's; those of a speed-up that its reference lowered may not."""
+    return one.verdict in (Verdict.UNCHANGED, Verdict.INCONCLUSIVE) and _within_limit(one)
+
+
+def _within_limit(one: Comparison) -> bool:
+    if one.change is None or one.limit is None:
+        return one.verdict is Verdict.UNCHANGED
+    worse = one.change.point if one.better == "lower" else -one.change.point
+    return worse <= one.limit * (1 + 1e-9)
+
+
+def _restricted(block: Block, names: set[str]) -> Block:
+    values = {name: numbers for name, numbers in block.values.items() if name in names}
+    relative = {name: numbers for name, numbers in block.relative.items() if name in names}
+    return Block(block.when, block.commit, values, relative)
+
+
+def _point(times: Times, metric: str) -> float:
+    return estimate([value for block in times.blocks for value in block.values.get(metric, ())]).point

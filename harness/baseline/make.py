@@ -1,0 +1,63 @@
+"""From a result to the records of a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from harness.baseline.records import BASELINE_SCHEMA, Accepted, Block, Portable, Times, machine_class
+from harness.errors import BaselineError
+from harness.judge.scope import workload_of
+from harness.judge.times import judged_values
+from harness.records import Environment, Result, Scalar
+
+__all__ = ["block_of", "identity_of", "make_portable", "make_times"]
+
+
+def identity_of(result: Result, environment: Environment) -> Mapping[str, Scalar]:
+    """What the machine is that measured a result. Raises `BaselineError` where its run does not say."""
+    identity = environment.hardware.get(result.hardware)
+    if identity is None:
+        raise BaselineError(
+            f"{result.case_id}: the run does not say what its hardware {result.hardware!r} is; run it again"
+        )
+    return identity
+
+
+def block_of(result: Result, names: Iterable[str], commit: str, when: str) -> Block:
+    """The launches of a result that count, as a block of these metrics."""
+    chosen = set(names)
+    measured = [one for one in result.measurements if one.metric in chosen]
+    values = {one.metric: judged_values(result, one.values) for one in measured}
+    relative = {one.metric: judged_values(result, one.relative) for one in measured if one.relative}
+    return Block(when, commit, values, relative)
+
+
+def make_portable(result: Result, environment: Environment, names: Iterable[str], accepted: Accepted) -> Portable:
+    """The portable part, with the values of these metrics."""
+    chosen = set(names)
+    return Portable(
+        schema=BASELINE_SCHEMA,
+        suite=result.suite,
+        case_id=result.case_id,
+        nodeid=result.nodeid,
+        workload=workload_of(result.workload, portable=True),
+        made_on=machine_class(identity_of(result, environment)),
+        weights=result.weights,
+        values={one.metric: one.estimate.point for one in result.measurements if one.metric in chosen},
+        scores=result.scores,
+        accepted=accepted,
+    )
+
+
+def make_times(result: Result, environment: Environment, blocks: tuple[Block, ...], accepted: Accepted) -> Times:
+    """The times of one machine class."""
+    return Times(
+        schema=BASELINE_SCHEMA,
+        suite=result.suite,
+        case_id=result.case_id,
+        workload=workload_of(result.workload, portable=False),
+        identity=dict(identity_of(result, environment)),
+        software=environment.software,
+        blocks=blocks,
+        accepted=accepted,
+    )

@@ -1,0 +1,125 @@
+"""The committed baselines: `<folder>/<suite>/<case>/portable.json` and one `times.<class>.json` a class of machine.
+
+Reading is strict: a file is what `text.dump` wrote for the case whose folder it lies in, or an error that names it.
+There is no empty default: only a case without a folder has no baseline.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from harness.baseline.records import Baseline, Portable, Times, machine_class
+from harness.baseline.text import dump, parse
+from harness.baseline.tree import Disk, Revision, Tree
+from harness.errors import BaselineError
+from harness.names import file_name
+from harness.records import Scalar
+
+__all__ = ["Store"]
+
+PORTABLE = "portable.json"
+TIMES = re.compile(r"times\.(?P<machine>[A-Za-z0-9_.-]+)\.json")
+PLAIN = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
+
+
+class Store:
+    """The baselines in a folder of the working tree, or those of another commit (`at_revision`)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._tree: Tree = Disk(folder)
+
+    @classmethod
+    def at_revision(cls, folder: Path, revision: str) -> Store:
+        """The baselines that the commit `revision` holds in this folder, for reading only.
+
+        Raises `BaselineError` where the revision is not known, or holds none: a typing error must not open the gate.
+        """
+        store = cls(folder)
+        store._tree = Revision(folder, revision)
+        return store
+
+    def read(self, suite: str, case_id: str, identity: Mapping[str, Scalar]) -> Baseline:
+        """What is known of a case on a machine with this identity. Raises `BaselineError` for damaged files."""
+        folder = _folder(suite, case_id)
+        times, others = None, []
+        for machine in self._machines(folder):
+            found = self._times(folder, machine)
+            if machine == machine_class(identity):
+                times = found
+            else:
+                others.append(found.identity)
+        return Baseline(self._portable(folder), times, tuple(others))
+
+    def all(self) -> Iterator[Portable]:
+        """The portable part of every baseline, in the order of suites and file names. Raises `BaselineError`."""
+        for folder in self._folders():
+            portable = self._portable(folder)
+            if portable:
+                yield portable
+
+    def times_of(self, machine: str) -> Iterator[Times]:
+        """The times of every case on a class of machine (see `machine_class`). Raises `BaselineError`."""
+        for folder in self._folders():
+            if machine in self._machines(folder):
+                yield self._times(folder, machine)
+
+    def write(self, record: Portable | Times) -> Path:
+        """Write one file, whole or not at all. Gives its path."""
+        name = PORTABLE if isinstance(record, Portable) else f"times.{machine_class(record.identity)}.json"
+        return self._tree.save(f"{_folder(record.suite, record.case_id)}/{name}", dump(record))
+
+    def remove(self, suite: str, case_id: str) -> list[Path]:
+        """Delete the baseline of a case. Gives the paths of the files that were deleted."""
+        folder = _folder(suite, case_id)
+        names = [f"times.{machine}.json" for machine in self._machines(folder)]
+        # The portable part last: a folder that is half deleted still says what it is.
+        if PORTABLE in self._tree.names(folder):
+            names.append(PORTABLE)
+        return [self._tree.delete(f"{folder}/{name}") for name in names]
+
+    def _folders(self) -> list[str]:
+        names = self._tree.names
+        return [f"{suite}/{case}" for suite in names("") for case in names(suite)]
+
+    def _machines(self, folder: str) -> list[str]:
+        found = (TIMES.fullmatch(name) for name in self._tree.names(folder))
+        return [match["machine"] for match in found if match]
+
+    def _portable(self, folder: str) -> Portable | None:
+        path = f"{folder}/{PORTABLE}"
+        payload = self._tree.load(path)
+        if payload is None:
+            if self._machines(folder):
+                raise BaselineError(f"{self._tree.where(path)}: is missing, and there are times; restore it from git")
+            return None
+        portable: Portable = parse(Portable, payload, self._tree.where(path))
+        self._check_home(portable, folder, path)
+        return portable
+
+    def _times(self, folder: str, machine: str) -> Times:
+        path = f"{folder}/times.{machine}.json"
+        payload = self._tree.load(path)
+        where = self._tree.where(path)
+        if payload is None:
+            raise BaselineError(f"{where}: leads nowhere; restore it from git")
+        times: Times = parse(Times, payload, where)
+        self._check_home(times, folder, path)
+        if machine_class(times.identity) != machine:
+            raise BaselineError(f"{where}: holds the times of {machine_class(times.identity)}; restore it from git")
+        lists = [values for block in times.blocks for values in (*block.values.values(), *block.relative.values())]
+        if not times.blocks or not all(lists):
+            raise BaselineError(f"{where}: holds an empty list of blocks or values; restore it from git")
+        return times
+
+    def _check_home(self, record: Portable | Times, folder: str, path: str) -> None:
+        if _folder(record.suite, record.case_id) != folder:
+            raise BaselineError(
+                f"{self._tree.where(path)}: holds the case {record.case_id} of suite {record.suite}, which belongs "
+                f"into {_folder(record.suite, record.case_id)}; restore it from git"
+            )
+
+
+def _folder(suite: str, case_id: str) -> str:
+    return f"{suite if PLAIN.fullmatch(suite) else file_name(suite)}/{file_name(case_id)}"

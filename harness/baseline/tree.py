@@ -1,0 +1,153 @@
+"""Where baseline files lie: a folder on disk, or the same folder at another commit."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from harness.errors import BaselineError
+
+__all__ = ["Disk", "Revision", "Tree"]
+
+MAX_FILE = 16 * 2**20
+"""Bytes that a baseline file can have; one of ten million examples has a third of it."""
+
+
+class Tree(Protocol):
+    """Files by their path below the baselines' folder, with `/` between its parts."""
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder, sorted; empty where there is none."""
+
+    def load(self, path: str) -> bytes | None:
+        """A file's contents, None where there is none. Raises `BaselineError` for what is no plain, small file."""
+
+    def where(self, path: str) -> str:
+        """The path as people know it."""
+
+    def save(self, path: str, text: str) -> Path:
+        """Write a file so that it is there whole or not at all."""
+
+    def delete(self, path: str) -> Path:
+        """Delete a file, and its folders as far as they are empty then."""
+
+
+class Disk:
+    """A folder in the working tree, which need not exist before the first file is saved."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def names(self, folder: str) -> list[str]:
+        path = self._inside(folder)
+        return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+
+    def load(self, path: str) -> bytes | None:
+        file = self._inside(path)
+        if not file.exists() and not file.is_symlink():
+            return None
+        if not file.is_file() or file.stat().st_size > MAX_FILE:
+            raise BaselineError(f"{self.where(path)}: no plain file of at most {MAX_FILE} bytes; restore it from git")
+        return file.read_bytes()
+
+    def where(self, path: str) -> str:
+        return os.path.relpath(self._root / path)
+
+    def save(self, path: str, text: str) -> Path:
+        file = self._inside(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+        try:
+            with part.open("wb") as stream:
+                # A lone surrogate, as from a command line that is no UTF-8, becomes the JSON escape for itself.
+                stream.write(text.encode("utf-8", "backslashreplace"))
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(file)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise BaselineError(f"{self.where(path)}: can't be written: {error.strerror}; it is as it was") from error
+        return file
+
+    def delete(self, path: str) -> Path:
+        file = self._inside(path)
+        file.unlink()
+        for folder in list(file.parents)[: len(Path(path).parts) - 1]:
+            if any(folder.iterdir()):
+                break
+            folder.rmdir()
+        return file
+
+    def _inside(self, path: str) -> Path:
+        found = self._root / path
+        if not found.resolve().is_relative_to(self._root.resolve()):
+            raise BaselineError(f"{self.where(path)}: leads out of the baselines' folder; it must be no symbolic link")
+        return found
+
+
+class Revision:
+    """The folder as it was committed in a git revision. Everything is read at once; nothing can be written."""
+
+    def __init__(self, root: Path, revision: str) -> None:
+        self._revision = revision
+        above = next(folder for folder in [root.resolve(), *root.resolve().parents] if folder.is_dir())
+        top = Path(_git(above, "rev-parse", "--show-toplevel").decode().rstrip("\n"))
+        self._folder = root.resolve().relative_to(top.resolve()).as_posix()
+        commit = _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        listing = _git(top, "ls-tree", "-r", "-z", "--full-tree", commit.decode().strip(), "--", f"{self._folder}/")
+        entries = [entry.split("\t", 1) for entry in listing.decode("utf-8", "surrogateescape").split("\0") if entry]
+        if not entries:
+            raise BaselineError(f"{revision} holds no baselines in {self._folder}/; name a commit that does")
+        self._blobs: dict[str, str] = {}
+        for facts, path in entries:
+            mode, _, blob = facts.split()
+            if not mode.startswith("100"):
+                raise BaselineError(f"{revision}:{path}: is no plain file; a baseline must be no symbolic link")
+            self._blobs[path.removeprefix(f"{self._folder}/")] = blob
+        self._contents = _read_blobs(top, list(self._blobs.values()))
+
+    def names(self, folder: str) -> list[str]:
+        prefix = f"{folder}/" if folder else ""
+        return sorted({path[len(prefix) :].split("/")[0] for path in self._blobs if path.startswith(prefix)})
+
+    def load(self, path: str) -> bytes | None:
+        blob = self._blobs.get(path)
+        return self._contents[blob] if blob else None
+
+    def where(self, path: str) -> str:
+        return f"{self._revision}:{self._folder}/{path}"
+
+    def save(self, path: str, text: str) -> Path:  # noqa: ARG002
+        raise BaselineError(f"{self.where(path)}: a commit can't be changed; accept without --baseline-rev")
+
+    def delete(self, path: str) -> Path:
+        raise BaselineError(f"{self.where(path)}: a commit can't be changed; prune without --baseline-rev")
+
+
+def _read_blobs(top: Path, blobs: Sequence[str]) -> dict[str, bytes]:
+    """The contents of git objects, all through one process."""
+    output = _git(top, "cat-file", "--batch", payload="".join(f"{blob}\n" for blob in blobs).encode())
+    contents, at = {}, 0
+    for blob in blobs:
+        end = output.index(b"\n", at)
+        size = int(output[at:end].split()[2])
+        if size > MAX_FILE:
+            raise BaselineError(f"git object {blob}: no baseline has {size} bytes")
+        contents[blob] = output[end + 1 : end + 1 + size]
+        at = end + 1 + size + 1
+    return contents
+
+
+def _git(folder: Path, *arguments: str, payload: bytes = b"") -> bytes:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], input=payload, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise BaselineError("reading baselines from another revision needs git, and it is not installed") from None
+    if done.returncode:
+        message = done.stderr.decode("utf-8", "replace").strip() or "no such revision here; fetch it first"
+        raise BaselineError(f"git {arguments[0]} {arguments[-1]}: {message}")
+    return done.stdout
