@@ -1,0 +1,1 @@
+"""The bundled suites: real models with real labelled data. `python -m suites.fetch` brings the data."""
