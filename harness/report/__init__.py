@@ -1,0 +1,1 @@
+"""Reports: functions of a run alone, which measure nothing and decide nothing."""

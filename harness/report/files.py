@@ -1,0 +1,67 @@
+"""Writing files so that a reader, or a power cut, never meets half of one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from harness.errors import RecordError
+
+__all__ = ["point_latest", "sync_folder", "write_atomic"]
+
+
+def write_atomic(path: Path, data: bytes) -> Path:
+    """Write `data` beside `path`, flush it to the disk, and rename it over `path`: either file is whole.
+
+    Raises `OSError` (a full disk, no permission) with the old file untouched and nothing left beside it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp gives 0600; a report is for others to read as well, as far as the user's umask lets them.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+    return path
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's own entries: a file that was renamed or made survives a power cut only after this."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def point_latest(run_folder: Path) -> Path:
+    """Make `latest`, beside the run's folder, a relative link to it, replacing an older link in one step.
+
+    Raises `RecordError` where something that is no link stands there: it may be someone's data.
+    """
+    link = run_folder.parent / "latest"
+    if link.exists() and not link.is_symlink():
+        raise RecordError(
+            f"{link} is no link, so it was left alone; move it away so that it can point to the newest run"
+        )
+    temporary = run_folder.parent / f".latest.{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(run_folder.name, target_is_directory=True)
+    temporary.replace(link)
+    return link
+
+
+def _umask() -> int:
+    """The umask can only be read by setting it; the harness starts no thread that creates files meanwhile."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,188 @@
+"""What each technique buys and costs against the model as it is: the gain map, the front, and a plain answer.
+
+Ratios against the reference case of the same suite, model and hardware; nothing here looks at a baseline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.records import Run
+from harness.report.overview import CaseView
+from harness.units import points, quantity, ratio
+
+__all__ = [
+    "REFERENCE",
+    "Gain",
+    "Point",
+    "Subject",
+    "accuracy_slack",
+    "answers",
+    "front",
+    "gain",
+    "points_of",
+    "subjects",
+]
+
+REFERENCE = "reference"
+_SAME_RATIO = 0.02
+_MEMORY = ("gpu_memory.process", "gpu_memory.reserved", "memory.peak")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model of one suite on one hardware, with its cases in the order of the run."""
+
+    suite: str
+    model: str
+    hardware: str
+    cases: tuple[CaseView, ...]
+
+    @property
+    def reference(self) -> CaseView | None:
+        """The model as it is, None where that was not measured."""
+        return next((c for c in self.cases if c.completed and c.result and c.result.technique == REFERENCE), None)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """One quantity of a case against the reference. `sense` is `better`, `worse` or `same`."""
+
+    name: str
+    text: str
+    sense: str
+    factor: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """A case in the plane of latency (seconds a call) and accuracy (0..1)."""
+
+    view: CaseView
+    technique: str
+    latency: float
+    accuracy: float
+    throughput: float | None
+    memory: float | None
+    batch: float
+
+
+def subjects(views: Iterable[CaseView]) -> tuple[Subject, ...]:
+    """The cases that have a result, grouped by hardware, suite and model."""
+    grouped: dict[tuple[str, str, str], list[CaseView]] = {}
+    for view in views:
+        if view.result:
+            grouped.setdefault((view.suite, view.result.model, view.result.hardware), []).append(view)
+    return tuple(Subject(*key, tuple(found)) for key, found in grouped.items())
+
+
+def accuracy_slack(run: Run) -> float:
+    """The loss of accuracy (0..1) that the run's own definition of the metric still accepts; 0 where it has none."""
+    found = next((m.get("slack") for m in run.metrics if m["name"] == "accuracy"), None)
+    return float(found) if isinstance(found, (int, float)) else 0.0
+
+
+def gain(view: CaseView, reference: CaseView | None, slack: float) -> tuple[Gain, ...]:
+    """Speed-up, memory and accuracy of a case against the reference, as far as both have them."""
+    found = []
+    speedup = view.estimate("speedup")
+    if speedup:
+        found.append(Gain("speed", ratio(speedup.point), _sense(speedup.point), speedup.point))
+    if reference is None or reference is view:
+        return tuple(found)
+    for metric in _MEMORY:
+        own, other = view.estimate(metric), reference.estimate(metric)
+        if own and other and own.point > 0 and other.point > 0:
+            factor = own.point / other.point
+            found.append(Gain("memory", ratio(factor), _sense(1 / factor), factor))
+            break
+    own, other = view.estimate("accuracy"), reference.estimate("accuracy")
+    if own and other:
+        change = own.point - other.point
+        sense = "same" if abs(change) <= slack else "better" if change > 0 else "worse"
+        found.append(Gain("accuracy", points(change), sense, change))
+    return tuple(found)
+
+
+def points_of(subject: Subject) -> tuple[Point, ...]:
+    """The cases of a model that have both a latency and an accuracy."""
+    found = []
+    for view in subject.cases:
+        latency, accuracy = view.estimate("latency.p50"), view.estimate("accuracy")
+        if not (latency and accuracy and view.result and latency.point > 0):
+            continue
+        throughput = view.estimate("throughput")
+        memory = next((e for e in map(view.estimate, _MEMORY) if e), None)
+        batch = view.result.facts.get("batch")
+        if not isinstance(batch, (int, float)) or batch <= 0:
+            batch = round(throughput.point * latency.point) if throughput else 1
+        found.append(
+            Point(
+                view,
+                view.result.technique,
+                latency.point,
+                accuracy.point,
+                throughput.point if throughput else None,
+                memory.point if memory else None,
+                max(batch, 1),
+            )
+        )
+    return tuple(found)
+
+
+def front(candidates: Iterable[Point]) -> tuple[Point, ...]:
+    """The points that no other beats in latency and accuracy at once, fastest first."""
+    best: list[Point] = []
+    for point in sorted(candidates, key=lambda p: (p.latency, -p.accuracy)):
+        if not best or point.accuracy > best[-1].accuracy:
+            best.append(point)
+    return tuple(best)
+
+
+def answers(subject: Subject, slack: float) -> tuple[str, ...]:
+    """ "Which technique should I ship?", in sentences: without loss, at a small loss, for throughput, for memory."""
+    found = points_of(subject)
+    reference = subject.reference
+    accuracy = reference.estimate("accuracy") if reference else None
+    if not found or accuracy is None:
+        return ()
+    floor = accuracy.point - slack - 1e-12
+    keeping = [p for p in found if p.accuracy >= floor]
+    said = []
+    fastest = min(keeping, key=lambda p: p.latency, default=None)
+    if fastest:
+        bound = f"at most {slack * 100:g} points lost" if slack else "no accuracy lost"
+        said.append(f"Fastest call with {bound}: {_named(fastest, accuracy.point)}.")
+    quicker = min(found, key=lambda p: p.latency)
+    if fastest and quicker is not fastest:
+        said.append(f"Fastest call at any loss: {_named(quicker, accuracy.point)}.")
+    served = [p for p in keeping if p.throughput]
+    most = max(served, key=lambda p: p.throughput or 0.0, default=None)
+    if most and most is not fastest:
+        said.append(
+            f"Most items a second, accuracy kept: {most.technique}, {quantity(most.throughput or 0.0, 'items/s')}"
+            + (f" in batches of {most.batch:.0f}." if most.batch > 1 else ".")
+        )
+    held = [p for p in keeping if p.memory]
+    least = min(held, key=lambda p: p.memory or math.inf, default=None)
+    if least and least is not fastest:
+        said.append(f"Least memory, accuracy kept: {least.technique}, {quantity(least.memory or 0.0, 'bytes')}.")
+    return tuple(said)
+
+
+def _named(point: Point, reference_accuracy: float) -> str:
+    speedup = point.view.estimate("speedup")
+    words = [point.technique, quantity(point.latency, "s")]
+    if speedup:
+        words.append(f"{ratio(speedup.point)} the reference's speed")
+    change = point.accuracy - reference_accuracy
+    words.append("accuracy as the reference's" if abs(change) < 5e-5 else f"accuracy {points(change)}")
+    return ", ".join(words)
+
+
+def _sense(factor: float) -> str:
+    if not math.isfinite(factor) or factor <= 0:
+        return "worse"
+    return "same" if abs(math.log(factor)) <= _SAME_RATIO else "better" if factor > 1 else "worse"

@@ -1,0 +1,40 @@
+"""Annotations for GitHub Actions: workflow commands that a step prints."""
+
+from __future__ import annotations
+
+from harness.records import Run
+from harness.report.overview import failures
+from harness.report.text import shorten, visible
+
+__all__ = ["LIMIT", "annotation_lines"]
+
+LIMIT = 10
+"""GitHub shows no more of one step."""
+_MESSAGE = 2000
+
+
+def annotation_lines(run: Run, limit: int = LIMIT) -> list[str]:
+    """`::error` lines for the worst failures; the last one says how many more there are, if any are left out."""
+    found = failures(run)
+    files = {(r.suite, r.case_id): r.nodeid.split("::", 1)[0] for r in run.results}
+    shown = found if len(found) <= limit else found[: limit - 1]
+    lines = []
+    for c in shown:
+        name = c.case_id if c.metric == "case" else f"{c.metric} of {c.case_id}"
+        title = _property(f"{c.verdict.value}: {shorten(name, 200)}")
+        file = files.get((c.suite, c.case_id), "")
+        where = f"file={_property(file)}," if file else ""
+        lines.append(f"::error {where}title={title}::{_data(c.reason)}")
+    if len(found) > len(shown):
+        lines.append(f"::error title=harness::{len(found) - len(shown)} more failures are in the report.")
+    return lines
+
+
+def _data(text: str) -> str:
+    """A message: what would end the line is encoded as the runner decodes it, everything else unseen is written out."""
+    return visible(shorten(text, _MESSAGE)).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    """A property's value, in which two more characters have a meaning."""
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,165 @@
+"""One section a case, in as much detail as the size of the page allows: the worst cases get all of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from harness.names import slug
+from harness.records import Comparison, Measurement, Run, Verdict
+from harness.report.html.charts import ecdf, pooled, quantile, timeline
+from harness.report.overview import (
+    CaseView,
+    accept_command,
+    cases,
+    change_text,
+    estimate_text,
+    limit_text,
+    reproduce_command,
+)
+from harness.units import percent, quantity
+
+__all__ = ["Row", "Sections", "anchor", "render_cases"]
+
+FULL_BYTES = 2_600_000
+"""What sections with pictures may take together; the next worst cases get tables without pictures."""
+TABLE_BYTES = 3_400_000
+"""What is spent when no more tables are written; further cases get one line."""
+LINE_BYTES = 3_900_000
+"""What is spent when further cases are only counted."""
+
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+_LOG_LINES = 40
+
+
+@dataclass(frozen=True)
+class Row:
+    """The line of a case: what is to be seen without opening it."""
+
+    view: CaseView
+    anchor: str
+    speedup: str
+    latency: str
+    memory: str
+    accuracy: str
+
+
+@dataclass(frozen=True)
+class Sections:
+    """The rendered sections, and how many cases got less than everything."""
+
+    html: Markup
+    shown: int
+    without_charts: int
+    lines_only: int
+    dropped: int
+
+
+def anchor(suite: str, case_id: str) -> str:
+    """The id of a case's section: readable, safe in a URL, and different for different cases."""
+    digest = hashlib.sha256(f"{suite}\n{case_id}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"case-{slug(case_id).lower()[:80]}-{digest}"
+
+
+def render_cases(run: Run, section: Callable[[Mapping[str, Any]], str]) -> Sections:
+    """Sections of all cases, worst first. `section` renders one from its context, whose `level` says how much."""
+    views = sorted(cases(run), key=lambda view: -(view.verdict.severity if view.verdict else -1))
+    parts: list[str] = []
+    spent = 0
+    levels = {"full": 0, "tables": 0, "line": 0}
+    for view in views:
+        if spent > LINE_BYTES:
+            break
+        level = "full" if spent < FULL_BYTES else "tables" if spent < TABLE_BYTES else "line"
+        text = section(_context(run, view, level))
+        parts.append(text)
+        spent += len(text.encode())
+        levels[level] += 1
+    shown = sum(levels.values())
+    # The template escapes what it is given; its result is a piece of the page.
+    return Sections(Markup("".join(parts)), shown, levels["tables"], levels["line"], len(views) - shown)
+
+
+def row(view: CaseView) -> Row:
+    """The line of a case."""
+
+    def text(metric: str, unit: str) -> str:
+        estimate = view.estimate(metric)
+        return quantity(estimate.point, unit) if estimate else "–"
+
+    return Row(
+        view,
+        anchor(view.suite, view.id),
+        text("speedup", "x"),
+        text("latency.p50", "s"),
+        text("memory.peak", "bytes"),
+        text("accuracy", "share"),
+    )
+
+
+def _context(run: Run, view: CaseView, level: str) -> dict[str, Any]:
+    line = row(view)
+    context: dict[str, Any] = {"level": level, "row": line, "view": view, "result": view.result}
+    if level == "line":
+        return context
+    result = view.result
+    declared = {str(m["name"]): m for m in run.metrics}
+    context |= {
+        "measurements": [_measured(m, declared) for m in result.measurements] if result else [],
+        "comparisons": [_compared(c) for c in view.comparisons],
+        "baseline": run.baselines.get(view.id, {}),
+        "reproduce": reproduce_command(run, result.nodeid) if result else "",
+        "accept": accept_command(view.id) if view.verdict not in (None, Verdict.UNCHANGED, Verdict.SKIPPED) else "",
+        "log_lines": _LOG_LINES,
+    }
+    launches = result.launches if result and level == "full" else ()
+    samples = pooled(launches)
+    context["launches"] = [
+        {
+            "number": i,
+            "phase": launch.phase,
+            "rounds": launch.rounds,
+            "first": launch.started_first or "–",
+            "anchored": quantity(launch.anchored, "x"),
+            "speedup": "–" if launch.speedup is None else quantity(launch.speedup, "x"),
+            "cpu": percent(launch.cpu_share, sign=False),
+            "pressure": "–" if launch.pressure is None else percent(launch.pressure, sign=False),
+            "state": "; ".join(f"{name} {value}" for name, value in launch.state.items()),
+            "wall": quantity(launch.wall_seconds, "s"),
+        }
+        for i, launch in enumerate(launches, start=1)
+    ]
+    context["ecdf"] = ecdf(f"{line.anchor}-e", samples) if samples else None
+    context["timeline"] = timeline(f"{line.anchor}-s", launches) if samples else None
+    context["quantiles"] = {
+        arm: [quantity(quantile(values, share), "s") for share in _QUANTILES] for arm, values in samples.items()
+    }
+    context["quantile_names"] = [f"{share * 100:.0f} %" for share in _QUANTILES]
+    return context
+
+
+def _measured(measurement: Measurement, declared: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    about = declared.get(measurement.metric, {})
+    estimate = measurement.estimate
+    return {
+        "metric": measurement.metric,
+        "value": estimate_text(estimate, str(about.get("unit", ""))),
+        "better": str(about.get("better", "")),
+        "launches": str(len(measurement.values)),
+        "help": str(about.get("help", "")),
+    }
+
+
+def _compared(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "c": comparison,
+        "before": estimate_text(comparison.baseline, comparison.unit),
+        "now": estimate_text(comparison.candidate, comparison.unit),
+        "change": change_text(comparison),
+        "limit": limit_text(comparison),
+        "detectable": "–" if comparison.detectable is None else percent(comparison.detectable, sign=False),
+    }

@@ -1,0 +1,212 @@
+"""The pictures of the report: change against its limit, distributions, samples in time order, latency and accuracy."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from markupsafe import Markup
+
+from harness.records import Comparison, Launch
+from harness.report.gains import Point
+from harness.report.html.svg import Axis, chart, element, number, path
+from harness.report.overview import limit_text
+from harness.units import percent, quantity
+
+__all__ = ["ARMS", "dumbbell", "ecdf", "pareto", "pooled", "quantile", "timeline"]
+
+ARMS = ("candidate", "reference")
+_CURVE_POINTS = 80
+_TIME_POINTS = 240
+
+
+def dumbbell(key: str, comparison: Comparison) -> Markup | None:
+    """Before and now on an axis of relative change, with their intervals and what lies beyond the limit shaded.
+
+    None where the change has no number, or where everything would fall on one point.
+    """
+    change = comparison.change
+    if change is None:
+        return None
+    width, height, y = 460.0, 92.0, 44.0
+    limit = comparison.limit or 0.0
+    limit = limit if comparison.better == "lower" else -limit
+    old = [0.0]
+    if comparison.baseline and comparison.baseline.point:
+        base = comparison.baseline
+        old = [(end - base.point) / abs(base.point) for end in (base.low, base.high)]
+    spread = [0.0, limit, change.low, change.high, change.point, *old]
+    if max(spread) == min(spread):
+        return None
+    x = Axis.around(spread, 14, width - 14, pad=0.12)
+    bad_from, bad_to = (x(limit), x.end) if comparison.better == "lower" else (x.start, x(limit))
+    now = x(change.point)
+    parts = [
+        element("rect", class_="beyond", x=bad_from, y=20, width=max(bad_to - bad_from, 0), height=48),
+        element("line", class_="axis", x1=x.start, x2=x.end, y1=68, y2=68),
+        *(
+            element("text", f"{t * 100:+.3g} %" if t else "0 %", class_="tick", x=x(t), y=84, text_anchor="middle")
+            for t in x.ticks(5)
+            if 30 < x(t) < width - 30
+        ),
+        element("line", class_="limit", x1=x(limit), x2=x(limit), y1=16, y2=68),
+        element(
+            "text",
+            f"limit {limit_text(comparison)}",
+            class_="tick",
+            x=x(limit),
+            y=11,
+            text_anchor="end" if x(limit) > width * 0.8 else "start" if x(limit) < width * 0.2 else "middle",
+        ),
+        element("line", class_="link", x1=x(0), x2=now, y1=y, y2=y),
+        element("line", class_="whisker old", x1=x(min(old)), x2=x(max(old)), y1=y, y2=y),
+        element("line", class_="whisker now", x1=x(change.low), x2=x(change.high), y1=y, y2=y),
+        element("circle", class_="dot old", cx=x(0), cy=y, r=5),
+        element("circle", class_="dot now", cx=now, cy=y, r=5.5),
+    ]
+    said = (
+        f"Against the baseline at 0 the change is {percent(change.point)}, between {percent(change.low)} and "
+        f"{percent(change.high)}; the limit is {limit_text(comparison)}."
+    )
+    return chart(key, width, height, f"Change of {comparison.metric}", said, parts)
+
+
+def pooled(launches: Sequence[Launch]) -> dict[str, list[float]]:
+    """The samples of candidate and reference, in seconds and ascending, over all launches, where there are any."""
+    found = {arm: sorted(s for launch in launches for s in launch.samples.get(arm, ())) for arm in ARMS}
+    return {arm: values for arm, values in found.items() if values}
+
+
+def quantile(ascending: Sequence[float], share: float) -> float:
+    """The smallest sample that at least this share of all samples does not exceed."""
+    return ascending[min(int(share * len(ascending)), len(ascending) - 1)]
+
+
+def ecdf(key: str, samples: Mapping[str, Sequence[float]]) -> Markup:
+    """For each time, the share of calls that took at most that long. `samples` as from `pooled`."""
+    width, height = 460.0, 220.0
+    ends = [quantile(values, share) for values in samples.values() for share in (0.0, 0.99)]
+    log = max(ends) > 3 * min(ends) > 0
+    x, y = Axis.around(ends, 52, width - 12, log=log, pad=0.03), Axis(0, 1, height - 34, 26)
+    shares = {share: f"{share * 100:.0f} %" for share in (0, 0.25, 0.5, 0.75, 1)}
+    parts = [*_rows(y, shares, x.start, x.end), *_columns(x, _seconds(x.ticks(4)), y.start)]
+    for arm, values in samples.items():
+        curve = [(x(quantile(values, i / _CURVE_POINTS)), y(i / _CURVE_POINTS)) for i in range(_CURVE_POINTS + 1)]
+        parts.append(element("path", class_=f"line {arm}", d=path(curve)))
+    parts += _legend(samples)
+    said = "; ".join(
+        f"{arm}: half of the calls within {quantity(quantile(values, 0.5), 's')}, "
+        f"95 % within {quantity(quantile(values, 0.95), 's')}"
+        for arm, values in samples.items()
+    )
+    return chart(key, width, height, "Distribution of call times", f"{said}.", parts)
+
+
+def timeline(key: str, launches: Sequence[Launch]) -> Markup:
+    """Every kept sample in the order in which it was taken, launch after launch."""
+    width, height = 460.0, 220.0
+    step = max(1, -(-sum(len(v) for launch in launches for v in launch.samples.values()) // (2 * _TIME_POINTS)))
+    series = [{arm: launch.samples.get(arm, ())[::step] for arm in ARMS} for launch in launches]
+    every = [s for launch in series for values in launch.values() for s in values]
+    log = max(every) > 3 * min(every) > 0
+    y = Axis.around(every, height - 34, 26, log=log, pad=0.03)
+    x = Axis(0, max(len(series), 1), 52, width - 12)
+    parts = [*_rows(y, _seconds(y.ticks(4)), x.start, x.end)]
+    for i, launch in enumerate(series):
+        if i:
+            parts.append(element("line", class_="axis faint", x1=x(i), x2=x(i), y1=26, y2=height - 34))
+        if len(series) <= 12 or i % (len(series) // 6) == 0:
+            parts.append(element("text", f"{i + 1}", class_="tick", x=x(i + 0.5), y=height - 18, text_anchor="middle"))
+        for arm, values in launch.items():
+            places = [(x(i + (k + 0.5) / len(values)), y(value)) for k, value in enumerate(values)]
+            if arm == "reference":
+                parts += [element("path", class_="line thin reference", d=path(places))] if places else []
+            elif places:
+                marks = "".join(f"M{number(px)} {number(py)}h0" for px, py in places)
+                parts.append(element("path", class_="marks candidate", d=marks))
+    parts.append(element("text", "launch", class_="tick", x=(x.start + x.end) / 2, y=height - 3, text_anchor="middle"))
+    parts += _legend([arm for arm in ARMS if any(launch[arm] for launch in series)])
+    medians = [statistics.median(launch["candidate"]) for launch in series if launch["candidate"]]
+    said = f"{len(series)} launches, each in fresh processes"
+    if medians:
+        said += f"; the candidate's median is {quantity(min(medians), 's')} in the fastest and "
+        said += f"{quantity(max(medians), 's')} in the slowest"
+    return chart(key, width, height, "Samples in time order", f"{said}.", parts)
+
+
+def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point], links: Mapping[str, str]) -> Markup:
+    """Latency against accuracy, the area of a mark its memory, with the front. `links` maps case ids to anchors.
+
+    Marks are numbered in the order of `points`, which is that of the table beside the picture.
+    """
+    width, height = 620.0, 340.0
+    x = Axis.around([p.latency for p in points], 58, width - 24, log=True, pad=0.12)
+    y = Axis.around([p.accuracy for p in points], height - 44, 22, pad=0.14)
+    largest = max((p.memory or 0.0 for p in points), default=0.0) or 1.0
+    shares = {share: f"{share * 100:.4g} %" for share in y.ticks(5)}
+    parts = [*_rows(y, shares, x.start, x.end), *_columns(x, _seconds(x.ticks(5)), y.start)]
+    corners = [(x(p.latency), y(p.accuracy)) for p in best]
+    if corners:
+        stairs = [corners[0]]
+        for (_, before), (px, py) in pairwise(corners):
+            stairs += [(px, before), (px, py)]
+        stairs.append((x.end, corners[-1][1]))
+        parts.append(element("path", class_="front", d=path(stairs)))
+    on_front = {p.view.id for p in best}
+    marks = [(x(p.latency), y(p.accuracy), 4 + 9 * ((p.memory or 0.0) / largest) ** 0.5) for p in points]
+    taken = [*marks]
+    for i, (p, (cx, cy, radius)) in enumerate(zip(points, marks, strict=True), start=1):
+        lx, ly = _free_place(cx, cy, radius, taken)
+        kind = "mark best" if p.view.id in on_front else "mark"
+        said = f"{p.technique}: {quantity(p.latency, 's')}, {quantity(p.accuracy, 'share')}"
+        mark = element("circle", element("title", said), class_=kind, cx=cx, cy=cy, r=radius)
+        label = element("text", str(i), class_="key", x=lx, y=ly + 4, text_anchor="middle")
+        parts.append(element("a", mark, label, href=f"#{links[p.view.id]}", aria_label=said))
+    parts.append(element("text", "time of one call (p50)", class_="tick", x=x.end, y=height - 4, text_anchor="end"))
+    parts.append(element("text", "accuracy", class_="tick", x=8, y=12))
+    names = ", ".join(p.technique for p in best)
+    return chart(
+        key, width, height, f"{model}: accuracy against latency", f"On the front, fastest first: {names}.", parts
+    )
+
+
+def _free_place(cx: float, cy: float, radius: float, taken: list[tuple[float, float, float]]) -> tuple[float, float]:
+    """A place for a label near a mark that no mark and no other label covers; above it where everything is full.
+
+    `taken` holds what is there as circles, and gets the place.
+    """
+    around = ((0, -1), (1, 0), (0, 1), (-1, 0), (1, -1), (-1, -1), (1, 1), (-1, 1), (0, -2), (0, 2))
+    places = [(cx + dx * (radius + 9), cy + dy * (radius + 9)) for dx, dy in around]
+    free = (p for p in places if all(math.dist(p, q[:2]) > q[2] + 7 for q in taken))
+    place = next(free, places[0])
+    taken.append((*place, 7.0))
+    return place
+
+
+def _rows(y: Axis, labels: Mapping[float, str], left: float, right: float) -> Iterator[Markup]:
+    """A line across for each labelled value of the vertical axis."""
+    for value, text in labels.items():
+        yield element("line", class_="axis faint", x1=left, x2=right, y1=y(value), y2=y(value))
+        yield element("text", text, class_="tick", x=left - 5, y=y(value) + 3.5, text_anchor="end")
+
+
+def _columns(x: Axis, labels: Mapping[float, str], bottom: float) -> Iterator[Markup]:
+    """A mark and a label for each labelled value of the horizontal axis."""
+    for value, text in labels.items():
+        yield element("line", class_="axis faint", x1=x(value), x2=x(value), y1=bottom, y2=bottom + 4)
+        yield element("text", text, class_="tick", x=x(value), y=bottom + 17, text_anchor="middle")
+
+
+def _seconds(values: Sequence[float]) -> dict[float, str]:
+    """Labels of round values: `2 ms` and not `2.00 ms`."""
+    return {value: re.sub(r"\.0+(?= )", "", quantity(value, "s")) for value in values}
+
+
+def _legend(arms: Mapping[str, Sequence[float]] | Sequence[str]) -> Iterator[Markup]:
+    for i, arm in enumerate(arms):
+        left = 52 + i * 110
+        yield element("line", class_=f"line {arm}", x1=left, x2=left + 22, y1=11, y2=11)
+        yield element("text", arm, class_="tick strong", x=left + 27, y=15)

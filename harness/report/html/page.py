@@ -1,0 +1,130 @@
+"""The page put together: templates with every value escaped, one style and one script, each allowed by its hash."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import re
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from harness.records import Run
+from harness.report.gains import accuracy_slack
+from harness.report.html import sections
+from harness.report.html.cases import anchor, render_cases
+from harness.report.overview import (
+    GLYPHS,
+    MEANINGS,
+    accept_command,
+    cases,
+    change_text,
+    counts,
+    estimate_text,
+    failures,
+    headline,
+    limit_text,
+)
+from harness.report.text import commit_name, moment, tail, visible
+from harness.report.trust import checks
+from harness.units import duration, quantity
+
+__all__ = ["policy", "render"]
+
+
+def render(run: Run) -> bytes:
+    """The whole report as one HTML file in UTF-8."""
+    style, script = _asset("style.css"), _asset("script.js")
+    environment = _environment()
+    undecided, better = sections.not_decided(run)
+    page = environment.get_template("page.html").render(
+        run=run,
+        policy=policy(style, script),
+        # Both are ours, so they go in as they are; a browser runs them only if their hashes fit the policy.
+        style=Markup(style),
+        script=Markup(script),
+        headline=headline(run),
+        counts=counts(cases(run)),
+        accept=accept_command() if run.comparisons and any(c.candidate for c in failures(run)) else "",
+        checks=checks(run),
+        why=sections.why(run),
+        undecided=undecided,
+        better=better,
+        maps=sections.gain_maps(run),
+        slack=accuracy_slack(run),
+        fronts=sections.fronts(run),
+        cases=render_cases(run, environment.get_template("case.html").render),
+        problems=sections.problems(run),
+    )
+    return page.encode("utf-8")
+
+
+def policy(style: str, script: str) -> str:
+    """The content security policy of the page: nothing may be loaded, and only this style and this script count."""
+    return (
+        f"default-src 'none'; style-src 'sha256-{_digest(style)}'; script-src 'sha256-{_digest(script)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@functools.cache
+def _asset(name: str) -> str:
+    return (files("harness.report.html") / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.report.html", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+    environment.filters |= {
+        "num": _typeset,
+        "name": _breakable,
+        "kept": _kept,
+        "moment": moment,
+        "duration": duration,
+        "tail": tail,
+        "limit": limit_text,
+        "change": change_text,
+    }
+    environment.globals |= {
+        "glyphs": GLYPHS,
+        "meanings": MEANINGS,
+        "anchor": anchor,
+        "commit_name": commit_name,
+        "estimate": estimate_text,
+        "quantity": quantity,
+    }
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Every value that a template writes out passes here before it is escaped."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _breakable(name: str) -> Markup:
+    """A case id or technique that may be broken into lines where its parts meet."""
+    return Markup(re.sub("([/+])", r"\1<wbr>", str(escape(visible(name)))))
+
+
+def _kept(sentence: str) -> str:
+    """A sentence whose numbers are not torn from their units by a line break."""
+    return re.sub(r"(?<=\d) (?=\S)", "\u00a0", sentence)
+
+
+def _typeset(number: str) -> str:
+    """A formatted number with a real minus sign, as wide as a plus."""
+    return number.replace("-", "−").replace(" ", "\u00a0")

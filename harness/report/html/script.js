@@ -1,0 +1,58 @@
+"use strict";
+(() => {
+  const cases = [...document.querySelectorAll(".case")];
+  const box = document.getElementById("filter");
+  const found = document.getElementById("found");
+
+  const apply = () => {
+    const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const one of cases) {
+      const text = one.dataset.find.toLowerCase();
+      const fits = words.every((word) => text.includes(word));
+      one.hidden = !fits;
+      shown += fits;
+    }
+    found.textContent = words.length ? `${shown} of ${cases.length}` : "";
+  };
+
+  const open = () => {
+    const name = decodeURIComponent(location.hash.slice(1));
+    const target = name && document.getElementById(name);
+    if (!target || !target.classList.contains("case")) return;
+    if (target.hidden) {
+      box.value = "";
+      apply();
+    }
+    target.open = true;
+    target.scrollIntoView();
+  };
+
+  box.closest(".filter").hidden = false;
+  box.addEventListener("input", apply);
+  for (const chip of document.querySelectorAll("[data-filter]")) {
+    chip.addEventListener("click", () => {
+      box.value = chip.dataset.filter;
+      apply();
+    });
+  }
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, textarea, select")) return;
+    event.preventDefault();
+    box.focus();
+    box.select();
+  });
+  const button = document.getElementById("theme");
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const root = document.documentElement;
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+  });
+  addEventListener("beforeprint", () => {
+    for (const one of document.querySelectorAll("#why details")) one.open = true;
+  });
+  addEventListener("hashchange", open);
+  open();
+})();

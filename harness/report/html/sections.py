@@ -1,0 +1,183 @@
+"""What the sections of the page above the single cases show, as values that the templates only lay out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.records import Comparison, Outcome, Run, Verdict
+from harness.report.gains import REFERENCE, Gain, Subject, accuracy_slack, answers, front, gain, points_of, subjects
+from harness.report.html.cases import anchor
+from harness.report.html.charts import dumbbell, pareto
+from harness.report.overview import (
+    RULES,
+    CaseView,
+    accept_command,
+    cases,
+    change_text,
+    comparisons_by_weight,
+    estimate_text,
+    failures,
+    limit_text,
+    reproduce_command,
+)
+from harness.units import quantity
+
+__all__ = ["GainMap", "fronts", "gain_maps", "not_decided", "problems", "why"]
+
+MAX_CARDS = 40
+"""Failures that get a card with a picture; further ones get a line in a table."""
+MAX_LINES = 2000
+MAX_FRONTS = 24
+_LOG_LINES = 20
+
+
+def why(run: Run) -> dict[str, Any]:
+    """The failures, worst first: cards with pictures, then lines, then a count."""
+    found = failures(run)
+    results = {(r.suite, r.case_id): r for r in run.results}
+    cards = []
+    for i, c in enumerate(found[:MAX_CARDS], start=1):
+        result = results.get((c.suite, c.case_id))
+        measured = result is not None and result.outcome is Outcome.COMPLETED
+        cards.append(
+            {
+                "c": c,
+                "key": f"why-{i}",
+                "anchor": anchor(c.suite, c.case_id),
+                "before": estimate_text(c.baseline, c.unit),
+                "now": estimate_text(c.candidate, c.unit),
+                "change": change_text(c),
+                "limit": limit_text(c),
+                "rule": RULES.get(c.verdict, ""),
+                "launches": c.candidate.launches if c.candidate else 0,
+                "picture": dumbbell(f"why-{i}", c),
+                "numbers": c.baseline is not None or c.candidate is not None,
+                "reproduce": reproduce_command(run, result.nodeid) if result else "",
+                "accept": accept_command(c.case_id) if measured or c.verdict is Verdict.MISSING else "",
+                "outcome": "" if measured or result is None else result.outcome.value,
+                "log": "" if measured or result is None else result.log,
+                "log_lines": _LOG_LINES,
+            }
+        )
+    lines = found[MAX_CARDS : MAX_CARDS + MAX_LINES]
+    return {"cards": cards, "lines": lines, "dropped": len(found) - len(cards) - len(lines), "total": len(found)}
+
+
+def not_decided(run: Run) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
+    """What fails nothing and should be known: what could not be decided, and what got better."""
+    failing = set(failures(run))
+    open_ones = (Verdict.INCONCLUSIVE, Verdict.INCOMPARABLE, Verdict.NEW)
+    undecided = [c for c in run.comparisons if c.verdict in open_ones and c not in failing]
+    better = [c for c in run.comparisons if c.verdict is Verdict.IMPROVED]
+    return comparisons_by_weight(undecided)[:MAX_LINES], comparisons_by_weight(better)[:MAX_LINES]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One case in the gain map. `heat` grades the speed-up from -2 to 3; `kind` is `gain reference ended absent`."""
+
+    kind: str
+    view: CaseView | None = None
+    anchor: str = ""
+    heat: int = 0
+    gains: tuple[Gain, ...] = ()
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GainMap:
+    """Models x techniques on one hardware; the longer axis goes down the page."""
+
+    hardware: str
+    corner: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+
+
+def gain_maps(run: Run) -> tuple[GainMap, ...]:
+    """A map for each hardware."""
+    slack = accuracy_slack(run)
+    found = subjects(cases(run))
+    several = {s.model for s in found if sum(o.model == s.model and o.hardware == s.hardware for o in found) > 1}
+    maps = []
+    for hardware in dict.fromkeys(subject.hardware for subject in found):
+        here = [subject for subject in found if subject.hardware == hardware]
+        names = [f"{s.model} ({s.suite})" if s.model in several else s.model for s in here]
+        techniques = tuple(dict.fromkeys(v.result.technique for s in here for v in s.cases if v.result))
+        cells = [_cells(subject, techniques, slack) for subject in here]
+        if len(here) > len(techniques):
+            rows = tuple(zip(names, (tuple(line) for line in cells), strict=True))
+            maps.append(GainMap(hardware, "model", techniques, rows))
+        else:
+            lines = zip(techniques, zip(*cells, strict=True), strict=True)
+            maps.append(GainMap(hardware, "technique", tuple(names), tuple(lines)))
+    return tuple(maps)
+
+
+def _cells(subject: Subject, techniques: Sequence[str], slack: float) -> list[Cell]:
+    views = {view.result.technique: view for view in subject.cases if view.result}
+    return [_cell(views.get(technique), subject.reference, slack) for technique in techniques]
+
+
+def _cell(view: CaseView | None, reference: CaseView | None, slack: float) -> Cell:
+    if view is None or view.result is None:
+        return Cell("absent")
+    link = anchor(view.suite, view.id)
+    if not view.completed:
+        return Cell("ended", view, link)
+    units = {"latency.p50": "s", "memory.peak": "bytes", "accuracy": "share"}
+    values = tuple(quantity(e.point, unit) for name, unit in units.items() if (e := view.estimate(name)))
+    if view.result.technique == REFERENCE:
+        return Cell("reference", view, link, values=values)
+    gains = gain(view, reference, slack)
+    speed = next((g.factor for g in gains if g.name == "speed"), 1.0)
+    steps = ((3.0, 3), (1.5, 2), (1.02, 1), (0.98, 0), (0.67, -1))
+    heat = next((grade for least, grade in steps if speed >= least), -2)
+    return Cell("gain", view, link, heat, gains, values)
+
+
+def fronts(run: Run) -> list[dict[str, Any]]:
+    """Accuracy against latency for each model: a picture, its table, and the answers."""
+    slack = accuracy_slack(run)
+    found: list[dict[str, Any]] = []
+    for i, subject in enumerate(subjects(cases(run))):
+        points = points_of(subject)
+        if len(points) < 2:
+            continue
+        best = front(points)
+        drawn = len(found) < MAX_FRONTS
+        links = {p.view.id: anchor(p.view.suite, p.view.id) for p in points}
+        found.append(
+            {
+                "subject": subject,
+                "answers": answers(subject, slack),
+                "picture": pareto(f"front-{i}", subject.model, points, best, links) if drawn else None,
+                "rows": [
+                    {
+                        "technique": p.technique,
+                        "anchor": links[p.view.id],
+                        "latency": quantity(p.latency, "s"),
+                        "accuracy": quantity(p.accuracy, "share"),
+                        "throughput": quantity(p.throughput, "items/s") if p.throughput else "–",
+                        "memory": quantity(p.memory, "bytes") if p.memory else "–",
+                        "batch": f"{p.batch:.0f}",
+                        "best": p in best,
+                    }
+                    for p in points
+                ]
+                if drawn
+                else [],
+            }
+        )
+    return found
+
+
+def problems(run: Run) -> dict[str, list[CaseView]]:
+    """The cases without numbers: those that failed, and those that can't run here."""
+    views = [view for view in cases(run) if not view.completed]
+    return {
+        "failed": [view for view in views if view.verdict is not Verdict.SKIPPED],
+        "skipped": [view for view in views if view.verdict is Verdict.SKIPPED],
+    }

@@ -1,0 +1,245 @@
+"""What every writer says about a run: one reading of its verdicts, so that no two reports can disagree.
+
+Nothing is decided here. A case's verdict is the worst of its comparisons, and an outcome that gave no numbers speaks
+for itself where no comparison does, so that a crash can't look like a pass because nobody judged it.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.records import Comparison, Estimate, Outcome, Result, Run, Verdict
+from harness.units import percent, with_interval
+
+__all__ = [
+    "GATING",
+    "GLYPHS",
+    "MEANINGS",
+    "RULES",
+    "CaseView",
+    "Headline",
+    "accept_command",
+    "cases",
+    "change_text",
+    "comparisons_by_weight",
+    "counts",
+    "estimate_text",
+    "failures",
+    "headline",
+    "limit_text",
+    "reproduce_command",
+    "unit_of",
+]
+
+GATING = ("compare", "strict")
+"""The modes in which verdicts make a run fail."""
+
+GLYPHS: Mapping[str, str] = {
+    "unchanged": "=", "improved": "▲", "skipped": "–", "new": "+", "incomparable": "≠", "inconclusive": "?",
+    "regressed": "▼", "missing": "∅", "invalid": "!", "error": "✕", "measured": "·",
+}  # fmt: skip
+"""A sign for each verdict, so that none is told by colour alone. `measured` is a case that nothing was asked about."""
+
+MEANINGS: Mapping[str, str] = {
+    "unchanged": "The change, with all of its interval, lies within the limit.",
+    "improved": "It got better by more than the limit. Accept it, so that it can't be lost again unnoticed.",
+    "skipped": "The case can't run here, and its reason is given. It was not measured.",
+    "new": "There is no baseline yet. Accept it to have it watched.",
+    "incomparable": "The baseline answers another question: another class of machine, or another workload.",
+    "inconclusive": "The interval crosses the limit: this budget could not tell. The smallest change that it could "
+    "have shown is given.",
+    "regressed": "The change for the worse, with all of its interval, lies beyond the limit.",
+    "missing": "There is a baseline, and no result.",
+    "invalid": "It ran, and what ran is not what was promised, or its outputs are wrong. Its numbers do not count.",
+    "error": "It could not be measured: it crashed, hung, ran out of memory or failed to prepare.",
+    "measured": "It was measured, and no verdict was asked for.",
+}
+
+RULES: Mapping[Verdict, str] = {
+    Verdict.REGRESSED: "the whole interval of the change lies beyond the limit",
+    Verdict.MISSING: "a case with a baseline must have a result",
+    Verdict.INVALID: "numbers count only for the artefact that was promised, with right outputs",
+    Verdict.ERROR: "a case that can't be measured can't be shown not to have got worse",
+    Verdict.INCONCLUSIVE: "in strict mode what can't be decided fails",
+    Verdict.INCOMPARABLE: "in strict mode what can't be compared fails",
+    Verdict.NEW: "in strict mode every case needs a baseline",
+}
+
+_PHRASES = {"regressed": "got worse", "error": "could not be measured", "missing": "left out"}
+_OUTCOME_VERDICTS = {Outcome.UNAVAILABLE: Verdict.SKIPPED, Outcome.INVALID: Verdict.INVALID}
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """One case with all that was said about it. `result` is None for a case that has only a baseline."""
+
+    suite: str
+    id: str
+    result: Result | None
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The worst of its comparisons and of its outcome; None where it ran and nothing was asked."""
+        verdicts = [comparison.verdict for comparison in self.comparisons]
+        if self.result and self.result.outcome is not Outcome.COMPLETED:
+            verdicts.append(_OUTCOME_VERDICTS.get(self.result.outcome, Verdict.ERROR))
+        return max(verdicts, key=lambda verdict: verdict.severity, default=None)
+
+    @property
+    def word(self) -> str:
+        """The verdict as a word; `measured` where there is none."""
+        return self.verdict.value if self.verdict else "measured"
+
+    @property
+    def completed(self) -> bool:
+        """Whether there are numbers."""
+        return self.result is not None and self.result.outcome is Outcome.COMPLETED
+
+    def estimate(self, metric: str) -> Estimate | None:
+        """The estimate of a metric, None where the case has none that counts."""
+        measurement = self.result.measurement(metric) if self.result and self.completed else None
+        return measurement.estimate if measurement else None
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The verdict on the whole run. `state` is one of `passed failed incomplete empty undecided unjudged`."""
+
+    state: str
+    sentence: str
+    detail: str
+
+
+def cases(run: Run) -> tuple[CaseView, ...]:
+    """Every case of the run in the order of its results, then those that have comparisons only."""
+    found: dict[tuple[str, str], tuple[Result | None, list[Comparison]]] = {
+        (result.suite, result.case_id): (result, []) for result in run.results
+    }
+    for comparison in run.comparisons:
+        found.setdefault((comparison.suite, comparison.case_id), (None, []))[1].append(comparison)
+    return tuple(CaseView(*key, result, tuple(said)) for key, (result, said) in found.items())
+
+
+def counts(views: tuple[CaseView, ...]) -> dict[str, int]:
+    """How many cases have each verdict, worst first; verdicts that no case has are left out."""
+    tally = Counter(view.word for view in views)
+    order = [verdict.value for verdict in sorted(Verdict, key=lambda v: -v.severity)] + ["measured"]
+    return {word: tally[word] for word in order if tally[word]}
+
+
+def failures(run: Run) -> tuple[Comparison, ...]:
+    """Everything that makes this run fail, worst first, each as a comparison.
+
+    Where nothing gates (a smoke run, an update, baselines off) only what could not be measured or accepted does. A case
+    that ended without numbers and without a comparison is given one here.
+    """
+    found = []
+    for view in cases(run):
+        failing = [c for c in view.comparisons if _fails(c, run.mode)]
+        if not failing and view.verdict and view.result and not view.completed and view.verdict.fails(strict=False):
+            reason = f"{view.id} {view.result.outcome.value}: {view.result.reason or 'no reason was recorded'}"
+            failing = [Comparison(view.suite, view.id, "case", view.verdict, reason)]
+        found += failing
+    return comparisons_by_weight(found)
+
+
+def comparisons_by_weight(comparisons: list[Comparison]) -> tuple[Comparison, ...]:
+    """Worst verdict first; among equals the one that is furthest beyond its limit, then by name."""
+
+    def weight(c: Comparison) -> tuple[float, float, str, str]:
+        excess = abs(c.change.point) / max(c.limit or 0.0, 1e-3) if c.change else 0.0
+        return (-c.verdict.severity, -excess, c.case_id, c.metric)
+
+    return tuple(sorted(comparisons, key=weight))
+
+
+def headline(run: Run) -> Headline:
+    """One sentence on the run, and one behind it with the numbers. Anything short of a decided pass says so first."""
+    views = cases(run)
+    completed = sum(view.completed for view in views)
+    failing = failures(run)
+    failing_cases = {(c.suite, c.case_id) for c in failing}
+    ran = f"{completed} of {max(run.expected, len(views))} cases were measured"
+    if failing:
+        tally = counts(tuple(view for view in views if (view.suite, view.id) in failing_cases))
+        order = ["regressed", *(word for word in tally if word != "regressed")]
+        detail = ", ".join(f"{tally[word]} {_PHRASES.get(word, word)}" for word in order if word in tally)
+        sentence = f"{_cases(len(failing_cases))} failed." if len(failing_cases) != len(views) else "Every case failed."
+        if not run.complete:
+            detail += "; and the run did not finish"
+        return Headline("failed", sentence, f"{detail}; {ran}.")
+    if not run.complete:
+        return Headline("incomplete", "The run did not finish.", f"{ran}. What is missing can't be called a pass.")
+    if not completed:
+        return Headline("empty", "Nothing was measured.", "No case gave a number, so nothing can be said of it.")
+    if run.mode not in GATING:
+        why = {"quick": "A smoke run gives no verdict", "update": "The results became the baseline"}
+        return Headline(
+            "unjudged", "Nothing was judged.", f"{why.get(run.mode, 'Baselines were switched off')}; {ran}."
+        )
+    tally = counts(views)
+    decided = tally.get("unchanged", 0) + tally.get("improved", 0)
+    others = ", ".join(f"{n} {word}" for word, n in tally.items() if word not in ("unchanged", "improved"))
+    if not decided:
+        return Headline("undecided", "Nothing could be decided.", f"{ran}: {others}.")
+    better = f", {tally['improved']} of them better" if tally.get("improved") else ""
+    rest = f"; besides: {others}" if others else ""
+    return Headline("passed", "Nothing got worse.", f"{_cases(decided)} decided{better}; {ran}{rest}.")
+
+
+def unit_of(run: Run, metric: str) -> str:
+    """The unit of a metric as the run declares it, "" where it does not."""
+    return next((str(m["unit"]) for m in run.metrics if m["name"] == metric), "")
+
+
+def estimate_text(estimate: Estimate | None, unit: str) -> str:
+    """A value with its interval, or a dash."""
+    return with_interval(estimate.point, estimate.low, estimate.high, unit) if estimate else "–"
+
+
+def change_text(comparison: Comparison) -> str:
+    """The change with the interval that judged: `+15.2 % [+13.4, +16.9]`."""
+    change = comparison.change
+    if change is None:
+        return "–"
+    if change.low == change.high:
+        return percent(change.point)
+    ends = ", ".join(percent(end).removesuffix(" %") for end in (change.low, change.high))
+    return f"{percent(change.point)} [{ends}]"
+
+
+def limit_text(comparison: Comparison) -> str:
+    """The limit as a signed relative change: `+5.0 %`, `-0.20 %`; exact where any change counts."""
+    if comparison.limit is None or not math.isfinite(comparison.limit):
+        return "–"
+    if comparison.limit == 0:
+        return "exact"
+    limit = comparison.limit if comparison.better == "lower" else -comparison.limit
+    # A limit as narrow as a rounding error must not look like none.
+    return percent(limit) if comparison.limit >= 5e-5 else f"{limit * 100:+.1g} %"
+
+
+def reproduce_command(run: Run, nodeid: str) -> str:
+    """The command that measures one case again, quoted for a shell."""
+    return f"pytest {shlex.quote(nodeid)} --baseline={run.mode if run.mode in GATING else 'off'}"
+
+
+def accept_command(case_id: str = "") -> str:
+    """The command that makes a case of the newest run (or all of it) the baseline, quoted for a shell."""
+    case = f"--case {shlex.quote(case_id)} " if case_id else ""
+    return f'harness accept {case}--reason "why this is right"'
+
+
+def _fails(comparison: Comparison, mode: str) -> bool:
+    if mode in GATING:
+        return comparison.verdict.fails(strict=mode == "strict")
+    return comparison.verdict in (Verdict.ERROR, Verdict.INVALID)
+
+
+def _cases(number: int) -> str:
+    return "1 case" if number == 1 else f"{number} cases"

@@ -1,0 +1,88 @@
+"""`run.json`: the record of a run, written whole and read strictly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.codec import MAX_BYTES, decode, dumps, loads
+from harness.errors import RecordError
+from harness.records import RUN_SCHEMA, Run
+from harness.report.files import write_atomic
+from harness.report.journal import JOURNAL_NAME, Journal
+
+__all__ = ["MODES", "RUN_NAME", "read_run", "write_run"]
+
+RUN_NAME = "run.json"
+MODES = ("compare", "strict", "update", "off", "quick")
+
+
+def write_run(run: Run, folder: Path) -> Path:
+    """Write `folder/run.json` in one step. Raises `OSError` where the disk refuses; an older file is left as it was."""
+    # A file name that is not UTF-8 reaches us as lone surrogates; written as \\udcXX they come back the same.
+    return write_atomic(folder / RUN_NAME, f"{dumps(run)}\n".encode("utf-8", "backslashreplace"))
+
+
+def read_run(path: Path | str) -> Run:
+    """Read a run from its folder, its `run.json` or its `journal.jsonl`.
+
+    A folder whose `run.json` is absent holds a run that was cut short: its journal is read, and the run says
+    `complete=False`. Raises `RecordError` for a path that holds no run and for every kind of damage.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = next((path / name for name in (RUN_NAME, JOURNAL_NAME) if (path / name).exists()), path / RUN_NAME)
+    if path.suffix == ".jsonl":
+        return checked(Journal.load(path.parent), str(path))
+    return parse_run(_read(path), str(path))
+
+
+def parse_run(text: str, source: str) -> Run:
+    """The run that this JSON text holds; `source` names it in errors. Raises `RecordError`."""
+    data = loads(text, source)
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema != RUN_SCHEMA:
+        raise RecordError(_wrong_schema(source, schema))
+    run: Run = decode(Run, data, source)
+    return checked(run, source)
+
+
+def checked(run: Run, source: str) -> Run:
+    """`run` itself, if its parts fit together. Raises `RecordError` where types alone would let nonsense through."""
+    if run.schema != RUN_SCHEMA:
+        raise RecordError(_wrong_schema(source, run.schema))
+    if run.mode not in MODES:
+        raise RecordError(f"{source}.mode: {run.mode!r} is none of {', '.join(MODES)}")
+    seen: set[tuple[str, str]] = set()
+    for i, result in enumerate(run.results):
+        key = (result.suite, result.case_id)
+        if key in seen:
+            raise RecordError(f"{source}.results[{i}]: a second result of {result.case_id} in suite {result.suite}")
+        seen.add(key)
+    for i, comparison in enumerate(run.comparisons):
+        if comparison.better not in ("lower", "higher"):
+            raise RecordError(f"{source}.comparisons[{i}].better: {comparison.better!r} is neither lower nor higher")
+    for i, metric in enumerate(run.metrics):
+        if not all(isinstance(metric.get(field), str) for field in ("name", "unit", "better")):
+            raise RecordError(f"{source}.metrics[{i}]: a metric needs the words name, unit and better")
+    return run
+
+
+def _wrong_schema(source: str, schema: Any) -> str:
+    if isinstance(schema, int) and schema > RUN_SCHEMA:
+        return (
+            f"{source}: written in schema {schema} by a newer harness, and this one reads schema {RUN_SCHEMA}; "
+            "upgrade with: pip install --upgrade inference-harness"
+        )
+    return f"{source}: no record of a run (its field 'schema' is {schema!r}, not {RUN_SCHEMA})"
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise RecordError(f"{path}: larger than {MAX_BYTES} bytes, which no run of ours is")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecordError(f"{path}: there is no run here; make one with: pytest suites/") from None
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: can't be read: {error}") from None

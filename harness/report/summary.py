@@ -1,0 +1,127 @@
+"""`summary.md`: the run as a CI job summary, in GitHub's Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from harness.records import Comparison, Outcome, Run, Verdict
+from harness.report.gains import accuracy_slack, answers, subjects
+from harness.report.overview import (
+    GLYPHS,
+    accept_command,
+    cases,
+    change_text,
+    comparisons_by_weight,
+    counts,
+    estimate_text,
+    failures,
+    headline,
+    limit_text,
+    reproduce_command,
+)
+from harness.report.text import commit_name, moment, one_line, shorten
+from harness.report.trust import checks
+from harness.units import duration, quantity
+
+__all__ = ["MAX_BYTES", "escape", "render"]
+
+MAX_BYTES = 900_000
+"""GitHub drops a summary above 1 MiB whole."""
+_CELL = 400
+_MARKS = {"passed": "✅", "failed": "❌"}
+
+
+def render(run: Run) -> str:
+    """The summary: verdict, failures, what could not be decided, trust, answers, and a table of all cases.
+
+    It stays below `MAX_BYTES`; rows that do not fit any more are counted in its last line.
+    """
+    total = headline(run)
+    lines = [
+        f"## {_MARKS.get(total.state, '⚠️')} {escape(total.sentence)}",
+        "",
+        escape(total.detail),
+        "",
+        " · ".join(f"{GLYPHS[word]} **{number}** {word}" for word, number in counts(cases(run)).items()),
+    ]
+    found = failures(run)
+    if found:
+        lines += ["", "### Why", "", *_comparison_rows(found)]
+    failing = set(found)
+    undecided = [c for c in run.comparisons if c.verdict is Verdict.INCONCLUSIVE and c not in failing]
+    if undecided:
+        lines += ["", "### Could not be decided", "", *_comparison_rows(comparisons_by_weight(undecided))]
+    lines += ["", "### Can it be trusted?", ""]
+    lines += [f"- {'✓' if c.fine else '**!**'} {escape(c.question)}: {escape(c.answer)}" for c in checks(run)]
+    slack = accuracy_slack(run)
+    shipping = [(subject, answers(subject, slack)) for subject in subjects(cases(run))]
+    if any(said for _, said in shipping):
+        lines += ["", "### What to ship", ""]
+        lines += [
+            f"- {escape(s.model)} on {escape(s.hardware)}: {escape(' '.join(said))}" for s, said in shipping if said
+        ]
+    lines += ["", "### Each case", "", *_case_rows(run), "", *_footer(run, found)]
+    return _cut(lines)
+
+
+def escape(text: str) -> str:
+    """Any text as one line of Markdown that means just its characters: no markup, HTML, table cell, mention or link."""
+    text = shorten(one_line(text), _CELL)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*_{}\[\]()#!|~$])", r"\\\1", text)
+    # A word joiner can't be seen, and keeps a mention, or an address that would become a link, from being one.
+    text = re.sub(r"@(?=\w)|:(?=//)", "\\g<0>\u2060", text)
+    return re.sub(r"^([-+=]|\d+[.)])(?=\s|$|[-+=])", r"\\\1", text)
+
+
+def _comparison_rows(comparisons: Sequence[Comparison]) -> Iterable[str]:
+    yield "| verdict | case | metric | before | now | change | limit |"
+    yield "|---|---|---|---:|---:|---:|---:|"
+    for c in comparisons:
+        numbers = (estimate_text(c.baseline, c.unit), estimate_text(c.candidate, c.unit), change_text(c), limit_text(c))
+        if c.metric == "case":
+            yield f"| {_word(c)} | {escape(c.case_id)} | {escape(c.reason)} | | | | |"
+        else:
+            cells = " | ".join(escape(number) for number in numbers)
+            yield f"| {_word(c)} | {escape(c.case_id)} | {escape(c.metric)} | {cells} |"
+
+
+def _case_rows(run: Run) -> Iterable[str]:
+    yield "| verdict | case | speed-up | latency p50 | memory | accuracy |"
+    yield "|---|---|---:|---:|---:|---:|"
+    columns = (("speedup", "x"), ("latency.p50", "s"), ("memory.peak", "bytes"), ("accuracy", "share"))
+    for view in sorted(cases(run), key=lambda v: -(v.verdict.severity if v.verdict else -1)):
+        estimates = [(view.estimate(metric), unit) for metric, unit in columns]
+        values = " | ".join(quantity(estimate.point, unit) if estimate else "–" for estimate, unit in estimates)
+        yield f"| {GLYPHS[view.word]} {view.word} | {escape(view.id)} | {values} |"
+
+
+def _footer(run: Run, found: Sequence[Comparison]) -> Iterable[str]:
+    commit = commit_name(run.environment.commit, dirty=run.environment.dirty) or "no commit"
+    when = f"{moment(run.started)}, {duration(run.seconds)}"
+    about = ", ".join(escape(text) for text in (run.id, commit, when, f"mode {run.mode}"))
+    yield f"Run {about}. The whole report is index.html."
+    results = {(r.suite, r.case_id): r for r in run.results}
+    first = next((r for c in found if (r := results.get((c.suite, c.case_id)))), None)
+    if first is not None:
+        yield ""
+        yield "To measure the worst failure again, and to accept it if it is right:"
+        yield ""
+        yield f"    {shorten(one_line(reproduce_command(run, first.nodeid)), 2 * _CELL)}"
+        if first.outcome is Outcome.COMPLETED:
+            yield f"    {shorten(one_line(accept_command(first.case_id)), 2 * _CELL)}"
+
+
+def _word(comparison: Comparison) -> str:
+    return f"{GLYPHS[comparison.verdict.value]} {comparison.verdict.value}"
+
+
+def _cut(lines: Sequence[str]) -> str:
+    size = 0
+    for i, line in enumerate(lines):
+        size += len(line.encode("utf-8")) + 1
+        if size > MAX_BYTES:
+            kept = "\n".join(lines[:i])
+            return f"{kept}\n\n{len(lines) - i} further lines are left out here; the whole report is index.html.\n"
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,127 @@
+"""Can this run be believed? One line for each thing that a careful reader would ask, from the run alone."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.records import Run, Verdict
+from harness.report.overview import GATING, cases
+from harness.report.text import commit_name, moment
+from harness.units import duration, percent
+
+__all__ = ["Check", "checks"]
+
+MAX_LINES = 6
+QUIET = 0.10
+"""Share of a launch's time in which some task waited for a CPU. A quiet machine shows 0 to 2 %, a busy one 40 %."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question with its answer. `fine` is False where the reader should look twice; `more` are further lines."""
+
+    question: str
+    answer: str
+    fine: bool
+    more: tuple[str, ...] = ()
+
+
+def checks(run: Run) -> tuple[Check, ...]:
+    """All questions that this run has an answer to."""
+    questions = (_coverage, _source, _baseline, _differences, _quiet, _evidence, _sensitivity, _warnings)
+    return tuple(check for question in questions for check in question(run))
+
+
+def _first(lines: Sequence[str]) -> tuple[str, ...]:
+    """The first lines, and how many more there are."""
+    return (*lines[:MAX_LINES], *([f"and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []))
+
+
+def _coverage(run: Run) -> Iterator[Check]:
+    views = cases(run)
+    measured = sum(view.completed for view in views)
+    expected = max(run.expected, len(views))
+    words = [f"{measured} of {expected} cases were measured"]
+    words.append("only a part of the suites was selected" if run.filtered else "the whole suites were selected")
+    if not run.complete:
+        words.append("the run was cut short")
+    yield Check("Cases", "; ".join(words) + ".", run.complete and len(run.results) >= run.expected)
+
+
+def _source(run: Run) -> Iterator[Check]:
+    commit = commit_name(run.environment.commit, dirty=run.environment.dirty)
+    when = f"started {moment(run.started)}, took {duration(run.seconds)}"
+    yield Check("What was measured", f"{f'Commit {commit}' if commit else 'No git commit'}; {when}.", bool(commit))
+
+
+def _baseline(run: Run) -> Iterator[Check]:
+    if run.mode not in GATING:
+        return
+    groups = Counter((b.get("when", ""), b.get("commit", ""), b.get("reason", "")) for b in run.baselines.values())
+    if not groups:
+        yield Check("Baseline", "No case has a baseline; there was nothing to compare with.", False)
+        return
+    lines = [
+        f"{'1 case' if number == 1 else f'{number} cases'} accepted {moment(when) or 'at an unknown time'}"
+        f"{f' at {commit_name(commit)}' if commit else ''}: {reason or 'no reason was given'}"
+        for (when, commit, reason), number in sorted(groups.items(), reverse=True)
+    ]
+    yield Check("Baseline", lines[0], True, _first(lines[1:]))
+
+
+def _differences(run: Run) -> Iterator[Check]:
+    differing = Counter(part for b in run.baselines.values() if (part := b.get("differs", "")))
+    lines = [f"{text} ({number} cases)" for text, number in differing.most_common()]
+    if lines:
+        yield Check("Changed since the baseline", lines[0], False, _first(lines[1:]))
+    apart = [c for c in run.comparisons if c.verdict is Verdict.INCOMPARABLE]
+    if apart:
+        reasons = list(dict.fromkeys(c.reason for c in apart))
+        answer = f"{len(apart)} of {len(run.comparisons)} comparisons could not be made"
+        yield Check("Comparable", answer + (":" if reasons else "."), False, _first(reasons))
+
+
+def _quiet(run: Run) -> Iterator[Check]:
+    waits = [(launch.pressure, r.case_id) for r in run.results for launch in r.launches if launch.pressure is not None]
+    if not waits:
+        return
+    worst, where = max(waits)
+    loud = sum(share > QUIET for share, _ in waits)
+    middle = percent(statistics.median(share for share, _ in waits), sign=False)
+    answer = f"Tasks waited for a CPU in {middle} of the time (median of {len(waits)} launches)"
+    if loud:
+        answer += f"; {loud} launches were above {percent(QUIET, sign=False)}"
+        answer += f", the worst with {percent(worst, sign=False)} in {where}"
+    yield Check("Quiet machine", f"{answer}.", loud == 0)
+
+
+def _evidence(run: Run) -> Iterator[Check]:
+    every = [(r.case_id, e) for r in run.results for e in r.evidence]
+    if not every:
+        return
+    broken = [f"{case}: {e.technique} promised {e.promise}, found {e.found}" for case, e in every if not e.kept]
+    answer = f"{len(every) - len(broken)} of {len(every)} promises of techniques were found kept in what ran."
+    yield Check("Techniques happened", answer, not broken, _first(broken))
+
+
+def _sensitivity(run: Run) -> Iterator[Check]:
+    known = [(c.detectable, c) for c in run.comparisons if c.detectable is not None]
+    if not known:
+        return
+    middle = statistics.median(value for value, _ in known)
+    worst, where = max(known, key=lambda pair: pair[0])
+    answer = f"Half of the sampled comparisons could have shown a change of {percent(middle, sign=False)}"
+    if worst > middle:
+        answer += f"; the least sensitive one {percent(worst, sign=False)} ({where.metric} of {where.case_id})"
+    blind = [c for value, c in known if c.limit is not None and value > c.limit]
+    yield Check("Sensitive enough", f"{answer}.", not blind)
+
+
+def _warnings(run: Run) -> Iterator[Check]:
+    every = [f"{r.case_id}: {warning}" for r in run.results for warning in r.warnings]
+    if every:
+        answer = "1 warning was given." if len(every) == 1 else f"{len(every)} warnings were given."
+        yield Check("Warnings", answer, False, _first(every))

@@ -1,0 +1,24 @@
+"""All reports of a run, into one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.records import Run
+from harness.report import html, summary
+from harness.report.files import write_atomic
+from harness.report.record import write_run
+
+__all__ = ["write_reports"]
+
+
+def write_reports(run: Run, folder: Path) -> list[Path]:
+    """Write `run.json`, `index.html` and `summary.md`, each in one step, and give their paths.
+
+    The record comes first, so that what was measured is safe whatever happens to a drawing of it. Raises `OSError`.
+    """
+    return [
+        write_run(run, folder),
+        write_atomic(folder / "index.html", html.render(run)),
+        write_atomic(folder / "summary.md", summary.render(run).encode("utf-8")),
+    ]
