@@ -75,7 +75,7 @@ class Deployment:
 
     @property
     def form(self) -> str:
-        """"torch" or "onnx": what the network is now."""
+        """ "torch" or "onnx": what the network is now."""
         return self.runtime.form
 
     def replace(self, **changes: Any) -> Deployment:

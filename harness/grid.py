@@ -96,20 +96,19 @@ def grid(
     Raises `SuiteError` for an empty axis, a value of the wrong kind, a technique without its parameters, or an id that
     two cases share.
     """
-    axes = {"model": list(model), "technique": list(technique), "hardware": list(hardware)}
-    for name, values in axes.items():
-        if not values:
+    for name, values in (("model", model), ("technique", technique), ("hardware", hardware)):
+        if not list(values):
             raise SuiteError(f"grid: the axis {name!r} is empty, so nothing would be measured; give at least one value")
-    for value in axes["model"]:
-        if not isinstance(value, Model):
-            raise SuiteError(f"grid: {value!r} on the axis 'model' is no harness.Model")
-    for value in axes["hardware"]:
-        if not isinstance(value, Hardware):
-            raise SuiteError(f"grid: {value!r} on the axis 'hardware' has no name, available() and describe()")
+    for one in model:
+        if not isinstance(one, Model):
+            raise SuiteError(f"grid: {one!r} on the axis 'model' is no harness.Model")
+    for place in hardware:
+        if not isinstance(place, Hardware):
+            raise SuiteError(f"grid: {place!r} on the axis 'hardware' has no name, available() and describe()")
     result = Grid(
-        models=tuple(axes["model"]),
-        techniques=tuple(as_pipeline(value) for value in axes["technique"]),
-        hardware=tuple(axes["hardware"]),
+        models=tuple(model),
+        techniques=tuple(as_pipeline(value) for value in technique),
+        hardware=tuple(hardware),
         metrics=tuple(metrics),
     )
     resolve(result.metrics)

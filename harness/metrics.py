@@ -72,8 +72,10 @@ class Metric:
         return {name: getattr(self, name) for name in names}
 
 
-MIB = 2**20
-MEMORY_TOLERANCE = {"tolerance": 0.02, "slack": float(MIB)}
+def _memory(name: str, help: str) -> Metric:
+    """A size of memory: repeatable to a few pages, so 2 % or one MiB is a change."""
+    return Metric(name, "bytes", "lower", tolerance=0.02, slack=float(2**20), help=help)
+
 
 METRICS: tuple[Metric, ...] = (
     Metric("latency.p50", "s", "lower", tolerance=0.10, help="Median time of one call; judged relative to the anchor."),
@@ -82,12 +84,14 @@ METRICS: tuple[Metric, ...] = (
     Metric("latency.p99", "s", "lower", help="99th percentile of the time of one call."),
     Metric("latency.mean", "s", "lower", help="Mean time of one call."),
     Metric("throughput", "items/s", "higher", help="Items a second of calls one after the other."),
-    Metric("speedup", "x", "higher", tolerance=0.05, help="Reference time over candidate time an item, paired in turns."),
-    Metric("memory.inference", "bytes", "lower", **MEMORY_TOLERANCE, help="Peak memory during calls above idle."),
-    Metric("memory.peak", "bytes", "lower", **MEMORY_TOLERANCE, help="Peak memory of the whole process during calls."),
-    Metric("gpu_memory.allocated", "bytes", "lower", **MEMORY_TOLERANCE, help="Peak of the allocator's live bytes."),
-    Metric("gpu_memory.reserved", "bytes", "lower", **MEMORY_TOLERANCE, help="Peak that the allocator holds."),
-    Metric("gpu_memory.process", "bytes", "lower", **MEMORY_TOLERANCE, help="Device memory of the process, by NVML."),
+    Metric(
+        "speedup", "x", "higher", tolerance=0.05, help="Reference time over candidate time an item, paired in turns."
+    ),
+    _memory("memory.inference", "Peak memory during calls above idle."),
+    _memory("memory.peak", "Peak memory of the whole process during calls."),
+    _memory("gpu_memory.allocated", "Peak of the allocator's live bytes."),
+    _memory("gpu_memory.reserved", "Peak that the allocator holds."),
+    _memory("gpu_memory.process", "Device memory of the process, by NVML."),
     Metric("utilization.cpu", "share", "lower", help="CPU seconds a second of timed calls; 1 is one core busy."),
     Metric("utilization.gpu", "share", "higher", help="Share of time in which the GPU was busy, by NVML."),
     Metric("size", "bytes", "lower", tolerance=0.001, portable=True, help="Bytes of the served model on disk."),
@@ -96,10 +100,23 @@ METRICS: tuple[Metric, ...] = (
     Metric("quantized", "share", "higher", slack=1e-6, portable=True, help="Share of weights held in 8 bits or fewer."),
     Metric("fallbacks", "count", "lower", tolerance=0.0, portable=True, help="Nodes that ran on another provider."),
     Metric("accuracy", "share", "higher", slack=0.002, portable=True, help="The model's own metric on labelled data."),
-    Metric("fidelity.error", "share", "lower", tolerance=0.10, slack=1e-4, portable=True, help="Distance of the outputs "
-           "from the reference's, relative to their size (L2)."),
-    Metric("fidelity.agreement", "share", "higher", slack=0.002, portable=True, help="Share of examples answered as the "
-           "reference answers them."),
+    Metric(
+        "fidelity.error",
+        "share",
+        "lower",
+        tolerance=0.10,
+        slack=1e-4,
+        portable=True,
+        help="Distance of the outputs from the reference's, relative to their size (L2).",
+    ),
+    Metric(
+        "fidelity.agreement",
+        "share",
+        "higher",
+        slack=0.002,
+        portable=True,
+        help="Share of examples answered as the reference answers them.",
+    ),
     Metric("time.load", "s", "lower", help="Time to import the runtime and load the artefact."),
     Metric("time.prepare", "s", "lower", help="Time to make the artefact, measured when it is made."),
 )

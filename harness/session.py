@@ -8,7 +8,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 from harness.baseline.accept import accept, refusal
 from harness.baseline.records import Baseline, Portable, machine_class
@@ -22,7 +21,6 @@ from harness.measure.artefacts import ArtefactCache
 from harness.measure.case import Measurer
 from harness.measure.environment import environment, library_versions
 from harness.metrics import Metric, resolve
-from harness.plan import Plan
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
 from harness.report.files import point_latest
 from harness.report.journal import Journal
@@ -47,7 +45,7 @@ class Session:
         settings: Settings,
         hardware: Iterable[Hardware],
         expected: int,
-        progress: Callable[[str], None] = lambda stage: None,
+        progress: Callable[[str], None],
     ) -> None:
         self.settings = settings
         self._hardware = {item.name: item for item in hardware}
@@ -72,9 +70,7 @@ class Session:
         self.journal.start(self._head)
         self._earlier = self._unfinished(cache.sources) if settings.resume else {}
         point_latest(self.folder)
-        self._measurer = Measurer(
-            settings.root, cache, settings.plan, self.folder / "logs", self._undecided, progress
-        )
+        self._measurer = Measurer(settings.root, cache, settings.plan, self.folder / "logs", self._undecided, progress)
 
     def decided(self, suite: str, case_id: str) -> Decision | None:
         """The decision on a case of this session; a second measurement can't improve it."""
@@ -95,7 +91,7 @@ class Session:
             return self.leave_out(case, suite, nodeid, result.reason)
         comparisons = self._compare(result, metrics)
         if self.settings.mode == "update":
-            comparisons = self._update(result, comparisons)
+            comparisons = self._update(result, comparisons, metrics)
         return self._keep(result, comparisons)
 
     def leave_out(self, case: Case, suite: str, nodeid: str, reason: str) -> Decision:
@@ -226,13 +222,16 @@ class Session:
         identity = self._environment.hardware[result.hardware]
         return compare(result, baseline, metrics, self._prior(result.hardware), identity)
 
-    def _update(self, result: Result, comparisons: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
+    def _update(
+        self, result: Result, comparisons: tuple[Comparison, ...], metrics: Mapping[str, Metric]
+    ) -> tuple[Comparison, ...]:
         baseline = self._baseline(result.suite, result.case_id, result.hardware)
         refused = refusal(result, comparisons, baseline, updating=True)
         if refused:
             text = f"{result.case_id}: not accepted into the baseline: {refused}"
             return (*comparisons, Comparison(result.suite, result.case_id, "case", Verdict.ERROR, text))
-        accept(self.store, result, self._head.environment, self.settings.reason, _now())
+        prior = self._prior(result.hardware)
+        accept(self.store, result, self._head.environment, self.settings.reason, _now(), metrics=metrics, prior=prior)
         return comparisons
 
     def _keep(self, result: Result, comparisons: tuple[Comparison, ...]) -> Decision:
@@ -298,4 +297,4 @@ def _within(nodeid: str, selected: str) -> bool:
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -66,5 +66,3 @@ def check_reason(mode: str, reason: str) -> None:
     """Raise `BaselineError` for an update that nobody gave a reason for."""
     if mode == "update" and not reason.strip():
         raise BaselineError("--baseline=update needs --reason 'why these numbers are right'; it is kept with them")
-
-

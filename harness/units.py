@@ -36,8 +36,8 @@ def count(value: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """A ratio: `2.31x`."""
-    return f"{significant(value)}x" if math.isfinite(value) else _fixed(value, 0)
+    """A ratio: `2.31x`, `0.43x`."""
+    return f"{significant(value, 3 if abs(value) >= 1 else 2)}x" if math.isfinite(value) else _fixed(value, 0)
 
 
 def percent(value: float, *, sign: bool = True) -> str:

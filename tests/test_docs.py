@@ -23,6 +23,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in blocks:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
+    (folder / "suites" / "__init__.py").touch()
     (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
     return folder
 

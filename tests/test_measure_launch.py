@@ -31,7 +31,9 @@ def test_ratios_are_paired_and_an_item(tmp_path: Path) -> None:
     assert one.speedup == pytest.approx(4, rel=0.2)
     assert 0.0018 < one.latency["p50"] < 0.006
     assert one.latency["p50"] <= one.latency["p90"] <= one.latency["p95"] <= one.latency["p99"]
-    assert one.anchored == pytest.approx(one.latency["p50"] / sorted(one.samples["anchor"])[len(one.samples["anchor"]) // 2], rel=0.5)
+    assert one.anchored == pytest.approx(
+        one.latency["p50"] / sorted(one.samples["anchor"])[len(one.samples["anchor"]) // 2], rel=0.5
+    )
     assert one.cpu_share < 0.5
     assert set(one.samples) == {"candidate", "reference", "anchor"}
     assert one.started_first in arms
@@ -53,7 +55,16 @@ def test_a_fault_in_the_middle_of_the_turns_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("call", "discard", "calls"),
-    [(20e-6, 50, 200), (100e-6, 10, 100), (1e-3, 1, 10), (3e-3, 1, 3), (10e-3, 1, 1), (90e-3, 1, 1), (0.2, 0, 1), (3.0, 0, 1)],
+    [
+        (20e-6, 50, 200),
+        (100e-6, 10, 100),
+        (1e-3, 1, 10),
+        (3e-3, 1, 3),
+        (10e-3, 1, 1),
+        (90e-3, 1, 1),
+        (0.2, 0, 1),
+        (3.0, 0, 1),
+    ],
 )
 def test_turns_fit_the_length_of_a_call(call: float, discard: int, calls: int) -> None:
     turn = plan_turn(call, aim=0.010)

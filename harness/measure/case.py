@@ -40,7 +40,7 @@ class Measurer:
     plan: Plan
     logs: Path
     undecided: Callable[[Result, Mapping[str, Metric]], bool]
-    progress: Callable[[str], None] = lambda stage: None
+    progress: Callable[[str], None]
     _evaluations: dict[Path, EvaluationPass] = field(default_factory=dict)
 
     def measure(self, case: Case, address: Address, suite: str, nodeid: str, metrics: Mapping[str, Metric]) -> Result:
@@ -170,7 +170,9 @@ def _measurements(
             try:
                 values[metric.name] = tuple(float(derive({**fixed, **row})) for row in rows)
             except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-                raise MeasurementError(f"metric {metric.name} can't be derived: {error!r}", outcome="invalid") from error
+                raise MeasurementError(
+                    f"metric {metric.name} can't be derived: {error!r}", outcome="invalid"
+                ) from error
     samples = min(len(one.samples["candidate"]) for one in launches)
     relative = tuple(one.anchored for one in launches)
     return tuple(

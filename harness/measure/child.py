@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-import harness
 from harness.errors import MeasurementError, RecordError
 from harness.records import Outcome
 from harness.worker.protocol import Failure, Message, Stop, Stopped, receive, send
@@ -52,7 +51,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **_python_path(), **env},
+                env={**os.environ, **env},
                 cwd=cwd,
                 pass_fds=(ask_read, reply_write),
                 start_new_session=True,
@@ -190,10 +189,3 @@ def _oom_files() -> Iterator[Path]:
                 yield Path(f"/sys/fs/cgroup{path}/memory.events")
             elif "memory" in controllers.split(","):
                 yield Path(f"/sys/fs/cgroup/memory{path}/memory.oom_control")
-
-
-def _python_path() -> dict[str, str]:
-    """The running harness first, so that a worker is of the same harness as its parent."""
-    home = str(Path(harness.__file__).parent.parent)
-    inherited = os.environ.get("PYTHONPATH", "")
-    return {"PYTHONPATH": os.pathsep.join([home, inherited] if inherited else [home])}

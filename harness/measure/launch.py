@@ -126,8 +126,10 @@ def _take_turns(arms: Mapping[str, _Arm], plan: Plan, rng: random.Random) -> int
     rounds = 0
     # Very long calls: the budget counts for more than the number of rounds, down to the three that have a median.
     last = begun + plan.budget / (plan.screen + plan.confirm)
-    while time.perf_counter() < begun + plan.seconds or rounds < 3 or (
-        rounds < plan.rounds and time.perf_counter() < last
+    while (
+        time.perf_counter() < begun + plan.seconds
+        or rounds < 3
+        or (rounds < plan.rounds and time.perf_counter() < last)
     ):
         rng.shuffle(order)
         for role in order:

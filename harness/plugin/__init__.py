@@ -22,6 +22,7 @@ CASE = pytest.StashKey["Bench"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
     group = parser.getgroup("harness", "inference harness")
     group.addoption(
         "--baseline",
@@ -57,6 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Read the options once, and refuse what makes no sense together."""
     try:
         plan = plan_of(config)
         check_reason(config.getoption("baseline"), config.getoption("reason"))
@@ -66,6 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of each case of a grid."""
     grid = grid_of(metafunc.function)
     if grid is None:
         return
@@ -87,6 +90,7 @@ def _parameter(case: Case) -> Any:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Check the selected cases together, and add a failing item for each baseline whose case is gone."""
     state = config.stash[STATE]
     cases = [item for item in items if case_of(item)]
     if not cases:
@@ -140,8 +144,9 @@ class Bench:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
+    item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a test red where its verdict says so, whatever the test made of it."""
     report = yield
     case = case_of(item)
     if case is None:
@@ -162,11 +167,13 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, Any] | None:
+    """Print the line of a case in place of a dot."""
     return config.stash[STATE].progress.status(report)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """End the run, write its reports, and fail it where it measured or decided nothing."""
     state = session.config.stash[STATE]
     interrupted = exitstatus == pytest.ExitCode.INTERRUPTED or bool(session.shouldstop) or bool(session.shouldfail)
     if state.finish(complete=not interrupted) and exitstatus == pytest.ExitCode.OK:
@@ -174,6 +181,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the verdicts and where the report is."""
     state = terminalreporter.config.stash[STATE]
     if state.run is not None:
         state.progress.summary(terminalreporter, state.run, state.folder, state.undone)

@@ -29,6 +29,7 @@ class Progress:
         self._began = time.monotonic()
         self._case = ""
         self._line = ""
+        self._file: object = None
 
     def expect(self, cases: int) -> None:
         """How many cases were selected."""
@@ -56,18 +57,22 @@ class Progress:
         self._line = f"{position} {case_line(decision.result, decision.comparisons, decision.verdict)}{self._left()}"
 
     def status(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
-        """Our line instead of pytest's dot, for the report that carries a case's verdict."""
+        """Our line instead of pytest's dot, for the report that carries a case's verdict; None for pytest's own."""
         if report.when != "call" or not self._line:
             return None
         line, self._line = self._line, ""
         reporter = self._reporter()
         if reporter is None or reporter.verbosity < 0:
             return None
-        reporter.ensure_newline()
+        file = reporter.currentfspath
+        if file != self._file:
+            reporter.ensure_newline()
+            self._file = file
         if reporter.isatty:
             reporter.rewrite("", erase=True)
-        reporter.write_line(line)
-        return None
+        reporter.write_line(line, bold=report.failed)
+        reporter.currentfspath = file  # or pytest would name the file again for every case
+        return None if reporter.verbosity > 0 or hasattr(report, "wasxfail") else (report.outcome, "", "")
 
     def summary(self, reporter: Any, run: Run, folder: Path | None, undone: str | None) -> None:
         """The table of verdicts, and where the report is."""

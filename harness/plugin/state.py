@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,8 +16,10 @@ from harness.names import check_name
 from harness.plan import Plan
 from harness.plugin.progress import Progress
 from harness.records import Comparison, Run
-from harness.session import Session
 from harness.settings import Decision, Settings
+
+if TYPE_CHECKING:
+    from harness.session import Session
 
 __all__ = ["MissingCase", "State", "case_of", "plan_of"]
 
@@ -60,6 +62,8 @@ class State:
     @property
     def session(self) -> Session:
         """The session, started now if it was not. Raises `HarnessError`."""
+        from harness.session import Session  # with it come the judge and scipy, which other test runs can do without
+
         if self._session is None:
             hardware = {case.hardware.name: case.hardware for case in self._cases.values()}
             self._session = Session(self._settings(), hardware.values(), len(self._cases), self.progress.stage)
@@ -86,7 +90,7 @@ class State:
         if self._config.option.collectonly or self._filtered() or not self._settings().gates:
             return []
         folders = {str(Path(argument).resolve().relative_to(self._config.rootpath)) for argument in self._config.args}
-        parent = items[0].getparent(pytest.Session)
+        parent = items[0].session
         return [
             MissingCase.from_parent(parent, name=f"{portable.suite}/{portable.case_id}", missing=(portable, comparison))
             for portable, comparison in self.session.missing(folders, set(self._cases))
@@ -95,7 +99,7 @@ class State:
     def measure(self, item: pytest.Item, case: Case) -> Decision:
         """Measure and judge the case of an item."""
         self.progress.start(case.id)
-        grid = grid_of(item.function)  # type: ignore[attr-defined]
+        grid = grid_of(getattr(item, "function", None))
         assert isinstance(grid, Grid)
         decision = self.session.measure(case, self._address(item, case), suite_of(item), item.nodeid, grid.metrics)
         self.progress.done(decision)
@@ -115,7 +119,9 @@ class State:
 
     def _address(self, item: pytest.Item, case: Case) -> Address:
         root = self._config.rootpath
-        return Address(str(root), item.path.relative_to(root).as_posix(), item.originalname, case.id)  # type: ignore[attr-defined]
+        return Address(
+            str(root), item.path.relative_to(root).as_posix(), getattr(item, "originalname", item.name), case.id
+        )
 
     def _settings(self) -> Settings:
         config = self._config

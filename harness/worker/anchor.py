@@ -1,8 +1,8 @@
 """The anchor: a frozen workload that times are set against, so that a slow hour of the machine is not a slow model.
 
 It depends on no code of the project, and on numpy alone. It never changes under one `ANCHOR` number: a change would
-shift every ratio. What it does, well under a millisecond a call, mixes what inference does: a matrix product, a copy that
-leaves the inner caches, transcendental functions, and interpreted Python.
+shift every ratio. What it does, well under a millisecond a call, mixes what inference does: a matrix product, a copy
+that leaves the inner caches, transcendental functions, and interpreted Python.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.records import Scalar
+from harness.runtimes.base import Session
 
 __all__ = ["ANCHOR", "AnchorSession"]
 
 ANCHOR = 1
 
 
-class AnchorSession:
+class AnchorSession(Session):
     """The anchor as a session, so that an arm serves it like any other."""
 
     def __init__(self) -> None:

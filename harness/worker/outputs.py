@@ -39,10 +39,8 @@ def check_outputs(outputs: Outputs, expected: Outputs, what: str) -> None:
     for name, wanted in expected.items():
         found = outputs[name]
         if found.shape != wanted.shape or found.dtype != wanted.dtype:
-            raise MeasurementError(
-                f"{what}: output {name} is {found.dtype}{list(found.shape)} instead of {wanted.dtype}{list(wanted.shape)}",
-                outcome="invalid",
-            )
+            form, right = (f"{array.dtype}{list(array.shape)}" for array in (found, wanted))
+            raise MeasurementError(f"{what}: output {name} is {form} instead of {right}", outcome="invalid")
         error = relative_error(found, wanted)
         if not error <= TOLERANCE:
             raise MeasurementError(

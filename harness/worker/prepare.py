@@ -47,9 +47,7 @@ def _make(case: Case, folder: Path) -> Manifest:
     scratch.mkdir()
     packed.mkdir()
     start = time.perf_counter()
-    deployment = case.technique.apply(
-        Deployment(model, _network(model), native_runtime(model), hardware, scratch)
-    )
+    deployment = case.technique.apply(Deployment(model, _network(model), native_runtime(model), hardware, scratch))
     inputs = [dict(model.inputs(deployment.batch_size, seed)) for seed in INPUT_SEEDS]
     deployment.runtime.pack(deployment.network, inputs[0], packed, hardware)
     seconds = time.perf_counter() - start

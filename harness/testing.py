@@ -1,0 +1,209 @@
+"""What tests of one's own techniques need: `check_technique`, and models small enough to be trained in a test."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.deployment import Deployment
+from harness.errors import EvidenceError, UnavailableError
+from harness.hardware import cpu
+from harness.hardware.base import Hardware
+from harness.hardware.check import check_hardware
+from harness.model import Model, Training, classification
+from harness.records import Evidence, Scalar
+from harness.runtimes.base import Runtime
+from harness.techniques.base import Pipeline, Technique, as_pipeline, reference
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+
+__all__ = ["check_hardware", "check_technique", "tiny_onnx_model", "tiny_student_model", "tiny_torch_model"]
+
+CLASSES = 4
+SIDE = 12
+
+
+def check_technique(
+    technique: Technique | Pipeline, model: Model, hardware: Hardware = cpu
+) -> tuple[tuple[Evidence, ...], dict[str, Scalar]]:
+    """Apply a technique to a model, pack, load, call, and hold its promises against what was loaded.
+
+    Gives the evidence and the facts. Raises `AssertionError` with what to do where the technique does not apply, promises
+    nothing, breaks a promise, or promises only what is true of the untouched model as well: a technique that did nothing
+    would keep such promises. Raises `UnavailableError` where something it needs is not on this machine.
+
+    All of it happens in this process, whose thread count and denormal mode the runtime sets.
+    """
+    pipeline = as_pipeline(technique)
+    missing = hardware.available() or pipeline.unavailable(hardware)
+    if missing:
+        raise UnavailableError(missing)
+    reason = pipeline.inapplicable(model)
+    if reason:
+        raise AssertionError(f"{reason}; check it on a model to which it applies")
+    try:
+        deployment, facts = _deploy(pipeline, model, hardware)
+    except EvidenceError as error:
+        raise AssertionError(str(error)) from error
+    evidence = tuple(promise.check(name, facts) for name, promise in deployment.promises)
+    broken = [f"{item.technique} promised {item.promise}, found {item.found}" for item in evidence if not item.kept]
+    if broken:
+        raise AssertionError(
+            f"{'; '.join(broken)}. Either the technique does not do its work, or the promise is about the wrong fact; "
+            f"the facts are {facts}"
+        )
+    _, untouched = _deploy(as_pipeline(reference), model, hardware)
+    if all(promise.check(name, untouched).kept for name, promise in deployment.promises):
+        raise AssertionError(
+            f"{pipeline.id} promises only what is true of {model.name} as it is ({'; '.join(e.promise for e in evidence)}), "
+            "so a technique that did nothing would keep it too; promise a fact that it changes"
+        )
+    return evidence, facts
+
+
+def _deploy(pipeline: Pipeline, model: Model, hardware: Hardware) -> tuple[Deployment, dict[str, Scalar]]:
+    with tempfile.TemporaryDirectory() as folder:
+        scratch, packed = Path(folder) / "scratch", Path(folder) / "model"
+        scratch.mkdir()
+        packed.mkdir()
+        network, runtime = _native(model)
+        deployment = pipeline.apply(Deployment(model, network, runtime, hardware, scratch))
+        inputs = model.inputs(deployment.batch_size, 0)
+        deployment.runtime.pack(deployment.network, inputs, packed, hardware)
+        session = deployment.runtime.load(packed, hardware)
+        facts = dict(session.facts(inputs))
+        first = next(iter(session.fetch(session(session.stage(inputs))).values()))
+        facts["batch"] = int(first.shape[0]) if model.batchable and first.ndim else 1
+        return deployment, facts
+
+
+def _native(model: Model) -> tuple[Any, Runtime]:
+    loaded = model.load()
+    if model.form == "torch":
+        from harness.runtimes.eager import Eager
+
+        return loaded.eval(), Eager()
+    import onnx
+
+    from harness.runtimes.onnxruntime import OnnxRuntime
+
+    return onnx.load(str(loaded)), OnnxRuntime()
+
+
+def tiny_torch_model(name: str = "tiny", channels: int = 16, trained: bool = True) -> Model:
+    """A torch model of some thousand weights, two convolutions wide: a bright quarter of a noisy image tells the class.
+
+    It is trained when it is loaded, in a second, and always to the same weights. Inputs are `image` (B, 1, 12, 12),
+    outputs logits (B, 4); it reaches an accuracy of about 0.98.
+    """
+
+    def load() -> Any:
+        import torch
+
+        from harness.techniques.training import train
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = torch.nn.Sequential(
+                torch.nn.Conv2d(1, channels, 3, padding=1),
+                torch.nn.BatchNorm2d(channels),
+                torch.nn.ReLU(),
+                torch.nn.MaxPool2d(2),
+                torch.nn.Conv2d(channels, 2 * channels, 3, padding=1),
+                torch.nn.ReLU(),
+                torch.nn.MaxPool2d(2),
+                torch.nn.Flatten(),
+                torch.nn.Linear(2 * channels * (SIDE // 4) ** 2, CLASSES),
+            )
+        if trained:
+            train(network, _training())
+        return network.eval()
+
+    return _model(name, "torch", load, training=_training)
+
+
+def tiny_student_model() -> Model:
+    """An untrained student for `tiny_torch_model`, a tenth of its size."""
+    return tiny_torch_model("tiny_student", channels=4, trained=False)
+
+
+def tiny_onnx_model(folder: Path) -> Model:
+    """An ONNX model of some thousand weights for the same task, written into `folder` when it is loaded; needs no torch.
+
+    A layer of random features and one fitted to them by least squares.
+    """
+
+    def load() -> Path:
+        import numpy as np
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+
+        images, labels = _examples(400, 1)
+        flat = images.reshape(len(images), -1)
+        random = np.random.default_rng(0)
+        first = (random.standard_normal((SIDE * SIDE, 48)) / SIDE).astype(np.float32)
+        hidden = np.maximum(flat @ first, 0)
+        second = np.linalg.lstsq(hidden, np.eye(CLASSES)[labels], rcond=None)[0].astype(np.float32)
+        graph = helper.make_graph(
+            [
+                helper.make_node("Flatten", ["image"], ["flat"], name="flatten"),
+                helper.make_node("MatMul", ["flat", "first"], ["features"], name="features"),
+                helper.make_node("Relu", ["features"], ["hidden"], name="relu"),
+                helper.make_node("MatMul", ["hidden", "second"], ["output"], name="classes"),
+            ],
+            "tiny",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1, SIDE, SIDE])],
+            [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", CLASSES])],
+            [numpy_helper.from_array(first, "first"), numpy_helper.from_array(second, "second")],
+        )
+        path = folder / "tiny.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), str(path))
+        return path
+
+    return _model("tiny_onnx", "onnx", load)
+
+
+def _model(name: str, form: str, load: Callable[[], Any], training: Callable[[], Training] | None = None) -> Model:
+    def labelled() -> tuple[Arrays, np.ndarray[Any, Any]]:
+        images, labels = _examples(200, 2)
+        return {"image": images}, labels
+
+    return Model(
+        name=name,
+        form=form,
+        load=load,
+        inputs=lambda batch_size, seed: {"image": _examples(batch_size, 100 + seed)[0]},
+        evaluate=classification(labelled),
+        calibration=lambda: ({"image": _examples(32, 10 + seed)[0]} for seed in range(4)),
+        training=training,
+    )
+
+
+def _examples(count: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Images (count, 1, 12, 12) float32 of noise with one brighter quarter, and its number (count,) int64."""
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, CLASSES, count)
+    images = random.standard_normal((count, 1, SIDE, SIDE)).astype(np.float32)
+    half = SIDE // 2
+    for image, label in zip(images, labels, strict=True):
+        row, column = divmod(int(label), 2)
+        image[0, row * half : (row + 1) * half, column * half : (column + 1) * half] += 0.7
+    return images, labels
+
+
+def _training() -> Training:
+    import torch
+
+    def batches(epoch: int) -> Iterable[tuple[Arrays, np.ndarray[Any, Any]]]:
+        for number in range(16):
+            images, labels = _examples(32, 1000 + 16 * epoch + number)
+            yield {"image": images}, labels
+
+    return Training(batches=batches, loss=torch.nn.functional.cross_entropy, epochs=3, learning_rate=3e-3)
