@@ -26,7 +26,7 @@ MAX_DEPTH = 32
 
 
 def encode(value: Any) -> Any:
-    """The JSON-ready form of a dataclass, enum, mapping, sequence or scalar. Raises `ValueError` for NaN and infinity."""
+    """The JSON-ready form of a record, enum, mapping, sequence or scalar. Raises `ValueError` for NaN and infinity."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, enum.Enum):

@@ -84,9 +84,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("latency.p99", "s", "lower", help="99th percentile of the time of one call."),
     Metric("latency.mean", "s", "lower", help="Mean time of one call."),
     Metric("throughput", "items/s", "higher", help="Items a second of calls one after the other."),
-    Metric(
-        "speedup", "x", "higher", tolerance=0.05, help="Reference time over candidate time an item, paired in turns."
-    ),
+    Metric("speedup", "x", "higher", tolerance=0.05, help="Reference time over candidate time, an item."),
     _memory("memory.inference", "Peak memory during calls above idle."),
     _memory("memory.peak", "Peak memory of the whole process during calls."),
     _memory("gpu_memory.allocated", "Peak of the allocator's live bytes."),
@@ -99,7 +97,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("sparsity", "share", "higher", slack=1e-6, portable=True, help="Share of weights that are exactly zero."),
     Metric("quantized", "share", "higher", slack=1e-6, portable=True, help="Share of weights held in 8 bits or fewer."),
     Metric("fallbacks", "count", "lower", tolerance=0.0, portable=True, help="Nodes that ran on another provider."),
-    Metric("accuracy", "share", "higher", slack=0.002, portable=True, help="The model's own metric on labelled data."),
+    Metric("accuracy", "share", "higher", slack=0.002, portable=True, help="The model's own metric."),
     Metric(
         "fidelity.error",
         "share",

@@ -24,7 +24,7 @@ from harness.records import Launch, Measurement, Outcome, Result
 __all__ = ["Measurer"]
 
 DISTURBED = 0.15
-"""Share of time in which tasks waited for a CPU above which a launch counts as disturbed (0 to 2 % on a quiet machine)."""
+"""A launch in which tasks waited for a CPU for a larger share of the time was disturbed (0 to 2 % if all is quiet)."""
 
 
 @dataclass

@@ -13,36 +13,9 @@ import harness
 __all__ = ["digest_of", "digest_sources", "relevant_environment"]
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages", "reports", "baselines", "build", "dist"}
-_SUFFIXES = {
-    ".py",
-    ".pyx",
-    ".c",
-    ".cc",
-    ".cpp",
-    ".cu",
-    ".h",
-    ".hpp",
-    ".toml",
-    ".safetensors",
-    ".onnx",
-    ".npz",
-    ".json",
-    ".txt",
-}
+_SUFFIXES = set(".py .pyx .c .cc .cpp .cu .h .hpp .toml .safetensors .onnx .npz .json .txt".split())
 _LARGE = 64 * 2**20
-_VARIABLES = (
-    "TORCH",
-    "PYTORCH",
-    "ORT_",
-    "ONNX",
-    "OMP_",
-    "MKL_",
-    "OPENBLAS",
-    "CUDA",
-    "KMP_",
-    "TENSORRT",
-    "HARNESS_DATA",
-)
+_VARIABLES = tuple("TORCH PYTORCH ORT_ ONNX OMP_ MKL_ OPENBLAS CUDA KMP_ TENSORRT HARNESS_DATA".split())
 
 
 def digest_sources(root: Path) -> str:

@@ -82,8 +82,8 @@ class State:
             key = (suite_of(item), case.id)
             if key in self._cases:
                 raise SuiteError(
-                    f"{item.nodeid}: suite {key[0]!r} has the case {case.id} twice; give one of the files, or one of the "
-                    "models, another name"
+                    f"{item.nodeid}: suite {key[0]!r} has the case {case.id} twice; give one of the files, "
+                    "or one of the models, another name"
                 )
             self._cases[key] = case
         self.progress.expect(len(items))
@@ -119,9 +119,8 @@ class State:
 
     def _address(self, item: pytest.Item, case: Case) -> Address:
         root = self._config.rootpath
-        return Address(
-            str(root), item.path.relative_to(root).as_posix(), getattr(item, "originalname", item.name), case.id
-        )
+        function = getattr(item, "originalname", item.name)
+        return Address(str(root), item.path.relative_to(root).as_posix(), function, case.id)
 
     def _settings(self) -> Settings:
         config = self._config
@@ -166,7 +165,7 @@ class MissingCase(pytest.Item):
             f"  if it can't run here:            --allow-unavailable='{portable.case_id}'"
         )
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:  # noqa: ARG002
         return str(excinfo.value)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
