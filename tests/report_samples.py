@@ -290,6 +290,7 @@ def _completed(rng: random.Random, base: str, model: str, technique: str, sample
             "runtime": "onnxruntime 1.32.0",
             "provider": "CPUExecutionProvider",
             "nodes.total": 42,
+            "batch": items,
             "weights.float32": 0.97,
         },
         workload={"inputs": "a1b2c3", "evaluation": "d4e5f6"},

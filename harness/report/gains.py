@@ -116,8 +116,6 @@ def points_of(subject: Subject) -> tuple[Point, ...]:
         throughput = view.estimate("throughput")
         memory = next((e for e in map(view.estimate, _MEMORY) if e), None)
         batch = view.result.facts.get("batch")
-        if not isinstance(batch, (int, float)) or batch <= 0:
-            batch = round(throughput.point * latency.point) if throughput else 1
         found.append(
             Point(
                 view,
@@ -126,7 +124,7 @@ def points_of(subject: Subject) -> tuple[Point, ...]:
                 accuracy.point,
                 throughput.point if throughput else None,
                 memory.point if memory else None,
-                max(batch, 1),
+                batch if isinstance(batch, (int, float)) else 1,
             )
         )
     return tuple(found)

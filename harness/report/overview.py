@@ -6,6 +6,7 @@ for itself where no comparison does, so that a crash can't look like a pass beca
 
 from __future__ import annotations
 
+import functools
 import math
 import shlex
 from collections import Counter
@@ -82,7 +83,7 @@ class CaseView:
     result: Result | None
     comparisons: tuple[Comparison, ...]
 
-    @property
+    @functools.cached_property
     def verdict(self) -> Verdict | None:
         """The worst of its comparisons and of its outcome; None where it ran and nothing was asked."""
         verdicts = [comparison.verdict for comparison in self.comparisons]

@@ -25,12 +25,10 @@ from harness.units import percent, quantity
 
 __all__ = ["Row", "Sections", "anchor", "render_cases"]
 
-FULL_BYTES = 2_600_000
-"""What sections with pictures may take together; the next worst cases get tables without pictures."""
-TABLE_BYTES = 3_400_000
-"""What is spent when no more tables are written; further cases get one line."""
-LINE_BYTES = 3_900_000
-"""What is spent when further cases are only counted."""
+PAGE_BYTES = 4_000_000
+"""What all sections may take together. Every case gets its line first, and only past this are cases left out."""
+CHARTS_BYTES = 2_600_000
+"""What sections with pictures may take; the next worst cases get tables without pictures."""
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 _LOG_LINES = 40
@@ -70,18 +68,25 @@ def render_cases(run: Run, section: Callable[[Mapping[str, Any]], str]) -> Secti
     views = sorted(cases(run), key=lambda view: -(view.verdict.severity if view.verdict else -1))
     parts: list[str] = []
     spent = 0
-    levels = {"full": 0, "tables": 0, "line": 0}
     for view in views:
-        if spent > LINE_BYTES:
+        line = section(_context(run, view, "line"))
+        spent += len(line.encode())
+        if spent > PAGE_BYTES:
             break
-        level = "full" if spent < FULL_BYTES else "tables" if spent < TABLE_BYTES else "line"
+        parts.append(line)
+    levels = {"full": 0, "tables": 0}
+    for i, view in enumerate(views[: len(parts)]):
+        level = "full" if spent < CHARTS_BYTES else "tables"
         text = section(_context(run, view, level))
-        parts.append(text)
-        spent += len(text.encode())
+        added = len(text.encode()) - len(parts[i].encode())
+        if spent + added > PAGE_BYTES:
+            break
+        parts[i] = text
+        spent += added
         levels[level] += 1
-    shown = sum(levels.values())
     # The template escapes what it is given; its result is a piece of the page.
-    return Sections(Markup("".join(parts)), shown, levels["tables"], levels["line"], len(views) - shown)
+    html = Markup("".join(parts))
+    return Sections(html, len(parts), levels["tables"], len(parts) - sum(levels.values()), len(views) - len(parts))
 
 
 def row(view: CaseView) -> Row:

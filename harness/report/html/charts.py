@@ -156,7 +156,7 @@ def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point],
         stairs.append((x.end, corners[-1][1]))
         parts.append(element("path", class_="front", d=path(stairs)))
     on_front = {p.view.id for p in best}
-    marks = [(x(p.latency), y(p.accuracy), 4 + 9 * ((p.memory or 0.0) / largest) ** 0.5) for p in points]
+    marks = [(x(p.latency), y(p.accuracy), 4 + 9 * max((p.memory or 0.0) / largest, 0.0) ** 0.5) for p in points]
     taken = [*marks]
     for i, (p, (cx, cy, radius)) in enumerate(zip(points, marks, strict=True), start=1):
         lx, ly = _free_place(cx, cy, radius, taken)

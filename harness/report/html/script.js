@@ -1,18 +1,18 @@
 "use strict";
 (() => {
   const cases = [...document.querySelectorAll(".case")];
+  const texts = cases.map((one) => (one.querySelector("summary") || one).textContent.toLowerCase());
   const box = document.getElementById("filter");
   const found = document.getElementById("found");
 
   const apply = () => {
     const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
-    for (const one of cases) {
-      const text = one.dataset.find.toLowerCase();
-      const fits = words.every((word) => text.includes(word));
+    cases.forEach((one, i) => {
+      const fits = words.every((word) => texts[i].includes(word));
       one.hidden = !fits;
       shown += fits;
-    }
+    });
     found.textContent = words.length ? `${shown} of ${cases.length}` : "";
   };
 

@@ -64,13 +64,17 @@ class Axis:
 
     @classmethod
     def around(cls, values: Iterable[float], start: float, end: float, *, log: bool = False, pad: float = 0.06) -> Axis:
-        """An axis that holds all finite values with some room at both ends; positive ones alone where it is a log."""
-        kept = [v for v in values if math.isfinite(v) and (v > 0 or not log)] or [1.0 if log else 0.0]
+        """An axis that holds all values with some room at both ends; positive ones alone where it is a log.
+
+        What no measurement can be (beyond 1e100, closer to zero than 1e-100) is drawn at the edge.
+        """
+        kept = [v for v in values if (v > 1e-100 if log else True) and abs(v) < 1e100] or [1.0 if log else 0.0]
         low, high = min(kept), max(kept)
         if log:
             room = max((high / low) ** pad, 1.02)
             return cls(low / room, high * room, start, end, True)
-        room = (high - low) * pad or abs(high) * 0.05 or 0.5
+        room = max((high - low) * pad, abs(high) * 1e-9) if high > low else abs(high) * 0.05
+        room = room if room > 1e-100 else 0.5
         return cls(low - room, high + room, start, end)
 
     def __call__(self, value: float) -> float:

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from harness.records import Estimate, Measurement, Outcome, Run, Verdict
+from harness.report.html import render
+from harness.report.html.cases import anchor
+from harness.report.overview import GLYPHS, cases, failures, headline
+from tests.report_samples import HOSTILE, hostile_run, sample_run
+
+VOID = {"meta", "link", "input", "br", "wbr", "hr", "img"}
+
+
+class Page(HTMLParser):
+    """The page as a browser's parser sees it: fails where tags do not pair."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.pieces: list[str] = []
+        self.feed(data.decode("utf-8"))
+        self.close()
+        assert self.open == []
+        self.text = "".join(self.pieces)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs), f"<{tag}> has an attribute twice"
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        self.pieces += [" "] if tag in ("td", "th", "p", "li", "dt", "dd", "title", "desc", "text") else []
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts[self.open[-1]][-1] += data
+        if "script" not in self.open and "style" not in self.open:
+            self.pieces.append(data)
+
+    def attributes(self, name: str) -> list[str]:
+        return [attrs[name] or "" for _, attrs in self.tags if name in attrs]
+
+    def find(self, tag: str, **wanted: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag and wanted.items() <= attrs.items()]
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\s+", " ", text.replace("\u00a0", " ").replace("−", "-"))
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return sample_run()
+
+
+@pytest.fixture(scope="module")
+def page(run: Run) -> Page:
+    return Page(render(run))
+
+
+def test_the_sample_holds_every_verdict_and_every_outcome(run: Run) -> None:
+    assert {c.verdict for c in run.comparisons} == set(Verdict)
+    assert {r.outcome for r in run.results} == set(Outcome)
+
+
+def test_the_sections_stand_in_the_order_of_the_readers_questions(page: Page) -> None:
+    wanted = ["verdict", "trust", "why", "gains", "fronts", "cases", "problems", "environment", "reading"]
+    assert [i for i in page.attributes("id") if i in wanted] == wanted
+
+
+def test_the_first_words_are_the_verdict_and_its_commands(page: Page, run: Run) -> None:
+    text = plain(page.text)
+    assert page.texts["h1"] == [headline(run).sentence] == ["12 cases failed."]
+    assert "3 got worse, 7 could not be measured, 1 invalid, 1 left out; 30 of 41 cases were measured." in text
+    assert "pytest suites/ --baseline=compare" in text
+    assert 'harness accept --reason "why this is right"' in text
+    for word, number in {"error": 7, "regressed": 3, "unchanged": 22, "improved": 1}.items():
+        assert f"{GLYPHS[word]} {number} {word}" in text
+
+
+def test_every_failure_has_its_sentence_numbers_limit_and_commands(page: Page, run: Run) -> None:
+    text = plain(page.text)
+    for failure in failures(run):
+        assert failure.reason in text
+    assert "before 1.47 ms [1.46, 1.49] now 1.70 ms [1.68, 1.71] change +15.2 % [+13.4, +17.0] limit +10.0 %" in text
+    assert "Regressed: the whole interval of the change lies beyond the limit." in text
+    assert "pytest 'suites/test_digits.py::test_inference[digits/compiled/cpu]' --baseline=compare" in text
+    assert 'harness accept --case digits/compiled/cpu --reason "why this is right"' in text
+
+
+def test_trust_names_baseline_environment_noise_coverage_and_power(page: Page) -> None:
+    text = plain(page.text)
+    for words in (
+        "30 of 41 cases were measured; the whole suites were selected.",
+        "26 cases accepted 27 Apr 2026, 09:14 UTC at 9f2c41d07b: first baselines",
+        "4 cases accepted 30 Mar 2026, 16:40 UTC at 17aa90cd33: silero 6.2.3: the new graph is 4 % faster",
+        "onnxruntime 1.30.0 -> 1.32.0 (30 cases)",
+        "Tasks waited for a CPU in",
+        "45 of 46 promises of techniques were found kept in what ran.",
+        "Half of the sampled comparisons could have shown a change of 3.1 %",
+        "Commit c06f05e485 with uncommitted changes",
+    ):
+        assert words in text
+
+
+def test_the_gain_map_has_sign_number_and_word(page: Page) -> None:
+    text = plain(page.text)
+    assert "▲ 2.06x ▲ 0.41x memory = 0.00 pt accuracy" in text
+    assert "▼ 0.32x ▲ 0.36x memory ▼ -0.40 pt accuracy" in text
+    assert page.find("td", **{"class": "heat-2"})
+    assert page.find("td", **{"class": "heat3"})
+
+
+def test_the_front_is_answered_in_words(page: Page) -> None:
+    text = plain(page.text)
+    assert "Fastest call with at most 0.2 points lost: onnxruntime, 1.02 ms, 2.06x the reference's speed" in text
+    assert "Most items a second, accuracy kept: batched:32+onnxruntime, 2,131 items/s in batches of 32." in text
+
+
+def test_every_case_has_a_section_with_all_that_is_known(page: Page, run: Run) -> None:
+    ids = set(page.attributes("id"))
+    for view in cases(run):
+        assert anchor(view.suite, view.id) in ids
+    text = plain(page.text)
+    for words in ("Call times", "Measurements", "Launches", "Did it happen?", "What ran", "Where the time went"):
+        assert words in text
+    assert "RuntimeError: Type Error: Type (tensor(float16))" in text
+
+
+def test_cases_without_numbers_are_listed_with_their_reasons(page: Page, run: Run) -> None:
+    problems = plain(page.text).split("Not measured")[-1]
+    for result in run.results:
+        if result.outcome is not Outcome.COMPLETED:
+            assert result.reason in problems
+
+
+def test_every_picture_can_be_heard(page: Page) -> None:
+    pictures = page.find("svg")
+    assert len(pictures) > 60
+    ids = set(page.attributes("id"))
+    for picture in pictures:
+        assert picture["role"] == "img"
+        title, description = (picture["aria-labelledby"] or "").split()
+        assert {title, description} <= ids
+    assert all(text.strip().endswith(".") for text in page.texts["desc"])
+
+
+def test_ids_are_unique_and_links_lead_somewhere(page: Page) -> None:
+    ids = page.attributes("id")
+    assert len(ids) == len(set(ids))
+    assert all(link.startswith("#") and link[1:] in ids for link in page.attributes("href") if link != "data:,")
+
+
+@pytest.mark.parametrize("make", [sample_run, hostile_run])
+def test_nothing_is_loaded_and_only_our_style_and_script_may_run(make) -> None:
+    page = Page(render(make()))
+    assert page.attributes("src") == []
+    assert page.find("link") == [{"rel": "icon", "href": "data:,"}]
+    for _, attrs in page.tags:
+        assert not any(name.startswith("on") or name in ("style", "srcset", "action", "formaction") for name in attrs)
+        assert all((value or "").startswith(("#", "data:,")) for name, value in attrs.items() if "href" in name)
+    (policy,) = page.find("meta", **{"http-equiv": "Content-Security-Policy"})
+    for tag in ("script", "style"):
+        (content,) = page.texts[tag]
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in (policy["content"] or "")
+    assert (policy["content"] or "").startswith("default-src 'none'")
+    assert "unsafe" not in (policy["content"] or "")
+    assert "http" not in page.texts["style"][0]
+    assert "url(" not in page.texts["style"][0]
+
+
+def test_hostile_names_stay_names() -> None:
+    run = hostile_run()
+    data = render(run)
+    page = Page(data)
+    allowed = {tag for tag, _ in Page(render(sample_run())).tags}
+    assert {tag for tag, _ in page.tags} <= allowed
+    assert len(page.texts["h1"]) == 1
+    text = page.text
+    for payload in HOSTILE[:8]:
+        assert payload in text
+    assert "49" not in text.split("{{ 7 * 7 }}")[1][:10]
+    assert not re.search(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b-\u200f\ufeff]", data.decode("utf-8")
+    )
+    assert "nul\\x00byte" in text
+    assert "surrogate\\udcff" in text
+    assert len(set(page.attributes("id"))) == len(page.attributes("id"))
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "sentence"),
+    [
+        ({"comparisons": ()}, "failed", "8 cases failed."),
+        ({"results": (), "comparisons": ()}, "empty", "Nothing was measured."),
+        ({"results": (), "comparisons": (), "complete": False}, "incomplete", "The run did not finish."),
+    ],
+)
+def test_runs_with_little_in_them_are_drawn(change: dict, state: str, sentence: str) -> None:
+    run = dataclasses.replace(sample_run(samples=4), **change)
+    assert headline(run).state == state
+    assert Page(render(run)).texts["h1"] == [sentence]
+
+
+@pytest.mark.parametrize("mode", ["quick", "off", "update", "strict"])
+def test_every_mode_is_drawn(mode: str) -> None:
+    assert Page(render(sample_run(samples=4, mode=mode))).texts["h1"] == [headline(sample_run(mode=mode)).sentence]
+
+
+def test_numbers_at_their_edges_are_drawn() -> None:
+    run = sample_run(1, 2, samples=1)
+    odd = [0.0, 1e-300, 1e300, -1.0, 5e-324]
+    results = []
+    for i, value in enumerate(odd):
+        estimate = Estimate(value, value, value, 1, 1)
+        launch = dataclasses.replace(run.results[1].launches[0], samples={"candidate": (abs(value),)}, pressure=None)
+        names = ("latency.p50", "accuracy", "speedup", "throughput", "memory.peak", "size")
+        results.append(
+            dataclasses.replace(
+                run.results[i % 2],
+                case_id=f"digits/{i}/cpu",
+                technique="reference" if i == 0 else str(i),
+                measurements=tuple(Measurement(name, estimate, (value,)) for name in names),
+                launches=(launch,),
+            )
+        )
+    comparisons = [
+        dataclasses.replace(
+            run.comparisons[0], case_id=f"digits/{i}/cpu", verdict=Verdict.REGRESSED, limit=abs(a), better=better,
+            baseline=Estimate(a, a, a), candidate=Estimate(b, b, b), change=Estimate(b, min(b, 0.0), max(b, 0.0)),
+        )
+        for i, (a, b) in enumerate(zip(odd, reversed(odd), strict=True))
+        for better in ("lower", "higher")
+    ]  # fmt: skip
+    page = Page(render(dataclasses.replace(run, results=tuple(results), comparisons=tuple(comparisons))))
+    assert "nan" not in " ".join(page.attributes("d") + page.attributes("cx") + page.attributes("x"))
+    assert page.texts["h1"] == ["Every case failed."]
+
+
+def test_two_thousand_cases_fit_and_what_was_left_out_is_said() -> None:
+    run = sample_run(200, 10, samples=4)
+    assert len(run.results) == 2000
+    data = render(run)
+    assert len(data) < 6_000_000
+    page = Page(data)
+    text = plain(page.text)
+    assert re.search(r"To keep this page small, \d+ cases have no pictures, \d+ have one line\. Everything is in", text)
+    for failure in failures(run):
+        assert failure.reason in text
+    shown = {i for i in page.attributes("id") if i.startswith("case-") and not i.endswith(("-e", "-s", "-t", "-d"))}
+    assert shown == {anchor(view.suite, view.id) for view in cases(run)}
+
+
+def test_past_the_budget_cases_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.report.html.cases.PAGE_BYTES", 9_000)
+    run = sample_run(samples=4)
+    page = Page(render(run))
+    left_out = re.search(r"To keep this page small, (?:\d+ have one line and )?(\d+) are left out", plain(page.text))
+    assert left_out
+    listed = [c for c in page.attributes("class") if "case" in c.split()]
+    assert int(left_out[1]) + len(listed) == len(cases(run))
