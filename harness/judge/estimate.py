@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import sys
 from collections.abc import Sequence
 
 from scipy.special import stdtrit
@@ -36,5 +37,8 @@ def estimate(values: Sequence[float], samples: int = 1) -> Estimate:
     centre = statistics.fmean(scale)
     half = float(stdtrit(count - 1, 0.975)) * statistics.stdev(scale) / math.sqrt(count)
     ends = (centre, centre - half, centre + half)
-    point, low, high = (math.exp(min(end, LARGEST)) for end in ends) if logarithmic else ends
+    if logarithmic:
+        point, low, high = (math.exp(min(end, LARGEST)) for end in ends)
+    else:
+        point, low, high = (max(-sys.float_info.max, min(sys.float_info.max, end)) for end in ends)
     return Estimate(point, low, high, count, samples)

@@ -29,7 +29,7 @@ def as_kept(value: float) -> float:
 
 def beyond(loss: float, limit: float) -> bool:
     """Whether a loss exceeds the limit by more than the rounding of a subtraction; True for NaN, so it never passes."""
-    return not loss <= limit + 1e-9 * max(abs(limit), abs(loss)) + 1e-15
+    return not loss <= limit * (1 + 1e-9) + 1e-15
 
 
 def compare_exact(result: Result, metric: Metric, now: float, baseline: float, factor: float = 1.0) -> Comparison:

@@ -126,8 +126,11 @@ def _fit(spreads: Sequence[Spread], default: Spread, least: float = 0.0) -> Spre
         logs.append(math.log(max(spread.variance, LEAST_VARIANCE)) - float(digamma(half)) + math.log(half))
     expected = statistics.fmean(float(polygamma(1, spread.freedom / 2)) for spread in spreads)
     excess = statistics.variance(logs) - expected
-    freedom = min(MOST_FREEDOM, 2 * _inverse_trigamma(excess)) if excess > 0 else MOST_FREEDOM
-    centre = statistics.fmean(logs) + float(digamma(freedom / 2)) - math.log(freedom / 2)
+    centre, freedom = statistics.fmean(logs), MOST_FREEDOM
+    if excess > 0:
+        half = _inverse_trigamma(excess)
+        centre += float(digamma(half)) - math.log(half)
+        freedom = min(2 * half, MOST_FREEDOM)
     return Spread(max(math.exp(centre), least), freedom)
 
 

@@ -1,0 +1,103 @@
+"""The promise about whole runs, simulated with the code that judges: a suite is one decision.
+
+Each simulated machine measures 40 cases in three runs for the baseline and in one to be judged, with a standard
+deviation of 1 % between launches and 1 % between runs; three launches screen, five fresh ones confirm. docs/verdicts.md
+quotes what larger simulations gave.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from harness.judge import Prior, fit_prior
+from harness.judge.change import change_of, decide
+from harness.metrics import Metric
+from harness.records import Verdict
+from tests.judge_samples import METRICS, a_block, some_times
+
+SPEEDUP, LATENCY = METRICS["speedup"], METRICS["latency.p50"]
+CASES, BLOCKS, SCREEN, CONFIRM = 40, 3, 3, 5
+CLEAR = (Verdict.UNCHANGED, Verdict.IMPROVED)
+
+
+def simulate(
+    metric: Metric, worse: float, *, runs: int, seed: int, noisiest: float = 1.0, together: bool = False
+) -> list[list[Verdict]]:
+    """Verdicts of the cases of each run when every case truly is worse by this relative change.
+
+    noisiest  how many times the first case's spreads are the others'
+    together  whether the hour moves all cases alike, as a drift of the anchor would
+    """
+    rng = np.random.default_rng(seed)
+    spread = np.full(CASES, 0.01)
+    spread[0] *= noisiest
+    true = math.log1p(worse) if metric.better == "lower" else math.log1p(-worse)
+
+    def hour() -> np.ndarray:
+        return (np.full(CASES, rng.normal()) if together else rng.normal(size=CASES)) * spread
+
+    def launches(level: np.ndarray, number: int) -> np.ndarray:
+        return np.exp(level[:, None] + rng.normal(size=(CASES, number)) * spread[:, None])
+
+    found = []
+    for _ in range(runs):
+        baseline = np.stack([launches(hour(), SCREEN) for _ in range(BLOCKS)], axis=1)
+        prior = fit_prior(some_times([a_block({metric.name: block.tolist()}) for block in case]) for case in baseline)
+        level = hour() + true
+        screen, confirm = launches(level, SCREEN), launches(level, CONFIRM)
+        found.append([_judge(metric, prior, *case) for case in zip(baseline, screen, confirm, strict=True)])
+    return found
+
+
+def _judge(metric: Metric, prior: Prior, baseline: np.ndarray, screen: np.ndarray, confirm: np.ndarray) -> Verdict:
+    for launches in (screen, confirm):
+        change = change_of(launches.tolist(), baseline.tolist(), prior, metric.name)
+        verdict = decide(change, metric, metric.tolerance or 0.0).verdict
+        if verdict in CLEAR:
+            break
+    return verdict
+
+
+def shares(found: list[list[Verdict]]) -> dict[Verdict, float]:
+    counts = Counter(verdict for run in found for verdict in run)
+    return {verdict: counts[verdict] / counts.total() for verdict in Verdict}
+
+
+@pytest.mark.parametrize("metric", [SPEEDUP, LATENCY], ids=lambda metric: metric.name)
+@pytest.mark.parametrize("share", [0.0, 0.5], ids=["no change", "half the tolerance"])
+def test_a_run_of_forty_cases_raises_no_false_alarm(metric: Metric, share: float) -> None:
+    found = simulate(metric, share * (metric.tolerance or 0.0), runs=400, seed=11)
+    # None in 400 bounds the run-wide rate to 0.75 % with 95 % confidence.
+    assert sum(Verdict.REGRESSED in run for run in found) == 0
+
+
+def test_identical_code_is_decided() -> None:
+    found = simulate(SPEEDUP, 0.0, runs=40, seed=12) + simulate(LATENCY, 0.0, runs=40, seed=13)
+    assert shares(found)[Verdict.UNCHANGED] >= 0.95
+
+
+def test_planted_slowdowns_are_found() -> None:
+    assert shares(simulate(LATENCY, 0.25, runs=20, seed=14))[Verdict.REGRESSED] >= 0.99
+    slower = 1 - 1 / 1.12
+    assert shares(simulate(SPEEDUP, slower, runs=20, seed=15))[Verdict.REGRESSED] >= 0.85
+
+
+def test_what_cannot_be_decided_is_not_passed_as_unchanged() -> None:
+    found = shares(simulate(SPEEDUP, SPEEDUP.tolerance or 0.0, runs=40, seed=16))
+    assert found[Verdict.REGRESSED] <= 0.02
+    assert found[Verdict.UNCHANGED] <= 0.12
+    assert found[Verdict.INCONCLUSIVE] >= 0.85
+
+
+def test_an_hour_that_moves_every_case_alike_raises_no_alarm() -> None:
+    found = simulate(LATENCY, 0.05, runs=60, seed=17, together=True)
+    assert sum(Verdict.REGRESSED in run for run in found) == 0
+
+
+def test_a_case_that_is_noisier_than_the_rest_is_not_convicted_by_their_quiet() -> None:
+    found = simulate(SPEEDUP, 0.0, runs=150, seed=18, noisiest=3.0)
+    assert sum(run[0] is Verdict.REGRESSED for run in found) == 0
