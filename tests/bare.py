@@ -8,18 +8,21 @@ from pathlib import Path
 
 __all__ = ["BASE", "run_bare"]
 
-BASE = ("jinja2", "markupsafe", "numpy", "pluggy", "pynvml", "pytest", "scipy")
-"""The import names of what the base install brings."""
+BASE = (
+    *("jinja2", "numpy", "pynvml", "pytest", "scipy"),
+    *("_pytest", "iniconfig", "markupsafe", "packaging", "pluggy", "py", "pygments"),
+)
+"""The import names of what the base install brings, and of what that needs."""
 
 PRELUDE = f"""
 import importlib.machinery, sys
 
-class Bare:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
+class Bare(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
         top = name.split(".")[0]
         if top in {("harness", *BASE)!r} or top in sys.stdlib_module_names or top.startswith("_"):
-            return importlib.machinery.PathFinder.find_spec(name, path, target)
+            return super().find_spec(name, path, target)
 
 sys.meta_path[:] = [Bare if finder is importlib.machinery.PathFinder else finder for finder in sys.meta_path]
 """

@@ -13,7 +13,7 @@ from typing import Any
 from harness.baseline import accept as acceptance
 from harness.baseline.records import machine_class
 from harness.baseline.store import Store
-from harness.cli.compare import metrics_of
+from harness.cli.judging import metrics_of
 from harness.cli.output import fail, say
 from harness.errors import BaselineError
 from harness.judge import Prior, compare, fit_prior
@@ -50,26 +50,24 @@ def add(commands: Any) -> None:
 
 
 def accept(arguments: argparse.Namespace) -> int:
-    """Accept the chosen cases, say what was written and what was refused."""
+    """Accept the chosen cases; say what was written, what was there already, and what was refused."""
     if not arguments.reason.strip():
         raise BaselineError("--reason is empty; say why these numbers are right, for whoever reads the baseline later")
     run = read_run(arguments.source)
-    store = Store(arguments.baselines)
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    written: list[Path] = []
-    refusals: list[str] = []
-    for result in choose(run, arguments.case):
-        refused = _refusal(store, run, result)
-        if refused:
-            refusals.append(f"{result.case_id}: {refused}")
+    acceptor = _Acceptor(Store(arguments.baselines), run, arguments.reason)
+    chosen = choose(run, arguments.case)
+    if not chosen:
+        raise BaselineError(f"run {run.id} measured no case, so there is nothing to accept")
+    refused = 0
+    for result in chosen:
+        try:
+            paths = acceptor.accept(result)
+        except BaselineError as error:
+            refused += 1
+            fail(str(error))
         else:
-            written += acceptance.accept(store, result, run.environment, arguments.reason, now)
-    say(str(path) for path in written)
-    for sentence in refusals:
-        fail(f"not accepted: {sentence}")
-    if not written and not refusals:
-        fail(f"run {run.id} measured no case, so there is nothing to accept")
-    return 0 if written and not refusals else REFUSED
+            say([f"wrote {path}" for path in paths] or f"{result.case_id}: the baseline holds this already")
+    return REFUSED if refused else 0
 
 
 def choose(run: Run, globs: Sequence[str]) -> list[Result]:
@@ -90,14 +88,38 @@ def choose(run: Run, globs: Sequence[str]) -> list[Result]:
     return [one for one in run.results if one.outcome is not Outcome.UNAVAILABLE]
 
 
+class _Acceptor:
+    """Accepts results of one run into a store, each judged against the baselines as they are now."""
+
+    def __init__(self, store: Store, run: Run, reason: str) -> None:
+        self._store = store
+        self._run = run
+        self._reason = reason
+        self._when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._metrics = metrics_of(run)
+        self._priors: dict[str, Prior] = {}
+
+    def accept(self, result: Result) -> list[Path]:
+        """Accept one result and give the files that were written. Raises `BaselineError` where it is refused."""
+        run = self._run
+        identity = run.environment.hardware.get(result.hardware, {})
+        baseline = self._store.read(result.suite, result.case_id, identity)
+        prior = self._prior(machine_class(identity))
+        comparisons = compare(result, baseline, self._metrics, prior, identity)
+        quick = run.mode == "quick"
+        refused = acceptance.refusal(result, comparisons, baseline, run_complete=run.complete, quick=quick)
+        if refused:
+            raise BaselineError(f"{result.case_id}: not accepted into the baseline: {refused}")
+        return acceptance.accept(
+            self._store, result, run.environment, self._reason, self._when, metrics=self._metrics, prior=prior
+        )
+
+    def _prior(self, machine: str) -> Prior:
+        """The usual spreads on a class of machines, learnt before anything was accepted."""
+        if machine not in self._priors:
+            self._priors[machine] = fit_prior(self._store.times_of(machine))
+        return self._priors[machine]
+
+
 def _long(result: Result) -> str:
     return f"{result.suite}/{result.case_id}"
-
-
-def _refusal(store: Store, run: Run, result: Result) -> str | None:
-    """Why a result can't become a baseline, judged against the baselines as they are now; None where it can."""
-    identity = run.environment.hardware.get(result.hardware, {})
-    baseline = store.read(result.suite, result.case_id, identity)
-    prior: Prior = fit_prior(store.times_of(machine_class(identity)))
-    comparisons = compare(result, baseline, metrics_of(run), prior, identity)
-    return acceptance.refusal(result, comparisons, baseline, run_complete=run.complete)

@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.baseline.accept import baseline_of
-from harness.baseline.records import Baseline, Portable
+from harness.cli.judging import compare_runs
 from harness.cli.output import coloured, say, width
-from harness.codec import decode, dumps
-from harness.judge import compare as judge
-from harness.judge import fit_prior, missing
-from harness.metrics import Metric
-from harness.records import Comparison, Outcome, Result, Run, Verdict
+from harness.codec import dumps
+from harness.records import Comparison, Outcome, Run, Verdict
 from harness.report.record import read_run
 from harness.report.terminal import closing_lines
 
-__all__ = ["add", "compare", "compare_runs", "exit_code", "metrics_of"]
+__all__ = ["add", "compare", "exit_code"]
 
 PASS, REGRESSED, ERROR, UNDECIDED = range(4)
 _WORSE = {Verdict.REGRESSED, Verdict.MISSING}
@@ -58,37 +54,13 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(dumps({"old": old.id, "new": new.id, "exit": code, "notes": notes, "comparisons": comparisons}, indent=2))
         return code
-    judged = dataclasses.replace(
-        new, mode="strict" if arguments.strict else "compare", comparisons=comparisons, baselines=_origins(old)
-    )
-    say(closing_lines(judged, width=width(), colour=coloured()))
+    mode = "strict" if arguments.strict else "compare"
+    judged = dataclasses.replace(new, mode=mode, comparisons=comparisons, baselines=_origins(old))
+    # These lines may hold colours, and have been made harmless already.
+    for line in closing_lines(judged, width=width(), colour=coloured()):
+        print(line)
     say(notes)
     return code
-
-
-def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
-    """Every comparison of `new` with `old`, in the order of the new run.
-
-    A case of the old run that has no numbers in the new one is MISSING, unless its hardware is not there or the new run
-    was filtered or cut short, and so does not claim to be whole.
-    """
-    baselines = {
-        (result.suite, result.case_id): baseline_of(result, old.environment)
-        for result in old.results
-        if result.outcome is Outcome.COMPLETED
-    }
-    prior = fit_prior(baseline.times for baseline in baselines.values() if baseline.times)
-    metrics = metrics_of(new)
-    found: list[Comparison] = []
-    for result in new.results:
-        baseline = baselines.get((result.suite, result.case_id), Baseline(None, None))
-        absent = _absent(result, baseline, new.environment.hardware)
-        identity = new.environment.hardware.get(result.hardware, {})
-        found += [absent] if absent else judge(result, baseline, metrics, prior, identity)
-    if new.complete and not new.filtered:
-        present = {(result.suite, result.case_id) for result in new.results}
-        found += missing(_expected(baselines.values(), new.environment.hardware), present)
-    return tuple(found)
 
 
 def exit_code(comparisons: Iterable[Comparison], *, whole: bool, strict: bool) -> int:
@@ -99,29 +71,6 @@ def exit_code(comparisons: Iterable[Comparison], *, whole: bool, strict: bool) -
     if verdicts & _BROKEN or not whole:
         return ERROR
     return UNDECIDED if strict and verdicts & _OPEN else PASS
-
-
-def metrics_of(run: Run) -> dict[str, Metric]:
-    """The metrics of a run by name, rebuilt from its record, so that no code of its suites is needed.
-
-    Raises `RecordError` for a record that is none of a metric.
-    """
-    metrics: list[Metric] = [decode(Metric, dict(record), f"run {run.id}: metrics") for record in run.metrics]
-    return {metric.name: metric for metric in metrics}
-
-
-def _absent(result: Result, baseline: Baseline, hardware: Mapping[str, object]) -> Comparison | None:
-    """The MISSING of a case that was measured before and could not be now, on hardware that is here; None otherwise."""
-    if result.outcome is not Outcome.UNAVAILABLE or baseline.portable is None or result.hardware not in hardware:
-        return None
-    (gone,) = missing([baseline.portable], set())
-    return dataclasses.replace(gone, reason=f"{gone.reason} It was not measured because: {result.reason}")
-
-
-def _expected(baselines: Iterable[Baseline], hardware: Mapping[str, object]) -> list[Portable]:
-    """What must be in a whole run on a machine with this hardware."""
-    portables = [baseline.portable for baseline in baselines if baseline.portable]
-    return [portable for portable in portables if portable.case_id.rpartition("/")[2] in hardware]
 
 
 def _notes(old: Run, new: Run, comparisons: Iterable[Comparison]) -> Iterator[str]:

@@ -18,7 +18,8 @@ __all__ = ["Noise", "measure_noise"]
 
 BUSY_PRESSURE = 0.05
 """Quiet machines were seen at 0 to 2 %, disturbed ones at 38 to 52 %."""
-RESTLESS_SPREAD = 0.10
+RESTLESS_PAIRED = 0.03
+"""Launches of identical work were seen to differ by about 1 % (standard deviation) where a second was sampled."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class Noise:
         """One sentence on whether to measure now."""
         if self.pressure is not None and self.pressure > BUSY_PRESSURE:
             return "busy: other programs compete for the processor; end them, or expect inconclusive verdicts"
-        if self.spread > RESTLESS_SPREAD:
-            return "restless: times vary although nothing waits, as with changing clocks or a shared host"
+        if self.paired > RESTLESS_PAIRED:
+            return "restless: equal work takes different times although nothing waits, as on a shared or throttled host"
         return "quiet: good to measure on"
 
 

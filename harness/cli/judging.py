@@ -1,0 +1,72 @@
+"""One run judged as if another were its baseline."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from harness.baseline.accept import baseline_of
+from harness.baseline.records import Baseline, Portable, Times
+from harness.codec import decode
+from harness.judge import Prior, compare, fit_prior, missing
+from harness.metrics import Metric
+from harness.records import Comparison, Outcome, Result, Run
+
+__all__ = ["compare_runs", "metrics_of"]
+
+
+def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
+    """Every comparison of `new` with `old`, in the order of the new run.
+
+    A case that the old run measured and the new one did not is MISSING, unless its hardware is not there, or the new
+    run was filtered or cut short and so does not claim to be whole. Raises `RecordError` for a run that does not hold
+    together.
+    """
+    measured = [result for result in old.results if result.outcome is Outcome.COMPLETED]
+    baselines = {(result.suite, result.case_id): baseline_of(result, old.environment) for result in measured}
+    priors = _priors(measured, baselines)
+    metrics = metrics_of(new)
+    here = new.environment.hardware
+    found: list[Comparison] = []
+    for result in new.results:
+        baseline = baselines.get((result.suite, result.case_id), Baseline(None, None))
+        absent = _absent(result, baseline, here)
+        prior, identity = priors.get(result.hardware, Prior()), here.get(result.hardware, {})
+        found += [absent] if absent else compare(result, baseline, metrics, prior, identity)
+    if new.complete and not new.filtered:
+        present = {(result.suite, result.case_id) for result in new.results}
+        found += missing(_expected(baselines.values(), here), present)
+    return tuple(found)
+
+
+def metrics_of(run: Run) -> dict[str, Metric]:
+    """The metrics of a run by name, rebuilt from its record, so that no code of its suites is needed.
+
+    Raises `RecordError` for a record that is none of a metric.
+    """
+    metrics: list[Metric] = [decode(Metric, dict(record), f"run {run.id}: metrics") for record in run.metrics]
+    return {metric.name: metric for metric in metrics}
+
+
+def _priors(results: Iterable[Result], baselines: Mapping[tuple[str, str], Baseline]) -> dict[str, Prior]:
+    """The usual spreads on each hardware of a run, by its name."""
+    times: dict[str, list[Times]] = defaultdict(list)
+    for result in results:
+        found = baselines[result.suite, result.case_id].times
+        times[result.hardware] += [found] if found else []
+    return {hardware: fit_prior(found) for hardware, found in times.items()}
+
+
+def _absent(result: Result, baseline: Baseline, hardware: Mapping[str, object]) -> Comparison | None:
+    """The MISSING of a case that was measured before and could not be now, on hardware that is here; None otherwise."""
+    if result.outcome is not Outcome.UNAVAILABLE or baseline.portable is None or result.hardware not in hardware:
+        return None
+    (gone,) = missing([baseline.portable], set())
+    return dataclasses.replace(gone, reason=f"{gone.reason} It was not measured because: {result.reason}")
+
+
+def _expected(baselines: Iterable[Baseline], hardware: Mapping[str, object]) -> list[Portable]:
+    """What must be in a whole run on a machine with this hardware."""
+    portables = [baseline.portable for baseline in baselines if baseline.portable]
+    return [portable for portable in portables if portable.case_id.rpartition("/")[2] in hardware]

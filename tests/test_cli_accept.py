@@ -1,0 +1,110 @@
+"""`harness accept` writes what may be a baseline, and names what may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.baseline.store import Store
+from harness.cli.main import main
+from harness.records import Outcome
+from tests.cli_runs import IDENTITY, a_case, on_disk, without_numbers
+
+
+class Place:
+    """A project's folder with one run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.baselines = folder / "baselines"
+        self.run = on_disk(folder, "run", [a_case("a"), a_case("b"), without_numbers("c", Outcome.CRASHED, "it broke")])
+
+    def accept(self, *options: str, run: str = "") -> int:
+        return main(["accept", "--from", run or self.run, "--baselines", str(self.baselines), *options])
+
+    def accepted(self) -> dict[str, str]:
+        return {portable.case_id: portable.accepted.reason for portable in Store(self.baselines).all()}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_chosen_cases_are_written_with_the_reason(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.accept("--case", "a/*", "--reason", "the first figures") == 0
+    assert place.accepted() == {"a/reference/cpu": "the first figures"}
+    written = [line.removeprefix("wrote ") for line in capsys.readouterr().out.splitlines()]
+    assert len(written) == 2
+    assert all(Path(path).is_file() for path in written)
+    times = Store(place.baselines).read("toys", "a/reference/cpu", IDENTITY).times
+    assert times is not None
+    assert len(times.blocks) == 1
+
+
+def test_the_suite_may_stand_before_the_id(place: Place) -> None:
+    assert place.accept("--case", "toys/b/*", "--case", "a/reference/cpu", "--reason", "x") == 0
+    assert set(place.accepted()) == {"a/reference/cpu", "b/reference/cpu"}
+
+
+def test_what_may_not_is_refused_by_name_and_the_rest_is_written(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert place.accept("--reason", "all of it") == 2
+    assert set(place.accepted()) == {"a/reference/cpu", "b/reference/cpu"}
+    assert "c/reference/cpu: not accepted" in capsys.readouterr().err
+
+
+def test_a_regression_is_accepted_with_a_reason(place: Place) -> None:
+    place.accept("--case", "a/*", "--reason", "first")
+    slower = on_disk(place.folder, "slower", [a_case("a", latency=0.02)])
+    assert place.accept("--reason", "the new kernel is worth it", run=slower) == 0
+    times = Store(place.baselines).read("toys", "a/reference/cpu", IDENTITY).times
+    assert times is not None
+    assert times.accepted.reason == "the new kernel is worth it"
+    assert times.accepted.previous["latency.p50"] == pytest.approx(0.010, rel=0.01)
+
+
+def test_the_same_run_twice_adds_nothing(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.accept("--case", "a/*", "--reason", "first")
+    before = {path: path.read_bytes() for path in place.baselines.rglob("*.json")}
+    capsys.readouterr()
+    assert place.accept("--case", "a/*", "--reason", "again") == 0
+    assert {path: path.read_bytes() for path in place.baselines.rglob("*.json")} == before
+    assert "holds this already" in capsys.readouterr().out
+
+
+def test_neighbours_stay_as_they_are(place: Place) -> None:
+    place.accept("--case", "a/*", "--case", "b/*", "--reason", "first")
+    before = {path: path.read_bytes() for path in place.baselines.rglob("*.json") if "/b-" in path.as_posix()}
+    assert before
+    place.accept("--reason", "larger", run=on_disk(place.folder, "larger", [a_case("a", size=2e6)]))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize(("glob", "hint"), [("d/*", ""), ("a/referense/cpu", "did you mean a/reference/cpu")])
+def test_a_glob_that_names_nothing(place: Place, capsys: pytest.CaptureFixture[str], glob: str, hint: str) -> None:
+    assert place.accept("--case", "a/*", "--case", glob, "--reason", "x") == 2
+    printed = capsys.readouterr().err
+    assert "no such case" in printed
+    assert hint in printed
+    assert place.accepted() == {}
+
+
+def test_a_reason_of_spaces(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.accept("--reason", "  ") == 2
+    assert "--reason is empty" in capsys.readouterr().err
+    assert place.accepted() == {}
+
+
+@pytest.mark.parametrize("changes", [{"complete": False}, {"mode": "quick"}])
+def test_runs_that_are_not_whole_touch_nothing(place: Place, changes: dict[str, object]) -> None:
+    assert place.accept("--reason", "x", run=on_disk(place.folder, "part", [a_case("a")], **changes)) == 2
+    assert place.accepted() == {}
+
+
+def test_a_run_that_measured_nothing(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = on_disk(place.folder, "empty", [without_numbers("a", Outcome.UNAVAILABLE, "no GPU")])
+    assert place.accept("--reason", "x", run=empty) == 2
+    assert "measured no case" in capsys.readouterr().err

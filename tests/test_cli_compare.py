@@ -1,0 +1,141 @@
+"""`harness compare`: verdicts and exit codes of one run against another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.compare import exit_code
+from harness.cli.judging import metrics_of
+from harness.cli.main import main
+from harness.errors import RecordError
+from harness.metrics import METRICS
+from harness.records import Comparison, Environment, Outcome, Result, Verdict
+from tests.cli_runs import IDENTITY, a_case, a_run, on_disk, without_numbers
+
+CASES = [a_case("a"), a_case("b"), a_case("c")]
+
+
+def compare(folder: Path, old: list[Result], new: list[Result], *options: str, **changes: Any) -> int:
+    return main(["compare", on_disk(folder, "old", old), on_disk(folder, "new", new, **changes), *options])
+
+
+def test_nothing_got_worse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(tmp_path, CASES, CASES, "--strict") == 0
+    printed = capsys.readouterr().out
+    assert all(result.case_id in printed for result in CASES)
+    assert "unchanged" in printed
+
+
+def test_better_is_no_failure(tmp_path: Path) -> None:
+    better = a_case("a", latency=0.005, size=5e5, right="f" * 50)
+    assert compare(tmp_path, [a_case("a", right="e" * 50)], [better], "--strict") == 0
+
+
+@pytest.mark.parametrize(
+    ("worse", "metric"),
+    [
+        (a_case("b", latency=0.013), "latency.p50"),
+        (a_case("b", size=1.01e6), "size"),
+        (a_case("b", right="0" + "f" * 49), "accuracy"),
+    ],
+)
+def test_worse_is_1_with_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], worse: Result, metric: str
+) -> None:
+    assert compare(tmp_path, CASES, [a_case("a"), worse, a_case("c")]) == 1
+    printed = capsys.readouterr().out
+    (line,) = [line for line in printed.splitlines() if line.startswith("regressed") and "limit" in line]
+    assert metric in line
+    assert "\x1b" not in printed
+
+
+def test_a_missing_case_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(tmp_path, CASES, CASES[:2]) == 1
+    assert "c/reference/cpu" in capsys.readouterr().out
+
+
+def test_a_case_that_became_unavailable_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gone = without_numbers("c", Outcome.UNAVAILABLE, "no compiler here")
+    assert compare(tmp_path, CASES, [*CASES[:2], gone]) == 1
+    assert "no compiler here" in capsys.readouterr().out
+
+
+def test_hardware_that_is_not_there_is_not_missed(tmp_path: Path) -> None:
+    gone = without_numbers("c", Outcome.UNAVAILABLE, "no GPU")
+    elsewhere = Result(**{**vars(gone), "case_id": "c/reference/cuda", "hardware": "cuda"})
+    before = Result(**{**vars(a_case("c")), "case_id": "c/reference/cuda", "hardware": "cuda"})
+    both = Environment({"cpu": IDENTITY, "cuda": {**IDENTITY, "kind": "cuda"}}, {}, {})
+    old = on_disk(tmp_path, "old", [*CASES[:2], before], environment=both)
+    assert main(["compare", old, on_disk(tmp_path, "new", [*CASES[:2], elsewhere]), "--strict"]) == 0
+    assert main(["compare", old, on_disk(tmp_path, "whole", CASES[:2]), "--strict"]) == 0
+
+
+def test_a_filtered_run_is_not_asked_for_the_rest(tmp_path: Path) -> None:
+    assert compare(tmp_path, CASES, CASES[:1], filtered=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"), [({"complete": False}, "is not complete"), ({"mode": "quick"}, "is a smoke test")]
+)
+def test_a_run_that_is_not_whole_is_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], note: str
+) -> None:
+    assert compare(tmp_path, CASES, CASES, **changes) == 2
+    assert note in capsys.readouterr().out
+
+
+def test_what_was_shown_to_be_worse_stays_so_in_a_run_cut_short(tmp_path: Path) -> None:
+    assert compare(tmp_path, CASES, [a_case("a", size=2e6)], complete=False) == 1
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CRASHED, Outcome.OOM, Outcome.INVALID, Outcome.TIMEOUT])
+def test_a_case_that_failed_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], outcome: Outcome) -> None:
+    assert compare(tmp_path, CASES, [*CASES[:2], without_numbers("c", outcome, "it broke")]) == 2
+    assert "it broke" in capsys.readouterr().out
+
+
+def test_nothing_in_common_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(tmp_path, [a_case("a")], [a_case("z")], filtered=True) == 2
+    assert "Nothing could be decided" in capsys.readouterr().out
+
+
+def test_a_new_case_is_3_under_strict_alone(tmp_path: Path) -> None:
+    assert compare(tmp_path, CASES[:2], CASES) == 0
+    assert compare(tmp_path, CASES[:2], CASES, "--strict") == 3
+
+
+def test_another_machine_judges_what_is_portable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = Environment({"cpu": {**IDENTITY, "model": "Other CPU"}}, {}, {})
+    assert compare(tmp_path, CASES, [a_case("a", latency=0.1)], environment=other, filtered=True) == 0
+    assert compare(tmp_path, CASES, [a_case("a", size=2e6)], environment=other, filtered=True) == 1
+    assert "size" in capsys.readouterr().out
+
+
+def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = compare(tmp_path, CASES, [a_case("a", size=2e6), *CASES[1:]], "--json")
+    data = json.loads(capsys.readouterr().out)
+    assert (data["old"], data["new"], data["exit"], data["notes"]) == ("old", "new", 1, [])
+    (worse,) = [one for one in data["comparisons"] if one["verdict"] == "regressed"]
+    assert (worse["suite"], worse["case_id"], worse["metric"]) == ("toys", "a/reference/cpu", "size")
+    assert worse["reason"]
+    assert code == 1
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+@pytest.mark.parametrize("strict", [False, True])
+def test_exit_code_of_each_verdict(verdict: Verdict, strict: bool) -> None:
+    codes = dict.fromkeys(("regressed", "missing"), 1) | dict.fromkeys(("invalid", "error"), 2)
+    if strict:
+        codes |= dict.fromkeys(("inconclusive", "incomparable", "new"), 3)
+    comparisons = [Comparison("s", "c", "m", one, "because") for one in (Verdict.UNCHANGED, verdict)]
+    assert exit_code(comparisons, whole=True, strict=strict) == codes.get(verdict, 0)
+
+
+def test_metrics_come_from_the_record() -> None:
+    assert metrics_of(a_run([])) == {metric.name: metric for metric in METRICS}
+    with pytest.raises(RecordError, match=r"run .*: metrics: unknown field"):
+        metrics_of(a_run([], metrics=({"name": "size", "unit": "bytes", "better": "lower", "surprise": 1},)))

@@ -1,0 +1,100 @@
+"""The command itself: version, help, errors as sentences, pipes that close."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from harness.cli import output
+from harness.cli.main import main
+from tests.bare import run_bare
+from tests.cli_runs import a_case, on_disk
+
+COMMANDS = ("report", "compare", "accept", "prune", "doctor")
+CALL = "import sys; from harness.cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"harness {version('inference-harness')}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    assert f"usage: harness {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["measure"], ["compare", "one"], ["accept"], ["report", "x", "--outp", "y"]])
+def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert "usage: harness" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["report", "{}"], ["compare", "{}", "{}"], ["accept", "--from", "{}", "--reason", "x"], ["prune", "--from", "{}"]],
+)
+def test_errors_are_sentences(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word.format(tmp_path / "nothing\x1b[31m") for word in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("harness: ")
+    assert "there is no run here" in printed.err
+    assert "\x1b" not in printed.err
+    assert "Traceback" not in printed.err
+
+
+def test_a_full_disk_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert main(["report", on_disk(tmp_path, "run", [a_case("a")]), "--output", str(blocked / "inside")]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    old = on_disk(tmp_path, "old", [a_case(f"m{number}") for number in range(300)])
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "harness.cli.main", "compare", old, old, "--json"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+def test_every_command_starts_with_the_base_install(tmp_path: Path) -> None:
+    run = on_disk(tmp_path, "run", [a_case("a")])
+    drawn = run_bare(CALL, "report", run, "--output", str(tmp_path / "drawn"))
+    assert drawn.returncode == 0, drawn.stderr
+    assert (tmp_path / "drawn" / "index.html").is_file()
+    compared = run_bare(CALL, "compare", run, run)
+    assert compared.returncode == 0, compared.stderr
+    accepted = run_bare(CALL, "accept", "--from", run, "--reason", "first", "--baselines", str(tmp_path / "baselines"))
+    assert accepted.returncode == 0, accepted.stderr
+    pruned = run_bare(CALL, "prune", "--from", run, "--baselines", str(tmp_path / "baselines"))
+    assert pruned.returncode == 0, pruned.stderr
+
+
+def test_no_colour_for_files_or_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert output.coloured()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not output.coloured()
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
+    assert not output.coloured()
+    assert output.width() == output.PLAIN_WIDTH

@@ -1,0 +1,82 @@
+"""`harness prune` deletes what a whole run looked for and did not find, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.baseline.store import Store
+from harness.cli.main import main
+from harness.records import Comparison, Verdict
+from tests.cli_runs import a_case, on_disk
+
+GONE = Comparison("toys", "b/reference/cpu", "case", Verdict.MISSING, "b is gone")
+
+
+class Place:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.baselines = str(folder / "baselines")
+        run = on_disk(folder, "first", [a_case("a"), a_case("b"), a_case("far", suite="other")])
+        assert main(["accept", "--from", run, "--reason", "first", "--baselines", self.baselines]) == 0
+
+    def prune(self, *options: str, **changes: object) -> int:
+        fields: dict[str, object] = {"comparisons": (GONE,), **changes}
+        run = on_disk(self.folder, "run", [a_case("a")], **fields)
+        return main(["prune", "--from", run, "--baselines", self.baselines, *options])
+
+    def kept(self) -> set[str]:
+        return {portable.case_id.split("/")[0] for portable in Store(Path(self.baselines)).all()}
+
+
+@pytest.fixture
+def place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Place:
+    made = Place(tmp_path)
+    capsys.readouterr()
+    return made
+
+
+def test_first_it_only_lists(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.prune() == 0
+    assert capsys.readouterr().out.splitlines()[0] == "toys/b/reference/cpu"
+    assert place.kept() == {"a", "b", "far"}
+
+
+def test_then_it_deletes_what_is_gone_and_not_what_was_not_looked_for(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert place.prune("--yes") == 0
+    assert place.kept() == {"a", "far"}
+    deleted = [Path(line.removeprefix("deleted ")) for line in capsys.readouterr().out.splitlines()]
+    assert len(deleted) == 2
+    assert not any(path.exists() for path in deleted)
+
+
+def test_a_case_that_is_there_but_has_no_numbers_is_kept(place: Place) -> None:
+    missing = Comparison("toys", "a/reference/cpu", "case", Verdict.MISSING, "no compiler here")
+    assert place.prune("--yes", comparisons=(missing,)) == 0
+    assert place.kept() == {"a", "b", "far"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"complete": False}, "is not complete"),
+        ({"filtered": True}, "selected a part"),
+        ({"mode": "off"}, "--baseline=off"),
+        ({"mode": "quick"}, "--quick"),
+        ({"mode": "update"}, "--baseline=update"),
+    ],
+)
+def test_a_run_that_can_t_tell(
+    place: Place, capsys: pytest.CaptureFixture[str], changes: dict[str, object], why: str
+) -> None:
+    assert place.prune("--yes", **changes) == 2
+    assert why in capsys.readouterr().err
+    assert place.kept() == {"a", "b", "far"}
+
+
+def test_nothing_gone(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.prune("--yes", comparisons=()) == 0
+    assert "no baseline" in capsys.readouterr().out

@@ -1,0 +1,38 @@
+"""`harness report` draws from the record, wherever it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import main
+from harness.report.journal import Journal
+from harness.report.record import read_run
+from tests.cli_runs import a_case, a_run, on_disk
+
+
+def test_into_the_run_s_own_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = on_disk(tmp_path, "run", [a_case("a")])
+    assert main(["report", run]) == 0
+    written = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert [path.parent for path in written] == [Path(run)] * len(written)
+    assert {"run.json", "index.html", "summary.md"} <= {path.name for path in written}
+    assert "a/reference/cpu" in (Path(run) / "index.html").read_text(encoding="utf-8")
+
+
+def test_into_another_folder_from_the_file(tmp_path: Path) -> None:
+    run = Path(on_disk(tmp_path, "run", [a_case("a")]))
+    assert main(["report", str(run / "run.json"), "--output", str(tmp_path / "there")]) == 0
+    assert {path.name for path in run.iterdir()} == {"run.json"}
+    assert read_run(tmp_path / "there") == read_run(run)
+
+
+def test_a_run_that_was_cut_short(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.start(a_run([], complete=False, finished="", expected=2))
+    journal.append(a_case("a"), ())
+    assert main(["report", str(tmp_path)]) == 0
+    drawn = read_run(tmp_path / "run.json")
+    assert not drawn.complete
+    assert [result.case_id for result in drawn.results] == ["a/reference/cpu"]
