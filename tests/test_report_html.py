@@ -96,7 +96,7 @@ def test_every_failure_has_its_sentence_numbers_limit_and_commands(page: Page, r
     text = plain(page.text)
     for failure in failures(run):
         assert failure.reason in text
-    assert "before 1.47 ms [1.46, 1.49] now 1.70 ms [1.68, 1.71] change +15.2 % [+13.4, +17.0] limit +10.0 %" in text
+    assert "before 1.40 ms [1.39, 1.42] now 1.62 ms [1.60, 1.64] change +15.2 % [+13.4, +17.0] limit +10.0 %" in text
     assert "Regressed: the whole interval of the change lies beyond the limit." in text
     assert "pytest 'suites/test_digits.py::test_inference[digits/compiled/cpu]' --baseline=compare" in text
     assert 'harness accept --case digits/compiled/cpu --reason "why this is right"' in text
@@ -119,7 +119,7 @@ def test_trust_names_baseline_environment_noise_coverage_and_power(page: Page) -
 
 def test_the_gain_map_has_sign_number_and_word(page: Page) -> None:
     text = plain(page.text)
-    assert "▲ 2.06x ▲ 0.41x memory = 0.00 pt accuracy" in text
+    assert "▲ 2.74x ▲ 0.41x memory = 0.00 pt accuracy" in text
     assert "▼ 0.32x ▲ 0.36x memory ▼ -0.40 pt accuracy" in text
     assert page.find("td", **{"class": "heat-2"})
     assert page.find("td", **{"class": "heat3"})
@@ -127,8 +127,8 @@ def test_the_gain_map_has_sign_number_and_word(page: Page) -> None:
 
 def test_the_front_is_answered_in_words(page: Page) -> None:
     text = plain(page.text)
-    assert "Fastest call with at most 0.2 points lost: onnxruntime, 1.02 ms, 2.06x the reference's speed" in text
-    assert "Most items a second, accuracy kept: batched:32+onnxruntime, 2,131 items/s in batches of 32." in text
+    assert "Fastest call with at most 0.2 points lost: onnxruntime, 764 µs, 2.74x the reference's speed" in text
+    assert "Most items a second, accuracy kept: batched:32+onnxruntime, 2,000 items/s in batches of 32." in text
 
 
 def test_every_case_has_a_section_with_all_that_is_known(page: Page, run: Run) -> None:

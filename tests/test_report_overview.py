@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from harness.records import Comparison, Estimate, Outcome, Run, Verdict
+from harness.report.gains import accuracy_slack, answers, front, gain, points_of, subjects
+from harness.report.overview import GLYPHS, MEANINGS, CaseView, cases, counts, failures, headline, limit_text
+from harness.report.text import moment, shorten, tail, visible
+from harness.report.trust import checks
+from tests.report_samples import HOSTILE, sample_run
+
+
+def only(run: Run, *outcomes: Outcome, verdict: Verdict | None = None) -> Run:
+    """The run with results of these outcomes alone, and with one comparison of this verdict for each of them."""
+    results = tuple(r for r in run.results if r.outcome in outcomes)
+    comparisons = [
+        Comparison(r.suite, r.case_id, "latency.p50", verdict, f"{r.case_id}: {verdict.value}.")
+        for r in results
+        if verdict
+    ]
+    return dataclasses.replace(run, results=results, comparisons=tuple(comparisons), expected=len(results))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "mode", "state"),
+    [
+        (Verdict.UNCHANGED, "compare", "passed"),
+        (Verdict.IMPROVED, "strict", "passed"),
+        (Verdict.REGRESSED, "compare", "failed"),
+        (Verdict.MISSING, "compare", "failed"),
+        (Verdict.INVALID, "compare", "failed"),
+        (Verdict.ERROR, "compare", "failed"),
+        (Verdict.NEW, "compare", "undecided"),
+        (Verdict.INCOMPARABLE, "compare", "undecided"),
+        (Verdict.INCONCLUSIVE, "compare", "undecided"),
+        (Verdict.NEW, "strict", "failed"),
+        (Verdict.INCOMPARABLE, "strict", "failed"),
+        (Verdict.INCONCLUSIVE, "strict", "failed"),
+        (Verdict.REGRESSED, "update", "unjudged"),
+        (Verdict.ERROR, "update", "failed"),
+        (None, "quick", "unjudged"),
+        (None, "off", "unjudged"),
+        (None, "compare", "undecided"),
+    ],
+)
+def test_the_headline_of_a_run_with_one_verdict(verdict: Verdict | None, mode: str, state: str) -> None:
+    run = dataclasses.replace(only(sample_run(1, 5, samples=2), Outcome.COMPLETED, verdict=verdict), mode=mode)
+    assert headline(run).state == state
+    assert (headline(run).state == "failed") == bool(failures(run))
+
+
+@pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.COMPLETED])
+@pytest.mark.parametrize("mode", ["compare", "quick", "off", "update", "strict"])
+@pytest.mark.parametrize("verdict", [None, Verdict.UNCHANGED])
+def test_a_case_without_numbers_is_never_a_pass(outcome: Outcome, mode: str, verdict: Verdict | None) -> None:
+    run = dataclasses.replace(only(sample_run(samples=2), outcome, verdict=verdict), mode=mode)
+    assert run.results
+    assert headline(run).state == ("empty" if outcome is Outcome.UNAVAILABLE else "failed")
+    assert "passed" not in counts(cases(run))
+
+
+def test_an_unfinished_run_is_never_a_pass() -> None:
+    run = only(sample_run(1, 5, samples=2), Outcome.COMPLETED, verdict=Verdict.UNCHANGED)
+    assert headline(dataclasses.replace(run, complete=False)).state == "incomplete"
+
+
+def test_the_worst_comparison_is_the_cases_verdict() -> None:
+    comparisons = tuple(
+        Comparison("s", "c", v.value, v, "") for v in (Verdict.IMPROVED, Verdict.REGRESSED, Verdict.NEW)
+    )
+    assert CaseView("s", "c", None, comparisons).verdict is Verdict.REGRESSED
+    assert CaseView("s", "c", None, ()).word == "measured"
+
+
+def test_failures_are_worst_first_and_then_furthest_beyond_the_limit() -> None:
+    found = failures(sample_run(samples=2))
+    assert [c.verdict.severity for c in found] == sorted((c.verdict.severity for c in found), reverse=True)
+    regressed = [c for c in found if c.verdict is Verdict.REGRESSED]
+    assert [c.metric for c in regressed] == ["memory.peak", "accuracy", "speedup", "latency.p50"]
+
+
+def test_cases_of_two_suites_with_one_id_are_two_cases() -> None:
+    run = sample_run(1, 1, samples=2)
+    twin = dataclasses.replace(run.results[0], suite="test_other")
+    views = cases(dataclasses.replace(run, results=(*run.results, twin)))
+    assert [view.suite for view in views if view.id == twin.case_id] == ["test_digits", "test_other"]
+
+
+def test_every_word_has_a_sign_of_its_own_and_a_meaning() -> None:
+    words = {verdict.value for verdict in Verdict} | {"measured"}
+    assert set(GLYPHS) == set(MEANINGS) == words
+    assert len(set(GLYPHS.values())) == len(words)
+
+
+@pytest.mark.parametrize(
+    ("limit", "better", "text"),
+    [(0.1, "lower", "+10.0 %"), (0.05, "higher", "-5.0 %"), (0.0, "lower", "exact"), (1e-6, "higher", "-0.0001 %"),
+     (None, "lower", "–"), (0.001, "lower", "+0.10 %")],
+)  # fmt: skip
+def test_limits_are_never_rounded_to_none(limit: float | None, better: str, text: str) -> None:
+    assert limit_text(Comparison("s", "c", "m", Verdict.UNCHANGED, "", limit=limit, better=better)) == text
+
+
+def test_the_front_holds_what_nothing_beats() -> None:
+    for subject in subjects(cases(sample_run(samples=2))):
+        points = points_of(subject)
+        best = front(points)
+        for p in points:
+            beaten = any(o.latency <= p.latency and o.accuracy > p.accuracy for o in points) or any(
+                o.latency < p.latency and o.accuracy >= p.accuracy for o in points
+            )
+            assert (p in best) != beaten
+
+
+def test_answers_keep_to_the_accuracy_that_the_run_tolerates() -> None:
+    run = sample_run(samples=2)
+    assert accuracy_slack(run) == 0.002
+    magika = next(s for s in subjects(cases(run)) if s.model == "magika")
+    assert answers(magika, 0.002)[0].startswith("Fastest call with at most 0.2 points lost: onnxruntime, ")
+    assert answers(magika, 0.02)[0].startswith(
+        "Fastest call with at most 2 points lost: pruned_channels:0.5+onnxruntime"
+    )
+    without = dataclasses.replace(magika, cases=tuple(v for v in magika.cases if v is not magika.reference))
+    assert answers(without, 0.002) == ()
+
+
+def test_gains_are_against_the_reference_of_the_same_model() -> None:
+    subject = subjects(cases(sample_run(1, 5, samples=2)))[0]
+    senses = {g.name: (g.text, g.sense) for g in gain(subject.cases[4], subject.reference, 0.002)}
+    assert senses == {"speed": ("2.74x", "better"), "memory": ("0.41x", "better"), "accuracy": ("0.00 pt", "same")}
+    assert gain(subject.cases[0], subject.reference, 0.002) == ()
+    assert [g.name for g in gain(subject.cases[4], None, 0.002)] == ["speed"]
+
+
+def test_trust_asks_only_what_the_run_can_answer() -> None:
+    run = sample_run(samples=2)
+    every = {check.question: check.fine for check in checks(run)}
+    assert every["Quiet machine"] is False
+    assert every["Baseline"] is True
+    calm = tuple(dataclasses.replace(r, launches=(), warnings=(), evidence=()) for r in run.results)
+    bare = dataclasses.replace(run, results=calm, comparisons=(), baselines={}, mode="quick")
+    assert {check.question for check in checks(bare)} == {"Cases", "What was measured"}
+    unbased = {check.question: check for check in checks(dataclasses.replace(run, baselines={}))}
+    assert not unbased["Baseline"].fine
+
+
+def test_a_blind_comparison_is_worth_a_second_look() -> None:
+    estimate = Estimate(0.0, -0.2, 0.2, 3, 3)
+    c = Comparison("s", "c", "speedup", Verdict.INCONCLUSIVE, "r.", change=estimate, limit=0.05, detectable=0.2)
+    run = dataclasses.replace(sample_run(1, 1, samples=2), comparisons=(c,))
+    check = next(check for check in checks(run) if check.question == "Sensitive enough")
+    assert not check.fine
+
+
+def test_text_is_made_visible() -> None:
+    for payload in HOSTILE:
+        assert all(c.isprintable() or c in "\n\t" for c in visible(payload))
+    assert visible("a\x1b[2Jb\r\nc\td") == "a\\x1b[2Jb\nc\td"
+    assert shorten("pruned_channels", 9) == "prun…nels"
+    assert shorten("abc", 3) == "abc"
+    assert len(shorten("x" * 50, 10)) == 10
+    assert tail("\n".join("abcdef"), 2) == "… 4 earlier lines are in run.json\ne\nf"
+    assert tail("", 5) == ""
+    assert moment("2026-05-04T12:08:30+02:00") == "4 May 2026, 10:08 UTC"
+    assert moment("yesterday") == "yesterday"

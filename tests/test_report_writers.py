@@ -1,0 +1,201 @@
+"""The summary, the terminal, JUnit properties and annotations; and one corpus of hostile names through all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from harness.records import Outcome, Run, Verdict
+from harness.report.github import LIMIT, annotation_lines
+from harness.report.junit import properties
+from harness.report.overview import cases, failures, headline
+from harness.report.record import read_run
+from harness.report.summary import MAX_BYTES, escape, render
+from harness.report.terminal import case_line, closing_lines, verdict_table
+from harness.report.write import write_reports
+from tests.report_samples import HOSTILE, hostile_run, sample_run
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return sample_run(samples=4)
+
+
+def unescaped(markdown: str) -> str:
+    text = re.sub(r"\\([^a-z0-9\s])", r"\1", markdown).replace("\u2060", "")
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def test_the_summary_says_what_the_page_says(run: Run) -> None:
+    text = unescaped(render(run))
+    assert text.startswith("## ❌ 12 cases failed.\n\n3 got worse, 7 could not be measured")
+    for failure in failures(run):
+        assert failure.reason in text if failure.metric == "case" else failure.case_id in text
+    assert "| ▼ regressed | digits/compiled/cpu | latency.p50 | 1.40 ms [1.39, 1.42] | 1.62 ms [1.60, 1.64] " in text
+    assert "| +15.2 % [+13.4, +17.0] | +10.0 % |" in text
+    assert "- digits on cpu: Fastest call with at most 0.2 points lost: onnxruntime" in text
+    for view in cases(run):
+        assert f"| {view.id} |" in text
+
+
+def test_every_table_row_of_the_summary_has_the_columns_of_its_head() -> None:
+    for run in (sample_run(samples=2), hostile_run()):
+        columns = 0
+        for line in render(run).splitlines():
+            if not line.startswith("|"):
+                columns = 0
+                continue
+            cells = len(re.findall(r"(?<!\\)\|", line)) - 1
+            columns = columns or cells
+            assert cells == columns, line
+
+
+def test_a_large_summary_is_cut_and_says_so() -> None:
+    run = sample_run(1, 4, samples=1)
+    many = tuple(
+        dataclasses.replace(c, case_id=f"{'m' * 150}/{i}", reason="r" * 300)
+        for i in range(4000)
+        for c in run.comparisons
+        if c.verdict is Verdict.REGRESSED
+    )
+    text = render(dataclasses.replace(run, comparisons=many))
+    assert 0.9 * MAX_BYTES < len(text.encode()) < 1_000_000
+    assert re.search(r"\n\d+ further lines are left out here; the whole report is index\.html\.\n$", text)
+
+
+def test_hostile_names_are_only_characters_in_markdown() -> None:
+    for payload in HOSTILE:
+        text = escape(payload)
+        assert "\n" not in text
+        assert not re.search(r"(?<!\\)[\\`*_{}\[\]()#!|~$](?![\\`*_{}\[\]()#!|~$])", text.replace("\\\\", "")), text
+        assert "<" not in text
+        assert "://" not in text
+        assert not re.search(r"@\w", text)
+        assert all(c.isprintable() or c == "\u2060" for c in text)
+    assert escape("- item") == "\\- item"
+    assert escape("1. item") == "\\1. item"
+    assert escape("plain text, 2.3x") == "plain text, 2.3x"
+
+
+def test_the_terminal_ends_with_reasons_and_the_verdict(run: Run) -> None:
+    lines = closing_lines(run, width=110)
+    assert lines[0].split() == ["verdict", "case", "speed-up", "p50", "accuracy", "memory", "size"]
+    assert any(
+        line.startswith("regressed     latency.p50 of digits/compiled/cpu: 1.62 ms [1.60, 1.64]") for line in lines
+    )
+    assert any(line.startswith("inconclusive  ") for line in lines)
+    assert lines[-2].startswith("7 error, 1 invalid, 1 missing, 3 regressed, 2 inconclusive")
+    assert lines[-1] == f"{headline(run).sentence} {headline(run).detail}"
+    assert not any("\x1b" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [200, 100, 80, 60, 40, 20])
+def test_the_table_fits_into_the_terminal(run: Run, width: int) -> None:
+    table = verdict_table(run, width)
+    assert len(table) == len(cases(run)) + 1
+    assert all(len(line) <= width for line in table)
+    assert all(line == line.rstrip() for line in table[1:])
+
+
+def test_colour_only_adds_colour(run: Run) -> None:
+    plain = closing_lines(run, colour=False)
+    coloured = closing_lines(run, colour=True)
+    assert [re.sub(r"\x1b\[[\d;]*m", "", line) for line in coloured] == plain
+    assert sum("\x1b[31m" in line for line in coloured) > 10
+
+
+def test_many_cases_are_counted_and_not_listed() -> None:
+    run = sample_run(30, 10, samples=1)
+    table = verdict_table(run)
+    assert len(table) < 150
+    assert re.fullmatch(r"\d+ further cases are in the report", table[-1])
+    assert not any(line.startswith("unchanged") for line in table)
+
+
+def test_a_line_for_each_case(run: Run) -> None:
+    result = next(r for r in run.results if r.case_id == "digits/compiled/cpu")
+    said = [c for c in run.comparisons if c.case_id == result.case_id]
+    assert case_line(result, said, Verdict.REGRESSED) == "regressed    digits/compiled/cpu  1.31x  1.62 ms  98.60 %"
+    assert case_line(result, (), Verdict.NEW).startswith("measured     digits/compiled/cpu")
+    ended = next(r for r in run.results if r.outcome is Outcome.CRASHED)
+    assert case_line(ended, ()) == (
+        "error        silero/compiled/cpu  a serve child ended with a segmentation fault (signal 11)"
+    )
+
+
+def test_nothing_in_the_terminal_moves_the_cursor() -> None:
+    run = hostile_run()
+    for line in [*closing_lines(run, colour=False), *(case_line(r, ()) for r in run.results)]:
+        assert line.isprintable()
+    for line in closing_lines(run, colour=True):
+        assert re.sub(r"\x1b\[[\d;]*m", "", line).isprintable()
+
+
+def test_properties_carry_verdict_and_metrics(run: Run) -> None:
+    result = next(r for r in run.results if r.case_id == "digits/compiled/cpu")
+    found = dict(properties(result, [c for c in run.comparisons if c.case_id == result.case_id]))
+    assert found["harness.verdict"] == "regressed"
+    assert found["harness.outcome"] == "completed"
+    assert float(found["harness.latency.p50"]) == pytest.approx(1.618e-3, abs=1e-6)
+    assert found["harness.latency.p50.verdict"] == "regressed"
+    assert float(found["harness.latency.p50.change"]) == pytest.approx(0.152)
+    ended = next(r for r in run.results if r.outcome is Outcome.OOM)
+    failed = dict(properties(ended, ()))
+    assert (failed["harness.verdict"], failed["harness.outcome"]) == ("error", "oom")
+    assert failed["harness.reason"] == ended.reason
+    assert "harness.accuracy" not in failed
+
+
+def test_properties_are_valid_xml_by_pytests_own_writer(tmp_path: Path) -> None:
+    (tmp_path / "test_one.py").write_text(
+        "from harness.report.junit import properties\n"
+        "from tests.report_samples import hostile_run\n"
+        "def test_one(request):\n"
+        "    for result in hostile_run().results:\n"
+        "        request.node.user_properties.extend(properties(result, ()))\n"
+    )
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {Path(__file__).parents[1]}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--junitxml=out.xml", "-q"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
+    tree = ElementTree.parse(tmp_path / "out.xml")
+    values = [p.attrib["value"] for p in tree.iter("property")]
+    assert f"{HOSTILE[0]}.py" in values
+    assert "nul\\x00byte.py" in values
+
+
+def test_annotations_are_few_and_point_to_the_suite(run: Run) -> None:
+    lines = annotation_lines(run)
+    assert len(lines) == LIMIT
+    assert lines[0].startswith("::error file=suites/test_magika.py,title=error%3A magika/distilled%3Astudent")
+    assert lines[-1] == f"::error title=harness::{len(failures(run)) - LIMIT + 1} more failures are in the report."
+    assert annotation_lines(dataclasses.replace(run, results=(), comparisons=())) == []
+
+
+def test_no_name_becomes_a_workflow_command() -> None:
+    for line in annotation_lines(hostile_run(), limit=100):
+        assert line.isprintable()
+        head, title, message = re.fullmatch(r"::error (file=[^:,]*,)?title=([^:,]*)::(.*)", line).groups()
+        assert message.startswith("It got worse: ")
+        assert "%" not in re.sub(r"%(25|0A|0D|3A|2C)", "", f"{head}{title}{message}")
+
+
+def test_all_reports_are_written_and_the_record_comes_back(run: Run, tmp_path: Path) -> None:
+    for each in (run, hostile_run(), dataclasses.replace(run, results=(), comparisons=(), complete=False)):
+        paths = write_reports(each, tmp_path / "out")
+        assert [path.name for path in paths] == ["run.json", "index.html", "summary.md"]
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["index.html", "run.json", "summary.md"]
+        assert read_run(tmp_path / "out") == each
+        assert paths[1].read_text(encoding="utf-8").endswith("</html>")
+        assert paths[2].read_text(encoding="utf-8").endswith("\n")
