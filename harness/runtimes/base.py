@@ -33,13 +33,18 @@ class Session(Protocol):
     def facts(self, example: Arrays) -> dict[str, Scalar]:
         """What can be read from the network that really runs. May be slow; never called in an arm that is timed.
 
-        Standard keys, each where the runtime can tell:
+        Standard keys, each where the runtime can tell (`harness.runtimes.facts` says what a weight is):
 
-        runtime, provider, precision (of the arithmetic)
+        runtime, provider
+        precision            types in which matrix products and convolutions compute, joined by +: `float32+int8`
+        arithmetic.<dtype>   share of the matrix products and convolutions that compute in that type
         parameters           elements of all weights
-        sparsity             share of exact zeros among weights of two or more dimensions
-        quantized            share of weight elements held in 8 bits or fewer
-        weights.<dtype>      share of weight elements of that type (`weights.float32`, `weights.int8`)
+        sparsity             share of them that are exactly zero
+        quantized            share of them held in 8 bits or fewer
+        quantized.bits       bits that the quantized ones really use: 7 where their range is reduced
+        weights.<dtype>      share of them of that type (`weights.float32`, `weights.int8`)
+        level                of graph optimisations
+        graphs, graph_breaks graphs that a compiler made of the network, and places where it gave up
         nodes                operators executed in one call
         nodes.quantized      of them, those that compute on integers
         nodes.<provider>     of them, those that this provider executed
@@ -61,10 +66,13 @@ class Runtime(Protocol):
     def form(self) -> str: ...
 
     def unavailable(self, hardware: Hardware) -> str | None:
-        """Why this runtime can't be used here on this hardware, and the cure; None where it can. Imports nothing heavy."""
+        """Why this runtime can't be used here on this hardware, and the cure; None where it can. It imports nothing."""
 
     def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:
-        """Write everything that `load` needs into `folder`, in the prepare child."""
+        """Write everything that `load` needs into `folder`, in the prepare child; the folder may be moved afterwards.
+
+        Files directly in it are the served model, whose size counts. Subfolders hold caches of compilers.
+        """
 
     def load(self, folder: Path, hardware: Hardware) -> Session:
         """Load what `pack` wrote, importing nothing but this runtime."""

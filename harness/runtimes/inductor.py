@@ -1,0 +1,78 @@
+"""torch.compile with the inductor backend."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.runtimes.packages import missing
+
+if TYPE_CHECKING:
+    from harness.hardware.base import Hardware
+    from harness.runtimes.base import Arrays
+    from harness.runtimes.inductor_session import InductorSession
+
+__all__ = ["Inductor", "compiler"]
+
+_CACHE = "cache"
+
+
+@dataclass(frozen=True)
+class Inductor:
+    """The network compiled by torch.compile for the shapes of its inputs.
+
+    freezing  hold the weights as constants, so that they are folded and laid out for the kernels that read them
+    mode      torch.compile's: `default`, `max-autotune`, `max-autotune-no-cudagraphs`, `reduce-overhead`
+
+    Packing compiles once, into a cache beside the module, so that loading takes the kernels from there instead of
+    running the C++ compiler again. A graph with frozen weights is still traced and lowered at each load, since torch
+    can't store it: that takes a second or more, and is part of the load time.
+    """
+
+    freezing: bool = True
+    mode: str = "default"
+
+    @property
+    def name(self) -> str:
+        return "inductor"
+
+    @property
+    def form(self) -> str:
+        return "torch"
+
+    def unavailable(self, hardware: Hardware) -> str | None:
+        reason = missing("torch", "torch")
+        if reason is None and hardware.describe()["kind"] == "cuda":
+            reason = missing("torch", "triton")
+        if reason is None and compiler() is None:
+            reason = "torch.compile needs a C++ compiler (apt-get install g++, or name one in the variable CXX)"
+        return reason
+
+    def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:
+        from harness.runtimes.inductor_session import write_example
+        from harness.runtimes.torch_session import save_module
+
+        save_module(network, folder)
+        (folder / _CACHE).mkdir()
+        write_example(example, folder / _CACHE)
+        self.load(folder, hardware)
+
+    def load(self, folder: Path, hardware: Hardware) -> InductorSession:
+        """Compile, with the kernels that the cache holds. Raises `PreparationError` where nothing was compiled."""
+        from harness.runtimes.inductor_session import InductorSession, configure, read_example
+        from harness.runtimes.torch_session import enter_torch, load_module
+
+        device = enter_torch(hardware)
+        configure(folder / _CACHE, freezing=self.freezing, compiler=compiler())
+        session = InductorSession(self.name, load_module(folder, device), self.mode, device)
+        session.compile(read_example(folder / _CACHE))
+        return session
+
+
+def compiler() -> str | None:
+    """The C++ compiler for inductor: what CXX names, or the first of the usual ones; None where there is none."""
+    candidates = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++"]
+    return next((found for found in map(shutil.which, candidates) if found), None)

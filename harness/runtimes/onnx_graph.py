@@ -1,0 +1,145 @@
+"""Reading an ONNX network: its nodes and its weights, also those inside subgraphs. onnx is imported in functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.runtimes.facts import Weight, is_weight_dtype, is_weight_shape
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Constant", "constants", "network_weights", "nodes", "weights_by_operator"]
+
+_ZERO_POINTS = {
+    ("DequantizeLinear", 0): 2, ("QLinearConv", 3): 5, ("QLinearMatMul", 3): 5, ("QGemm", 3): 5,
+    ("ConvInteger", 1): 3, ("MatMulInteger", 1): 3, ("DynamicQuantizeMatMul", 1): 3, ("MatMulIntegerToFloat", 1): 5,
+    ("DynamicQuantizeLSTM", 1): 9, ("DynamicQuantizeLSTM", 2): 11, ("QAttention", 1): 7,
+}  # fmt: skip
+"""(operator, number of the input that is a quantized weight) -> number of the input that is its zero point."""
+
+_SCALES = {
+    "DequantizeLinear": (1, 2), "QuantizeLinear": (1, 2), "MatMulNBits": (2, 3), "GatherBlockQuantized": (2, 3),
+}  # fmt: skip
+"""Operators whose scales and zero points may have several axes, in blocks, and the numbers of those inputs."""
+
+
+@dataclass
+class Constant:
+    """A constant tensor of a network, and the nodes that read it as (node, number of the input)."""
+
+    tensor: Any
+    readers: list[tuple[Any, int]] = field(default_factory=list)
+
+
+def nodes(graph: Any) -> Iterator[Any]:
+    """All nodes of a graph, those of subgraphs (If, Loop, Scan) after the node that holds them."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for subgraph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                yield from nodes(subgraph)
+
+
+def constants(graph: Any) -> list[Constant]:
+    """Every initializer and every tensor of a Constant node, once, with its readers."""
+    found: list[Constant] = []
+    _collect(graph, {}, found)
+    return found
+
+
+def network_weights(model: Any) -> list[Weight]:
+    """The weights that an `onnx.ModelProto` holds; see `harness.runtimes.facts` for what a weight is."""
+    known = {constant.tensor.name: constant for constant in constants(model.graph)}
+    return [_weight(constant, known) for constant in known.values() if _is_weight(constant)]
+
+
+def weights_by_operator(model: Any) -> dict[str, int]:
+    """Elements of the weights that each type of operator reads directly: what quantizing that type can reach."""
+    elements: dict[str, int] = {}
+    for constant in constants(model.graph):
+        if _is_weight(constant):
+            for operator in {node.op_type for node, _ in constant.readers}:
+                elements[operator] = elements.get(operator, 0) + _elements(constant)
+    return elements
+
+
+def _collect(graph: Any, outer: dict[str, Constant], found: list[Constant]) -> None:
+    scope = dict(outer)
+    for tensor in graph.initializer:
+        scope[tensor.name] = Constant(tensor)
+        found.append(scope[tensor.name])
+    for node in graph.node:
+        if node.op_type == "Constant":
+            tensor = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
+            if tensor is not None:
+                scope[node.output[0]] = Constant(tensor)
+                found.append(scope[node.output[0]])
+        for number, name in enumerate(node.input):
+            if name in scope:
+                scope[name].readers.append((node, number))
+        for attribute in node.attribute:
+            for subgraph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                _collect(subgraph, scope, found)
+
+
+def _is_weight(constant: Constant) -> bool:
+    scales = any(number in _SCALES.get(node.op_type, ()) for node, number in constant.readers)
+    return not scales and is_weight_shape(constant.tensor.dims) and is_weight_dtype(_dtype_name(constant.tensor))
+
+
+def _weight(constant: Constant, known: dict[str, Constant]) -> Weight:
+    from onnx import numpy_helper
+
+    tensor = constant.tensor
+    for node, number in constant.readers:
+        if node.op_type == "MatMulNBits" and number == 1:
+            # Several elements are packed into one byte; which of them are zero is not looked at.
+            return Weight(f"int{_attribute(node, 'bits', 4)}", _elements(constant), 0)
+    values = numpy_helper.to_array(tensor)
+    dtype = _dtype_name(tensor)
+    if "float" in dtype:
+        return Weight(dtype, values.size, int((values == 0).sum()))
+    distances = abs(values.astype("int32") - _zero_point(constant, known, values.ndim))
+    return Weight(dtype, values.size, int((distances == 0).sum()), int(distances.max(initial=0)))
+
+
+def _zero_point(constant: Constant, known: dict[str, Constant], axes: int) -> np.ndarray[Any, Any] | int:
+    """The zero point of a quantized tensor, shaped so that it can be subtracted; 0 where the network names none."""
+    from onnx import numpy_helper
+
+    for node, number in constant.readers:
+        position = _ZERO_POINTS.get((node.op_type, number))
+        if position is None or position >= len(node.input) or node.input[position] not in known:
+            continue
+        point: np.ndarray[Any, Any] = numpy_helper.to_array(known[node.input[position]].tensor).astype("int32")
+        if point.size == 1:
+            return int(point.reshape(-1)[0])
+        default = 0 if "Conv" in node.op_type else axes - 1
+        axis = _attribute(node, "axis", 1 if node.op_type == "DequantizeLinear" else default)
+        shape = [1] * axes
+        shape[axis] = -1
+        return point.reshape(shape)
+    return 0
+
+
+def _elements(constant: Constant) -> int:
+    for node, number in constant.readers:
+        if node.op_type == "MatMulNBits" and number == 1:
+            return int(_attribute(node, "K", 0) * _attribute(node, "N", 0))
+    elements = 1
+    for length in constant.tensor.dims:
+        elements *= length
+    return elements
+
+
+def _attribute(node: Any, name: str, default: int) -> int:
+    return next((int(attribute.i) for attribute in node.attribute if attribute.name == name), default)
+
+
+def _dtype_name(tensor: Any) -> str:
+    from onnx import helper
+
+    return str(helper.tensor_dtype_to_np_dtype(tensor.data_type).name)

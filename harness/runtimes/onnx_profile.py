@@ -1,0 +1,79 @@
+"""What ONNX Runtime really executed in one call, read from its profile."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.records import Scalar
+from harness.runtimes.facts import arithmetic_facts
+
+__all__ = ["Executed", "executed", "node_facts"]
+
+_PRODUCTS = ("Conv", "MatMul", "Gemm", "LSTM", "GRU", "RNN", "Attention", "Einsum")
+_INTEGER = (
+    "QLinear",
+    "Integer",
+    "QGemm",
+    "QAttention",
+    "DynamicQuantizeMatMul",
+    "DynamicQuantizeLSTM",
+    "NBits",
+)
+_TYPES = {"float": "float32", "double": "float64"}
+
+
+@dataclass(frozen=True)
+class Executed:
+    """One node that ran: its operator, the provider that ran it, and the type of its first input, "" without inputs."""
+
+    operator: str
+    provider: str
+    dtype: str
+
+    @property
+    def quantized(self) -> bool:
+        """Whether it computes on integers of 8 bits or fewer; merely converting to or from them is not computing."""
+        return any(word in self.operator for word in _INTEGER)
+
+    @property
+    def product(self) -> bool:
+        """Whether it is a matrix product, convolution, recurrence or attention."""
+        return any(word in self.operator for word in _PRODUCTS)
+
+    @property
+    def arithmetic(self) -> str:
+        """The type in which it computes: `int8` for quantized operators, except those that only store few bits."""
+        return "int8" if self.quantized and "NBits" not in self.operator else self.dtype
+
+
+def executed(profile: Path) -> tuple[Executed, ...]:
+    """The nodes in a profile of one call, those of subgraphs too; one that a loop ran several times counts once."""
+    events = json.loads(profile.read_text(encoding="utf-8"))
+    found: dict[tuple[str, str], Executed] = {}
+    for event in events:
+        name, args = event["name"], event.get("args", {})
+        if event["cat"] == "Node" and name.endswith("_kernel_time"):
+            types = [next(iter(entry), "") for entry in args.get("input_type_shape", []) if entry]
+            dtype = types[0] if types else ""
+            node = Executed(args["op_name"], args["provider"], _TYPES.get(dtype, dtype))
+            found[name, args.get("node_index", "")] = node
+    return tuple(found.values())
+
+
+def node_facts(ran: Iterable[Executed], asked: str) -> dict[str, Scalar]:
+    """The standard facts about executed nodes, where `asked` is the provider that should have run them all."""
+    ran = list(ran)
+    providers = Counter(node.provider for node in ran)
+    return {
+        **arithmetic_facts(
+            [node.arithmetic for node in ran if node.product], [node.arithmetic for node in ran if not node.product]
+        ),
+        "nodes": len(ran),
+        "nodes.quantized": sum(node.quantized for node in ran),
+        **{f"nodes.{provider}": count for provider, count in sorted(providers.items())},
+        "fallbacks": len(ran) - providers[asked],
+    }

@@ -1,0 +1,151 @@
+"""A network loaded by ONNX Runtime. Imports onnxruntime and numpy, never torch: import this inside functions only."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from harness.errors import MeasurementError, PreparationError
+from harness.records import Scalar
+from harness.runtimes.facts import weight_facts
+from harness.runtimes.onnx_profile import executed, node_facts
+
+__all__ = ["BoundSession", "OrtSession"]
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+_CPU = "CPUExecutionProvider"
+_LEVELS = {
+    "disable": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+_PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
+"""Products of fp32 numbers stay fp32, as they do in torch here, so that the precision that is reported is true."""
+
+
+class OrtSession:
+    """A session whose calls take and give numpy arrays.
+
+    Raises `PreparationError` where ONNX Runtime refuses the network, and `MeasurementError` (outcome `invalid`) where
+    it would run on another provider than the one asked for.
+    """
+
+    def __init__(self, path: Path, *, provider: str, level: str, threads: int, spinning: bool) -> None:
+        self._path = path
+        self._provider = provider
+        self._options = functools.partial(session_options, provider, level, threads, spinning=spinning)
+        self._session = self._open(self._options())
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._inputs = [value.name for value in self._session.get_inputs()]
+
+    def stage(self, inputs: Arrays) -> Any:
+        absent = [name for name in self._inputs if name not in inputs]
+        if absent:
+            raise PreparationError(
+                f"the network reads an input {absent[0]!r}, and the model's inputs are {', '.join(inputs)}; give them "
+                "the names that the .onnx file has"
+            )
+        return {name: np.ascontiguousarray(inputs[name]) for name in self._inputs}
+
+    def __call__(self, staged: Any) -> Any:
+        return self._session.run(None, staged)
+
+    def fetch(self, outputs: Any) -> dict[str, np.ndarray[Any, Any]]:
+        named = zip(self._outputs, map(np.asarray, outputs), strict=True)
+        return {name: array.astype(np.float32) if array.dtype.kind == "f" else array for name, array in named}
+
+    def facts(self, example: Arrays) -> dict[str, Scalar]:
+        """Weights of the served file, and the nodes that a second session executes under the profiler."""
+        import onnx
+
+        from harness.runtimes.onnx_graph import network_weights
+
+        options = self._session.get_session_options()
+        return {
+            "runtime": "onnxruntime",
+            "provider": self._session.get_providers()[0],
+            "level": next(name for name, level in _LEVELS.items() if level == options.graph_optimization_level),
+            **weight_facts(network_weights(onnx.load(str(self._path)))),
+            **node_facts(self._profile(example), self._provider),
+        }
+
+    def _profile(self, example: Arrays) -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            options = self._options()
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = self._open(options)
+            session.run(None, OrtSession.stage(self, example))
+            return executed(Path(session.end_profiling()))
+
+    def _open(self, options: Any) -> Any:
+        available = ort.get_available_providers()
+        if self._provider not in available:
+            raise MeasurementError(
+                f"{self._provider} was asked for, and this onnxruntime has only {', '.join(available)}",
+                outcome="invalid",
+            )
+        providers = [(self._provider, _PROVIDER_OPTIONS.get(self._provider, {}))]
+        try:
+            session = ort.InferenceSession(str(self._path), options, providers=providers)
+        except Exception as error:
+            if "disable_cpu_ep_fallback" in str(error) or "fallback to CPU" in str(error):
+                raise MeasurementError(
+                    f"{self._provider} was asked for, and can't run all of the network: {error}", outcome="invalid"
+                ) from error
+            raise PreparationError(f"ONNX Runtime refuses the network: {error}") from error
+        if session.get_providers()[0] != self._provider:
+            raise MeasurementError(
+                f"{self._provider} was asked for, and ONNX Runtime fell back to {session.get_providers()[0]}",
+                outcome="invalid",
+            )
+        return session
+
+
+class BoundSession(OrtSession):
+    """A session whose inputs and outputs stay in the memory of `device`, so that no call copies them."""
+
+    def __init__(self, *args: Any, device: str = "cuda", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._device = device
+
+    def stage(self, inputs: Arrays) -> Any:
+        binding = self._session.io_binding()
+        for name, array in super().stage(inputs).items():
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, self._device, 0))
+        for name in self._outputs:
+            binding.bind_output(name, self._device)
+        return binding
+
+    def __call__(self, staged: Any) -> Any:
+        self._session.run_with_iobinding(staged)
+        return staged
+
+    def fetch(self, outputs: Any) -> dict[str, np.ndarray[Any, Any]]:
+        return super().fetch(outputs.copy_outputs_to_cpu())
+
+
+def session_options(provider: str, level: str, threads: int, *, spinning: bool) -> Any:
+    """Options that leave nothing to defaults which differ between machines.
+
+    Denormal numbers count as zero, as they do in torch here.
+    """
+    options = ort.SessionOptions()
+    options.graph_optimization_level = _LEVELS[level]
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    if provider != _CPU:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    return options

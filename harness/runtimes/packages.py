@@ -1,0 +1,19 @@
+"""Which Python packages a runtime or technique needs, and how to get those that are missing."""
+
+from __future__ import annotations
+
+import importlib.util
+
+__all__ = ["missing"]
+
+
+def missing(extra: str, *modules: str) -> str | None:
+    """Why the top-level modules of an extra can't be imported here, and the cure; None where all are installed.
+
+    Nothing is imported: a module is looked up, so that this is cheap enough for collection.
+    """
+    absent = [module for module in modules if importlib.util.find_spec(module) is None]
+    if not absent:
+        return None
+    verb = "is" if len(absent) == 1 else "are"
+    return f"{' and '.join(absent)} {verb} not installed (pip install 'inference-harness[{extra}]')"

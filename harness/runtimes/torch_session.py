@@ -1,0 +1,174 @@
+"""A torch module loaded and ready, and what can be read from it. Imports torch: import this inside functions only."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from harness.errors import PreparationError
+from harness.records import Scalar
+from harness.runtimes.facts import Weight, arithmetic_facts, is_weight_dtype, is_weight_shape, weight_facts
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harness.hardware.base import Hardware
+
+    Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+
+__all__ = ["TorchSession", "enter_torch", "load_module", "named_outputs", "save_module"]
+
+_FILE = "model.pt"
+_PRODUCTS = (
+    "conv", "_conv", "mm", "addmm", "bmm", "baddbmm", "matmul", "linear", "einsum", "mv", "addmv", "lstm", "gru",
+    "rnn_", "scaled_dot_product", "_scaled_dot_product", "_transformer_encoder", "_native_multi_head", "mkldnn_rnn",
+)  # fmt: skip
+
+
+def enter_torch(hardware: Hardware) -> Any:
+    """Make torch in this process ready for a hardware and give its device.
+
+    Denormal numbers count as zero: a few of them in a pruned network make a CPU many times slower, and by how much
+    depends on the inputs. Products of fp32 numbers stay fp32, so that `float32` is true on a GPU too, where
+    convolutions are rounded to TF32 by default.
+    """
+    identity = hardware.describe()
+    torch.set_num_threads(int(identity.get("threads", 1)))
+    torch.set_flush_denormal(True)
+    torch.backends.cudnn.allow_tf32 = False
+    return torch.device("cuda" if identity["kind"] == "cuda" else "cpu")
+
+
+def save_module(network: Any, folder: Path) -> None:
+    """Write a module, structure and weights, as it is. Raises `PreparationError` for one that can't be pickled."""
+    if not isinstance(network, torch.nn.Module):
+        raise PreparationError(
+            f"a torch runtime got a {type(network).__name__} instead of a torch.nn.Module; a technique that changes "
+            "the form of a network must replace the runtime as well"
+        )
+    try:
+        torch.save(network.eval(), folder / _FILE)
+    except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
+        raise PreparationError(
+            f"the network can't be written: {error}; define its classes and functions at the top level of a module "
+            "that the suite imports"
+        ) from error
+
+
+def load_module(folder: Path, device: Any) -> Any:
+    """Load what `save_module` wrote onto a device.
+
+    The whole module is unpickled, which runs code. A state dict would not do: a network whose channels were removed
+    can't be rebuilt from its class. The file is the harness's own, written by the prepare child of the same run or
+    cache, and its digest is checked by the caller before it comes here.
+    """
+    return torch.load(folder / _FILE, map_location=device, weights_only=False).eval()
+
+
+def named_outputs(outputs: Any) -> dict[str, Any]:
+    """Outputs of a module by name: a tensor is `output`, those of a sequence `output_0` and on, a mapping's its keys.
+
+    Raises `PreparationError` for anything else.
+    """
+    if isinstance(outputs, torch.Tensor):
+        return {"output": outputs}
+    if isinstance(outputs, Mapping):
+        named = {str(key): value for key, value in outputs.items()}
+    elif isinstance(outputs, (list, tuple)):
+        named = {f"output_{number}": value for number, value in enumerate(outputs)}
+    else:
+        named = {"output": outputs}
+    for name, value in named.items():
+        if not isinstance(value, torch.Tensor):
+            raise PreparationError(
+                f"output {name} of the network is a {type(value).__name__}; let forward give a tensor, or a list, "
+                "tuple or mapping of tensors"
+            )
+    return named
+
+
+class TorchSession:
+    """Calls `function`, which is `module` itself or its compiled form, without recording gradients."""
+
+    def __init__(
+        self,
+        name: str,
+        module: Any,
+        function: Callable[..., Any],
+        device: Any,
+        *,
+        guard: Callable[[], AbstractContextManager[Any]] = torch.inference_mode,
+    ) -> None:
+        self._name = name
+        self._module = module
+        self._function = function
+        self._device = device
+        self._guard = guard
+
+    def stage(self, inputs: Arrays) -> tuple[Any, ...]:
+        # A copy: torch shares memory with the array otherwise, and warns about arrays that are read-only.
+        return tuple(torch.from_numpy(array.copy()).to(self._device) for array in inputs.values())
+
+    def __call__(self, staged: tuple[Any, ...]) -> Any:
+        with self._guard():
+            return self._function(*staged)
+
+    def fetch(self, outputs: Any) -> dict[str, np.ndarray[Any, Any]]:
+        tensors = {name: tensor.detach().cpu() for name, tensor in named_outputs(outputs).items()}
+        return {
+            name: (tensor.float() if tensor.is_floating_point() else tensor).numpy() for name, tensor in tensors.items()
+        }
+
+    def facts(self, example: Arrays) -> dict[str, Scalar]:
+        """Weights as the module holds them, and the operators and types of one eager call of it."""
+        with self._guard(), _Operators() as operators:
+            self._module(*self.stage(example))
+        device = next((weight.device for weight in _tensors(self._module)), self._device)
+        return {
+            "runtime": self._name,
+            "provider": device.type,
+            **weight_facts(module_weights(self._module)),
+            **arithmetic_facts(operators.products, operators.others),
+            "nodes": len(operators.products) + len(operators.others),
+        }
+
+
+class _Operators(TorchDispatchMode):
+    """Notes the type of the first tensor that each operator reads; those that read none create, and don't compute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products: list[str] = []
+        self.others: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        tensor = next((argument for argument in args if isinstance(argument, torch.Tensor)), None)
+        if tensor is not None:
+            name = function._schema.name.partition("::")[2]
+            (self.products if name.startswith(_PRODUCTS) else self.others).append(_dtype_name(tensor))
+        return function(*args, **(kwargs or {}))
+
+
+def module_weights(module: Any) -> list[Weight]:
+    """The weights of a module, shared ones once; see `harness.runtimes.facts` for what a weight is."""
+    return [
+        Weight(_dtype_name(tensor), tensor.numel(), tensor.numel() - int(torch.count_nonzero(tensor)))
+        for tensor in _tensors(module)
+        if is_weight_shape(tensor.shape) and is_weight_dtype(_dtype_name(tensor))
+    ]
+
+
+def _tensors(module: Any) -> Iterator[Any]:
+    """Parameters and buffers: an exporter makes both to initializers."""
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def _dtype_name(tensor: Any) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
