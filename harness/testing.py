@@ -33,9 +33,9 @@ def check_technique(
 ) -> tuple[tuple[Evidence, ...], dict[str, Scalar]]:
     """Apply a technique to a model, pack, load, call, and hold its promises against what was loaded.
 
-    Gives the evidence and the facts. Raises `AssertionError` with what to do where the technique does not apply, promises
-    nothing, breaks a promise, or promises only what is true of the untouched model as well: a technique that did nothing
-    would keep such promises. Raises `UnavailableError` where something it needs is not on this machine.
+    Gives the evidence and the facts. Raises `AssertionError` with what to do where the technique does not apply,
+    promises nothing, breaks a promise, or promises only what is true of the untouched model as well: a technique that
+    did nothing would keep such promises. Raises `UnavailableError` where something it needs is not on this machine.
 
     All of it happens in this process, whose thread count and denormal mode the runtime sets.
     """
@@ -60,8 +60,9 @@ def check_technique(
     _, untouched = _deploy(as_pipeline(reference), model, hardware)
     if all(promise.check(name, untouched).kept for name, promise in deployment.promises):
         raise AssertionError(
-            f"{pipeline.id} promises only what is true of {model.name} as it is ({'; '.join(e.promise for e in evidence)}), "
-            "so a technique that did nothing would keep it too; promise a fact that it changes"
+            f"{pipeline.id} promises only what is true of {model.name} as it is "
+            f"({'; '.join(item.promise for item in evidence)}), so a technique that did nothing would keep it too; "
+            "promise a fact that it changes"
         )
     return evidence, facts
 
@@ -99,7 +100,7 @@ def tiny_torch_model(name: str = "tiny", channels: int = 16, trained: bool = Tru
     """A torch model of some thousand weights, two convolutions wide: a bright quarter of a noisy image tells the class.
 
     It is trained when it is loaded, in a second, and always to the same weights. Inputs are `image` (B, 1, 12, 12),
-    outputs logits (B, 4); it reaches an accuracy of about 0.98.
+    outputs logits (B, 4); it reaches an accuracy of about 0.97.
     """
 
     def load() -> Any:
@@ -133,9 +134,9 @@ def tiny_student_model() -> Model:
 
 
 def tiny_onnx_model(folder: Path) -> Model:
-    """An ONNX model of some thousand weights for the same task, written into `folder` when it is loaded; needs no torch.
+    """An ONNX model of some thousand weights for the same task, written into `folder` when it is loaded.
 
-    A layer of random features and one fitted to them by least squares.
+    A layer of random features and one fitted to them by least squares, made without torch.
     """
 
     def load() -> Path:

@@ -1,5 +1,26 @@
 """Techniques: functions `Deployment -> Deployment`, composable with `|`. Importing this package imports no torch."""
 
 from harness.techniques.base import Pipeline, Technique, reference, technique
+from harness.techniques.batch import batched
+from harness.techniques.compile import compiled, onnxruntime
+from harness.techniques.distill import distilled
+from harness.techniques.precision import bf16, fp16
+from harness.techniques.prune import pruned_channels, pruned_weights
+from harness.techniques.quantize import int8_dynamic, int8_static
 
-__all__ = ["Pipeline", "Technique", "reference", "technique"]
+__all__ = [
+    "Pipeline",
+    "Technique",
+    "batched",
+    "bf16",
+    "compiled",
+    "distilled",
+    "fp16",
+    "int8_dynamic",
+    "int8_static",
+    "onnxruntime",
+    "pruned_channels",
+    "pruned_weights",
+    "reference",
+    "technique",
+]

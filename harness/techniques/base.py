@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -25,6 +25,13 @@ from harness.names import check_name, slug
 __all__ = ["Pipeline", "Technique", "as_pipeline", "reference", "technique"]
 
 Function = Callable[..., Deployment]
+Needs = Callable[[Mapping[str, Any]], tuple[str, ...]]
+
+_NEEDS = {
+    "training": "data and a loss to train with (Model.training)",
+    "calibration": "data to calibrate with (Model.calibration)",
+    "batchable": "inputs whose first axis is a batch (Model.batchable)",
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,8 @@ class Technique:
     name       the function's name; with its parameters it is the technique's part of a case id
     takes      form of network it needs, "torch" or "onnx"; None for either
     gives      form of network it leaves; None for the same
-    needs      what the model must have: "training", "calibration", "batchable"
+    needs      what the model must have: "training", "calibration", "batchable"; or a function that tells it from the
+               parameters by name, defaults included
     requires   (hardware) -> why it can't be used here, and the cure; None where it can
     """
 
@@ -42,7 +50,7 @@ class Technique:
     function: Function
     takes: str | None = None
     gives: str | None = None
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] | Needs = ()
     requires: Callable[[Hardware], str | None] | None = None
     parameters: tuple[tuple[str, Any], ...] = ()
 
@@ -72,12 +80,22 @@ class Technique:
             words.append(f"{name}-{word}" if parameter.kind is parameter.KEYWORD_ONLY else word)
         return ":".join(words)
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """What the model must have under these parameters."""
+        if isinstance(self.needs, tuple):
+            return self.needs
+        declared = list(inspect.signature(self.function).parameters.values())[1:]
+        return self.needs({parameter.name: parameter.default for parameter in declared} | dict(self.parameters))
+
     def check_parameters(self) -> None:
         """Raise `SuiteError` where a parameter without default was not given."""
         given = dict(self.parameters)
         for parameter in list(inspect.signature(self.function).parameters.values())[1:]:
             if parameter.default is parameter.empty and parameter.name not in given:
-                raise SuiteError(f"technique {self.name} needs {parameter.name!r}: write {self.name}({parameter.name}=…)")
+                raise SuiteError(
+                    f"technique {self.name} needs {parameter.name!r}: write {self.name}({parameter.name}=…)"
+                )
 
     def apply(self, deployment: Deployment) -> Deployment:
         """Apply it, and sign its promises. Raises `PreparationError` for a failure, `EvidenceError` for no promise."""
@@ -120,9 +138,9 @@ class Pipeline:
                 return f"{step.name} on {model.name}: {model.unsupported[step.name]}"
             if step.takes not in (None, form):
                 return _wrong_form(step, model, form)
-            for need in step.needs:
+            for need in step.needed:
                 if not getattr(model, need):
-                    return f"{step.name} needs {need}, and the model {model.name} has none"
+                    return f"{step.name} needs {_NEEDS.get(need, need)}, which the model {model.name} does not have"
             form = step.gives or form
         return None
 
@@ -156,7 +174,7 @@ def technique(
     *,
     takes: str | None = None,
     gives: str | None = None,
-    needs: Iterable[str] = (),
+    needs: Iterable[str] | Needs = (),
     requires: Callable[[Hardware], str | None] | None = None,
 ) -> Callable[[Function], Technique]: ...
 def technique(
@@ -165,7 +183,7 @@ def technique(
     *,
     takes: str | None = None,
     gives: str | None = None,
-    needs: Iterable[str] = (),
+    needs: Iterable[str] | Needs = (),
     requires: Callable[[Hardware], str | None] | None = None,
 ) -> Any:
     """Make a technique of a function `(deployment, parameters…) -> deployment`; see `Technique` for the arguments.
@@ -175,7 +193,7 @@ def technique(
 
     def make(function: Function) -> Technique:
         name = check_name("technique", function.__name__)
-        made = Technique(name, function, takes, gives, tuple(needs), requires)
+        made = Technique(name, function, takes, gives, needs if callable(needs) else tuple(needs), requires)
         object.__setattr__(made, "__doc__", function.__doc__)
         return made
 
@@ -197,4 +215,9 @@ def as_pipeline(value: object) -> Pipeline:
 @technique
 def reference(deployment: Deployment) -> Deployment:
     """The model as it is: fp32 in its native runtime, one item a call. What everything else is measured against."""
-    return deployment.promising(Promise("batch", equals=1), Promise("runtime", equals=deployment.runtime.name))
+    return deployment.promising(
+        Promise("batch", equals=1),
+        Promise("runtime", equals=deployment.runtime.name),
+        Promise("weights.float32", at_least=0.999),
+        Promise("precision", equals="float32"),
+    )

@@ -1,0 +1,60 @@
+"""Compiled runtimes: torch.compile, and ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.deployment import Deployment, Promise
+from harness.runtimes.inductor import Inductor
+from harness.runtimes.onnxruntime import OnnxRuntime
+from harness.runtimes.packages import missing
+from harness.techniques.base import technique
+
+if TYPE_CHECKING:
+    from harness.hardware.base import Hardware
+
+__all__ = ["compiled", "onnxruntime"]
+
+
+def _needs_inductor(hardware: Hardware) -> str | None:
+    return Inductor().unavailable(hardware)
+
+
+def _needs_onnxruntime(hardware: Hardware) -> str | None:
+    return missing("onnx", "onnx", "onnxruntime", "onnxscript") or OnnxRuntime().unavailable(hardware)
+
+
+@technique(takes="torch", requires=_needs_inductor)
+def compiled(deployment: Deployment, *, mode: str = "default") -> Deployment:
+    """torch.compile with frozen weights, for the served shapes.
+
+    Fuses what lies between the matrix products; pays most where those are small or in bfloat16 (`bf16 | compiled`). It
+    needs a C++ compiler where it is prepared and where it is served.
+    Source: Ansel et al., PyTorch 2, ASPLOS 2024.
+    """
+    return deployment.replace(runtime=Inductor(mode=mode)).promising(
+        Promise("runtime", equals="inductor"), Promise("graphs", at_least=1)
+    )
+
+
+@technique(gives="onnx", requires=_needs_onnxruntime)
+def onnxruntime(deployment: Deployment, level: str = "all") -> Deployment:
+    """ONNX Runtime: a torch network is exported, with a batch of any size where the model has one, and checked.
+
+    `level` is that of graph optimisations, `disable`, `basic`, `extended` or `all`. A network that is ONNX already only
+    changes its level.
+    """
+    runtime = OnnxRuntime(level)
+    if deployment.form == "torch":
+        from harness.techniques.export import export
+
+        model = deployment.model
+        sizes = (2, 1, deployment.batch_size) if model.batchable else (deployment.batch_size,)
+        examples = [model.inputs(size, seed) for seed, size in enumerate(dict.fromkeys(sizes))]
+        deployment = deployment.replace(network=export(deployment.network, examples, batchable=model.batchable))
+    return deployment.replace(runtime=runtime).promising(
+        Promise("runtime", equals=runtime.name),
+        Promise("provider", equals=runtime.provider_on(deployment.hardware)),
+        Promise("level", equals=level),
+        Promise("fallbacks", at_most=0),
+    )

@@ -1,0 +1,135 @@
+"""From a torch module to an ONNX network that computes the same."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import PreparationError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+
+__all__ = ["export"]
+
+OPSET = 18
+"""The oldest opset that is accepted: layer normalisation came with 17, quantization per channel with 13."""
+
+TOLERANCE = {"float32": 1e-3, "float16": 3e-2, "bfloat16": 0.1}
+"""Relative L2 distance of the exported network's outputs from torch's, by the least precise type of the weights.
+
+Exports that were right came within 1e-5 in float32; a lost layer or a wrong constant gives 0.1 and more.
+"""
+
+
+def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
+    """The `onnx.ModelProto` of a module, checked against it in ONNX Runtime on every example.
+
+    examples   batches of inputs, name -> array. The first one is traced and gives the inputs their names.
+    batchable  make the first axis of every input and output of any length. The first example must then hold two items
+               or more, since a tracer takes an axis of length one for a constant.
+
+    Raises `PreparationError` where the export fails, keeps the batch fixed, or computes something else.
+    """
+    import torch
+
+    from harness.runtimes.torch_session import named_outputs
+
+    network = network.eval()
+    staged = [tuple(torch.from_numpy(array.copy()) for array in example.values()) for example in examples]
+    with torch.inference_mode():
+        wanted = [named_outputs(network(*inputs)) for inputs in staged]
+    names = list(wanted[0])
+    # The exporter reports its stages on standard output, and warns about functions of its own that are deprecated.
+    chatter = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(chatter):
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.onnx.export(
+                network,
+                staged[0],
+                dynamo=True,
+                input_names=list(examples[0]),
+                output_names=names,
+                dynamic_shapes=_dynamic_shapes(network, staged[0]) if batchable else None,
+                verbose=False,
+            )
+        except Exception as error:
+            # The outer message is pages of general advice; the reason is the cause of its causes.
+            reason: BaseException = error
+            while reason.__cause__ is not None:
+                reason = reason.__cause__
+            raise PreparationError(f"torch.onnx.export failed: {type(reason).__name__}: {reason}") from error
+    model = program.model_proto
+    _without_origins(model)
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if opset < OPSET:
+        raise PreparationError(f"the exporter wrote opset {opset}; {OPSET} or newer is needed (upgrade torch)")
+    _check(
+        model,
+        examples,
+        [{name: tensor.float().numpy() for name, tensor in outputs.items()} for outputs in wanted],
+        TOLERANCE.get(_coarsest(network), 1e-3),
+    )
+    return model
+
+
+def _dynamic_shapes(network: Any, inputs: tuple[Any, ...]) -> dict[str, Any]:
+    """The first axis of every input as one symbol, in the structure of the arguments of `forward`."""
+    import torch
+
+    axis = {0: torch.export.Dim("batch")}
+    signature = inspect.signature(network.forward)
+    shapes: dict[str, Any] = {}
+    for name, value in signature.bind(*inputs).arguments.items():
+        several = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
+        shapes[name] = tuple(axis for _ in value) if several else axis
+    return shapes
+
+
+def _without_origins(model: Any) -> None:
+    """Drop the notes about where each node came from: they name files of this machine, and outweigh small networks."""
+    from harness.runtimes.onnx_graph import nodes
+
+    graph = model.graph
+    for entry in (graph, *nodes(graph), *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+        del entry.metadata_props[:]
+        entry.doc_string = ""
+
+
+def _coarsest(network: Any) -> str:
+    types = {str(parameter.dtype).removeprefix("torch.") for parameter in network.parameters()}
+    return max(types, key=lambda name: TOLERANCE.get(name, 0.0), default="float32")
+
+
+def _check(model: Any, examples: Sequence[Arrays], wanted: Sequence[Arrays], tolerance: float) -> None:
+    import numpy as np
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        found = [session.run(list(wanted[0]), dict(example)) for example in examples]
+    except Exception as error:
+        raise PreparationError(f"ONNX Runtime can't run the exported network: {error}") from error
+    for arrays, outputs in zip(found, wanted, strict=True):
+        for array, (name, expected) in zip(arrays, outputs.items(), strict=True):
+            if array.shape != expected.shape:
+                raise PreparationError(
+                    f"the exported network gives {name} the shape {list(array.shape)} instead of "
+                    f"{list(expected.shape)}: its batch axis did not stay variable"
+                )
+            distance = float(np.linalg.norm(array.astype(np.float64) - expected))
+            norm = float(np.linalg.norm(expected.astype(np.float64)))
+            if not distance <= tolerance * norm + 1e-6:
+                raise PreparationError(
+                    f"the exported network gives {name} {distance / max(norm, 1e-12):.2g} (relative) away from "
+                    f"torch's; the limit is {tolerance}"
+                )

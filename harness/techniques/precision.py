@@ -1,0 +1,70 @@
+"""Half precision: weights of 16 bits, and arithmetic with them where the runtime has it."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from harness.deployment import Deployment, Promise
+from harness.runtimes.packages import missing
+from harness.techniques.base import technique
+
+if TYPE_CHECKING:
+    from harness.hardware.base import Hardware
+
+__all__ = ["bf16", "fp16"]
+
+
+def _needs_torch(hardware: Hardware) -> str | None:  # noqa: ARG001 - a package is there or not for all hardware alike
+    return missing("torch", "torch")
+
+
+def _needs_either(hardware: Hardware) -> str | None:
+    """The form of the network decides which of the two is used, so one of them is enough here."""
+    return _needs_torch(hardware) if missing("onnx", "onnx", "onnxruntime") else None
+
+
+@technique(takes="torch", requires=_needs_torch)
+def bf16(deployment: Deployment) -> Deployment:
+    """Weights and arithmetic in bfloat16: the range of float32 with 8 bits of precision.
+
+    For CPUs with AVX512-BF16 or AMX and for GPUs from Ampere on; elsewhere it is emulated and slow. Put it before
+    `compiled`. ONNX Runtime has too few bfloat16 kernels to be offered it.
+    Source: Kalamkar et al., A Study of BFLOAT16 for Deep Learning Training, arXiv 1905.12322.
+    """
+    import torch
+
+    return _cast(deployment, torch.bfloat16).promising(
+        Promise("weights.bfloat16", at_least=0.99), Promise("arithmetic.bfloat16", at_least=0.9)
+    )
+
+
+@technique(requires=_needs_either)
+def fp16(deployment: Deployment) -> Deployment:
+    """Weights in float16: half the size, 11 bits of precision, a range that ends at 65,504.
+
+    On a torch network the arithmetic is float16 too, which pays on GPUs and rarely on CPUs. On an ONNX network the
+    weights are promised alone: ONNX Runtime has no float16 arithmetic on CPUs, converts back to float32 and gives a
+    smaller file at the same speed; `precision` among the facts says which it was.
+    Source: Micikevicius et al., Mixed Precision Training, arXiv 1710.03740.
+    """
+    if deployment.form == "onnx":
+        network = _float16_graph(deployment.network)
+        return deployment.replace(network=network).promising(Promise("weights.float16", at_least=0.9))
+    import torch
+
+    return _cast(deployment, torch.float16).promising(
+        Promise("weights.float16", at_least=0.99), Promise("arithmetic.float16", at_least=0.9)
+    )
+
+
+def _cast(deployment: Deployment, dtype: Any) -> Deployment:
+    from harness.techniques.torch_modules import CastNetwork
+
+    return deployment.replace(network=CastNetwork(copy.deepcopy(deployment.network), dtype).eval())
+
+
+def _float16_graph(model: Any) -> Any:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    return convert_float_to_float16(copy.deepcopy(model), keep_io_types=True)

@@ -1,0 +1,49 @@
+"""Modules that techniques wrap around a network. Imports torch: import this inside functions only.
+
+They stand at the top level of a module, so that the process that serves an artefact can unpickle them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+__all__ = ["CastNetwork"]
+
+
+class CastNetwork(torch.nn.Module):
+    """A network that computes in `dtype` and still takes and gives float32.
+
+    Weights are converted once; floating point inputs and outputs at each call. A network with two-dimensional
+    convolutions is laid out channels last, for which low precision kernels are written.
+    """
+
+    def __init__(self, network: Any, dtype: Any) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.images = images = any(parameter.dim() == 4 for parameter in network.parameters())
+        self.network = network.to(dtype)
+        if images:
+            self.network = self.network.to(memory_format=torch.channels_last)
+
+    def forward(self, *inputs: Any) -> Any:
+        """The network's outputs, floating point ones as float32."""
+        return _widened(self.network(*(self._narrowed(value) for value in inputs)))
+
+    def _narrowed(self, value: Any) -> Any:
+        if not value.is_floating_point():
+            return value
+        last = self.images and value.dim() == 4
+        return value.to(self.dtype, memory_format=torch.channels_last if last else torch.preserve_format)
+
+
+def _widened(outputs: Any) -> Any:
+    if isinstance(outputs, torch.Tensor):
+        return outputs.float() if outputs.is_floating_point() else outputs
+    if isinstance(outputs, Mapping):
+        return {name: _widened(value) for name, value in outputs.items()}
+    if isinstance(outputs, (list, tuple)):
+        return [_widened(value) for value in outputs]
+    return outputs
