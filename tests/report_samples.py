@@ -366,10 +366,10 @@ def _compare(rng: random.Random, result: Result) -> list[Comparison]:
         change, limit, verdict = _CHANGES.get((result.model, result.technique, metric), (0.0, None, Verdict.UNCHANGED))
         if verdict in (Verdict.NEW, Verdict.INCOMPARABLE):
             why = {
-                Verdict.NEW: "has no baseline yet; accept it with harness accept",
-                Verdict.INCOMPARABLE: "was measured on another class of machine (model, instruction_sets differ)",
+                Verdict.NEW: "there is no baseline yet; accept it with harness accept",
+                Verdict.INCOMPARABLE: "the baseline was made on another class of machine (model differs)",
             }[verdict]
-            found.append(Comparison(*key, metric, verdict, f"{metric} of {result.case_id} {why}.", candidate=candidate))
+            found.append(Comparison(*key, metric, verdict, f"{metric}: {why}.", candidate=candidate))
             continue
         sampled = candidate.low != candidate.high
         change = change or (rng.gauss(0, 0.006) if sampled else 0.0)
@@ -378,9 +378,8 @@ def _compare(rng: random.Random, result: Result) -> list[Comparison]:
         low, high = change - half, change + half
         old = Estimate(*(v / (1 + change) for v in (candidate.point, candidate.low, candidate.high)), 9, 900)
         reason = (
-            f"{metric} of {result.case_id}: {_text(candidate, declared.unit)} against "
-            f"{_text(old, declared.unit)}: {percent(change)}; "
-            f"limit {percent(limit if declared.better == 'lower' else -limit)}; {candidate.launches} launches."
+            f"{metric} {_text(candidate, declared.unit)} against {_text(old, declared.unit)}: {percent(change)}; "
+            f"limit {percent(limit if declared.better == 'lower' else -limit)}; {candidate.launches} against 9 launches."
         )
         found.append(
             Comparison(

@@ -6,7 +6,17 @@ import pytest
 
 from harness.records import Comparison, Estimate, Outcome, Run, Verdict
 from harness.report.gains import accuracy_slack, answers, front, gain, points_of, subjects
-from harness.report.overview import GLYPHS, MEANINGS, CaseView, cases, counts, failures, headline, limit_text
+from harness.report.overview import (
+    GLYPHS,
+    MEANINGS,
+    CaseView,
+    cases,
+    change_text,
+    counts,
+    failures,
+    headline,
+    limit_text,
+)
 from harness.report.text import moment, shorten, tail, visible
 from harness.report.trust import checks
 from tests.report_samples import HOSTILE, sample_run
@@ -165,3 +175,15 @@ def test_text_is_made_visible() -> None:
     assert tail("", 5) == ""
     assert moment("2026-05-04T12:08:30+02:00") == "4 May 2026, 10:08 UTC"
     assert moment("yesterday") == "yesterday"
+
+
+def test_shares_change_in_points_and_everything_else_relatively() -> None:
+    change = Estimate(-0.01, -0.015, -0.005, 3, 3)
+    share = Comparison(
+        "s", "c", "accuracy", Verdict.REGRESSED, "", Estimate.exact(0.8), Estimate.exact(0.79), change, 0.0025
+    )
+    share = dataclasses.replace(share, unit="share", better="higher")
+    assert change_text(share) == "-0.80 pt [-1.20, -0.40]"
+    assert limit_text(share) == "-0.20 pt"
+    assert change_text(dataclasses.replace(share, unit="x")) == "-1.0 % [-1.5, -0.50]"
+    assert change_text(dataclasses.replace(share, change=None)) == "–"

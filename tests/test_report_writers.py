@@ -86,9 +86,7 @@ def test_hostile_names_are_only_characters_in_markdown() -> None:
 def test_the_terminal_ends_with_reasons_and_the_verdict(run: Run) -> None:
     lines = closing_lines(run, width=110)
     assert lines[0].split() == ["verdict", "case", "speed-up", "p50", "accuracy", "memory", "size"]
-    assert any(
-        line.startswith("regressed     latency.p50 of digits/compiled/cpu: 1.62 ms [1.60, 1.64]") for line in lines
-    )
+    assert any(line.startswith("regressed     digits/compiled/cpu: latency.p50 1.62 ms [1.60, 1.64]") for line in lines)
     assert any(line.startswith("inconclusive  ") for line in lines)
     assert lines[-2].startswith("7 error, 1 invalid, 1 missing, 3 regressed, 2 inconclusive")
     assert lines[-1] == f"{headline(run).sentence} {headline(run).detail}"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.records import Comparison, Estimate, Outcome, Result, Run, Verdict
-from harness.units import percent, with_interval
+from harness.units import percent, points, with_interval
 
 __all__ = [
     "GATING",
@@ -32,6 +33,7 @@ __all__ = [
     "failures",
     "headline",
     "limit_text",
+    "relative_text",
     "reproduce_command",
     "unit_of",
 ]
@@ -204,25 +206,34 @@ def estimate_text(estimate: Estimate | None, unit: str) -> str:
 
 
 def change_text(comparison: Comparison) -> str:
-    """The change with the interval that judged: `+15.2 % [+13.4, +16.9]`."""
+    """The change with the interval that judged: `+15.2 % [+13.4, +16.9]`; of a share in points: `-0.60 pt`."""
     change = comparison.change
     if change is None:
         return "–"
+    point, low, high = (relative_text(comparison, value) for value in (change.point, change.low, change.high))
     if change.low == change.high:
-        return percent(change.point)
-    ends = ", ".join(percent(end).removesuffix(" %") for end in (change.low, change.high))
-    return f"{percent(change.point)} [{ends}]"
+        return point
+    unit = f" {point.rpartition(' ')[2]}"
+    return f"{point} [{low.removesuffix(unit)}, {high.removesuffix(unit)}]"
 
 
 def limit_text(comparison: Comparison) -> str:
-    """The limit as a signed relative change: `+5.0 %`, `-0.20 %`; exact where any change counts."""
+    """The limit as a signed change: `+5.0 %`, `-0.20 pt`; `exact` where any change for the worse counts."""
     if comparison.limit is None or not math.isfinite(comparison.limit):
         return "–"
     if comparison.limit == 0:
         return "exact"
     limit = comparison.limit if comparison.better == "lower" else -comparison.limit
+    text = relative_text(comparison, limit)
     # A limit as narrow as a rounding error must not look like none.
-    return percent(limit) if comparison.limit >= 5e-5 else f"{limit * 100:+.1g} %"
+    return text if re.search("[1-9]", text) else f"{limit * 100:+.1g} %"
+
+
+def relative_text(comparison: Comparison, value: float) -> str:
+    """A relative change of this comparison as people write it: of shares, whose baseline is known, in points."""
+    if comparison.unit == "share" and comparison.baseline and comparison.baseline.point:
+        return points(value * abs(comparison.baseline.point))
+    return percent(value)
 
 
 def reproduce_command(run: Run, nodeid: str) -> str:

@@ -93,7 +93,9 @@ def closing_lines(run: Run, width: int = 100, *, colour: bool = False) -> list[s
 
 def _reasons(comparisons: tuple[Comparison, ...], colour: bool) -> Iterator[str]:
     for c in comparisons[:MAX_REASONS]:
-        yield f"{_paint(f'{c.verdict.value:<12}', _COLOURS[c.verdict.value], colour)}  {one_line(c.reason)}"
+        name, reason = one_line(c.case_id), one_line(c.reason)
+        sentence = reason if name in reason else f"{name}: {reason}"
+        yield f"{_paint(f'{c.verdict.value:<12}', _COLOURS[c.verdict.value], colour)}  {sentence}"
     if len(comparisons) > MAX_REASONS:
         yield f"and {len(comparisons) - MAX_REASONS} more, which are in the report"
 

@@ -162,9 +162,16 @@ def _measured(measurement: Measurement, declared: Mapping[str, Mapping[str, Any]
 def _compared(comparison: Comparison) -> dict[str, Any]:
     return {
         "c": comparison,
+        "told": comparison.verdict is not Verdict.UNCHANGED or _beyond(comparison),
         "before": estimate_text(comparison.baseline, comparison.unit),
         "now": estimate_text(comparison.candidate, comparison.unit),
         "change": change_text(comparison),
         "limit": limit_text(comparison),
         "detectable": "–" if comparison.detectable is None else percent(comparison.detectable, sign=False),
     }
+
+
+def _beyond(comparison: Comparison) -> bool:
+    """Whether the change is larger than the limit, so that a verdict that lets it pass has to be explained."""
+    change, limit = comparison.change, comparison.limit
+    return change is not None and limit is not None and abs(change.point) > limit

@@ -13,8 +13,8 @@ from markupsafe import Markup
 from harness.records import Comparison, Launch
 from harness.report.gains import Point
 from harness.report.html.svg import Axis, chart, element, number, path
-from harness.report.overview import limit_text
-from harness.units import percent, quantity
+from harness.report.overview import change_text, limit_text, relative_text
+from harness.units import quantity
 
 __all__ = ["ARMS", "dumbbell", "ecdf", "pareto", "pooled", "quantile", "timeline"]
 
@@ -48,7 +48,14 @@ def dumbbell(key: str, comparison: Comparison) -> Markup | None:
         element("rect", class_="beyond", x=bad_from, y=20, width=max(bad_to - bad_from, 0), height=48),
         element("line", class_="axis", x1=x.start, x2=x.end, y1=68, y2=68),
         *(
-            element("text", f"{t * 100:+.3g} %" if t else "0 %", class_="tick", x=x(t), y=84, text_anchor="middle")
+            element(
+                "text",
+                re.sub(r"\.?0+(?= )", "", relative_text(comparison, t)),
+                class_="tick",
+                x=x(t),
+                y=84,
+                text_anchor="middle",
+            )
             for t in x.ticks(5)
             if 30 < x(t) < width - 30
         ),
@@ -67,10 +74,7 @@ def dumbbell(key: str, comparison: Comparison) -> Markup | None:
         element("circle", class_="dot old", cx=x(0), cy=y, r=5),
         element("circle", class_="dot now", cx=now, cy=y, r=5.5),
     ]
-    said = (
-        f"Against the baseline at 0 the change is {percent(change.point)}, between {percent(change.low)} and "
-        f"{percent(change.high)}; the limit is {limit_text(comparison)}."
-    )
+    said = f"Against the baseline at 0 the change is {change_text(comparison)}; the limit is {limit_text(comparison)}."
     return chart(key, width, height, f"Change of {comparison.metric}", said, parts)
 
 
