@@ -48,8 +48,8 @@ def test_on_the_same_class_the_net_loss_of_1000_examples_decides(lost: int, won:
 def test_half_a_point_lost_names_the_examples() -> None:
     row = judged(answers(1000, {3, 14, 15, 92, 65}), answers(1000, set()))
     assert row.reason == (
-        "accuracy (top-1 accuracy) 99.50 % against 100.00 %: -0.50 pt; limit -0.20 pt; 1,000 examples, 5 lost and 0 won, "
-        "exact p = 0.031; lost: 3, 14, 15, 65, 92."
+        "accuracy (top-1 accuracy) 99.50 % against 100.00 %: -0.50 pt; limit -0.20 pt; 1,000 examples, 5 lost and 0 "
+        "won, exact p = 0.031; lost: 3, 14, 15, 65, 92."
     )
     assert row.change is not None
     assert row.change.point == pytest.approx(-0.005)

@@ -14,7 +14,7 @@ positive = st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=8)
 
 def test_the_interval_of_three_launches_is_students_over_launches() -> None:
     found = estimate([0.010, 0.011, 0.0121], samples=40)
-    # Logarithms ln(0.011) - ln(1.1), ln(0.011), ln(0.011) + ln(1.1): standard deviation ln(1.1), t(2) at 97.5 % is 4.3027.
+    # The logarithms lie ln(1.1) apart, which is their standard deviation; t(2) at 97.5 % is 4.302653.
     half = 4.302653 * math.log(1.1) / math.sqrt(3)
     assert found.point == pytest.approx(0.011)
     assert found.low == pytest.approx(0.011 * math.exp(-half), rel=1e-6)

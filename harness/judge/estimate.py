@@ -33,12 +33,14 @@ def estimate(values: Sequence[float], samples: int = 1) -> Estimate:
     if min(values) == max(values):
         return Estimate(values[0], values[0], values[0], count, samples)
     logarithmic = min(values) > 0
-    scale = [math.log(value) for value in values] if logarithmic else list(values)
+    # What is averaged as it is, in units of the largest value, so that no sum or square overflows.
+    unit = max(map(abs, values))
+    scale = [math.log(value) if logarithmic else value / unit for value in values]
     centre = statistics.fmean(scale)
     half = float(stdtrit(count - 1, 0.975)) * statistics.stdev(scale) / math.sqrt(count)
     ends = (centre, centre - half, centre + half)
     if logarithmic:
         point, low, high = (math.exp(min(end, LARGEST)) for end in ends)
     else:
-        point, low, high = (max(-sys.float_info.max, min(sys.float_info.max, end)) for end in ends)
+        point, low, high = (max(-sys.float_info.max, min(sys.float_info.max, unit * end)) for end in ends)
     return Estimate(point, low, high, count, samples)

@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.baseline.accept import KEPT_BLOCKS, accept, baseline_of, prune, refusal, unknown
+from harness.baseline.records import Portable, Times, machine_class
+from harness.baseline.store import Store
+from harness.errors import BaselineError
+from harness.judge import Prior, Spread, case_verdict, compare
+from harness.metrics import Metric, resolve
+from harness.records import Comparison, Environment, Estimate, Measurement, Outcome, Result, Verdict
+from tests.judge_samples import CASE, ELSEWHERE, ENVIRONMENT, IDENTITY, METRICS, WORKLOAD, a_result, scores
+
+QUIET = Prior(
+    launch={name: Spread(0.003**2, 6) for name in ("latency.p50", "speedup")},
+    block={name: Spread(0.005**2, 6) for name in ("latency.p50", "speedup")},
+)
+AWAY = dataclasses.replace(ENVIRONMENT, hardware={"cpu": ELSEWHERE}, commit="def5678")
+WHEN = "2026-02-{:02d}T12:00:00+00:00"
+
+
+def measured(
+    hour: int = 0, *, latency: float = 1.0, speedup: float = 1.0, memory: float = 1e8, **changes: Any
+) -> Result:
+    """One run of the case; another `hour` gives launches that differ by little."""
+    drift = 1 + hour * 1e-4
+    values = {
+        "latency.p50": [latency * drift * one for one in (0.0112, 0.01121, 0.01119)],
+        "latency.p99": [0.02, 0.02, 0.02],
+        "speedup": [speedup * drift * one for one in (2.0, 2.002, 1.998)],
+        "memory.peak": [memory],
+        "size": [changes.pop("size", 4e7)],
+        "accuracy": [changes.pop("accuracy", 0.75)],
+    }
+    relative = {"latency.p50": [latency * drift * one for one in (1.12, 1.121, 1.119)]}
+    return a_result(values, relative, scores=changes.pop("scores", scores("1110")), **changes)
+
+
+def take(store: Store, result: Result, reason: str = "because", day: int = 1, where: Environment = ENVIRONMENT) -> list:
+    return [path.name for path in accept(store, result, where, reason, WHEN.format(day), prior=QUIET)]
+
+
+def parts(store: Store, identity: Any = IDENTITY) -> tuple[Portable, Times]:
+    found = store.read("digits", CASE, identity)
+    assert found.portable is not None
+    assert found.times is not None
+    return found.portable, found.times
+
+
+TIMES = f"times.{machine_class(IDENTITY)}.json"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "baselines")
+
+
+def test_a_first_result_becomes_the_baseline(store: Store) -> None:
+    assert take(store, measured(), "first baseline") == ["portable.json", TIMES]
+    portable, times = parts(store)
+    assert portable.values == {"size": 4e7, "accuracy": 0.75}
+    assert (portable.made_on, portable.weights, portable.scores) == (machine_class(IDENTITY), "aaaa", scores("1110"))
+    assert portable.workload == {"evaluation": "2222", "metric": "top-1 accuracy"}
+    assert times.workload == {"batch": "1", "inputs": "1111"}
+    assert (times.identity, times.software) == (IDENTITY, ENVIRONMENT.software)
+    (block,) = times.blocks
+    assert set(block.values) == {"latency.p50", "speedup", "memory.peak"}, "what nobody judges is not kept"
+    assert block.relative == {"latency.p50": (1.12, 1.121, 1.119)}
+    assert (block.when, block.commit) == (WHEN.format(1), "abc1234")
+    assert times.accepted == portable.accepted
+    assert (times.accepted.reason, times.accepted.previous) == ("first baseline", {})
+
+
+def test_what_was_accepted_is_unchanged_when_it_is_measured_again(store: Store) -> None:
+    take(store, measured())
+    found = compare(measured(1), store.read("digits", CASE, IDENTITY), METRICS, QUIET, IDENTITY)
+    assert {one.verdict for one in found} == {Verdict.UNCHANGED}
+
+
+def test_launches_that_agree_become_another_block_and_touch_nothing_else(store: Store) -> None:
+    take(store, measured(), "first baseline")
+    before = parts(store)[0]
+    for day in range(2, 5):
+        assert take(store, measured(day), f"block {day}", day) == [TIMES]
+    portable, times = parts(store)
+    assert portable == before
+    assert [block.when for block in times.blocks] == [WHEN.format(day) for day in range(1, 5)]
+    assert (times.accepted.reason, times.accepted.when) == ("block 4", WHEN.format(4))
+
+
+def test_only_the_newest_blocks_are_kept(store: Store) -> None:
+    for day in range(1, KEPT_BLOCKS + 3):
+        take(store, measured(day), day=day)
+    assert [block.when for block in parts(store)[1].blocks] == [WHEN.format(day) for day in range(3, KEPT_BLOCKS + 3)]
+
+
+def test_the_same_launches_are_not_evidence_twice(store: Store) -> None:
+    take(store, measured())
+    assert take(store, measured(), day=2) == []
+    assert len(parts(store)[1].blocks) == 1
+
+
+def test_confirming_launches_are_the_ones_that_are_kept(store: Store) -> None:
+    values = {"speedup": [1.0, 1.0, 1.0, 2.0, 2.1, 2.2]}
+    take(store, a_result(values, screen=3, confirm=3))
+    (block,) = parts(store)[1].blocks
+    assert block.values == {"speedup": (2.0, 2.1, 2.2)}
+
+
+def test_an_accepted_regression_starts_its_metrics_anew_and_keeps_the_others(store: Store) -> None:
+    take(store, measured())
+    take(store, measured(1), day=2)
+    slower = measured(2, latency=1.3, speedup=1.0)
+    assert take(store, slower, "bigger model", 3) == [TIMES]
+    times = parts(store)[1]
+    assert [sorted(block.values) for block in times.blocks] == [
+        ["memory.peak", "speedup"],
+        ["memory.peak", "speedup"],
+        ["latency.p50", "memory.peak", "speedup"],
+    ]
+    assert times.blocks[0].relative == {}
+    assert times.accepted.previous == {"latency.p50": pytest.approx(0.0112, rel=1e-3)}
+    found = compare(measured(3, latency=1.3), store.read("digits", CASE, IDENTITY), METRICS, QUIET, IDENTITY)
+    assert {one.verdict for one in found} == {Verdict.UNCHANGED}
+
+
+def test_an_improvement_is_kept_so_that_it_cannot_be_lost_again(store: Store) -> None:
+    take(store, measured())
+    take(store, measured(1, latency=0.7, speedup=1 / 0.7), "faster kernel", 2)
+    times = parts(store)[1]
+    assert set(times.accepted.previous) == {"latency.p50", "speedup"}
+    take(store, measured(2, latency=0.7, speedup=1 / 0.7), "another block", 3)
+    assert set(parts(store)[1].accepted.previous) == {"latency.p50", "speedup"}, "the last change is still told"
+
+
+def test_a_speed_up_that_its_reference_lowered_is_not_mixed_with_the_old_one(store: Store) -> None:
+    take(store, measured())
+    fallen = measured(1, speedup=0.8)
+    rows = {one.metric: one for one in compare(fallen, store.read("digits", CASE, IDENTITY), METRICS, QUIET, IDENTITY)}
+    assert rows["speedup"].verdict is Verdict.UNCHANGED
+    take(store, fallen, "the reference became faster", 2)
+    times = parts(store)[1]
+    assert ["speedup" in block.values for block in times.blocks] == [False, True]
+    assert times.accepted.previous == {"speedup": pytest.approx(2.0, rel=1e-3)}
+
+
+def test_more_memory_starts_memory_anew_and_leaves_the_times(store: Store) -> None:
+    take(store, measured())
+    take(store, measured(1, memory=2e8), "larger cache", 2)
+    times = parts(store)[1]
+    assert ["memory.peak" in block.values for block in times.blocks] == [False, True]
+    assert times.accepted.previous == {"memory.peak": pytest.approx(1e8)}
+
+
+def test_a_changed_portable_value_replaces_the_portable_part(store: Store) -> None:
+    take(store, measured())
+    assert take(store, measured(1, size=8e7), "more weights", 2) == ["portable.json", TIMES]
+    portable = parts(store)[0]
+    assert portable.values["size"] == 8e7
+    assert portable.accepted.previous == {"size": 4e7}
+
+
+def test_what_is_within_its_limit_does_not_creep(store: Store) -> None:
+    take(store, measured(accuracy=0.75, scores=None))
+    for day in (2, 3):
+        take(store, measured(day, accuracy=0.7485, scores=None), day=day)
+    assert parts(store)[0].values["accuracy"] == 0.75
+    lower = measured(4, accuracy=0.7475, scores=None)
+    rows = compare(lower, store.read("digits", CASE, IDENTITY), METRICS, QUIET, IDENTITY)
+    assert case_verdict(rows) is Verdict.REGRESSED, "although it is near what was accepted last"
+
+
+def test_a_moved_test_takes_its_baseline_along(store: Store) -> None:
+    take(store, measured())
+    assert "portable.json" in take(store, measured(1, nodeid="suites/test_numbers.py::test_it[x]"), day=2)
+    assert parts(store)[0].nodeid == "suites/test_numbers.py::test_it[x]"
+
+
+def test_a_changed_workload_starts_anew(store: Store) -> None:
+    take(store, measured())
+    take(store, measured(1, workload={**WORKLOAD, "inputs": "9999"}), "longer inputs", 2)
+    portable, times = parts(store)
+    assert len(times.blocks) == 1
+    assert times.workload["inputs"] == "9999"
+    assert portable.accepted.when == WHEN.format(1), "what the inputs do not concern stays"
+
+
+def test_another_machine_class_adds_its_times_and_nothing_else(store: Store) -> None:
+    take(store, measured())
+    before = parts(store)
+    assert take(store, measured(1, weights="bbbb"), day=2, where=AWAY) == [f"times.{machine_class(ELSEWHERE)}.json"]
+    assert parts(store) == before
+    portable, times = parts(store, ELSEWHERE)
+    assert portable.made_on == machine_class(IDENTITY)
+    assert (times.identity, len(times.blocks)) == (ELSEWHERE, 1)
+
+
+def test_another_machine_class_replaces_portable_values_that_really_differ(store: Store) -> None:
+    take(store, measured())
+    take(store, measured(1, size=8e7), "more weights", 2, where=AWAY)
+    portable = parts(store)[0]
+    assert (portable.made_on, portable.values["size"]) == (machine_class(ELSEWHERE), 8e7)
+
+
+def test_a_vanished_metric_can_be_accepted(store: Store) -> None:
+    take(store, measured())
+    without = dataclasses.replace(
+        measured(1), measurements=tuple(one for one in measured(1).measurements if one.metric != "speedup")
+    )
+    take(store, without, "it is the reference now", 2)
+    times = parts(store)[1]
+    assert all("speedup" not in block.values for block in times.blocks)
+    assert len(times.blocks) == 2
+    assert times.accepted.previous == {"speedup": pytest.approx(2.0, rel=1e-3)}
+
+
+def test_a_dirty_tree_is_said(store: Store) -> None:
+    take(store, measured(), where=dataclasses.replace(ENVIRONMENT, dirty=True))
+    portable, times = parts(store)
+    assert portable.accepted.commit == times.blocks[0].commit == "abc1234-dirty"
+
+
+@pytest.mark.parametrize("reason", ["", "   ", "\n"])
+def test_accepting_needs_a_reason(store: Store, reason: str) -> None:
+    with pytest.raises(BaselineError, match=f"{CASE}: accepting needs a reason"):
+        take(store, measured(), reason)
+
+
+def test_a_run_that_does_not_know_its_hardware_is_refused(store: Store) -> None:
+    with pytest.raises(BaselineError, match="does not say what its hardware 'cpu' is"):
+        take(store, measured(), where=dataclasses.replace(ENVIRONMENT, hardware={}))
+
+
+def test_metrics_of_a_suites_own_must_be_given(store: Store) -> None:
+    own = Metric("energy", "J", "lower", tolerance=0.1, portable=True)
+    result = dataclasses.replace(
+        measured(), measurements=(*measured().measurements, Measurement("energy", Estimate.exact(3.0), (3.0,)))
+    )
+    with pytest.raises(BaselineError, match="has the metric energy, and what it means was not given"):
+        take(store, result)
+    accept(store, result, ENVIRONMENT, "because", WHEN.format(1), metrics=resolve([own]), prior=QUIET)
+    assert parts(store)[0].values["energy"] == 3.0
+
+
+@pytest.mark.parametrize("outcome", [one for one in Outcome if one is not Outcome.COMPLETED])
+def test_only_what_completed_is_accepted(store: Store, outcome: Outcome) -> None:
+    result = measured(outcome=outcome, reason="it went wrong")
+    refused = refusal(result, (), store.read("digits", CASE, IDENTITY))
+    assert refused is not None
+    assert "it went wrong" in refused
+    with pytest.raises(BaselineError, match=f"{CASE}: not accepted into the baseline"):
+        take(store, result)
+    assert list(store.all()) == []
+
+
+def test_numbers_that_do_not_count_are_refused(store: Store) -> None:
+    with pytest.raises(BaselineError, match="no measurement"):
+        take(store, measured(memory=0.0))
+
+
+def row(verdict: Verdict, *, point: float = 0.0, better: str = "lower", sampled: bool = True) -> Comparison:
+    return Comparison(
+        "digits", CASE, "speedup", verdict, "Its sentence.", change=Estimate.exact(point), limit=0.05, better=better,
+        detectable=0.1 if sampled else None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "blocks", "updating", "refused"),
+    [
+        (row(Verdict.UNCHANGED), 3, False, False),
+        (row(Verdict.REGRESSED, point=0.3), 3, False, False),
+        (row(Verdict.IMPROVED, point=-0.3), 3, False, False),
+        (row(Verdict.MISSING), 3, False, False),
+        (row(Verdict.INVALID), 1, True, True),
+        (row(Verdict.ERROR), 1, True, True),
+        (row(Verdict.INCONCLUSIVE, point=0.05), 3, False, True),
+        (row(Verdict.INCONCLUSIVE, point=0.05), 3, True, False),
+        (row(Verdict.INCONCLUSIVE, point=0.05), 2, False, False),
+        (row(Verdict.INCONCLUSIVE, point=0.051), 2, True, True),
+        (row(Verdict.INCONCLUSIVE, point=-0.051, better="higher"), 2, True, True),
+        (row(Verdict.INCONCLUSIVE, point=0.2, better="higher"), 2, True, False),
+        (row(Verdict.INCONCLUSIVE, point=-0.2, sampled=False), 3, False, False),
+    ],
+)
+def test_what_may_be_accepted(store: Store, one: Comparison, blocks: int, updating: bool, refused: bool) -> None:
+    for day in range(1, blocks + 1):
+        take(store, measured(day), day=day)
+    baseline = store.read("digits", CASE, IDENTITY)
+    assert (refusal(measured(), [one], baseline, updating=updating) is not None) is refused
+
+
+def test_unfinished_and_quick_runs_are_refused(store: Store) -> None:
+    baseline = store.read("digits", CASE, IDENTITY)
+    assert "did not finish" in str(refusal(measured(), (), baseline, run_complete=False))
+    assert "quick run" in str(refusal(measured(), (), baseline, quick=True))
+    assert refusal(measured(), (), baseline) is None
+
+
+def test_prune_deletes_what_is_unknown_and_nothing_else(store: Store) -> None:
+    other = "digits/bf16/cpu"
+    for case_id in (CASE, other):
+        take(store, measured(case_id=case_id))
+    known = {("digits", CASE)}
+    assert [one.case_id for one in unknown(store, known)] == [other]
+    assert sorted(path.name for path in prune(store, known)) == ["portable.json", TIMES]
+    assert [one.case_id for one in store.all()] == [CASE]
+    assert prune(store, known) == []
+
+
+def test_two_runs_are_compared_like_a_run_and_its_baseline() -> None:
+    old, new = measured(), measured(1, latency=1.3, accuracy=0.5, scores=scores("1100"), size=3e7)
+    baseline = baseline_of(old, ENVIRONMENT)
+    rows = {one.metric: one.verdict for one in compare(new, baseline, METRICS, QUIET, IDENTITY)}
+    assert rows == {
+        "latency.p50": Verdict.REGRESSED,
+        "speedup": Verdict.UNCHANGED,
+        "memory.peak": Verdict.UNCHANGED,
+        "size": Verdict.IMPROVED,
+        "accuracy": Verdict.REGRESSED,
+    }
+    assert {one.verdict for one in compare(old, baseline, METRICS, QUIET, IDENTITY)} == {Verdict.UNCHANGED}
+    elsewhere = compare(old, baseline, METRICS, QUIET, ELSEWHERE)
+    assert {one.metric for one in elsewhere if one.verdict is Verdict.INCOMPARABLE} == {
+        "latency.p50", "speedup", "memory.peak"
+    }  # fmt: skip
+
+
+def test_a_run_without_numbers_is_no_baseline() -> None:
+    baseline = baseline_of(measured(outcome=Outcome.CRASHED), ENVIRONMENT)
+    assert (baseline.portable, baseline.times, baseline.others) == (None, None, ())
