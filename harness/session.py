@@ -68,6 +68,7 @@ class Session:
         self.folder = settings.reports / self._head.id
         self.journal = Journal(self.folder)
         self.journal.start(self._head)
+        self.notice = ""
         self._earlier = self._unfinished(cache.sources) if settings.resume else {}
         point_latest(self.folder)
         self._measurer = Measurer(settings.root, cache, settings.plan, self.folder / "logs", self._undecided, progress)
@@ -192,18 +193,24 @@ class Session:
         """Completed results of the latest run, if it was interrupted on the same sources, plan and machine."""
         latest = self.settings.reports / "latest"
         if not latest.exists():
+            self.notice = "--resume: there is no earlier run, so this one starts from the beginning"
             return {}
         run = read_run(latest)
-        same = (
-            not run.complete
-            and run.plan == self._head.plan
-            and run.environment.hardware == self._head.environment.hardware
-            and run.environment.software == self._head.environment.software
-            and run.environment.state.get("sources") == sources[:16]
-        )
-        if not same:
+        now, then = self._head.environment, run.environment
+        differs = {
+            "the earlier run was finished": run.complete,
+            "the sampling plan differs": run.plan != self._head.plan,
+            "the machine differs": then.hardware != now.hardware,
+            "packages differ": then.software != now.software,
+            "sources were changed": then.state.get("sources") != sources[:16],
+        }
+        why = [reason for reason, holds in differs.items() if holds]
+        if why:
+            self.notice = f"--resume: {' and '.join(why)}, so this run starts from the beginning"
             return {}
-        return {(r.suite, r.case_id): r for r in run.results if r.outcome is Outcome.COMPLETED}
+        found = {(r.suite, r.case_id): r for r in run.results if r.outcome is Outcome.COMPLETED}
+        self.notice = f"--resume: {len(found)} cases were measured before the run was interrupted"
+        return found
 
     def _undecided(self, result: Result, metrics: Mapping[str, Metric]) -> bool:
         if not self.settings.judges:

@@ -93,13 +93,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Check the selected cases together, and add a failing item for each baseline whose case is gone."""
     state = config.stash[STATE]
     cases = [item for item in items if case_of(item)]
-    if not cases:
+    if not cases or hasattr(config, "workerinput"):
         return
-    if getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
-        raise pytest.UsageError(
-            "harness cases can't be timed under pytest-xdist: processes beside each other disturb each other; "
-            "run them without -n (deselect them with -m, or give the suites' folder a run of its own)"
-        )
     try:
         items += state.collected(cases)
     except HarnessError as error:
@@ -112,6 +107,12 @@ def bench(request: pytest.FixtureRequest) -> Callable[[Case], Measured]:
 
     Gives a `harness.measured.Measured`. Raises `Regression` where the case got worse than the committed baseline.
     """
+    if hasattr(request.config, "workerinput"):
+        pytest.fail(
+            "harness cases can't be timed under pytest-xdist: processes beside each other disturb each other; "
+            "run the suites without -n, in a run of their own",
+            pytrace=False,
+        )
     used = Bench(request.node, request.config.stash[STATE])
     request.node.stash[CASE] = used
     return used

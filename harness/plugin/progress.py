@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -45,7 +46,16 @@ class Progress:
         reporter = self._reporter()
         if reporter is not None and reporter.isatty and reporter.verbosity >= 0:
             left = self._left()
-            reporter.rewrite(f"[{self._done + 1}/{self._expected}] {self._case}: {stage}{left}", erase=True)
+            with self._uncaptured():
+                reporter.rewrite(f"[{self._done + 1}/{self._expected}] {self._case}: {stage}{left}", erase=True)
+
+    def note(self, text: str) -> None:
+        """A line that is not about one case."""
+        reporter = self._reporter()
+        if text and reporter is not None:
+            with self._uncaptured():
+                reporter.ensure_newline()
+                reporter.write_line(text)
 
     def done(self, decision: Decision) -> None:
         """A case was measured and judged."""
@@ -89,6 +99,11 @@ class Progress:
         if not self._measured:
             return ""
         return f"  ({duration(self._spent / self._measured * (self._expected - self._done))} left)"
+
+    def _uncaptured(self) -> contextlib.AbstractContextManager[None]:
+        """While a test runs, its output is captured, and ours would be taken for the test's."""
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        return capture.global_and_fixture_disabled() if capture else contextlib.nullcontext()
 
     def _reporter(self) -> Any:
         return self._config.pluginmanager.get_plugin("terminalreporter")

@@ -67,6 +67,7 @@ class State:
         if self._session is None:
             hardware = {case.hardware.name: case.hardware for case in self._cases.values()}
             self._session = Session(self._settings(), hardware.values(), len(self._cases), self.progress.stage)
+            self.progress.note(self._session.notice)
         return self._session
 
     @property

@@ -1,0 +1,228 @@
+"""The pytest edge, run as users run it: nothing is green by omission, and mistakes get a clear error."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+PLAN = ("--plan", "screen=2", "--plan", "confirm=0", "--plan", "seconds=0.1", "--plan", "rounds=3")
+
+MODEL = '''\
+from pathlib import Path
+
+from harness import Promise, grid, technique
+from harness.hardware import cpu, cuda
+from harness.techniques import batched, bf16, int8_dynamic, onnxruntime, reference
+from harness.testing import tiny_onnx_model
+
+tiny = tiny_onnx_model(Path(__file__).parent.parent / ".model")
+
+
+@technique
+def liar(deployment):
+    """Promises INT8 and does nothing."""
+    return deployment.promising(Promise("quantized", at_least=0.5))
+'''
+
+
+class Folder:
+    """A project with suite files given as text."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        (path / "suites").mkdir()
+        (path / ".model").mkdir()
+        (path / "suites" / "__init__.py").touch()
+        (path / "suites" / "common.py").write_text(MODEL)
+        (path / "pytest.ini").write_text("[pytest]\n")
+
+    def suite(self, name: str, text: str) -> None:
+        (self.path / "suites" / f"{name}.py").write_text(f"import pytest\nfrom suites.common import *\n\n{text}")
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+
+    def pytest(self, *arguments: str) -> tuple[int, str]:
+        done = subprocess.run(
+            self.command(*arguments), cwd=self.path, capture_output=True, text=True, timeout=200, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def run(self) -> dict:
+        return json.loads((self.path / "reports" / "latest" / "run.json").read_text())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_a_test_can_not_hide_what_was_measured(folder: Folder) -> None:
+    folder.suite(
+        "test_hiding",
+        """
+@grid(model=[tiny], technique=[liar], hardware=[cpu])
+def test_swallows(case, bench):
+    try:
+        bench(case)
+    except AssertionError:
+        pass
+
+@grid(model=[tiny], technique=[liar | onnxruntime], hardware=[cpu])
+def test_skips_late(case, bench):
+    try:
+        bench(case)
+    except AssertionError:
+        pytest.skip("never mind")
+
+@pytest.mark.xfail(strict=True, reason="known to lie")
+@grid(model=[tiny], technique=[liar | batched(2)], hardware=[cpu])
+def test_expected(case, bench):
+    bench(case)
+
+@grid(model=[tiny], technique=[batched(3)], hardware=[cpu])
+def test_forgets(case, bench):
+    pass
+
+@grid(model=[tiny], technique=[batched(4), bf16], hardware=[cpu, cuda])
+def test_measures(case, bench):
+    first = bench(case)
+    assert bench(case).result is first.result
+    assert first.speedup > 0 and first.accuracy > 0.5 and first["size"] == first.size
+    with pytest.raises(KeyError, match="has no metric 'speed'"):
+        first["speed"]
+""",
+    )
+    code, text = folder.pytest("suites", "--baseline=off", *PLAN, "--junitxml", "junit.xml", "-rs")
+    assert code == 1
+    assert "3 failed, 1 passed, 3 skipped, 1 xfailed" in text
+    assert text.count("quantized >= 0.5, found 0") >= 2
+    assert "`bench` was requested and never called" in text
+    assert "bf16 needs a torch network, and tiny_onnx exists only as ONNX" in text
+    assert "no NVIDIA driver" in text
+    outcomes = {result["case_id"]: result["outcome"] for result in folder.run()["results"]}
+    assert outcomes["tiny_onnx/liar/cpu"] == "invalid"
+    assert outcomes["tiny_onnx/batched:4/cpu"] == "completed"
+    assert outcomes["tiny_onnx/bf16/cpu"] == "unavailable"
+    properties = {
+        (case.get("name"), item.get("name")): item.get("value")
+        for case in ET.parse(folder.path / "junit.xml").iter("testcase")
+        for item in case.iter("property")
+    }
+    assert any("batched:4" in name and "latency.p50" in key for name, key in properties)
+
+
+def test_a_first_run_without_a_baseline_is_no_pass(folder: Folder) -> None:
+    folder.suite(
+        "test_first",
+        "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench):\n    bench(case)\n",
+    )
+    code, text = folder.pytest("suites", *PLAN)
+    assert code == 1
+    assert "nothing was decided" in text
+    assert "--baseline=update" in text
+    code, text = folder.pytest("suites", *PLAN, "--baseline=update")
+    assert code == 4
+    assert "--reason" in text
+    code, text = folder.pytest("suites", *PLAN, "--baseline=update", "--reason", "first figures")
+    assert code == 0
+    assert len(list((folder.path / "baselines" / "first").rglob("*.json"))) == 2
+    code, text = folder.pytest("suites", *PLAN)
+    assert code == 0, text
+    # A baseline that was damaged is an error of its case, and never an empty default.
+    (portable,) = (folder.path / "baselines").rglob("portable.json")
+    portable.write_text(portable.read_text()[:-20])
+    code, text = folder.pytest("suites/test_first.py", *PLAN)
+    assert code == 1
+    assert "portable.json" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("@grid(model=[], technique=[reference], hardware=[cpu])\ndef test_x(case, bench): ...", "'model' is empty"),
+        (
+            "@grid(model=[tiny], technique=[batched], hardware=[cpu])\ndef test_x(case, bench): ...",
+            "batched needs 'n'",
+        ),
+        (
+            "@grid(model=[tiny], technique=[reference, reference], hardware=[cpu])\ndef test_x(case, bench): ...",
+            "share the id tiny_onnx/reference/cpu",
+        ),
+        ("@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_x(case): ...", "no 'bench'"),
+        ("@grid(model=[tiny], technique=[reference], hardware=['cpu'])\ndef test_x(case, bench): ...", "'hardware'"),
+        (
+            "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_x(case, bench): ...\n"
+            "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_y(case, bench): ...",
+            "has the case tiny_onnx/reference/cpu twice",
+        ),
+    ],
+)
+def test_a_wrong_grid_is_an_error_at_collection(folder: Folder, text: str, words: str) -> None:
+    folder.suite("test_wrong", text)
+    code, output = folder.pytest("suites")
+    assert code in (2, 4)
+    assert words in output
+    assert not (folder.path / "reports").exists()
+
+
+def test_options_that_make_no_sense_are_usage_errors(folder: Folder) -> None:
+    folder.suite(
+        "test_one",
+        "@grid(model=[tiny], technique=[reference], hardware=[cpu, cuda])\ndef test_it(case, bench):\n    bench(case)\n",
+    )
+    for arguments, words in (
+        (("--plan", "speed=3"), "no 'speed' in a plan"),
+        (("--plan", "seconds=soon"), "'soon' is no float"),
+        (("--plan", "seconds=-1"), "seconds must be a positive number"),
+        (("-n", "2"), "can't be timed under pytest-xdist"),
+        (("--baseline-rev", "v1.0"), "not a git repository"),
+    ):
+        code, text = folder.pytest("suites", *arguments)
+        assert code != 0
+        assert words in text
+    code, text = folder.pytest("suites", "-k", "cuda", "--require-hardware=cuda", "--baseline=off")
+    assert code == 1
+    assert "--require-hardware=cuda" in text
+
+
+def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(folder: Folder) -> None:
+    folder.suite(
+        "test_long",
+        "@grid(model=[tiny], technique=[reference, batched(2), batched(4)], hardware=[cpu])\n"
+        "def test_it(case, bench):\n    bench(case)\n",
+    )
+    arguments = ("suites", "--baseline=off", *PLAN)
+    process = subprocess.Popen(
+        folder.command(*arguments), cwd=folder.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    journal = folder.path / "reports" / "latest" / "journal.jsonl"
+    for _ in range(600):
+        if journal.exists() and len(journal.read_text().splitlines()) >= 2:
+            break
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    text = process.communicate(timeout=60)[0]
+    assert process.returncode == 2, text
+    run = folder.run()
+    assert not run["complete"]
+    assert 1 <= len(run["results"]) < 3
+    first = run["results"][0]
+    code, text = folder.pytest(*arguments, "--resume")
+    assert code == 0, text
+    run = folder.run()
+    assert run["complete"]
+    assert len(run["results"]) == 3
+    assert run["results"][0] == first
+    assert "cases were measured before the run was interrupted" in text
+    code, text = folder.pytest(*arguments, "-k", "reference", "--resume")
+    assert code == 0
+    assert "the earlier run was finished, so this run starts from the beginning" in text
