@@ -379,7 +379,7 @@ def _compare(rng: random.Random, result: Result) -> list[Comparison]:
         old = Estimate(*(v / (1 + change) for v in (candidate.point, candidate.low, candidate.high)), 9, 900)
         reason = (
             f"{metric} {_text(candidate, declared.unit)} against {_text(old, declared.unit)}: {percent(change)}; "
-            f"limit {percent(limit if declared.better == 'lower' else -limit)}; {candidate.launches} against 9 launches."
+            f"limit {percent(limit if declared.better == 'lower' else -limit)}; {candidate.launches} launches."
         )
         found.append(
             Comparison(
