@@ -176,8 +176,12 @@ def test_what_is_within_its_limit_does_not_creep(store: Store) -> None:
 
 def test_a_moved_test_takes_its_baseline_along(store: Store) -> None:
     take(store, measured())
-    assert "portable.json" in take(store, measured(1, nodeid="suites/test_numbers.py::test_it[x]"), day=2)
-    assert parts(store)[0].nodeid == "suites/test_numbers.py::test_it[x]"
+    before = parts(store)[0]
+    moved = measured(1, nodeid="suites/test_numbers.py::test_it[x]", accuracy=0.7485)
+    assert "portable.json" in take(store, moved, "moved", 2, where=AWAY)
+    portable = parts(store)[0]
+    assert (portable.nodeid, portable.accepted.reason) == ("suites/test_numbers.py::test_it[x]", "moved")
+    assert (portable.values, portable.made_on) == (before.values, before.made_on)
 
 
 def test_a_changed_workload_starts_anew(store: Store) -> None:

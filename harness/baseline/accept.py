@@ -7,6 +7,7 @@ for byte: an accepted run must not move what nobody asked about.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -136,14 +137,19 @@ def _portable(
     accepted: Accepted,
 ) -> Portable | None:
     """The new portable part; None where the old one stays."""
-    judged = [one for name, one in comparisons.items() if name not in metrics or metrics[name].portable]
-    moved = [one for one in judged if one.verdict not in (Verdict.UNCHANGED, Verdict.INCONCLUSIVE)]
-    if old and old.nodeid == result.nodeid and not moved:
-        return None
     names = [one.metric for one in result.measurements if metrics[one.metric].portable and metrics[one.metric].gates]
-    previous = {one.metric: old.values[one.metric] for one in moved if old and one.metric in old.values}
-    kept = Accepted(accepted.commit, accepted.when, accepted.reason, previous)
-    return make_portable(result, environment, names, kept)
+    if old is None:
+        return make_portable(result, environment, names, accepted)
+    concerned = [one for name, one in comparisons.items() if name in names or name in old.values]
+    moved = [one for one in concerned if one.verdict not in (Verdict.UNCHANGED, Verdict.INCONCLUSIVE)]
+    if moved:
+        previous = {one.metric: old.values[one.metric] for one in moved if one.metric in old.values}
+        return make_portable(result, environment, names, dataclasses.replace(accepted, previous=previous))
+    if old.nodeid != result.nodeid:
+        # A test that moved takes its baseline along, values and all.
+        accepted = dataclasses.replace(accepted, previous=old.accepted.previous)
+        return dataclasses.replace(old, nodeid=result.nodeid, accepted=accepted)
+    return None
 
 
 def _times(
@@ -167,8 +173,7 @@ def _times(
     blocks = (*(one for one in earlier if one.values), block)[-KEPT_BLOCKS:]
     left = {name for one in old.blocks for name in one.values} - agreeing
     previous = {name: _point(old, name) for name in sorted(left)} or old.accepted.previous
-    kept = Accepted(accepted.commit, accepted.when, accepted.reason, previous)
-    return make_times(result, environment, blocks, kept)
+    return make_times(result, environment, blocks, dataclasses.replace(accepted, previous=previous))
 
 
 def _agrees(one: Comparison) -> bool:
@@ -186,7 +191,7 @@ def _within_limit(one: Comparison) -> bool:
 def _restricted(block: Block, names: set[str]) -> Block:
     values = {name: numbers for name, numbers in block.values.items() if name in names}
     relative = {name: numbers for name, numbers in block.relative.items() if name in names}
-    return Block(block.when, block.commit, values, relative)
+    return dataclasses.replace(block, values=values, relative=relative)
 
 
 def _point(times: Times, metric: str) -> float:
