@@ -27,6 +27,16 @@ def load(one: Child, folder: Path) -> Loaded:
     return one.reply(Loaded, 30)
 
 
+def take_turn(one: Child) -> TurnDone:
+    one.ask(Turn(discard=0, calls=5))
+    return one.reply(TurnDone, 30)
+
+
+def load_and_turn(one: Child, folder: Path) -> None:
+    load(one, folder)
+    take_turn(one)
+
+
 def test_serves_turns_and_ends_with_a_completion_record(tmp_path: Path) -> None:
     with child(tmp_path) as one:
         loaded = load(one, make_artefact(tmp_path / "a"))
@@ -61,13 +71,10 @@ def test_serves_turns_and_ends_with_a_completion_record(tmp_path: Path) -> None:
 )
 def test_each_fault_has_its_outcome(tmp_path: Path, fault: str, outcome: str, words: str) -> None:
     folder = make_artefact(tmp_path / "a", fault, after=3)
-    with child(tmp_path) as one, pytest.raises(MeasurementError) as raised:
-        load(one, folder)
-        one.ask(Turn(discard=0, calls=5))
-        one.reply(TurnDone, 30)
-    caught = raised.value
-    assert caught.outcome == outcome
-    assert words in str(caught)
+    with child(tmp_path) as one, pytest.raises(MeasurementError) as caught:
+        load_and_turn(one, folder)
+    assert caught.value.outcome == outcome
+    assert words in str(caught.value)
 
 
 def test_a_hang_that_holds_the_interpreter_and_ignores_sigterm_is_ended(tmp_path: Path) -> None:
@@ -97,8 +104,7 @@ def test_asking_a_child_that_is_gone_says_how_it_ended(tmp_path: Path) -> None:
         one._process.kill()
         one._process.wait()
         with pytest.raises(MeasurementError) as caught:
-            one.ask(Turn(1, 1))
-            one.reply(TurnDone, 5)
+            take_turn(one)
     assert caught.value.outcome == "killed"
 
 

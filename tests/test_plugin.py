@@ -177,7 +177,8 @@ def test_a_wrong_grid_is_an_error_at_collection(folder: Folder, text: str, words
 def test_options_that_make_no_sense_are_usage_errors(folder: Folder) -> None:
     folder.suite(
         "test_one",
-        "@grid(model=[tiny], technique=[reference], hardware=[cpu, cuda])\ndef test_it(case, bench):\n    bench(case)\n",
+        "@grid(model=[tiny], technique=[reference], hardware=[cpu, cuda])\n"
+        "def test_it(case, bench):\n    bench(case)\n",
     )
     for arguments, words in (
         (("--plan", "speed=3"), "no 'speed' in a plan"),
