@@ -143,10 +143,10 @@ def test_a_metric_that_vanished_is_missing(metric: str) -> None:
 
 
 def test_a_metric_that_the_suite_no_longer_has_is_missing() -> None:
-    portable = a_portable({**PORTABLE, "words": 3.0}, scores=SCORES)
+    portable = a_portable({**PORTABLE, "Any <words>": 3.0}, scores=SCORES)
     times = some_times([a_block({**SAMPLED, **LOCAL, "joules": [1.0]}, RELATIVE)])
     rows = judged(baseline=a_baseline(portable, times))
-    assert rows["words"].verdict is rows["joules"].verdict is Verdict.MISSING
+    assert rows["Any <words>"].verdict is rows["joules"].verdict is Verdict.MISSING
 
 
 def test_a_metric_whose_limit_was_taken_away_is_not_judged() -> None:

@@ -85,8 +85,9 @@ class _Judge:
         kept = set(self.baseline.portable.values) if self.baseline.portable else set()
         times = self._times()
         kept |= {name for block in times.blocks for name in block.values} if times else set()
+        # Any name may stand in a baseline, also one that no metric could have.
         return [
-            self._missing(Metric(name, "", "lower"), "the suite no longer has this metric")
+            Comparison(self.result.suite, self.result.case_id, name, Verdict.MISSING, self._gone(name))
             for name in sorted(kept - metrics.keys())
         ]
 
@@ -96,7 +97,7 @@ class _Judge:
         if portable is None or kept is None:
             return self._new(metric) if measurement else None
         if measurement is None:
-            return self._missing(metric, "this run measured no such value")
+            return self._row(metric, Verdict.MISSING, self._gone(metric.name))
         if not math.isfinite(kept):
             return self._damaged(metric)
         incomparable = self._changed_workload(metric, portable)
@@ -123,7 +124,7 @@ class _Judge:
         if not kept:
             return self._new(metric) if measurement else None
         if measurement is None:
-            return self._missing(metric, "this run measured no such value")
+            return self._row(metric, Verdict.MISSING, self._gone(metric.name))
         if not all(kept) or not all(math.isfinite(value) for values in kept for value in values):
             return self._damaged(metric)
         incomparable = self._changed_workload(metric, times)
@@ -159,9 +160,8 @@ class _Judge:
         reason = f"{metric.name}: the baseline has no such value yet; keep this run's with: {_accept(self.result)}"
         return self._row(metric, Verdict.NEW, reason)
 
-    def _missing(self, metric: Metric, why: str) -> Comparison:
-        reason = f"{metric.name}: the baseline has a value, and {why}; if that is right: {_accept(self.result)}"
-        return self._row(metric, Verdict.MISSING, reason)
+    def _gone(self, name: str) -> str:
+        return f"{name}: the baseline has a value, and this run measured none; if that is right: {_accept(self.result)}"
 
     def _damaged(self, metric: Metric) -> Comparison:
         reason = f"{metric.name}: the baseline holds a value that is no finite number; restore it from git."
