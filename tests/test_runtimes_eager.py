@@ -1,0 +1,137 @@
+"""torch eager: what is packed is what is served, and facts are true of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness import PreparationError
+from harness.hardware import cpu
+from harness.runtimes.eager import Eager
+from harness.runtimes.torch_session import named_outputs
+from harness.techniques import pruned_channels
+from harness.testing import check_technique, tiny_torch_model
+
+TINY = tiny_torch_model()
+
+
+def serve(network: Any, folder: Path) -> Any:
+    Eager().pack(network, TINY.inputs(1, 0), folder, cpu)
+    return Eager().load(folder, cpu)
+
+
+def test_outputs_are_the_networks_and_float32(tmp_path: Path) -> None:
+    network, inputs = TINY.load(), TINY.inputs(3, 0)
+    session = serve(network, tmp_path)
+    outputs = session.fetch(session(session.stage(inputs)))
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(inputs["image"])).numpy()
+    np.testing.assert_array_equal(outputs["output"], wanted)
+    assert outputs["output"].dtype == np.float32
+
+
+def test_a_network_left_in_training_mode_is_served_in_evaluation_mode(tmp_path: Path) -> None:
+    inputs = TINY.inputs(4, 0)
+    session = serve(TINY.load().train(), tmp_path)
+    assert np.array_equal(*(session.fetch(session(session.stage(inputs)))["output"] for _ in range(2)))
+    assert not session(session.stage(inputs)).requires_grad
+
+
+def test_facts_are_read_from_the_module(tmp_path: Path) -> None:
+    network = TINY.load()
+    with torch.no_grad():
+        network[0].weight.zero_()
+    facts = serve(network, tmp_path).facts(TINY.inputs(1, 0))
+    weights = 16 * 9 + 32 * 16 * 9 + 4 * 288
+    assert facts["parameters"] == weights
+    assert facts["sparsity"] == pytest.approx(16 * 9 / weights)
+    assert facts["weights.float32"] == 1.0
+    assert facts["quantized"] == 0.0
+    assert (facts["runtime"], facts["provider"], facts["precision"]) == ("eager", "cpu", "float32")
+    assert facts["nodes"] >= len(network)
+
+
+def test_shared_weights_count_once(tmp_path: Path) -> None:
+    layer = torch.nn.Linear(12, 12)
+    facts = serve(torch.nn.Sequential(layer, torch.nn.ReLU(), layer), tmp_path).facts({"x": np.ones((1, 12), "f4")})
+    assert facts["parameters"] == 144
+
+
+def test_precision_is_observed_and_not_read_from_the_weights(tmp_path: Path) -> None:
+    facts = serve(_Upcast(), tmp_path).facts({"x": np.ones((1, 12), "f4")})
+    assert facts["weights.bfloat16"] == 1.0
+    assert facts["precision"] == "float32"
+
+
+def test_outputs_get_names() -> None:
+    one, two = torch.zeros(1), torch.ones(2)
+    assert list(named_outputs(one)) == ["output"]
+    assert list(named_outputs((one, two))) == ["output_0", "output_1"]
+    assert list(named_outputs({"logits": one, "hidden": two})) == ["logits", "hidden"]
+    with pytest.raises(PreparationError, match="output_1 of the network is a NoneType"):
+        named_outputs((one, None))
+
+
+def test_inputs_that_the_caller_changes_later_stay_as_staged(tmp_path: Path) -> None:
+    session = serve(torch.nn.Identity(), tmp_path)
+    array = np.zeros((1, 3), np.float32)
+    staged = session.stage({"x": array})
+    array += 1
+    assert session.fetch(session(staged))["output"].sum() == 0
+
+
+def test_a_network_of_another_form_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PreparationError, match=r"bytes instead of a torch\.nn\.Module"):
+        Eager().pack(b"", {}, tmp_path, cpu)
+
+
+def test_a_network_that_cannot_be_pickled_is_refused_with_the_cure(tmp_path: Path) -> None:
+    class Local(torch.nn.Module):
+        pass
+
+    with pytest.raises(PreparationError, match="top level of a module"):
+        Eager().pack(Local(), {}, tmp_path, cpu)
+
+
+def test_packing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Eager().pack(TINY.load(), TINY.inputs(1, 0), tmp_path / name, cpu)
+    assert (tmp_path / "a" / "model.pt").read_bytes() == (tmp_path / "b" / "model.pt").read_bytes()
+
+
+def test_a_network_whose_channels_were_removed_is_loaded_by_another_process(tmp_path: Path) -> None:
+    from harness.techniques.prune import _remove_channels
+
+    network = TINY.load()
+    _remove_channels(network, 0.5, (torch.zeros(1, 1, 12, 12),))
+    session = serve(network.eval(), tmp_path)
+    wanted = session.fetch(session(session.stage(TINY.inputs(1, 0))))["output"]
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from harness.hardware import cpu; "
+        "from harness.runtimes.eager import Eager; s = Eager().load(Path(sys.argv[1]), cpu); "
+        "x = {'image': np.load(sys.argv[2])}; np.save(sys.argv[3], s.fetch(s(s.stage(x)))['output'])"
+    )
+    np.save(tmp_path / "x.npy", TINY.inputs(1, 0)["image"])
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(tmp_path / "x.npy"), str(tmp_path / "y.npy")], check=True
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), wanted)
+    assert check_technique(pruned_channels(0.5, False), TINY)[1]["parameters"] == 16 * 9 / 2 + 16 * 8 * 9 + 4 * 144
+
+
+class _Upcast(torch.nn.Module):
+    """Holds its weights in bfloat16 and computes in float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(12, 12).to(torch.bfloat16)
+
+    def forward(self, x: Any) -> Any:
+        return torch.nn.functional.linear(x, self.layer.weight.float(), self.layer.bias.float())

@@ -1,0 +1,74 @@
+"""Weights of ONNX networks: each once, by role, also inside subgraphs."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from harness.runtimes.onnx_graph import network_weights, nodes, weights_by_operator
+from tests.onnx_networks import conditional, model, tensor
+
+
+def test_weights_in_subgraphs_count() -> None:
+    network = conditional()
+    assert [node.op_type for node in nodes(network.graph)] == ["ReduceSum", "Greater", "If", "MatMul", "MatMul"]
+    assert sorted((weight.elements, weight.zeros) for weight in network_weights(network)) == [(12, 0), (12, 12)]
+    assert weights_by_operator(network) == {"MatMul": 24}
+
+
+def test_a_weight_that_two_nodes_read_counts_once() -> None:
+    steps = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("MatMul", ["h", "w"], ["y"])]
+    assert sum(weight.elements for weight in network_weights(model(steps, [tensor("w", np.ones((4, 4)))]))) == 16
+
+
+def test_a_weight_in_a_constant_node_counts() -> None:
+    constant = helper.make_node("Constant", [], ["w"], value=tensor("", np.ones((4, 2))))
+    network = model([constant, helper.make_node("MatMul", ["x", "w"], ["y"])], [])
+    assert [weight.elements for weight in network_weights(network)] == [8]
+
+
+def test_biases_scales_and_indices_are_no_weights() -> None:
+    steps = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["h"]),
+        helper.make_node("Mul", ["h", "scale"], ["m"]),
+        helper.make_node("Gather", ["m", "indices"], ["y"]),
+    ]
+    tensors = [
+        tensor("w", np.ones((4, 4))),
+        tensor("b", np.ones((1, 4))),
+        tensor("scale", np.ones((1, 4))),
+        tensor("indices", [[0, 1], [1, 0]], np.int64),
+    ]
+    assert [weight.elements for weight in network_weights(model(steps, tensors))] == [16]
+
+
+def test_zeros_of_quantized_weights_are_at_their_zero_point() -> None:
+    steps = [helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"], axis=1)]
+    steps.append(helper.make_node("MatMul", ["x", "w"], ["y"]))
+    values = [[7, 0], [7, 9], [8, 9], [8, 255]]
+    tensors = [tensor("q", values, np.uint8), tensor("s", [0.1, 0.1]), tensor("z", [7, 9], np.uint8)]
+    (weight,) = network_weights(model(steps, tensors))
+    assert (weight.dtype, weight.elements, weight.zeros, weight.magnitude) == ("uint8", 8, 4, 246)
+
+
+def test_symmetric_weights_have_their_zero_at_zero() -> None:
+    steps = [helper.make_node("DequantizeLinear", ["q", "s"], ["w"]), helper.make_node("MatMul", ["x", "w"], ["y"])]
+    values = np.array([[0, -64]] * 4)
+    (weight,) = network_weights(model(steps, [tensor("q", values, np.int8), tensor("s", 0.1)]))
+    assert (weight.zeros, weight.magnitude) == (4, 64)
+
+
+def test_blockwise_scales_are_no_weights_and_packed_elements_count_singly() -> None:
+    node = helper.make_node(
+        "MatMulNBits", ["x", "q", "s"], ["y"], domain="com.microsoft", K=64, N=8, bits=4, block_size=32
+    )
+    tensors = [tensor("q", np.zeros((8, 2, 16)), np.uint8), tensor("s", np.ones((8, 2)))]
+    (weight,) = network_weights(model([node], tensors))
+    assert (weight.dtype, weight.elements, weight.bits) == ("int4", 512, 4)
+
+
+def test_half_precision_is_told_by_its_type() -> None:
+    steps = [helper.make_node("Cast", ["w"], ["wide"], to=TensorProto.FLOAT)]
+    steps.append(helper.make_node("MatMul", ["x", "wide"], ["y"]))
+    network = model(steps, [tensor("w", np.ones((4, 2)), np.float16)])
+    assert [weight.dtype for weight in network_weights(network)] == ["float16"]

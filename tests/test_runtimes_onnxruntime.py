@@ -1,0 +1,187 @@
+"""ONNX Runtime: on the provider that was asked for, without torch, and with facts of what was executed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from harness import MeasurementError, PreparationError, SuiteError
+from harness.hardware import Cpu, cpu
+from harness.runtimes.onnxruntime import OnnxRuntime
+from harness.runtimes.onnxruntime_session import BoundSession, session_options
+from harness.testing import tiny_onnx_model
+from tests.onnx_networks import conditional, model, tensor
+
+
+class Gpu:
+    """What a runtime asks of a GPU that is not here."""
+
+    def describe(self) -> dict[str, str]:
+        return {"kind": "cuda"}
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    network = onnx.load(str(tiny_onnx_model(tmp_path).load()))
+    OnnxRuntime().pack(network, {}, tmp_path, cpu)
+    return tmp_path
+
+
+def inputs(batch: int = 2) -> Any:
+    return tiny_onnx_model(Path("unused")).inputs(batch, 0)
+
+
+def serve(network: Any, folder: Path, **options: Any) -> Any:
+    OnnxRuntime().pack(network, {}, folder, cpu)
+    return OnnxRuntime(**options).load(folder, cpu)
+
+
+def test_an_arm_imports_neither_torch_nor_onnx(packed: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; import numpy as np; from harness.hardware import cpu; "
+        "from harness.runtimes.onnxruntime import OnnxRuntime; s = OnnxRuntime().load(Path(sys.argv[1]), cpu); "
+        "y = s.fetch(s(s.stage({'image': np.zeros((1, 1, 12, 12), np.float32)}))); assert y['output'].shape == (1, 4); "
+        "print(sorted({'torch', 'onnx', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(packed)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_facts_of_a_float_network(packed: Path) -> None:
+    facts = OnnxRuntime("extended").load(packed, cpu).facts(inputs())
+    assert facts == {
+        "runtime": "onnxruntime",
+        "provider": "CPUExecutionProvider",
+        "level": "extended",
+        "parameters": 144 * 48 + 48 * 4,
+        "sparsity": 0.0,
+        "quantized": 0.0,
+        "weights.float32": 1.0,
+        "precision": "float32",
+        "arithmetic.float32": 1.0,
+        "nodes": 4,
+        "nodes.quantized": 0,
+        "nodes.CPUExecutionProvider": 4,
+        "fallbacks": 0,
+    }
+
+
+@pytest.mark.parametrize("level", ["disable", "basic", "extended", "all"])
+def test_the_level_is_read_back_from_the_session(packed: Path, level: str) -> None:
+    assert OnnxRuntime(level).load(packed, cpu).facts(inputs())["level"] == level
+
+
+def test_an_unknown_level_is_refused() -> None:
+    with pytest.raises(SuiteError, match="disable, basic, extended, all"):
+        OnnxRuntime("fast")
+
+
+def test_threads_are_the_hardwares() -> None:
+    options = session_options("CPUExecutionProvider", "all", 2, spinning=False)
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+    gpu = session_options("CUDAExecutionProvider", "all", 1, spinning=True)
+    assert gpu.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
+
+
+def test_the_same_values_with_more_threads(packed: Path) -> None:
+    one, two = (OnnxRuntime().load(packed, Cpu(threads)) for threads in (1, 2))
+    results = [session.fetch(session(session.stage(inputs())))["output"] for session in (one, two)]
+    np.testing.assert_allclose(*results, rtol=1e-5)
+
+
+def test_nodes_and_weights_of_subgraphs_count(tmp_path: Path) -> None:
+    facts = serve(conditional(), tmp_path).facts({"x": np.ones((1, 4), np.float32)})
+    assert facts["parameters"] == 24
+    assert facts["arithmetic.float32"] == 1.0
+    assert facts["nodes"] == 4
+
+
+def test_a_provider_that_is_not_here_is_invalid(packed: Path) -> None:
+    with pytest.raises(MeasurementError, match="CUDAExecutionProvider was asked for") as caught:
+        OnnxRuntime(provider="CUDAExecutionProvider").load(packed, cpu)
+    assert caught.value.outcome == "invalid"
+
+
+def test_a_provider_that_would_leave_nodes_to_the_cpu_is_invalid(packed: Path) -> None:
+    other = next(name for name in ort.get_available_providers() if name != "CPUExecutionProvider")
+    with pytest.raises(MeasurementError, match=f"{other} was asked for, and can't run all") as caught:
+        OnnxRuntime(provider=other).load(packed, cpu)
+    assert caught.value.outcome == "invalid"
+
+
+def test_a_session_that_fell_back_is_invalid(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that names a provider, and silently gives the CPU where its libraries don't load."""
+    real = ort.InferenceSession
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(ort, "InferenceSession", lambda path, *_, **__: real(path, providers=["CPUExecutionProvider"]))
+    with pytest.raises(MeasurementError, match="fell back to CPUExecutionProvider") as caught:
+        OnnxRuntime().load(packed, Gpu())
+    assert caught.value.outcome == "invalid"
+
+
+def test_on_a_gpu_the_gpus_provider_is_asked_for() -> None:
+    assert OnnxRuntime().provider_on(Gpu()) == "CUDAExecutionProvider"
+    assert OnnxRuntime().provider_on(cpu) == "CPUExecutionProvider"
+    assert "pip install onnxruntime-gpu" in str(OnnxRuntime().unavailable(Gpu()))
+    assert OnnxRuntime().unavailable(cpu) is None
+
+
+def test_bound_memory_gives_the_same_values(packed: Path) -> None:
+    plain = OnnxRuntime().load(packed, cpu)
+    bound = BoundSession(
+        packed / "model.onnx", provider="CPUExecutionProvider", level="all", threads=1, spinning=True, device="cpu"
+    )
+    batches = [tiny_onnx_model(packed).inputs(2, seed) for seed in range(2)]
+    staged = [bound.stage(batch) for batch in batches]
+    outputs = [bound(each) for each in staged]
+    for batch, output in zip(batches, outputs, strict=True):
+        np.testing.assert_array_equal(bound.fetch(output)["output"], plain.fetch(plain(plain.stage(batch)))["output"])
+    assert bound.facts(batches[0])["nodes"] == 4
+
+
+def test_half_precision_outputs_are_fetched_as_float32(tmp_path: Path) -> None:
+    cast = onnx.helper.make_node("Cast", ["x"], ["y"], to=onnx.TensorProto.FLOAT16)
+    network = model([cast], [])
+    network.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    session = serve(network, tmp_path)
+    assert session.fetch(session(session.stage({"x": np.ones((1, 4), np.float32)})))["y"].dtype == np.float32
+
+
+def test_quantized_operators_are_told_from_conversions(tmp_path: Path) -> None:
+    steps = [
+        onnx.helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "point"]),
+        onnx.helper.make_node("MatMulInteger", ["q", "w", "point"], ["sum"]),
+        onnx.helper.make_node("Cast", ["sum"], ["y"], to=onnx.TensorProto.FLOAT),
+    ]
+    facts = serve(model(steps, [tensor("w", np.ones((4, 4)), np.int8)]), tmp_path).facts(
+        {"x": np.ones((1, 4), np.float32)}
+    )
+    assert facts["nodes.quantized"] == 1
+    assert facts["precision"] == "int8"
+    assert facts["quantized"] == 1.0
+
+
+def test_an_input_of_another_name_is_refused_with_both(packed: Path) -> None:
+    session = OnnxRuntime().load(packed, cpu)
+    with pytest.raises(PreparationError, match="reads an input 'image', and the model's inputs are pixels"):
+        session.stage({"pixels": np.zeros((1, 1, 12, 12), np.float32)})
+
+
+def test_a_network_that_onnx_runtime_refuses_is_a_failed_preparation(tmp_path: Path) -> None:
+    network = model([onnx.helper.make_node("NoSuchOperator", ["x"], ["y"])], [])
+    with pytest.raises(PreparationError, match=r"refuses the network.*NoSuchOperator"):
+        serve(network, tmp_path)
+
+
+def test_a_network_of_another_form_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PreparationError, match=r"dict instead of an onnx\.ModelProto"):
+        OnnxRuntime().pack({}, {}, tmp_path, cpu)

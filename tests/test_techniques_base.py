@@ -1,0 +1,171 @@
+"""What a technique is: ids, parameters, order, what it needs, and promises that must be made."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Deployment, EvidenceError, Model, PreparationError, Promise, SuiteError, technique
+from harness.hardware import cpu
+from harness.records import Scalar
+from harness.runtimes.eager import Eager
+from harness.techniques import (
+    Pipeline,
+    Technique,
+    batched,
+    bf16,
+    compiled,
+    distilled,
+    int8_dynamic,
+    int8_static,
+    onnxruntime,
+    pruned_channels,
+    pruned_weights,
+    reference,
+)
+from harness.techniques.base import as_pipeline
+from harness.testing import tiny_onnx_model, tiny_student_model, tiny_torch_model
+
+TORCH = tiny_torch_model()
+ONNX = tiny_onnx_model(Path("unused"))
+STUDENT = tiny_student_model()
+
+
+def deployment() -> Deployment:
+    return Deployment(TORCH, object(), Eager(), cpu, Path("unused"))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (reference, "reference"),
+        (onnxruntime("all"), "onnxruntime"),
+        (onnxruntime(level="basic"), "onnxruntime:basic"),
+        (pruned_channels(0.5), "pruned_channels:0.5"),
+        (pruned_weights(0.8, finetune=False), "pruned_weights:0.8:False"),
+        (distilled(into=STUDENT), "distilled:tiny_student"),
+        (int8_static(ops="Conv"), "int8_static:ops-Conv"),
+        (int8_static("entropy", ops=["Conv", "MatMul"]), "int8_static:entropy:ops-Conv-MatMul"),
+        (int8_dynamic(ops="MatMul"), "int8_dynamic"),
+        (pruned_channels(0.5) | onnxruntime | int8_static, "pruned_channels:0.5+onnxruntime+int8_static"),
+        (compiled(mode="max-autotune"), "compiled:mode-max-autotune"),
+        (onnxruntime | batched(32), "onnxruntime+batched:32"),
+    ],
+)
+def test_ids_name_what_differs_from_the_defaults(value: Pipeline, expected: str) -> None:
+    assert value.id == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "model", "words"),
+    [
+        (int8_static, TORCH, "put onnxruntime before it (onnxruntime | int8_static)"),
+        (onnxruntime | pruned_channels(0.5), TORCH, "the steps before it have made it onnx: put it first"),
+        (onnxruntime | bf16, TORCH, "put it first"),
+        (bf16, ONNX, "bf16 needs a torch network, and tiny_onnx exists only as ONNX"),
+        (onnxruntime | compiled, ONNX, "exists only as ONNX"),
+        (pruned_weights(0.5), dataclasses.replace(TORCH, training=None), "Model.training"),
+        (distilled(into=STUDENT), dataclasses.replace(TORCH, training=None), "Model.training"),
+        (onnxruntime | int8_static, dataclasses.replace(TORCH, calibration=None), "Model.calibration"),
+        (batched(4), dataclasses.replace(ONNX, batchable=False), "Model.batchable"),
+        (bf16, dataclasses.replace(TORCH, unsupported={"bf16": "it overflows."}), "bf16 on tiny: it overflows."),
+    ],
+)
+def test_what_does_not_apply_says_why(value: Pipeline, model: Model, words: str) -> None:
+    reason = as_pipeline(value).inapplicable(model)
+    assert reason is not None
+    assert words in reason
+
+
+@pytest.mark.parametrize(
+    ("value", "model"),
+    [
+        (reference, TORCH),
+        (reference, ONNX),
+        (int8_static, ONNX),
+        (onnxruntime | int8_static, TORCH),
+        (pruned_weights(0.5, finetune=False), dataclasses.replace(TORCH, training=None)),
+        (pruned_channels(0.5, False), dataclasses.replace(TORCH, training=None)),
+        (int8_dynamic, dataclasses.replace(ONNX, calibration=None)),
+    ],
+)
+def test_what_applies_gives_no_reason(value: Pipeline, model: Model) -> None:
+    assert as_pipeline(value).inapplicable(model) is None
+
+
+def test_a_missing_parameter_is_named_with_what_to_write() -> None:
+    with pytest.raises(SuiteError, match=r"write pruned_channels\(fraction=…\)"):
+        as_pipeline(pruned_channels)
+
+
+def test_an_unknown_parameter_is_refused() -> None:
+    with pytest.raises(SuiteError, match="batched"):
+        batched(4, sorted=True)
+
+
+@pytest.mark.parametrize(
+    "step", [pruned_weights(0.0), pruned_weights(80), pruned_channels(1.0), batched(0), distilled(ONNX)]
+)
+def test_values_that_mean_nothing_are_refused(step: Technique) -> None:
+    with pytest.raises(SuiteError):
+        step.apply(deployment())
+
+
+def test_the_promises_are_signed_with_the_id() -> None:
+    after = (batched(4) | batched(8)).apply(deployment())
+    assert [name for name, _ in after.promises] == ["batched:4", "batched:8"]
+    assert after.batch_size == 8
+
+
+def test_promising_nothing_is_refused() -> None:
+    @technique
+    def idle(deployment: Deployment) -> Deployment:
+        return deployment
+
+    with pytest.raises(EvidenceError, match="promises nothing"):
+        idle.apply(deployment())
+
+
+def test_a_failure_names_the_technique_and_the_cause() -> None:
+    @technique
+    def broken(deployment: Deployment, n: int) -> Deployment:
+        raise ValueError("no such layer")
+
+    with pytest.raises(PreparationError, match="technique broken:3 failed: ValueError: no such layer"):
+        broken(3).apply(deployment())
+
+
+def test_giving_something_else_than_a_deployment_is_refused() -> None:
+    @technique
+    def wrong(deployment: Deployment) -> Any:
+        return None
+
+    with pytest.raises(PreparationError, match="NoneType instead of a Deployment"):
+        wrong.apply(deployment())
+
+
+def test_needs_may_follow_from_the_parameters() -> None:
+    assert pruned_weights(0.5).needed == ("training",)
+    assert pruned_weights(0.5, False).needed == ()
+    assert distilled(STUDENT).needed == ("training",)
+
+
+@pytest.mark.parametrize(
+    ("promise", "found", "kept"),
+    [
+        (Promise("x", at_least=0.5), 0.5, True),
+        (Promise("x", at_least=0.5), 0.499, False),
+        (Promise("x", at_most=2), 2, True),
+        (Promise("x", at_most=2), 3, False),
+        (Promise("x", at_least=0.5), float("nan"), False),
+        (Promise("x", at_least=0.5), "0.9", False),
+        (Promise("x", equals="int8"), "float32", False),
+        (Promise("x", at_most=1), None, False),
+    ],
+)
+def test_a_promise_is_kept_only_by_a_fact_that_is_there(promise: Promise, found: Scalar | None, kept: bool) -> None:
+    facts: dict[str, Scalar] = {} if found is None else {"x": found}
+    assert promise.check("t", facts).kept is kept
