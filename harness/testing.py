@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -99,33 +101,10 @@ def _native(model: Model) -> tuple[Any, Runtime]:
 def tiny_torch_model(name: str = "tiny", channels: int = 16, trained: bool = True) -> Model:
     """A torch model of some thousand weights, two convolutions wide: a bright quarter of a noisy image tells the class.
 
-    It is trained when it is loaded, in a second, and always to the same weights. Inputs are `image` (B, 1, 12, 12),
-    outputs logits (B, 4); it reaches an accuracy of about 0.97.
+    It is trained when it is first loaded, in a second, and always to the same weights. Inputs are `image`
+    (B, 1, 12, 12), outputs logits (B, 4); it reaches an accuracy of about 0.97.
     """
-
-    def load() -> Any:
-        import torch
-
-        from harness.techniques.training import train
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            network = torch.nn.Sequential(
-                torch.nn.Conv2d(1, channels, 3, padding=1),
-                torch.nn.BatchNorm2d(channels),
-                torch.nn.ReLU(),
-                torch.nn.MaxPool2d(2),
-                torch.nn.Conv2d(channels, 2 * channels, 3, padding=1),
-                torch.nn.ReLU(),
-                torch.nn.MaxPool2d(2),
-                torch.nn.Flatten(),
-                torch.nn.Linear(2 * channels * (SIDE // 4) ** 2, CLASSES),
-            )
-        if trained:
-            train(network, _training())
-        return network.eval()
-
-    return _model(name, "torch", load, training=_training)
+    return _model(name, "torch", lambda: copy.deepcopy(_network(channels, trained)), training=_training)
 
 
 def tiny_student_model() -> Model:
@@ -167,6 +146,30 @@ def tiny_onnx_model(folder: Path) -> Model:
         return path
 
     return _model("tiny_onnx", "onnx", load)
+
+
+@functools.cache
+def _network(channels: int, trained: bool) -> Any:
+    import torch
+
+    from harness.techniques.training import train
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(
+            torch.nn.Conv2d(1, channels, 3, padding=1),
+            torch.nn.BatchNorm2d(channels),
+            torch.nn.ReLU(),
+            torch.nn.MaxPool2d(2),
+            torch.nn.Conv2d(channels, 2 * channels, 3, padding=1),
+            torch.nn.ReLU(),
+            torch.nn.MaxPool2d(2),
+            torch.nn.Flatten(),
+            torch.nn.Linear(2 * channels * (SIDE // 4) ** 2, CLASSES),
+        )
+    if trained:
+        train(network, _training())
+    return network.eval()
 
 
 def _model(name: str, form: str, load: Callable[[], Any], training: Callable[[], Training] | None = None) -> Model:

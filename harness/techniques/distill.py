@@ -23,14 +23,12 @@ def _needs_torch(hardware: Hardware) -> str | None:  # noqa: ARG001 - a package 
 
 
 @technique(takes="torch", needs=["training"], requires=_needs_torch)
-def distilled(
-    deployment: Deployment, into: Model, *, temperature: float = 4.0, weight: float = 0.7, seed: int = 0
-) -> Deployment:
+def distilled(deployment: Deployment, into: Model, *, temperature: float = 4.0, weight: float = 0.7) -> Deployment:
     """The network of `into`, taught to answer as this model's network does, on this model's training data.
 
     The loss of a batch is `weight * T^2 * KL(teacher / T || student / T) + (1 - weight) * Training.loss`, with T the
-    temperature, on the first output taken as logits over its last axis. Other seeds give other students: a difference
-    in accuracy smaller than that between seeds shows nothing.
+    temperature, on the first output taken as logits over its last axis. Students that start from other weights end at
+    other accuracies: a gain smaller than the difference between them shows nothing.
     Source: Hinton, Vinyals & Dean, arXiv 1503.02531.
     """
     if into.form != "torch":
@@ -62,5 +60,5 @@ def distilled(
         raise PreparationError(
             f"the student {into.name} has {small} weights and its teacher {large}; a student must be smaller"
         )
-    train(student, training, teacher=teacher, loss=loss, seed=seed)
+    train(student, training, teacher=teacher, loss=loss)
     return deployment.replace(network=student).promising(Promise("parameters", at_least=1, at_most=small))

@@ -22,9 +22,8 @@ def train(
     teacher: Any = None,
     loss: Callable[[Any, Any, Any], Any] | None = None,
     after_step: Callable[[], None] | None = None,
-    seed: int = SEED,
 ) -> None:
-    """Train a torch network in place, on the CPU, and leave it in evaluation mode.
+    """Train all weights of a torch network in place, on the CPU, and leave it in evaluation mode.
 
     teacher     gives its outputs to `loss`, without gradients
     loss        (outputs, labels, teacher's outputs or None) -> scalar tensor; the training's own where not given
@@ -41,30 +40,33 @@ def train(
         return training.loss(outputs, labels)
 
     loss = loss or of_training
-    with _deterministic(seed):
-        optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate)
+    with _deterministic():
+        optimizer = torch.optim.AdamW(network.requires_grad_(True).parameters())
         network.train()
-        for epoch in range(training.epochs):
-            batches = list(training.batches(epoch))
-            if not batches:
-                raise PreparationError(f"Training.batches({epoch}) gave no batches")
-            for number, (inputs, labels) in enumerate(batches):
-                progress = (epoch + number / len(batches)) / training.epochs
-                for group in optimizer.param_groups:
-                    group["lr"] = training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
-                tensors = _tensors(inputs)
-                taught = _taught(teacher, tensors)
-                value = loss(network(*tensors), torch.from_numpy(labels.copy()), taught)
-                if not math.isfinite(value.item()):
-                    raise PreparationError(
-                        f"training diverged in epoch {epoch}: the loss is {value.item()} (lower Training.learning_rate)"
-                    )
-                optimizer.zero_grad(set_to_none=True)
-                value.backward()
-                optimizer.step()
-                if after_step:
-                    after_step()
+        for rate, inputs, labels in _schedule(training):
+            tensors = _tensors(inputs)
+            value = loss(network(*tensors), torch.from_numpy(labels.copy()), _taught(teacher, tensors))
+            if not math.isfinite(value.item()):
+                raise PreparationError(f"training diverged: the loss is {value.item()} (lower Training.learning_rate)")
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            optimizer.step()
+            if after_step:
+                after_step()
         network.eval()
+
+
+def _schedule(training: Training) -> Iterator[tuple[float, Mapping[str, Any], Any]]:
+    """Learning rate, inputs and labels of each step."""
+    for epoch in range(training.epochs):
+        batches = list(training.batches(epoch))
+        if not batches:
+            raise PreparationError(f"Training.batches({epoch}) gave no batches")
+        for number, (inputs, labels) in enumerate(batches):
+            progress = (epoch + number / len(batches)) / training.epochs
+            yield training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress)), inputs, labels
 
 
 def _tensors(inputs: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -83,7 +85,7 @@ def _taught(teacher: Any, inputs: tuple[Any, ...]) -> Any:
 
 
 @contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
+def _deterministic() -> Iterator[None]:
     """One thread, a fixed seed and deterministic algorithms; what was set before is set again afterwards."""
     import torch
 
@@ -93,7 +95,7 @@ def _deterministic(seed: int) -> Iterator[None]:
     torch.use_deterministic_algorithms(True)
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(SEED)
             yield
     finally:
         torch.use_deterministic_algorithms(strict)
