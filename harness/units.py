@@ -118,7 +118,9 @@ def _interval(low: float, high: float, unit: str, scale_of: float) -> str:
     decimals = 2 if unit == "share" else _decimals(scale_of / factor, 3)
     while decimals < 6 and low != high and f"{low:.{decimals}f}" == f"{high:.{decimals}f}":
         decimals += 1
-    return f"[{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
+    # Thousands are not separated here: in `[5, 3,847]` nobody could tell where the interval starts.
+    low_text, high_text = (_fixed(end, decimals).replace(",", "") for end in (low, high))
+    return f"[{low_text}, {high_text}]"
 
 
 def _scale(value: float, unit: str) -> tuple[float, str]:

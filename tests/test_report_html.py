@@ -153,7 +153,7 @@ def test_every_picture_can_be_heard(page: Page) -> None:
     assert len(pictures) > 60
     ids = set(page.attributes("id"))
     for picture in pictures:
-        assert picture["role"] == "img"
+        assert picture["role"] == ("group" if (picture["aria-labelledby"] or "").startswith("front-") else "img")
         title, description = (picture["aria-labelledby"] or "").split()
         assert {title, description} <= ids
     assert all(text.strip().endswith(".") for text in page.texts["desc"])
@@ -274,3 +274,18 @@ def test_past_the_budget_cases_are_counted(monkeypatch: pytest.MonkeyPatch) -> N
     assert left_out
     listed = [c for c in page.attributes("class") if "case" in c.split()]
     assert int(left_out[1]) + len(listed) == len(cases(run))
+
+
+def test_hardware_that_is_not_here_has_its_reason_and_no_map() -> None:
+    run = sample_run(1, 2, samples=1)
+    reason = "no NVIDIA driver: its library is not on this machine"
+    absent = tuple(
+        dataclasses.replace(
+            r, case_id=r.case_id.replace("/cpu", "/cuda"), hardware="cuda", outcome=Outcome.UNAVAILABLE, reason=reason,
+            measurements=(), launches=(),
+        )
+        for r in run.results
+    )  # fmt: skip
+    page = Page(render(dataclasses.replace(run, results=(*run.results, *absent))))
+    assert f"Nothing was measured here: {reason}" in plain(page.text)
+    assert len(page.find("table", **{"class": "gains"})) == 1

@@ -50,6 +50,7 @@ def test_quantity(value: float, unit: str, text: str) -> None:
         (units.with_interval, (0.0129, 0.012901, 0.012902, "s"), "12.9 ms [12.901, 12.902]"),
         (units.with_interval, (0.984, 0.98, 0.99, "share"), "98.40 % [98.00, 99.00]"),
         (units.interval, (0.0009, 0.0011, "s"), "[0.90, 1.10]"),
+        (units.with_interval, (143e-6, 5e-6, 3847e-6, "s"), "143 µs [5, 3847]"),
         (units.percent, (0.152,), "+15.2 %"),
         (units.percent, (-0.0026,), "-0.26 %"),
         (units.percent, (-0.0000001,), "0.00 %"),

@@ -101,7 +101,8 @@ def gain(view: CaseView, reference: CaseView | None, slack: float) -> tuple[Gain
     own, other = view.estimate("accuracy"), reference.estimate("accuracy")
     if own and other:
         change = own.point - other.point
-        sense = "same" if abs(change) <= slack else "better" if change > 0 else "worse"
+        # A loss of exactly the slack is within it, whatever a subtraction of floats makes of it.
+        sense = "same" if abs(change) <= slack + 1e-9 else "better" if change > 0 else "worse"
         found.append(Gain("accuracy", points(change), sense, change))
     return tuple(found)
 
@@ -146,7 +147,7 @@ def answers(subject: Subject, slack: float) -> tuple[str, ...]:
     accuracy = reference.estimate("accuracy") if reference else None
     if not found or accuracy is None:
         return ()
-    floor = accuracy.point - slack - 1e-12
+    floor = accuracy.point - slack - 1e-9
     keeping = [p for p in found if p.accuracy >= floor]
     said = []
     fastest = min(keeping, key=lambda p: p.latency, default=None)

@@ -214,7 +214,8 @@ def change_text(comparison: Comparison) -> str:
     if change.low == change.high:
         return point
     unit = f" {point.rpartition(' ')[2]}"
-    return f"{point} [{low.removesuffix(unit)}, {high.removesuffix(unit)}]"
+    low, high = (end.removesuffix(unit).replace(",", "") for end in (low, high))
+    return f"{point} [{low}, {high}]"
 
 
 def limit_text(comparison: Comparison) -> str:

@@ -44,16 +44,19 @@ def case_line(result: Result, comparisons: Iterable[Comparison], verdict: Verdic
 def verdict_table(run: Run, width: int = 100, *, colour: bool = False) -> list[str]:
     """A row for each case, worst last so that it stands next to the prompt, in at most `width` columns.
 
-    Where the terminal is narrow, metrics are left out from the right, and then ids are cut in their middle. In a run
-    with more than 200 cases those that are unchanged are only counted.
+    Where the terminal is narrow, metrics are left out from the right, and then ids are cut in their middle. Cases
+    that can't run here, and in a run of more than 200 those that are unchanged, are only counted.
     """
-    views = sorted(cases(run), key=lambda view: view.verdict.severity if view.verdict else -1)
-    shown = (
-        views if len(views) <= MAX_ROWS else [v for v in views if v.word not in ("unchanged", "measured", "skipped")]
-    )
+    every = sorted(cases(run), key=lambda view: view.verdict.severity if view.verdict else -1)
+    views = [view for view in every if view.word != "skipped"]
+    shown = views if len(views) <= MAX_ROWS else [v for v in views if v.word not in ("unchanged", "measured")]
     shown = shown[-MAX_ROWS:]
+    left_out = len(views) - len(shown)
+    more = [f"{left_out} further cases are in the report"] if left_out else []
+    if len(every) > len(views):
+        more.append(f"{len(every) - len(views)} cases can't run here; the report has the reasons")
     if not shown:
-        return []
+        return more
     ids = max(len(one_line(view.id)) for view in shown)
     columns: Sequence[tuple[str, str, str]] = _COLUMNS
     while columns and 14 + min(ids, _NARROW_ID) + 11 * len(columns) > width:
@@ -66,9 +69,7 @@ def verdict_table(run: Run, width: int = 100, *, colour: bool = False) -> list[s
         word = _paint(f"{view.word:<12}", _COLOURS[view.word], colour)
         row = f"{shorten(one_line(view.id), room):<{room}}" + "".join(f"{value:>11}" for value in values)
         lines.append(f"{word}  {row}".rstrip())
-    if len(shown) < len(views):
-        lines.append(f"{len(views) - len(shown)} further cases are in the report")
-    return lines
+    return [*lines, *more]
 
 
 def closing_lines(run: Run, width: int = 100, *, colour: bool = False) -> list[str]:

@@ -15,7 +15,7 @@ from harness.units import duration, percent
 __all__ = ["Check", "checks"]
 
 MAX_LINES = 6
-QUIET = 0.10
+QUIET = 0.15
 """Share of a launch's time in which some task waited for a CPU. A quiet machine shows 0 to 2 %, a busy one 40 %."""
 
 

@@ -172,9 +172,8 @@ def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point],
     parts.append(element("text", "time of one call (p50)", class_="tick", x=x.end, y=height - 4, text_anchor="end"))
     parts.append(element("text", "accuracy", class_="tick", x=8, y=12))
     names = ", ".join(p.technique for p in best)
-    return chart(
-        key, width, height, f"{model}: accuracy against latency", f"On the front, fastest first: {names}.", parts
-    )
+    title, said = f"{model}: accuracy against latency", f"On the front, fastest first: {names}."
+    return chart(key, width, height, title, said, parts, role="group")
 
 
 def _free_place(cx: float, cy: float, radius: float, taken: list[tuple[float, float, float]]) -> tuple[float, float]:
@@ -201,7 +200,8 @@ def _columns(x: Axis, labels: Mapping[float, str], bottom: float) -> Iterator[Ma
     """A mark and a label for each labelled value of the horizontal axis."""
     for value, text in labels.items():
         yield element("line", class_="axis faint", x1=x(value), x2=x(value), y1=bottom, y2=bottom + 4)
-        yield element("text", text, class_="tick", x=x(value), y=bottom + 17, text_anchor="middle")
+        anchor = "end" if x(value) > x.end - 14 else "middle"
+        yield element("text", text, class_="tick", x=x(value), y=bottom + 17, text_anchor=anchor)
 
 
 def _seconds(values: Sequence[float]) -> dict[float, str]:

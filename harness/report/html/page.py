@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from harness.records import Run
+from harness.records import Run, Verdict
 from harness.report.gains import accuracy_slack
 from harness.report.html import sections
 from harness.report.html.cases import anchor, render_cases
@@ -24,7 +24,6 @@ from harness.report.overview import (
     change_text,
     counts,
     estimate_text,
-    failures,
     headline,
     limit_text,
 )
@@ -33,6 +32,8 @@ from harness.report.trust import checks
 from harness.units import duration, quantity
 
 __all__ = ["policy", "render"]
+
+_ACCEPTED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE)
 
 
 def render(run: Run) -> bytes:
@@ -48,7 +49,7 @@ def render(run: Run) -> bytes:
         script=Markup(script),
         headline=headline(run),
         counts=counts(cases(run)),
-        accept=accept_command() if run.comparisons and any(c.candidate for c in failures(run)) else "",
+        accept=accept_command() if any(c.verdict in _ACCEPTED for c in run.comparisons) else "",
         checks=checks(run),
         why=sections.why(run),
         undecided=undecided,

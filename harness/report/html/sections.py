@@ -88,12 +88,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class GainMap:
-    """Models x techniques on one hardware; the longer axis goes down the page."""
+    """Models x techniques on one hardware; the longer axis goes down the page. `absent` says why nothing ran on it."""
 
     hardware: str
     corner: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    absent: str = ""
 
 
 def gain_maps(run: Run) -> tuple[GainMap, ...]:
@@ -104,6 +105,10 @@ def gain_maps(run: Run) -> tuple[GainMap, ...]:
     maps = []
     for hardware in dict.fromkeys(subject.hardware for subject in found):
         here = [subject for subject in found if subject.hardware == hardware]
+        if not any(view.completed for subject in here for view in subject.cases):
+            reasons = {view.result.reason: None for s in here for view in s.cases if view.result}
+            maps.append(GainMap(hardware, "", (), (), " ".join(list(reasons)[:3]) or "no reason was given"))
+            continue
         names = [f"{s.model} ({s.suite})" if s.model in several else s.model for s in here]
         techniques = tuple(dict.fromkeys(v.result.technique for s in here for v in s.cases if v.result))
         cells = [_cells(subject, techniques, slack) for subject in here]

@@ -27,8 +27,13 @@ def element(name: str, *children: str, **attributes: str | float) -> Markup:
     return Markup(f"<{start}>{content}</{name}>") if content else Markup(f"<{start}/>")
 
 
-def chart(key: str, width: float, height: float, title: str, description: str, children: Iterable[Markup]) -> Markup:
-    """A whole picture. `key` is unique in the page; `description` says in a sentence what is to be seen."""
+def chart(
+    key: str, width: float, height: float, title: str, description: str, children: Iterable[Markup], role: str = "img"
+) -> Markup:
+    """A whole picture. `key` is unique in the page; `description` says in a sentence what is to be seen.
+
+    `role` is `group` for a picture with links in it: those of an `img` are hidden from who can't see it.
+    """
     return element(
         "svg",
         element("title", title, id=f"{key}-t"),
@@ -37,7 +42,7 @@ def chart(key: str, width: float, height: float, title: str, description: str, c
         viewBox=f"0 0 {number(width)} {number(height)}",
         width=width,
         height=height,
-        role="img",
+        role=role,
         aria_labelledby=f"{key}-t {key}-d",
     )
 
