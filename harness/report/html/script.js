@@ -38,7 +38,7 @@
   }
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest("input, textarea, select")) return;
+    if (event.target.closest?.("input, textarea, select")) return;
     event.preventDefault();
     box.focus();
     box.select();
