@@ -12,7 +12,8 @@ import pytest
 from harness.report.html import render
 from harness.report.html.cases import anchor
 from harness.report.overview import cases
-from tests.report_samples import hostile_run, sample_run
+from tests.report_hostile import hostile_run
+from tests.report_samples import sample_run
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

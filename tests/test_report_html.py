@@ -12,7 +12,8 @@ from harness.records import Estimate, Measurement, Outcome, Run, Verdict
 from harness.report.html import render
 from harness.report.html.cases import anchor
 from harness.report.overview import GLYPHS, cases, failures, headline
-from tests.report_samples import HOSTILE, hostile_run, sample_run
+from tests.report_hostile import HOSTILE, hostile_run
+from tests.report_samples import sample_run
 
 VOID = {"meta", "link", "input", "br", "wbr", "hr", "img"}
 

@@ -19,7 +19,8 @@ from harness.report.overview import (
 )
 from harness.report.text import moment, shorten, tail, visible
 from harness.report.trust import checks
-from tests.report_samples import HOSTILE, sample_run
+from tests.report_hostile import HOSTILE
+from tests.report_samples import sample_run
 
 
 def only(run: Run, *outcomes: Outcome, verdict: Verdict | None = None) -> Run:

@@ -19,7 +19,8 @@ from harness.report.record import read_run
 from harness.report.summary import MAX_BYTES, escape, render
 from harness.report.terminal import case_line, closing_lines, verdict_table
 from harness.report.write import write_reports
-from tests.report_samples import HOSTILE, hostile_run, sample_run
+from tests.report_hostile import HOSTILE, hostile_run
+from tests.report_samples import sample_run
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +155,7 @@ def test_properties_carry_verdict_and_metrics(run: Run) -> None:
 def test_properties_are_valid_xml_by_pytests_own_writer(tmp_path: Path) -> None:
     (tmp_path / "test_one.py").write_text(
         "from harness.report.junit import properties\n"
-        "from tests.report_samples import hostile_run\n"
+        "from tests.report_hostile import hostile_run\n"
         "def test_one(request):\n"
         "    for result in hostile_run().results:\n"
         "        request.node.user_properties.extend(properties(result, ()))\n"
