@@ -115,7 +115,7 @@ def tiny_student_model() -> Model:
 def tiny_onnx_model(folder: Path) -> Model:
     """An ONNX model of some thousand weights for the same task, written into `folder` when it is loaded.
 
-    A layer of random features and one fitted to them by least squares, made without torch.
+    Two layers fitted by least squares, with a random mixing and a ReLU between them, made without torch.
     """
 
     def load() -> Path:
@@ -123,12 +123,11 @@ def tiny_onnx_model(folder: Path) -> Model:
         import onnx
         from onnx import TensorProto, helper, numpy_helper
 
-        images, labels = _examples(400, 1)
-        flat = images.reshape(len(images), -1)
-        random = np.random.default_rng(0)
-        first = (random.standard_normal((SIDE * SIDE, 48)) / SIDE).astype(np.float32)
-        hidden = np.maximum(flat @ first, 0)
-        second = np.linalg.lstsq(hidden, np.eye(CLASSES)[labels], rcond=None)[0].astype(np.float32)
+        images, labels = _examples(1000, 1)
+        flat, wanted = images.reshape(len(images), -1), np.eye(CLASSES)[labels]
+        mixing = np.random.default_rng(0).standard_normal((CLASSES, 48))
+        first = (np.linalg.lstsq(flat, wanted, rcond=None)[0] @ mixing).astype(np.float32)
+        second = np.linalg.lstsq(np.maximum(flat @ first, 0), wanted, rcond=None)[0].astype(np.float32)
         graph = helper.make_graph(
             [
                 helper.make_node("Flatten", ["image"], ["flat"], name="flatten"),

@@ -1,0 +1,98 @@
+"""torch.compile: compiled once, taken from the cache after that, and never silently eager."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness import PreparationError
+from harness.hardware import cpu
+from harness.runtimes.inductor import Inductor, compiler
+
+PACK = """
+import json, sys
+from pathlib import Path
+from harness import Deployment
+from harness.hardware import cpu
+from harness.runtimes.eager import Eager
+from harness.techniques import compiled
+from harness.testing import tiny_torch_model
+
+import torch
+
+model, folder = tiny_torch_model(), Path(sys.argv[1])
+network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 16), torch.nn.GELU(), torch.nn.Linear(16, 4))
+deployment = compiled.apply(Deployment(model, network.eval(), Eager(), cpu, folder))
+deployment.runtime.pack(deployment.network, model.inputs(1, 0), folder, cpu)
+session = deployment.runtime.load(folder, cpu)
+facts = session.facts(model.inputs(1, 0))
+print(json.dumps([facts, [[str(p), p.check(name, facts).kept] for name, p in deployment.promises]]))
+"""
+
+LOAD = """
+import json, sys
+from pathlib import Path
+from harness.hardware import cpu
+from harness.runtimes.eager import Eager
+from harness.runtimes.inductor import Inductor
+from harness.testing import tiny_torch_model
+
+inputs, folder = tiny_torch_model().inputs(1, 1), Path(sys.argv[1])
+eager, fast = (runtime.load(folder, cpu) for runtime in (Eager(), Inductor()))
+one, two = (session.fetch(session(session.stage(inputs)))["output"].tolist() for session in (eager, fast))
+print(json.dumps([one, two, fast.facts(inputs)["graphs"]]))
+"""
+
+
+def run(code: str, folder: Path) -> Any:
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler, as torch.compile does")
+def test_an_artefact_that_was_moved_is_loaded_without_the_compiler(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    facts, promises = run(PACK, tmp_path / "made")
+    assert (facts["runtime"], facts["graphs"], facts["graph_breaks"]) == ("inductor", 1, 0)
+    assert all(kept for _, kept in promises), promises
+
+    moved = (tmp_path / "made").rename(tmp_path / "moved")
+    binaries = set(moved.rglob("*.so"))
+    assert binaries
+    eager, fast, graphs = run(LOAD, moved)
+    np.testing.assert_allclose(fast, eager, rtol=1e-4, atol=1e-5)
+    assert graphs == 1
+    assert set(moved.rglob("*.so")) == binaries
+    assert [path.name for path in moved.iterdir() if path.is_file()] == ["model.pt"]
+
+
+def test_without_a_compiler_it_is_unavailable_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert "apt-get install g++" in str(Inductor().unavailable(cpu))
+
+
+def test_a_compiler_that_cxx_names_and_is_not_there_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert compiler() is None
+
+
+def test_a_network_that_is_not_compiled_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PreparationError, match="compiled nothing"):
+        Inductor().pack(Eagerly(), {"x": np.ones((1, 4), np.float32)}, tmp_path, cpu)
+
+
+class Eagerly(torch.nn.Module):
+    """A network that keeps the compiler out."""
+
+    @torch.compiler.disable
+    def forward(self, x: Any) -> Any:
+        return x + 1

@@ -1,0 +1,101 @@
+"""Export to ONNX: variable batch, the same values, and no trace of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+
+from harness import PreparationError
+from harness.runtimes.onnx_graph import network_weights
+from harness.runtimes.torch_session import module_weights
+from harness.techniques.export import export
+from harness.testing import tiny_torch_model
+
+TINY = tiny_torch_model()
+
+
+def batches(*sizes: int) -> list[Any]:
+    return [TINY.inputs(size, seed) for seed, size in enumerate(sizes)]
+
+
+class Several(torch.nn.Module):
+    """Takes any number of inputs and gives named outputs."""
+
+    def forward(self, *inputs: Any) -> Any:
+        return {"sum": inputs[0] + inputs[1], "product": inputs[0] * inputs[1]}
+
+
+class Constant(torch.nn.Module):
+    """Looks at how many items it got, and so is traced for that number alone."""
+
+    def forward(self, x: Any) -> Any:
+        return x * len(list(x))
+
+
+class Branching(torch.nn.Module):
+    """Decides by a value of its input."""
+
+    def forward(self, image: Any) -> Any:
+        return image if image.sum() > 0 else -image
+
+
+def test_the_exported_network_has_the_same_weights_and_any_batch() -> None:
+    network = TINY.load()
+    model = export(network, batches(2, 1, 5), batchable=True)
+    assert [value.name for value in model.graph.input] == ["image"]
+    assert [value.name for value in model.graph.output] == ["output"]
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    assert sum(w.elements for w in network_weights(model)) == sum(w.elements for w in module_weights(network))
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert session.run(None, dict(TINY.inputs(7, 9)))[0].shape == (7, 4)
+
+
+def test_nothing_of_this_machine_is_left_in_the_file() -> None:
+    data = export(TINY.load(), batches(2), batchable=True).SerializeToString()
+    assert str(Path(torch.__file__).parent).encode() not in data
+    assert str(Path(__file__).parent).encode() not in data
+    assert data == export(TINY.load(), batches(2), batchable=True).SerializeToString()
+
+
+def test_a_batch_may_be_fixed() -> None:
+    model = export(TINY.load(), batches(1), batchable=False)
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+
+
+def test_several_inputs_and_named_outputs_keep_their_names() -> None:
+    inputs = [{"a": np.full((n, 3), n, np.float32), "b": np.ones((n, 3), np.float32)} for n in (2, 1)]
+    model = export(Several(), inputs, batchable=True)
+    assert [value.name for value in model.graph.input] == ["a", "b"]
+    assert [value.name for value in model.graph.output] == ["sum", "product"]
+
+
+def test_a_batch_that_did_not_stay_variable_is_refused() -> None:
+    inputs = [{"x": np.ones((n, 3), np.float32)} for n in (2, 3)]
+    with pytest.raises(PreparationError, match="exported"):
+        export(Constant(), inputs, batchable=True)
+
+
+def test_an_export_that_computes_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch.onnx.export
+
+    def wrong(network: Any, *args: Any, **kwargs: Any) -> Any:
+        model = real(network, *args, **kwargs).model_proto
+        (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == "0.weight")
+        tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 1.01, tensor.name))
+        return SimpleNamespace(model_proto=model)
+
+    monkeypatch.setattr(torch.onnx, "export", wrong)
+    with pytest.raises(PreparationError, match=r"away from torch's; the limit is 0\.001"):
+        export(TINY.load(), batches(2), batchable=True)
+
+
+def test_what_the_exporter_cannot_trace_is_refused_with_the_reason() -> None:
+    with pytest.raises(PreparationError, match="export failed"):
+        export(Branching(), batches(2), batchable=True)

@@ -1,0 +1,249 @@
+"""Every technique on real small networks: it keeps its promises, and breaks them where it is sabotaged."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness import Deployment, Model, PreparationError
+from harness.hardware import cpu
+from harness.runtimes.eager import Eager
+from harness.techniques import (
+    Pipeline,
+    Technique,
+    batched,
+    bf16,
+    compiled,
+    distilled,
+    fp16,
+    int8_dynamic,
+    int8_static,
+    onnxruntime,
+    pruned_channels,
+    pruned_weights,
+    reference,
+)
+from harness.techniques.base import as_pipeline
+from harness.testing import check_technique, tiny_onnx_model, tiny_student_model, tiny_torch_model
+
+TORCH = tiny_torch_model()
+STUDENT = tiny_student_model()
+WEIGHTS = 16 * 9 + 32 * 16 * 9 + 4 * 288
+
+
+@pytest.fixture
+def onnx_model(tmp_path: Path) -> Model:
+    return tiny_onnx_model(tmp_path)
+
+
+def accuracy(technique: Technique | Pipeline, model: Model = TORCH) -> float:
+    """Of the torch network that a technique makes."""
+    with tempfile.TemporaryDirectory() as folder:
+        deployment = Deployment(model, model.load(), Eager(), cpu, Path(folder))
+        network = as_pipeline(technique).apply(deployment).network
+    with torch.no_grad():
+        return model.evaluate(lambda x: {"output": network(torch.from_numpy(x["image"])).numpy()}).value
+
+
+@pytest.mark.parametrize(
+    ("technique", "expected"),
+    [
+        (bf16, {"weights.bfloat16": 1.0, "precision": "bfloat16", "parameters": WEIGHTS}),
+        (fp16, {"weights.float16": 1.0, "precision": "float16", "parameters": WEIGHTS}),
+        (batched(4), {"batch": 4, "runtime": "eager"}),
+        (batched(3) | onnxruntime, {"batch": 3, "parameters": WEIGHTS, "runtime": "onnxruntime", "level": "all"}),
+        (onnxruntime("basic") | fp16, {"weights.float16": 1.0, "precision": "float32", "level": "basic"}),
+        (pruned_weights(0.8, finetune=False), {"sparsity": pytest.approx(0.8, abs=1e-3)}),
+        (pruned_channels(0.25, finetune=False), {"parameters": 12 * 9 + 24 * 12 * 9 + 4 * 24 * 9}),
+        (distilled(into=STUDENT), {"parameters": 4 * 9 + 8 * 4 * 9 + 4 * 72, "runtime": "eager"}),
+        (
+            pruned_channels(0.5) | onnxruntime | int8_static,
+            {"parameters": 8 * 9 + 16 * 8 * 9 + 4 * 144, "quantized": 1.0, "precision": "int8", "nodes.quantized": 3},
+        ),
+        (
+            pruned_weights(0.9) | onnxruntime | int8_dynamic(ops=("MatMul", "Conv")),
+            {"sparsity": pytest.approx(0.9, abs=0.02), "weights.int8": 1.0, "nodes.quantized": 3},
+        ),
+    ],
+    ids=lambda value: value.id if isinstance(value, (Technique, Pipeline)) else "",
+)
+def test_on_a_torch_model(technique: Technique | Pipeline, expected: dict[str, Any]) -> None:
+    evidence, facts = check_technique(technique, TORCH)
+    assert all(item.kept for item in evidence)
+    assert {name: facts[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("technique", "expected"),
+    [
+        (onnxruntime("disable"), {"level": "disable", "precision": "float32"}),
+        (fp16, {"weights.float16": 1.0, "precision": "float32"}),
+        (int8_dynamic, {"quantized": 1.0, "precision": "int8", "nodes.quantized": 2}),
+        (int8_static, {"quantized": 1.0, "precision": "int8", "quantized.bits": 8}),
+        (int8_static("entropy"), {"quantized": 1.0, "nodes.quantized": 2}),
+        (int8_static("percentile", per_channel=False), {"quantized": 1.0, "nodes.quantized": 2}),
+        (int8_static | batched(4), {"quantized": 1.0, "batch": 4}),
+    ],
+    ids=lambda value: value.id if isinstance(value, (Technique, Pipeline)) else "",
+)
+def test_on_an_onnx_model(technique: Technique | Pipeline, expected: dict[str, Any], onnx_model: Model) -> None:
+    evidence, facts = check_technique(technique, onnx_model)
+    assert all(item.kept for item in evidence)
+    assert {name: facts[name] for name in expected} == expected
+
+
+def test_only_the_named_operators_are_quantized() -> None:
+    _, facts = check_technique(onnxruntime | int8_static(ops="Conv"), TORCH)
+    assert facts["quantized"] == pytest.approx(1 - 4 * 288 / WEIGHTS)
+    assert facts["precision"] == "float32+int8"
+
+
+def test_without_vnni_the_weights_keep_to_seven_bits(onnx_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.techniques import quantize
+
+    monkeypatch.setattr(quantize.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(quantize, "instruction_sets", lambda: ("avx", "avx2", "fma"))
+    evidence, facts = check_technique(int8_static, onnx_model)
+    assert facts["quantized.bits"] == 7
+    assert "quantized.bits <= 7" in [item.promise for item in evidence]
+
+
+def test_nothing_to_quantize_is_refused_with_what_there_is(onnx_model: Model) -> None:
+    with pytest.raises(PreparationError, match="no Conv of this network has weights; those that have are MatMul"):
+        check_technique(int8_static(ops="Conv"), onnx_model)
+
+
+def test_quantizing_does_not_touch_the_network_it_was_given(onnx_model: Model, tmp_path: Path) -> None:
+    import onnx
+
+    network = onnx.load(str(onnx_model.load()))
+    before = network.SerializeToString()
+    for step in (int8_static, int8_dynamic, fp16):
+        folder = tmp_path / step.name
+        folder.mkdir()
+        step.apply(Deployment(onnx_model, network, Eager(), cpu, folder).replace(runtime=_onnx_runtime()))
+    assert network.SerializeToString() == before
+
+
+def test_techniques_do_not_touch_the_torch_network_they_were_given(tmp_path: Path) -> None:
+    network = TORCH.load()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    for step in (bf16, pruned_weights(0.5), pruned_channels(0.5), distilled(STUDENT)):
+        step.apply(Deployment(TORCH, network, Eager(), cpu, tmp_path))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_fine_tuning_recovers_and_distillation_teaches() -> None:
+    assert accuracy(reference) > 0.93
+    assert accuracy(pruned_weights(0.9)) > accuracy(pruned_weights(0.9, finetune=False))
+    assert accuracy(distilled(into=STUDENT)) > accuracy(reference, STUDENT) + 0.3
+
+
+def test_the_layers_of_all_outputs_keep_their_channels() -> None:
+    model = dataclasses.replace(TORCH, load=lambda: TwoHeads().eval())
+    _, facts = check_technique(pruned_channels(0.5, finetune=False), model)
+    assert facts["parameters"] == 8 * 144 + 4 * 8 + 3 * 8
+
+
+def test_a_network_whose_code_fixes_its_channels_is_refused_with_the_cure() -> None:
+    model = dataclasses.replace(TORCH, load=lambda: FixedWidth().eval())
+    with pytest.raises(PreparationError, match=r"can't run with fewer channels.*Model\.unsupported"):
+        check_technique(pruned_channels(0.5, finetune=False), model)
+
+
+def test_a_student_that_is_not_smaller_is_refused() -> None:
+    with pytest.raises(PreparationError, match="a student must be smaller"):
+        check_technique(distilled(into=TORCH), TORCH)
+
+
+def test_arithmetic_that_the_runtime_does_not_have_breaks_the_promise() -> None:
+    with pytest.raises(AssertionError, match=r"fp16 promised arithmetic\.float16 >= 0\.9, found not found"):
+        check_technique(fp16 | onnxruntime, TORCH)
+
+
+def test_integers_that_are_only_stored_break_the_promise(onnx_model: Model) -> None:
+    with pytest.raises(AssertionError, match=r"int8_static promised nodes\.quantized >= 1, found 0"):
+        check_technique(onnxruntime("disable") | int8_static, onnx_model)
+
+
+def _copied(source: Path, target: Path, *_: Any, **__: Any) -> None:
+    shutil.copy(source, target)
+
+
+def _untouched(network: Any, *_: Any, **__: Any) -> Any:
+    return network
+
+
+SABOTAGES: list[tuple[Technique | Pipeline, str, Callable[..., Any], str]] = [
+    (bf16, "harness.techniques.torch_modules.CastNetwork", lambda network, _: torch.nn.Sequential(network), "bf16"),
+    (fp16, "harness.techniques.torch_modules.CastNetwork", lambda network, _: torch.nn.Sequential(network), "fp16"),
+    (onnxruntime | fp16, "onnxruntime.transformers.float16.convert_float_to_float16", _untouched, "weights.float16"),
+    (onnxruntime | int8_dynamic, "onnxruntime.quantization.quantize_dynamic", _copied, "quantized"),
+    (onnxruntime | int8_static, "onnxruntime.quantization.quantize_static", _copied, "quantized"),
+    (pruned_weights(0.5), "harness.techniques.prune._smallest", lambda *_: [], "sparsity"),
+    (pruned_channels(0.5), "harness.techniques.prune._remove_channels", lambda *_: None, "parameters"),
+]
+
+
+@pytest.mark.parametrize(("technique", "target", "fake", "words"), SABOTAGES, ids=[row[0].id for row in SABOTAGES])
+def test_a_technique_that_does_nothing_breaks_its_promise(
+    technique: Pipeline, target: str, fake: Callable[..., Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, fake)
+    with pytest.raises(AssertionError, match=f"promised.*{words}|{words}.*promised"):
+        check_technique(technique, TORCH)
+
+
+def test_masks_that_fine_tuning_forgets_break_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.techniques import prune
+
+    real = prune.train
+    monkeypatch.setattr(prune, "train", lambda network, training, after_step: real(network, training))
+    with pytest.raises(AssertionError, match="promised sparsity"):
+        check_technique(pruned_weights(0.5), TORCH)
+
+
+def test_compiling_that_does_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda network, **_: network)
+    monkeypatch.setattr("harness.runtimes.inductor.compiler", lambda: "g++")
+    with pytest.raises(PreparationError, match="compiled nothing"):
+        check_technique(compiled, TORCH)
+
+
+def _onnx_runtime() -> Any:
+    from harness.runtimes.onnxruntime import OnnxRuntime
+
+    return OnnxRuntime()
+
+
+class TwoHeads(torch.nn.Module):
+    """Two outputs from one hidden layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 16), torch.nn.ReLU())
+        self.left = torch.nn.Linear(16, 4)
+        self.right = torch.nn.Linear(16, 3)
+
+    def forward(self, image: Any) -> Any:
+        hidden = self.body(image)
+        return self.left(hidden), self.right(hidden).softmax(-1)
+
+
+class FixedWidth(torch.nn.Module):
+    """Reshapes its hidden layer to a size that is written in the code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = torch.nn.Linear(144, 16)
+        self.last = torch.nn.Linear(16, 4)
+
+    def forward(self, image: Any) -> Any:
+        return self.last(self.hidden(image.flatten(1)).reshape(-1, 4, 4).flatten(1))
