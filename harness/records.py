@@ -229,8 +229,9 @@ class Run:
     """One run of suites: the only input of reports. Written to `run.json`; see docs/run-json.md.
 
     `mode` is `compare`, `strict`, `update`, `off` or `quick`; `complete` is False while it goes on and when it was
-    interrupted; `filtered` is True where only a part of the suites was selected. `baselines` says where the
-    baselines came from: per case `{commit, when, reason}` of the newest acceptance.
+    interrupted; `filtered` is True where only a part of the suites was selected. `baselines` says by `suite/case_id`
+    where a baseline came from (`commit`, `when`, `reason`) and which software `differs` since. A metric that a suite
+    changed or added carries its name as `suite`.
     """
 
     schema: int

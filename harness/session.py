@@ -20,12 +20,12 @@ from harness.judge import missing as missing_comparisons
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.case import Measurer
 from harness.measure.environment import environment, library_versions
-from harness.metrics import Metric, resolve
+from harness.metrics import METRICS, Metric, resolve
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
 from harness.report.files import point_latest
 from harness.report.journal import Journal
-from harness.report.record import read_run
 from harness.report.write import write_reports
+from harness.resume import unfinished
 from harness.settings import Decision, Settings
 
 __all__ = ["Session"]
@@ -56,7 +56,7 @@ class Session:
         self._began = time.monotonic()
         self._environment = environment(settings.root, self._hardware.values())
         self._priors: dict[str, Prior] = {}
-        self._metrics: dict[str, Metric] = resolve()
+        self._own: dict[str, tuple[Metric, ...]] = {}
         self._decisions: dict[tuple[str, str], Decision] = {}
         self._loose: list[Comparison] = []
         self._origins: dict[str, dict[str, str]] = {}
@@ -68,8 +68,9 @@ class Session:
         self.folder = settings.reports / self._head.id
         self.journal = Journal(self.folder)
         self.journal.start(self._head)
-        self.notice = ""
-        self._earlier = self._unfinished(cache.sources) if settings.resume else {}
+        self._earlier, self.notice = (
+            unfinished(settings.reports / "latest", self._head) if settings.resume else ({}, "")
+        )
         point_latest(self.folder)
         self._measurer = Measurer(settings.root, cache, settings.plan, self.folder / "logs", self._undecided, progress)
 
@@ -83,7 +84,7 @@ class Session:
         if known:
             return known
         metrics = resolve(own)
-        self._metrics.update(metrics)
+        self._own[suite] = own
         absent = case.inapplicable() or self.absent.get(case.hardware.name) or case.unavailable()
         if absent:
             return self.leave_out(case, suite, nodeid, absent)
@@ -130,7 +131,7 @@ class Session:
         """Record a missing case."""
         self._loose.append(comparison)
         self.journal.append(None, (comparison,))
-        self._origin(portable.case_id, Baseline(portable, None))
+        self._origin(portable.suite, portable.case_id, Baseline(portable, None))
 
     def finish(self, *, complete: bool) -> tuple[Run, str | None]:
         """End the run, write its reports, and say what makes it fail although no single test did."""
@@ -141,7 +142,8 @@ class Session:
             self._head,
             finished=finished,
             complete=complete,
-            metrics=tuple(metric.record() for metric in self._metrics.values()),
+            metrics=self._head.metrics
+            + tuple({**metric.record(), "suite": suite} for suite, own in self._own.items() for metric in own),
             results=tuple(decision.result for decision in self._decisions.values()),
             comparisons=self.comparisons(),
             baselines=self._origins,
@@ -183,34 +185,11 @@ class Session:
             command=settings.command,
             plan=settings.plan.record(),
             environment=dataclasses.replace(self._environment, state=state),
-            metrics=tuple(metric.record() for metric in self._metrics.values()),
+            metrics=tuple(metric.record() for metric in METRICS),
             results=(),
             comparisons=(),
             expected=expected,
         )
-
-    def _unfinished(self, sources: str) -> dict[tuple[str, str], Result]:
-        """Completed results of the latest run, if it was interrupted on the same sources, plan and machine."""
-        latest = self.settings.reports / "latest"
-        if not latest.exists():
-            self.notice = "--resume: there is no earlier run, so this one starts from the beginning"
-            return {}
-        run = read_run(latest)
-        now, then = self._head.environment, run.environment
-        differs = {
-            "the earlier run was finished": run.complete,
-            "the sampling plan differs": run.plan != self._head.plan,
-            "the machine differs": then.hardware != now.hardware,
-            "packages differ": then.software != now.software,
-            "sources were changed": then.state.get("sources") != sources[:16],
-        }
-        why = [reason for reason, holds in differs.items() if holds]
-        if why:
-            self.notice = f"--resume: {' and '.join(why)}, so this run starts from the beginning"
-            return {}
-        found = {(r.suite, r.case_id): r for r in run.results if r.outcome is Outcome.COMPLETED}
-        self.notice = f"--resume: {len(found)} cases were measured before the run was interrupted"
-        return found
 
     def _undecided(self, result: Result, metrics: Mapping[str, Metric]) -> bool:
         if not self.settings.judges:
@@ -225,7 +204,7 @@ class Session:
             baseline = self._baseline(result.suite, result.case_id, result.hardware)
         except BaselineError as error:
             return (Comparison(result.suite, result.case_id, "case", Verdict.ERROR, str(error)),)
-        self._origin(result.case_id, baseline)
+        self._origin(result.suite, result.case_id, baseline)
         identity = self._environment.hardware[result.hardware]
         return compare(result, baseline, metrics, self._prior(result.hardware), identity)
 
@@ -282,11 +261,21 @@ class Session:
             self._priors[hardware] = fit_prior(self.store.times_of(word))
         return self._priors[hardware]
 
-    def _origin(self, case_id: str, baseline: Baseline) -> None:
+    def _origin(self, suite: str, case_id: str, baseline: Baseline) -> None:
         source = baseline.times or baseline.portable
-        if source:
-            accepted = source.accepted
-            self._origins[case_id] = {"commit": accepted.commit, "when": accepted.when, "reason": accepted.reason}
+        if source is None:
+            return
+        accepted = source.accepted
+        origin = {"commit": accepted.commit, "when": accepted.when, "reason": accepted.reason}
+        if baseline.times:
+            origin["differs"] = _changed(baseline.times.software, self._environment.software)
+        self._origins[f"{suite}/{case_id}"] = origin
+
+
+def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Which software differs, in words: the suspected causes of a change, never a reason not to compare."""
+    names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    return ", ".join(f"{name} {before.get(name, 'absent')} -> {now.get(name, 'absent')}" for name in names)
 
 
 def _verdict_of(outcome: Outcome) -> Verdict:

@@ -81,7 +81,7 @@ def sample_run(models: int = 4, techniques: int = 10, *, samples: int = 60, mode
     if mode in ("compare", "strict"):
         comparisons.append(_missing())
     baselines = {
-        r.case_id: {
+        f"{r.suite}/{r.case_id}": {
             "commit": "9f2c41d07be1" if r.model != "silero" else "17aa90cd3312",
             "when": "2026-04-27T09:14:03+00:00" if r.model != "silero" else "2026-03-30T16:40:51+00:00",
             "reason": "first baselines" if r.model != "silero" else "silero 6.2.3: the new graph is 4 % faster",

@@ -136,6 +136,11 @@ def test_exit_code_of_each_verdict(verdict: Verdict, strict: bool) -> None:
 
 
 def test_metrics_come_from_the_record() -> None:
-    assert metrics_of(a_run([])) == {metric.name: metric for metric in METRICS}
+    built_in = {metric.name: metric for metric in METRICS}
+    assert metrics_of(a_run([]), "digits") == built_in
+    own = built_in["speedup"].with_tolerance(0.5)
+    run = a_run([], metrics=(*(metric.record() for metric in METRICS), {**own.record(), "suite": "digits"}))
+    assert metrics_of(run, "digits") == {**built_in, "speedup": own}
+    assert metrics_of(run, "magika") == built_in
     with pytest.raises(RecordError, match=r"run .*: metrics: unknown field"):
-        metrics_of(a_run([], metrics=({"name": "size", "unit": "bytes", "better": "lower", "surprise": 1},)))
+        metrics_of(a_run([], metrics=({"name": "size", "unit": "bytes", "better": "lower", "surprise": 1},)), "digits")

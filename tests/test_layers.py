@@ -38,6 +38,7 @@ ORDER = (
     "harness.judge",
     "harness.baseline",
     "harness.report",
+    "harness.resume",
     "harness.session",
     "harness.testing",
     "harness.cli",

@@ -96,7 +96,6 @@ class _Acceptor:
         self._run = run
         self._reason = reason
         self._when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self._metrics = metrics_of(run)
         self._priors: dict[str, Prior] = {}
 
     def accept(self, result: Result) -> list[Path]:
@@ -105,13 +104,14 @@ class _Acceptor:
         identity = run.environment.hardware.get(result.hardware, {})
         baseline = self._store.read(result.suite, result.case_id, identity)
         prior = self._prior(machine_class(identity))
-        comparisons = compare(result, baseline, self._metrics, prior, identity)
+        metrics = metrics_of(run, result.suite)
+        comparisons = compare(result, baseline, metrics, prior, identity)
         quick = run.mode == "quick"
         refused = acceptance.refusal(result, comparisons, baseline, run_complete=run.complete, quick=quick)
         if refused:
             raise BaselineError(f"{result.case_id}: not accepted into the baseline: {refused}")
         return acceptance.accept(
-            self._store, result, run.environment, self._reason, self._when, metrics=self._metrics, prior=prior
+            self._store, result, run.environment, self._reason, self._when, metrics=metrics, prior=prior
         )
 
     def _prior(self, machine: str) -> Prior:

@@ -87,4 +87,4 @@ def _notes(old: Run, new: Run, comparisons: Iterable[Comparison]) -> Iterator[st
 def _origins(old: Run) -> dict[str, dict[str, str]]:
     """Where the baselines of a comparison come from, as reports show it."""
     origin = {"commit": old.environment.commit, "when": old.started, "reason": f"run {old.id}"}
-    return {result.case_id: origin for result in old.results if result.outcome is Outcome.COMPLETED}
+    return {f"{result.suite}/{result.case_id}": origin for result in old.results if result.outcome is Outcome.COMPLETED}

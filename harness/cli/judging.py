@@ -26,27 +26,31 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
     measured = [result for result in old.results if result.outcome is Outcome.COMPLETED]
     baselines = {(result.suite, result.case_id): baseline_of(result, old.environment) for result in measured}
     priors = _priors(measured, baselines)
-    metrics = metrics_of(new)
     here = new.environment.hardware
     found: list[Comparison] = []
     for result in new.results:
         baseline = baselines.get((result.suite, result.case_id), Baseline(None, None))
         absent = _absent(result, baseline, here)
         prior, identity = priors.get(result.hardware, Prior()), here.get(result.hardware, {})
-        found += [absent] if absent else compare(result, baseline, metrics, prior, identity)
+        found += [absent] if absent else compare(result, baseline, metrics_of(new, result.suite), prior, identity)
     if new.complete and not new.filtered:
         present = {(result.suite, result.case_id) for result in new.results}
         found += missing(_expected(baselines.values(), here), present)
     return tuple(found)
 
 
-def metrics_of(run: Run) -> dict[str, Metric]:
-    """The metrics of a run by name, rebuilt from its record, so that no code of its suites is needed.
+def metrics_of(run: Run, suite: str) -> dict[str, Metric]:
+    """The metrics of a suite by name, rebuilt from a run's record, so that no code of the suite is needed.
 
     Raises `RecordError` for a record that is none of a metric.
     """
-    metrics: list[Metric] = [decode(Metric, dict(record), f"run {run.id}: metrics") for record in run.metrics]
-    return {metric.name: metric for metric in metrics}
+    metrics: dict[str, Metric] = {}
+    for record in run.metrics:
+        fields = dict(record)
+        if fields.pop("suite", "") in (None, "", suite):
+            metric: Metric = decode(Metric, fields, f"run {run.id}: metrics")
+            metrics[metric.name] = metric
+    return metrics
 
 
 def _priors(results: Iterable[Result], baselines: Mapping[tuple[str, str], Baseline]) -> dict[str, Prior]:

@@ -40,6 +40,7 @@ RELEVANT = (
 )
 """Distributions whose version can move a number, and so are named beside it."""
 
+CHOICES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_")
 GIT_SECONDS = 20.0
 
 
@@ -69,7 +70,12 @@ def software() -> dict[str, str]:
     installed = library_versions()
     here = {name: installed[name] for name in RELEVANT if name in installed}
     libc = " ".join(platform.libc_ver()).strip()
-    return {"python": platform.python_version(), **({"libc": libc} if libc else {}), **here}
+    return {"python": platform.python_version(), **({"libc": libc} if libc else {}), **here, **_kernel_choices()}
+
+
+def _kernel_choices() -> dict[str, str]:
+    """The variables that make numerical libraries choose other kernels or other threads."""
+    return {f"${name}": value for name, value in sorted(os.environ.items()) if name.startswith(CHOICES)}
 
 
 def library_versions() -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.records import Outcome, Run
+from harness.report.github import annotation_lines
 from harness.report.terminal import case_line, closing_lines
 from harness.settings import Decision
 from harness.units import duration
@@ -90,6 +91,9 @@ class Progress:
         reporter.section("harness")
         for line in closing_lines(run, width=reporter._tw.fullwidth, colour=colour):
             reporter.write_line(line)
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            for line in annotation_lines(run):
+                reporter.write_line(line)
         if undone:
             reporter.write_line(f"FAILED: {undone}", red=True)
         if folder is not None:

@@ -112,11 +112,11 @@ def _context(run: Run, view: CaseView, level: str) -> dict[str, Any]:
     if level == "line":
         return context
     result = view.result
-    declared = {str(m["name"]): m for m in run.metrics}
+    declared = {str(m["name"]): m for m in run.metrics if m.get("suite") in (None, "", view.suite)}
     context |= {
         "measurements": [_measured(m, declared) for m in result.measurements] if result else [],
         "comparisons": [_compared(c) for c in view.comparisons],
-        "baseline": run.baselines.get(view.id, {}),
+        "baseline": run.baselines.get(f"{view.suite}/{view.id}", {}),
         "reproduce": reproduce_command(run, result.nodeid) if result else "",
         "accept": accept_command(view.id) if view.verdict not in (None, Verdict.UNCHANGED, Verdict.SKIPPED) else "",
         "log_lines": _LOG_LINES,

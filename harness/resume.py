@@ -1,0 +1,35 @@
+"""Going on with a run that was interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.records import Outcome, Result, Run
+from harness.report.record import read_run
+
+__all__ = ["unfinished"]
+
+
+def unfinished(latest: Path, now: Run) -> tuple[dict[tuple[str, str], Result], str]:
+    """The completed results of the latest run by (suite, case id), and a sentence about them.
+
+    There are none unless that run was interrupted, and measured the same sources with the same plan, packages and
+    machine: a result of other code must not stand in a run of this one.
+    """
+    again = "so this run starts from the beginning"
+    if not latest.exists():
+        return {}, f"--resume: there is no earlier run, {again}"
+    run = read_run(latest)
+    here, there = now.environment, run.environment
+    differs = {
+        "the earlier run was finished": run.complete,
+        "the sampling plan differs": run.plan != now.plan,
+        "the machine differs": there.hardware != here.hardware,
+        "packages differ": there.software != here.software,
+        "sources were changed": there.state.get("sources") != here.state.get("sources"),
+    }
+    why = [reason for reason, holds in differs.items() if holds]
+    if why:
+        return {}, f"--resume: {' and '.join(why)}, {again}"
+    found = {(result.suite, result.case_id): result for result in run.results if result.outcome is Outcome.COMPLETED}
+    return found, f"--resume: {len(found)} cases were measured before the run was interrupted"
