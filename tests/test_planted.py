@@ -14,6 +14,8 @@ import pytest
 
 from tests.project import EXTRA, Outcome, Project
 
+pytestmark = pytest.mark.alone
+
 REFERENCE = "digits/reference/cpu"
 TUNED = "digits/tuned/cpu"
 QUANTISED = "digits/onnxruntime+quantised/cpu"
