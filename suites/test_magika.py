@@ -1,0 +1,40 @@
+"""Magika file types: what can be done to a model that exists only as ONNX."""
+
+from harness import grid
+from harness.hardware import cpu, cuda
+from harness.techniques import batched, compiled, fp16, int8_static, onnxruntime, reference
+from suites.models import magika
+
+ACCEPTABLE = 0.68
+"""Most examples are windows of half a kilobyte, which the network as it is gets right two times in three."""
+
+
+@grid(
+    model=[magika],
+    technique=[reference, onnxruntime(level="basic"), compiled, fp16, batched(16)],
+    hardware=[cpu, cuda],
+)
+def test_inference(case, bench):
+    """What needs no torch network."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@grid(
+    model=[magika],
+    technique=[int8_static(ops="Conv"), int8_static(ops="Conv") | batched(16)],
+    hardware=[cpu],
+)
+def test_integers(case, bench):
+    """INT8 in ONNX Runtime, which has these kernels for CPUs alone."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@grid(model=[magika], technique=[int8_static], hardware=[cpu])
+def test_what_breaks_it(case, bench):
+    """Faster and useless: the numbers that it multiplies outside its convolutions have ranges that 8 bits can't hold.
+
+    Here so that the report shows what a speed-up alone would hide; nothing is promised but that it gets no worse.
+    """
+    bench(case)

@@ -1,0 +1,66 @@
+"""MiniLM sentence encoder: what each optimisation costs and buys on a transformer."""
+
+from harness import grid
+from harness.hardware import cpu, cuda
+from harness.techniques import (
+    batched,
+    bf16,
+    compiled,
+    fp16,
+    int8_dynamic,
+    int8_static,
+    onnxruntime,
+    pruned_channels,
+    pruned_weights,
+    reference,
+)
+from suites.models import minilm
+
+ACCEPTABLE = 0.72
+"""A head on embeddings that are worse would be better off with counted words."""
+
+
+@grid(
+    model=[minilm],
+    technique=[
+        reference,
+        bf16,
+        compiled,
+        bf16 | compiled,
+        onnxruntime,
+        onnxruntime | fp16,
+        pruned_weights(0.3, finetune=False),
+        pruned_channels(0.5, finetune=False),
+        batched(8),
+    ],
+    hardware=[cpu, cuda],
+)
+def test_inference(case, bench):
+    """Precision, compilation, pruning and batching, alone and together."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@grid(model=[minilm], technique=[fp16], hardware=[cuda])
+def test_half_precision(case, bench):
+    """On a GPU alone: most CPUs take several times as long in float16 as in float32."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@grid(
+    model=[minilm],
+    technique=[
+        onnxruntime | int8_dynamic,
+        onnxruntime | int8_dynamic | batched(8),
+        onnxruntime | int8_static("percentile", ops="MatMul"),
+    ],
+    hardware=[cpu],
+)
+def test_integers(case, bench):
+    """INT8 in ONNX Runtime, which has these kernels for CPUs alone.
+
+    Quantizing more than the matrix products statically costs a tenth of the accuracy and more.
+    """
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
