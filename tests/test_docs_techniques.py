@@ -1,0 +1,183 @@
+"""docs/techniques.md is true: every technique, parameter, promise, id, reason, fact, runtime and option is in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import json
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness.runtimes
+import harness.techniques
+from harness import Deployment, Model
+from harness.hardware import cpu
+from harness.runtimes.eager import Eager
+from harness.runtimes.inductor import Inductor
+from harness.runtimes.onnxruntime import OnnxRuntime
+from harness.techniques import Technique
+from harness.techniques.base import as_pipeline
+from harness.testing import check_technique, tiny_onnx_model, tiny_student_model, tiny_torch_model
+
+TEXT = (Path(__file__).parents[1] / "docs" / "techniques.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##)", TEXT, re.MULTILINE | re.DOTALL))
+EXPORTED = {name: getattr(harness.techniques, name) for name in harness.techniques.__all__}
+TECHNIQUES = {name: value for name, value in EXPORTED.items() if isinstance(value, Technique)}
+STUDENT = dataclasses.replace(tiny_student_model(), name="student")
+
+
+def rows(title: str) -> list[list[str]]:
+    """The cells of the first table after a line that starts with `title`."""
+    table = re.search(rf"^{re.escape(title)}.*?\n\|[-|]+\|\n(.*?)(?:\n\n|\Z)", TEXT, re.MULTILINE | re.DOTALL)
+    assert table, title
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table[1].splitlines()]
+
+
+def written(expression: str) -> Any:
+    """The technique or pipeline that an expression of the page means."""
+    return eval(expression, {"student": STUDENT, **EXPORTED})
+
+
+def parameters(technique: Technique) -> dict[str, inspect.Parameter]:
+    return dict(list(inspect.signature(technique.function).parameters.items())[1:])
+
+
+def test_every_technique_has_its_section_and_no_other_has() -> None:
+    assert set(SECTIONS) == set(TECHNIQUES)
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_every_parameter_is_documented_with_its_default(name: str) -> None:
+    expected = {
+        parameter.name: "required"
+        if parameter.default is parameter.empty
+        else f'`"{parameter.default}"`'
+        if isinstance(parameter.default, str)
+        else f"`{parameter.default}`"
+        for parameter in parameters(TECHNIQUES[name]).values()
+    }
+    assert dict(re.findall(r"^\* `(\w+)` \((required|`\S+`)\): ", SECTIONS[name], re.MULTILINE)) == expected
+    assert ("No parameters." in SECTIONS[name]) is not bool(expected)
+
+
+def test_what_each_takes_leaves_and_needs_is_what_the_table_says() -> None:
+    table = {row[0].strip("`"): row for row in rows("| technique | takes")}
+    assert set(table) == set(TECHNIQUES)
+    for name, technique in TECHNIQUES.items():
+        _, takes, leaves, needs, _ = table[name]
+        assert takes == (technique.takes or "either")
+        assert leaves == (technique.gives or "same")
+        assert tuple(re.findall(r"`(\w+)`", needs)) == technique.needed if technique.needed else needs == "nothing"
+
+
+def test_ids_are_what_the_table_says() -> None:
+    for expression, identifier in rows("| written | id"):
+        assert written(expression.strip("`")).id == identifier.strip("`")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "reference",
+        "bf16",
+        "fp16",
+        "compiled",
+        "onnxruntime | fp16",
+        "onnxruntime | int8_dynamic",
+        "onnxruntime | int8_static",
+        "pruned_weights(0.5, finetune=False)",
+        "pruned_channels(0.5, finetune=False)",
+        "distilled(student)",
+        "batched(2)",
+    ],
+)
+def test_every_fact_that_is_promised_is_named_in_its_section(expression: str, tmp_path: Path) -> None:
+    model = tiny_torch_model()
+    deployment = Deployment(model, model.load(), Eager(), cpu, tmp_path)
+    promises = as_pipeline(written(expression)).apply(deployment).promises
+    for technique, promise in promises:
+        section = SECTIONS[technique.partition(":")[0]]
+        assert f"`{promise.fact}`" in section[section.index("* Promises") :]
+
+
+def test_reasons_are_what_collection_says(tmp_path: Path) -> None:
+    models: dict[str, Model] = {
+        "digits": tiny_torch_model("digits"),
+        "magika": dataclasses.replace(tiny_onnx_model(tmp_path), name="magika"),
+    }
+    shown = re.findall(r"^    (\S.*) on (\w+)\n      (.*)$", TEXT, re.MULTILINE)
+    assert len(shown) == 3
+    for expression, model, reason in shown:
+        assert as_pipeline(written(expression)).inapplicable(models[model]) == reason
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "reference | batched(2)",
+        "fp16 | onnxruntime",
+        "pruned_weights(0.5, finetune=False) | pruned_channels(0.5, finetune=False)",
+        'onnxruntime("disable") | int8_static',
+    ],
+)
+def test_compositions_that_the_page_calls_invalid_break_a_promise(expression: str) -> None:
+    with pytest.raises(AssertionError, match="promised"):
+        check_technique(written(expression), tiny_torch_model())
+
+
+def documented_facts(runtime: str) -> set[str]:
+    (heading,) = re.findall(r"^\| fact \| .*$", TEXT, re.MULTILINE)
+    column = [cell.strip() for cell in heading.split("|")[1:-1]].index(runtime)
+    return {name for row in rows("| fact |") if row[column] == "yes" for name in re.findall(r"`([^`]+)`", row[0])}
+
+
+def generic(facts: dict[str, Any]) -> set[str]:
+    """The names of facts as the page has them: types and providers as words of their own."""
+    names = (re.sub(r"^(arithmetic|weights)\..*", r"\1.<dtype>", name) for name in facts)
+    return {re.sub(r"^nodes\.\w+Provider$", "nodes.<provider>", name) for name in names}
+
+
+def test_facts_of_eager_and_onnx_runtime_are_those_of_the_table() -> None:
+    model = tiny_torch_model()
+    assert generic(check_technique(written("batched(2)"), model)[1]) == documented_facts("eager")
+    quantized = written('onnxruntime | int8_dynamic(ops=["MatMul", "Conv"])')
+    assert generic(check_technique(quantized, model)[1]) == documented_facts("onnxruntime")
+
+
+@pytest.mark.skipif(Inductor().unavailable(cpu) is not None, reason="torch.compile can't be used here")
+def test_facts_of_inductor_are_those_of_the_table() -> None:
+    code = (
+        "import json; from harness.techniques import compiled; from harness.testing import *; "
+        "print(json.dumps(check_technique(compiled, tiny_torch_model(channels=4, trained=False))[1]))"
+    )
+    # In a process of its own, whose settings compiling changes.
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert generic(json.loads(done.stdout.splitlines()[-1])) == documented_facts("inductor")
+
+
+def runtime_classes() -> dict[str, type]:
+    """Every runtime that harness.runtimes holds, by the name of its class."""
+    found: dict[str, type] = {}
+    for module in pkgutil.iter_modules(harness.runtimes.__path__):
+        members = vars(importlib.import_module(f"harness.runtimes.{module.name}")).items()
+        found |= {name: value for name, value in members if hasattr(value, "pack") and dataclasses.is_dataclass(value)}
+    return found
+
+
+def test_every_runtime_is_documented_with_its_form_and_options() -> None:
+    table = {row[0].strip("`"): row[1] for row in rows("| runtime | form")}
+    classes = runtime_classes()
+    assert set(classes) == set(table) == {Eager.__name__, Inductor.__name__, OnnxRuntime.__name__}
+    for name, cls in classes.items():
+        assert table[name] == cls().form
+        described = re.search(rf"^\* \*\*{name}\*\*(.*?)(?=^\* |\n\n)", TEXT, re.MULTILINE | re.DOTALL)
+        assert described
+        for option in dataclasses.fields(cls):
+            assert f"`{option.name}`" in described[1]
