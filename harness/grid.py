@@ -19,6 +19,7 @@ from harness.errors import SuiteError
 from harness.hardware.base import Hardware
 from harness.metrics import Metric, resolve
 from harness.model import Model
+from harness.runtimes.native import native_runtime
 from harness.techniques.base import Pipeline, Technique, as_pipeline, reference
 
 __all__ = ["Address", "Case", "Grid", "find_case", "grid", "grid_of"]
@@ -64,7 +65,11 @@ class Case:
 
     def unavailable(self) -> str | None:
         """What is not on this machine and needed, with its cure; None where nothing is."""
-        return self.hardware.available() or self.technique.unavailable(self.hardware)
+        return (
+            self.hardware.available()
+            or native_runtime(self.model.form).unavailable(self.hardware)
+            or self.technique.unavailable(self.hardware)
+        )
 
     def __repr__(self) -> str:
         return self.id

@@ -13,9 +13,11 @@ import harness
 __all__ = ["digest_of", "digest_sources", "relevant_environment"]
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages", "reports", "baselines", "build", "dist"}
-_SUFFIXES = set(".py .pyx .c .cc .cpp .cu .h .hpp .toml .safetensors .onnx .npz .json .txt".split())
+_CODE = {".py", ".pyx", ".c", ".cc", ".cpp", ".cu", ".h", ".hpp", ".toml"}
+_DATA = {".safetensors", ".onnx", ".npz", ".json", ".txt"}
 _LARGE = 64 * 2**20
-_VARIABLES = tuple("TORCH PYTORCH ORT_ ONNX OMP_ MKL_ OPENBLAS CUDA KMP_ TENSORRT HARNESS_DATA".split())
+_LIBRARIES = ("TORCH", "PYTORCH", "ORT_", "ONNX", "CUDA", "TENSORRT")
+_KERNELS = ("OMP_", "MKL_", "OPENBLAS", "KMP_")
 
 
 def digest_sources(root: Path) -> str:
@@ -44,7 +46,7 @@ def digest_of(parts: Mapping[str, object]) -> str:
 
 def relevant_environment() -> dict[str, str]:
     """The environment variables that runtimes and compilers read."""
-    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)}
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(_LIBRARIES + _KERNELS)}
 
 
 def _sources(folder: Path) -> Iterator[Path]:
@@ -56,5 +58,5 @@ def _sources(folder: Path) -> Iterator[Path]:
             if not name.startswith(".") and name not in _SKIPPED and not (here / name / "pyvenv.cfg").exists()
         )
         for name in sorted(files):
-            if Path(name).suffix in _SUFFIXES and not (here / name).is_symlink():
+            if Path(name).suffix in _CODE | _DATA and not (here / name).is_symlink():
                 yield here / name

@@ -24,6 +24,7 @@ class Progress:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._cases: set[str] = set()
         self._expected = 0
         self._done = 0
         self._measured = 0
@@ -33,9 +34,10 @@ class Progress:
         self._line = ""
         self._file: object = None
 
-    def expect(self, cases: int) -> None:
-        """How many cases were selected."""
-        self._expected = cases
+    def expect(self, nodeids: set[str]) -> None:
+        """Which test items are cases."""
+        self._cases = nodeids
+        self._expected = len(nodeids)
 
     def start(self, case_id: str) -> None:
         """A case begins."""
@@ -68,22 +70,29 @@ class Progress:
         self._line = f"{position} {case_line(decision.result, decision.comparisons, decision.verdict)}{self._left()}"
 
     def status(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
-        """Our line instead of pytest's dot, for the report that carries a case's verdict; None for pytest's own."""
-        if report.when != "call" or not self._line:
+        """Our line instead of pytest's dot, for the report that carries a case's verdict; None for pytest's own.
+
+        A case that can't run here has no line: the summary counts them, and `-rs` gives the reasons.
+        """
+        reporter = self._reporter()
+        if report.nodeid not in self._cases or reporter is None or reporter.verbosity != 0:
             return None
         line, self._line = self._line, ""
-        reporter = self._reporter()
-        if reporter is None or reporter.verbosity < 0:
+        if report.when == "call" and line and not report.skipped:
+            self._write(reporter, line, bold=report.failed)
+        elif not report.skipped:
             return None
+        return (report.outcome, "", report.outcome.upper()) if not hasattr(report, "wasxfail") else None
+
+    def _write(self, reporter: Any, line: str, *, bold: bool) -> None:
         file = reporter.currentfspath
         if file != self._file:
             reporter.ensure_newline()
             self._file = file
         if reporter.isatty:
             reporter.rewrite("", erase=True)
-        reporter.write_line(line, bold=report.failed)
+        reporter.write(f"{line}\n", flush=True, bold=bold)
         reporter.currentfspath = file  # or pytest would name the file again for every case
-        return None if reporter.verbosity > 0 or hasattr(report, "wasxfail") else (report.outcome, "", "")
 
     def summary(self, reporter: Any, run: Run, folder: Path | None, undone: str | None) -> None:
         """The table of verdicts, and where the report is."""

@@ -87,7 +87,7 @@ class State:
                     "or one of the models, another name"
                 )
             self._cases[key] = case
-        self.progress.expect(len(items))
+        self.progress.expect({item.nodeid for item in items})
         if self._config.option.collectonly or self._filtered() or not self._settings().gates:
             return []
         folders = {str(Path(argument).resolve().relative_to(self._config.rootpath)) for argument in self._config.args}

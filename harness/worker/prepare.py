@@ -14,7 +14,8 @@ from harness.errors import EvidenceError, HarnessError
 from harness.grid import Address, Case, find_case
 from harness.model import Model, digest_arrays
 from harness.records import Evidence, Scalar
-from harness.runtimes.base import Runtime, Session
+from harness.runtimes.base import Session
+from harness.runtimes.native import native_runtime
 from harness.specs import spec_of
 
 from .artefact import ARTEFACT_SCHEMA, Manifest, digest_files, save_batches, write_manifest
@@ -47,7 +48,7 @@ def _make(case: Case, folder: Path) -> Manifest:
     scratch.mkdir()
     packed.mkdir()
     start = time.perf_counter()
-    deployment = case.technique.apply(Deployment(model, _network(model), native_runtime(model), hardware, scratch))
+    deployment = case.technique.apply(Deployment(model, _network(model), native_runtime(model.form), hardware, scratch))
     inputs = [dict(model.inputs(deployment.batch_size, seed)) for seed in INPUT_SEEDS]
     deployment.runtime.pack(deployment.network, inputs[0], packed, hardware)
     seconds = time.perf_counter() - start
@@ -93,17 +94,6 @@ def _network(model: Model) -> Any:
     import onnx
 
     return onnx.load(str(loaded))
-
-
-def native_runtime(model: Model) -> Runtime:
-    """The runtime in which a model comes: torch eager, or ONNX Runtime for a model that exists only as ONNX."""
-    if model.form == "torch":
-        from harness.runtimes.eager import Eager
-
-        return Eager()
-    from harness.runtimes.onnxruntime import OnnxRuntime
-
-    return OnnxRuntime()
 
 
 def _facts(session: Session, inputs: Any, outputs: Any, model: Model) -> dict[str, Scalar]:
