@@ -22,7 +22,7 @@ from harness.model import Model
 from harness.runtimes.native import native_runtime
 from harness.techniques.base import Pipeline, Technique, as_pipeline, reference
 
-__all__ = ["Address", "Case", "Grid", "find_case", "grid", "grid_of"]
+__all__ = ["Address", "Case", "Grid", "find_case", "grid", "grid_of", "suite_module"]
 
 ATTRIBUTE = "__harness_grid__"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -140,7 +140,7 @@ def load_suite(root: Path, file: str) -> Any:
     """Import a suite file the way a worker needs it: by its dotted name under `root`, so that pickles find classes."""
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
-    name = ".".join(Path(file).with_suffix("").parts)
+    name = suite_module(file)
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, root / file)
@@ -150,6 +150,11 @@ def load_suite(root: Path, file: str) -> Any:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def suite_module(file: str) -> str:
+    """The name under which a suite file, given relative to its root, is imported."""
+    return ".".join(Path(file).with_suffix("").parts)
 
 
 def find_case(address: Address) -> tuple[Case, Grid]:

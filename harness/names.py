@@ -7,7 +7,7 @@ import re
 
 from harness.errors import SuiteError
 
-__all__ = ["check_name", "file_name", "slug"]
+__all__ = ["check_name", "file_name", "slug", "within"]
 
 _ALLOWED = re.compile(r"[A-Za-z0-9_.:+-]+")
 
@@ -32,3 +32,9 @@ def file_name(identifier: str) -> str:
     """
     digest = hashlib.sha256(identifier.encode()).hexdigest()[:8]
     return f"{slug(identifier).lower()[:100]}.{digest}"
+
+
+def within(nodeid: str, folder: str) -> bool:
+    """Whether a test lies in a folder; both are relative to the project, and "." is all of it."""
+    file = nodeid.split("::", 1)[0]
+    return folder in ("", ".", file) or file.startswith(f"{folder.rstrip('/')}/")

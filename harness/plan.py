@@ -20,9 +20,8 @@ class Plan:
     turn            seconds that the timed calls of one turn aim at
     deadline        seconds after which a silent child counts as hung
     prepare_deadline  the same for training, export and compilation
-    budget          seconds that one case may sample at most, over all its launches
+    budget          seconds of sampling after which a case gets no further launch
     seed            of every random order, so that a run can be repeated
-    verdicts        False for a smoke test: everything runs, nothing is judged
     """
 
     screen: int = 3
@@ -34,7 +33,6 @@ class Plan:
     prepare_deadline: float = 900.0
     budget: float = 120.0
     seed: int = 0
-    verdicts: bool = True
 
     def __post_init__(self) -> None:
         if self.screen < 1 or self.confirm < 0 or self.rounds < 1:
@@ -46,7 +44,7 @@ class Plan:
     @classmethod
     def quick(cls, seed: int = 0) -> Plan:
         """A smoke test: one short launch a case and no verdict."""
-        return cls(screen=1, confirm=0, seconds=0.1, rounds=2, seed=seed, verdicts=False)
+        return cls(screen=1, confirm=0, seconds=0.1, rounds=2, seed=seed)
 
     def record(self) -> dict[str, int | float | bool]:
         """The plan as a run keeps it."""

@@ -106,17 +106,18 @@ class Measurement:
 class Launch:
     """One set of fresh processes, arms taking turns, and what it showed.
 
-    `samples` maps an arm (`candidate`, `reference`, `anchor`) to the seconds of its timed calls in time order,
-    evenly thinned to a few hundred. `speedup` and `anchored` are medians of paired ratios over the rounds:
-    reference time / candidate time per item, and candidate time / anchor time. `pressure` is the share of the
-    launch's wall time in which some task on the machine waited for a CPU (None where the kernel does not tell).
+    `samples` maps an arm (`candidate`, `reference`, `anchor`, `previous`) to the seconds of its timed calls in time
+    order, evenly thinned to a few hundred. `speedup`, `anchored` and `against` are medians of paired ratios over the
+    rounds: reference time / candidate time per item, candidate time / anchor time, and candidate time / time of the
+    same case in another tree; None where that arm was not there. `pressure` is the share of the launch's wall time in
+    which some task on the machine waited for a CPU (None where the kernel does not tell).
     `latency` holds the candidate's `p50 p90 p95 p99 mean` over all its timed calls, in seconds. `state` is what the
     hardware said of itself while the last turns were still warm: clocks, throttling, foreign processes.
     """
 
     phase: str
     rounds: int
-    anchored: float
+    anchored: float | None
     speedup: float | None
     samples: Mapping[str, tuple[float, ...]]
     cpu_share: float
@@ -126,6 +127,7 @@ class Launch:
     started_first: str = ""
     latency: Mapping[str, float] = field(default_factory=dict)
     state: Mapping[str, Scalar] = field(default_factory=dict)
+    against: float | None = None
 
 
 @dataclass(frozen=True)

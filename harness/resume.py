@@ -23,10 +23,11 @@ def unfinished(latest: Path, now: Run) -> tuple[dict[tuple[str, str], Result], s
     here, there = now.environment, run.environment
     differs = {
         "the earlier run was finished": run.complete,
+        "the mode differs": run.mode != now.mode,
         "the sampling plan differs": run.plan != now.plan,
         "the machine differs": there.hardware != here.hardware,
         "packages differ": there.software != here.software,
-        "sources were changed": there.state.get("sources") != here.state.get("sources"),
+        "sources, packages or flags were changed": there.state.get("sources") != here.state.get("sources"),
     }
     why = [reason for reason, holds in differs.items() if holds]
     if why:

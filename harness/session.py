@@ -5,22 +5,28 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
-import re
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.baseline.accept import accept, refusal
-from harness.baseline.records import Baseline, Portable, machine_class
+from harness.baseline.records import Baseline, Portable
 from harness.baseline.store import Store
+from harness.comparing import Comparing, Nothing, WithBaselines, WithTree
 from harness.errors import BaselineError
+from harness.gate import gate, verdict_of
 from harness.grid import Address, Case
 from harness.hardware.base import Hardware
-from harness.judge import Prior, case_verdict, compare, fit_prior, needs_confirmation
+from harness.judge import case_verdict
 from harness.judge import missing as missing_comparisons
+from harness.judge.against import CONFIRM_LOTS
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.case import Measurer
-from harness.measure.environment import environment, library_versions
+from harness.measure.environment import environment
+from harness.measure.interpreter import python_with
+from harness.measure.tree import Tree, versions_of, worktree
 from harness.metrics import METRICS, Metric, resolve
+from harness.names import within
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
 from harness.report.files import point_latest
 from harness.report.journal import Journal
@@ -38,6 +44,7 @@ class Session:
 
     hardware  every hardware on the grids that were selected
     expected  how many cases were selected
+    own       the metrics that each suite changes or adds
     """
 
     def __init__(
@@ -45,9 +52,11 @@ class Session:
         settings: Settings,
         hardware: Iterable[Hardware],
         expected: int,
+        own: Mapping[str, Sequence[Metric]],
         progress: Callable[[str], None],
     ) -> None:
         self.settings = settings
+        self._metrics = {suite: resolve(metrics) for suite, metrics in own.items()}
         self._hardware = {item.name: item for item in hardware}
         self.absent = {name: reason for name, item in self._hardware.items() if (reason := item.available())}
         self.store = (
@@ -55,16 +64,13 @@ class Session:
         )
         self._began = time.monotonic()
         self._environment = environment(settings.root, self._hardware.values())
-        self._priors: dict[str, Prior] = {}
-        self._own: dict[str, tuple[Metric, ...]] = {}
         self._decisions: dict[tuple[str, str], Decision] = {}
+        self._pending: dict[tuple[str, str], Result] = {}
         self._loose: list[Comparison] = []
-        self._origins: dict[str, dict[str, str]] = {}
-        cache = ArtefactCache(
-            settings.root, settings.cache / "artefacts", library_versions(), settings.plan, cold=settings.cold
-        )
-        self._cache = cache
-        self._head = self._start(expected, cache.sources)
+        self._baselines = WithBaselines(self.store, self._environment)
+        self._cache = self._cache_of(Tree(settings.root, variables=settings.path_variables(settings.root)))
+        self._other, self._comparing = self._compared_with()
+        self._head = self._start(expected, own, self._cache.sources)
         self.folder = settings.reports / self._head.id
         self.journal = Journal(self.folder)
         self.journal.start(self._head)
@@ -72,46 +78,72 @@ class Session:
             unfinished(settings.reports / "latest", self._head) if settings.resume else ({}, "")
         )
         point_latest(self.folder)
-        self._measurer = Measurer(settings.root, cache, settings.plan, self.folder / "logs", self._undecided, progress)
+        lots = CONFIRM_LOTS if self._other else 1
+        self._measurer = Measurer(
+            self._cache,
+            settings.plan,
+            self.folder / "logs",
+            self._comparing.undecided,
+            progress,
+            self._other,
+            (settings.plan.confirm,) * lots,
+        )
 
     def decided(self, suite: str, case_id: str) -> Decision | None:
         """The decision on a case of this session; a second measurement can't improve it."""
         return self._decisions.get((suite, case_id))
 
-    def measure(self, case: Case, address: Address, suite: str, nodeid: str, own: tuple[Metric, ...]) -> Decision:
+    def measure(self, case: Case, address: Address, suite: str, nodeid: str) -> Decision:
         """Measure and judge a case, or say why it is not measured."""
         known = self.decided(suite, case.id)
         if known:
             return known
-        metrics = resolve(own)
-        self._own[suite] = own
+        metrics = self._metrics[suite]
         absent = case.inapplicable() or self.absent.get(case.hardware.name) or case.unavailable()
         if absent:
             return self.leave_out(case, suite, nodeid, absent)
-        result = self._earlier.get((suite, case.id)) or self._measurer.measure(case, address, suite, nodeid, metrics)
+        earlier = self._earlier.get((suite, case.id))
+        result, previous = (earlier, None) if earlier else self._measurer.measure(case, address, suite, nodeid, metrics)
         if result.outcome is Outcome.UNAVAILABLE:
             return self.leave_out(case, suite, nodeid, result.reason)
-        comparisons = self._compare(result, metrics)
+        comparisons = self._comparing.compare(result, previous, metrics)
         if self.settings.mode == "update":
-            comparisons = self._update(result, comparisons, metrics)
+            comparisons = self._update(result, comparisons)
         return self._keep(result, comparisons)
 
     def leave_out(self, case: Case, suite: str, nodeid: str, reason: str) -> Decision:
         """Record that a case was not measured. One that has a baseline is missing, unless that was allowed."""
-        result = Result(
-            suite, case.id, nodeid, case.model.name, case.technique.id, case.hardware.name, Outcome.UNAVAILABLE, reason
-        )
-        portable = self._baseline(suite, case.id, case.hardware.name).portable if self.settings.gates else None
+        result = _unmeasured(case, suite, nodeid, reason)
+        gated = self.settings.gates and not self.settings.against
+        try:
+            portable = self._baselines.baseline(suite, case.id, case.hardware.name).portable if gated else None
+        except BaselineError as error:
+            return self._keep(result, (Comparison(suite, case.id, "case", Verdict.ERROR, str(error)),))
         if portable and not self._excused(case.id, case.hardware.name):
             (comparison,) = missing_comparisons([portable], set())
             text = f"{comparison.reason} It was not measured because: {reason}"
             return self._keep(result, (dataclasses.replace(comparison, reason=text),))
         return self._keep(result, (Comparison(suite, case.id, "case", Verdict.SKIPPED, f"{case.id}: {reason}"),))
 
-    def require(self, case: Case) -> str | None:
-        """Why a case of required hardware can't be measured; None where it can or needn't."""
-        name = case.hardware.name
-        return self.absent.get(name) if name in self.settings.required else None
+    def require(self, case: Case, suite: str, nodeid: str) -> Decision | None:
+        """The decision on a case of required hardware that can't be measured; None where it can or needn't."""
+        if case.hardware.name not in self.settings.required or case.inapplicable():
+            return None
+        reason = self.absent.get(case.hardware.name) or case.unavailable()
+        if not reason:
+            return None
+        text = f"{case.id}: --require-hardware={case.hardware.name}, and it can't be measured: {reason}"
+        comparison = Comparison(suite, case.id, "case", Verdict.ERROR, text)
+        return self._keep(_unmeasured(case, suite, nodeid, reason), (comparison,))
+
+    def object_to(self, suite: str, case_id: str, reason: str) -> None:
+        """Record that a test failed for a reason of its own: a promise in its body, or nothing was called."""
+        decision = self._decisions[suite, case_id]
+        row = Comparison(suite, case_id, "case", Verdict.ERROR, f"{case_id}: {reason}")
+        self._decisions[suite, case_id] = dataclasses.replace(
+            decision, comparisons=(*decision.comparisons, row), verdict=Verdict.ERROR, fails=True, message=row.reason
+        )
+        self.journal.append(None, (row,))
 
     def missing(self, nodeids: set[str], selected: set[tuple[str, str]]) -> list[tuple[Portable, Comparison]]:
         """The baselines, for hardware that is here, of cases that no longer exist in the suites that were run whole.
@@ -122,8 +154,8 @@ class Session:
             portable
             for portable in self.store.all()
             if (portable.suite, portable.case_id) not in selected
-            and any(_within(portable.nodeid, nodeid) for nodeid in nodeids)
-            and not self._excused(portable.case_id, portable.case_id.rsplit("/", 1)[-1])
+            and any(within(portable.nodeid, nodeid) for nodeid in nodeids)
+            and portable.case_id.rsplit("/", 1)[-1] not in self.absent
         ]
         return list(zip(gone, missing_comparisons(gone, selected), strict=True))
 
@@ -131,22 +163,24 @@ class Session:
         """Record a missing case."""
         self._loose.append(comparison)
         self.journal.append(None, (comparison,))
-        self._origin(portable.suite, portable.case_id, Baseline(portable, None))
+        self._baselines.note_origin(portable.suite, portable.case_id, Baseline(portable, None))
 
     def finish(self, *, complete: bool) -> tuple[Run, str | None]:
         """End the run, write its reports, and say what makes it fail although no single test did."""
         seconds = round(time.monotonic() - self._began, 1)
         finished = _now()
+        if complete:
+            self._accept()
         self.journal.end(finished=finished, seconds=seconds, complete=complete)
+        # An interrupted run that went on with an earlier one hands on what it did not come to.
+        not_reached = [] if complete else [r for key, r in self._earlier.items() if key not in self._decisions]
         run = dataclasses.replace(
             self._head,
             finished=finished,
             complete=complete,
-            metrics=self._head.metrics
-            + tuple({**metric.record(), "suite": suite} for suite, own in self._own.items() for metric in own),
-            results=tuple(decision.result for decision in self._decisions.values()),
+            results=(*(decision.result for decision in self._decisions.values()), *not_reached),
             comparisons=self.comparisons(),
-            baselines=self._origins,
+            baselines=self._comparing.origins,
             seconds=seconds,
         )
         write_reports(run, self.folder)
@@ -159,20 +193,23 @@ class Session:
         return (*of_cases, *self._loose)
 
     def _undone(self, run: Run) -> str | None:
-        if not self.settings.gates or not run.complete:
+        if not run.complete:
             return None
         measured = sum(result.outcome is Outcome.COMPLETED for result in run.results)
-        if run.results and not measured:
+        if run.expected and not measured:
             return "nothing was measured: every selected case was skipped or failed"
-        if measured and not any(comparison.verdict in DECIDED for comparison in run.comparisons):
+        if self.settings.gates and not any(comparison.verdict in DECIDED for comparison in run.comparisons):
+            if self.settings.against:
+                return f"nothing was decided: no selected case could be compared with {self.settings.against}"
             return (
                 "nothing was decided: no selected case has a baseline that this machine can be compared with; "
                 "make one with: pytest suites/ --baseline=update --reason 'first baseline'"
             )
         return None
 
-    def _start(self, expected: int, sources: str) -> Run:
+    def _start(self, expected: int, own: Mapping[str, Sequence[Metric]], sources: str) -> Run:
         settings = self.settings
+        added = [{**metric.record(), "suite": suite} for suite, metrics in own.items() for metric in metrics]
         state = {**self._environment.state, "sources": sources[:16]}
         return Run(
             schema=RUN_SCHEMA,
@@ -185,111 +222,70 @@ class Session:
             command=settings.command,
             plan=settings.plan.record(),
             environment=dataclasses.replace(self._environment, state=state),
-            metrics=tuple(metric.record() for metric in METRICS),
+            metrics=(*(metric.record() for metric in METRICS), *added),
             results=(),
             comparisons=(),
             expected=expected,
         )
 
-    def _undecided(self, result: Result, metrics: Mapping[str, Metric]) -> bool:
-        if not self.settings.judges:
-            return False
-        baseline = self._baseline(result.suite, result.case_id, result.hardware)
-        return needs_confirmation(result, baseline, metrics, self._prior(result.hardware))
+    def _cache_of(self, tree: Tree) -> ArtefactCache:
+        settings = self.settings
+        return ArtefactCache(tree, settings.cache / "artefacts", versions_of(tree), settings.plan, cold=settings.cold)
 
-    def _compare(self, result: Result, metrics: Mapping[str, Metric]) -> tuple[Comparison, ...]:
-        if not self.settings.judges:
-            return ()
-        try:
-            baseline = self._baseline(result.suite, result.case_id, result.hardware)
-        except BaselineError as error:
-            return (Comparison(result.suite, result.case_id, "case", Verdict.ERROR, str(error)),)
-        self._origin(result.suite, result.case_id, baseline)
-        identity = self._environment.hardware[result.hardware]
-        return compare(result, baseline, metrics, self._prior(result.hardware), identity)
+    def _compared_with(self) -> tuple[ArtefactCache | None, Comparing]:
+        """The other tree's artefacts, where there is another tree, and what judges results."""
+        settings, against = self.settings, self.settings.against
+        if against is not None:
+            python = against.python or sys.executable
+            if against.packages:
+                python = python_with(against.packages, settings.cache / "environments", python)
+            tree = worktree(settings.root, against.revision, settings.cache / "trees", python)
+            tree = dataclasses.replace(tree, variables={**tree.variables, **settings.path_variables(tree.root)})
+            other = self._cache_of(tree)
+            return other, WithTree(against, tree, versions_of(tree), self._environment)
+        return None, self._baselines if settings.judges else Nothing()
 
-    def _update(
-        self, result: Result, comparisons: tuple[Comparison, ...], metrics: Mapping[str, Metric]
-    ) -> tuple[Comparison, ...]:
-        baseline = self._baseline(result.suite, result.case_id, result.hardware)
+    def _update(self, result: Result, comparisons: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
+        baseline = self._baselines.baseline(result.suite, result.case_id, result.hardware)
         refused = refusal(result, comparisons, baseline, updating=True)
         if refused:
             text = f"{result.case_id}: not accepted into the baseline: {refused}"
             return (*comparisons, Comparison(result.suite, result.case_id, "case", Verdict.ERROR, text))
-        prior = self._prior(result.hardware)
-        accept(self.store, result, self._head.environment, self.settings.reason, _now(), metrics=metrics, prior=prior)
+        self._pending[result.suite, result.case_id] = result
         return comparisons
 
+    def _accept(self) -> None:
+        """Make the run's results the baseline, now that it is whole: a run cut short moves nothing."""
+        for (suite, case_id), result in self._pending.items():
+            if self._decisions[suite, case_id].fails:
+                continue
+            accept(
+                self.store,
+                result,
+                self._head.environment,
+                self.settings.reason,
+                _now(),
+                metrics=self._metrics[suite],
+                prior=self._baselines.prior(result.hardware),
+            )
+
     def _keep(self, result: Result, comparisons: tuple[Comparison, ...]) -> Decision:
-        verdict = case_verdict(comparisons) if comparisons else _verdict_of(result.outcome)
-        fails, message = self._gate(result, comparisons, verdict)
-        decision = Decision(result, comparisons, verdict, fails, message)
+        verdict = case_verdict(comparisons) if comparisons else verdict_of(result.outcome)
+        decision = Decision(result, comparisons, verdict, *gate(self.settings, result, comparisons))
         self._decisions[result.suite, result.case_id] = decision
         self.journal.append(result, comparisons)
         return decision
 
-    def _gate(self, result: Result, comparisons: tuple[Comparison, ...], verdict: Verdict) -> tuple[bool, str]:
-        broken = result.outcome not in (Outcome.COMPLETED, Outcome.UNAVAILABLE)
-        strict = self.settings.mode == "strict"
-        if self.settings.gates:
-            failing = [one for one in comparisons if one.verdict.fails(strict=strict)]
-        else:
-            failing = [one for one in comparisons if one.verdict is Verdict.ERROR]
-        if not failing and not broken:
-            return False, ""
-        lines = [f"{result.case_id}: {verdict.value}"]
-        lines += [f"  {one.reason}" for one in failing] or [f"  {result.outcome.value}: {result.reason}"]
-        lines.append(f"  reproduce: pytest '{result.nodeid}'")
-        if result.outcome is Outcome.COMPLETED and self.settings.gates:
-            lines.append(f"  accept:    harness accept --case '{result.case_id}' --reason \"why this is right\"")
-        if result.log:
-            lines += ["  last output of the process:", *(f"    {line}" for line in result.log.splitlines()[-15:])]
-        return True, "\n".join(lines)
-
     def _excused(self, case_id: str, hardware: str) -> bool:
-        """Whether a case with a baseline may be without a result: other hardware, or allowed by the user."""
-        if hardware not in self._hardware or hardware in self.absent:
-            return True
-        return any(word in self.settings.allowed for word in [case_id, *re.split(r"[/+:]", case_id)])
-
-    def _baseline(self, suite: str, case_id: str, hardware: str) -> Baseline:
-        return self.store.read(suite, case_id, self._environment.hardware.get(hardware, {}))
-
-    def _prior(self, hardware: str) -> Prior:
-        if hardware not in self._priors:
-            word = machine_class(self._environment.hardware[hardware])
-            self._priors[hardware] = fit_prior(self.store.times_of(word))
-        return self._priors[hardware]
-
-    def _origin(self, suite: str, case_id: str, baseline: Baseline) -> None:
-        source = baseline.times or baseline.portable
-        if source is None:
-            return
-        accepted = source.accepted
-        origin = {"commit": accepted.commit, "when": accepted.when, "reason": accepted.reason}
-        if baseline.times:
-            origin["differs"] = _changed(baseline.times.software, self._environment.software)
-        self._origins[f"{suite}/{case_id}"] = origin
+        """Whether a case with a baseline may be without a result: absent hardware, or allowed by the user."""
+        model, technique, _ = case_id.split("/")
+        steps = {step.split(":")[0] for step in technique.split("+")}
+        return hardware in self.absent or bool({case_id, model, technique, *steps} & set(self.settings.allowed))
 
 
-def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Which software differs, in words: the suspected causes of a change, never a reason not to compare."""
-    names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
-    return ", ".join(f"{name} {before.get(name, 'absent')} -> {now.get(name, 'absent')}" for name in names)
-
-
-def _verdict_of(outcome: Outcome) -> Verdict:
-    """The verdict of a case that was not compared with anything."""
-    if outcome is Outcome.COMPLETED:
-        return Verdict.NEW
-    if outcome is Outcome.UNAVAILABLE:
-        return Verdict.SKIPPED
-    return Verdict.INVALID if outcome is Outcome.INVALID else Verdict.ERROR
-
-
-def _within(nodeid: str, selected: str) -> bool:
-    file = nodeid.split("::", 1)[0]
-    return file == selected or selected in ("", ".") or file.startswith(f"{selected.rstrip('/')}/")
+def _unmeasured(case: Case, suite: str, nodeid: str, reason: str) -> Result:
+    names = (case.model.name, case.technique.id, case.hardware.name)
+    return Result(suite, case.id, nodeid, *names, Outcome.UNAVAILABLE, reason)
 
 
 def _now() -> str:

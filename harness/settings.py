@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import BaselineError
 from harness.plan import Plan
 from harness.records import Comparison, Result, Verdict
 
-__all__ = ["MODES", "Decision", "Settings", "check_reason"]
+__all__ = ["MODES", "Against", "Decision", "Settings"]
 
 MODES = ("compare", "strict", "update", "off")
+
+
+@dataclass(frozen=True)
+class Against:
+    """The tree to compare with, in turns: a git revision, another interpreter for it, or other packages.
+
+    tolerance  relative slow-down that is accepted
+    """
+
+    revision: str
+    python: str = ""
+    packages: tuple[str, ...] = ()
+    tolerance: float = 0.01
+
+    def __str__(self) -> str:
+        return " ".join([self.revision, *(f"with {package}" for package in self.packages)])
 
 
 @dataclass(frozen=True)
@@ -23,6 +39,8 @@ class Settings:
     allowed    words of case ids whose cases may be unavailable although they have a baseline
     filtered   whether only a part of the suites was selected
     revision   git revision to read the baselines from, "" for the working tree
+    against    another tree to compare with instead of the baselines
+    paths      pytest's `pythonpath`, relative to the project
     """
 
     root: Path
@@ -39,6 +57,15 @@ class Settings:
     command: str = ""
     revision: str = ""
     resume: bool = False
+    against: Against | None = None
+    paths: tuple[str, ...] = ()
+
+    def path_variables(self, root: Path) -> dict[str, str]:
+        """The environment variable that gives children of a tree the import paths that pytest was configured with."""
+        if not self.paths:
+            return {}
+        inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+        return {"PYTHONPATH": os.pathsep.join([*(str(root / path) for path in self.paths), *inherited])}
 
     @property
     def judges(self) -> bool:
@@ -60,9 +87,3 @@ class Decision:
     verdict: Verdict
     fails: bool
     message: str = ""
-
-
-def check_reason(mode: str, reason: str) -> None:
-    """Raise `BaselineError` for an update that nobody gave a reason for."""
-    if mode == "update" and not reason.strip():
-        raise BaselineError("--baseline=update needs --reason 'why these numbers are right'; it is kept with them")

@@ -16,7 +16,7 @@ from harness.hardware.base import Hardware
 from harness.hardware.check import check_hardware
 from harness.model import Model, Training, classification
 from harness.records import Evidence, Scalar
-from harness.runtimes.base import Runtime
+from harness.runtimes.native import load_network, native_runtime
 from harness.techniques.base import Pipeline, Technique, as_pipeline, reference
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def _deploy(pipeline: Pipeline, model: Model, hardware: Hardware) -> tuple[Deplo
         scratch, packed = Path(folder) / "scratch", Path(folder) / "model"
         scratch.mkdir()
         packed.mkdir()
-        network, runtime = _native(model)
-        deployment = pipeline.apply(Deployment(model, network, runtime, hardware, scratch))
+        native = native_runtime(model.form)
+        deployment = pipeline.apply(Deployment(model, load_network(model), native, hardware, scratch))
         inputs = model.inputs(deployment.batch_size, 0)
         deployment.runtime.pack(deployment.network, inputs, packed, hardware)
         session = deployment.runtime.load(packed, hardware)
@@ -83,19 +83,6 @@ def _deploy(pipeline: Pipeline, model: Model, hardware: Hardware) -> tuple[Deplo
         first = next(iter(session.fetch(session(session.stage(inputs))).values()))
         facts["batch"] = int(first.shape[0]) if model.batchable and first.ndim else 1
         return deployment, facts
-
-
-def _native(model: Model) -> tuple[Any, Runtime]:
-    loaded = model.load()
-    if model.form == "torch":
-        from harness.runtimes.eager import Eager
-
-        return loaded.eval(), Eager()
-    import onnx
-
-    from harness.runtimes.onnxruntime import OnnxRuntime
-
-    return onnx.load(str(loaded)), OnnxRuntime()
 
 
 def tiny_torch_model(name: str = "tiny", channels: int = 16, trained: bool = True) -> Model:

@@ -74,6 +74,15 @@ class Extra(__import__("torch").nn.Module):
 '''
 
 
+CRASH = '''\
+class Crash(__import__("torch").nn.Module):
+    """Ends its process as a fault in native code does."""
+
+    def forward(self, image):
+        __import__("os").abort()
+'''
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a run of pytest gave: its exit code, its output, and the record that it wrote (None for none)."""

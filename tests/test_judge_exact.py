@@ -78,8 +78,8 @@ def test_another_machine_class_widens_the_limit_of_fidelity() -> None:
     def verdict(now: float) -> Verdict:
         return compare_exact(RESULT, METRICS["fidelity.error"], now, 0.01, FIDELITY_ELSEWHERE).verdict
 
-    assert verdict(0.015) is Verdict.UNCHANGED
-    assert verdict(0.0151) is Verdict.REGRESSED
+    assert verdict(0.025) is Verdict.UNCHANGED
+    assert verdict(0.0251) is Verdict.REGRESSED
 
 
 @pytest.mark.parametrize(

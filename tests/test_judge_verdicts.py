@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.judge import advice, case_verdict, gate, missing
+from harness.judge import advice, case_verdict, missing
 from harness.records import Comparison, Verdict
 from tests.judge_samples import CASE, NODEID, a_portable
 
@@ -36,8 +36,8 @@ def test_a_case_without_comparisons_has_shown_nothing() -> None:
     ],
 )
 def test_what_may_pass(verdict: Verdict, by_default: bool, strictly: bool) -> None:
-    assert gate(verdict, strict=False) is by_default
-    assert gate(verdict, strict=True) is strictly
+    assert verdict.fails(strict=False) is not by_default
+    assert verdict.fails(strict=True) is not strictly
 
 
 def test_a_baseline_without_a_result_is_missing() -> None:

@@ -39,6 +39,8 @@ ORDER = (
     "harness.baseline",
     "harness.report",
     "harness.resume",
+    "harness.comparing",
+    "harness.gate",
     "harness.session",
     "harness.testing",
     "harness.cli",
@@ -126,7 +128,7 @@ def test_the_reader_of_imports_sees_every_form() -> None:
     """Relative, whole, under TYPE_CHECKING and inside functions: each is resolved in a module that has it."""
     seen = {(found.module, found.late) for name in NAMES for found in imports_of(name)}
     assert ("harness.worker.protocol", False) in {(f.module, f.late) for f in imports_of("harness.worker.serve")}
-    assert ("harness.worker.serve", True) in {(f.module, f.late) for f in imports_of("harness.worker.__main__")}
+    assert ("harness.worker.serve", True) in {(f.module, f.late) for f in imports_of("harness.worker.serving")}
     assert ("harness.hardware.base", True) in {(f.module, f.late) for f in imports_of("harness.runtimes.base")}
     assert ("harness", False) in seen
     assert ("torch", True) in seen

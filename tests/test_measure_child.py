@@ -11,6 +11,7 @@ import pytest
 from harness.errors import MeasurementError
 from harness.hardware import cpu
 from harness.measure.child import Child
+from harness.measure.tree import Tree
 from harness.specs import spec_of
 from harness.worker.protocol import Load, Loaded, Prepared, Turn, TurnDone
 from tests.artefacts import make_artefact
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def child(tmp_path: Path) -> Child:
-    return Child("test arm", tmp_path / "log", cpu.environment(), ROOT)
+    return Child("test arm", tmp_path / "log", cpu.environment(), Tree(ROOT))
 
 
 def load(one: Child, folder: Path) -> Loaded:

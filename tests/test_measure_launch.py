@@ -10,20 +10,25 @@ import pytest
 from harness.errors import MeasurementError
 from harness.hardware import cpu
 from harness.measure.launch import ArmSpec, launch, plan_turn
+from harness.measure.tree import Tree
 from harness.plan import Plan
 from tests.artefacts import make_artefact
 
-ROOT = Path(__file__).parent.parent
+TREE = Tree(Path(__file__).parent.parent)
 PLAN = Plan(seconds=0.2, rounds=4)
 
 
 def run(tmp_path: Path, arms: dict[str, ArmSpec], phase: str = "screen"):
-    return launch(arms, hardware=cpu, root=ROOT, plan=PLAN, rng=random.Random(3), logs=tmp_path, phase=phase)
+    return launch(arms, hardware=cpu, plan=PLAN, rng=random.Random(3), logs=tmp_path, phase=phase)
 
 
 def test_ratios_are_paired_and_an_item(tmp_path: Path) -> None:
     slow = str(make_artefact(tmp_path / "slow", "slow", after=0))
-    arms = {"candidate": ArmSpec(slow, items=4), "reference": ArmSpec(slow, items=1), "anchor": ArmSpec("")}
+    arms = {
+        "candidate": ArmSpec(TREE, slow, items=4),
+        "reference": ArmSpec(TREE, slow, items=1),
+        "anchor": ArmSpec(TREE),
+    }
     one = run(tmp_path, arms)
     assert one.phase == "screen"
     assert one.rounds >= PLAN.rounds
@@ -41,7 +46,7 @@ def test_ratios_are_paired_and_an_item(tmp_path: Path) -> None:
 
 def test_a_reference_has_no_speedup(tmp_path: Path) -> None:
     folder = str(make_artefact(tmp_path / "a"))
-    one = run(tmp_path, {"candidate": ArmSpec(folder), "anchor": ArmSpec("")})
+    one = run(tmp_path, {"candidate": ArmSpec(TREE, folder), "anchor": ArmSpec(TREE)})
     assert one.speedup is None
     assert one.anchored > 0
 
@@ -49,7 +54,7 @@ def test_a_reference_has_no_speedup(tmp_path: Path) -> None:
 def test_a_fault_in_the_middle_of_the_turns_is_an_error(tmp_path: Path) -> None:
     folder = str(make_artefact(tmp_path / "a", "exit", after=5000))
     with pytest.raises(MeasurementError, match="before it had answered") as caught:
-        run(tmp_path, {"candidate": ArmSpec(folder), "anchor": ArmSpec("")})
+        run(tmp_path, {"candidate": ArmSpec(TREE, folder), "anchor": ArmSpec(TREE)})
     assert caught.value.outcome == "premature_exit"
 
 

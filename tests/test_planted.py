@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import EXTRA, Outcome, Project
+from tests.project import CRASH, EXTRA, Outcome, Project
 
 pytestmark = pytest.mark.alone
 
@@ -159,7 +159,9 @@ def test_a_deleted_case_is_missing(planted: Project) -> None:
 
 
 def test_a_child_that_crashes(planted: Project) -> None:
-    planted.edit("suites/own.py", "# planted: network", 'network.forward = __import__("os").abort')
+    path = planted.folder / "suites" / "own.py"
+    path.write_text(f"{path.read_text()}\n\n{CRASH}")
+    planted.edit("suites/own.py", "# planted: network", "network = Crash()")
     done = planted.pytest(*FAST, "-k", "tuned")
     assert_red(done, TUNED, "crashed", "SIGABRT")
     assert done.result(TUNED)["outcome"] == "crashed"

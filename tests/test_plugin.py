@@ -2,62 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
-PLAN = ("--plan", "screen=2", "--plan", "confirm=0", "--plan", "seconds=0.1", "--plan", "rounds=3")
-
-MODEL = '''\
-from pathlib import Path
-
-from harness import Promise, grid, technique
-from harness.hardware import cpu, cuda
-from harness.techniques import batched, bf16, int8_dynamic, onnxruntime, reference
-from harness.testing import tiny_onnx_model
-
-tiny = tiny_onnx_model(Path(__file__).parent.parent / ".model")
-
-
-@technique
-def liar(deployment):
-    """Promises INT8 and does nothing."""
-    return deployment.promising(Promise("quantized", at_least=0.5))
-'''
-
-
-class Folder:
-    """A project with suite files given as text."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        (path / "suites").mkdir()
-        (path / ".model").mkdir()
-        (path / "suites" / "__init__.py").touch()
-        (path / "suites" / "common.py").write_text(MODEL)
-        (path / "pytest.ini").write_text("[pytest]\n")
-
-    def suite(self, name: str, text: str) -> None:
-        (self.path / "suites" / f"{name}.py").write_text(f"import pytest\nfrom suites.common import *\n\n{text}")
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-
-    def pytest(self, *arguments: str) -> tuple[int, str]:
-        done = subprocess.run(
-            self.command(*arguments), cwd=self.path, capture_output=True, text=True, timeout=200, check=False
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    def run(self) -> dict:
-        return json.loads((self.path / "reports" / "latest" / "run.json").read_text())
+from tests.folder import PLAN, Folder
 
 
 @pytest.fixture
@@ -227,3 +181,57 @@ def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(folder: Folder) -> 
     code, text = folder.pytest(*arguments, "-k", "reference", "--resume")
     assert code == 0
     assert "the earlier run was finished, so this run starts from the beginning" in text
+
+
+def test_a_case_that_no_test_decided_is_missing(folder: Folder) -> None:
+    text = (
+        "@grid(model=[tiny], technique=[reference, batched(2)], hardware=[cpu])\n"
+        "def test_it(case, bench):\n    {body}\n"
+    )
+    folder.suite("test_omits", text.format(body="bench(case)"))
+    code, output = folder.pytest("suites", *PLAN, "--baseline=update", "--reason", "start")
+    assert code == 0, output
+    for body in (
+        "pytest.skip('not today')",
+        "pytest.xfail('not today')",
+        "0 if bench is None else pytest.skip('not today')",
+    ):
+        folder.suite("test_omits", text.format(body=body))
+        code, output = folder.pytest("suites", *PLAN)
+        assert code == 1, output
+        assert {c["verdict"] for c in folder.run()["comparisons"]} == {"missing"}
+        assert "nothing was measured" in output or "tiny_onnx/reference/cpu has a baseline" in output
+    folder.suite("test_omits", text.format(body="bench(case.reference)"))
+    code, output = folder.pytest("suites", *PLAN)
+    assert code == 1
+    assert "bench measures the test's own case" in output
+    # The whole file is gone: its baselines are still due.
+    (folder.path / "suites" / "test_omits.py").unlink()
+    code, output = folder.pytest("suites", *PLAN)
+    assert code == 1
+    assert output.count("harness prune") >= 2
+    code, output = folder.pytest("suites/common.py", *PLAN)
+    assert code == 5, "a filtered run looks only at what it selected"
+
+
+def test_a_failed_promise_of_the_suite_is_in_the_record(folder: Folder) -> None:
+    folder.suite(
+        "test_promise",
+        "@grid(model=[tiny], technique=[reference], hardware=[cpu])\n"
+        "def test_it(case, bench):\n    assert bench(case).accuracy > 2\n",
+    )
+    code, _ = folder.pytest("suites", *PLAN, "--baseline=off")
+    assert code == 1
+    (comparison,) = folder.run()["comparisons"]
+    assert comparison["verdict"] == "error"
+    assert "the test failed: AssertionError" in comparison["reason"]
+
+
+def test_strict_refuses_what_has_no_baseline(folder: Folder) -> None:
+    folder.suite(
+        "test_strict",
+        "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench):\n    bench(case)\n",
+    )
+    code, text = folder.pytest("suites", *PLAN, "--baseline=strict")
+    assert code == 1
+    assert "has no baseline yet" in text

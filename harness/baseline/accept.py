@@ -144,12 +144,20 @@ def _portable(
     moved = [one for one in concerned if one.verdict not in (Verdict.UNCHANGED, Verdict.INCONCLUSIVE)]
     if moved:
         previous = {one.metric: old.values[one.metric] for one in moved if one.metric in old.values}
-        return make_portable(result, environment, names, dataclasses.replace(accepted, previous=previous))
+        new = make_portable(result, environment, names, dataclasses.replace(accepted, previous=previous))
+        return _with_the_unmoved(new, old, {one.metric for one in moved}) if new.made_on == old.made_on else new
     if old.nodeid != result.nodeid:
         # A test that moved takes its baseline along, values and all.
         accepted = dataclasses.replace(accepted, previous=old.accepted.previous)
         return dataclasses.replace(old, nodeid=result.nodeid, accepted=accepted)
     return None
+
+
+def _with_the_unmoved(new: Portable, old: Portable, moved: set[str]) -> Portable:
+    """The new values of what moved beside the old ones of what did not, so that nothing creeps within its limit."""
+    kept = {name: value for name, value in old.values.items() if name in new.values and name not in moved}
+    new = dataclasses.replace(new, values={**new.values, **kept})
+    return new if "accuracy" in moved else dataclasses.replace(new, scores=old.scores, weights=old.weights)
 
 
 def _times(

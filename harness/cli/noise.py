@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.hardware import cpu
 from harness.measure.environment import PressureMeter
 from harness.measure.launch import ArmSpec, launch
+from harness.measure.tree import Tree
 from harness.plan import Plan
 from harness.units import percent, quantity
 
@@ -65,13 +66,12 @@ class Noise:
 
 def measure_noise(seconds: float = 2.0) -> Noise:
     """Let two anchor processes take turns, pinned to the same core. Raises `MeasurementError`."""
-    anchor = ArmSpec("")
     meter = PressureMeter()
     with tempfile.TemporaryDirectory(prefix="harness-") as folder:
+        anchor = ArmSpec(Tree(Path(folder)))
         result = launch(
             {"candidate": anchor, "anchor": anchor},
             hardware=cpu,
-            root=Path(folder),
             plan=Plan(seconds=seconds),
             rng=random.Random(0),
             logs=Path(folder),
@@ -82,7 +82,7 @@ def measure_noise(seconds: float = 2.0) -> Noise:
         seconds=seconds,
         call=statistics.median(times),
         spread=statistics.pstdev(times) / statistics.fmean(times),
-        paired=abs(result.anchored - 1),
+        paired=abs((result.anchored or 0.0) - 1),
         pressure=result.pressure,
         steal=meter.steal(),
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -15,13 +13,17 @@ from harness.measure.environment import identity, software
 from harness.records import Scalar
 from harness.runtimes.base import Runtime
 from harness.runtimes.eager import Eager
-from harness.runtimes.inductor import Inductor, compiler
+from harness.runtimes.inductor import Inductor, compiler_version
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.techniques import Technique
 
 __all__ = ["Item", "Survey", "survey"]
 
 HARDWARE: tuple[Hardware, ...] = (cpu, cuda)
+TENSORRT = (
+    "this version has no runtime for it (its libraries are not on PyPI either: pip install "
+    "'inference-harness[tensorrt]' with NVIDIA's own package index added)"
+)
 RUNTIMES: tuple[Runtime, ...] = (Eager(), Inductor(), OnnxRuntime())
 
 
@@ -65,11 +67,7 @@ def survey() -> Survey:
         python=platform.python_version(),
         platform=platform.platform(terse=True),
         hardware=hardware,
-        runtimes=tuple(
-            Item("runtime", runtime.name, runtime.unavailable(item) or "", item.name)
-            for item in here
-            for runtime in RUNTIMES
-        ),
+        runtimes=tuple(found for item in here for found in _runtimes(item)),
         techniques=tuple(
             Item("technique", technique.name, (technique.requires and technique.requires(item)) or "", item.name)
             for item in here
@@ -78,7 +76,7 @@ def survey() -> Survey:
         identities={item.name: identity(item) for item in here},
         states={item.name: dict(item.state()) for item in here},
         software=software(),
-        compiler=_compiler(),
+        compiler=compiler_version(),
     )
 
 
@@ -87,21 +85,7 @@ def _techniques() -> list[Technique]:
     return [value for value in exported if isinstance(value, Technique)]
 
 
-def _compiler() -> str:
-    """The C++ compiler that torch.compile would use, with its version; "" for none."""
-    path = compiler()
-    if path is None:
-        return ""
-    try:
-        done = subprocess.run(
-            [path, "--version"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{path} ({error})"
-    lines = done.stdout.splitlines()
-    return f"{path}: {lines[0]}" if lines else path
+def _runtimes(hardware: Hardware) -> Iterator[Item]:
+    for runtime in RUNTIMES:
+        yield Item("runtime", runtime.name, runtime.unavailable(hardware) or "", hardware.name)
+    yield Item("runtime", "tensorrt", TENSORRT, hardware.name)

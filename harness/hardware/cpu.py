@@ -29,7 +29,7 @@ class Cpu:
 
     One thread is the default: it is the setting whose times repeat, and the one in which a server that runs one
     process a core is used. An arm is pinned to as many cores as it has threads, both arms of a pair to the same ones,
-    so that only the code differs; the parent stays off them where there are others.
+    so that only the code differs.
     """
 
     threads: int = 1

@@ -64,7 +64,7 @@ class Cuda:
         if _torch_without_cuda():
             return (
                 "the installed torch is a CPU build and can't use the GPU (pip install --force-reinstall torch "
-                "with the CUDA index that pytorch.org/get-started names for this driver)"
+                "with the index that torch's installation page names for this driver)"
             )
         return None
 

@@ -3,7 +3,7 @@
 from harness.judge.compare import compare, needs_confirmation
 from harness.judge.estimate import estimate
 from harness.judge.prior import Prior, Spread, fit_prior
-from harness.judge.verdicts import case_verdict, gate, missing
+from harness.judge.verdicts import case_verdict, missing
 from harness.judge.words import advice
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "compare",
     "estimate",
     "fit_prior",
-    "gate",
     "missing",
     "needs_confirmation",
 ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from harness.baseline.records import Baseline, Portable, Times, machine_class
 from harness.judge.accuracy import compare_accuracy
 from harness.judge.change import Change
-from harness.judge.exact import FIDELITY_ELSEWHERE, compare_exact
+from harness.judge.exact import FIDELITY_ELSEWHERE, SPARSITY_ELSEWHERE, compare_exact
 from harness.judge.prior import Prior
 from harness.judge.scope import changed_parts, nearest_difference
 from harness.judge.times import ANCHORED, SPEEDUP, TIME_UNITS, compare_sampled, excuse, sampled
@@ -107,8 +107,12 @@ class _Judge:
         now = measurement.estimate.point
         if metric.name == "accuracy":
             return compare_accuracy(self.result, metric, now, portable, same_class=same_class)
-        wider = not same_class and metric.name.startswith("fidelity.")
-        return compare_exact(self.result, metric, now, kept, FIDELITY_ELSEWHERE if wider else 1.0)
+        factor = 1.0
+        if not same_class and metric.name.startswith("fidelity."):
+            factor = FIDELITY_ELSEWHERE
+        elif not same_class and metric.name == "sparsity" and portable.weights != self.result.weights:
+            factor = SPARSITY_ELSEWHERE
+        return compare_exact(self.result, metric, now, kept, factor)
 
     def _local(self, metric: Metric, measurement: Measurement | None) -> Comparison | None:
         times = self._times()

@@ -19,7 +19,7 @@ from scipy.special import digamma, polygamma
 
 from harness.baseline.records import Block, Times
 
-__all__ = ["Prior", "Spread", "fit_prior", "pooled", "series"]
+__all__ = ["Prior", "Spread", "fit_prior", "fit_spread", "pooled", "series"]
 
 MIN_CASES = 5
 """Fewer variances than this say nothing about how variances differ: the default stands in."""
@@ -87,8 +87,8 @@ def fit_prior(times: Iterable[Times]) -> Prior:
             if len(logs) > 1:
                 block[metric].append(between(logs))
     return Prior(
-        {metric: _fit(spreads, DEFAULT_LAUNCH) for metric, spreads in launch.items()},
-        {metric: _fit(spreads, DEFAULT_BLOCK, LEAST_BLOCK_SPREAD**2) for metric, spreads in block.items()},
+        {metric: fit_spread(spreads, DEFAULT_LAUNCH) for metric, spreads in launch.items()},
+        {metric: fit_spread(spreads, DEFAULT_BLOCK, LEAST_BLOCK_SPREAD**2) for metric, spreads in block.items()},
     )
 
 
@@ -116,7 +116,7 @@ def _usable(values: Sequence[float]) -> bool:
     return bool(values) and all(0 < value < math.inf for value in values)
 
 
-def _fit(spreads: Sequence[Spread], default: Spread, least: float = 0.0) -> Spread:
+def fit_spread(spreads: Sequence[Spread], default: Spread, least: float = 0.0) -> Spread:
     """s0^2 and d0 by the moments of log variances (Smyth 2004, section 6.2)."""
     if len(spreads) < MIN_CASES:
         return default

@@ -7,17 +7,12 @@ from collections.abc import Iterable
 from harness.baseline.records import Portable
 from harness.records import Comparison, Verdict
 
-__all__ = ["case_verdict", "gate", "missing"]
+__all__ = ["case_verdict", "missing"]
 
 
 def case_verdict(comparisons: Iterable[Comparison]) -> Verdict:
     """The worst verdict of a case's comparisons; INVALID where there are none, since nothing was shown then."""
     return max((one.verdict for one in comparisons), key=lambda verdict: verdict.severity, default=Verdict.INVALID)
-
-
-def gate(verdict: Verdict, strict: bool) -> bool:
-    """Whether a test with this verdict may pass; `strict` lets nothing through that was not decided."""
-    return not verdict.fails(strict=strict)
 
 
 def missing(expected: Iterable[Portable], present: set[tuple[str, str]]) -> tuple[Comparison, ...]:

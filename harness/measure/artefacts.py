@@ -10,11 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import MeasurementError, PreparationError, RecordError
+from harness.errors import HarnessError, MeasurementError, PreparationError, RecordError
 from harness.grid import Address, Case
 from harness.measure.child import Child
 from harness.measure.sources import digest_of, digest_sources, relevant_environment
+from harness.measure.tree import Tree
+from harness.model import Model
 from harness.plan import Plan
+from harness.runtimes.inductor import compiler_version
 from harness.worker.artefact import ARTEFACT_SCHEMA, Manifest, digest_files, read_manifest
 from harness.worker.protocol import PROTOCOL, Prepare, Prepared
 
@@ -27,6 +30,7 @@ KEPT_BYTES = 4 * 2**30
 class Artefact:
     """A prepared case on disk. `fresh` says that it was made in this session, so that its making was measured."""
 
+    tree: Tree
     folder: Path
     manifest: Manifest
     fresh: bool
@@ -35,41 +39,55 @@ class Artefact:
 class ArtefactCache:
     """Artefacts of one project, shared between its cases and kept between sessions.
 
-    root      the project's folder
+    tree      the project's sources
     folder    where artefacts are kept
-    versions  every installed library with its version
+    versions  every library of the tree's interpreter with its version
     cold      take nothing that an earlier session made
     """
 
-    def __init__(self, root: Path, folder: Path, versions: Mapping[str, str], plan: Plan, *, cold: bool) -> None:
-        self._root = root
+    def __init__(self, tree: Tree, folder: Path, versions: Mapping[str, str], plan: Plan, *, cold: bool) -> None:
+        self.tree = tree
         self._folder = folder
         self._plan = plan
         self._cold = cold
         self._fixed = {
             "schema": ARTEFACT_SCHEMA,
             "protocol": PROTOCOL,
-            "sources": digest_sources(root),
+            "sources": digest_sources(tree.root),
             "versions": dict(versions),
             "environment": relevant_environment(),
+            "interpreter": tree.python,
+            "compiler": compiler_version(),
         }
         self._ready: dict[str, Artefact] = {}
+        self._failed: dict[str, HarnessError] = {}
+        _sweep(folder)
 
     @property
     def sources(self) -> str:
-        """Digest of the sources that this session measures."""
-        return str(self._fixed["sources"])
+        """Digest of all that this session measures with: sources, libraries, flags."""
+        return digest_of(self._fixed)
 
     def get(self, case: Case, address: Address, logs: Path) -> Artefact:
         """The artefact of a case, made if it is not there. Raises `PreparationError` or `MeasurementError`."""
         key = self._key(case, address)
+        if key in self._failed:
+            raise self._failed[key]
         if key not in self._ready:
             kept = None if self._cold else self._kept(key)
-            self._ready[key] = kept or self._make(key, case, address, logs)
+            try:
+                self._ready[key] = kept or self._make(key, case, address, logs)
+            except HarnessError as error:
+                self._failed[key] = (
+                    error  # a reference that hangs must not cost its deadline in every case of its model
+                )
+                raise
         return self._ready[key]
 
     def trim(self, limit: int = KEPT_BYTES) -> None:
         """Remove the artefacts that were not used for longest until the others take at most `limit` bytes."""
+        if not self._folder.is_dir():
+            return
         used = {artefact.folder for artefact in self._ready.values()}
         for folder in used:
             os.utime(folder)
@@ -80,12 +98,11 @@ class ArtefactCache:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _key(self, case: Case, address: Address) -> str:
-        model = case.model
         return digest_of(
             {
                 **self._fixed,
-                "case": [address.file, address.function, address.case_id],
-                "data": dict(model.data()) if model.data else {},
+                "case": [address.file, address.case_id],
+                "data": _data_of(case),
                 "hardware": dict(case.hardware.describe()),
                 "variables": dict(case.hardware.environment()),
             }
@@ -96,7 +113,7 @@ class ArtefactCache:
         with contextlib.suppress(RecordError, OSError):
             manifest = read_manifest(folder)
             if digest_files(folder) == manifest.files:
-                return Artefact(folder, manifest, fresh=False)
+                return Artefact(self.tree, folder, manifest, fresh=False)
         return None
 
     def _make(self, key: str, case: Case, address: Address, logs: Path) -> Artefact:
@@ -104,20 +121,41 @@ class ArtefactCache:
         with _building(self._folder) as folder:
             request = Prepare(address.root, address.file, address.function, address.case_id, str(folder))
             log = logs / "prepare.log"
-            with Child(f"preparing {case.id}", log, case.hardware.environment(), self._root) as child:
+            with Child(f"preparing {case.id}", log, case.hardware.environment(), self.tree) as child:
                 child.ask(request)
                 try:
-                    child.reply(Prepared, self._plan.prepare_deadline)
+                    prepared = child.reply(Prepared, self._plan.prepare_deadline)
+                    self.tree.check(prepared.harness_file, prepared.suite_file)
                     child.stop(self._plan.deadline)
                 except MeasurementError as error:
                     error.log = error.log or child.tail()
                     raise
+            if digest_sources(self.tree.root) != self._fixed["sources"]:
+                raise PreparationError(f"{case.id}: sources were edited while the run went on; start it again")
             manifest = read_manifest(folder)
             if digest_files(folder) != manifest.files:
                 raise PreparationError(f"{case.id}: the artefact's files are not those that the worker wrote")
             shutil.rmtree(target, ignore_errors=True)
             folder.rename(target)
-        return Artefact(target, manifest, fresh=True)
+        return Artefact(self.tree, target, manifest, fresh=True)
+
+
+def _data_of(case: Case) -> dict[str, dict[str, str]]:
+    """What the model, and the models among the techniques' parameters, say of their data."""
+    parameters = [value for step in case.technique.steps for _, value in step.parameters if isinstance(value, Model)]
+    return {model.name: dict(model.data()) for model in (case.model, *parameters) if model.data}
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that are gone were building when they ended."""
+    for path in folder.glob(".building-*") if folder.is_dir() else ():
+        with contextlib.suppress(ValueError):
+            try:
+                os.kill(int(path.name.split("-")[1]), 0)
+            except ProcessLookupError:
+                shutil.rmtree(path, ignore_errors=True)
+            except PermissionError:
+                continue  # it lives, and is someone else's
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,89 +13,138 @@ from pathlib import Path
 
 from harness.errors import HarnessError, MeasurementError
 from harness.grid import Address, Case
-from harness.judge import estimate
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.launch import ArmSpec, launch
 from harness.measure.passes import EvaluationPass, evaluate, fidelity, measure_memory
+from harness.measure.values import BUILT_IN, counted, exact_measurements, measurements_of, warnings_of, with_latency_of
 from harness.metrics import Metric
 from harness.names import file_name
 from harness.plan import Plan
-from harness.records import Launch, Measurement, Outcome, Result
+from harness.records import Launch, Outcome, Result
+from harness.worker.protocol import MemoryMeasured
 
 __all__ = ["Measurer"]
-
-DISTURBED = 0.15
-"""A launch in which tasks waited for a CPU for a larger share of the time was disturbed (0 to 2 % if all is quiet)."""
 
 
 @dataclass
 class Measurer:
     """Measures cases of one project under one plan.
 
-    undecided   told a result after its screen launches, says whether fresh launches are needed
+    cache       artefacts of the working tree
+    undecided   told a result after its screen launches, and after each further look, says whether to go on
     progress    told in a few words what is going on
+    other       artefacts of the tree to compare with; its cases take turns with the working tree's
+    looks       fresh launches for an undecided case, as often as it is looked at again
     """
 
-    root: Path
     cache: ArtefactCache
     plan: Plan
     logs: Path
     undecided: Callable[[Result, Mapping[str, Metric]], bool]
     progress: Callable[[str], None]
-    _evaluations: dict[Path, EvaluationPass] = field(default_factory=dict)
+    other: ArtefactCache | None = None
+    looks: tuple[int, ...] = ()
+    _references: dict[Path, EvaluationPass] = field(default_factory=dict)
 
-    def measure(self, case: Case, address: Address, suite: str, nodeid: str, metrics: Mapping[str, Metric]) -> Result:
-        """Measure a case. A failure becomes the result's outcome; only an interrupt gets out."""
+    def measure(
+        self, case: Case, address: Address, suite: str, nodeid: str, metrics: Mapping[str, Metric]
+    ) -> tuple[Result, Result | None]:
+        """Measure a case, and the same case of the other tree where there is one.
+
+        A failure becomes the result's outcome; only an interrupt gets out.
+        """
         result = Result(
             suite, case.id, nodeid, case.model.name, case.technique.id, case.hardware.name, Outcome.COMPLETED
         )
         logs = self.logs / file_name(f"{suite}/{case.id}")
         logs.mkdir(parents=True, exist_ok=True)
+        previous = None
         try:
-            return self._measure(result, case, address, metrics, logs)
+            if self.other is None:
+                return self._alone(result, case, address, metrics, logs), None
+            previous = self._previous(self.other, result, case, address, logs)
+            return self._in_turns(self.other, result, previous, case, address, metrics, logs)
         except MeasurementError as error:
-            return dataclasses.replace(result, outcome=Outcome(error.outcome), reason=str(error), log=error.log[-8000:])
+            failed = dataclasses.replace(
+                result, outcome=Outcome(error.outcome), reason=str(error), log=error.log[-8000:]
+            )
         except HarnessError as error:
-            return dataclasses.replace(result, outcome=Outcome(error.outcome), reason=str(error))
+            failed = dataclasses.replace(result, outcome=Outcome(error.outcome), reason=str(error))
+        except Exception as error:  # a full disk, a suite's own `data()`: it ends this case, and no other
+            reason = f"{type(error).__name__}: {error}"
+            log = "".join(traceback.format_exception(error))[-8000:]
+            failed = dataclasses.replace(result, outcome=Outcome.FAILED, reason=reason, log=log)
+        return failed, previous
 
-    def _measure(
-        self, result: Result, case: Case, address: Address, metrics: Mapping[str, Metric], logs: Path
-    ) -> Result:
+    def _alone(self, result: Result, case: Case, address: Address, metrics: Mapping[str, Metric], logs: Path) -> Result:
         seconds: dict[str, float] = {}
         is_reference = case.id == case.reference.id
-        self.progress("preparing")
-        with _timed(seconds, "prepare"):
+        with self._stage(seconds, "prepare"):
             artefact = self.cache.get(case, address, logs)
-            reference = artefact if is_reference else self._reference(case, address, logs)
-        self.progress("evaluating")
-        with _timed(seconds, "evaluate"):
-            evaluation = self._evaluate(case, address, artefact, logs)
-            baseline = evaluation if is_reference else self._evaluate_reference(case, address, reference, logs)
-        self.progress("measuring memory")
-        with _timed(seconds, "memory"):
-            memory = measure_memory(case, artefact, self.root, self.plan, logs)
-        manifest = artefact.manifest
-        fixed = {
-            **memory,
-            **_counted(artefact),
-            "accuracy": evaluation.reply.value,
-            **evaluation.reply.metrics,
-            **({} if is_reference else fidelity(evaluation, baseline)),
-        }
-        result = dataclasses.replace(
-            result,
-            scores=evaluation.record(),
-            evidence=manifest.evidence,
-            facts=manifest.facts,
-            workload={**manifest.workload, "evaluation": evaluation.reply.workload, "metric": evaluation.reply.label},
-            weights=manifest.weights,
-        )
-        arms = {"candidate": ArmSpec(str(artefact.folder), manifest.batch_size), "anchor": ArmSpec("")}
+            of_reference = dataclasses.replace(address, case_id=case.reference.id)
+            reference = artefact if is_reference else self.cache.get(case.reference, of_reference, logs)
+        with self._stage(seconds, "evaluate"):
+            truth = self._evaluate_reference(case.reference, of_reference, reference, logs)
+            evaluation = truth if is_reference else evaluate(case, address, artefact, self.plan, logs)
+        with self._stage(seconds, "memory"):
+            memory = measure_memory(case, artefact, self.plan, logs)
+        extra = {} if is_reference else fidelity(evaluation, truth)
+        result, fixed = _described(result, artefact, evaluation, memory, extra)
+        arms = {"candidate": ArmSpec.of(artefact), "anchor": ArmSpec(artefact.tree)}
         if not is_reference:
-            arms["reference"] = ArmSpec(str(reference.folder), reference.manifest.batch_size)
-        with _timed(seconds, "sample"):
+            arms["reference"] = ArmSpec.of(reference)
+        with self._stage(seconds, "sample"):
             result = self._sample(result, case, arms, fixed, metrics, logs)
-        return dataclasses.replace(result, seconds=seconds, warnings=_warnings(result))
+        return dataclasses.replace(result, seconds=seconds, warnings=warnings_of(result))
+
+    def _previous(self, other: ArtefactCache, result: Result, case: Case, address: Address, logs: Path) -> Result:
+        """Everything of the other tree's case that is measured by itself; an outcome where that can't be had."""
+        there = dataclasses.replace(address, root=str(other.tree.root))
+        seconds: dict[str, float] = {}
+        try:
+            with self._stage(seconds, "prepare the other tree"):
+                artefact = other.get(case, there, logs)
+            with self._stage(seconds, "evaluate the other tree"):
+                evaluation = evaluate(case, there, artefact, self.plan, logs)
+                memory = measure_memory(case, artefact, self.plan, logs)
+        except HarnessError as error:
+            return dataclasses.replace(result, outcome=Outcome(error.outcome), reason=str(error))
+        found, fixed = _described(result, artefact, evaluation, memory)
+        return dataclasses.replace(found, measurements=exact_measurements(fixed), seconds=seconds)
+
+    def _in_turns(
+        self,
+        other: ArtefactCache,
+        result: Result,
+        previous: Result,
+        case: Case,
+        address: Address,
+        metrics: Mapping[str, Metric],
+        logs: Path,
+    ) -> tuple[Result, Result]:
+        seconds: dict[str, float] = {}
+        with self._stage(seconds, "prepare"):
+            artefact = self.cache.get(case, address, logs)
+        with self._stage(seconds, "evaluate"):
+            evaluation = evaluate(case, address, artefact, self.plan, logs)
+        with self._stage(seconds, "memory"):
+            memory = measure_memory(case, artefact, self.plan, logs)
+        result, fixed = _described(result, artefact, evaluation, memory)
+        arms = {"candidate": ArmSpec.of(artefact)}
+        if previous.outcome is Outcome.COMPLETED:
+            there = dataclasses.replace(address, root=str(other.tree.root))
+            arms["previous"] = ArmSpec.of(other.get(case, there, logs))
+        with self._stage(seconds, "sample"):
+            result = self._sample(
+                result,
+                case,
+                arms,
+                fixed,
+                metrics,
+                logs,
+            )
+        previous = with_latency_of(previous, result.launches)
+        return dataclasses.replace(result, seconds=seconds, warnings=warnings_of(result)), previous
 
     def _sample(
         self,
@@ -105,112 +155,58 @@ class Measurer:
         metrics: Mapping[str, Metric],
         logs: Path,
     ) -> Result:
+        """Screen, then make fresh launches for as long as the case is undecided."""
         rng = random.Random(f"{self.plan.seed}/{result.suite}/{result.case_id}")
         launches: list[Launch] = []
-        for phase, count in (("screen", self.plan.screen), ("confirm", self.plan.confirm)):
-            if phase == "confirm" and not (self.plan.verdicts and self.undecided(result, metrics)):
+        total = self.plan.screen + sum(self.looks)
+        end = time.perf_counter() + self.plan.budget
+        for phase, count in (("screen", self.plan.screen), *(("confirm", look) for look in self.looks)):
+            if phase == "confirm" and not (count and self.undecided(result, metrics)):
                 break
-            for number in range(count):
-                self.progress(f"{phase} launch {number + 1} of {count}")
-                launches.append(
-                    launch(
-                        arms, hardware=case.hardware, root=self.root, plan=self.plan, rng=rng, logs=logs, phase=phase
-                    )
-                )
-            measurements = _measurements(launches, arms["candidate"].items, fixed, metrics)
+            for _ in range(count):
+                if launches and time.perf_counter() > end:
+                    break
+                self.progress(f"launch {len(launches) + 1} of at most {total}")
+                launches.append(launch(arms, hardware=case.hardware, plan=self.plan, rng=rng, logs=logs, phase=phase))
+            measurements = measurements_of(launches, arms["candidate"].items, fixed, metrics)
             result = dataclasses.replace(result, launches=tuple(launches), measurements=measurements)
         return result
 
-    def _reference(self, case: Case, address: Address, logs: Path) -> Artefact:
-        return self.cache.get(case.reference, _reference_address(case, address), logs)
-
     def _evaluate_reference(self, case: Case, address: Address, artefact: Artefact, logs: Path) -> EvaluationPass:
-        return self._evaluate(case.reference, _reference_address(case, address), artefact, logs)
+        """Once a session for each model: every case of it is compared with its reference's answers."""
+        if artefact.folder not in self._references:
+            self._references[artefact.folder] = evaluate(case, address, artefact, self.plan, logs)
+        return self._references[artefact.folder]
 
-    def _evaluate(self, case: Case, address: Address, artefact: Artefact, logs: Path) -> EvaluationPass:
-        """Once a session for each artefact: every case of a model is compared with its reference's answers."""
-        if artefact.folder not in self._evaluations:
-            self._evaluations[artefact.folder] = evaluate(case, address, artefact, self.plan, logs)
-        return self._evaluations[artefact.folder]
-
-
-def _reference_address(case: Case, address: Address) -> Address:
-    return dataclasses.replace(address, case_id=case.reference.id)
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[stage] = round(time.perf_counter() - start, 3)
+    @contextmanager
+    def _stage(self, seconds: dict[str, float], stage: str) -> Iterator[None]:
+        self.progress(stage)
+        start = time.perf_counter()
+        yield
+        seconds[stage] = round(time.perf_counter() - start, 3)
 
 
-def _counted(artefact: Artefact) -> dict[str, float]:
-    """What is counted, not sampled: from the manifest, by metric name."""
-    manifest = artefact.manifest
-    values = {"size": float(manifest.size)}
-    for name in ("parameters", "sparsity", "quantized", "fallbacks"):
-        fact = manifest.facts.get(name)
-        if isinstance(fact, (int, float)):
-            values[name] = float(fact)
-    if artefact.fresh:
-        values["time.prepare"] = manifest.seconds
-    return values
-
-
-def _measurements(
-    launches: list[Launch], items: int, fixed: Mapping[str, float], metrics: Mapping[str, Metric]
-) -> tuple[Measurement, ...]:
-    rows = [_of_launch(one, items) for one in launches]
-    sampled = {name: tuple(row[name] for row in rows) for name in rows[0]}
-    values = {**sampled, **{name: (value,) for name, value in fixed.items()}}
-    for metric in metrics.values():
-        if metric.derive is not None:
-            derive = metric.derive
-            try:
-                values[metric.name] = tuple(float(derive({**fixed, **row})) for row in rows)
-            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-                raise MeasurementError(
-                    f"metric {metric.name} can't be derived: {error!r}", outcome="invalid"
-                ) from error
-    samples = min(len(one.samples["candidate"]) for one in launches)
-    relative = tuple(one.anchored for one in launches)
-    return tuple(
-        Measurement(
-            name,
-            estimate(values[name], samples),
-            values[name],
-            relative if name == "latency.p50" else (),
+def _described(
+    result: Result,
+    artefact: Artefact,
+    evaluation: EvaluationPass,
+    memory: MemoryMeasured,
+    values: Mapping[str, float] | None = None,
+) -> tuple[Result, dict[str, float]]:
+    """A result with everything that an artefact and its evaluation say, and the metrics that have one value."""
+    manifest, reply = artefact.manifest, evaluation.reply
+    taken = sorted(BUILT_IN & reply.metrics.keys())
+    if taken:
+        raise MeasurementError(
+            f"{result.case_id}: Evaluation.metrics holds {taken[0]}, which the harness measures itself; rename it",
+            outcome="invalid",
         )
-        for name in metrics
-        if name in values
+    described = dataclasses.replace(
+        result,
+        scores=evaluation.record(),
+        evidence=manifest.evidence,
+        facts={**manifest.facts, "memory.method": memory.method},
+        workload={**manifest.workload, "evaluation": reply.workload, "metric": reply.label},
+        weights=manifest.weights,
     )
-
-
-def _of_launch(one: Launch, items: int) -> dict[str, float]:
-    """The sampled metrics of one launch."""
-    values = {f"latency.{name}": value for name, value in one.latency.items()}
-    values["throughput"] = items / one.latency["mean"]
-    values["utilization.cpu"] = one.cpu_share
-    values["time.load"] = one.load_seconds
-    if one.speedup is not None:
-        values["speedup"] = one.speedup
-    busy = one.state.get("utilization")
-    if isinstance(busy, (int, float)):
-        values["utilization.gpu"] = float(busy)
-    return values
-
-
-def _warnings(result: Result) -> tuple[str, ...]:
-    disturbed = sum(1 for one in result.launches if (one.pressure or 0.0) > DISTURBED)
-    warnings = []
-    for key, what in (("slowdown", "the device slowed down"), ("foreign_processes", "other processes used the device")):
-        found = sorted({str(one.state[key]) for one in result.launches if one.state.get(key, "none") != "none"})
-        if found:
-            warnings.append(f"{what}: {', '.join(found)}")
-    if disturbed:
-        warnings.append(
-            f"{disturbed} of {len(result.launches)} launches ran while other work competed for the CPU "
-            f"(more than {DISTURBED:.0%} of the time)"
-        )
-    return tuple(warnings)
+    return described, {**counted(artefact), "accuracy": reply.value, **reply.metrics, **memory.values, **(values or {})}

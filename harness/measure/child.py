@@ -11,17 +11,20 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from harness.errors import MeasurementError, RecordError
+from harness.measure.tree import Tree
 from harness.records import Outcome
+from harness.worker import bootstrap
 from harness.worker.protocol import Failure, Message, Stop, Stopped, receive, send
 
 __all__ = ["Child"]
+
+BOOTSTRAP = Path(bootstrap.__file__)
 
 Reply = TypeVar("Reply")
 GRACE = 2.0
@@ -36,10 +39,11 @@ class Child:
 
     name  what it serves, for messages
     log   file that takes what it and its libraries print
-    env   environment variables on top of this process's
+    env   environment variables on top of this process's and the tree's
+    tree  the sources that it serves
     """
 
-    def __init__(self, name: str, log: Path, env: Mapping[str, str], cwd: Path) -> None:
+    def __init__(self, name: str, log: Path, env: Mapping[str, str], tree: Tree) -> None:
         self.name = name
         self._log = log
         self._oom_before = _oom_kills()
@@ -47,12 +51,12 @@ class Child:
         reply_read, reply_write = os.pipe()
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "harness.worker", str(ask_read), str(reply_write)],
+                [tree.python, "-P", str(BOOTSTRAP), str(tree.root), str(ask_read), str(reply_write)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **env},
-                cwd=cwd,
+                env={**os.environ, **tree.variables, **env},
+                cwd=tree.root,
                 pass_fds=(ask_read, reply_write),
                 start_new_session=True,
             )
@@ -69,12 +73,15 @@ class Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._kill()
-        self._selector.close()
-        os.close(self._replies)
-        with contextlib.suppress(OSError):
-            self._requests.close()
-        self._process.wait()
+        try:
+            self._kill()
+        finally:  # a second interrupt may come while the first is waited for
+            self._signal(signal.SIGKILL)
+            self._selector.close()
+            os.close(self._replies)
+            with contextlib.suppress(OSError):
+                self._requests.close()
+            self._process.wait()
 
     def ask(self, request: Message) -> None:
         """Send a request without waiting for its reply. Raises `MeasurementError` if the child is gone."""

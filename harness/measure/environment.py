@@ -62,7 +62,18 @@ def environment(root: Path, hardware: Iterable[Hardware]) -> Environment:
 
 def identity(hardware: Hardware) -> dict[str, Scalar]:
     """The key under which times are comparable: the hardware's own, and the versions of how they are taken."""
-    return {**hardware.describe(), "protocol": PROTOCOL, "anchor": ANCHOR}
+    return {**hardware.describe(), "protocol": PROTOCOL, "anchor": _anchor()}
+
+
+def _anchor() -> str:
+    """The anchor and the instruments that it plays on: with another of them, it takes another time.
+
+    That is why these versions stand in the key, and no others: of what is measured they are suspected causes.
+    """
+    numpy = ".".join(library_versions().get("numpy", "none").split(".")[:2])
+    python = ".".join(platform.python_version_tuple()[:2])
+    kernels = os.environ.get("OPENBLAS_CORETYPE", "")
+    return f"{ANCHOR} numpy {numpy} python {python}{f' {kernels}' if kernels else ''}"
 
 
 def software() -> dict[str, str]:

@@ -18,8 +18,10 @@ from pathlib import Path
 
 from harness.errors import MeasurementError
 from harness.hardware.base import Hardware
+from harness.measure.artefacts import Artefact
 from harness.measure.child import Child
 from harness.measure.environment import PressureMeter
+from harness.measure.tree import Tree
 from harness.plan import Plan
 from harness.records import Launch, Outcome
 from harness.specs import spec_of
@@ -34,10 +36,16 @@ LONG_CALL = 0.1
 
 @dataclass(frozen=True)
 class ArmSpec:
-    """What an arm serves: an artefact's folder ("" for the anchor) and the items in one call."""
+    """What an arm serves: an artefact's folder ("" for the anchor) of a tree, and the items in one call."""
 
-    folder: str
+    tree: Tree
+    folder: str = ""
     items: int = 1
+
+    @classmethod
+    def of(cls, artefact: Artefact) -> ArmSpec:
+        """The arm that serves an artefact."""
+        return cls(artefact.tree, str(artefact.folder), artefact.manifest.batch_size)
 
 
 @dataclass
@@ -49,6 +57,7 @@ class _Arm:
     turns: list[float] = field(default_factory=list)
     cpu: float = 0.0
     load_seconds: float = 0.0
+    call_seconds: float = 0.0
 
     @property
     def per_item(self) -> list[float]:
@@ -60,7 +69,6 @@ def launch(
     arms: Mapping[str, ArmSpec],
     *,
     hardware: Hardware,
-    root: Path,
     plan: Plan,
     rng: random.Random,
     logs: Path,
@@ -68,9 +76,9 @@ def launch(
 ) -> Launch:
     """Start the arms, let them take turns for `plan.seconds`, and give what they showed.
 
-    `arms` has `candidate` and `anchor`, and `reference` unless the candidate is the reference. Which is started first
-    is random, as the order of turns is: the one started second was seen to be 0.3 to 0.5 % faster. Raises
-    `MeasurementError` for whatever goes wrong in a child.
+    `arms` has a `candidate` and what it is measured beside: `anchor`, `reference`, or `previous`, the same case of
+    another tree. Which is started first is random, as the order of turns is: the one started second was seen to be
+    0.3 to 0.5 % faster. Raises `MeasurementError` for whatever goes wrong in a child.
     """
     begun = time.perf_counter()
     with contextlib.ExitStack() as stack:
@@ -78,23 +86,29 @@ def launch(
         order = list(arms)
         rng.shuffle(order)
         for role in order:
-            child = Child(f"{role} arm", logs / f"{role}.log", hardware.environment(), root)
+            child = Child(f"{role} arm", logs / f"{role}.log", hardware.environment(), arms[role].tree)
             running[role] = _Arm(arms[role], stack.enter_context(child))
-            child.ask(Load(arms[role].folder, str(root), spec_of(hardware)))
+            child.ask(Load(arms[role].folder, str(arms[role].tree.root), spec_of(hardware)))
         for arm in running.values():
             loaded = arm.child.reply(Loaded, plan.deadline)
-            arm.load_seconds = loaded.seconds
-            arm.turn = plan_turn(loaded.call_seconds, plan.turn)
+            arm.spec.tree.check(loaded.harness_file)
+            arm.load_seconds, arm.call_seconds = loaded.seconds, loaded.call_seconds
+        _plan_turns(running, plan)
         meter = PressureMeter()  # not before: arms that load at the same time wait for each other
         rounds = _take_turns(running, plan, rng)
         pressure, state = meter.share(), hardware.state()
-        for arm in running.values():
-            arm.child.stop(plan.deadline)
-    candidate, anchor, reference = running["candidate"], running["anchor"], running.get("reference")
+        for role, arm in running.items():
+            stopped = arm.child.stop(plan.deadline)
+            if stopped.turns != rounds:
+                raise MeasurementError(
+                    f"the {role} arm took {stopped.turns} turns of {rounds}", outcome=Outcome.INVALID
+                )
+    candidate, reference = running["candidate"], running.get("reference")
+    anchor, previous = running.get("anchor"), running.get("previous")
     return Launch(
         phase=phase,
         rounds=rounds,
-        anchored=_paired(candidate.turns, anchor.turns),
+        anchored=_paired(candidate.turns, anchor.turns) if anchor else None,
         speedup=_paired(reference.per_item, candidate.per_item) if reference else None,
         samples={role: _thin(arm.times) for role, arm in running.items()},
         cpu_share=candidate.cpu / sum(candidate.times),
@@ -104,7 +118,19 @@ def launch(
         started_first=order[0],
         latency=_latency(candidate.times),
         state=state,
+        against=_paired(candidate.turns, previous.turns) if previous else None,
     )
+
+
+def _plan_turns(arms: Mapping[str, _Arm], plan: Plan) -> None:
+    """Give each arm its turn. Two trees of one case get the same: another number of calls would be a difference."""
+    for arm in arms.values():
+        arm.turn = plan_turn(arm.call_seconds, plan.turn)
+    if "previous" in arms:
+        pair = arms["candidate"], arms["previous"]
+        common = plan_turn(statistics.fmean(arm.call_seconds for arm in pair), plan.turn)
+        for arm in pair:
+            arm.turn = common
 
 
 def plan_turn(call_seconds: float, aim: float) -> Turn:

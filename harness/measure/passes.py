@@ -54,8 +54,7 @@ def evaluate(case: Case, address: Address, artefact: Artefact, plan: Plan, logs:
         address.root, address.file, address.function, address.case_id, str(artefact.folder), spec_of(case.hardware),
         str(output),
     )  # fmt: skip
-    root = Path(address.root)
-    with Child(f"evaluating {case.id}", logs / "evaluate.log", case.hardware.environment(), root) as child:
+    with Child(f"evaluating {case.id}", logs / "evaluate.log", case.hardware.environment(), artefact.tree) as child:
         child.ask(request)
         reply = child.reply(Evaluated, plan.prepare_deadline)
         child.stop(plan.deadline)
@@ -78,12 +77,12 @@ def fidelity(candidate: EvaluationPass, reference: EvaluationPass) -> Mapping[st
     return values
 
 
-def measure_memory(case: Case, artefact: Artefact, root: Path, plan: Plan, logs: Path) -> Mapping[str, float]:
-    """Peaks of process and device memory, in bytes by metric name. Raises `MeasurementError`."""
-    request = MeasureMemory(str(artefact.folder), str(root), spec_of(case.hardware), MEMORY_CALLS)
+def measure_memory(case: Case, artefact: Artefact, plan: Plan, logs: Path) -> MemoryMeasured:
+    """Peaks of process and device memory, and how they were read. Raises `MeasurementError`."""
+    request = MeasureMemory(str(artefact.folder), str(artefact.tree.root), spec_of(case.hardware), MEMORY_CALLS)
     env = {**case.hardware.environment(), **ALLOCATOR}
-    with Child(f"memory of {case.id}", logs / "memory.log", env, root) as child:
+    with Child(f"memory of {case.id}", logs / "memory.log", env, artefact.tree) as child:
         child.ask(request)
         reply = child.reply(MemoryMeasured, plan.deadline)
         child.stop(plan.deadline)
-    return reply.values
+    return reply

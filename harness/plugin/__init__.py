@@ -6,62 +6,32 @@ test does with the exception, and a run that measured or decided nothing fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import pytest
 
-from harness.errors import HarnessError, Regression, UnavailableError
+from harness.errors import HarnessError, Regression, SuiteError
 from harness.grid import Case, grid_of
 from harness.measured import Measured
-from harness.plugin.state import STATE, State, case_of, plan_of
+from harness.plugin.options import add_options, check_options, plan_of
+from harness.plugin.state import STATE, State, case_of
 from harness.report.junit import properties
-from harness.settings import MODES, Decision, check_reason
+from harness.settings import Decision
 
 CASE = pytest.StashKey["Bench"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options."""
-    group = parser.getgroup("harness", "inference harness")
-    group.addoption(
-        "--baseline",
-        choices=MODES,
-        default="compare",
-        help="compare: fail on what got worse (default); strict: also on what could not be decided; "
-        "update: accept what is measured, with --reason; off: measure only",
-    )
-    group.addoption("--reason", default="", help="why --baseline=update is right; kept in the baseline")
-    group.addoption("--baselines", default="baselines", help="folder of the committed baselines (default: %(default)s)")
-    group.addoption("--baseline-rev", default="", metavar="REV", help="read the baselines from another git revision")
-    group.addoption("--reports", default="reports", help="folder that runs are written into (default: %(default)s)")
-    group.addoption("--quick", action="store_true", help="smoke test: one short launch a case, and no verdict")
-    group.addoption("--cold", action="store_true", help="prepare every artefact anew, whatever the cache holds")
-    group.addoption("--resume", action="store_true", help="go on with the latest run if it was interrupted")
-    group.addoption(
-        "--plan",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="change the sampling plan, such as --plan seconds=3 (see docs/writing-a-suite.md)",
-    )
-    group.addoption(
-        "--require-hardware", action="append", default=[], metavar="NAME", help="fail where this hardware is absent"
-    )
-    group.addoption(
-        "--allow-unavailable",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="cases with this model, technique or id may be unavailable although they have a baseline",
-    )
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options once, and refuse what makes no sense together."""
     try:
         plan = plan_of(config)
-        check_reason(config.getoption("baseline"), config.getoption("reason"))
+        check_options(config)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[STATE] = State(config, plan)
@@ -89,16 +59,22 @@ def _parameter(case: Case) -> Any:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check the selected cases together, and add a failing item for each baseline whose case is gone."""
     state = config.stash[STATE]
-    cases = [item for item in items if case_of(item)]
-    if not cases or hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
         return
+    cases = [item for item in items if case_of(item)]
     try:
-        items += state.collected(cases)
+        items += state.collected(session, cases)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Note that a part of the suites was left out, by whatever means."""
+    for item in items[:1]:
+        item.config.stash[STATE].deselected = True
 
 
 @pytest.fixture
@@ -129,11 +105,10 @@ class Bench:
 
     def __call__(self, case: Case) -> Measured:
         __tracebackhide__ = True
+        own = case_of(self._item)
+        if own is None or case is not own:
+            raise SuiteError(f"{self._item.nodeid}: bench measures the test's own case, {own}, and was given {case}")
         self.called = True
-        session = self._state.session
-        required = session.require(case)
-        if required:
-            raise UnavailableError(f"{case.id}: --require-hardware={case.hardware.name}: {required}")
         self.decision = decision = self._state.measure(self._item, case)
         self._item.user_properties.extend(properties(decision.result, decision.comparisons))
         if decision.fails:
@@ -145,7 +120,7 @@ class Bench:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item,
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a test red where its verdict says so, whatever the test made of it."""
     report = yield
@@ -154,15 +129,23 @@ def pytest_runtest_makereport(
         return report
     state = item.config.stash[STATE]
     used = item.stash.get(CASE, None)
-    if report.when == "setup" and report.skipped and not hasattr(report, "wasxfail"):
+    if hasattr(report, "wasxfail"):
+        return report
+    unmeasured = used is None or not used.called
+    if report.skipped and unmeasured:
         decision = state.left_out(item, case, _skip_reason(report))
+        item.user_properties.extend(properties(decision.result, decision.comparisons))
         if decision.fails:
             _fail(report, decision.message)
-    elif report.when == "call" and not hasattr(report, "wasxfail"):
-        if used is not None and not used.called and report.passed:
+    elif report.when == "call" and used is not None:
+        if report.passed and unmeasured:
             _fail(report, f"{case.id}: `bench` was requested and never called, so nothing was measured")
-        elif used is not None and used.decision and used.decision.fails and not report.failed:
+        elif report.passed and used.decision is None:
+            _fail(report, f"{case.id}: `bench` failed, and the test went on, so nothing was measured")
+        elif used.decision and used.decision.fails and not report.failed:
             _fail(report, f"{used.decision.message}\n  (the test caught this or went on; the verdict stands)")
+        if report.failed and not (used.decision and used.decision.fails):
+            state.failed(item, case, call)
     return report
 
 
@@ -176,8 +159,9 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """End the run, write its reports, and fail it where it measured or decided nothing."""
     state = session.config.stash[STATE]
-    interrupted = exitstatus == pytest.ExitCode.INTERRUPTED or bool(session.shouldstop) or bool(session.shouldfail)
-    if state.finish(complete=not interrupted) and exitstatus == pytest.ExitCode.OK:
+    whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+    complete = whole and not session.shouldstop and not session.shouldfail
+    if state.finish(complete=complete) and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

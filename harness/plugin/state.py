@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.baseline.records import Portable
+from harness.baseline.store import Store
 from harness.errors import Regression, SuiteError
-from harness.grid import Address, Case, Grid, grid_of
-from harness.names import check_name
+from harness.grid import Address, Case, grid_of
+from harness.hardware import Hardware, cpu, cuda
+from harness.metrics import Metric
+from harness.model import Model
+from harness.names import check_name, within
 from harness.plan import Plan
+from harness.plugin.options import against_of
 from harness.plugin.progress import Progress
 from harness.records import Comparison, Run
 from harness.settings import Decision, Settings
@@ -21,23 +26,7 @@ from harness.settings import Decision, Settings
 if TYPE_CHECKING:
     from harness.session import Session
 
-__all__ = ["MissingCase", "State", "case_of", "plan_of"]
-
-
-def plan_of(config: pytest.Config) -> Plan:
-    """The sampling plan that the options ask for. Raises `SuiteError` for a name or value that is none."""
-    plan = Plan.quick() if config.getoption("quick") else Plan()
-    fields = {field.name: field for field in dataclasses.fields(Plan)}
-    for option in config.getoption("plan"):
-        name, _, text = option.partition("=")
-        if name not in fields:
-            raise SuiteError(f"--plan {option}: no {name!r} in a plan; it has {', '.join(fields)}")
-        kind = type(getattr(plan, name))
-        try:
-            plan = dataclasses.replace(plan, **{name: text == "true" if kind is bool else kind(text)})
-        except ValueError:
-            raise SuiteError(f"--plan {option}: {text!r} is no {kind.__name__}") from None
-    return plan
+__all__ = ["MissingCase", "State", "case_of"]
 
 
 def case_of(item: pytest.Item) -> Case | None:
@@ -53,8 +42,11 @@ class State:
     def __init__(self, config: pytest.Config, plan: Plan) -> None:
         self._config = config
         self._plan = plan
-        self._cases: dict[tuple[str, str], Case] = {}
+        self._items: dict[tuple[str, str], pytest.Item] = {}
+        self._hardware: dict[str, Hardware] = {item.name: item for item in (cpu, cuda)}
+        self._own: dict[str, dict[str, Metric]] = {}
         self._session: Session | None = None
+        self.deselected = False
         self.progress = Progress(config)
         self.run: Run | None = None
         self.undone: str | None = None
@@ -65,8 +57,10 @@ class State:
         from harness.session import Session  # with it come the judge and scipy, which other test runs can do without
 
         if self._session is None:
-            hardware = {case.hardware.name: case.hardware for case in self._cases.values()}
-            self._session = Session(self._settings(), hardware.values(), len(self._cases), self.progress.stage)
+            own = {suite: tuple(metrics.values()) for suite, metrics in self._own.items()}
+            self._session = Session(
+                self._settings(), self._hardware.values(), len(self._items), own, self.progress.stage
+            )
             self.progress.note(self._session.notice)
         return self._session
 
@@ -75,34 +69,33 @@ class State:
         """Where this run is written, None if nothing was run."""
         return self._session.folder if self._session else None
 
-    def collected(self, items: list[pytest.Item]) -> list[pytest.Item]:
-        """Check the selected cases, and give an item for each baseline whose case is gone. Raises `SuiteError`."""
+    def collected(self, session: pytest.Session, items: list[pytest.Item]) -> list[pytest.Item]:
+        """Check the selected cases, and give an item for each baseline whose case is gone. Raises `HarnessError`."""
+        models: dict[tuple[str, str], Model] = {}
         for item in items:
-            case = case_of(item)
-            assert case is not None
-            key = (suite_of(item), case.id)
-            if key in self._cases:
-                raise SuiteError(
-                    f"{item.nodeid}: suite {key[0]!r} has the case {case.id} twice; give one of the files, "
-                    "or one of the models, another name"
-                )
-            self._cases[key] = case
+            self._select(item, models)
+        unknown = set(self._config.getoption("require_hardware")) - self._hardware.keys()
+        if unknown:
+            raise SuiteError(f"--require-hardware={min(unknown)}: no grid has it; there is {', '.join(self._hardware)}")
         self.progress.expect({item.nodeid for item in items})
-        if self._config.option.collectonly or self._filtered() or not self._settings().gates:
+        settings = self._settings()
+        gated = settings.gates and settings.against is None and not settings.filtered
+        if self._config.option.collectonly or not gated or not (items or self._has_baselines(settings)):
             return []
-        folders = {str(Path(argument).resolve().relative_to(self._config.rootpath)) for argument in self._config.args}
-        parent = items[0].session
         return [
-            MissingCase.from_parent(parent, name=f"{portable.suite}/{portable.case_id}", missing=(portable, comparison))
-            for portable, comparison in self.session.missing(folders, set(self._cases))
+            MissingCase.from_parent(
+                session, name=f"{portable.suite}/{portable.case_id}", missing=(portable, comparison)
+            )
+            for portable, comparison in self.session.missing(self._folders(), set(self._items))
         ]
 
     def measure(self, item: pytest.Item, case: Case) -> Decision:
         """Measure and judge the case of an item."""
         self.progress.start(case.id)
-        grid = grid_of(getattr(item, "function", None))
-        assert isinstance(grid, Grid)
-        decision = self.session.measure(case, self._address(item, case), suite_of(item), item.nodeid, grid.metrics)
+        suite = suite_of(item)
+        decision = self.session.require(case, suite, item.nodeid) or self.session.measure(
+            case, self._address(item, case), suite, item.nodeid
+        )
         self.progress.done(decision)
         return decision
 
@@ -111,15 +104,68 @@ class State:
         known = self.session.decided(suite_of(item), case.id)
         return known or self.session.leave_out(case, suite_of(item), item.nodeid, reason)
 
+    def failed(self, item: pytest.Item, case: Case, call: pytest.CallInfo[None]) -> None:
+        """Record that the test of a case failed although its verdict does not."""
+        suite = suite_of(item)
+        if call.excinfo is None:
+            reason = "the test never called `bench`, so nothing was measured"
+        else:
+            first = str(call.excinfo.value).strip().splitlines()[:1]
+            reason = f"the test failed: {call.excinfo.typename}: {' '.join(first)}"
+        if self.session.decided(suite, case.id) is None:
+            self.session.leave_out(case, suite, item.nodeid, reason)
+        self.session.object_to(suite, case.id, reason)
+
     def finish(self, *, complete: bool) -> bool:
         """End the run and write its reports. Gives whether the run fails although no test of it did."""
-        if self._session is None:
+        if self._session is None and not (self._items and complete and not self._config.option.collectonly):
             return False
-        self.run, self.undone = self._session.finish(complete=complete)
+        silent = [item for key, item in self._items.items() if complete and not self.session.decided(*key)]
+        left = [
+            self.left_out(item, case, "its test ended before it was measured")
+            for item in silent
+            if (case := case_of(item))
+        ]
+        self.run, self.undone = self.session.finish(complete=complete)
+        lost = [decision.result.case_id for decision in left if decision.fails]
+        if lost and not self.undone:
+            self.undone = f"{len(lost)} cases have a baseline and were not measured: {', '.join(lost[:5])}"
         return self.undone is not None
+
+    def _select(self, item: pytest.Item, models: dict[tuple[str, str], Model]) -> None:
+        case, grid, suite = case_of(item), grid_of(getattr(item, "function", None)), suite_of(item)
+        assert case is not None
+        assert grid is not None
+        if (suite, case.id) in self._items:
+            raise SuiteError(
+                f"{item.nodeid}: suite {suite!r} has the case {case.id} twice; give one of the files, "
+                "or one of the models, another name"
+            )
+        if models.setdefault((suite, case.model.name), case.model) is not case.model:
+            raise SuiteError(f"{item.nodeid}: suite {suite!r} has two models named {case.model.name}; rename one")
+        self._items[suite, case.id] = item
+        self._hardware[case.hardware.name] = case.hardware
+        own = self._own.setdefault(suite, {})
+        for metric in grid.metrics:
+            if own.setdefault(metric.name, metric) != metric:
+                raise SuiteError(f"{item.nodeid}: suite {suite!r} defines the metric {metric.name} in two ways")
+
+    def _has_baselines(self, settings: Settings) -> bool:
+        """Whether there is something to miss in a run that has no case at all: a suite's file may be gone."""
+        folders = self._folders()
+        portables = Store(settings.baselines).all() if settings.baselines.is_dir() else iter(())
+        return any(within(portable.nodeid, folder) for portable in portables for folder in folders)
+
+    def _folders(self) -> set[str]:
+        """The folders that were selected, relative to the project's."""
+        root = self._config.rootpath
+        selected = {Path(os.path.abspath(argument)) for argument in self._config.args}  # noqa: PTH100 (keeps links)
+        return {path.relative_to(root).as_posix() if path.is_relative_to(root) else "." for path in selected}
 
     def _address(self, item: pytest.Item, case: Case) -> Address:
         root = self._config.rootpath
+        if not item.path.is_relative_to(root):
+            raise SuiteError(f"{item.path} lies outside of {root}; run pytest with --rootdir that holds the suites")
         function = getattr(item, "originalname", item.name)
         return Address(str(root), item.path.relative_to(root).as_posix(), function, case.id)
 
@@ -142,12 +188,16 @@ class State:
             command=shlex.join(["pytest", *config.invocation_params.args]),
             revision=config.getoption("baseline_rev"),
             resume=config.getoption("resume"),
+            against=against_of(config),
+            paths=tuple(os.path.relpath(path, root) for path in config.getini("pythonpath")),
         )
 
     def _filtered(self) -> bool:
-        """Whether the user selected a part: by expression, by marker, by failure, or by a file or item."""
+        """Whether a part was selected: by deselecting or ignoring, by a file or an item, or by an error in one."""
         option = self._config.option
-        chosen = any(getattr(option, name, None) for name in ("keyword", "markexpr", "lf", "deselect", "stepwise"))
+        names = ("keyword", "markexpr", "lf", "deselect", "stepwise", "ignore", "ignore_glob")
+        broken = getattr(option, "continue_on_collection_errors", False)
+        chosen = self.deselected or broken or any(getattr(option, name, None) for name in names)
         return chosen or any("::" in argument or not Path(argument).is_dir() for argument in self._config.args)
 
 
@@ -161,6 +211,7 @@ class MissingCase(pytest.Item):
     def runtest(self) -> None:
         portable, comparison = self._missing
         self.config.stash[STATE].session.add_missing(portable, comparison)
+        self.user_properties.append(("harness.verdict", comparison.verdict.value))
         raise Regression(
             f"{comparison.reason}\n  if it was removed on purpose: harness prune\n"
             f"  if it can't run here:            --allow-unavailable='{portable.case_id}'"

@@ -35,7 +35,6 @@ __all__ = [
     "limit_text",
     "relative_text",
     "reproduce_command",
-    "unit_of",
 ]
 
 GATING = ("compare", "strict")
@@ -193,11 +192,6 @@ def headline(run: Run) -> Headline:
     better = f", {tally['improved']} of them better" if tally.get("improved") else ""
     rest = f"; besides: {others}" if others else ""
     return Headline("passed", "Nothing got worse.", f"{_cases(decided)} decided{better}; {ran}{rest}.")
-
-
-def unit_of(run: Run, metric: str) -> str:
-    """The unit of a metric as the run declares it, "" where it does not."""
-    return next((str(m["unit"]) for m in run.metrics if m["name"] == metric), "")
 
 
 def estimate_text(estimate: Estimate | None, unit: str) -> str:

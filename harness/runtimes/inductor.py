@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from harness.runtimes.base import Arrays
     from harness.runtimes.inductor_session import InductorSession
 
-__all__ = ["Inductor", "compiler"]
+__all__ = ["Inductor", "compiler", "compiler_version"]
 
 _CACHE = "cache"
 
@@ -76,3 +77,18 @@ def compiler() -> str | None:
     """The C++ compiler for inductor: what CXX names, or the first of the usual ones; None where there is none."""
     candidates = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++"]
     return next((found for found in map(shutil.which, candidates) if found), None)
+
+
+def compiler_version() -> str:
+    """The compiler's path and the first line that it says of its version; "" where there is none."""
+    path = compiler()
+    if path is None:
+        return ""
+    variables = {**os.environ, "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=20, check=False, env=variables
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{path} ({error})"
+    return ": ".join([path, *done.stdout.splitlines()[:1]])

@@ -118,12 +118,12 @@ def _preprocessed(deployment: Deployment) -> Path:
     folder = deployment.folder.resolve()
     source, target = folder / "float.onnx", folder / "preprocessed.onnx"
     onnx.save(deployment.network, str(source))
-    try:
-        with contextlib.chdir(folder):  # where it fails, it leaves what it has in the current folder
+    with contextlib.chdir(folder):  # where it fails, it leaves what it has in the current folder
+        try:
             quant_pre_process(source, target)
-    except Exception:
-        # Symbolic inference gives up on some exporters' shape arithmetic; ONNX's own inference is the next best.
-        quant_pre_process(source, target, skip_symbolic_shape=True)
+        except Exception:
+            # Symbolic inference gives up on some exporters' shape arithmetic; ONNX's own inference is the next best.
+            quant_pre_process(source, target, skip_symbolic_shape=True)
     network = _loaded(target)
     _flatten_biases(network)
     onnx.save(network, str(target))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ from typing import Any
 import harness
 from harness.deployment import Deployment
 from harness.errors import EvidenceError, HarnessError
-from harness.grid import Address, Case, find_case
+from harness.grid import Address, Case, find_case, suite_module
 from harness.model import Model, digest_arrays
 from harness.records import Evidence, Scalar
 from harness.runtimes.base import Session
-from harness.runtimes.native import native_runtime
+from harness.runtimes.native import load_network, native_runtime
 from harness.specs import spec_of
 
 from .artefact import ARTEFACT_SCHEMA, Manifest, digest_files, save_batches, write_manifest
@@ -39,7 +40,8 @@ def prepare(request: Prepare) -> Prepared:
         error.args = (f"{case.id}: {error}", *error.args[1:])
         raise
     write_manifest(folder, manifest)
-    return Prepared(manifest.seconds)
+    suite = sys.modules[suite_module(request.file)]
+    return Prepared(manifest.seconds, manifest.harness_file, str(suite.__file__))
 
 
 def _make(case: Case, folder: Path) -> Manifest:
@@ -48,7 +50,9 @@ def _make(case: Case, folder: Path) -> Manifest:
     scratch.mkdir()
     packed.mkdir()
     start = time.perf_counter()
-    deployment = case.technique.apply(Deployment(model, _network(model), native_runtime(model.form), hardware, scratch))
+    deployment = case.technique.apply(
+        Deployment(model, load_network(model), native_runtime(model.form), hardware, scratch)
+    )
     inputs = [dict(model.inputs(deployment.batch_size, seed)) for seed in INPUT_SEEDS]
     deployment.runtime.pack(deployment.network, inputs[0], packed, hardware)
     seconds = time.perf_counter() - start
@@ -85,15 +89,6 @@ def _digest_of(packed: Path) -> str:
     """One digest for the files that hold the model; folders beside them hold caches of compilers."""
     files = sorted(path for path in packed.iterdir() if path.is_file())
     return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:16]
-
-
-def _network(model: Model) -> Any:
-    loaded = model.load()
-    if model.form == "torch":
-        return loaded.eval()
-    import onnx
-
-    return onnx.load(str(loaded))
 
 
 def _facts(session: Session, inputs: Any, outputs: Any, model: Model) -> dict[str, Scalar]:

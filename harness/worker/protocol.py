@@ -13,7 +13,6 @@ from typing import BinaryIO
 
 from harness.codec import decode, dumps, loads
 from harness.errors import RecordError
-from harness.records import Scalar
 from harness.specs import Spec
 
 __all__ = [
@@ -52,9 +51,14 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The artefact is complete. `seconds` is what the techniques and packing took, imports excluded."""
+    """The artefact is complete. `seconds` is what the techniques and packing took, imports excluded.
+
+    `harness_file` and `suite_file` are what was imported, so that the parent can tell a wrong tree.
+    """
 
     seconds: float
+    harness_file: str
+    suite_file: str
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,6 @@ class Failure:
     outcome: str
     message: str
     traceback: str = ""
-    facts: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 Message = (

@@ -63,7 +63,6 @@ class Arm:
         self._hardware: Hardware = request.hardware.build()
         self._loading = Loading(request.folder, request.root, self._hardware)
         self._next = 0
-        self.turns = 0
         for number, staged in enumerate(self._loading.staged):
             self._loading.check(self._loading.session(staged), number)
         self._hardware.settle()
@@ -89,7 +88,6 @@ class Arm:
         times, output = hardware.time_calls(session, inputs[request.discard :])
         cpu = time.process_time_ns() - cpu
         self._loading.check(output, numbers[-1])
-        self.turns += 1
         return TurnDone(tuple(times), cpu)
 
     def _settle(self) -> float:

@@ -129,7 +129,7 @@ def _context(run: Run, view: CaseView, level: str) -> dict[str, Any]:
             "phase": launch.phase,
             "rounds": launch.rounds,
             "first": launch.started_first or "–",
-            "anchored": quantity(launch.anchored, "x"),
+            "anchored": quantity(launch.anchored, "x") if launch.anchored else "–",
             "speedup": "–" if launch.speedup is None else quantity(launch.speedup, "x"),
             "cpu": percent(launch.cpu_share, sign=False),
             "pressure": "–" if launch.pressure is None else percent(launch.pressure, sign=False),

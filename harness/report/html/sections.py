@@ -55,7 +55,7 @@ def why(run: Run) -> dict[str, Any]:
                 "picture": dumbbell(f"why-{i}", c),
                 "numbers": c.baseline is not None or c.candidate is not None,
                 "reproduce": reproduce_command(run, result.nodeid) if result else "",
-                "accept": accept_command(c.case_id) if measured or c.verdict is Verdict.MISSING else "",
+                "accept": _cure(c, measured=measured),
                 "outcome": "" if measured or result is None else result.outcome.value,
                 "log": "" if measured or result is None else result.log,
                 "log_lines": _LOG_LINES,
@@ -63,6 +63,12 @@ def why(run: Run) -> dict[str, Any]:
         )
     lines = found[MAX_CARDS : MAX_CARDS + MAX_LINES]
     return {"cards": cards, "lines": lines, "dropped": len(found) - len(cards) - len(lines), "total": len(found)}
+
+
+def _cure(c: Comparison, *, measured: bool) -> str:
+    if c.verdict is Verdict.MISSING and c.metric == "case":
+        return "harness prune"
+    return accept_command(c.case_id) if measured else ""
 
 
 def not_decided(run: Run) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:

@@ -1,11 +1,10 @@
-"""Entry of a child process: `python -m harness.worker READ_FD WRITE_FD`."""
+"""The loop of a child process: one request, one reply."""
 
 from __future__ import annotations
 
 import faulthandler
 import os
 import signal
-import sys
 import traceback
 
 from harness.errors import HarnessError
@@ -63,7 +62,7 @@ class Worker:
         return Failure("failed", f"{type(request).__name__} is no request")
 
 
-def main(read_fd: int, write_fd: int) -> None:
+def serve(read_fd: int, write_fd: int) -> None:
     """Serve requests until `Stop`, or until the parent is gone."""
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
@@ -88,7 +87,3 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return Failure("oom", f"{type(error).__name__}: {error}", text)
     return Failure("failed", f"{type(error).__name__}: {error}", text)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,149 @@
+"""What a session compares its results with: the committed baselines, or another tree measured in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from harness.baseline.accept import baseline_of
+from harness.baseline.records import Baseline, machine_class
+from harness.baseline.store import Store
+from harness.errors import BaselineError
+from harness.judge import Prior, compare, fit_prior, needs_confirmation
+from harness.judge.against import compare_against, settled, spread_of
+from harness.measure.tree import Tree
+from harness.metrics import Metric
+from harness.records import Comparison, Environment, Outcome, Result, Verdict
+from harness.settings import Against
+
+__all__ = ["Comparing", "Nothing", "WithBaselines", "WithTree"]
+
+Metrics = Mapping[str, Metric]
+
+
+class Comparing(Protocol):
+    """How results are judged in a session. `origins` says by `suite/case_id` what each was compared with."""
+
+    origins: dict[str, dict[str, str]]
+
+    def undecided(self, result: Result, metrics: Metrics) -> bool:
+        """Whether more launches are worth making."""
+
+    def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:
+        """Every comparison of a result; `previous` is the other tree's, where one was measured."""
+
+
+class Nothing:
+    """No verdicts: a smoke run, or `--baseline=off`."""
+
+    def __init__(self) -> None:
+        self.origins: dict[str, dict[str, str]] = {}
+
+    def undecided(self, result: Result, metrics: Metrics) -> bool:  # noqa: ARG002
+        return False
+
+    def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:  # noqa: ARG002
+        return ()
+
+
+class WithBaselines:
+    """The committed baselines, and how much runs usually differ on this class of machine."""
+
+    def __init__(self, store: Store, environment: Environment) -> None:
+        self.origins: dict[str, dict[str, str]] = {}
+        self._store = store
+        self._environment = environment
+        self._priors: dict[str, Prior] = {}
+
+    def baseline(self, suite: str, case_id: str, hardware: str) -> Baseline:
+        """What is committed for a case. Raises `BaselineError` where it is damaged."""
+        return self._store.read(suite, case_id, self._environment.hardware.get(hardware, {}))
+
+    def prior(self, hardware: str) -> Prior:
+        """The usual spreads on this class of machine, learnt before anything was accepted."""
+        if hardware not in self._priors:
+            word = machine_class(self._environment.hardware[hardware])
+            try:
+                self._priors[hardware] = fit_prior(self._store.times_of(word))
+            except BaselineError:
+                # The damaged case says so itself; the others are judged with the default spreads.
+                self._priors[hardware] = Prior()
+        return self._priors[hardware]
+
+    def undecided(self, result: Result, metrics: Metrics) -> bool:
+        try:
+            baseline = self.baseline(result.suite, result.case_id, result.hardware)
+        except BaselineError:
+            return False
+        return needs_confirmation(result, baseline, metrics, self.prior(result.hardware))
+
+    def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:  # noqa: ARG002
+        try:
+            baseline = self.baseline(result.suite, result.case_id, result.hardware)
+        except BaselineError as error:
+            return (Comparison(result.suite, result.case_id, "case", Verdict.ERROR, str(error)),)
+        self.note_origin(result.suite, result.case_id, baseline)
+        identity = self._environment.hardware[result.hardware]
+        return compare(result, baseline, metrics, self.prior(result.hardware), identity)
+
+    def note_origin(self, suite: str, case_id: str, baseline: Baseline) -> None:
+        """Remember who accepted the baseline of a case, when and why, and which software changed since."""
+        source = baseline.times or baseline.portable
+        if source is None:
+            return
+        accepted = source.accepted
+        origin = {"commit": accepted.commit, "when": accepted.when, "reason": accepted.reason}
+        if baseline.times:
+            origin["differs"] = _changed(baseline.times.software, self._environment.software)
+        self.origins[f"{suite}/{case_id}"] = origin
+
+
+class WithTree:
+    """The same cases of another tree, which took turns with the working tree's.
+
+    `versions` are the distributions that the other arm's interpreter finds.
+    """
+
+    def __init__(self, against: Against, tree: Tree, versions: Mapping[str, str], environment: Environment) -> None:
+        self.origins: dict[str, dict[str, str]] = {}
+        self._against = against
+        self._tree = tree
+        self._environment = environment
+        software = environment.software
+        self._differs = _changed({name: versions[name] for name in software if name in versions}, {
+            name: version for name, version in software.items() if name in versions
+        })  # fmt: skip
+        self._results: list[Result] = []
+
+    def undecided(self, result: Result, metrics: Metrics) -> bool:  # noqa: ARG002
+        paired = all(launch.against is not None for launch in result.launches)
+        return paired and not settled(result, self._against.tolerance, spread_of(self._results))
+
+    def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:
+        spread = spread_of(self._results)
+        self._results.append(result)
+        self.origins[f"{result.suite}/{result.case_id}"] = {
+            "commit": self._tree.revision,
+            "when": "",
+            "reason": f"measured in turns, at {self._against}",
+            "differs": self._differs,
+        }
+        if previous is not None and previous.outcome is not Outcome.COMPLETED and result.outcome is Outcome.COMPLETED:
+            text = f"{result.case_id} can't be compared: at {self._against} it is {previous.outcome}: {previous.reason}"
+            return (Comparison(result.suite, result.case_id, "case", Verdict.INCOMPARABLE, text),)
+        return compare_against(
+            result,
+            previous,
+            baseline_of(previous, self._environment) if previous else Baseline(None, None),
+            metrics,
+            self._environment.hardware[result.hardware],
+            tolerance=self._against.tolerance,
+            spread=spread,
+            revision=str(self._against),
+        )
+
+
+def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Which software differs, in words: the suspected causes of a change, never a reason not to compare."""
+    names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    return ", ".join(f"{name} {before.get(name, 'absent')} -> {now.get(name, 'absent')}" for name in names)

@@ -1,0 +1,126 @@
+"""From launches, passes and manifests to the values of metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+
+from harness.errors import MeasurementError
+from harness.judge.estimate import estimate
+from harness.measure.artefacts import Artefact
+from harness.metrics import METRICS, Metric
+from harness.records import Launch, Measurement, Result
+
+__all__ = [
+    "BUILT_IN",
+    "DISTURBED",
+    "counted",
+    "exact_measurements",
+    "measurements_of",
+    "warnings_of",
+    "with_latency_of",
+]
+
+BUILT_IN = frozenset(metric.name for metric in METRICS)
+
+DISTURBED = 0.15
+"""A launch in which tasks waited for a CPU for a larger share of the time was disturbed (0 to 2 % if all is quiet)."""
+
+
+def counted(artefact: Artefact) -> dict[str, float]:
+    """What is counted, not sampled: from the manifest, by metric name."""
+    manifest = artefact.manifest
+    values = {"size": float(manifest.size)}
+    for name in ("parameters", "sparsity", "quantized", "fallbacks"):
+        fact = manifest.facts.get(name)
+        if isinstance(fact, (int, float)):
+            values[name] = float(fact)
+    if artefact.fresh:
+        values["time.prepare"] = manifest.seconds
+    return values
+
+
+def measurements_of(
+    launches: Sequence[Launch], items: int, fixed: Mapping[str, float], metrics: Mapping[str, Metric]
+) -> tuple[Measurement, ...]:
+    """A measurement for each metric that was measured: one value a launch where it is sampled, else the fixed one.
+
+    Raises `MeasurementError` (outcome `invalid`) where a metric of the suite's own can't be derived.
+    """
+    rows = [_of_launch(one, items) for one in launches]
+    names = [name for name in rows[0] if all(name in row for row in rows)]
+    sampled = {name: tuple(row[name] for row in rows) for name in names}
+    values = {**sampled, **{name: (value,) for name, value in fixed.items()}}
+    for metric in metrics.values():
+        if metric.derive is not None:
+            derive = metric.derive
+            try:
+                values[metric.name] = tuple(float(derive({**fixed, **row})) for row in rows)
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                raise MeasurementError(
+                    f"metric {metric.name} can't be derived: {error!r}", outcome="invalid"
+                ) from error
+    absent = [name for name in metrics if name not in BUILT_IN and name not in values]
+    if absent:
+        raise MeasurementError(
+            f"metric {absent[0]} was declared by the suite, and neither its `derive` nor "
+            "the model's Evaluation.metrics gives it",
+            outcome="invalid",
+        )
+    samples = min(len(one.samples["candidate"]) for one in launches)
+    relative = tuple(one.anchored for one in launches if one.anchored is not None)
+    return tuple(
+        Measurement(
+            name,
+            estimate(values[name], samples),
+            values[name],
+            relative if name == "latency.p50" else (),
+        )
+        for name in metrics
+        if name in values
+    )
+
+
+def exact_measurements(values: Mapping[str, float]) -> tuple[Measurement, ...]:
+    """Measurements of what has one value."""
+    return tuple(Measurement(name, estimate((value,)), (value,)) for name, value in values.items())
+
+
+def with_latency_of(previous: Result, launches: Sequence[Launch]) -> Result:
+    """The other tree's result with the latencies that its arm had in these launches."""
+    medians = tuple(statistics.median(one.samples["previous"]) for one in launches if "previous" in one.samples)
+    if not medians:
+        return previous
+    latency = Measurement("latency.p50", estimate(medians), medians)
+    return dataclasses.replace(previous, measurements=(latency, *previous.measurements))
+
+
+def _of_launch(one: Launch, items: int) -> dict[str, float]:
+    """The sampled metrics of one launch."""
+    values = {f"latency.{name}": value for name, value in one.latency.items()}
+    values["throughput"] = items / one.latency["mean"]
+    values["utilization.cpu"] = one.cpu_share
+    values["time.load"] = one.load_seconds
+    if one.speedup is not None:
+        values["speedup"] = one.speedup
+    busy = one.state.get("utilization")
+    if isinstance(busy, (int, float)):
+        values["utilization.gpu"] = float(busy)
+    return values
+
+
+def warnings_of(result: Result) -> tuple[str, ...]:
+    """What a reader should know of the launches: throttling, other processes on the device, a busy machine."""
+    disturbed = sum(1 for one in result.launches if (one.pressure or 0.0) > DISTURBED)
+    warnings = []
+    for key, what in (("slowdown", "the device slowed down"), ("foreign_processes", "other processes used the device")):
+        found = sorted({str(one.state[key]) for one in result.launches if one.state.get(key, "none") != "none"})
+        if found:
+            warnings.append(f"{what}: {', '.join(found)}")
+    if disturbed:
+        warnings.append(
+            f"{disturbed} of {len(result.launches)} launches ran while other work competed for the CPU "
+            f"(more than {DISTURBED:.0%} of the time)"
+        )
+    return tuple(warnings)

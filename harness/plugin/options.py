@@ -1,0 +1,109 @@
+"""The options of the pytest plugin, and what they come to."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from harness.errors import BaselineError, SuiteError
+from harness.plan import Plan
+from harness.settings import MODES, Against
+
+__all__ = ["add_options", "against_of", "check_options", "plan_of"]
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare them."""
+    group = parser.getgroup("harness", "inference harness")
+    group.addoption(
+        "--baseline",
+        choices=MODES,
+        default="compare",
+        help="compare: fail on what got worse (default); strict: also on what could not be decided; "
+        "update: accept what is measured, with --reason; off: measure only",
+    )
+    group.addoption("--reason", default="", help="why --baseline=update is right; kept in the baseline")
+    group.addoption("--baselines", default="baselines", help="folder of the committed baselines (default: %(default)s)")
+    group.addoption("--baseline-rev", default="", metavar="REV", help="read the baselines from another git revision")
+    group.addoption(
+        "--against",
+        default="",
+        metavar="REV",
+        help="compare with the same cases at another git revision, in turns, instead of with the baselines",
+    )
+    group.addoption("--against-python", default="", metavar="PATH", help="interpreter of the other arm")
+    group.addoption(
+        "--against-with",
+        action="append",
+        default=[],
+        metavar="REQUIREMENT",
+        help="package of the other arm in another version, such as onnxruntime==1.30.0; REV is HEAD by default then",
+    )
+    group.addoption(
+        "--against-tolerance",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="slow-down that --against accepts (default: %(default)s)",
+    )
+    group.addoption("--reports", default="reports", help="folder that runs are written into (default: %(default)s)")
+    group.addoption("--quick", action="store_true", help="smoke test: one short launch a case, and no verdict")
+    group.addoption("--cold", action="store_true", help="prepare every artefact anew, whatever the cache holds")
+    group.addoption("--resume", action="store_true", help="go on with the latest run if it was interrupted")
+    group.addoption(
+        "--plan",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change the sampling plan, such as --plan seconds=3 (see docs/writing-a-suite.md)",
+    )
+    group.addoption(
+        "--require-hardware", action="append", default=[], metavar="NAME", help="fail where this hardware is absent"
+    )
+    group.addoption(
+        "--allow-unavailable",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="cases with this model, technique or id may be unavailable although they have a baseline",
+    )
+
+
+def check_options(config: pytest.Config) -> None:
+    """Refuse options that make no sense together. Raises `SuiteError` or `BaselineError`."""
+    mode, against = config.getoption("baseline"), against_of(config)
+    if mode == "update" and not config.getoption("reason").strip():
+        raise BaselineError("--baseline=update needs --reason 'why these numbers are right'; it is kept with them")
+    for name, other in (("--quick", config.getoption("quick")), ("--baseline-rev", config.getoption("baseline_rev"))):
+        if mode == "update" and other:
+            raise SuiteError(f"--baseline=update and {name}: a baseline is made of whole runs, in the working tree")
+    if mode == "strict" and config.getoption("quick"):
+        raise SuiteError("--quick gives no verdicts, so it does not go with --baseline=strict")
+    if against and (mode != "compare" or config.getoption("quick")):
+        raise SuiteError("--against compares with another tree, so it goes with neither --baseline nor --quick")
+
+
+def plan_of(config: pytest.Config) -> Plan:
+    """The sampling plan that the options ask for. Raises `SuiteError` for a name or value that is none."""
+    plan = Plan.quick() if config.getoption("quick") else Plan()
+    fields = {field.name: field for field in dataclasses.fields(Plan)}
+    for option in config.getoption("plan"):
+        name, _, text = option.partition("=")
+        if name not in fields:
+            raise SuiteError(f"--plan {option}: no {name!r} in a plan; it has {', '.join(fields)}")
+        kind = type(getattr(plan, name))
+        try:
+            plan = dataclasses.replace(plan, **{name: text == "true" if kind is bool else kind(text)})
+        except ValueError:
+            raise SuiteError(f"--plan {option}: {text!r} is no {kind.__name__}") from None
+    return plan
+
+
+def against_of(config: pytest.Config) -> Against | None:
+    """The tree to compare with, None where the baselines are it."""
+    revision, packages = config.getoption("against"), tuple(config.getoption("against_with"))
+    python = config.getoption("against_python")
+    if not (revision or packages or python):
+        return None
+    return Against(revision or "HEAD", python, packages, config.getoption("against_tolerance"))

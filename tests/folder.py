@@ -1,0 +1,65 @@
+"""A small project of a user's own, given as text, and pytest run on it in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PLAN = ("--plan", "screen=2", "--plan", "confirm=0", "--plan", "seconds=0.1", "--plan", "rounds=3")
+
+MODEL = '''\
+from pathlib import Path
+
+from harness import Promise, grid, technique
+from harness.hardware import cpu, cuda
+from harness.techniques import batched, bf16, int8_dynamic, onnxruntime, reference
+from harness.testing import tiny_onnx_model
+
+models = Path(__file__).parent.parent / ".model"
+models.mkdir(exist_ok=True)
+tiny = tiny_onnx_model(models)
+
+
+@technique
+def liar(deployment):
+    """Promises INT8 and does nothing."""
+    return deployment.promising(Promise("quantized", at_least=0.5))
+'''
+
+
+class Folder:
+    """A project with suite files given as text; they find a tiny ONNX model and some techniques."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        (path / "suites").mkdir(parents=True)
+        (path / "suites" / "__init__.py").touch()
+        (path / "suites" / "common.py").write_text(MODEL)
+        (path / "pytest.ini").write_text("[pytest]\n")
+
+    def suite(self, name: str, text: str) -> None:
+        (self.path / "suites" / f"{name}.py").write_text(f"import pytest\nfrom suites.common import *\n\n{text}")
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+
+    def pytest(self, *arguments: str) -> tuple[int, str]:
+        done = subprocess.run(
+            self.command(*arguments), cwd=self.path, capture_output=True, text=True, timeout=300, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def run(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.path / "reports" / "latest" / "run.json").read_text())
+        return found
+
+    def result(self, case_id: str) -> dict[str, Any]:
+        (found,) = (result for result in self.run()["results"] if result["case_id"] == case_id)
+        return dict(found)
+
+    def git(self, *arguments: str) -> str:
+        command = ["git", "-C", str(self.path), "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,0 +1,176 @@
+"""`--against`: two trees in turns, each serving its own sources; what is worse in the working tree is red."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+from harness.baseline.accept import baseline_of
+from harness.judge.against import CONFIRM_LOTS, DEFAULT_SPREAD, compare_against, settled, spread_of
+from harness.judge.prior import Spread
+from harness.metrics import METRICS
+from harness.records import Environment, Estimate, Launch, Measurement, Outcome, Result, Verdict
+from tests.folder import Folder
+
+METRICS_BY_NAME = {metric.name: metric for metric in METRICS}
+QUIET = Spread(0.003**2, 6.0)
+
+
+def a_result(screen: list[float], confirm: list[float]) -> Result:
+    """A case whose launches had these relative changes against the other tree."""
+    launches = tuple(
+        Launch(phase, 20, None, None, {"candidate": (0.01,)}, 1.0, 0.1, 1.0, against=1 + change)
+        for phase, changes in (("screen", screen), ("confirm", confirm))
+        for change in changes
+    )
+    values = tuple(0.01 * (1 + change) for change in [*screen, *confirm])
+    latency = Measurement("latency.p50", Estimate(0.01, 0.0099, 0.0101, len(values)), values)
+    size = Measurement("size", Estimate.exact(1000.0), (1000.0,))
+    return Result("s", "m/t/cpu", "s.py::t", "m", "t", "cpu", Outcome.COMPLETED, "", (latency, size), launches)
+
+
+def verdict(result: Result, spread: Spread = QUIET) -> Verdict:
+    identity = {"kind": "cpu"}
+    baseline = baseline_of(result, Environment({"cpu": identity}, {}, {}))
+    rows = compare_against(
+        result, result, baseline, METRICS_BY_NAME, identity, tolerance=0.01, spread=spread, revision="HEAD"
+    )
+    assert {row.metric: row.verdict for row in rows}["size"] is Verdict.UNCHANGED
+    (found,) = (row for row in rows if row.metric == "latency.p50")
+    assert "at HEAD" in found.reason
+    return found.verdict
+
+
+@pytest.mark.parametrize(
+    ("screen", "confirm", "expected"),
+    [
+        ([0.001, -0.001, 0.0], [], Verdict.UNCHANGED),
+        ([0.03, 0.031, 0.029], [], Verdict.INCONCLUSIVE),  # a screen convicts nobody
+        ([0.03, 0.031, 0.029], [0.03, 0.029, 0.031, 0.03, 0.03], Verdict.REGRESSED),
+        ([0.03, 0.031, 0.029], [0.0, 0.001, -0.001, 0.0, 0.0], Verdict.UNCHANGED),  # chance in the screen
+        ([-0.05, -0.051, -0.049], [], Verdict.IMPROVED),
+        ([0.010, 0.011, 0.009], [0.010, 0.011, 0.009, 0.010, 0.010], Verdict.INCONCLUSIVE),
+    ],
+)
+def test_verdicts(screen: list[float], confirm: list[float], expected: Verdict) -> None:
+    result = a_result(screen, confirm)
+    assert verdict(result) is expected
+    assert settled(result, 0.01, QUIET) is (expected is not Verdict.INCONCLUSIVE)
+
+
+def test_the_spread_is_learnt_from_the_cases_of_the_run() -> None:
+    assert spread_of([]) == DEFAULT_SPREAD
+    rng = random.Random(1)
+    cases = [a_result([rng.gauss(0, 0.004) for _ in range(5)], []) for _ in range(60)]
+    assert math.sqrt(spread_of(cases).variance) == pytest.approx(0.004, rel=0.15)
+
+
+@pytest.mark.parametrize("true", [0.0, 0.01])
+def test_looking_four_times_convicts_at_most_one_case_in_a_hundred(true: float) -> None:
+    """At no change and exactly at the tolerance; launches spread by 0.5 %."""
+    rng = random.Random(2)
+    spread = Spread(0.005**2, 6.0)
+    convicted = decided = 0
+    for _ in range(1500):
+        screen = [rng.gauss(true, 0.005) for _ in range(3)]
+        confirm: list[float] = []
+        while not settled(a_result(screen, confirm), 0.01, spread) and len(confirm) < 5 * CONFIRM_LOTS:
+            confirm += [rng.gauss(true, 0.005) for _ in range(5)]
+        found = verdict(a_result(screen, confirm), spread=spread)
+        convicted += found is Verdict.REGRESSED
+        decided += found is Verdict.UNCHANGED
+    assert convicted <= 25  # 15 are expected at the tolerance itself; 26 have a chance of half a percent
+    assert decided > 1350 or true == 0.01
+
+
+SUITE = """
+from suites.own import slowed
+
+
+@grid(model=[tiny], technique=[batched(64), slowed | batched(64)], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+"""
+TECHNIQUE = '''
+import copy
+
+from harness import Promise, technique
+
+LAYERS = {layers}
+
+
+@technique(takes="onnx")
+def slowed(deployment):
+    """The same answers, after some products that nobody needs."""
+    import numpy as np
+    import onnx
+
+    network = copy.deepcopy(deployment.network)
+    graph = network.graph
+    square = onnx.numpy_helper.from_array(np.full((144, 144), 1e-3, np.float32), "square")
+    graph.initializer.append(square)
+    flat = graph.node[0].output[0]
+    for number in range(LAYERS):
+        graph.node.append(onnx.helper.make_node("MatMul", [flat, "square"], [f"extra{{number}}"], name=f"e{{number}}"))
+        flat = f"extra{{number}}"
+    if LAYERS:
+        graph.output.append(onnx.helper.make_tensor_value_info(flat, onnx.TensorProto.FLOAT, ["batch", 144]))
+    return deployment.replace(network=network).promising(Promise("runtime", equals="onnxruntime"))
+'''
+FAST = ("--plan", "seconds=0.3", "--against-tolerance", "0.05")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Folder:
+    folder = Folder(tmp_path / "project")
+    (folder.path / ".gitignore").write_text(".harness\n.model\nreports\n__pycache__\n")
+    (folder.path / "suites" / "own.py").write_text(TECHNIQUE.format(layers=0))
+    folder.suite("test_pair", SUITE)
+    folder.git("init", "-q")
+    folder.git("add", "-A")
+    folder.git("commit", "-qm", "start")
+    return folder
+
+
+@pytest.mark.alone
+def test_a_slower_working_tree_is_red_and_the_untouched_case_is_not(project: Folder) -> None:
+    code, text = project.pytest("suites", "--against", "HEAD", *FAST)
+    assert code == 0, text
+    assert {c["metric"] for c in project.run()["comparisons"]} >= {"latency.p50", "accuracy", "size", "memory.peak"}
+    (project.path / "suites" / "own.py").write_text(TECHNIQUE.format(layers=8))
+    code, text = project.pytest("suites", "--against", "HEAD", *FAST)
+    assert code == 1, text
+    verdicts = {(c["case_id"], c["metric"]): c["verdict"] for c in project.run()["comparisons"]}
+    assert verdicts["tiny_onnx/slowed+batched:64/cpu", "latency.p50"] == "regressed"
+    assert verdicts["tiny_onnx/batched:64/cpu", "latency.p50"] != "regressed"
+    assert verdicts["tiny_onnx/slowed+batched:64/cpu", "size"] == "regressed"
+    assert "in turns; limit +5.0 %" in text
+    result = project.result("tiny_onnx/slowed+batched:64/cpu")
+    assert all(set(launch["samples"]) == {"candidate", "previous"} for launch in result["launches"])
+
+
+def test_what_the_other_tree_lacks_is_incomparable_and_no_pass(project: Folder) -> None:
+    project.suite("test_pair", SUITE.replace("batched(64), slowed", "batched(32), slowed"))
+    code, text = project.pytest("suites", "-k", "32", "--against", "HEAD", *FAST)
+    assert code == 1
+    assert "nothing was decided" in text
+    (comparison,) = project.run()["comparisons"]
+    assert comparison["verdict"] == "incomparable"
+    assert "has no case tiny_onnx/batched:32/cpu" in comparison["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--against", "no-such-branch"), "no-such-branch"),
+        (("--against", "HEAD", "--baseline=strict"), "goes with neither"),
+        (("--against", "HEAD", "--against-python", "/no/such/python"), "can't be run as the other arm's Python"),
+    ],
+)
+def test_what_makes_no_sense_is_said(project: Folder, arguments: tuple[str, ...], words: str) -> None:
+    code, text = project.pytest("suites", *arguments)
+    assert code != 0
+    assert words in text

@@ -1,0 +1,110 @@
+"""An artefact is never stale, and the time of making it is never taken from a cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.measure.sources import digest_sources, relevant_environment
+from tests.folder import PLAN, Folder
+
+SUITE = """
+from suites.own import half
+
+
+@grid(model=[tiny], technique=[half], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+"""
+TECHNIQUE = '''
+import copy
+
+from harness import Promise, technique
+
+
+@technique(takes="onnx")
+def half(deployment):
+    """The last layer, scaled: the classes stay, the outputs do not."""
+    import onnx
+
+    network = copy.deepcopy(deployment.network)
+    for tensor in network.graph.initializer:
+        if tensor.name == network.graph.initializer[-1].name:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 0.5, tensor.name))
+    return deployment.replace(network=network).promising(Promise("runtime", equals="onnxruntime"))
+'''
+CASE = "tiny_onnx/half/cpu"
+
+
+def test_an_edited_technique_makes_a_new_artefact(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "project")
+    (folder.path / "suites" / "own.py").write_text(TECHNIQUE)
+    folder.suite("test_own", SUITE)
+
+    def measure(*arguments: str) -> dict:
+        code, text = folder.pytest("suites", "--baseline=off", *PLAN, *arguments)
+        assert code == 0, text
+        return folder.result(CASE)
+
+    def metrics(result: dict) -> set[str]:
+        return {measurement["metric"] for measurement in result["measurements"]}
+
+    first = measure()
+    assert "time.prepare" in metrics(first)
+    again = measure()
+    assert again["weights"] == first["weights"]
+    assert "time.prepare" not in metrics(again), "a cache hit says nothing about how long preparing takes"
+    assert "time.prepare" in metrics(measure("--cold"))
+    (folder.path / "suites" / "own.py").write_text(TECHNIQUE.replace("* 0.5", "* 0.25"))
+    edited = measure()
+    assert edited["weights"] != first["weights"]
+    assert "time.prepare" in metrics(edited)
+    # A damaged artefact is made anew: one bit of the served model is enough.
+    for model in (folder.path / ".harness" / "artefacts").glob("*/model/model.onnx"):
+        data = bytearray(model.read_bytes())
+        data[-1] ^= 1
+        model.write_bytes(data)
+    assert measure()["weights"] == edited["weights"]
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("code.py", True),
+        ("deep/data/table.csv", True),
+        ("deep/build/weights.bin", True),
+        ("README.md", False),
+        ("build/lib.py", False),
+        ("reports/run.json", False),
+        (".hidden/code.py", False),
+        ("env/code.py", False),
+    ],
+)
+def test_what_counts_as_a_source(tmp_path: Path, name: str, counts: bool) -> None:
+    (tmp_path / "env").mkdir()
+    (tmp_path / "env" / "pyvenv.cfg").touch()
+    before = digest_sources(tmp_path)
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("1")
+    assert (digest_sources(tmp_path) != before) is counts
+
+
+def test_a_link_counts_with_what_it_points_to(tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere.py"
+    target.write_text("1")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "linked.py").symlink_to(target)
+    before = digest_sources(root)
+    target.write_text("2")
+    assert digest_sources(root) != before
+
+
+def test_the_flags_of_compilers_and_runtimes_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CXX", "ORT_LEVEL", "OMP_NUM_THREADS", "ONEDNN_MAX_CPU_ISA", "EDITOR"):
+        monkeypatch.setenv(name, "x")
+    found = relevant_environment()
+    assert {"CXX", "ORT_LEVEL", "OMP_NUM_THREADS", "ONEDNN_MAX_CPU_ISA"} <= found.keys()
+    assert "EDITOR" not in found
