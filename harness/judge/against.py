@@ -25,7 +25,7 @@ from harness.metrics import Metric
 from harness.records import Comparison, Estimate, Result, Scalar, Verdict
 from harness.units import percent, with_interval
 
-__all__ = ["CONFIRM_LOTS", "compare_against", "settled", "spread_of"]
+__all__ = ["CONFIRM_LOTS", "DEFAULT_SPREAD", "compare_against", "judge_ratios", "settled", "spread_of"]
 
 ALPHA = 0.01
 """Chance that a case which is no worse than the tolerance is convicted, over all looks."""
@@ -99,8 +99,16 @@ def _row(result: Result, previous: Result, tolerance: float, spread: Spread, rev
     )
 
 
+def judge_ratios(ratios: Sequence[float], tolerance: float, spread: Spread) -> Verdict:
+    """The verdict on one look's launches, each given as candidate time over the other tree's time."""
+    return _ruling([math.log(ratio) for ratio in ratios], tolerance, spread)[0]
+
+
 def _decide(result: Result, tolerance: float, spread: Spread) -> tuple[Verdict, Estimate, float]:
-    logs = _logs(result, judged_launches(result))
+    return _ruling(_logs(result, judged_launches(result)), tolerance, spread)
+
+
+def _ruling(logs: Sequence[float], tolerance: float, spread: Spread) -> tuple[Verdict, Estimate, float]:
     own = pooled([logs])
     moderated = spread.moderate(own.variance, own.freedom)
     error = math.sqrt(moderated.variance / len(logs))

@@ -111,7 +111,9 @@ class Progress:
     def _left(self) -> str:
         if not self._measured:
             return ""
-        return f"  ({duration(self._spent / self._measured * (self._expected - self._done))} left)"
+        # Of what is to come, as large a share can't run here as of what was.
+        left = (self._expected - self._done) * self._measured / max(self._done, 1)
+        return f"  ({duration(self._spent / self._measured * left)} left)"
 
     def _uncaptured(self) -> contextlib.AbstractContextManager[None]:
         """While a test runs, its output is captured, and ours would be taken for the test's."""

@@ -1,0 +1,171 @@
+"""The statistics alone, on simulated launches: false alarms and power under what machines do to measurements.
+
+    python benchmarks/simulation.py [--cases 2000] [--json PATH]
+
+Each simulated case is launched and judged as a real one: turns of two arms, their paired log ratios, the median of a
+launch, a screen of three launches, fresh launches for what stays undecided, and the judge's own functions on top. True
+changes are known, so that every verdict is right or wrong. Rates come with exact 95 % binomial bounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import beta
+
+from harness.judge.against import CONFIRM_LOTS, DEFAULT_SPREAD, judge_ratios
+from harness.judge.change import change_of, decide
+from harness.judge.prior import Prior
+from harness.metrics import METRICS
+from harness.plan import Plan
+from harness.records import Verdict
+
+Random = np.random.Generator
+PLAN = Plan()
+ROUNDS = 25
+SPEEDUP = next(metric for metric in METRICS if metric.name == "speedup")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a machine does to logarithms of times.
+
+    launch   standard deviation between launches of one arm (memory layout, page luck)
+    turn     standard deviation between turns
+    run      standard deviation between runs made at different hours (baseline mode only)
+    spikes   share of turns that something interrupted, by 30 % on average
+    drift    standard deviation of a step of the random walk that both arms share from turn to turn
+    modes    share of launches that find a mode 2 % slower
+    carry    autocorrelation of a turn's noise
+    """
+
+    launch: float = 0.004
+    turn: float = 0.02
+    run: float = 0.006
+    spikes: float = 0.0
+    drift: float = 0.0
+    modes: float = 0.0
+    carry: float = 0.0
+
+
+MACHINES = {
+    "quiet": Machine(),
+    "spikes": Machine(spikes=0.15),
+    "drift": Machine(drift=0.02),
+    "bimodal": Machine(modes=0.2),
+    "autocorrelated": Machine(carry=0.8),
+    "restless": Machine(launch=0.008, turn=0.05, run=0.012, spikes=0.1, drift=0.02),
+}
+
+
+def launches(random: Random, machine: Machine, change: float, count: int) -> list[float]:
+    """The ratio, candidate over the other arm, that each of `count` launches shows."""
+    shape = (count, ROUNDS, 2)
+    noise = random.normal(0, machine.turn, shape)
+    if machine.carry:
+        fresh = noise * np.sqrt(1 - machine.carry**2)
+        for i in range(1, ROUNDS):
+            noise[:, i] = machine.carry * noise[:, i - 1] + fresh[:, i]
+    noise += np.where(random.random(shape) < machine.spikes, random.exponential(0.3, shape), 0.0)
+    walk = np.cumsum(random.normal(0, machine.drift, (count, 2 * ROUNDS)), axis=1).reshape(shape)
+    order = random.integers(0, 2, (count, ROUNDS, 1))
+    noise += np.where(order == 0, walk, walk[:, :, ::-1])
+    luck = random.normal(0, machine.launch, (count, 1, 2))
+    luck += 0.02 * (random.random((count, 1, 2)) < machine.modes)
+    times = noise + luck
+    ratios = np.median(times[:, :, 0] - times[:, :, 1], axis=1) + np.log1p(change)
+    return [float(ratio) for ratio in np.exp(ratios)]
+
+
+def against(random: Random, machine: Machine, change: float) -> Verdict:
+    """One case of `--against` at a tolerance of 1 %."""
+    screen = launches(random, machine, change, PLAN.screen)
+    confirm: list[float] = []
+    verdict = judge_ratios(screen, 0.01, DEFAULT_SPREAD)
+    for _ in range(CONFIRM_LOTS):
+        if verdict not in (Verdict.INCONCLUSIVE, Verdict.REGRESSED) or (confirm and verdict is Verdict.REGRESSED):
+            break
+        confirm += launches(random, machine, change, PLAN.confirm)
+        verdict = judge_ratios(confirm, 0.01, DEFAULT_SPREAD)
+    return verdict
+
+
+def baseline(random: Random, machine: Machine, change: float) -> Verdict:
+    """One case against three blocks of a baseline, at the speed-up's tolerance of 5 %."""
+
+    def run(change: float, count: int, hour: float) -> list[float]:
+        return [float(np.exp(hour)) / ratio for ratio in launches(random, machine, change, count)]
+
+    blocks = [run(0.0, PLAN.screen, random.normal(0, machine.run)) for _ in range(3)]
+    hour = random.normal(0, machine.run)
+    verdict = Verdict.INCONCLUSIVE
+    for count in (PLAN.screen, PLAN.confirm):
+        found = change_of(run(change, count, hour), blocks, Prior(), SPEEDUP.name)
+        verdict = decide(found, SPEEDUP, SPEEDUP.limit(1.0)).verdict
+        if verdict in (Verdict.UNCHANGED, Verdict.IMPROVED):
+            break
+    return verdict
+
+
+MODES: dict[str, tuple[Callable[[Random, Machine, float], Verdict], tuple[float, ...]]] = {
+    "against": (against, (0.0, 0.005, 0.01, 0.025, 0.05)),
+    "baseline": (baseline, (0.0, 0.025, 0.05, 0.12, 0.25)),
+}
+
+
+def bounds(hits: int, of: int) -> tuple[float, float]:
+    """The exact (Clopper-Pearson) 95 % interval of a rate."""
+    low = float(beta.ppf(0.025, hits, of - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(0.975, hits + 1, of - hits)) if hits < of else 1.0
+    return low, high
+
+
+def main(arguments: list[str]) -> int:
+    """Simulate, print the table, and write the rows where asked."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--cases", type=int, default=2000, help="simulated cases in each row (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the rows here too")
+    options = parser.parse_args(arguments)
+    began = time.perf_counter()
+    rows = []
+    print(
+        f"{'mode':9} {'machine':15} {'true':>7}  {'regressed':>24} {'unchanged':>10} {'improved':>9} {'undecided':>9}"
+    )
+    for mode, (judge, changes) in MODES.items():
+        for name, machine in MACHINES.items():
+            for change in changes:
+                random = np.random.default_rng([options.seed, *f"{mode}{name}{change}".encode()])
+                counts = Counter(judge(random, machine, change) for _ in range(options.cases))
+                hits = counts[Verdict.REGRESSED]
+                low, high = bounds(hits, options.cases)
+                shares = [
+                    counts[v] / options.cases for v in (Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.INCONCLUSIVE)
+                ]
+                rows.append(
+                    {
+                        "mode": mode,
+                        "machine": name,
+                        "true_percent": 100 * change,
+                        "cases": options.cases,
+                        **{verdict.value: counts[verdict] for verdict in sorted(counts)},
+                    }
+                )
+                rate = f"{hits / options.cases:7.2%} [{low:6.2%}, {high:7.2%}]"
+                print(f"{mode:9} {name:15} {change:+7.1%}  {rate:>24} " + " ".join(f"{share:9.1%}" for share in shares))
+    print(f"{len(rows) * options.cases:,} cases in {time.perf_counter() - began:.0f} s")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
