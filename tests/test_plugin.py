@@ -74,6 +74,7 @@ def test_measures(case, bench):
     assert any("batched:4" in name and "latency.p50" in key for name, key in properties)
 
 
+@pytest.mark.alone
 def test_a_first_run_without_a_baseline_is_no_pass(folder: Folder) -> None:
     folder.suite(
         "test_first",
