@@ -1,10 +1,11 @@
 """The memory pass, in a process of its own.
 
 The peak is `VmHWM` of the kernel, reset after warm-up by writing 5 to `/proc/self/clear_refs`, so that what loading
-needed for a moment is not called inference. Never `ru_maxrss`: a child inherits its parent's. Pages of files (`RssFile`:
-libraries, mapped weights) are taken off: the kernel shares them, drops them under pressure, and maps more or fewer of
-them as its cache happens to lie; the same process held 1.5 MiB more of them one hour than another, and its own memory
-repeated within 0.1 %. The parent starts this process with allocator settings that give freed memory back.
+needed for a moment is not called inference. Never `ru_maxrss`: a child inherits its parent's. Pages of files
+(`RssFile`: libraries, mapped weights) are taken off: the kernel shares them, drops them under pressure, and maps more
+or fewer of them as its cache happens to lie. The same process held 1.5 MiB more of them one hour than another, while
+its own memory repeated within 0.4 %. The parent starts this process with allocator settings that give freed memory
+back.
 Idle is the process's own memory after loading and before the first call.
 """
 
