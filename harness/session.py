@@ -68,7 +68,8 @@ class Session:
         self._pending: dict[tuple[str, str], Result] = {}
         self._loose: list[Comparison] = []
         self._baselines = WithBaselines(self.store, self._environment)
-        self._cache = self._cache_of(Tree(settings.root, variables=settings.path_variables(settings.root)))
+        tree = Tree(settings.root, variables=settings.path_variables(settings.root))
+        self._cache = self._cache_of(tree, versions_of(tree))
         self._other, self._comparing = self._compared_with()
         self._head = self._start(expected, own, self._cache.sources)
         self.folder = settings.reports / self._head.id
@@ -228,9 +229,9 @@ class Session:
             expected=expected,
         )
 
-    def _cache_of(self, tree: Tree) -> ArtefactCache:
+    def _cache_of(self, tree: Tree, versions: Mapping[str, str]) -> ArtefactCache:
         settings = self.settings
-        return ArtefactCache(tree, settings.cache / "artefacts", versions_of(tree), settings.plan, cold=settings.cold)
+        return ArtefactCache(tree, settings.cache / "artefacts", versions, settings.plan, cold=settings.cold)
 
     def _compared_with(self) -> tuple[ArtefactCache | None, Comparing]:
         """The other tree's artefacts, where there is another tree, and what judges results."""
@@ -241,8 +242,8 @@ class Session:
                 python = python_with(against.packages, settings.cache / "environments", python)
             tree = worktree(settings.root, against.revision, settings.cache / "trees", python)
             tree = dataclasses.replace(tree, variables={**tree.variables, **settings.path_variables(tree.root)})
-            other = self._cache_of(tree)
-            return other, WithTree(against, tree, versions_of(tree), self._environment)
+            versions = versions_of(tree)
+            return self._cache_of(tree, versions), WithTree(against, tree, versions, self._environment)
         return None, self._baselines if settings.judges else Nothing()
 
     def _update(self, result: Result, comparisons: tuple[Comparison, ...]) -> tuple[Comparison, ...]:

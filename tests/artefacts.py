@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.hardware import cpu
 from harness.specs import spec_of
 from harness.worker.artefact import ARTEFACT_SCHEMA, Manifest, digest_files, save_batches, write_manifest
 from tests.faulty import Faulty
@@ -26,7 +25,6 @@ def make_artefact(folder: Path, fault: str = "", after: int = 12, rows: int = 4)
         batch_size=rows,
         batchable=True,
         runtime=spec_of(Faulty(fault, after)),
-        hardware=spec_of(cpu),
         facts={"runtime": "faulty"},
         evidence=(),
         workload={},

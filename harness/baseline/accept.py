@@ -17,6 +17,7 @@ from harness.baseline.store import Store
 from harness.baseline.text import rounded
 from harness.errors import BaselineError
 from harness.judge import Prior, compare, estimate, fit_prior
+from harness.judge.times import FULL_BASELINE
 from harness.metrics import Metric, resolve
 from harness.records import Comparison, Environment, Outcome, Result, Verdict
 
@@ -24,9 +25,6 @@ __all__ = ["accept", "baseline_of", "prune", "refusal", "unknown"]
 
 KEPT_BLOCKS = 8
 """The newest blocks that a baseline keeps: enough for its spread, few enough that it follows the machine."""
-
-FULL_BASELINE = 3
-"""Blocks from which on a baseline knows its machine well enough to refuse what it can't decide."""
 
 
 def refusal(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
+from harness.judge.estimate import LARGEST
 from harness.judge.prior import Prior, between, pooled
 from harness.metrics import Metric
 from harness.records import Estimate, Verdict
@@ -25,9 +26,6 @@ CONVICTS = 0.99
 
 CLEARS = 0.95
 """Level of the one-sided interval that must lie inside the limit for UNCHANGED, and of IMPROVED."""
-
-LARGEST = 700.0
-"""Logarithms above this overflow."""
 
 POWER = 0.80
 """Chance of being found that the smallest detectable change has."""

@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 from harness.errors import MeasurementError
 from harness.records import Estimate
 
-__all__ = ["estimate"]
+__all__ = ["LARGEST", "estimate"]
 
 LARGEST = 700.0
 """Logarithms above this overflow."""

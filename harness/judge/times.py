@@ -19,6 +19,7 @@ from harness.units import percent
 
 __all__ = [
     "ANCHORED",
+    "FULL_BASELINE",
     "SPEEDUP",
     "TIME_UNITS",
     "compare_sampled",

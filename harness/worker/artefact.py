@@ -46,7 +46,6 @@ class Manifest:
     batch_size: int
     batchable: bool
     runtime: Spec
-    hardware: Spec
     facts: Mapping[str, Scalar]
     evidence: tuple[Evidence, ...]
     workload: Mapping[str, str]

@@ -70,7 +70,6 @@ def _make(case: Case, folder: Path) -> Manifest:
         batch_size=deployment.batch_size,
         batchable=model.batchable,
         runtime=spec_of(deployment.runtime),
-        hardware=spec_of(hardware),
         facts=facts,
         evidence=_evidence(deployment, facts),
         workload={
