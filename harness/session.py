@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -23,8 +22,7 @@ from harness.judge.against import CONFIRM_LOTS
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.case import Measurer
 from harness.measure.environment import environment
-from harness.measure.interpreter import python_with
-from harness.measure.tree import Tree, versions_of, worktree
+from harness.measure.tree import Tree, versions_of
 from harness.metrics import METRICS, Metric, resolve
 from harness.names import within
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
@@ -33,6 +31,7 @@ from harness.report.journal import Journal
 from harness.report.write import write_reports
 from harness.resume import unfinished
 from harness.settings import Decision, Settings
+from harness.trees import candidate_tree, other_tree
 
 __all__ = ["Session"]
 
@@ -63,12 +62,14 @@ class Session:
             Store.at_revision(settings.baselines, settings.revision) if settings.revision else Store(settings.baselines)
         )
         self._began = time.monotonic()
+        tree = candidate_tree(settings)
         self._environment = environment(settings.root, self._hardware.values())
+        if tree.revision:
+            self._environment = dataclasses.replace(self._environment, commit=tree.revision, dirty=False)
         self._decisions: dict[tuple[str, str], Decision] = {}
         self._pending: dict[tuple[str, str], Result] = {}
         self._loose: list[Comparison] = []
         self._baselines = WithBaselines(self.store, self._environment)
-        tree = Tree(settings.root, variables=settings.path_variables(settings.root))
         self._cache = self._cache_of(tree, versions_of(tree))
         self._other, self._comparing = self._compared_with()
         self._head = self._start(expected, own, self._cache.sources)
@@ -103,6 +104,7 @@ class Session:
         absent = case.inapplicable() or self.absent.get(case.hardware.name) or case.unavailable()
         if absent:
             return self.leave_out(case, suite, nodeid, absent)
+        address = dataclasses.replace(address, root=str(self._cache.tree.root))
         earlier = self._earlier.get((suite, case.id))
         result, previous = (earlier, None) if earlier else self._measurer.measure(case, address, suite, nodeid, metrics)
         if result.outcome is Outcome.UNAVAILABLE:
@@ -236,15 +238,13 @@ class Session:
     def _compared_with(self) -> tuple[ArtefactCache | None, Comparing]:
         """The other tree's artefacts, where there is another tree, and what judges results."""
         settings, against = self.settings, self.settings.against
-        if against is not None:
-            python = against.python or sys.executable
-            if against.packages:
-                python = python_with(against.packages, settings.cache / "environments", python)
-            tree = worktree(settings.root, against.revision, settings.cache / "trees", python)
-            tree = dataclasses.replace(tree, variables={**tree.variables, **settings.path_variables(tree.root)})
-            versions = versions_of(tree)
-            return self._cache_of(tree, versions), WithTree(against, tree, versions, self._environment)
-        return None, self._baselines if settings.judges else Nothing()
+        if against is None:
+            return None, self._baselines if settings.judges else Nothing()
+        tree = other_tree(settings, against)
+        versions = versions_of(tree)
+        # A tree compared with itself serves the same artefacts, which are made once.
+        cache = self._cache if tree == self._cache.tree else self._cache_of(tree, versions)
+        return cache, WithTree(against, tree, versions, self._environment)
 
     def _update(self, result: Result, comparisons: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
         baseline = self._baselines.baseline(result.suite, result.case_id, result.hardware)

@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.plan import Plan
 from harness.records import Comparison, Result, Verdict
 
-__all__ = ["MODES", "Against", "Decision", "Settings"]
+__all__ = ["MODES", "WORKING_TREE", "Against", "Decision", "Settings"]
 
 MODES = ("compare", "strict", "update", "off")
+WORKING_TREE = "."
+"""In place of a revision: the working tree as it is."""
 
 
 @dataclass(frozen=True)
 class Against:
     """The tree to compare with, in turns: a git revision, another interpreter for it, or other packages.
 
+    revision   `WORKING_TREE` compares the working tree with itself
     tolerance  relative slow-down that is accepted
+    at         git revision of the candidate, "" for the working tree
     """
 
     revision: str
     python: str = ""
     packages: tuple[str, ...] = ()
     tolerance: float = 0.01
+    at: str = ""
 
     def __str__(self) -> str:
         return " ".join([self.revision, *(f"with {package}" for package in self.packages)])
+
+    @property
+    def options(self) -> str:
+        """The options of pytest that ask for this comparison again, as words of a shell."""
+        words = ["--against", self.revision]
+        words += ["--at", self.at] if self.at else []
+        words += ["--against-python", self.python] if self.python else []
+        words += [word for package in self.packages for word in ("--against-with", package)]
+        words += ["--against-tolerance", f"{self.tolerance:g}"] if self.tolerance != Against.tolerance else []
+        return shlex.join(words)
 
 
 @dataclass(frozen=True)

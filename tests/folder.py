@@ -29,6 +29,33 @@ def liar(deployment):
     return deployment.promising(Promise("quantized", at_least=0.5))
 '''
 
+SLOWED = '''
+import copy
+
+from harness import Promise, technique
+
+LAYERS = {layers}
+
+
+@technique(takes="onnx")
+def slowed(deployment):
+    """The same answers, after some products that nobody needs."""
+    import numpy as np
+    import onnx
+
+    network = copy.deepcopy(deployment.network)
+    graph = network.graph
+    square = onnx.numpy_helper.from_array(np.full((144, 144), 1e-3, np.float32), "square")
+    graph.initializer.append(square)
+    flat = graph.node[0].output[0]
+    for number in range(LAYERS):
+        graph.node.append(onnx.helper.make_node("MatMul", [flat, "square"], [f"extra{{number}}"], name=f"e{{number}}"))
+        flat = f"extra{{number}}"
+    if LAYERS:
+        graph.output.append(onnx.helper.make_tensor_value_info(flat, onnx.TensorProto.FLOAT, ["batch", 144]))
+    return deployment.replace(network=network).promising(Promise("runtime", equals="onnxruntime"))
+'''
+
 
 class Folder:
     """A project with suite files given as text; they find a tiny ONNX model and some techniques."""
@@ -63,3 +90,16 @@ class Folder:
     def git(self, *arguments: str) -> str:
         command = ["git", "-C", str(self.path), "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def commit(self, message: str) -> str:
+        """Commit everything and give the commit."""
+        if not (self.path / ".git").exists():
+            (self.path / ".gitignore").write_text(".harness\n.model\nreports\n__pycache__\n")
+            self.git("init", "-q")
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+        return self.git("rev-parse", "HEAD")
+
+    def slow_down(self, layers: int) -> None:
+        """Write the technique `slowed` of `suites/own.py`, with so many products that nobody needs."""
+        (self.path / "suites" / "own.py").write_text(SLOWED.format(layers=layers))

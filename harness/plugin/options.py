@@ -30,7 +30,14 @@ def add_options(parser: pytest.Parser) -> None:
         "--against",
         default="",
         metavar="REV",
-        help="compare with the same cases at another git revision, in turns, instead of with the baselines",
+        help="compare with the same cases at another git revision, in turns, instead of with the baselines; "
+        "'.' compares the working tree with itself",
+    )
+    group.addoption(
+        "--at",
+        default="",
+        metavar="REV",
+        help="with --against: measure the cases at this git revision instead of the working tree's",
     )
     group.addoption("--against-python", default="", metavar="PATH", help="interpreter of the other arm")
     group.addoption(
@@ -82,6 +89,13 @@ def check_options(config: pytest.Config) -> None:
         raise SuiteError("--quick gives no verdicts, so it does not go with --baseline=strict")
     if against and (mode != "compare" or config.getoption("quick")):
         raise SuiteError("--against compares with another tree, so it goes with neither --baseline nor --quick")
+    if against and config.getoption("resume"):
+        raise SuiteError(
+            "--resume does not go with --against: what the other tree's cases gave is not in the journal of the "
+            "interrupted run; start again without --resume, whose artefacts are kept"
+        )
+    if config.getoption("at") and not config.getoption("against"):
+        raise SuiteError("--at measures another commit than the working tree's and needs --against REV to judge it")
 
 
 def plan_of(config: pytest.Config) -> Plan:
@@ -106,4 +120,4 @@ def against_of(config: pytest.Config) -> Against | None:
     python = config.getoption("against_python")
     if not (revision or packages or python):
         return None
-    return Against(revision or "HEAD", python, packages, config.getoption("against_tolerance"))
+    return Against(revision or "HEAD", python, packages, config.getoption("against_tolerance"), config.getoption("at"))

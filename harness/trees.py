@@ -1,0 +1,33 @@
+"""Which trees a run measures: the working tree or `--at` a commit, and the one that it is compared with."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+from harness.measure.interpreter import python_with
+from harness.measure.tree import Tree, worktree
+from harness.settings import WORKING_TREE, Against, Settings
+
+__all__ = ["candidate_tree", "other_tree"]
+
+
+def candidate_tree(settings: Settings) -> Tree:
+    """The tree whose cases are judged. Raises `SuiteError` where it can't be checked out."""
+    return _tree(settings, settings.against.at if settings.against else "", sys.executable)
+
+
+def other_tree(settings: Settings, against: Against) -> Tree:
+    """The tree to compare with. Raises `SuiteError` where it, or the environment for it, can't be made."""
+    python = against.python or sys.executable
+    if against.packages:
+        python = python_with(against.packages, settings.cache / "environments", python)
+    return _tree(settings, against.revision, python)
+
+
+def _tree(settings: Settings, revision: str, python: str) -> Tree:
+    if revision in ("", WORKING_TREE):
+        tree = Tree(settings.root, python)
+    else:
+        tree = worktree(settings.root, revision, settings.cache / "trees", python)
+    return dataclasses.replace(tree, variables={**tree.variables, **settings.path_variables(tree.root)})
