@@ -1,0 +1,141 @@
+"""The tables of `benchmarks/anchors.py`, from its rows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.spread import best_weights, fit, held_out, spread
+
+__all__ = ["DISTURBED", "print_tables"]
+
+DISTURBED = 0.05
+"""Share of the time in which some task waited for a processor, above which an idle launch was not one."""
+
+Row = Mapping[str, Any]
+LOADS = {
+    "idle": "idle, without the disturbed launches",
+    "one": "a neighbour on the other core",
+    "all": "a neighbour on every core",
+    "any": "all launches together",
+}
+
+
+def load_of(row: Row) -> str:
+    """`idle`, `disturbed`, `one` or `all`."""
+    if row["load"] == "idle" and (row["pressure"] or 0) > DISTURBED:
+        return "disturbed"
+    return str(row["load"])
+
+
+def group(rows: Iterable[Row], case: str, anchors: Sequence[str]) -> tuple[Any, Any]:
+    """Logarithms of a case's times and of the anchors' as its rounds saw them, over the launches that have them all."""
+    here = [row for row in rows if case in row["ratios"] and set(anchors) <= set(row["ratios"][case])]
+    times = np.array([math.log(row["microseconds"][case]) for row in here])
+    ratios = np.array([[row["ratios"][case][name] for name in anchors] for row in here])
+    return times, times[:, None] - ratios.reshape(len(here), len(anchors))
+
+
+def print_tables(rows: Sequence[Row]) -> None:
+    """Print what each anchor leaves of each case's spread, by load and over the parts."""
+    cases = sorted({case for row in rows for case in row["ratios"]})
+    anchors = sorted({name for row in rows for found in row["ratios"].values() for name in found})
+    if not rows:
+        print("no launches yet")
+        return
+    counts = {load: sum(load_of(row) == load for row in rows) for load in ("idle", "disturbed", "one", "all")}
+    parts = sorted({row["part"] for row in rows})
+    print(f"{len(rows)} launches in {len(parts)} parts: " + ", ".join(f"{n} {load}" for load, n in counts.items()))
+    for load, title in LOADS.items():
+        chosen = [row for row in rows if load in (load_of(row), "any")]
+        if chosen:
+            _by_anchor(f"\n{title}: {len(chosen)} launches", chosen, cases, anchors)
+            _mixes(chosen, cases, anchors)
+    _shifts(rows, cases, anchors)
+    if len(parts) > 2:
+        _over_parts(rows, parts, cases, anchors)
+
+
+def _by_anchor(title: str, rows: Sequence[Row], cases: Sequence[str], anchors: Sequence[str]) -> None:
+    """A cell: spread of case / anchor; of case - b * anchor, launches left out one at a time; b."""
+    print(f"{title}\nstandard deviation between launches in %: of case / anchor, with the fitted b, and that b")
+    _line("", [*cases, "rms"], 20)
+    alone = {case: 100 * spread(group(rows, case, [])[0]) for case in cases}
+    _line("alone", [*(f"{value:.2f}            " for value in alone.values()), f"{_rms(alone.values()):.2f}"], 20)
+    lines = []
+    for name in anchors:
+        cells, ratios = [], []
+        for case in cases:
+            times, logs = group(rows, case, [name])
+            found = fit(times, logs[:, 0])
+            ratios.append(100 * spread(times - logs[:, 0]))
+            cells.append(f"{ratios[-1]:.2f} {100 * found.ahead:5.2f} {found.slope:5.2f}")
+        lines.append((_rms(ratios), name, cells))
+    for rms, name, cells in sorted(lines):
+        _line(name, [*cells, f"{rms:.2f}"], 20)
+
+
+def _mixes(rows: Sequence[Row], cases: Sequence[str], anchors: Sequence[str]) -> None:
+    """The best two anchors by the mean of their logarithms, and the best weights of them all."""
+    pairs = []
+    for pair in itertools.combinations(anchors, 2):
+        groups = [group(rows, case, pair) for case in cases]
+        pairs.append((_rms([100 * spread(times - logs.mean(axis=1)) for times, logs in groups]), pair))
+    best = sorted(pairs)[:5]
+    print("two together: " + ", ".join(f"{' + '.join(pair)} {rms:.2f}" for rms, pair in best))
+    groups = [group(rows, case, anchors) for case in cases]
+    if min(len(times) for times, _ in groups) >= 4:
+        weights = sorted(zip(best_weights(groups), anchors, strict=True), reverse=True)
+        named = ", ".join(f"{name} {weight:.2f}" for weight, name in weights if weight >= 0.01)
+        print(f"best weights, held out {_rms([100 * value for value in held_out(groups)]):.2f}: {named}")
+
+
+def _shifts(rows: Sequence[Row], cases: Sequence[str], anchors: Sequence[str]) -> None:
+    """By how much a neighbour moves each case, and its ratio to each anchor."""
+    for load in ("one", "all"):
+        print(f"\nmean shift in % from idle to {LOADS[load]}")
+        _shifted(*([row for row in rows if load_of(row) == kind] for kind in ("idle", load)), cases, anchors)
+
+
+def _shifted(before: Sequence[Row], after: Sequence[Row], cases: Sequence[str], anchors: Sequence[str]) -> None:
+    _line("", [*cases, "rms"], 20)
+    for name in ("", *anchors):
+        moved = []
+        for case in cases:
+            means = [np.mean(_value(chosen, case, name)) if chosen else math.nan for chosen in (before, after)]
+            moved.append(100 * math.expm1(means[1] - means[0]))
+        _line(name or "alone", [*(f"{value:+.1f}" for value in moved), f"{_rms(moved):.1f}"], 20)
+
+
+def _over_parts(rows: Sequence[Row], parts: Sequence[str], cases: Sequence[str], anchors: Sequence[str]) -> None:
+    """Standard deviation of the parts' idle means: what stays between hours."""
+    print("\nstandard deviation in % between the parts' means, idle launches")
+    _line("", [*cases, "rms"], 20)
+    idle = [row for row in rows if load_of(row) == "idle"]
+    lines = []
+    for name in ("", *anchors):
+        spreads = []
+        for case in cases:
+            values = [_value([row for row in idle if row["part"] == part], case, name) for part in parts]
+            spreads.append(100 * spread([float(np.mean(found)) for found in values if len(found)]))
+        lines.append((_rms(spreads) if name else -1.0, name or "alone", spreads))
+    for _, name, spreads in sorted(lines):
+        _line(name, [*(f"{value:.2f}" for value in spreads), f"{_rms(spreads):.2f}"], 20)
+
+
+def _value(rows: Sequence[Row], case: str, name: str) -> Any:
+    """Logarithms of the case's times, or of their ratios to an anchor."""
+    times, logs = group(rows, case, [name] if name else [])
+    return times - logs[:, 0] if name else times
+
+
+def _rms(values: Iterable[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(list(values)))))
+
+
+def _line(name: str, cells: Iterable[str], width: int) -> None:
+    print(f"{name:12}" + "".join(f"{cell:>{width}}" for cell in cells))

@@ -1,0 +1,219 @@
+"""Which frozen workload takes most of the machine's drift out of which kinds of case.
+
+    python benchmarks/anchors.py [--minutes 8] [--append] [--json benchmarks/results/anchors.json]
+
+Each launch starts fresh processes on one core: one or two real cases, and every candidate for the anchor, all in turns,
+so that the candidates are compared on the same launches. Half of the launches have a busy neighbour, on the other core
+or on every core. `--append` goes on, in another hour; `--minutes 0` prints the tables of what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+# The children find the workloads as benchmarks.workloads, and so must this process.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.anchor_tables import print_tables
+from benchmarks.neighbour import neighbours
+from benchmarks.workloads import WORKLOADS, make_artefact
+from harness.errors import HarnessError
+from harness.grid import Address, find_case
+from harness.hardware.cpu import cores_allowed, cpu
+from harness.measure.artefacts import ArtefactCache
+from harness.measure.child import Child
+from harness.measure.environment import PressureMeter, identity, software
+from harness.measure.launch import plan_turn
+from harness.measure.tree import Tree, versions_of
+from harness.plan import Plan
+from harness.specs import spec_of
+from harness.worker.protocol import Load, Loaded, Turn, TurnDone
+
+ROOT = Path(__file__).resolve().parent.parent
+CASES = {
+    "digits/onnxruntime": ("suites/test_digits.py", "digits/onnxruntime/cpu"),
+    "digits/reference": ("suites/test_digits.py", "digits/reference/cpu"),
+    "silero/reference": ("suites/test_silero.py", "silero/reference/cpu"),
+    "minilm/onnxruntime": ("suites/test_minilm.py", "minilm/onnxruntime/cpu"),
+    "minilm/reference": ("suites/test_minilm.py", "minilm/reference/cpu"),
+}
+"""Small and large, convolutions, recurrence and attention, ONNX Runtime and torch (two references are torch's)."""
+
+PRESENT = "present"
+"""The anchor that the harness uses now."""
+PLAN = Plan()
+TURN = 0.005
+MIX = ("idle", "idle", "one", "all")
+"""Loads, in a random order for each four launches."""
+
+
+@dataclass
+class Arm:
+    """A child that takes turns, and the logarithm of each turn's median nanoseconds."""
+
+    child: Child
+    turn: Turn
+    logs: list[float] = field(default_factory=list)
+
+    def take_turn(self) -> None:
+        self.child.ask(self.turn)
+        done = self.child.reply(TurnDone, PLAN.deadline)
+        self.logs.append(math.log(statistics.median(done.nanoseconds)))
+
+
+def measure(folders: Mapping[str, str], cases: list[str], load: str, seconds: float, logs: Path, seed: int) -> Any:
+    """One launch: a row for the results."""
+    tree, chance = Tree(ROOT), random.Random(seed)
+    roles = [*cases, *(name for name in folders if name not in CASES)]
+    chance.shuffle(roles)
+    cores = cores_allowed()
+    busy = {"idle": [], "one": cores[:1], "all": cores}[load]
+    with contextlib.ExitStack() as stack:
+        arms = {}
+        for role in roles:  # one at a time: what loads beside others settles at wrong times
+            child = Child(role, logs / "children.log", cpu.environment(), tree)
+            stack.enter_context(child).ask(Load(folders[role], str(ROOT), spec_of(cpu)))
+            loaded = child.reply(Loaded, PLAN.deadline)
+            tree.check(loaded.harness_file)
+            arms[role] = Arm(child, plan_turn(loaded.call_seconds, TURN))
+        stack.enter_context(neighbours(busy, seed))
+        if busy:
+            time.sleep(0.5)  # until it has imported numpy
+        meter, when, begun, rounds = PressureMeter(), datetime.now(UTC), time.perf_counter(), 0
+        while time.perf_counter() < begun + seconds or rounds < PLAN.rounds:
+            chance.shuffle(roles)
+            for role in roles:
+                arms[role].take_turn()
+            rounds += 1
+        pressure, steal = meter.share(), meter.steal()
+        for arm in arms.values():
+            arm.child.stop(PLAN.deadline)
+    anchors = sorted(set(arms) - set(cases))
+    return {
+        "when": when.isoformat(timespec="seconds"),
+        "load": load,
+        "pressure": pressure if pressure is None else round(pressure, 3),
+        "steal": steal if steal is None else round(steal, 4),
+        "rounds": rounds,
+        "microseconds": {role: _digits(math.exp(statistics.median(arms[role].logs)) / 1e3) for role in sorted(arms)},
+        "ratios": {case: {name: _paired(arms[case], arms[name]) for name in anchors} for case in cases},
+    }
+
+
+def _paired(case: Arm, anchor: Arm) -> float:
+    """The logarithm of case / anchor: the median over the rounds, as the harness takes it."""
+    return round(statistics.median(a - b for a, b in zip(case.logs, anchor.logs, strict=True)), 5)
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+@contextlib.contextmanager
+def served() -> Iterator[tuple[dict[str, str], Path]]:
+    """Folders of all arms' artefacts, prepared where they are not there, and a folder for logs."""
+    tree = Tree(ROOT)
+    cache = ArtefactCache(tree, ROOT / ".harness" / "artefacts", versions_of(tree), PLAN, cold=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        logs = Path(scratch)
+        folders = {PRESENT: ""}
+        for name, (file, case_id) in CASES.items():
+            address = Address(str(ROOT), file, "test_inference", case_id)
+            folders[name] = str(cache.get(find_case(address)[0], address, logs).folder)
+        for name in WORKLOADS:
+            folders[name] = str(make_artefact(name, logs / name))
+        yield folders, logs
+
+
+def machine() -> dict[str, Any]:
+    """What must be equal for rows to stand in one table."""
+    return {"hardware": identity(cpu), "software": software()}
+
+
+def commit() -> str:
+    """The commit that is checked out, "" outside git."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The results that are there. Raises `SystemExit` for those of another machine."""
+    if not path.exists():
+        return {"machine": machine(), "launches": []}
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    here = machine()
+    differs = [key for part in here for key in here[part] if here[part][key] != found["machine"][part].get(key)]
+    if differs:
+        raise SystemExit(f"{path} is of another machine ({', '.join(differs)}); give another --json, or no --append")
+    return found
+
+
+def write(path: Path, results: Mapping[str, Any]) -> None:
+    """Write the results, one line a launch."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = ",\n".join(json.dumps(row) for row in results["launches"])
+    text = f'{{"machine": {json.dumps(results["machine"], indent=1)},\n"launches": [\n{rows}\n]}}\n'
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
+
+
+def plans(chance: random.Random) -> Iterator[tuple[list[str], str]]:
+    """Cases and load of one launch after the other: each as often as every other."""
+    cases: list[str] = []
+    loads: list[str] = []
+    while True:
+        if not cases:
+            cases = chance.sample(list(CASES), len(CASES)) + chance.sample(list(CASES), len(CASES))
+        loads = loads or chance.sample(MIX, len(MIX))
+        pair = [cases.pop(), cases.pop()]
+        yield list(dict.fromkeys(pair)), loads.pop()
+
+
+def main(arguments: list[str]) -> int:
+    """Measure for some minutes, keep each launch as it is made, and print the tables."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=8.0, help="how long to measure (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of turns in a launch (default: %(default)s)")
+    parser.add_argument("--append", action="store_true", help="go on with the launches that are in the file")
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "anchors.json")
+    options = parser.parse_args(arguments)
+    keep = options.append or options.minutes <= 0
+    if options.json.exists() and not keep:
+        raise SystemExit(f"{options.json} is there: --append goes on with it; remove it to begin anew")
+    results = read(options.json)
+    end = time.monotonic() + 60 * options.minutes
+    if options.minutes > 0:
+        part, chance = datetime.now(UTC).isoformat(timespec="minutes"), random.Random(time.time_ns())
+        with served() as (folders, logs):
+            for cases, load in plans(chance):
+                if time.monotonic() >= end:
+                    break
+                row = {"part": part, "commit": commit()}
+                try:
+                    row |= measure(folders, cases, load, options.seconds, logs, chance.randrange(2**32))
+                except HarnessError as error:
+                    print(f"a launch failed: {error}", file=sys.stderr)
+                    continue
+                results["launches"].append(row)
+                write(options.json, results)
+    print_tables(results["launches"])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
