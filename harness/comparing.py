@@ -117,7 +117,7 @@ class WithTree:
 
     def undecided(self, result: Result, metrics: Metrics) -> bool:  # noqa: ARG002
         paired = all(launch.against is not None for launch in result.launches)
-        return paired and not settled(result, self._against.tolerance, spread_of(self._results))
+        return paired and not settled(result.launches, self._against.tolerance, spread_of(self._results))
 
     def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:
         spread = spread_of(self._results)

@@ -7,6 +7,7 @@ with `@grid(..., metrics=[...])`.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from harness.errors import SuiteError
 from harness.records import Scalar
 
-__all__ = ["METRICS", "Metric", "resolve"]
+__all__ = ["METRICS", "Metric", "calls_needed", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -130,3 +131,14 @@ def resolve(own: Iterable[Metric] = ()) -> dict[str, Metric]:
         seen.add(metric.name)
         metrics[metric.name] = metric
     return metrics
+
+
+BEYOND = 5
+"""Calls that must lie beyond a percentile for it to be more than the tale of one call."""
+
+
+def calls_needed(metric: str) -> int:
+    """How many timed calls a launch needs for this metric to be told: 100 for `latency.p95`, 500 for `latency.p99`."""
+    found = re.fullmatch(r"latency\.p(\d\d)", metric)
+    rank = int(found.group(1)) if found else 0
+    return math.ceil(BEYOND * 100 / (100 - rank)) if rank > 50 else 1

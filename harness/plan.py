@@ -6,7 +6,10 @@ from dataclasses import dataclass, fields
 
 from harness.errors import SuiteError
 
-__all__ = ["Plan"]
+__all__ = ["LOTS", "Plan"]
+
+LOTS = (3, 5, 8)
+"""How the fresh launches of a case are split into lots, in sixteenths: a large change shows in the first few."""
 
 
 @dataclass(frozen=True)
@@ -14,10 +17,11 @@ class Plan:
     """The sampling plan of a run.
 
     screen          launches that every case gets
-    confirm         fresh launches that a case gets when the screen leaves it suspicious; only these may convict
-    seconds         sampling time a launch, all arms together
+    confirm         fresh launches, in growing lots, for as long as a case is undecided; only these may convict
+    seconds         sampling time of a screen launch, all arms together; fresh launches may be up to three times as long
     rounds          rounds of turns that a launch has at least, even where they take longer than `seconds`
     turn            seconds that the timed calls of one turn aim at
+    repeats         disturbed launches of a case that are made again, at most
     deadline        seconds after which a silent child counts as hung
     prepare_deadline  the same for training, export and compilation
     budget          seconds of sampling after which a case gets no further launch
@@ -25,17 +29,18 @@ class Plan:
     """
 
     screen: int = 3
-    confirm: int = 5
-    seconds: float = 1.0
+    confirm: int = 16
+    seconds: float = 0.8
     rounds: int = 10
-    turn: float = 0.010
+    turn: float = 0.004
+    repeats: int = 2
     deadline: float = 120.0
     prepare_deadline: float = 900.0
     budget: float = 120.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.screen < 1 or self.confirm < 0 or self.rounds < 1:
+        if self.screen < 1 or self.confirm < 0 or self.rounds < 1 or self.repeats < 0:
             raise SuiteError("a plan needs at least one launch and one round")
         for name in ("seconds", "turn", "deadline", "prepare_deadline", "budget"):
             if not 0 < getattr(self, name) < float("inf"):
@@ -44,7 +49,14 @@ class Plan:
     @classmethod
     def quick(cls, seed: int = 0) -> Plan:
         """A smoke test: one short launch a case and no verdict."""
-        return cls(screen=1, confirm=0, seconds=0.1, rounds=2, seed=seed)
+        return cls(screen=1, confirm=0, seconds=0.1, rounds=2, repeats=0, seed=seed)
+
+    @property
+    def lots(self) -> tuple[int, ...]:
+        """How many fresh launches each lot has; they add up to `confirm`."""
+        ends = [round(self.confirm * sum(LOTS[: number + 1]) / sum(LOTS)) for number in range(len(LOTS))]
+        sizes = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        return tuple(size for size in sizes if size)
 
     def record(self) -> dict[str, int | float | bool]:
         """The plan as a run keeps it."""

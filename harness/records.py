@@ -106,13 +106,20 @@ class Measurement:
 class Launch:
     """One set of fresh processes, arms taking turns, and what it showed.
 
+    `phase` is `screen`, `confirm`, or `repeated` for a disturbed launch that was made again and counts for nothing.
     `samples` maps an arm (`candidate`, `reference`, `anchor`, `previous`) to the seconds of its timed calls in time
     order, evenly thinned to a few hundred. `speedup`, `anchored` and `against` are medians of paired ratios over the
     rounds: reference time / candidate time per item, candidate time / anchor time, and candidate time / time of the
     same case in another tree; None where that arm was not there. `pressure` is the share of the launch's wall time in
     which some task on the machine waited for a CPU (None where the kernel does not tell).
-    `latency` holds the candidate's `p50 p90 p95 p99 mean` over all its timed calls, in seconds. `state` is what the
-    hardware said of itself while the last turns were still warm: clocks, throttling, foreign processes.
+    `latency` holds the candidate's `p50 p90 p95 p99 mean` over all its timed calls, in seconds, and `calls` is their
+    number. `state` is what the hardware said of itself while the last turns were still warm: clocks, throttling,
+    foreign processes.
+
+    `seconds` is the time in which turns were taken. `within` maps `anchored`, `speedup` and `against` to the standard
+    error that the logarithm of that ratio has from its rounds alone. `steal` is the share of processor time that the
+    hypervisor gave to others, `disturbed` the share of rounds in which an arm was kept from the processor and which
+    could not be made again; `unsettled` names the arms whose calls never came to a steady time.
     """
 
     phase: str
@@ -128,6 +135,12 @@ class Launch:
     latency: Mapping[str, float] = field(default_factory=dict)
     state: Mapping[str, Scalar] = field(default_factory=dict)
     against: float | None = None
+    calls: int = 0
+    seconds: float = 0.0
+    within: Mapping[str, float] = field(default_factory=dict)
+    steal: float | None = None
+    disturbed: float = 0.0
+    unsettled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from harness.grid import Address, Case
 from harness.hardware.base import Hardware
 from harness.judge import case_verdict
 from harness.judge import missing as missing_comparisons
-from harness.judge.against import CONFIRM_LOTS
 from harness.measure.artefacts import ArtefactCache
+from harness.measure.budget import Budget
 from harness.measure.case import Measurer
 from harness.measure.environment import environment
 from harness.measure.tree import Tree, versions_of
@@ -80,7 +80,7 @@ class Session:
             unfinished(settings.reports / "latest", self._head) if settings.resume else ({}, "")
         )
         point_latest(self.folder)
-        lots = CONFIRM_LOTS if self._other else 1
+        self._budget = Budget(settings.budget, expected)
         self._measurer = Measurer(
             self._cache,
             settings.plan,
@@ -88,7 +88,7 @@ class Session:
             self._comparing.undecided,
             progress,
             self._other,
-            (settings.plan.confirm,) * lots,
+            self._budget,
         )
 
     def decided(self, suite: str, case_id: str) -> Decision | None:
@@ -274,6 +274,7 @@ class Session:
         verdict = case_verdict(comparisons) if comparisons else verdict_of(result.outcome)
         decision = Decision(result, comparisons, verdict, *gate(self.settings, result, comparisons))
         self._decisions[result.suite, result.case_id] = decision
+        self._budget.done()
         self.journal.append(result, comparisons)
         return decision
 

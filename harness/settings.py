@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,14 +36,14 @@ class Against:
         return " ".join([self.revision, *(f"with {package}" for package in self.packages)])
 
     @property
-    def options(self) -> str:
-        """The options of pytest that ask for this comparison again, as words of a shell."""
+    def options(self) -> tuple[str, ...]:
+        """The options of pytest that ask for this comparison, a word each."""
         words = ["--against", self.revision]
         words += ["--at", self.at] if self.at else []
         words += ["--against-python", self.python] if self.python else []
         words += [word for package in self.packages for word in ("--against-with", package)]
         words += ["--against-tolerance", f"{self.tolerance:g}"] if self.tolerance != Against.tolerance else []
-        return shlex.join(words)
+        return tuple(words)
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Settings:
     allowed    words of case ids whose cases may be unavailable although they have a baseline
     filtered   whether only a part of the suites was selected
     revision   git revision to read the baselines from, "" for the working tree
+    budget     seconds that the whole run may take, shared out over its cases; infinite where none was set
     against    another tree to compare with instead of the baselines
     paths      pytest's `pythonpath`, relative to the project
     """
@@ -75,6 +76,7 @@ class Settings:
     resume: bool = False
     against: Against | None = None
     paths: tuple[str, ...] = ()
+    budget: float = math.inf
 
     def path_variables(self, root: Path) -> dict[str, str]:
         """The environment variable that gives children of a tree the import paths that pytest was configured with."""

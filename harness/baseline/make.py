@@ -27,8 +27,8 @@ def block_of(result: Result, names: Iterable[str], commit: str, when: str) -> Bl
     """The launches of a result that count, as a block of these metrics."""
     chosen = set(names)
     measured = [one for one in result.measurements if one.metric in chosen]
-    values = {one.metric: judged_values(result, one.values) for one in measured}
-    relative = {one.metric: judged_values(result, one.relative) for one in measured if one.relative}
+    values = {one.metric: judged_values(result, one.values, fresh=True) for one in measured}
+    relative = {one.metric: judged_values(result, one.relative, fresh=True) for one in measured if one.relative}
     return Block(when, commit, values, relative)
 
 

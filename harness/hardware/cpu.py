@@ -65,10 +65,19 @@ class Cpu:
         }
 
     def state(self) -> Mapping[str, Scalar]:
+        """Load; and of the core that arms are pinned to, where the kernel shows it (not inside most virtual machines):
+        its governor, its frequency in MHz and how often heat has throttled it.
+        """
         state: dict[str, Scalar] = {"load_1min": round(os.getloadavg()[0], 2)}
-        governor = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+        core = f"/sys/devices/system/cpu/cpu{cores_allowed()[-1]}"
+        governor, kilohertz = (_read(f"{core}/cpufreq/scaling_{name}") for name in ("governor", "cur_freq"))
         if governor:
             state["governor"] = governor
+        if kilohertz.isdigit():
+            state["frequency"] = int(kilohertz) / 1000
+        throttled = _read(f"{core}/thermal_throttle/core_throttle_count")
+        if throttled.isdigit():
+            state["throttled"] = int(throttled)
         return state
 
     def environment(self) -> Mapping[str, str]:

@@ -8,8 +8,8 @@ an estimate: its score interval must lie beyond the limit, or inside.
 from __future__ import annotations
 
 from harness.baseline.records import Portable
-from harness.judge.change import CLEARS, CONVICTS
 from harness.judge.exact import as_kept, beyond
+from harness.judge.looks import ALPHA, BETA
 from harness.judge.paired import Pairs, exact_p, pair, tango_bound
 from harness.judge.words import limit_words, plural, probability, ratio_to
 from harness.metrics import Metric
@@ -82,8 +82,8 @@ def _by_limit(loss: float, limit: float) -> Verdict:
 
 def _by_interval(pairs: Pairs, limit: float) -> tuple[Verdict, float, float]:
     """The verdict on paired answers of another machine class, and the ends of the interval of the loss."""
-    least, _ = tango_bound(len(pairs.lost), len(pairs.won), pairs.examples, CONVICTS)
-    _, most = tango_bound(len(pairs.lost), len(pairs.won), pairs.examples, CLEARS)
+    least, _ = tango_bound(len(pairs.lost), len(pairs.won), pairs.examples, 1 - ALPHA)
+    _, most = tango_bound(len(pairs.lost), len(pairs.won), pairs.examples, 1 - BETA)
     if beyond(least, limit):
         verdict = Verdict.REGRESSED
     elif beyond(-most, limit):

@@ -1,55 +1,79 @@
 """A case against the same case in another tree, from launches in which both took turns.
 
 Each launch gives one paired ratio, candidate time over previous time, so that neither the hour nor the anchor has a
-part in it; the launches are the evidence. Looking again after more launches would inflate the error (five looks at 5 %
-give 14 %), so the level is shared out over the looks that may be taken (Bonferroni), and a change for the worse counts
-only launches that were made after the screen.
+part in it; the launches are the evidence. How the error is shared out over the looks is in `harness.judge.looks`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from scipy.special import stdtrit
 
 from harness.baseline.records import Baseline
+from harness.disturbance import circumstances
+from harness.judge.change import rule
 from harness.judge.compare import compare
 from harness.judge.estimate import estimate
+from harness.judge.interval import interval
+from harness.judge.looks import POWER, confirmed, levels_of
 from harness.judge.prior import Prior, Spread, fit_spread, pooled
 from harness.judge.times import judged_launches
 from harness.judge.words import changed, plural, quoted
 from harness.metrics import Metric
-from harness.records import Comparison, Estimate, Result, Scalar, Verdict
+from harness.records import Comparison, Estimate, Launch, Result, Scalar, Verdict
 from harness.units import percent, with_interval
 
-__all__ = ["CONFIRM_LOTS", "DEFAULT_SPREAD", "compare_against", "judge_ratios", "settled", "spread_of"]
+__all__ = ["DEFAULT_SPREAD", "Judged", "compare_against", "judge_launches", "settled", "spread_of"]
 
-ALPHA = 0.01
-"""Chance that a case which is no worse than the tolerance is convicted, over all looks."""
-BETA = 0.05
-"""Chance that a case which is worse than the tolerance is cleared, over all looks."""
-POWER = 0.80
 DEFAULT_SPREAD = Spread(0.007**2, 4.0)
-"""Until a run has shown its own spread: identical work was seen to differ by 0.25 to 0.7 % (standard deviation)."""
+"""Until a run has shown its own spread: identical work was seen to differ by 0.25 to 1.1 % (standard deviation)."""
+
 METRIC = "latency.p50"
-LOOKS = 4
-"""One after the screen, and three after as many lots of fresh launches (`CONFIRM_LOTS`)."""
-CONFIRM_LOTS = LOOKS - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """The verdict on launches. `change` is relative, `detectable` the change for the worse that 80 % would find."""
+
+    verdict: Verdict
+    change: Estimate
+    detectable: float
 
 
 def spread_of(results: Iterable[Result]) -> Spread:
     """How much paired launches usually differ, learnt from the cases of this run so far."""
-    spreads = [pooled([logs]) for result in results if len(logs := _logs(result, range(len(result.launches)))) > 1]
-    return fit_spread(spreads, DEFAULT_SPREAD)
+    every = (_logs(result.launches, fresh=False) for result in results)
+    return fit_spread([pooled([logs]) for logs in every if len(logs) > 1], DEFAULT_SPREAD)
 
 
-def settled(result: Result, tolerance: float, spread: Spread) -> bool:
-    """Whether the launches so far decide the case. A screen alone convicts nobody."""
-    verdict = _decide(result, tolerance, spread)[0]
-    return verdict is not Verdict.INCONCLUSIVE and (verdict is not Verdict.REGRESSED or _confirmed(result))
+def settled(launches: Sequence[Launch], tolerance: float, spread: Spread) -> bool:
+    """Whether the launches so far decide the case."""
+    return judge_launches(launches, tolerance, spread).verdict is not Verdict.INCONCLUSIVE
+
+
+def judge_launches(launches: Sequence[Launch], tolerance: float, spread: Spread) -> Judged:
+    """The verdict on launches that each have a ratio `against`. A screen alone convicts nobody.
+
+    `tolerance` is the relative slow-down that is accepted, `spread` how much such launches usually differ.
+    """
+    levels, limit = levels_of(launches), math.log1p(tolerance)
+    fresh, every = (_logs(launches, fresh=only) for only in (True, False))
+    convicting = interval(fresh, spread, levels.convicts, levels.clears)
+    clearing = interval(every, spread, levels.convicts, levels.clears)
+    verdict, (point, least, most) = rule(
+        (convicting.point, convicting.least), (clearing.point, clearing.most), limit, limit
+    )
+    counted = len(fresh if verdict is Verdict.REGRESSED else every)
+    if verdict is Verdict.REGRESSED and not confirmed(launches):
+        verdict = Verdict.INCONCLUSIVE
+    own = pooled([fresh])
+    moderated = spread.moderate(own.variance, own.freedom)
+    power = float(stdtrit(moderated.freedom, POWER)) * math.sqrt(moderated.variance / len(fresh))
+    change = Estimate(math.expm1(point), math.expm1(least), math.expm1(most), counted, counted)
+    return Judged(verdict, change, math.expm1(limit + convicting.reach + power))
 
 
 def compare_against(
@@ -78,64 +102,40 @@ def compare_against(
 
 
 def _row(result: Result, previous: Result, tolerance: float, spread: Spread, revision: str) -> Comparison:
-    verdict, change, detectable = _decide(result, tolerance, spread)
+    judged = judge_launches(result.launches, tolerance, spread)
     now = _latencies(result)
     before = _latencies(previous)
     unit = "s"
     reason = (
         f"{METRIC} {with_interval(now.point, now.low, now.high, unit)} against "
-        f"{with_interval(before.point, before.low, before.high, unit)} at {revision}: {changed(change)} in turns; "
-        f"limit {percent(tolerance)}; {plural(change.launches, 'launch')}."
+        f"{with_interval(before.point, before.low, before.high, unit)} at {revision}: {changed(judged.change)} in "
+        f"turns; limit {percent(tolerance)}; {plural(judged.change.launches, 'launch')}"
+        f"{circumstances(result.launches)}."
     )
-    if verdict is Verdict.REGRESSED and not _confirmed(result):
-        verdict = Verdict.INCONCLUSIVE
-    if verdict is Verdict.INCONCLUSIVE:
+    if judged.verdict is Verdict.INCONCLUSIVE:
+        more = 2 * max(8, len(_logs(result.launches, fresh=True)))
         reason += (
-            f" This can't be decided: from {percent(detectable)} on, a change would have been found. More launches "
-            f"would: pytest {quoted(result.nodeid)} --against {revision} --plan confirm={4 * change.launches}"
+            f" This can't be decided: from {percent(judged.detectable)} on, a change would have been found. More "
+            f"launches would: pytest {quoted(result.nodeid)} --against {revision} --plan confirm={more}"
         )
     return Comparison(
-        result.suite, result.case_id, METRIC, verdict, reason, before, now, change, tolerance, unit, "lower", detectable
+        result.suite,
+        result.case_id,
+        METRIC,
+        judged.verdict,
+        reason,
+        before,
+        now,
+        judged.change,
+        tolerance,
+        unit,
+        "lower",
+        judged.detectable,
     )
 
 
-def judge_ratios(ratios: Sequence[float], tolerance: float, spread: Spread) -> Verdict:
-    """The verdict on one look's launches, each given as candidate time over the other tree's time."""
-    return _ruling([math.log(ratio) for ratio in ratios], tolerance, spread)[0]
-
-
-def _decide(result: Result, tolerance: float, spread: Spread) -> tuple[Verdict, Estimate, float]:
-    return _ruling(_logs(result, judged_launches(result)), tolerance, spread)
-
-
-def _ruling(logs: Sequence[float], tolerance: float, spread: Spread) -> tuple[Verdict, Estimate, float]:
-    own = pooled([logs])
-    moderated = spread.moderate(own.variance, own.freedom)
-    error = math.sqrt(moderated.variance / len(logs))
-
-    def reach(level: float) -> float:
-        return float(stdtrit(moderated.freedom, level)) * error
-
-    point, limit = statistics.fmean(logs), math.log1p(tolerance)
-    least, most = point - reach(1 - ALPHA / LOOKS), point + reach(1 - BETA / LOOKS)
-    if least > limit:
-        verdict = Verdict.REGRESSED
-    elif most < -limit:
-        verdict = Verdict.IMPROVED
-    elif most <= limit:
-        verdict = Verdict.UNCHANGED
-    else:
-        verdict = Verdict.INCONCLUSIVE
-    change = Estimate(math.expm1(point), math.expm1(least), math.expm1(most), len(logs), len(logs))
-    return verdict, change, math.expm1(limit + reach(1 - ALPHA / LOOKS) + reach(POWER))
-
-
-def _confirmed(result: Result) -> bool:
-    return any(launch.phase == "confirm" for launch in result.launches)
-
-
-def _logs(result: Result, positions: Sequence[int] | range) -> list[float]:
-    ratios = [result.launches[i].against for i in positions]
+def _logs(launches: Sequence[Launch], *, fresh: bool) -> list[float]:
+    ratios = [launches[i].against for i in judged_launches(launches, fresh=fresh)]
     return [math.log(ratio) for ratio in ratios if ratio is not None]
 
 

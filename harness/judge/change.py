@@ -15,20 +15,12 @@ from dataclasses import dataclass
 from scipy.special import stdtrit
 
 from harness.judge.estimate import LARGEST
+from harness.judge.looks import POWER, Levels
 from harness.judge.prior import Prior, between, pooled
 from harness.metrics import Metric
 from harness.records import Estimate, Verdict
 
-__all__ = ["Change", "Ruling", "change_of", "decide", "relative"]
-
-CONVICTS = 0.99
-"""Level of the one-sided interval that must lie beyond the limit for REGRESSED."""
-
-CLEARS = 0.95
-"""Level of the one-sided interval that must lie inside the limit for UNCHANGED, and of IMPROVED."""
-
-POWER = 0.80
-"""Chance of being found that the smallest detectable change has."""
+__all__ = ["Change", "Ruling", "change_of", "decide", "relative", "rule"]
 
 
 @dataclass(frozen=True)
@@ -77,20 +69,39 @@ def change_of(now: Sequence[float], blocks: Sequence[Sequence[float]], prior: Pr
     return Change(point, math.sqrt(variance), launch.freedom if sampling else block.freedom, sampling)
 
 
-def decide(change: Change, metric: Metric, limit: float) -> Ruling:
+def decide(fresh: Change, every: Change, metric: Metric, limit: float, levels: Levels) -> Ruling:
     """Hold a change against a relative `limit` for the worse.
 
-    REGRESSED when the whole interval of the change lies beyond the limit, UNCHANGED when it lies inside (a change
-    that is exactly the limit is inside), IMPROVED when it lies beyond the limit on the better side, and otherwise
-    INCONCLUSIVE. The interval's better end is one-sided at 99 % and convicts; its worse end is one-sided at 95 % and
-    clears. `detectable` is the smallest true change that would be convicted with a chance of 80 %: the limit and the
-    two quantiles of t, a close approximation to the noncentral t.
+    `fresh` is the change by the launches that may convict, `every` by all launches, which clear; they are the same
+    where there are no fresh ones. `detectable` is the smallest true change that would be convicted with a chance of
+    80 %: the limit and the two quantiles of t, a close approximation to the noncentral t.
     """
     sign = 1.0 if metric.better == "lower" else -1.0
     up, down = math.log1p(limit), -math.log1p(-limit) if limit < 1 else math.inf
     worse, better = (up, down) if sign > 0 else (down, up)
-    directed = sign * change.point
-    least, most = directed - change.quantile(CONVICTS), directed + change.quantile(CLEARS)
+    verdict, (point, least, most) = rule(
+        (sign * fresh.point, sign * fresh.point - fresh.quantile(levels.convicts)),
+        (sign * every.point, sign * every.point + every.quantile(levels.clears)),
+        worse,
+        better,
+    )
+    low, high = sorted(relative(sign * end) for end in (least, most))
+    shown = worse + fresh.quantile(levels.convicts) + fresh.quantile(POWER)
+    detectable = sign * relative(sign * shown)
+    return Ruling(verdict, Estimate(relative(sign * point), low, high), limit, detectable)
+
+
+def rule(
+    fresh: tuple[float, float], every: tuple[float, float], worse: float, better: float
+) -> tuple[Verdict, tuple[float, float, float]]:
+    """The verdict on a directed change of logarithms (positive is worse), and its point and interval as shown.
+
+    `fresh` is the point and lower bound of what may convict, `every` the point and upper bound of what clears.
+    REGRESSED when the lower bound lies beyond `worse`, UNCHANGED when the upper bound lies inside it (a change that is
+    exactly the limit is inside), IMPROVED when that lies beyond `better` on the other side, and otherwise INCONCLUSIVE.
+    The point is that of the launches that decided.
+    """
+    least, most = fresh[1], every[1]
     if least > worse:
         verdict = Verdict.REGRESSED
     elif most < -better:
@@ -99,10 +110,8 @@ def decide(change: Change, metric: Metric, limit: float) -> Ruling:
         verdict = Verdict.UNCHANGED
     else:
         verdict = Verdict.INCONCLUSIVE
-    low, high = sorted(relative(sign * end) for end in (least, most))
-    shown = worse + change.quantile(CONVICTS) + change.quantile(POWER)
-    detectable = sign * relative(sign * shown)
-    return Ruling(verdict, Estimate(relative(change.point), low, high), limit, detectable)
+    point = fresh[0] if verdict is Verdict.REGRESSED else every[0]
+    return verdict, (point, min(least, point), max(most, point))
 
 
 def relative(logarithm: float) -> float:

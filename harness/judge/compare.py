@@ -11,6 +11,7 @@ from harness.baseline.records import Baseline, Portable, Times, machine_class
 from harness.judge.accuracy import compare_accuracy
 from harness.judge.change import Change
 from harness.judge.exact import FIDELITY_ELSEWHERE, SPARSITY_ELSEWHERE, compare_exact
+from harness.judge.looks import confirmed
 from harness.judge.prior import Prior
 from harness.judge.scope import changed_parts, nearest_difference
 from harness.judge.times import ANCHORED, SPEEDUP, TIME_UNITS, compare_sampled, excuse, sampled
@@ -39,7 +40,9 @@ def compare(
     rows += judge.forgotten(metrics)
     fallen = next((i for i, row in enumerate(rows) if row.metric == SPEEDUP), None)
     if fallen is not None:
-        rows[fallen] = excuse(rows[fallen], judge.changes.get(ANCHORED))
+        anchored = result.measurement(ANCHORED)
+        known = judge.changes.get(ANCHORED) if anchored and anchored.relative else None
+        rows[fallen] = excuse(rows[fallen], known)
     if baseline.portable is None and baseline.times is None and not baseline.others:
         invalid = [row for row in rows if row.verdict is Verdict.INVALID]
         reason = f"{result.case_id} has no baseline yet; make this run its baseline with: {_accept(result)}"
@@ -51,16 +54,25 @@ def compare(
 
 
 def needs_confirmation(result: Result, baseline: Baseline, metrics: Mapping[str, Metric], prior: Prior) -> bool:
-    """Whether fresh launches are worth making: some sampled metric is neither clearly unchanged nor clearly better."""
-    if result.outcome is not Outcome.COMPLETED or baseline.times is None:
+    """Whether a lot of fresh launches is worth making.
+
+    It is where some sampled metric is neither clearly unchanged nor clearly better. Once there are fresh launches, a
+    metric that they convict is decided, and more are made only where the spread of launches is what hides the answer.
+    """
+    if _ended(result) or baseline.times is None:
         return False
-    rows = compare(result, baseline, metrics, prior, baseline.times.identity)
-    return any(row.detectable is not None and row.verdict in (Verdict.REGRESSED, Verdict.INCONCLUSIVE) for row in rows)
+    judge = _Judge(result, baseline, prior, baseline.times.identity)
+    rows = [row for metric in metrics.values() if (row := judge.compare(metric)) and row.detectable is not None]
+    convicted = any(row.verdict is Verdict.REGRESSED for row in rows)
+    open_changes = [judge.changes[row.metric] for row in rows if row.verdict is Verdict.INCONCLUSIVE]
+    if not confirmed(result.launches):
+        return convicted or bool(open_changes)
+    return not convicted and any(change.sampling for change in open_changes)
 
 
 @dataclass
 class _Judge:
-    """The comparisons of one result, metric by metric; `changes` keeps those that were taken relative to the anchor."""
+    """The comparisons of one result, metric by metric; `changes` keeps those of sampled metrics."""
 
     result: Result
     baseline: Baseline
@@ -136,7 +148,7 @@ class _Judge:
             return incomparable
         if sampled(metric, measurement):
             row, change = compare_sampled(self.result, metric, measurement, times, self.prior)
-            if change and measurement.relative:
+            if change:
                 self.changes[metric.name] = change
             return row
         before = statistics.median(statistics.median(values) for values in kept)

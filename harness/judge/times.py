@@ -9,12 +9,14 @@ import sys
 from collections.abc import Sequence
 
 from harness.baseline.records import Block, Times
-from harness.judge.change import CLEARS, Change, change_of, decide, relative
+from harness.disturbance import circumstances
+from harness.judge.change import Change, change_of, decide, relative
 from harness.judge.estimate import estimate
+from harness.judge.looks import BETA, confirmed, levels_of
 from harness.judge.prior import Prior, series
 from harness.judge.words import against, changed, limit_words, plural, quoted
-from harness.metrics import Metric
-from harness.records import Comparison, Estimate, Measurement, Result, Verdict
+from harness.metrics import Metric, calls_needed
+from harness.records import Comparison, Estimate, Launch, Measurement, Result, Verdict
 from harness.units import percent
 
 __all__ = [
@@ -42,21 +44,23 @@ def sampled(metric: Metric, measurement: Measurement) -> bool:
     return not metric.portable and (several or metric.unit in TIME_UNITS)
 
 
-def judged_launches(result: Result) -> tuple[int, ...]:
-    """Positions of the launches that count: the confirming ones where there are any, else all.
+def judged_launches(launches: Sequence[Launch], *, fresh: bool) -> tuple[int, ...]:
+    """Positions of the launches that count: those that may convict if `fresh`, else all that clear.
 
-    Confirming launches are made because the screen looked suspicious; counting the screen again would let the same
-    chance speak twice.
+    Confirming launches are made because the screen looked suspicious; a conviction that counted the screen again would
+    let the same chance speak twice. Where there are none, the screen's are all. Disturbed launches that were made again
+    count for nothing.
     """
-    confirm = tuple(i for i, launch in enumerate(result.launches) if launch.phase == "confirm")
-    return confirm or tuple(range(len(result.launches)))
+    kept = tuple(i for i, launch in enumerate(launches) if launch.phase != "repeated")
+    confirm = tuple(i for i in kept if launches[i].phase == "confirm")
+    return confirm if fresh and confirm else kept
 
 
-def judged_values(result: Result, values: Sequence[float]) -> tuple[float, ...]:
+def judged_values(result: Result, values: Sequence[float], *, fresh: bool = False) -> tuple[float, ...]:
     """Those of a measurement's values that count. A metric measured once has one value and keeps it."""
     if len(values) != len(result.launches):
         return tuple(values)
-    return tuple(values[i] for i in judged_launches(result))
+    return tuple(values[i] for i in judged_launches(result.launches, fresh=fresh))
 
 
 def compare_sampled(
@@ -72,22 +76,31 @@ def compare_sampled(
     if not all(0 < value < math.inf for value in [*own, *(value for block in earlier for value in block)]):
         reason = f"{metric.name}: the baseline holds a value that is no positive number; restore it from git."
         return _row(result, metric, Verdict.INVALID, reason), None
-    now = judged_values(result, measurement.relative if anchored else measurement.values)
-    candidate = estimate(judged_values(result, measurement.values))
+    few = _too_few(result, metric)
+    if few:
+        return _row(result, metric, Verdict.INCONCLUSIVE, few), None
+    series_now = measurement.relative if anchored else measurement.values
+    fresh, every = (judged_values(result, series_now, fresh=only) for only in (True, False))
     baseline = _baseline_estimate(blocks, metric.name)
-    change = change_of(now, earlier, prior, metric.name)
+    change = change_of(fresh, earlier, prior, metric.name)
+    of_all = change if fresh == every else change_of(every, earlier, prior, metric.name)
     limit = metric.limit(baseline.point)
-    ruling = decide(change, metric, min(limit / baseline.point, sys.float_info.max))
-    counted = f"{plural(len(now), 'launch')} against {len(own)} in {plural(len(blocks), 'block')}"
+    relative_limit = min(limit / baseline.point, sys.float_info.max)
+    ruling = decide(change, of_all, metric, relative_limit, levels_of(result.launches))
+    convicted = ruling.verdict is Verdict.REGRESSED
+    candidate = estimate(judged_values(result, measurement.values, fresh=convicted))
+    launches = len(fresh if convicted else every)
+    counted = f"{plural(launches, 'launch')} against {len(own)} in {plural(len(blocks), 'block')}"
     reason = (
         f"{against(metric.name, candidate, baseline, metric.unit)}: {changed(ruling.change)}"
-        f"{' relative to the anchor' if anchored else ''}; {limit_words(metric, baseline.point, limit)}; {counted}."
+        f"{' relative to the anchor' if anchored else ''}; {limit_words(metric, baseline.point, limit)}; {counted}"
+        f"{circumstances(result.launches)}."
     )
     if ruling.verdict is Verdict.INCONCLUSIVE:
         sign = 1 if metric.better == "lower" else -1
         reason += (
             f" This can't be decided: from {percent(sign * ruling.detectable)} on, a change would have been found. "
-            f"{_cure(result, change, len(now), len(blocks))}"
+            f"{_cure(result, change, len(fresh), len(blocks))}"
         )
     row = _row(result, metric, ruling.verdict, reason)
     row = dataclasses.replace(
@@ -111,7 +124,7 @@ def excuse(fallen: Comparison, candidate: Change | None) -> Comparison:
     if fallen.verdict is not Verdict.REGRESSED or candidate is None or fallen.limit is None or fallen.change is None:
         return fallen
     worse = -math.log1p(-fallen.limit) if fallen.limit < 1 else math.inf
-    reaches = candidate.point + candidate.quantile(CLEARS)
+    reaches = candidate.point + candidate.quantile(1 - BETA)
     gained = -math.log1p(fallen.change.point) - candidate.point
     if not (reaches <= worse and gained > 0):
         return fallen
@@ -140,9 +153,22 @@ def _cure(result: Result, change: Change, launches: int, blocks: int) -> str:
             f"The baseline has {plural(blocks, 'block')}; another one, made at another hour while the code is known to "
             f"be good, settles it: pytest {nodeid} --baseline=update --reason 'another block'"
         )
-    if len(judged_launches(result)) == len(result.launches):
-        return f"Confirming launches may settle it: pytest {nodeid} --plan confirm={max(5, 2 * launches)}"
+    if not confirmed(result.launches):
+        return f"Confirming launches may settle it: pytest {nodeid} --plan confirm={max(8, 2 * launches)}"
     return f"This machine's hours differ too much for this limit; measure again on a quieter one: pytest {nodeid}"
+
+
+def _too_few(result: Result, metric: Metric) -> str:
+    """Why a percentile can't be judged, "" where it can: too few calls lie beyond it."""
+    needed = calls_needed(metric.name)
+    least = min((launch.calls for launch in result.launches if launch.calls), default=needed)
+    if least >= needed:
+        return ""
+    seconds = sum(launch.seconds for launch in result.launches) / len(result.launches)
+    return (
+        f"{metric.name}: a launch had {plural(least, 'call')}, and {needed} are needed to tell it. Longer launches do: "
+        f"pytest {quoted(result.nodeid)} --plan seconds={math.ceil(max(seconds, 1.0) * needed / least)}"
+    )
 
 
 def _unlike(result: Result, metric: Metric, anchored: bool) -> Comparison:

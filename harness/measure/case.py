@@ -14,8 +14,10 @@ from pathlib import Path
 from harness.errors import HarnessError, MeasurementError
 from harness.grid import Address, Case
 from harness.measure.artefacts import Artefact, ArtefactCache
-from harness.measure.launch import ArmSpec, launch
+from harness.measure.budget import Budget
+from harness.measure.launch import ArmSpec
 from harness.measure.passes import EvaluationPass, evaluate, fidelity, measure_memory
+from harness.measure.sampling import sample
 from harness.measure.values import BUILT_IN, counted, exact_measurements, measurements_of, warnings_of, with_latency_of
 from harness.metrics import Metric
 from harness.names import file_name
@@ -34,7 +36,7 @@ class Measurer:
     undecided   told a result after its screen launches, and after each further look, says whether to go on
     progress    told in a few words what is going on
     other       artefacts of the tree to compare with; its cases take turns with the working tree's
-    looks       fresh launches for an undecided case, as often as it is looked at again
+    budget      how long a case of this run may go on
     """
 
     cache: ArtefactCache
@@ -43,7 +45,7 @@ class Measurer:
     undecided: Callable[[Result, Mapping[str, Metric]], bool]
     progress: Callable[[str], None]
     other: ArtefactCache | None = None
-    looks: tuple[int, ...] = ()
+    budget: Budget = field(default_factory=Budget)
     _references: dict[Path, EvaluationPass] = field(default_factory=dict)
 
     def measure(
@@ -56,6 +58,7 @@ class Measurer:
         result = Result(
             suite, case.id, nodeid, case.model.name, case.technique.id, case.hardware.name, Outcome.COMPLETED
         )
+        self.budget.begin()
         logs = self.logs / file_name(f"{suite}/{case.id}")
         logs.mkdir(parents=True, exist_ok=True)
         previous = None
@@ -135,14 +138,7 @@ class Measurer:
             there = dataclasses.replace(address, root=str(other.tree.root))
             arms["previous"] = ArmSpec.of(other.get(case, there, logs))
         with self._stage(seconds, "sample"):
-            result = self._sample(
-                result,
-                case,
-                arms,
-                fixed,
-                metrics,
-                logs,
-            )
+            result = self._sample(result, case, arms, fixed, metrics, logs)
         previous = with_latency_of(previous, result.launches)
         return dataclasses.replace(result, seconds=seconds, warnings=warnings_of(result)), previous
 
@@ -155,22 +151,23 @@ class Measurer:
         metrics: Mapping[str, Metric],
         logs: Path,
     ) -> Result:
-        """Screen, then make fresh launches for as long as the case is undecided."""
-        rng = random.Random(f"{self.plan.seed}/{result.suite}/{result.case_id}")
-        launches: list[Launch] = []
-        total = self.plan.screen + sum(self.looks)
-        end = time.perf_counter() + self.plan.budget
-        for phase, count in (("screen", self.plan.screen), *(("confirm", look) for look in self.looks)):
-            if phase == "confirm" and not (count and self.undecided(result, metrics)):
-                break
-            for _ in range(count):
-                if launches and time.perf_counter() > end:
-                    break
-                self.progress(f"launch {len(launches) + 1} of at most {total}")
-                launches.append(launch(arms, hardware=case.hardware, plan=self.plan, rng=rng, logs=logs, phase=phase))
+        """Launches until the case is decided, and the result with their measurements."""
+
+        def seen(launches: tuple[Launch, ...]) -> Result:
             measurements = measurements_of(launches, arms["candidate"].items, fixed, metrics)
-            result = dataclasses.replace(result, launches=tuple(launches), measurements=measurements)
-        return result
+            return dataclasses.replace(result, launches=launches, measurements=measurements)
+
+        launches = sample(
+            arms,
+            hardware=case.hardware,
+            plan=self.plan,
+            rng=random.Random(f"{self.plan.seed}/{result.suite}/{result.case_id}"),
+            logs=logs,
+            undecided=lambda launches: self.undecided(seen(launches), metrics),
+            progress=self.progress,
+            end=self.budget.end(),
+        )
+        return seen(launches)
 
     def _evaluate_reference(self, case: Case, address: Address, artefact: Artefact, logs: Path) -> EvaluationPass:
         """Once a session for each model: every case of it is compared with its reference's answers."""

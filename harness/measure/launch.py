@@ -13,7 +13,7 @@ import random
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import MeasurementError
@@ -22,16 +22,15 @@ from harness.measure.artefacts import Artefact
 from harness.measure.child import Child
 from harness.measure.environment import PressureMeter
 from harness.measure.tree import Tree
+from harness.measure.turns import Series, paired, plan_turn, take_turns
 from harness.plan import Plan
-from harness.records import Launch, Outcome
+from harness.records import Launch, Outcome, Scalar
 from harness.specs import spec_of
-from harness.worker.protocol import Load, Loaded, Turn, TurnDone
+from harness.worker.protocol import Load, Loaded, Settle, Settled
 
 __all__ = ["ArmSpec", "launch"]
 
 KEPT_SAMPLES = 400
-DISCARD_SECONDS = 0.001
-LONG_CALL = 0.1
 
 
 @dataclass(frozen=True)
@@ -48,23 +47,6 @@ class ArmSpec:
         return cls(artefact.tree, str(artefact.folder), artefact.manifest.batch_size)
 
 
-@dataclass
-class _Arm:
-    spec: ArmSpec
-    child: Child
-    turn: Turn = field(default_factory=lambda: Turn(1, 1))
-    times: list[float] = field(default_factory=list)
-    turns: list[float] = field(default_factory=list)
-    cpu: float = 0.0
-    load_seconds: float = 0.0
-    call_seconds: float = 0.0
-
-    @property
-    def per_item(self) -> list[float]:
-        """Seconds an item, one value a turn."""
-        return [seconds / self.spec.items for seconds in self.turns]
-
-
 def launch(
     arms: Mapping[str, ArmSpec],
     *,
@@ -73,8 +55,9 @@ def launch(
     rng: random.Random,
     logs: Path,
     phase: str,
+    seconds: float | None = None,
 ) -> Launch:
-    """Start the arms, let them take turns for `plan.seconds`, and give what they showed.
+    """Start the arms, let them take turns for `seconds` (`plan.seconds` by default), and give what they showed.
 
     `arms` has a `candidate` and what it is measured beside: `anchor`, `reference`, or `previous`, the same case of
     another tree. Which is started first is random, as the order of turns is: the one started second was seen to be
@@ -82,99 +65,93 @@ def launch(
     """
     begun = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        running: dict[str, _Arm] = {}
         order = list(arms)
         rng.shuffle(order)
+        children: dict[str, Child] = {}
         for role in order:
             child = Child(f"{role} arm", logs / f"{role}.log", hardware.environment(), arms[role].tree)
-            running[role] = _Arm(arms[role], stack.enter_context(child))
+            children[role] = stack.enter_context(child)
             child.ask(Load(arms[role].folder, str(arms[role].tree.root), spec_of(hardware)))
-        for arm in running.values():
-            loaded = arm.child.reply(Loaded, plan.deadline)
-            arm.spec.tree.check(loaded.harness_file)
-            arm.load_seconds, arm.call_seconds = loaded.seconds, loaded.call_seconds
-        _plan_turns(running, plan)
+        load_seconds = {role: _loaded(child, arms[role].tree, plan) for role, child in children.items()}
+        settled = {role: _settled(child, plan) for role, child in children.items()}
+        running = _series(arms, children, settled, plan)
+        before = hardware.state()
         meter = PressureMeter()  # not before: arms that load at the same time wait for each other
-        rounds = _take_turns(running, plan, rng)
-        pressure, state = meter.share(), hardware.state()
-        for role, arm in running.items():
-            stopped = arm.child.stop(plan.deadline)
-            if stopped.turns != rounds:
+        turns = take_turns(running, plan, rng, seconds or plan.seconds)
+        pressure, steal = meter.share(), meter.steal()
+        state = _state(before, hardware.state())
+        for role, child in children.items():
+            stopped = child.stop(plan.deadline)
+            if stopped.turns != turns.rounds:
                 raise MeasurementError(
-                    f"the {role} arm took {stopped.turns} turns of {rounds}", outcome=Outcome.INVALID
+                    f"the {role} arm took {stopped.turns} turns of {turns.rounds}", outcome=Outcome.INVALID
                 )
-    candidate, reference = running["candidate"], running.get("reference")
-    anchor, previous = running.get("anchor"), running.get("previous")
+    candidate = running["candidate"]
+    ratios: dict[str, tuple[float, float]] = {}
+    if "anchor" in running:
+        ratios["anchored"] = paired(candidate.turns, running["anchor"].turns, turns.kept)
+    if "reference" in running:
+        ratios["speedup"] = paired(running["reference"].per_item, candidate.per_item, turns.kept)
+    if "previous" in running:
+        ratios["against"] = paired(candidate.turns, running["previous"].turns, turns.kept)
     return Launch(
         phase=phase,
-        rounds=rounds,
-        anchored=_paired(candidate.turns, anchor.turns) if anchor else None,
-        speedup=_paired(reference.per_item, candidate.per_item) if reference else None,
+        rounds=turns.rounds,
+        anchored=ratios["anchored"][0] if "anchored" in ratios else None,
+        speedup=ratios["speedup"][0] if "speedup" in ratios else None,
         samples={role: _thin(arm.times) for role, arm in running.items()},
-        cpu_share=candidate.cpu / sum(candidate.times),
-        load_seconds=candidate.load_seconds,
+        cpu_share=candidate.cpu_share,
+        load_seconds=load_seconds["candidate"],
         wall_seconds=time.perf_counter() - begun,
         pressure=pressure,
         started_first=order[0],
         latency=_latency(candidate.times),
         state=state,
-        against=_paired(candidate.turns, previous.turns) if previous else None,
+        against=ratios["against"][0] if "against" in ratios else None,
+        calls=len(candidate.times),
+        seconds=turns.seconds,
+        within={name: error for name, (_, error) in ratios.items()},
+        steal=steal,
+        disturbed=turns.disturbed,
+        unsettled=tuple(sorted(role for role, found in settled.items() if not found.steady)),
     )
 
 
-def _plan_turns(arms: Mapping[str, _Arm], plan: Plan) -> None:
-    """Give each arm its turn. Two trees of one case get the same: another number of calls would be a difference."""
-    for arm in arms.values():
-        arm.turn = plan_turn(arm.call_seconds, plan.turn)
+def _loaded(child: Child, tree: Tree, plan: Plan) -> float:
+    """Wait until an arm has loaded, check that it serves the right tree, and give its seconds."""
+    loaded = child.reply(Loaded, plan.deadline)
+    tree.check(loaded.harness_file)
+    return loaded.seconds
+
+
+def _settled(child: Child, plan: Plan) -> Settled:
+    """Let one arm come to a steady state while the others wait."""
+    child.ask(Settle())
+    return child.reply(Settled, plan.deadline)
+
+
+def _series(
+    arms: Mapping[str, ArmSpec], children: Mapping[str, Child], settled: Mapping[str, Settled], plan: Plan
+) -> dict[str, Series]:
+    """Each arm with its turn. Two trees of one case get the same: another number of calls would be a difference."""
+    lengths = {role: found.call_seconds for role, found in settled.items()}
     if "previous" in arms:
-        pair = arms["candidate"], arms["previous"]
-        common = plan_turn(statistics.fmean(arm.call_seconds for arm in pair), plan.turn)
-        for arm in pair:
-            arm.turn = common
+        common = statistics.fmean([lengths["candidate"], lengths["previous"]])
+        lengths |= {"candidate": common, "previous": common}
+    return {
+        role: Series(child, plan_turn(lengths[role], plan.turn), arms[role].items) for role, child in children.items()
+    }
 
 
-def plan_turn(call_seconds: float, aim: float) -> Turn:
-    """How many calls a turn discards and times, for calls of this length.
-
-    The other arms leave the caches cold, so the first call after them is slower than any that follows (45 % without a
-    discarded call, in the measurements behind this design). Short calls are discarded until about a millisecond has
-    passed; a call of more than a tenth of a second warms the caches by itself.
-    """
-    call = max(call_seconds, 1e-7)
-    calls = min(200, max(1, round(aim / call)))
-    discard = 0 if call > LONG_CALL else min(50, max(1, math.ceil(DISCARD_SECONDS / call)))
-    return Turn(discard, calls)
-
-
-def _take_turns(arms: Mapping[str, _Arm], plan: Plan, rng: random.Random) -> int:
-    order = list(arms)
-    begun = time.perf_counter()
-    rounds = 0
-    # Very long calls: the budget counts for more than the number of rounds, down to the three that have a median.
-    last = begun + plan.budget / (plan.screen + plan.confirm)
-    while (
-        time.perf_counter() < begun + plan.seconds
-        or rounds < 3
-        or (rounds < plan.rounds and time.perf_counter() < last)
-    ):
-        rng.shuffle(order)
-        for role in order:
-            arm = arms[role]
-            arm.child.ask(arm.turn)
-            done = arm.child.reply(TurnDone, plan.deadline)
-            times = [nanoseconds / 1e9 for nanoseconds in done.nanoseconds]
-            if len(times) != arm.turn.calls or min(times) <= 0:
-                raise MeasurementError(f"the {role} arm's clock gave {times}: no times", outcome=Outcome.INVALID)
-            arm.times += times
-            arm.turns.append(statistics.median(times))
-            arm.cpu += done.cpu_nanoseconds / 1e9
-        rounds += 1
-    return rounds
-
-
-def _paired(over: list[float], under: list[float]) -> float:
-    """Median over the rounds of the ratio of two arms' times, taken as logarithms."""
-    return math.exp(statistics.median(math.log(a) - math.log(b) for a, b in zip(over, under, strict=True)))
+def _state(before: Mapping[str, Scalar], after: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """What the hardware says after the last turn, with the frequency before the first and throttling in between."""
+    state = dict(after)
+    if "frequency" in before:
+        state["frequency_before"] = before["frequency"]
+    throttled, earlier = after.get("throttled"), before.get("throttled")
+    if isinstance(throttled, int) and isinstance(earlier, int) and throttled > earlier:
+        state["slowdown"] = f"throttled {throttled - earlier} times for heat"
+    return state
 
 
 def _latency(times: list[float]) -> dict[str, float]:

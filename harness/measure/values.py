@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
+from itertools import compress
 
+from harness.disturbance import circumstances
 from harness.errors import MeasurementError
 from harness.judge.estimate import estimate
 from harness.measure.artefacts import Artefact
@@ -14,7 +16,6 @@ from harness.records import Launch, Measurement, Result
 
 __all__ = [
     "BUILT_IN",
-    "DISTURBED",
     "counted",
     "exact_measurements",
     "measurements_of",
@@ -23,9 +24,6 @@ __all__ = [
 ]
 
 BUILT_IN = frozenset(metric.name for metric in METRICS)
-
-DISTURBED = 0.15
-"""A launch in which tasks waited for a CPU for a larger share of the time was disturbed (0 to 2 % if all is quiet)."""
 
 
 def counted(artefact: Artefact) -> dict[str, float]:
@@ -68,18 +66,24 @@ def measurements_of(
             "the model's Evaluation.metrics gives it",
             outcome="invalid",
         )
-    samples = min(len(one.samples["candidate"]) for one in launches)
+    samples = min(one.calls for one in launches)
+    counted = [one.phase != "repeated" for one in launches]
     relative = tuple(one.anchored for one in launches if one.anchored is not None)
     return tuple(
         Measurement(
             name,
-            estimate(values[name], samples),
+            estimate(_counted(values[name], counted), samples),
             values[name],
             relative if name == "latency.p50" else (),
         )
         for name in metrics
         if name in values
     )
+
+
+def _counted(values: Sequence[float], counted: Sequence[bool]) -> Sequence[float]:
+    """The values of launches that count; what has one value for all of them keeps it."""
+    return list(compress(values, counted)) if len(values) == len(counted) else values
 
 
 def exact_measurements(values: Mapping[str, float]) -> tuple[Measurement, ...]:
@@ -89,7 +93,8 @@ def exact_measurements(values: Mapping[str, float]) -> tuple[Measurement, ...]:
 
 def with_latency_of(previous: Result, launches: Sequence[Launch]) -> Result:
     """The other tree's result with the latencies that its arm had in these launches."""
-    medians = tuple(statistics.median(one.samples["previous"]) for one in launches if "previous" in one.samples)
+    counted = [one for one in launches if one.phase != "repeated"]
+    medians = tuple(statistics.median(one.samples["previous"]) for one in counted if "previous" in one.samples)
     if not medians:
         return previous
     latency = Measurement("latency.p50", estimate(medians), medians)
@@ -111,16 +116,8 @@ def _of_launch(one: Launch, items: int) -> dict[str, float]:
 
 
 def warnings_of(result: Result) -> tuple[str, ...]:
-    """What a reader should know of the launches: throttling, other processes on the device, a busy machine."""
-    disturbed = sum(1 for one in result.launches if (one.pressure or 0.0) > DISTURBED)
-    warnings = []
-    for key, what in (("slowdown", "the device slowed down"), ("foreign_processes", "other processes used the device")):
-        found = sorted({str(one.state[key]) for one in result.launches if one.state.get(key, "none") != "none"})
-        if found:
-            warnings.append(f"{what}: {', '.join(found)}")
-    if disturbed:
-        warnings.append(
-            f"{disturbed} of {len(result.launches)} launches ran while other work competed for the CPU "
-            f"(more than {DISTURBED:.0%} of the time)"
-        )
-    return tuple(warnings)
+    """What a reader should know of the launches that count, and of those that were made again."""
+    repeated = sum(launch.phase == "repeated" for launch in result.launches)
+    found = circumstances(result.launches).removeprefix("; ")
+    again = f"{repeated} disturbed {'launch was' if repeated == 1 else 'launches were'} made again" if repeated else ""
+    return tuple(text for text in (found, again) if text)

@@ -189,6 +189,7 @@ class State:
             revision=config.getoption("baseline_rev"),
             resume=config.getoption("resume"),
             against=against_of(config),
+            budget=config.getoption("budget"),
             paths=tuple(os.path.relpath(path, root) for path in config.getini("pythonpath")),
         )
 

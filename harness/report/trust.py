@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from harness.disturbance import PRESSURE, disturbances
 from harness.records import Run, Verdict
 from harness.report.overview import GATING, cases
 from harness.report.text import commit_name, moment
@@ -15,8 +16,6 @@ from harness.units import duration, percent
 __all__ = ["Check", "checks"]
 
 MAX_LINES = 6
-QUIET = 0.15
-"""Share of a launch's time in which some task waited for a CPU. A quiet machine shows 0 to 2 %, a busy one 40 %."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +84,23 @@ def _differences(run: Run) -> Iterator[Check]:
 
 
 def _quiet(run: Run) -> Iterator[Check]:
-    waits = [(launch.pressure, r.case_id) for r in run.results for launch in r.launches if launch.pressure is not None]
-    if not waits:
+    launches = [(launch, r.case_id) for r in run.results for launch in r.launches if launch.phase != "repeated"]
+    waits = [(launch.pressure, case_id) for launch, case_id in launches if launch.pressure is not None]
+    disturbed = Counter(text for launch, _ in launches for text in disturbances(launch))
+    if not waits and not disturbed:
         return
-    worst, where = max(waits)
-    loud = sum(share > QUIET for share, _ in waits)
-    middle = percent(statistics.median(share for share, _ in waits), sign=False)
-    answer = f"Tasks waited for a CPU in {middle} of the time (median of {len(waits)} launches)"
-    if loud:
-        answer += f"; {loud} launches were above {percent(QUIET, sign=False)}"
-        answer += f", the worst with {percent(worst, sign=False)} in {where}"
-    yield Check("Quiet machine", f"{answer}.", loud == 0)
+    parts = []
+    if waits:
+        worst, where = max(waits)
+        middle = percent(statistics.median(share for share, _ in waits), sign=False)
+        parts.append(f"Tasks waited for a CPU in {middle} of the time (median of {len(waits)} launches)")
+        if worst > PRESSURE:
+            parts.append(f"the worst with {percent(worst, sign=False)} in {where}")
+    parts += [f"in {number} of {len(launches)} launches {text}" for text, number in disturbed.most_common()]
+    repeated = sum(launch.phase == "repeated" for r in run.results for launch in r.launches)
+    if repeated:
+        parts.append(f"{repeated} disturbed launches were made again")
+    yield Check("Quiet machine", f"{'; '.join(parts)}.", not disturbed)
 
 
 def _evidence(run: Run) -> Iterator[Check]:

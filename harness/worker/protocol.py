@@ -26,6 +26,8 @@ __all__ = [
     "MemoryMeasured",
     "Prepare",
     "Prepared",
+    "Settle",
+    "Settled",
     "Stop",
     "Stopped",
     "Turn",
@@ -34,7 +36,7 @@ __all__ = [
     "send",
 ]
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of these messages and of the way a turn is timed; part of the identity of a machine class."""
 
 
@@ -72,11 +74,24 @@ class Load:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Ready for turns; the outputs were checked against the expected ones. `harness_file` is what was imported."""
+    """Loaded, and the outputs were checked against the expected ones. `harness_file` is what was imported."""
 
     seconds: float
     harness_file: str
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Call until calls take a steady time. Asked of one arm after the other: together they would time each other."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Ready for turns. `steady` says whether the calls' time stopped changing; `call_seconds` is what one takes now."""
+
     call_seconds: float
+    calls: int
+    steady: bool
 
 
 @dataclass(frozen=True)
@@ -158,8 +173,8 @@ class Failure:
 
 
 Message = (
-    Prepare | Prepared | Load | Loaded | Turn | TurnDone | MeasureMemory | MemoryMeasured | Evaluate | Evaluated | Stop
-    | Stopped | Failure
+    Prepare | Prepared | Load | Loaded | Settle | Settled | Turn | TurnDone | MeasureMemory | MemoryMeasured | Evaluate
+    | Evaluated | Stop | Stopped | Failure
 )  # fmt: skip
 _TYPES = {cls.__name__: cls for cls in Message.__args__}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,10 @@ from harness.runtimes.base import Session
 from .anchor import AnchorSession
 from .artefact import load_batches, read_manifest
 from .outputs import check_outputs
-from .protocol import Load, Loaded, Turn, TurnDone
+from .protocol import Load, Loaded, Settled, Turn, TurnDone
+from .steady import settle
 
 __all__ = ["Arm", "Loading"]
-
-SETTLE_SECONDS = 0.05
-SETTLE_CALLS = 5
 
 
 class Loading:
@@ -66,14 +63,19 @@ class Arm:
         for number, staged in enumerate(self._loading.staged):
             self._loading.check(self._loading.session(staged), number)
         self._hardware.settle()
-        self.call_seconds = self._settle()
         # What was loaded stays; without this the collector walks the imported libraries again and again.
         gc.collect()
         gc.freeze()
 
     def loaded(self) -> Loaded:
         """The reply to `Load`."""
-        return Loaded(self._loading.seconds, str(Path(harness.__file__)), self.call_seconds)
+        return Loaded(self._loading.seconds, str(Path(harness.__file__)))
+
+    def settle(self) -> Settled:
+        """Call until a call takes what it will take."""
+        session, staged = self._loading.session, self._loading.staged
+        found = settle(lambda number: self._hardware.time_calls(session, [staged[number % len(staged)]])[0][0] / 1e9)
+        return Settled(found.call_seconds, found.calls, found.steady)
 
     def turn(self, request: Turn) -> TurnDone:
         """Discard some calls, time some, and check the last output."""
@@ -89,12 +91,3 @@ class Arm:
         cpu = time.process_time_ns() - cpu
         self._loading.check(output, numbers[-1])
         return TurnDone(tuple(times), cpu)
-
-    def _settle(self) -> float:
-        """Call until a call takes what it will take, and give its median seconds."""
-        times: list[int] = []
-        end = time.perf_counter() + SETTLE_SECONDS
-        while len(times) < SETTLE_CALLS or time.perf_counter() < end:
-            spent, _ = self._hardware.time_calls(self._loading.session, self._loading.staged[:1])
-            times += spent
-        return statistics.median(times[len(times) // 2 :]) / 1e9

@@ -16,6 +16,7 @@ from .protocol import (
     MeasureMemory,
     Message,
     Prepare,
+    Settle,
     Stop,
     Stopped,
     Turn,
@@ -33,11 +34,13 @@ class Worker:
 
     def answer(self, request: Message) -> Message:
         """The reply to a request."""
-        if isinstance(request, Turn):
+        if isinstance(request, (Turn, Settle)):
             from .serve import Arm
 
             if not isinstance(self._arm, Arm):
                 return Failure("failed", "a turn was asked of a worker that has loaded nothing")
+            if isinstance(request, Settle):
+                return self._arm.settle()
             self._turns += 1
             return self._arm.turn(request)
         if isinstance(request, Load):

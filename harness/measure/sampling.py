@@ -1,0 +1,102 @@
+"""Adding launches while a case is undecided, each as long as the spread calls for, and disturbed ones again."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from harness.disturbance import disturbances
+from harness.hardware.base import Hardware
+from harness.measure.launch import ArmSpec, launch
+from harness.plan import Plan
+from harness.records import Launch
+
+__all__ = ["best_seconds", "sample"]
+
+LEAST_BETWEEN = 0.003
+"""Standard deviation between launches assumed at least: three launches can't show that theirs is smaller."""
+
+SHORTEST, LONGEST = 0.5, 3.0
+"""Bounds of a fresh launch's sampling time, as multiples of `Plan.seconds`."""
+
+
+def sample(
+    arms: Mapping[str, ArmSpec],
+    *,
+    hardware: Hardware,
+    plan: Plan,
+    rng: random.Random,
+    logs: Path,
+    undecided: Callable[[tuple[Launch, ...]], bool],
+    progress: Callable[[str], None] = lambda _: None,
+    end: float = math.inf,
+) -> tuple[Launch, ...]:
+    """Make the screen launches of a case, then lots of fresh ones for as long as it is undecided.
+
+    `undecided` is told all launches so far. After `end`, a reading of `time.perf_counter()`, and after `plan.budget`
+    seconds, no further launch is begun, save those of the screen. A disturbed launch is made again, at most
+    `plan.repeats` times a case; what it showed is kept under the phase `repeated`. Raises `MeasurementError`.
+    """
+    launches: list[Launch] = []
+    repeats = plan.repeats
+    end = min(end, time.perf_counter() + plan.budget)
+    total = plan.screen + plan.confirm
+
+    def one(phase: str, seconds: float) -> None:
+        nonlocal repeats
+        while True:
+            counted = sum(known.phase != "repeated" for known in launches)
+            progress(f"launch {counted + 1} of at most {total}")
+            made = launch(arms, hardware=hardware, plan=plan, rng=rng, logs=logs, phase=phase, seconds=seconds)
+            again = repeats > 0 and time.perf_counter() < end and disturbances(made)
+            launches.append(dataclasses.replace(made, phase="repeated") if again else made)
+            if not again:
+                return
+            repeats -= 1
+
+    for _ in range(plan.screen):
+        one("screen", plan.seconds)
+    for size in plan.lots:
+        if time.perf_counter() >= end or not undecided(tuple(launches)):
+            break
+        seconds = best_seconds(launches, plan)
+        for _ in range(size):
+            if time.perf_counter() >= end:
+                break
+            one("confirm", seconds)
+    return tuple(launches)
+
+
+def best_seconds(launches: Sequence[Launch], plan: Plan) -> float:
+    """How long a launch should sample, so that the mean of launches is known best for the time spent.
+
+    A launch that starts in c seconds and samples for t has the variance b^2 + w^2 / t, with b between launches and w
+    within one of a second. The variance of the mean after a given time, (c + t)(b^2 + w^2 / t), is smallest at
+    t = sqrt(c) w / b (Kalibera and Jones 2013, section 6; Cochran, Sampling Techniques, on two stages). Of several
+    judged ratios the one that asks for most counts.
+    """
+    counted = [one for one in launches if one.phase != "repeated"]
+    start = statistics.fmean(one.wall_seconds - one.seconds for one in counted)
+    wanted = [
+        math.sqrt(max(start, 0.0)) * within / between
+        for name in counted[0].within
+        if (found := _split(counted, name)) is not None
+        for between, within in [found]
+    ]
+    return min(max([*wanted, SHORTEST * plan.seconds]), LONGEST * plan.seconds)
+
+
+def _split(launches: Sequence[Launch], name: str) -> tuple[float, float] | None:
+    """Standard deviation between launches of a ratio's logarithm, and within a launch of one second."""
+    logs = [math.log(ratio) for one in launches if (ratio := getattr(one, name)) is not None]
+    if len(logs) < 2:
+        return None
+    of_a_second = statistics.fmean(one.within[name] ** 2 * one.seconds for one in launches)
+    sampling = statistics.fmean(one.within[name] ** 2 for one in launches)
+    between = max(statistics.variance(logs) - sampling, LEAST_BETWEEN**2)
+    return math.sqrt(between), math.sqrt(of_a_second)
