@@ -64,8 +64,8 @@ def _by_anchor(title: str, rows: Sequence[Row], cases: Sequence[str], anchors: S
     """A cell: spread of case / anchor; of case - b * anchor, launches left out one at a time; b."""
     print(f"{title}\nstandard deviation between launches in %: of case / anchor, with the fitted b, and that b")
     _line("", [*cases, "rms"], 20)
-    alone = {case: 100 * spread(group(rows, case, [])[0]) for case in cases}
-    _line("alone", [*(f"{value:.2f}            " for value in alone.values()), f"{_rms(alone.values()):.2f}"], 20)
+    alone = [100 * spread(group(rows, case, [])[0]) for case in cases]
+    _line("alone", [*(f"{value:.2f}            " for value in alone), f"{_rms(alone):.2f}"], 20)
     lines = []
     for name in anchors:
         cells, ratios = [], []
@@ -87,9 +87,10 @@ def _mixes(rows: Sequence[Row], cases: Sequence[str], anchors: Sequence[str]) ->
         pairs.append((_rms([100 * spread(times - logs.mean(axis=1)) for times, logs in groups]), pair))
     best = sorted(pairs)[:5]
     print("two together: " + ", ".join(f"{' + '.join(pair)} {rms:.2f}" for rms, pair in best))
-    groups = [group(rows, case, anchors) for case in cases]
+    common = [name for name in anchors if all(name in found for row in rows for found in row["ratios"].values())]
+    groups = [group(rows, case, common) for case in cases]
     if min(len(times) for times, _ in groups) >= 4:
-        weights = sorted(zip(best_weights(groups), anchors, strict=True), reverse=True)
+        weights = sorted(zip(best_weights(groups), common, strict=True), reverse=True)
         named = ", ".join(f"{name} {weight:.2f}" for weight, name in weights if weight >= 0.01)
         print(f"best weights, held out {_rms([100 * value for value in held_out(groups)]):.2f}: {named}")
 
@@ -106,7 +107,7 @@ def _shifted(before: Sequence[Row], after: Sequence[Row], cases: Sequence[str], 
     for name in ("", *anchors):
         moved = []
         for case in cases:
-            means = [np.mean(_value(chosen, case, name)) if chosen else math.nan for chosen in (before, after)]
+            means = [_mean(_value(chosen, case, name)) for chosen in (before, after)]
             moved.append(100 * math.expm1(means[1] - means[0]))
         _line(name or "alone", [*(f"{value:+.1f}" for value in moved), f"{_rms(moved):.1f}"], 20)
 
@@ -121,7 +122,7 @@ def _over_parts(rows: Sequence[Row], parts: Sequence[str], cases: Sequence[str],
         spreads = []
         for case in cases:
             values = [_value([row for row in idle if row["part"] == part], case, name) for part in parts]
-            spreads.append(100 * spread([float(np.mean(found)) for found in values if len(found)]))
+            spreads.append(100 * spread([_mean(found) for found in values if len(found)]))
         lines.append((_rms(spreads) if name else -1.0, name or "alone", spreads))
     for _, name, spreads in sorted(lines):
         _line(name, [*(f"{value:.2f}" for value in spreads), f"{_rms(spreads):.2f}"], 20)
@@ -133,8 +134,14 @@ def _value(rows: Sequence[Row], case: str, name: str) -> Any:
     return times - logs[:, 0] if name else times
 
 
+def _mean(values: Any) -> float:
+    return float(np.mean(values)) if len(values) else math.nan
+
+
 def _rms(values: Iterable[float]) -> float:
-    return float(np.sqrt(np.mean(np.square(list(values)))))
+    """Root mean square of those that are numbers: a case with too few launches has none."""
+    squares = [value**2 for value in values if not math.isnan(value)]
+    return math.sqrt(_mean(squares))
 
 
 def _line(name: str, cells: Iterable[str], width: int) -> None:

@@ -36,11 +36,12 @@ from harness.grid import Address, find_case
 from harness.hardware.cpu import cores_allowed, cpu
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.child import Child
-from harness.measure.environment import PressureMeter, identity, software
+from harness.measure.environment import PressureMeter, software
 from harness.measure.launch import plan_turn
 from harness.measure.tree import Tree, versions_of
 from harness.plan import Plan
 from harness.specs import spec_of
+from harness.worker.anchor import ANCHOR
 from harness.worker.protocol import Load, Loaded, Turn, TurnDone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,8 +54,8 @@ CASES = {
 }
 """Small and large, convolutions, recurrence and attention, ONNX Runtime and torch (two references are torch's)."""
 
-PRESENT = "present"
-"""The anchor that the harness uses now."""
+PRESENT = f"anchor{ANCHOR}"
+"""The anchor that the harness uses now, with its version."""
 PLAN = Plan()
 TURN = 0.005
 MIX = ("idle", "idle", "one", "all")
@@ -140,8 +141,10 @@ def served() -> Iterator[tuple[dict[str, str], Path]]:
 
 
 def machine() -> dict[str, Any]:
-    """What must be equal for rows to stand in one table."""
-    return {"hardware": identity(cpu), "software": software()}
+    """What must be equal for rows to stand in one table. The harness itself may change: it says how, not what."""
+    versions = software()
+    versions.pop("inference-harness", None)
+    return {"hardware": dict(cpu.describe()), "software": versions}
 
 
 def commit() -> str:

@@ -7,6 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from benchmarks.anchor_tables import load_of, print_tables
+from benchmarks.spread import best_weights, fit, held_out, spread
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -21,3 +27,76 @@ def test_the_simulation_prints_and_writes_its_rows(tmp_path: Path) -> None:
     for row in found:
         words = ("regressed", "unchanged", "improved", "inconclusive")
         assert sum(row.get(word, 0) for word in words) == row["cases"] == 5
+
+
+def drifting(launches: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """A case that moves by 0.75 and 0.25 of what two of three anchors move."""
+    random = np.random.default_rng(5)
+    anchors = random.normal(0, 0.05, (launches, 3))
+    return 2 + anchors @ [0.75, 0.25, 0.0] + random.normal(0, 0.004, launches), anchors
+
+
+def test_a_fit_finds_the_slope_and_what_stays() -> None:
+    anchor = np.random.default_rng(3).normal(0, 0.05, 200)
+    found = fit(1 + 0.6 * anchor + np.random.default_rng(4).normal(0, 0.01, 200), anchor)
+    assert found.slope == pytest.approx(0.6, abs=0.05)
+    assert found.left == pytest.approx(0.01, rel=0.15)
+    assert found.left < found.ahead < 1.05 * found.left
+
+
+def test_what_was_left_out_is_predicted_from_the_others() -> None:
+    case, anchors = drifting(8)
+    errors = []
+    for out in range(8):
+        rest = np.arange(8) != out
+        slope, constant = np.polyfit(anchors[rest, 0], case[rest], 1)
+        errors.append(case[out] - constant - slope * anchors[out, 0])
+    assert fit(case, anchors[:, 0]).ahead == pytest.approx(np.sqrt(np.mean(np.square(errors))))
+
+
+def test_too_few_launches_and_a_still_anchor_have_no_fit() -> None:
+    assert np.isnan(fit(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 4.0])).slope)
+    assert np.isnan(fit(np.arange(5.0), np.ones(5)).slope)
+    assert np.isnan(spread([1.0]))
+
+
+def test_weights_are_found_and_hold_for_other_launches() -> None:
+    case, anchors = drifting()
+    weights = best_weights([(case, anchors), (case + 3, anchors)])
+    assert weights == pytest.approx([0.75, 0.25, 0.0], abs=0.03)
+    assert weights.sum() == pytest.approx(1)
+    assert held_out([(case, anchors)]) == pytest.approx([0.004], rel=0.3)
+    assert spread(case) > 0.03
+
+
+def anchor_rows() -> list[dict[str, object]]:
+    random, rows = np.random.default_rng(6), []
+    for number in range(24):
+        slow = float(random.normal(0, 0.02)) + (0.1 if number % 2 else 0)
+        luck = float(random.normal(0, 0.001))
+        rows.append(
+            {
+                "part": f"hour {number // 8}",
+                "load": "one" if number % 2 else "idle",
+                "pressure": 0.9 if number == 0 else 0.01,
+                "microseconds": {"model": 100 * np.exp(slow + luck), "good": 50 * np.exp(slow), "still": 50.0},
+                "ratios": {"model": {"good": np.log(2) + luck, "still": np.log(2) + slow + luck}},
+            }
+        )
+    return rows
+
+
+def test_the_tables_of_anchors_rank_them_and_name_disturbed_launches(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = anchor_rows()
+    assert [load_of(row) for row in rows[:3]] == ["disturbed", "one", "idle"]
+    print_tables(rows)
+    printed = capsys.readouterr().out
+    assert "24 launches in 3 parts: 11 idle, 1 disturbed, 12 one, 0 all" in printed
+    idle = printed.split("\n\n")[1].splitlines()
+    assert [line.split()[0] for line in idle[3:6]] == ["alone", "good", "still"]
+    assert float(idle[4].split()[-1]) < 0.2 < float(idle[5].split()[-1])
+    shifts = next(
+        part for part in printed.split("\n\n") if part.startswith("mean shift in % from idle to a neighbour on the")
+    )
+    assert float(shifts.splitlines()[2].split()[1]) == pytest.approx(11, abs=3)
+    assert "between the parts' means" in printed
