@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -89,9 +90,9 @@ def test_what_makes_no_sense_is_said(project: Folder, arguments: tuple[str, ...]
 
 
 def test_a_comparison_as_options() -> None:
-    assert Against("HEAD").options == "--against HEAD"
+    assert Against("HEAD").options == ("--against", "HEAD")
     found = Against("a b", "/usr/bin/python", ("onnxruntime==1.30",), 0.02, "main").options
-    assert found == (
+    assert shlex.join(found) == (
         "--against 'a b' --at main --against-python /usr/bin/python --against-with onnxruntime==1.30 "
         "--against-tolerance 0.02"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,53 @@ def test_metrics_come_from_the_record() -> None:
     assert metrics_of(run, "magika") == built_in
     with pytest.raises(RecordError, match=r"run .*: metrics: unknown field"):
         metrics_of(a_run([], metrics=({"name": "size", "unit": "bytes", "better": "lower", "surprise": 1},)), "digits")
+
+
+@pytest.fixture
+def handed_on(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What pytest is given; it ends with 7."""
+    words: list[str] = []
+
+    def run(arguments: Sequence[str]) -> int:
+        words.extend(arguments)
+        return 7
+
+    monkeypatch.setattr("harness.cli.compare.run_pytest", run)
+    return words
+
+
+def test_two_trees_are_compared_by_pytest_whose_exit_code_is_ours(handed_on: list[str]) -> None:
+    assert main(["compare", "--against", "main"]) == 7
+    assert handed_on == ["suites", "--against", "main"]
+
+
+def test_every_option_is_handed_on(handed_on: list[str]) -> None:
+    options = (
+        "--against main --at HEAD~1 --with a==1 --with b==2 --python /py --tolerance 0.02 -k int8 --plan seconds=2"
+    )
+    assert main(["compare", *options.split(), "suites/test_a.py", "more"]) == 7
+    assert handed_on == [
+        *("suites/test_a.py", "more", "--against", "main", "--at", "HEAD~1", "--against-python", "/py"),
+        *("--against-with", "a==1", "--against-with", "b==2", "--against-tolerance", "0.02"),
+        *("-k", "int8", "--plan", "seconds=2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("one", "give two runs"),
+        ("one two three", "give two runs"),
+        ("one two --at HEAD -k x", "--at, -k can only be used with --against REV"),
+        ("one two --tolerance 0", "--tolerance can only be used with --against REV"),
+        ("--against main --strict", "--strict and --json go with two runs"),
+    ],
+)
+def test_a_wrong_mix_is_wrong_usage(
+    arguments: str, words: str, handed_on: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["compare", *arguments.split()])
+    assert end.value.code == 2
+    assert words in capsys.readouterr().err
+    assert handed_on == []

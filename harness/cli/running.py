@@ -1,0 +1,72 @@
+"""Running pytest from a command, in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.settings import Against
+
+__all__ = ["SUITES", "add_sampling_options", "plan_options", "run_pytest"]
+
+SUITES = "suites"
+"""Where suites lie if a command is not told."""
+
+GRACE = 60.0
+"""Seconds that an interrupted pytest has to end what it was doing and to write its report."""
+
+
+def run_pytest(arguments: Sequence[str], log: Path | None = None) -> int:
+    """Run pytest with the running interpreter and harness, and give its exit code.
+
+    What it prints goes to the terminal, or into the file `log`. Raises `KeyboardInterrupt` after the interrupted pytest
+    has ended in order, so that its report is written.
+    """
+    # -P: or the folder that one stands in, perhaps another checkout of the harness, would come before the running one.
+    command = [sys.executable, "-P", "-m", "pytest", *arguments]
+    sys.stdout.flush()
+    with contextlib.ExitStack() as stack:
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+        output = stack.enter_context(log.open("ab")) if log else None
+        # In a session of its own, so that a terminal's interrupt reaches it once: from here.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            return process.wait()
+        except BaseException:
+            _end(process)
+            raise
+
+
+def add_sampling_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options that every command which measures hands on to pytest."""
+    parser.add_argument(
+        "--tolerance", type=float, metavar="SHARE",
+        help=f"slow-down that is accepted (default: {Against.tolerance:g}, which is 1 %%)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--plan", action="append", default=[], metavar="NAME=VALUE",
+        help="change the sampling plan, as pytest's option does; repeatable",
+    )  # fmt: skip
+
+
+def plan_options(arguments: argparse.Namespace) -> list[str]:
+    """The words of pytest's option for the plan that was asked for."""
+    return [word for item in arguments.plan for word in ("--plan", item)]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt a process and let it end; where that takes too long, or the user insists, less gently."""
+    for number, patience in ((signal.SIGINT, GRACE), (signal.SIGTERM, 10.0), (signal.SIGKILL, None)):
+        process.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.wait(patience)
+        if process.returncode is not None:
+            return

@@ -1,0 +1,43 @@
+"""pytest as a process of a command: its exit code, its output, and an interrupt that lets it end in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.cli.running import run_pytest
+
+CALL = "import sys; from harness.cli.running import run_pytest; sys.exit(run_pytest(sys.argv[1:]))"
+
+
+def test_its_exit_code_and_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "test_a.py").write_text("def test_good(): pass\ndef test_bad(): assert 1 == 2\n")
+    (tmp_path / "pytest.py").write_text("raise SystemExit('the wrong pytest')")
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "logs" / "pytest.log"
+    assert run_pytest(["test_a.py", "-p", "no:cacheprovider"], log) == 1
+    assert "1 failed, 1 passed" in log.read_text()
+    assert run_pytest(["test_a.py", "-k", "good", "-p", "no:cacheprovider"], log) == 0
+    assert log.read_text().count("test session starts") == 2
+
+
+def test_an_interrupted_command_lets_pytest_end(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text(
+        "import pathlib, time\ndef test_long():\n    pathlib.Path('begun').touch()\n    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", CALL, "test_a.py", "-p", "no:cacheprovider"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    end = time.monotonic() + 30
+    while not (tmp_path / "begun").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    text, _ = process.communicate(timeout=30)
+    assert "no tests ran" in text  # pytest's last line: it came to its end
+    assert "test_a.py:4: KeyboardInterrupt" in text
+    assert process.returncode != 0
