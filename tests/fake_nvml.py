@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,13 +14,17 @@ GIB = 2**30
 
 @dataclass(eq=False)
 class FakeBoard:
-    """A GPU, or a MIG instance inside one. `silent` names queries that this device does not support."""
+    """A GPU, or a MIG instance inside one. `silent` names queries that this device does not support.
+
+    Clock and reasons may be functions that are asked at each query.
+    """
 
     uuid: str
     name: str = "NVIDIA H100 PCIe"
     memory: int = 80 * GIB
     processes: list[tuple[int, int | None]] = field(default_factory=list)
-    reasons: int = 0
+    sm_clock: int | Callable[[], int] = 1755
+    reasons: int | Callable[[], int] = 0
     instances: list[FakeBoard | None] = field(default_factory=list)
     mig: bool = False
     silent: set[str] = field(default_factory=set)
@@ -42,6 +47,9 @@ def fake_nvml(boards: list[FakeBoard], *, init_error: int | None = None) -> Modu
     def nvml_shutdown() -> None:
         module.opens -= 1
 
+    def now(value: int | Callable[[], int]) -> int:
+        return value() if callable(value) else value
+
     def instance(board: FakeBoard, index: int) -> FakeBoard:
         found = board.instances[index]
         if found is None:
@@ -61,11 +69,17 @@ def fake_nvml(boards: list[FakeBoard], *, init_error: int | None = None) -> Modu
         "nvmlDeviceGetMaxMigDeviceCount": lambda board: len(board.instances),
         "nvmlDeviceGetMigDeviceHandleByIndex": instance,
         "nvmlDeviceGetUtilizationRates": lambda board: SimpleNamespace(gpu=37, memory=12),
-        "nvmlDeviceGetClockInfo": lambda board, kind: {module.NVML_CLOCK_SM: 1755, module.NVML_CLOCK_MEM: 1593}[kind],
+        "nvmlDeviceGetClockInfo": lambda board, kind: {
+            module.NVML_CLOCK_SM: now(board.sm_clock),
+            module.NVML_CLOCK_MEM: 1593,
+        }[kind],
+        "nvmlDeviceGetMaxClockInfo": lambda board, kind: {module.NVML_CLOCK_SM: 1755, module.NVML_CLOCK_MEM: 1593}[
+            kind
+        ],
         "nvmlDeviceGetTemperature": lambda board, sensor: 61,
         "nvmlDeviceGetPowerUsage": lambda board: 212_500,
-        "nvmlDeviceGetCurrentClocksEventReasons": lambda board: board.reasons,
-        "nvmlDeviceGetCurrentClocksThrottleReasons": lambda board: board.reasons,
+        "nvmlDeviceGetCurrentClocksEventReasons": lambda board: now(board.reasons),
+        "nvmlDeviceGetCurrentClocksThrottleReasons": lambda board: now(board.reasons),
         "nvmlDeviceGetComputeRunningProcesses": lambda board: [
             SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in board.processes
         ],

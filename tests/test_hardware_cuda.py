@@ -6,8 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import pynvml
 import pytest
@@ -16,67 +14,10 @@ from harness.errors import MeasurementError, SuiteError, UnavailableError
 from harness.hardware import Cuda, Hardware, cuda
 from harness.hardware.cuda import LATE_NS
 from harness.specs import spec_of
+from tests.fake_cuda import FakeDevice
 from tests.fake_nvml import GIB, FakeBoard, fake_nvml
 
 MODULE = sys.modules["harness.hardware.cuda"]
-
-
-class FakeDevice:
-    """A GPU behind `torch.cuda`: work is queued on streams, and the clock moves when somebody waits."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1_000_000
-        self.main_ready = 0
-        self.side_ready = 0
-        self.calls: list[str] = []
-        self.initialized = True
-        self.available = True
-        torch: Any = ModuleType("torch")
-        torch.cuda = SimpleNamespace(
-            Event=lambda enable_timing: _Event(self, enable_timing),
-            synchronize=self.synchronize,
-            is_initialized=lambda: self.initialized,
-            is_available=lambda: self.available,
-            reset_peak_memory_stats=lambda: self.calls.append("reset"),
-            max_memory_allocated=lambda: 100,
-            max_memory_reserved=lambda: 200,
-            current_device=lambda: 0,
-            get_device_properties=lambda index: SimpleNamespace(L2_cache_size=50),
-        )
-        torch.uint8 = "uint8"
-        torch.empty = self.empty
-        monkeypatch.setitem(sys.modules, "torch", torch)
-        monkeypatch.setattr(MODULE, "perf_counter_ns", lambda: self.now)
-
-    def empty(self, size: int, *, dtype: str, device: str) -> Any:
-        self.calls.append(f"empty {size} {dtype} {device}")
-        return SimpleNamespace(zero_=lambda: self.calls.append("flush"))
-
-    def synchronize(self) -> None:
-        self.calls.append("synchronize")
-        self.now = max(self.now, self.main_ready, self.side_ready)
-
-    def launch(self, host: int, main: int, side: int = 0) -> None:
-        """The host spends `host` ns; kernels then run for `main` ns on the current stream, `side` on another."""
-        self.now += host
-        self.main_ready = max(self.now, self.main_ready) + main
-        self.side_ready = max(self.now, self.side_ready) + side
-
-
-class _Event:
-    def __init__(self, device: FakeDevice, enable_timing: bool) -> None:
-        assert enable_timing
-        self._device = device
-        self.at = 0
-
-    def record(self) -> None:
-        self.at = max(self._device.now, self._device.main_ready)
-
-    def synchronize(self) -> None:
-        self._device.now = max(self._device.now, self.at)
-
-    def elapsed_time(self, end: _Event) -> float:
-        return (end.at - self.at) / 1e6
 
 
 @pytest.fixture
@@ -92,7 +33,9 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> list[FakeBoard]:
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
-    return FakeDevice(monkeypatch)
+    device = FakeDevice()
+    device.as_torch(monkeypatch)
+    return device
 
 
 def test_is_hardware_with_names_that_tell_times_apart() -> None:
@@ -201,7 +144,16 @@ def test_work_on_another_stream_belongs_to_its_call(device: FakeDevice) -> None:
 def test_flush_writes_twice_the_cache_before_each_call(device: FakeDevice) -> None:
     cuda(l2_flush=True).time_calls(lambda value: device.calls.append("call"), [1, 2])
     assert device.calls[0] == "empty 100 uint8 cuda"
-    assert device.calls[1:] == ["flush", "synchronize", "call", "synchronize"] * 2
+    assert device.calls[1:] == ["flush", "synchronize", "record", "call", "record", "synchronize"] * 2
+
+
+def test_flushing_is_in_no_time_and_over_before_the_call(device: FakeDevice) -> None:
+    """The device is idle when the first event is recorded: the buffer's 100 microseconds count nowhere."""
+    hot, _ = cuda.time_calls(lambda value: device.launch(host=0, main=value), [5_000, 7_000])
+    assert "flush" not in device.calls
+    cold, _ = cuda(l2_flush=True).time_calls(lambda value: device.launch(host=0, main=value), [5_000, 7_000])
+    assert device.calls.count("flush") == 2
+    assert hot == cold == [5_000, 7_000]
 
 
 def test_flush_needs_torch_with_a_device(monkeypatch: pytest.MonkeyPatch, device: FakeDevice) -> None:

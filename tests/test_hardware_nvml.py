@@ -11,7 +11,7 @@ import pynvml
 import pytest
 
 from harness.errors import UnavailableError
-from harness.hardware.nvml import SLOWDOWNS, opened
+from harness.hardware.nvml import SETTINGS, SLOWDOWNS, Clock, opened
 from tests.fake_nvml import GIB, FakeBoard, fake_nvml
 
 Install = Callable[..., ModuleType]
@@ -66,8 +66,10 @@ def test_state(install: Install) -> None:
     with opened(0) as device:
         assert device.state(ours.get) == {
             "sm_clock": 1755,
+            "max_sm_clock": 1755,
             "memory_clock": 1593,
             "slowdown": "none",
+            "limited_by": "none",
             "temperature": 61,
             "power": 212.5,
             "utilization": 0.37,
@@ -76,23 +78,34 @@ def test_state(install: Install) -> None:
         }
 
 
-@pytest.mark.parametrize(("tail", "word"), SLOWDOWNS.items())
-def test_each_slowdown_has_its_word(install: Install, tail: str, word: str) -> None:
-    idle = pynvml.nvmlClocksThrottleReasonGpuIdle | pynvml.nvmlClocksThrottleReasonApplicationsClocksSetting
+@pytest.mark.parametrize(("tail", "word"), [*SLOWDOWNS.items(), *SETTINGS.items()])
+def test_each_reason_has_its_word(install: Install, tail: str, word: str) -> None:
     bit = getattr(pynvml, f"nvmlClocksThrottleReason{tail}")
-    install(FakeBoard("GPU-aaaa", reasons=bit | idle))
+    install(FakeBoard("GPU-aaaa", reasons=bit | pynvml.nvmlClocksThrottleReasonGpuIdle))
     with opened(0) as device:
-        assert device.state(lambda pid: True)["slowdown"] == word
+        state, clock = device.state(lambda pid: True), device.clock()
+    assert (state["slowdown"], state["limited_by"]) == ((word, "none") if tail in SLOWDOWNS else ("none", word))
+    assert (clock.slowdowns, clock.limits) == (((word,), ()) if tail in SLOWDOWNS else ((), (word,)))
+    assert clock.idle
 
 
-def test_slowdown_under_its_older_name_and_untold(install: Install) -> None:
+def test_reasons_under_their_older_name_and_untold(install: Install) -> None:
     newer, older = "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"
-    board = FakeBoard("GPU-aaaa", reasons=pynvml.nvmlClocksThrottleReasonSwPowerCap, silent={newer})
+    board = FakeBoard("GPU-aaaa", reasons=pynvml.nvmlClocksThrottleReasonHwSlowdown, silent={newer})
     install(board)
     with opened(0) as device:
-        assert device.state(lambda pid: True)["slowdown"] == "power_cap"
-        board.silent.add(older)
-        assert "slowdown" not in device.state(lambda pid: True)
+        assert device.state(lambda pid: True)["slowdown"] == "hardware_slowdown"
+        assert device.clock() == Clock(1755, ("hardware_slowdown",))
+        board.silent |= {older, "nvmlDeviceGetClockInfo", "nvmlDeviceGetMaxClockInfo"}
+        assert not {"slowdown", "limited_by", "max_sm_clock"} & device.state(lambda pid: True).keys()
+        assert device.clock() == Clock(None)
+        assert device.max_sm_clock() is None
+
+
+def test_a_clock_that_the_driver_fails_to_tell(install: Install) -> None:
+    install(FakeBoard("GPU-aaaa", failing={"nvmlDeviceGetClockInfo": pynvml.NVML_ERROR_GPU_IS_LOST}))
+    with opened(0) as device, pytest.raises(UnavailableError, match="driver failed"):
+        device.clock()
 
 
 def test_memory_of_a_process(install: Install) -> None:

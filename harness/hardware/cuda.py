@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from harness.errors import MeasurementError, SuiteError, UnavailableError
 from harness.hardware.cpu import Cpu
 from harness.hardware.nvml import opened
+from harness.hardware.throttle import ClockWatch
 from harness.records import Scalar
 
 __all__ = ["Cuda", "cuda"]
@@ -35,13 +36,15 @@ class Cuda:
 
     index     its number under `CUDA_VISIBLE_DEVICES`, in PCI bus order; a child sees this one device alone
     l2_flush  overwrite the GPU's last cache before every timed call, so that each finds weights and inputs in device
-              memory, as after other work; without it, calls find what the call before left there
+              memory, as after other work (cold); without it, calls find what the call before left there (hot)
 
-    On the CPU side one thread is set, and nothing is pinned: the driver's own threads need a core as well.
+    Calls during which the device throttled are timed again (`harness.hardware.throttle`). On the CPU side one thread is
+    set, and nothing is pinned: the driver's own threads need a core as well.
     """
 
     index: int = 0
     l2_flush: bool = False
+    _watch: ClockWatch | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.index < 0:
@@ -77,7 +80,15 @@ class Cuda:
 
     def state(self) -> Mapping[str, Scalar]:
         with opened(self._number) as device:
-            return device.state(_is_ours)
+            return {**device.state(_is_ours), **self.watched()}
+
+    def rejected(self) -> int:
+        """How many calls this process has timed again, because the device's clock was too low."""
+        return self._watch.rejected if self._watch else 0
+
+    def watched(self) -> Mapping[str, Scalar]:
+        """What the clock did while this process timed calls: `ClockWatch.report`; empty before `enter`."""
+        return self._watch.report() if self._watch else {}
 
     def environment(self) -> Mapping[str, str]:
         """One visible device, named by its UUID, which no variable of the user's can renumber."""
@@ -92,15 +103,16 @@ class Cuda:
         }
 
     def enter(self) -> None:
-        """Check that this process was started with `environment()`; libraries read it when they are loaded."""
+        """Check that this process was started with `environment()`, which libraries read when they are loaded, and
+        watch the device's clock from now on."""
         chosen = os.environ.get(_CHOSEN)
         if not chosen or os.environ.get("CUDA_VISIBLE_DEVICES") != chosen:
             raise MeasurementError(
                 f"{self.name}: this process was not started with the hardware's environment(), so CUDA could pick "
                 "another device; start it with these variables set"
             )
-        with opened(self._number):
-            pass
+        if self._watch is None:
+            object.__setattr__(self, "_watch", ClockWatch(self._number))
 
     def settle(self) -> None:
         """Nothing is pinned: the driver's threads and the one that launches kernels would share a core."""
@@ -114,11 +126,17 @@ class Cuda:
 
         A process without torch has no events. There the host's clock is used, which is right for runtimes that return
         from a call when the device is done, as ONNX Runtime and TensorRT's synchronous execution do.
+
+        Where the clock was too low the list is timed again, a bounded number of times; `rejected` counts its calls.
         """
-        if self.l2_flush:
-            return _event_times(_torch_for_flush(), call, inputs, flush=True)
-        torch = _torch_in_use()
-        return _event_times(torch, call, inputs, flush=False) if torch else Cpu().time_calls(call, inputs)
+
+        def measure(values: Sequence[Any]) -> tuple[list[int], Any]:
+            torch = _torch_for_flush() if self.l2_flush else _torch_in_use()
+            if torch is None:
+                return Cpu().time_calls(call, values)
+            return _event_times(torch, call, values, flush=self.l2_flush)
+
+        return self._watch.time(measure, inputs) if self._watch else measure(inputs)
 
     def reset_memory(self) -> None:
         torch = _torch_in_use()

@@ -9,7 +9,7 @@ https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceQueries.html
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,18 +17,24 @@ from typing import Any
 from harness.errors import UnavailableError
 from harness.records import Scalar
 
-__all__ = ["Device", "opened"]
+__all__ = ["Clock", "Device", "opened"]
 
 SLOWDOWNS = {
-    "SwPowerCap": "power_cap",
     "HwSlowdown": "hardware_slowdown",
-    "SyncBoost": "sync_boost",
     "SwThermalSlowdown": "thermal_software",
     "HwThermalSlowdown": "thermal_hardware",
     "HwPowerBrakeSlowdown": "power_brake",
 }
-"""Reasons for a clock below the one asked for, by the tail of their NVML constant. Being idle, and clocks that somebody
-set on purpose, are none."""
+"""Reasons for a low clock with which a device protects itself, by the tail of their NVML constant. They pass when it
+has cooled down."""
+
+SETTINGS = {
+    "SwPowerCap": "power_cap",
+    "SyncBoost": "sync_boost",
+    "ApplicationsClocksSetting": "application_clocks",
+    "DisplayClockSetting": "display_clocks",
+}
+"""Reasons that somebody set, the power limit among them: the device runs as fast as it may."""
 
 _LEAVE_OUT = "or leave the CUDA cases out with -k 'not cuda'"
 
@@ -51,9 +57,25 @@ def opened(index: int) -> Iterator[Device]:
     try:
         yield _find(pynvml, index)
     except pynvml.NVMLError as error:
-        raise UnavailableError(f"the NVIDIA driver failed: {error}", "look at nvidia-smi and the kernel log") from error
+        raise _driver_failed(error) from error
     finally:
         pynvml.nvmlShutdown()
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A glance at the clock.
+
+    sm         MHz of the multiprocessors; None where the device does not tell
+    slowdowns  words of `SLOWDOWNS`
+    limits     words of `SETTINGS`
+    idle       whether the device has lowered its clocks because nothing ran
+    """
+
+    sm: int | None
+    slowdowns: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    idle: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,17 +114,20 @@ class Device:
         return {key: value for key, value in found.items() if value is not None}
 
     def state(self, is_ours: Callable[[int], bool | None]) -> dict[str, Scalar]:
-        """Clocks (MHz), slowdowns, temperature (°C), power (W), utilization (0..1) and other processes, now.
+        """Clocks (MHz), what lowers them, temperature (°C), power (W), utilization (0..1) and other processes, now.
 
         `is_ours` tells of a process id whether it belongs to this run; None where that can't be known, as for a
         process outside the container.
         """
         nvml, board = self.library, self.board
         utilization = self._ask("nvmlDeviceGetUtilizationRates", board)
+        mask = self._reasons()
         found: dict[str, Scalar | None] = {
             "sm_clock": self._ask("nvmlDeviceGetClockInfo", board, nvml.NVML_CLOCK_SM),
+            "max_sm_clock": self.max_sm_clock(),
             "memory_clock": self._ask("nvmlDeviceGetClockInfo", board, nvml.NVML_CLOCK_MEM),
-            "slowdown": self._slowdowns(),
+            "slowdown": None if mask is None else " ".join(self._words(mask, SLOWDOWNS)) or "none",
+            "limited_by": None if mask is None else " ".join(self._words(mask, SETTINGS)) or "none",
             "temperature": self._ask("nvmlDeviceGetTemperature", board, nvml.NVML_TEMPERATURE_GPU),
             "power": _scaled(self._ask("nvmlDeviceGetPowerUsage", board), 1000),
             "utilization": None if utilization is None else utilization.gpu / 100,
@@ -111,6 +136,24 @@ class Device:
         found["foreign_processes"] = " ".join(str(pid) for pid, own in sorted(ours.items()) if own is False) or "none"
         found["unknown_processes"] = sum(own is None for own in ours.values())
         return {key: value for key, value in found.items() if value is not None}
+
+    def max_sm_clock(self) -> int | None:
+        """The highest clock of the multiprocessors in MHz; None where the device does not tell."""
+        found = self._ask("nvmlDeviceGetMaxClockInfo", self.board, self.library.NVML_CLOCK_SM)
+        return None if found is None else int(found)
+
+    def clock(self) -> Clock:
+        """The clock now: two queries, cheap enough to be made around every few calls.
+
+        Raises `UnavailableError` where the driver fails.
+        """
+        nvml = self.library
+        try:
+            mask = self._reasons() or 0
+            sm = self._ask("nvmlDeviceGetClockInfo", self.board, nvml.NVML_CLOCK_SM)
+        except nvml.NVMLError as error:
+            raise _driver_failed(error) from error
+        return Clock(sm, self._words(mask, SLOWDOWNS), self._words(mask, SETTINGS), bool(mask & self._bit("GpuIdle")))
 
     def process_memory(self, pid: int) -> int | None:
         """Device memory in bytes that a process holds; None where the driver does not tell.
@@ -128,18 +171,21 @@ class Device:
         )
         return list({process.pid: process for found in lists for process in found}.values())
 
-    def _slowdowns(self) -> str | None:
-        """The reasons in words, "none" for none; None where the driver does not tell.
+    def _reasons(self) -> int | None:
+        """What lowers the clock, as NVML's bits; None where the driver does not tell.
 
         Drivers before 535 know the query under its older name.
         """
         mask = self._ask("nvmlDeviceGetCurrentClocksEventReasons", self.board)
         if mask is None:
             mask = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons", self.board)
-        if mask is None:
-            return None
-        bits = {word: getattr(self.library, f"nvmlClocksThrottleReason{tail}") for tail, word in SLOWDOWNS.items()}
-        return " ".join(word for word, bit in bits.items() if mask & bit) or "none"
+        return None if mask is None else int(mask)
+
+    def _words(self, mask: int, reasons: Mapping[str, str]) -> tuple[str, ...]:
+        return tuple(word for tail, word in reasons.items() if mask & self._bit(tail))
+
+    def _bit(self, tail: str) -> int:
+        return int(getattr(self.library, f"nvmlClocksThrottleReason{tail}"))
 
     def _ask(self, function: str, *args: Any) -> Any:
         """The answer to a query that not every device, driver or user may make; None for no answer."""
@@ -148,6 +194,10 @@ class Device:
             return getattr(nvml, function)(*args)
         except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound, nvml.NVMLError_NoPermission):
             return None
+
+
+def _driver_failed(error: Exception) -> UnavailableError:
+    return UnavailableError(f"the NVIDIA driver failed: {error}", "look at nvidia-smi and the kernel log")
 
 
 def _no_driver(nvml: Any, error: Exception) -> UnavailableError:
