@@ -12,6 +12,7 @@ from harness.hardware import Hardware, cpu, cuda
 from harness.measure.environment import identity, software
 from harness.records import Scalar
 from harness.runtimes.base import Runtime
+from harness.runtimes.cudagraph import CudaGraph
 from harness.runtimes.eager import Eager
 from harness.runtimes.inductor import Inductor, compiler_version
 from harness.runtimes.onnxruntime import OnnxRuntime
@@ -24,7 +25,7 @@ TENSORRT = (
     "this version has no runtime for it (its libraries are not on PyPI either: pip install "
     "'inference-harness[tensorrt]' with NVIDIA's own package index added)"
 )
-RUNTIMES: tuple[Runtime, ...] = (Eager(), Inductor(), OnnxRuntime())
+RUNTIMES: tuple[Runtime, ...] = (Eager(), CudaGraph(), Inductor(), OnnxRuntime())
 
 
 @dataclass(frozen=True)

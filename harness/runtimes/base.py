@@ -45,6 +45,8 @@ class Session(Protocol):
         weights.<dtype>      share of them of that type (`weights.float32`, `weights.int8`)
         level                of graph optimisations
         graphs, graph_breaks graphs that a compiler made of the network, and places where it gave up
+        cuda_graph           whether calls replay a captured graph that computes what the network computes
+        graph_nodes          kernels and copies in that graph
         nodes                operators executed in one call
         nodes.quantized      of them, those that compute on integers
         nodes.<provider>     of them, those that this provider executed

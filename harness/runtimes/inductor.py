@@ -53,8 +53,7 @@ class Inductor:
         return reason
 
     def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:
-        from harness.runtimes.inductor_session import write_example
-        from harness.runtimes.torch_session import save_module
+        from harness.runtimes.torch_session import save_module, write_example
 
         save_module(network, folder)
         (folder / _CACHE).mkdir()
@@ -63,8 +62,8 @@ class Inductor:
 
     def load(self, folder: Path, hardware: Hardware) -> InductorSession:
         """Compile, with the kernels that the cache holds. Raises `PreparationError` where nothing was compiled."""
-        from harness.runtimes.inductor_session import InductorSession, configure, read_example
-        from harness.runtimes.torch_session import enter_torch, load_module
+        from harness.runtimes.inductor_session import InductorSession, configure
+        from harness.runtimes.torch_session import enter_torch, load_module, read_example
 
         device = enter_torch(hardware)
         configure(folder / _CACHE, freezing=self.freezing, compiler=compiler())

@@ -20,9 +20,7 @@ from harness.runtimes.torch_session import TorchSession
 if TYPE_CHECKING:
     from harness.runtimes.base import Arrays
 
-__all__ = ["InductorSession", "configure", "read_example", "write_example"]
-
-_EXAMPLE = "example.pt"
+__all__ = ["InductorSession", "configure"]
 
 
 def configure(cache: Path, *, freezing: bool, compiler: str | None) -> None:
@@ -78,13 +76,3 @@ class InductorSession(TorchSession):
         facts = super().facts(example)
         del facts["nodes"]
         return {**facts, **self._compiled}
-
-
-def write_example(example: Arrays, folder: Path) -> None:
-    """Keep one batch of inputs, for whose shapes a load compiles."""
-    torch.save([torch.from_numpy(array.copy()) for array in example.values()], folder / _EXAMPLE)
-
-
-def read_example(folder: Path) -> tuple[Any, ...]:
-    """What `write_example` wrote."""
-    return tuple(torch.load(folder / _EXAMPLE, weights_only=True))

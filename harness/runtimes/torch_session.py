@@ -22,9 +22,18 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["TorchSession", "enter_torch", "load_module", "named_outputs", "save_module"]
+__all__ = [
+    "TorchSession",
+    "enter_torch",
+    "load_module",
+    "named_outputs",
+    "read_example",
+    "save_module",
+    "write_example",
+]
 
 _FILE = "model.pt"
+_EXAMPLE = "example.pt"
 _PRODUCTS = (
     "conv", "_conv", "mm", "addmm", "bmm", "baddbmm", "matmul", "linear", "einsum", "mv", "addmv", "lstm", "gru",
     "rnn_", "scaled_dot_product", "_scaled_dot_product", "_transformer_encoder", "_native_multi_head", "mkldnn_rnn",
@@ -69,6 +78,16 @@ def load_module(folder: Path, device: Any) -> Any:
     cache, and its digest is checked by the caller before it comes here.
     """
     return torch.load(folder / _FILE, map_location=device, weights_only=False).eval()
+
+
+def write_example(example: Arrays, folder: Path) -> None:
+    """Keep one batch of inputs, for whose shapes a load compiles or captures."""
+    torch.save([torch.from_numpy(array.copy()) for array in example.values()], folder / _EXAMPLE)
+
+
+def read_example(folder: Path) -> tuple[Any, ...]:
+    """What `write_example` wrote."""
+    return tuple(torch.load(folder / _EXAMPLE, weights_only=True))
 
 
 def named_outputs(outputs: Any) -> dict[str, Any]:

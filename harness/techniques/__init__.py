@@ -4,6 +4,7 @@ from harness.techniques.base import Pipeline, Technique, reference, technique
 from harness.techniques.batch import batched
 from harness.techniques.compile import compiled, onnxruntime
 from harness.techniques.distill import distilled
+from harness.techniques.graph import cuda_graph
 from harness.techniques.precision import bf16, fp16
 from harness.techniques.prune import pruned_channels, pruned_weights
 from harness.techniques.quantize import int8_dynamic, int8_static
@@ -14,6 +15,7 @@ __all__ = [
     "batched",
     "bf16",
     "compiled",
+    "cuda_graph",
     "distilled",
     "fp16",
     "int8_dynamic",
