@@ -6,6 +6,7 @@ from harness.techniques import (
     batched,
     bf16,
     compiled,
+    cuda_graph,
     distilled,
     fp16,
     int8_dynamic,
@@ -57,5 +58,16 @@ def test_inference(case, bench):
 )
 def test_integers(case, bench):
     """INT8 in ONNX Runtime, which has these kernels for CPUs alone."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@grid(
+    model=[digits],
+    technique=[cuda_graph, bf16 | cuda_graph, cuda_graph | batched(32)],
+    hardware=[cuda],
+)
+def test_cuda_graphs(case, bench):
+    """What launching all kernels at once saves, which only GPUs have."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE

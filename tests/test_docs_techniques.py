@@ -19,12 +19,14 @@ import harness.runtimes
 import harness.techniques
 from harness import Deployment, Model
 from harness.hardware import cpu
+from harness.runtimes.cudagraph import CudaGraph
 from harness.runtimes.eager import Eager
 from harness.runtimes.inductor import Inductor
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.techniques import Technique
 from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_student_model, tiny_torch_model
+from tests.fake_cuda import FakeDevice
 
 TEXT = (Path(__file__).parents[1] / "docs" / "techniques.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##)", TEXT, re.MULTILINE | re.DOTALL))
@@ -89,6 +91,7 @@ def test_ids_are_what_the_table_says() -> None:
         "bf16",
         "fp16",
         "compiled",
+        "cuda_graph",
         "onnxruntime | fp16",
         "onnxruntime | int8_dynamic",
         "onnxruntime | int8_static",
@@ -151,6 +154,12 @@ def test_facts_of_eager_and_onnx_runtime_are_those_of_the_table() -> None:
     assert generic(check_technique(quantized, model)[1]) == documented_facts("onnxruntime")
 
 
+def test_facts_of_cuda_graphs_are_those_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeDevice().in_torch(monkeypatch)
+    monkeypatch.setattr(CudaGraph, "unavailable", lambda self, hardware: None)
+    assert generic(check_technique(written("cuda_graph"), tiny_torch_model())[1]) == documented_facts("cudagraph")
+
+
 @pytest.mark.skipif(Inductor().unavailable(cpu) is not None, reason="torch.compile can't be used here")
 def test_facts_of_inductor_are_those_of_the_table() -> None:
     code = (
@@ -174,7 +183,7 @@ def runtime_classes() -> dict[str, type]:
 def test_every_runtime_is_documented_with_its_form_and_options() -> None:
     table = {row[0].strip("`"): row[1] for row in rows("| runtime | form")}
     classes = runtime_classes()
-    assert set(classes) == set(table) == {Eager.__name__, Inductor.__name__, OnnxRuntime.__name__}
+    assert set(classes) == set(table) == {cls.__name__ for cls in (CudaGraph, Eager, Inductor, OnnxRuntime)}
     for name, cls in classes.items():
         assert table[name] == cls().form
         described = re.search(rf"^\* \*\*{name}\*\*(.*?)(?=^\* |\n\n)", TEXT, re.MULTILINE | re.DOTALL)
