@@ -1,1 +1,1 @@
-"""The command line: `harness report`, `compare`, `accept`, `prune` and `doctor`, one module a command."""
+"""The command `harness`: one module a command, and what they share."""

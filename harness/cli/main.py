@@ -1,7 +1,7 @@
 """Entry of the command `harness`.
 
-Exit codes: 0 for success; 2 for a usage error, an error of the harness, or input that is incomplete; `compare` has more
-(see `harness.cli.compare`).
+Exit codes: 0 for success; 2 for a usage error, an error of the harness, or input that is incomplete; `compare`,
+`bisect` and `calibrate` have more (see their modules).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from harness.cli import accept, compare, doctor, prune, report
+from harness.cli import accept, bisect, compare, doctor, prune, report
 from harness.cli.output import fail
 from harness.errors import HarnessError
 
@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"harness {version('inference-harness')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (report, compare, accept, prune, doctor):
+    for command in (report, compare, bisect, accept, prune, doctor):
         command.add(commands)
     return parser
 

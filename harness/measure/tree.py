@@ -16,7 +16,7 @@ from pathlib import Path
 import harness
 from harness.errors import MeasurementError, SuiteError
 
-__all__ = ["Tree", "versions_of", "worktree"]
+__all__ = ["Tree", "git", "versions_of", "worktree"]
 
 GIT_SECONDS = 120.0
 
@@ -54,14 +54,14 @@ def worktree(root: Path, revision: str, folder: Path, python: str = sys.executab
 
     Raises `SuiteError` where the project is not in git, or has no such revision.
     """
-    top = Path(_git(root, "rev-parse", "--show-toplevel"))
-    commit = _git(root, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    top = Path(git(root, "rev-parse", "--show-toplevel"))
+    commit = git(root, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
     place = folder / commit
     if not (place / ".git").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        _git(root, "worktree", "prune")
-        _git(root, "worktree", "add", "--detach", "--force", str(place), commit)
-    if _git(place, "status", "--porcelain", "--untracked-files=no"):
+        git(root, "worktree", "prune")
+        git(root, "worktree", "add", "--detach", "--force", str(place), commit)
+    if git(place, "status", "--porcelain", "--untracked-files=no"):
         raise SuiteError(f"{place} was edited, so it is no longer {revision}; remove it: git worktree remove --force")
     # What was fetched at set-up lies beside the working tree, and is the same for every commit that pins the same.
     data = os.environ.get("HARNESS_DATA", str(root / ".harness" / "data"))
@@ -85,7 +85,8 @@ def versions_of(tree: Tree) -> dict[str, str]:
     return dict(sorted((name.lower().replace("_", "-"), version) for name, version in pairs))
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def git(folder: Path, *arguments: str) -> str:
+    """What a git command prints in a folder. Raises `SuiteError` where it fails or there is no git."""
     command = ["git", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False)

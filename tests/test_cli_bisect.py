@@ -1,0 +1,223 @@
+"""`harness bisect`: the first bad commit, also past merges and commits that can't be decided."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from harness.cli.collecting import Found as FoundCase
+from harness.cli.collecting import choose, collect
+from harness.cli.history import Found, History, State, first_bad
+from harness.cli.main import main
+from harness.errors import SuiteError
+from harness.plan import Plan
+from harness.records import Comparison, Estimate, Verdict
+from harness.report.files import point_latest
+from tests.cli_runs import on_disk
+from tests.folder import Folder
+
+CASES = [
+    FoundCase("a/int8+batched:8/cpu", "toys", "suites/test_toys.py::test_it[a/int8+batched:8/cpu]"),
+    FoundCase("a/reference/cpu", "toys", "suites/test_toys.py::test_it[a/reference/cpu]"),
+    FoundCase("a/reference/cpu", "games", "suites/test_games.py::test_it[a/reference/cpu]"),
+]
+SUITE = """
+from suites.own import slowed
+
+
+@grid(model=[tiny], technique=[batched(64), slowed | batched(64)], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "project")
+
+
+def search(
+    folder: Folder, good: str, bad: str, *, worse: Iterable[str], undecided: Iterable[str] = ()
+) -> tuple[Found, list[str]]:
+    """Search where these commits are worse and these can't be decided; gives also the commits that were asked for."""
+    asked = []
+
+    def state_of(commit: str, steps: int) -> State:
+        asked.append(commit)
+        assert steps >= 1
+        if commit in set(undecided):
+            return State.SKIPPED
+        return State.BAD if commit in set(worse) else State.GOOD
+
+    return first_bad(History(folder.path), good, bad, state_of), asked
+
+
+@pytest.mark.parametrize("first", range(1, 12))
+def test_in_a_line_it_is_found_in_a_few_steps(folder: Folder, first: int) -> None:
+    commits = [folder.commit(str(number)) for number in range(12)]
+    found, asked = search(folder, commits[0], commits[-1], worse=commits[first:])
+    assert found == Found(commits[first], ())
+    assert len(asked) <= 4
+
+
+def test_a_branch_that_was_merged_is_searched(folder: Folder) -> None:
+    start = folder.commit("start")
+    main = folder.git("branch", "--show-current")
+    folder.git("switch", "-qc", "side")
+    side = [folder.commit(f"side {number}") for number in range(3)]
+    folder.git("switch", "-q", main)
+    folder.commit("main")
+    folder.git("merge", "-q", "--no-ff", "-m", "merge", "side")
+    merge = folder.git("rev-parse", "HEAD")
+    bad = folder.commit("after")
+    found, _ = search(folder, start, bad, worse=[*side[1:], merge, bad])
+    assert found == Found(side[1], ())
+
+
+def test_what_can_not_be_decided_is_named_where_it_may_be_the_first(folder: Folder) -> None:
+    commits = [folder.commit(str(number)) for number in range(8)]
+    found, asked = search(folder, commits[0], commits[7], worse=commits[5:], undecided=commits[3:5])
+    assert found.bad == commits[5]
+    assert set(found.skipped) == set(commits[3:5])
+    assert len(asked) == len(set(asked))
+    found, _ = search(folder, commits[0], commits[7], worse=commits[5:], undecided=commits[1:3])
+    assert found == Found(commits[5], ())
+
+
+def test_the_good_commit_must_come_before(folder: Folder) -> None:
+    first, second = folder.commit("1"), folder.commit("2")
+    history = History(folder.path)
+    history.check(first, second)
+    with pytest.raises(SuiteError, match="the same commit"):
+        history.check(first, first)
+    with pytest.raises(SuiteError, match=f"no ancestor.*--good {first[:12]}"):
+        history.check(second, first)
+    with pytest.raises(SuiteError, match="no-such"):
+        history.commit("no-such")
+    assert history.subject("HEAD") == "2"
+
+
+@pytest.mark.parametrize("word", ["a/int8+batched:8/cpu", "*int8*", "toys/a/int8*"])
+def test_a_case_by_id_or_glob(word: str) -> None:
+    assert choose(CASES, word) == CASES[0]
+    assert choose(CASES, "games/a/reference/cpu") == CASES[2]
+
+
+@pytest.mark.parametrize(
+    ("word", "said", "named"),
+    [
+        ("a/reference/cpu", "fits 2 cases", {"toys/a/reference/cpu", "games/a/reference/cpu"}),
+        ("b/*", "no case is named b/*", {"toys/a/int8+batched:8/cpu", "toys/a/reference/cpu", "games/a/reference/cpu"}),
+    ],
+)
+def test_any_other_word_is_refused_with_the_cases_that_there_are(word: str, said: str, named: set[str]) -> None:
+    with pytest.raises(SuiteError) as raised:
+        choose(CASES, word)
+    first, *rest = str(raised.value).splitlines()
+    assert said in first
+    assert {line.strip() for line in rest} == named
+
+
+def test_cases_are_collected(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.suite("test_pair", SUITE)
+    folder.slow_down(0)
+    monkeypatch.chdir(folder.path)
+    case = "tiny_onnx/slowed+batched:64/cpu"
+    assert FoundCase(case, "pair", f"suites/test_pair.py::test_it[{case}]") in collect(["suites"])
+    with pytest.raises(SuiteError, match=r"not found: .*nowhere"):
+        collect(["nowhere"])
+
+
+@pytest.fixture
+def runs(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, list[Comparison]], list[str]]:
+    """What pytest would find, by commit, one row a trial; and the options that it was given."""
+    found: dict[str, list[Comparison]] = {}
+    given: list[str] = []
+
+    def run(arguments: Sequence[str], log: Path) -> int:
+        given.append(" ".join(arguments))
+        commit = arguments[arguments.index("--at") + 1]
+        if not found[commit]:
+            return 4
+        row = found[commit].pop(0)
+        reports = Path(arguments[arguments.index("--reports") + 1])
+        on_disk(reports, f"run {len(given)}", [], comparisons=(row,))
+        point_latest(reports / f"run {len(given)}")
+        return 1
+
+    monkeypatch.setattr("harness.cli.bisect.run_pytest", run)
+    monkeypatch.setattr("harness.cli.bisect.collect", lambda suites: CASES)
+    monkeypatch.chdir(folder.path)
+    return found, given
+
+
+def a_row(verdict: Verdict, metric: str = "latency.p50") -> Comparison:
+    return Comparison(
+        "toys", CASES[0].case_id, metric, verdict, "a reason.", change=Estimate(0.12, 0.11, 0.13), limit=0.01
+    )
+
+
+def test_an_undecided_commit_is_tried_again_with_more_launches_and_then_left(
+    folder: Folder, runs: tuple[dict[str, list[Comparison]], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, given = runs
+    commits = [folder.commit(f"commit {number}") for number in range(4)]
+    open_, worse = a_row(Verdict.INCONCLUSIVE), a_row(Verdict.REGRESSED)
+    found.update({commits[1]: [open_, a_row(Verdict.UNCHANGED)], commits[2]: [open_, open_], commits[3]: [worse]})
+    assert main(["bisect", "*int8*", "--good", commits[0], "--plan", "confirm=4"]) == 1
+    said = capsys.readouterr().out
+    assert "the first bad commit is one of these" in said
+    assert {
+        f"  {commit[:10]} {name}" for commit, name in zip(commits[2:], ("commit 2", "commit 3"), strict=True)
+    } < set(said.splitlines())
+    assert f"at {commits[3][:10]}, latency.p50 against {commits[0][:10]}: +12.0 % [+11.0, +13.0]" in said
+    again = [options for options in given if options.endswith(f"--plan confirm={2 * Plan().confirm}")]
+    assert len(given) == 5
+    assert len(again) == 2
+    assert all("--plan confirm=4" in options and f"--against {commits[0]}" in options for options in given)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([a_row(Verdict.UNCHANGED)], "is not shown to be worse than"),
+        ([a_row(Verdict.REGRESSED, "accuracy")], "ask for it with --metric accuracy"),
+        ([a_row(Verdict.ERROR, "case")] * 2, "error: a reason."),
+        ([], "pytest made no run; what it said is in"),
+    ],
+)
+def test_a_bad_commit_that_is_not_worse_ends_it(
+    folder: Folder,
+    runs: tuple[dict[str, list[Comparison]], list[str]],
+    capsys: pytest.CaptureFixture[str],
+    rows: list[Comparison],
+    words: str,
+) -> None:
+    good, bad = folder.commit("good"), folder.commit("bad")
+    runs[0][bad] = rows.copy() + rows.copy()
+    assert main(["bisect", "*int8*", "--good", good]) == 2
+    printed = capsys.readouterr()
+    assert words in printed.out + printed.err
+    assert "first bad commit" not in printed.out
+
+
+@pytest.mark.alone
+def test_the_commit_that_slowed_a_case_is_found(folder: Folder) -> None:
+    folder.suite("test_pair", SUITE)
+    folder.slow_down(0)
+    commits = [folder.commit("start"), folder.commit("still quick")]
+    folder.slow_down(4)
+    commits += [folder.commit("four products too many"), folder.commit("still slow")]
+    fast = ["--tolerance", "0.1", "--plan", "screen=2", "--plan", "confirm=8", "--plan", "seconds=0.2"]
+    command = [sys.executable, "-m", "harness.cli.main", "bisect", "*slowed*", "--good", commits[0], *fast]
+    done = subprocess.run(command, cwd=folder.path, capture_output=True, text=True, check=False)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    assert f"the first bad commit is {commits[2]}\n  four products too many" in text
+    short = commits[2][:10]
+    assert f"--against '{short}~1' --at {short} --against-tolerance 0.1" in text
+    assert folder.git("status", "--porcelain") == ""
