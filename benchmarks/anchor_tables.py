@@ -19,6 +19,7 @@ DISTURBED = 0.05
 Row = Mapping[str, Any]
 LOADS = {
     "idle": "idle, without the disturbed launches",
+    "disturbed": "meant to be idle, and disturbed by others",
     "one": "a neighbour on the other core",
     "all": "a neighbour on every core",
     "any": "all launches together",

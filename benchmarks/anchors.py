@@ -28,7 +28,7 @@ from typing import Any
 # The children find the workloads as benchmarks.workloads, and so must this process.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.anchor_tables import print_tables
+from benchmarks.anchor_tables import DISTURBED, print_tables
 from benchmarks.neighbour import neighbours
 from benchmarks.workloads import WORKLOADS, make_artefact
 from harness.errors import HarnessError
@@ -58,6 +58,8 @@ PRESENT = f"anchor{ANCHOR}"
 """The anchor that the harness uses now, with its version."""
 PLAN = Plan()
 TURN = 0.005
+PATIENCE = 20.0
+"""Seconds that a loaded launch waits for a quiet moment."""
 MIX = ("idle", "idle", "one", "all")
 """Loads, in a random order for each four launches."""
 
@@ -91,6 +93,7 @@ def measure(folders: Mapping[str, str], cases: list[str], load: str, seconds: fl
             loaded = child.reply(Loaded, PLAN.deadline)
             tree.check(loaded.harness_file)
             arms[role] = Arm(child, plan_turn(loaded.call_seconds, TURN))
+        wait_for_quiet()
         stack.enter_context(neighbours(busy, seed))
         if busy:
             time.sleep(0.5)  # until it has imported numpy
@@ -113,6 +116,16 @@ def measure(folders: Mapping[str, str], cases: list[str], load: str, seconds: fl
         "microseconds": {role: _digits(math.exp(statistics.median(arms[role].logs)) / 1e3) for role in sorted(arms)},
         "ratios": {case: {name: _paired(arms[case], arms[name]) for name in anchors} for case in cases},
     }
+
+
+def wait_for_quiet() -> None:
+    """Wait until others leave the processors alone for half a second, but not for long: the row says how it was."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        meter = PressureMeter()
+        time.sleep(0.5)
+        if (meter.share() or 0) < DISTURBED:
+            return
 
 
 def _paired(case: Arm, anchor: Arm) -> float:
