@@ -20,8 +20,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,12 @@ from harness.hardware.cpu import cores_allowed, cpu
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.child import Child
 from harness.measure.environment import PressureMeter, software
-from harness.measure.launch import plan_turn
 from harness.measure.tree import Tree, versions_of
+from harness.measure.turns import FEWEST_ROUNDS, Series, paired, plan_turn, take_turns
 from harness.plan import Plan
 from harness.specs import spec_of
 from harness.worker.anchor import ANCHOR
-from harness.worker.protocol import Load, Loaded, Turn, TurnDone
+from harness.worker.protocol import Load, Loaded, Settle, Settled
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = {
@@ -57,25 +57,10 @@ CASES = {
 PRESENT = f"anchor{ANCHOR}"
 """The anchor that the harness uses now, with its version."""
 PLAN = Plan()
-TURN = 0.005
 PATIENCE = 20.0
 """Seconds that a loaded launch waits for a quiet moment."""
 MIX = ("idle", "idle", "one", "all")
 """Loads, in a random order for each four launches."""
-
-
-@dataclass
-class Arm:
-    """A child that takes turns, and the logarithm of each turn's median nanoseconds."""
-
-    child: Child
-    turn: Turn
-    logs: list[float] = field(default_factory=list)
-
-    def take_turn(self) -> None:
-        self.child.ask(self.turn)
-        done = self.child.reply(TurnDone, PLAN.deadline)
-        self.logs.append(math.log(statistics.median(done.nanoseconds)))
 
 
 def measure(folders: Mapping[str, str], cases: list[str], load: str, seconds: float, logs: Path, seed: int) -> Any:
@@ -88,21 +73,17 @@ def measure(folders: Mapping[str, str], cases: list[str], load: str, seconds: fl
     with contextlib.ExitStack() as stack:
         arms = {}
         for role in roles:  # one at a time: what loads beside others settles at wrong times
-            child = Child(role, logs / "children.log", cpu.environment(), tree)
-            stack.enter_context(child).ask(Load(folders[role], str(ROOT), spec_of(cpu)))
-            loaded = child.reply(Loaded, PLAN.deadline)
-            tree.check(loaded.harness_file)
-            arms[role] = Arm(child, plan_turn(loaded.call_seconds, TURN))
+            child = stack.enter_context(Child(role, logs / "children.log", cpu.environment(), tree))
+            child.ask(Load(folders[role], str(ROOT), spec_of(cpu)))
+            tree.check(child.reply(Loaded, PLAN.deadline).harness_file)
+            child.ask(Settle())
+            arms[role] = Series(child, plan_turn(child.reply(Settled, PLAN.deadline).call_seconds, PLAN.turn))
         wait_for_quiet()
         stack.enter_context(neighbours(busy, seed))
         if busy:
             time.sleep(0.5)  # until it has imported numpy
-        meter, when, begun, rounds = PressureMeter(), datetime.now(UTC), time.perf_counter(), 0
-        while time.perf_counter() < begun + seconds or rounds < PLAN.rounds:
-            chance.shuffle(roles)
-            for role in roles:
-                arms[role].take_turn()
-            rounds += 1
+        meter, when = PressureMeter(), datetime.now(UTC)
+        rounds = take_turns(arms, PLAN, chance, seconds).rounds
         pressure, steal = meter.share(), meter.steal()
         for arm in arms.values():
             arm.child.stop(PLAN.deadline)
@@ -113,7 +94,7 @@ def measure(folders: Mapping[str, str], cases: list[str], load: str, seconds: fl
         "pressure": pressure if pressure is None else round(pressure, 3),
         "steal": steal if steal is None else round(steal, 4),
         "rounds": rounds,
-        "microseconds": {role: _digits(math.exp(statistics.median(arms[role].logs)) / 1e3) for role in sorted(arms)},
+        "microseconds": {role: _digits(1e6 * _median(arms[role])) for role in sorted(arms)},
         "ratios": {case: {name: _paired(arms[case], arms[name]) for name in anchors} for case in cases},
     }
 
@@ -128,9 +109,20 @@ def wait_for_quiet() -> None:
             return
 
 
-def _paired(case: Arm, anchor: Arm) -> float:
-    """The logarithm of case / anchor: the median over the rounds, as the harness takes it."""
-    return round(statistics.median(a - b for a, b in zip(case.logs, anchor.logs, strict=True)), 5)
+def _median(arm: Series) -> float:
+    return statistics.median(compress(arm.turns, _kept(arm)))
+
+
+def _paired(case: Series, anchor: Series) -> float:
+    """The logarithm of case / anchor, as a launch of these two gives it."""
+    ratio, _ = paired(case.turns, anchor.turns, _kept(case, anchor))
+    return round(math.log(ratio), 5)
+
+
+def _kept(*arms: Series) -> list[bool]:
+    """The rounds in which all of these had the processor as usual; every round, where hardly any is left."""
+    kept = [all(turns) for turns in zip(*(arm.undisturbed() for arm in arms), strict=True)]
+    return kept if kept.count(True) >= FEWEST_ROUNDS else [True] * len(kept)
 
 
 def _digits(value: float) -> float:
