@@ -3,7 +3,7 @@
     python benchmarks/simulation.py [--cases 2000] [--json PATH]
 
 Each simulated case is launched and judged as a real one: turns of two arms, their paired log ratios, the median of a
-launch, a screen of three launches, fresh launches for what stays undecided, and the judge's own functions on top. True
+launch, a screen of three launches, lots of fresh ones while it is undecided, and the judge's own functions on top. True
 changes are known, so that every verdict is right or wrong. Rates come with exact 95 % binomial bounds.
 """
 
@@ -21,12 +21,14 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import beta
 
-from harness.judge.against import CONFIRM_LOTS, DEFAULT_SPREAD, judge_ratios
-from harness.judge.change import change_of, decide
+from harness.judge.against import DEFAULT_SPREAD, judge_launches, more_launches
+from harness.judge.change import Change, change_of, decide
+from harness.judge.compare import LEAST_FRESH
+from harness.judge.looks import FRESH, SCREEN
 from harness.judge.prior import Prior
 from harness.metrics import METRICS
 from harness.plan import Plan
-from harness.records import Verdict
+from harness.records import Launch, Verdict
 
 Random = np.random.Generator
 PLAN = Plan()
@@ -44,6 +46,7 @@ class Machine:
     spikes   share of turns that something interrupted, by 30 % on average
     drift    standard deviation of a step of the random walk that both arms share from turn to turn
     modes    share of launches that find a mode 2 % slower
+    odd      share of launches that lie 5 % off, either way
     carry    autocorrelation of a turn's noise
     """
 
@@ -53,6 +56,7 @@ class Machine:
     spikes: float = 0.0
     drift: float = 0.0
     modes: float = 0.0
+    odd: float = 0.0
     carry: float = 0.0
 
 
@@ -61,6 +65,7 @@ MACHINES = {
     "spikes": Machine(spikes=0.15),
     "drift": Machine(drift=0.02),
     "bimodal": Machine(modes=0.2),
+    "outliers": Machine(odd=0.1),
     "autocorrelated": Machine(carry=0.8),
     "restless": Machine(launch=0.008, turn=0.05, run=0.012, spikes=0.1, drift=0.02),
 }
@@ -80,22 +85,23 @@ def launches(random: Random, machine: Machine, change: float, count: int) -> lis
     noise += np.where(order == 0, walk, walk[:, :, ::-1])
     luck = random.normal(0, machine.launch, (count, 1, 2))
     luck += 0.02 * (random.random((count, 1, 2)) < machine.modes)
+    luck += 0.05 * (random.random((count, 1, 2)) < machine.odd / 2)
     times = noise + luck
     ratios = np.median(times[:, :, 0] - times[:, :, 1], axis=1) + np.log1p(change)
     return [float(ratio) for ratio in np.exp(ratios)]
 
 
+def made(phase: str, ratios: list[float]) -> list[Launch]:
+    """Launches that showed these ratios to the other tree."""
+    return [Launch(phase, ROUNDS, None, None, {}, 1.0, 0.0, 0.0, against=ratio) for ratio in ratios]
+
+
 def against(random: Random, machine: Machine, change: float) -> Verdict:
     """One case of `--against` at a tolerance of 1 %."""
-    screen = launches(random, machine, change, PLAN.screen)
-    confirm: list[float] = []
-    verdict = judge_ratios(screen, 0.01, DEFAULT_SPREAD)
-    for _ in range(CONFIRM_LOTS):
-        if verdict not in (Verdict.INCONCLUSIVE, Verdict.REGRESSED) or (confirm and verdict is Verdict.REGRESSED):
-            break
-        confirm += launches(random, machine, change, PLAN.confirm)
-        verdict = judge_ratios(confirm, 0.01, DEFAULT_SPREAD)
-    return verdict
+    so_far = made("screen", launches(random, machine, change, PLAN.screen))
+    while size := more_launches(so_far, 0.01, DEFAULT_SPREAD, PLAN.lots):
+        so_far += made("confirm", launches(random, machine, change, size))
+    return judge_launches(so_far, 0.01, DEFAULT_SPREAD).verdict
 
 
 def baseline(random: Random, machine: Machine, change: float) -> Verdict:
@@ -104,15 +110,19 @@ def baseline(random: Random, machine: Machine, change: float) -> Verdict:
     def run(change: float, count: int, hour: float) -> list[float]:
         return [float(np.exp(hour)) / ratio for ratio in launches(random, machine, change, count)]
 
+    def found(values: list[float]) -> Change:
+        return change_of(values, blocks, Prior(), SPEEDUP.name)
+
+    limit = SPEEDUP.limit(1.0)
     blocks = [run(0.0, PLAN.screen, random.normal(0, machine.run)) for _ in range(3)]
     hour = random.normal(0, machine.run)
-    verdict = Verdict.INCONCLUSIVE
-    for count in (PLAN.screen, PLAN.confirm):
-        found = change_of(run(change, count, hour), blocks, Prior(), SPEEDUP.name)
-        verdict = decide(found, SPEEDUP, SPEEDUP.limit(1.0)).verdict
-        if verdict in (Verdict.UNCHANGED, Verdict.IMPROVED):
-            break
-    return verdict
+    screen = run(change, PLAN.screen, hour)
+    first = found(screen)
+    verdict = decide(first, first, SPEEDUP, limit, SCREEN).verdict
+    if verdict in (Verdict.UNCHANGED, Verdict.IMPROVED):
+        return verdict
+    confirm = run(change, min(PLAN.confirm, max(LEAST_FRESH, first.launches)), hour)
+    return decide(found(confirm), found([*screen, *confirm]), SPEEDUP, limit, FRESH).verdict
 
 
 MODES: dict[str, tuple[Callable[[Random, Machine, float], Verdict], tuple[float, ...]]] = {

@@ -9,10 +9,11 @@ from harness.baseline.accept import baseline_of
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
-from harness.judge import Prior, compare, fit_prior, needs_confirmation
-from harness.judge.against import compare_against, settled, spread_of
+from harness.judge import Prior, compare, fit_prior, fresh_launches
+from harness.judge.against import compare_against, more_launches, spread_of
 from harness.measure.tree import Tree
 from harness.metrics import Metric
+from harness.plan import Plan
 from harness.records import Comparison, Environment, Outcome, Result, Verdict
 from harness.settings import Against
 
@@ -26,8 +27,8 @@ class Comparing(Protocol):
 
     origins: dict[str, dict[str, str]]
 
-    def undecided(self, result: Result, metrics: Metrics) -> bool:
-        """Whether more launches are worth making."""
+    def more(self, result: Result, metrics: Metrics) -> int:
+        """How many fresh launches are worth making now."""
 
     def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:
         """Every comparison of a result; `previous` is the other tree's, where one was measured."""
@@ -39,8 +40,8 @@ class Nothing:
     def __init__(self) -> None:
         self.origins: dict[str, dict[str, str]] = {}
 
-    def undecided(self, result: Result, metrics: Metrics) -> bool:  # noqa: ARG002
-        return False
+    def more(self, result: Result, metrics: Metrics) -> int:  # noqa: ARG002
+        return 0
 
     def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:  # noqa: ARG002
         return ()
@@ -49,8 +50,9 @@ class Nothing:
 class WithBaselines:
     """The committed baselines, and how much runs usually differ on this class of machine."""
 
-    def __init__(self, store: Store, environment: Environment) -> None:
+    def __init__(self, store: Store, environment: Environment, plan: Plan) -> None:
         self.origins: dict[str, dict[str, str]] = {}
+        self._plan = plan
         self._store = store
         self._environment = environment
         self._priors: dict[str, Prior] = {}
@@ -70,12 +72,12 @@ class WithBaselines:
                 self._priors[hardware] = Prior()
         return self._priors[hardware]
 
-    def undecided(self, result: Result, metrics: Metrics) -> bool:
+    def more(self, result: Result, metrics: Metrics) -> int:
         try:
             baseline = self.baseline(result.suite, result.case_id, result.hardware)
         except BaselineError:
-            return False
-        return needs_confirmation(result, baseline, metrics, self.prior(result.hardware))
+            return 0
+        return fresh_launches(result, baseline, metrics, self.prior(result.hardware), self._plan.confirm)
 
     def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:  # noqa: ARG002
         try:
@@ -104,8 +106,11 @@ class WithTree:
     `versions` are the distributions that the other arm's interpreter finds.
     """
 
-    def __init__(self, against: Against, tree: Tree, versions: Mapping[str, str], environment: Environment) -> None:
+    def __init__(
+        self, against: Against, tree: Tree, versions: Mapping[str, str], environment: Environment, plan: Plan
+    ) -> None:
         self.origins: dict[str, dict[str, str]] = {}
+        self._plan = plan
         self._against = against
         self._tree = tree
         self._environment = environment
@@ -115,9 +120,10 @@ class WithTree:
         })  # fmt: skip
         self._results: list[Result] = []
 
-    def undecided(self, result: Result, metrics: Metrics) -> bool:  # noqa: ARG002
-        paired = all(launch.against is not None for launch in result.launches)
-        return paired and not settled(result.launches, self._against.tolerance, spread_of(self._results))
+    def more(self, result: Result, metrics: Metrics) -> int:  # noqa: ARG002
+        if not all(launch.against is not None for launch in result.launches):
+            return 0
+        return more_launches(result.launches, self._against.tolerance, spread_of(self._results), self._plan.lots)
 
     def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:
         spread = spread_of(self._results)

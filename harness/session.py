@@ -69,7 +69,7 @@ class Session:
         self._decisions: dict[tuple[str, str], Decision] = {}
         self._pending: dict[tuple[str, str], Result] = {}
         self._loose: list[Comparison] = []
-        self._baselines = WithBaselines(self.store, self._environment)
+        self._baselines = WithBaselines(self.store, self._environment, settings.plan)
         self._cache = self._cache_of(tree, versions_of(tree))
         self._other, self._comparing = self._compared_with()
         self._head = self._start(expected, own, self._cache.sources)
@@ -85,7 +85,7 @@ class Session:
             self._cache,
             settings.plan,
             self.folder / "logs",
-            self._comparing.undecided,
+            self._comparing.more,
             progress,
             self._other,
             self._budget,
@@ -244,7 +244,7 @@ class Session:
         versions = versions_of(tree)
         # A tree compared with itself serves the same artefacts, which are made once.
         cache = self._cache if tree == self._cache.tree else self._cache_of(tree, versions)
-        return cache, WithTree(against, tree, versions, self._environment)
+        return cache, WithTree(against, tree, versions, self._environment, settings.plan)
 
     def _update(self, result: Result, comparisons: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
         baseline = self._baselines.baseline(result.suite, result.case_id, result.hardware)

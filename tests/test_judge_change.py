@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy.special import nctdtr, stdtrit
 
 from harness.judge import Prior, Spread
-from harness.judge.change import Change, change_of, decide
+from harness.judge.change import Change, Ruling, change_of, decide
+from harness.judge.looks import Levels
 from harness.metrics import Metric
 from harness.records import Verdict
 
@@ -17,10 +18,15 @@ HIGHER = Metric("gain", "x", "higher", tolerance=0.05)
 CONVICTS, CLEARS = (float(stdtrit(10, level)) for level in (0.99, 0.95))
 UP, DOWN = math.log(1.05), -math.log(0.95)
 TINY = 1e-9
+LEVELS = Levels(0.99, 0.95)
 
 
 def at(point: float, error: float = 0.01, freedom: float = 10) -> Change:
     return Change(point, error, freedom, sampling=False)
+
+
+def ruling(change: Change, metric: Metric, limit: float, every: Change | None = None) -> Ruling:
+    return decide(change, every or change, metric, limit, LEVELS)
 
 
 @pytest.mark.parametrize(
@@ -42,39 +48,54 @@ def at(point: float, error: float = 0.01, freedom: float = 10) -> Change:
     ],
 )
 def test_verdicts_at_the_exact_boundary(metric: Metric, point: float, verdict: Verdict) -> None:
-    assert decide(at(point), metric, 0.05).verdict is verdict
+    assert ruling(at(point), metric, 0.05).verdict is verdict
 
 
 def test_a_change_of_exactly_the_limit_is_inside() -> None:
     exact = Change(math.log1p(0.05), 0.0, 10, sampling=False)
-    assert decide(exact, LOWER, 0.05).verdict is Verdict.UNCHANGED
+    assert ruling(exact, LOWER, 0.05).verdict is Verdict.UNCHANGED
     beyond = Change(math.log1p(0.05) + TINY, 0.0, 10, sampling=False)
-    assert decide(beyond, LOWER, 0.05).verdict is Verdict.REGRESSED
+    assert ruling(beyond, LOWER, 0.05).verdict is Verdict.REGRESSED
 
 
 def test_the_interval_that_is_shown_is_the_one_that_judges() -> None:
-    lower, higher = decide(at(0.1), LOWER, 0.05).change, decide(at(-0.1), HIGHER, 0.05).change
+    lower, higher = ruling(at(0.1), LOWER, 0.05).change, ruling(at(-0.1), HIGHER, 0.05).change
     assert lower.low == pytest.approx(math.expm1(0.1 - 0.01 * CONVICTS))
     assert lower.high == pytest.approx(math.expm1(0.1 + 0.01 * CLEARS))
     assert higher.low == pytest.approx(math.expm1(-0.1 - 0.01 * CLEARS))
     assert higher.high == pytest.approx(math.expm1(-0.1 + 0.01 * CONVICTS))
 
 
+@pytest.mark.parametrize(
+    ("fresh", "every", "verdict"),
+    [
+        (0.0, 0.2, Verdict.UNCHANGED),  # a screen that something disturbed does not stand in the way
+        (0.03, 0.0, Verdict.UNCHANGED),  # all launches together know more
+        (0.2, 0.0, Verdict.REGRESSED),  # the screen acquits nobody whom the fresh ones convict
+        (0.0, -0.2, Verdict.IMPROVED),
+    ],
+)
+def test_fresh_launches_convict_and_either_clears(fresh: float, every: float, verdict: Verdict) -> None:
+    found = ruling(at(fresh), LOWER, 0.05, every=at(every))
+    assert found.verdict is verdict
+    assert found.change.low <= found.change.point <= found.change.high
+
+
 def test_no_fall_is_too_large_for_a_tolerance_of_everything() -> None:
-    assert decide(at(-5.0), HIGHER, 1.0).verdict is Verdict.UNCHANGED
+    assert ruling(at(-5.0), HIGHER, 1.0).verdict is Verdict.UNCHANGED
 
 
 @pytest.mark.parametrize("freedom", [4, 8, 20])
 def test_the_detectable_effect_is_found_four_times_in_five(freedom: float) -> None:
     """Against the noncentral t: the chance that the 99 % interval lies beyond the limit at that true change."""
-    found = decide(at(0.0, 0.01, freedom), LOWER, 0.05).detectable
+    found = ruling(at(0.0, 0.01, freedom), LOWER, 0.05).detectable
     noncentrality = (math.log1p(found) - UP) / 0.01
     power = 1 - float(nctdtr(freedom, noncentrality, stdtrit(freedom, 0.99)))
     assert power == pytest.approx(0.80, abs=0.04)
 
 
 def test_the_detectable_fall_of_a_speed_up_is_a_share_of_it() -> None:
-    found = decide(at(0.0), HIGHER, 0.05).detectable
+    found = ruling(at(0.0), HIGHER, 0.05).detectable
     assert found == pytest.approx(1 - 0.95 * math.exp(-0.01 * (CONVICTS + float(stdtrit(10, 0.80)))))
 
 
@@ -116,8 +137,8 @@ def test_exchanging_run_and_baseline_turns_the_change_round(now: list[float], be
 @given(st.floats(-1, 1), st.floats(1e-4, 0.5), st.floats(2, 50), st.floats(0, 0.9))
 def test_lower_and_higher_are_mirror_images(point: float, error: float, freedom: float, limit: float) -> None:
     mirrored = -math.expm1(-math.log1p(limit))
-    lower = decide(at(point, error, freedom), LOWER, limit)
-    higher = decide(at(-point, error, freedom), HIGHER, mirrored)
+    lower = ruling(at(point, error, freedom), LOWER, limit)
+    higher = ruling(at(-point, error, freedom), HIGHER, mirrored)
     ends = {lower.verdict, higher.verdict}
     # The better side's limit is the same relative change, so it is not the mirror image; the worse side's is.
     assert len(ends - {Verdict.IMPROVED, Verdict.UNCHANGED}) <= 1
@@ -130,12 +151,12 @@ def test_a_larger_change_for_the_worse_is_never_judged_milder(
 ) -> None:
     order = [Verdict.IMPROVED, Verdict.UNCHANGED, Verdict.INCONCLUSIVE, Verdict.REGRESSED]
     for metric, sign in ((LOWER, 1), (HIGHER, -1)):
-        mild, bad = (decide(at(sign * p, error), metric, limit).verdict for p in (point, point + more))
+        mild, bad = (ruling(at(sign * p, error), metric, limit).verdict for p in (point, point + more))
         assert order.index(mild) <= order.index(bad)
 
 
 @given(st.floats(-1, 1), st.floats(0, 0.5), st.floats(0, 0.8), st.floats(0, 0.1))
 def test_a_wider_limit_convicts_no_more(point: float, error: float, limit: float, wider: float) -> None:
     for metric in (LOWER, HIGHER):
-        narrow, wide = (decide(at(point, error), metric, one).verdict for one in (limit, limit + wider))
+        narrow, wide = (ruling(at(point, error), metric, one).verdict for one in (limit, limit + wider))
         assert narrow is Verdict.REGRESSED or wide is not Verdict.REGRESSED

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.baseline.records import Block, machine_class
-from harness.judge import Prior, case_verdict, compare, needs_confirmation
+from harness.judge import Prior, case_verdict, compare, fresh_launches
 from harness.metrics import Metric, resolve
 from harness.records import Comparison, Estimate, Evidence, Measurement, Outcome, Result, Verdict
 from tests.judge_samples import (
@@ -113,7 +113,7 @@ def test_without_a_baseline_a_case_is_new() -> None:
     (row,) = judged(baseline=a_baseline()).values()
     assert (row.metric, row.verdict) == ("case", Verdict.NEW)
     assert f"harness accept --case '{CASE}'" in row.reason
-    assert not needs_confirmation(RESULT, a_baseline(), METRICS, Prior())
+    assert fresh_launches(RESULT, a_baseline(), METRICS, Prior(), 16) == 0
 
 
 def test_a_new_case_with_wrong_numbers_is_invalid_all_the_same() -> None:

@@ -1,8 +1,8 @@
 """The promise about whole runs, simulated with the code that judges: a suite is one decision.
 
 Each simulated machine measures 40 cases in three runs for the baseline and in one to be judged, with a standard
-deviation of 1 % between launches and 1 % between runs; three launches screen, five fresh ones confirm. docs/verdicts.md
-quotes what larger simulations gave.
+deviation of 1 % between launches and 1 % between runs; three launches screen, and as many fresh ones as the judge asks
+for confirm. docs/verdicts.md quotes what larger simulations gave.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 
 from harness.judge import Prior, fit_prior
-from harness.judge.change import change_of, decide
+from harness.judge.change import Change, change_of, decide
+from harness.judge.compare import LEAST_FRESH
+from harness.judge.looks import FRESH, SCREEN
 from harness.metrics import Metric
+from harness.plan import Plan
 from harness.records import Verdict
 from tests.judge_samples import METRICS, a_block, some_times
 
 SPEEDUP, LATENCY = METRICS["speedup"], METRICS["latency.p50"]
-CASES, BLOCKS, SCREEN, CONFIRM = 40, 3, 3, 5
+CASES, BLOCKS, PLAN = 40, 3, Plan()
 CLEAR = (Verdict.UNCHANGED, Verdict.IMPROVED)
 
 
@@ -45,21 +48,27 @@ def simulate(
 
     found = []
     for _ in range(runs):
-        baseline = np.stack([launches(hour(), SCREEN) for _ in range(BLOCKS)], axis=1)
+        baseline = np.stack([launches(hour(), PLAN.screen) for _ in range(BLOCKS)], axis=1)
         prior = fit_prior(some_times([a_block({metric.name: block.tolist()}) for block in case]) for case in baseline)
         level = hour() + true
-        screen, confirm = launches(level, SCREEN), launches(level, CONFIRM)
+        screen, confirm = launches(level, PLAN.screen), launches(level, PLAN.confirm)
         found.append([_judge(metric, prior, *case) for case in zip(baseline, screen, confirm, strict=True)])
     return found
 
 
 def _judge(metric: Metric, prior: Prior, baseline: np.ndarray, screen: np.ndarray, confirm: np.ndarray) -> Verdict:
-    for launches in (screen, confirm):
-        change = change_of(launches.tolist(), baseline.tolist(), prior, metric.name)
-        verdict = decide(change, metric, metric.tolerance or 0.0).verdict
-        if verdict in CLEAR:
-            break
-    return verdict
+    """What the engine comes to: the screen, then as many fresh launches as it asks for."""
+
+    def change(launches: np.ndarray) -> Change:
+        return change_of(launches.tolist(), baseline.tolist(), prior, metric.name)
+
+    limit = metric.tolerance or 0.0
+    found = change(screen)
+    verdict = decide(found, found, metric, limit, SCREEN).verdict
+    if verdict in CLEAR:
+        return verdict
+    confirm = confirm[: max(LEAST_FRESH, found.launches)]
+    return decide(change(confirm), change(np.concatenate([screen, confirm])), metric, limit, FRESH).verdict
 
 
 def shares(found: list[list[Verdict]]) -> dict[Verdict, float]:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from harness.judge import Prior, Spread, compare, needs_confirmation
+from harness.judge import Prior, Spread, compare, fresh_launches
 from harness.judge.times import judged_launches, judged_values, sampled
 from harness.metrics import Metric
 from harness.records import Comparison, Result, Verdict
@@ -99,8 +99,9 @@ def test_only_fresh_launches_convict() -> None:
     slow, normal = times(ANCHORED, 1.5), ANCHORED
     values = {"latency.p50": times(LATENCY, 1.5) + LATENCY, "speedup": SPEEDUP * 2}
     looked_slow = a_result(values, {"latency.p50": slow + normal}, screen=3, confirm=3)
-    assert judged_launches(looked_slow) == (3, 4, 5)
-    assert judged_values(looked_slow, (1, 2, 3, 4, 5, 6)) == (4, 5, 6)
+    assert judged_launches(looked_slow.launches, fresh=True) == (3, 4, 5)
+    assert judged_launches(looked_slow.launches, fresh=False) == (0, 1, 2, 3, 4, 5)
+    assert judged_values(looked_slow, (1, 2, 3, 4, 5, 6), fresh=True) == (4, 5, 6)
     assert judged_values(looked_slow, (7.0,)) == (7.0,)
     assert judged(looked_slow)["latency.p50"].verdict is Verdict.UNCHANGED
     is_slow = a_result(values, {"latency.p50": normal + slow}, screen=3, confirm=3)
@@ -126,7 +127,7 @@ def test_a_baseline_of_one_block_asks_for_another() -> None:
     assert row.reason.endswith(f"pytest '{NODEID}' --baseline=update --reason 'another block'")
 
 
-@pytest.mark.parametrize(("confirm", "words"), [(0, "--plan confirm=6"), (3, "measure again on a quieter one")])
+@pytest.mark.parametrize(("confirm", "words"), [(0, "--plan confirm=8"), (3, "measure again on a quieter one")])
 def test_a_full_baseline_on_a_restless_machine(confirm: int, words: str) -> None:
     restless = Prior(block={"speedup": Spread(0.1**2, 6)}, launch=QUIET.launch)
     row = judged(measured(screen=3, confirm=confirm), restless)["speedup"]
@@ -172,23 +173,33 @@ def test_what_varies_from_launch_to_launch(
 
 
 def test_confirmation_is_asked_for_what_is_suspicious_or_undecided() -> None:
-    def asks(result: Result, prior: Prior = QUIET) -> bool:
-        return needs_confirmation(result, BASELINE, METRICS, prior)
+    def asks(result: Result, prior: Prior = QUIET) -> int:
+        return fresh_launches(result, BASELINE, METRICS, prior, 16)
 
     assert not asks(measured())
     assert not asks(measured(latency=0.7, speedup=1 / 0.7))
     assert not asks(measured(latency=1.0, speedup=0.8)), "the reference became faster"
-    assert asks(measured(latency=1.3, speedup=1 / 1.3))
-    assert asks(measured(), Prior(block={"speedup": Spread(0.1**2, 6)}))
-    assert not needs_confirmation(measured(latency=2.0), a_baseline(), METRICS, QUIET)
+    assert asks(measured(latency=1.3, speedup=1 / 1.3)) == 5
+    assert asks(measured(), Prior(block={"speedup": Spread(0.1**2, 6)})) == 5
+    assert not asks(measured(latency=1.3, speedup=1 / 1.3, screen=3, confirm=5)), "there are fresh ones already"
+
+
+@pytest.mark.parametrize(("launch", "count"), [(0.02, 5), (0.06, 9), (0.09, 16)])
+def test_as_many_fresh_launches_as_it_takes_to_see_what_the_hours_leave(launch: float, count: int) -> None:
+    prior = Prior(launch={"speedup": Spread(launch**2, 1e6)}, block={"speedup": Spread(0.02**2, 1e6)})
+    assert fresh_launches(measured(speedup=0.95), BASELINE, METRICS, prior, 16) == count
+
+
+def test_no_launches_without_a_baseline() -> None:
+    assert not fresh_launches(measured(latency=2.0), a_baseline(), METRICS, QUIET, 16)
 
 
 def test_what_cannot_vary_needs_no_confirmation() -> None:
     baseline = a_baseline(None, some_times([a_block({"memory.peak": [1e8], "speedup": SPEEDUP})]))
     result = a_result({"memory.peak": [2e8], "speedup": SPEEDUP})
-    assert not needs_confirmation(result, baseline, METRICS, QUIET)
+    assert not fresh_launches(result, baseline, METRICS, QUIET, 16)
     invalid = a_result({"speedup": [2.0, 2.0]}, screen=3)
-    assert not needs_confirmation(invalid, baseline, METRICS, QUIET), "it fails as it is"
+    assert not fresh_launches(invalid, baseline, METRICS, QUIET, 16), "it fails as it is"
 
 
 def test_numbers_at_the_edge_of_floating_point_stay_numbers() -> None:

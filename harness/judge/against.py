@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 
 from scipy.special import stdtrit
 
@@ -18,7 +19,7 @@ from harness.judge.change import rule
 from harness.judge.compare import compare
 from harness.judge.estimate import estimate
 from harness.judge.interval import interval
-from harness.judge.looks import POWER, confirmed, levels_of
+from harness.judge.looks import LOT, POWER, SCREEN, confirmed
 from harness.judge.prior import Prior, Spread, fit_spread, pooled
 from harness.judge.times import judged_launches
 from harness.judge.words import changed, plural, quoted
@@ -26,7 +27,7 @@ from harness.metrics import Metric
 from harness.records import Comparison, Estimate, Launch, Result, Scalar, Verdict
 from harness.units import percent, with_interval
 
-__all__ = ["DEFAULT_SPREAD", "Judged", "compare_against", "judge_launches", "settled", "spread_of"]
+__all__ = ["DEFAULT_SPREAD", "Judged", "compare_against", "judge_launches", "more_launches", "spread_of"]
 
 DEFAULT_SPREAD = Spread(0.007**2, 4.0)
 """Until a run has shown its own spread: identical work was seen to differ by 0.25 to 1.1 % (standard deviation)."""
@@ -49,9 +50,12 @@ def spread_of(results: Iterable[Result]) -> Spread:
     return fit_spread([pooled([logs]) for logs in every if len(logs) > 1], DEFAULT_SPREAD)
 
 
-def settled(launches: Sequence[Launch], tolerance: float, spread: Spread) -> bool:
-    """Whether the launches so far decide the case."""
-    return judge_launches(launches, tolerance, spread).verdict is not Verdict.INCONCLUSIVE
+def more_launches(launches: Sequence[Launch], tolerance: float, spread: Spread, lots: Sequence[int]) -> int:
+    """How many fresh launches to make next: the next of the lots while the case is undecided, 0 once it is decided."""
+    if judge_launches(launches, tolerance, spread).verdict is not Verdict.INCONCLUSIVE:
+        return 0
+    made = sum(launch.phase == "confirm" for launch in launches)
+    return next((size for size, before in zip(lots, accumulate(lots, initial=0), strict=False) if before >= made), 0)
 
 
 def judge_launches(launches: Sequence[Launch], tolerance: float, spread: Spread) -> Judged:
@@ -59,13 +63,11 @@ def judge_launches(launches: Sequence[Launch], tolerance: float, spread: Spread)
 
     `tolerance` is the relative slow-down that is accepted, `spread` how much such launches usually differ.
     """
-    levels, limit = levels_of(launches), math.log1p(tolerance)
+    levels, limit = LOT if confirmed(launches) else SCREEN, math.log1p(tolerance)
     fresh, every = (_logs(launches, fresh=only) for only in (True, False))
-    convicting = interval(fresh, spread, levels.convicts, levels.clears)
-    clearing = interval(every, spread, levels.convicts, levels.clears)
-    verdict, (point, least, most) = rule(
-        (convicting.point, convicting.least), (clearing.point, clearing.most), limit, limit
-    )
+    alone, together = (interval(logs, spread, levels.convicts, levels.clears) for logs in (fresh, every))
+    clearing = [(found.most, found.point) for found in (alone, together)]
+    verdict, (point, least, most) = rule(alone.least, clearing, limit, limit)
     counted = len(fresh if verdict is Verdict.REGRESSED else every)
     if verdict is Verdict.REGRESSED and not confirmed(launches):
         verdict = Verdict.INCONCLUSIVE
@@ -73,7 +75,7 @@ def judge_launches(launches: Sequence[Launch], tolerance: float, spread: Spread)
     moderated = spread.moderate(own.variance, own.freedom)
     power = float(stdtrit(moderated.freedom, POWER)) * math.sqrt(moderated.variance / len(fresh))
     change = Estimate(math.expm1(point), math.expm1(least), math.expm1(most), counted, counted)
-    return Judged(verdict, change, math.expm1(limit + convicting.reach + power))
+    return Judged(verdict, change, math.expm1(limit + alone.reach + power))
 
 
 def compare_against(

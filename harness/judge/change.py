@@ -27,14 +27,15 @@ __all__ = ["Change", "Ruling", "change_of", "decide", "relative", "rule"]
 class Change:
     """A difference of mean logarithms, now minus baseline, with its standard error and degrees of freedom.
 
-    `sampling` is True where the spread of this run's launches limits the precision, so that more of them would help;
-    False where the spread between runs does.
+    `launches` is how many launches it takes until their spread no longer hides what the spread between runs leaves
+    visible; `sampling` is True where this run has fewer, so that more of them would help.
     """
 
     point: float
     error: float
     freedom: float
     sampling: bool
+    launches: int = 1
 
     def quantile(self, level: float) -> float:
         """How far a one-sided interval of this level reaches from the point."""
@@ -66,22 +67,23 @@ def change_of(now: Sequence[float], blocks: Sequence[Sequence[float]], prior: Pr
     variance += max(block.variance, launch.variance / baseline_launches) / len(earlier)
     sampling = by_launches > block.variance
     point = statistics.fmean(current) - statistics.fmean(statistics.fmean(values) for values in earlier)
-    return Change(point, math.sqrt(variance), launch.freedom if sampling else block.freedom, sampling)
+    freedom = launch.freedom if sampling else block.freedom
+    return Change(point, math.sqrt(variance), freedom, sampling, math.ceil(launch.variance / block.variance))
 
 
 def decide(fresh: Change, every: Change, metric: Metric, limit: float, levels: Levels) -> Ruling:
     """Hold a change against a relative `limit` for the worse.
 
-    `fresh` is the change by the launches that may convict, `every` by all launches, which clear; they are the same
-    where there are no fresh ones. `detectable` is the smallest true change that would be convicted with a chance of
+    `fresh` is the change by the launches that may convict, `every` by all launches; they are the same where there are
+    no fresh ones. Either clears. `detectable` is the smallest true change that would be convicted with a chance of
     80 %: the limit and the two quantiles of t, a close approximation to the noncentral t.
     """
     sign = 1.0 if metric.better == "lower" else -1.0
     up, down = math.log1p(limit), -math.log1p(-limit) if limit < 1 else math.inf
     worse, better = (up, down) if sign > 0 else (down, up)
     verdict, (point, least, most) = rule(
-        (sign * fresh.point, sign * fresh.point - fresh.quantile(levels.convicts)),
-        (sign * every.point, sign * every.point + every.quantile(levels.clears)),
+        sign * fresh.point - fresh.quantile(levels.convicts),
+        [(sign * one.point + one.quantile(levels.clears), sign * one.point) for one in (fresh, every)],
         worse,
         better,
     )
@@ -92,25 +94,26 @@ def decide(fresh: Change, every: Change, metric: Metric, limit: float, levels: L
 
 
 def rule(
-    fresh: tuple[float, float], every: tuple[float, float], worse: float, better: float
+    least: float, clearing: Sequence[tuple[float, float]], worse: float, better: float
 ) -> tuple[Verdict, tuple[float, float, float]]:
     """The verdict on a directed change of logarithms (positive is worse), and its point and interval as shown.
 
-    `fresh` is the point and lower bound of what may convict, `every` the point and upper bound of what clears.
-    REGRESSED when the lower bound lies beyond `worse`, UNCHANGED when the upper bound lies inside it (a change that is
-    exactly the limit is inside), IMPROVED when that lies beyond `better` on the other side, and otherwise INCONCLUSIVE.
-    The point is that of the launches that decided.
+    `least` is the lower bound of what may convict. `clearing` holds an upper bound and the point that belongs to it for
+    the fresh launches, which come first, and for all: the lower bound of the two clears. REGRESSED when `least` lies
+    beyond `worse`, UNCHANGED when the upper bound lies inside it (a change that is exactly the limit is inside),
+    IMPROVED when it lies beyond `better` on the other side, and otherwise INCONCLUSIVE. The point is that of the
+    launches that decided.
     """
-    least, most = fresh[1], every[1]
+    most, point = min(clearing)
     if least > worse:
         verdict = Verdict.REGRESSED
+        point = clearing[0][1]
     elif most < -better:
         verdict = Verdict.IMPROVED
     elif most <= worse:
         verdict = Verdict.UNCHANGED
     else:
         verdict = Verdict.INCONCLUSIVE
-    point = fresh[0] if verdict is Verdict.REGRESSED else every[0]
     return verdict, (point, min(least, point), max(most, point))
 
 

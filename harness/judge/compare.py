@@ -19,7 +19,10 @@ from harness.judge.words import quoted
 from harness.metrics import Metric
 from harness.records import Comparison, Measurement, Outcome, Result, Scalar, Verdict
 
-__all__ = ["compare", "needs_confirmation"]
+__all__ = ["compare", "fresh_launches"]
+
+LEAST_FRESH = 5
+"""Fewer launches than these convict nobody."""
 
 NEVER_ZERO = frozenset({"size", "parameters", "memory.peak", "gpu_memory.process"})
 
@@ -36,13 +39,7 @@ def compare(
     if ended:
         return (ended,)
     judge = _Judge(result, baseline, prior, identity)
-    rows = [row for metric in metrics.values() if (row := judge.compare(metric))]
-    rows += judge.forgotten(metrics)
-    fallen = next((i for i, row in enumerate(rows) if row.metric == SPEEDUP), None)
-    if fallen is not None:
-        anchored = result.measurement(ANCHORED)
-        known = judge.changes.get(ANCHORED) if anchored and anchored.relative else None
-        rows[fallen] = excuse(rows[fallen], known)
+    rows = [*judge.rows(metrics), *judge.forgotten(metrics)]
     if baseline.portable is None and baseline.times is None and not baseline.others:
         invalid = [row for row in rows if row.verdict is Verdict.INVALID]
         reason = f"{result.case_id} has no baseline yet; make this run its baseline with: {_accept(result)}"
@@ -53,21 +50,22 @@ def compare(
     return tuple(rows)
 
 
-def needs_confirmation(result: Result, baseline: Baseline, metrics: Mapping[str, Metric], prior: Prior) -> bool:
-    """Whether a lot of fresh launches is worth making.
+def fresh_launches(result: Result, baseline: Baseline, metrics: Mapping[str, Metric], prior: Prior, most: int) -> int:
+    """How many fresh launches are worth making, at most `most`: 0 where there are some already, or nothing to settle.
 
-    It is where some sampled metric is neither clearly unchanged nor clearly better. Once there are fresh launches, a
-    metric that they convict is decided, and more are made only where the spread of launches is what hides the answer.
+    There is, where some sampled metric is neither clearly unchanged nor clearly better. As many are made as it takes
+    until the spread between runs is what limits the verdict, by what the screen showed.
     """
-    if _ended(result) or baseline.times is None:
-        return False
+    if _ended(result) or baseline.times is None or confirmed(result.launches):
+        return 0
     judge = _Judge(result, baseline, prior, baseline.times.identity)
-    rows = [row for metric in metrics.values() if (row := judge.compare(metric)) and row.detectable is not None]
-    convicted = any(row.verdict is Verdict.REGRESSED for row in rows)
-    open_changes = [judge.changes[row.metric] for row in rows if row.verdict is Verdict.INCONCLUSIVE]
-    if not confirmed(result.launches):
-        return convicted or bool(open_changes)
-    return not convicted and any(change.sampling for change in open_changes)
+    doubtful = {
+        row.metric
+        for row in judge.rows(metrics)
+        if row.detectable is not None and row.verdict in (Verdict.REGRESSED, Verdict.INCONCLUSIVE)
+    }
+    wanted = [judge.changes[metric].launches for metric in doubtful]
+    return min(most, max(LEAST_FRESH, *wanted)) if wanted else 0
 
 
 @dataclass
@@ -81,6 +79,13 @@ class _Judge:
 
     def __post_init__(self) -> None:
         self.changes: dict[str, Change] = {}
+
+    def rows(self, metrics: Mapping[str, Metric]) -> list[Comparison]:
+        """The comparisons of the metrics that have one, with what excuses a fallen speed-up."""
+        rows = [row for metric in metrics.values() if (row := self.compare(metric))]
+        anchored = self.result.measurement(ANCHORED)
+        known = self.changes.get(ANCHORED) if anchored and anchored.relative else None
+        return [excuse(row, known) if row.metric == SPEEDUP else row for row in rows]
 
     def compare(self, metric: Metric) -> Comparison | None:
         """The comparison of one metric; None for one that nobody asked to judge and that is valid."""

@@ -1,12 +1,14 @@
 """How the error of a verdict is shared out over the looks that are taken at a case.
 
-A case is looked at after its screen launches, and after each lot of fresh ones (`Plan.lots`). Looking again and again
-at intervals of one level inflates the error (five looks at 5 % give 14 %). So each look has a part of the whole, and
-the parts add up (Bonferroni's inequality; a spending function in the sense of Lan and DeMets 1983 whose looks are taken
-as if they were as far apart as they can be, which is on the safe side whatever the launches share).
+Looking again and again at intervals of one level inflates the error (five looks at 5 % give 14 %). So each look has a
+part of the whole, and the parts add up (Bonferroni's inequality: a spending function in the sense of Lan and DeMets
+1983 that is on the safe side whatever the looks share). The two errors look at different launches. Only fresh ones
+convict: the screen's chance is why they were made, and must not speak twice. The screen clears, and so do the fresh
+launches alone and all together: together they know more, alone they outlive a screen that something disturbed.
 
-The two errors look at different launches. Only fresh ones convict, by ALPHA over the lots: the screen's chance is why
-they were made, and must not speak twice. All of them clear, by BETA over the screen and the lots.
+Against another tree fresh launches come in growing lots (`Plan.lots`), with a look after each. Against a baseline there
+is one lot, whose size the screen sets (two stages, as Stein 1945): what remains there is the spread between runs, which
+more looks at one run only see again.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from harness.plan import LOTS
 from harness.records import Launch
 
-__all__ = ["ALPHA", "BETA", "POWER", "Levels", "confirmed", "levels_of"]
+__all__ = ["ALPHA", "BETA", "FRESH", "LOT", "POWER", "SCREEN", "Levels", "confirmed"]
 
 ALPHA = 0.01
 """Chance that a case that is worse by exactly the limit is convicted, over all looks."""
@@ -43,15 +45,13 @@ class Levels:
 SCREEN = Levels(1 - ALPHA, 1 - SCREEN_SHARE * BETA)
 """Of launches that all belong to the screen. They convict only where no fresh ones are made: one look, all of ALPHA."""
 
-LOT = Levels(1 - ALPHA / len(LOTS), 1 - (1 - SCREEN_SHARE) * BETA / len(LOTS))
-"""After each lot of fresh launches."""
+FRESH = Levels(1 - ALPHA, 1 - (1 - SCREEN_SHARE) * BETA / 2)
+"""Of one lot of fresh launches."""
+
+LOT = Levels(1 - ALPHA / len(LOTS), 1 - (1 - SCREEN_SHARE) * BETA / (2 * len(LOTS)))
+"""After each of several lots of fresh launches."""
 
 
 def confirmed(launches: Sequence[Launch]) -> bool:
     """Whether there are fresh launches, made because the screen did not decide."""
     return any(launch.phase == "confirm" for launch in launches)
-
-
-def levels_of(launches: Sequence[Launch]) -> Levels:
-    """The levels at which these launches are looked at."""
-    return LOT if confirmed(launches) else SCREEN

@@ -12,7 +12,7 @@ from harness.baseline.records import Block, Times
 from harness.disturbance import circumstances
 from harness.judge.change import Change, change_of, decide, relative
 from harness.judge.estimate import estimate
-from harness.judge.looks import BETA, confirmed, levels_of
+from harness.judge.looks import BETA, FRESH, SCREEN, confirmed
 from harness.judge.prior import Prior, series
 from harness.judge.words import against, changed, limit_words, plural, quoted
 from harness.metrics import Metric, calls_needed
@@ -86,7 +86,7 @@ def compare_sampled(
     of_all = change if fresh == every else change_of(every, earlier, prior, metric.name)
     limit = metric.limit(baseline.point)
     relative_limit = min(limit / baseline.point, sys.float_info.max)
-    ruling = decide(change, of_all, metric, relative_limit, levels_of(result.launches))
+    ruling = decide(change, of_all, metric, relative_limit, FRESH if confirmed(result.launches) else SCREEN)
     convicted = ruling.verdict is Verdict.REGRESSED
     candidate = estimate(judged_values(result, measurement.values, fresh=convicted))
     launches = len(fresh if convicted else every)

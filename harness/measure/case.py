@@ -33,7 +33,7 @@ class Measurer:
     """Measures cases of one project under one plan.
 
     cache       artefacts of the working tree
-    undecided   told a result after its screen launches, and after each further look, says whether to go on
+    more        told a result after its screen, and after each lot of fresh launches, says how many more to make
     progress    told in a few words what is going on
     other       artefacts of the tree to compare with; its cases take turns with the working tree's
     budget      how long a case of this run may go on
@@ -42,7 +42,7 @@ class Measurer:
     cache: ArtefactCache
     plan: Plan
     logs: Path
-    undecided: Callable[[Result, Mapping[str, Metric]], bool]
+    more: Callable[[Result, Mapping[str, Metric]], int]
     progress: Callable[[str], None]
     other: ArtefactCache | None = None
     budget: Budget = field(default_factory=Budget)
@@ -163,7 +163,7 @@ class Measurer:
             plan=self.plan,
             rng=random.Random(f"{self.plan.seed}/{result.suite}/{result.case_id}"),
             logs=logs,
-            undecided=lambda launches: self.undecided(seen(launches), metrics),
+            more=lambda launches: self.more(seen(launches), metrics),
             progress=self.progress,
             end=self.budget.end(),
         )

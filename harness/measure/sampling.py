@@ -32,15 +32,16 @@ def sample(
     plan: Plan,
     rng: random.Random,
     logs: Path,
-    undecided: Callable[[tuple[Launch, ...]], bool],
+    more: Callable[[tuple[Launch, ...]], int],
     progress: Callable[[str], None] = lambda _: None,
     end: float = math.inf,
 ) -> tuple[Launch, ...]:
-    """Make the screen launches of a case, then lots of fresh ones for as long as it is undecided.
+    """Make the screen launches of a case, then fresh ones for as long as more are wanted.
 
-    `undecided` is told all launches so far. After `end`, a reading of `time.perf_counter()`, and after `plan.budget`
-    seconds, no further launch is begun, save those of the screen. A disturbed launch is made again, at most
-    `plan.repeats` times a case; what it showed is kept under the phase `repeated`. Raises `MeasurementError`.
+    `more` is told all launches so far and says how many fresh ones to make before it is asked again; 0 ends it. After
+    `end`, a reading of `time.perf_counter()`, and after `plan.budget` seconds, no further launch is begun, save those
+    of the screen. A disturbed launch is made again, at most `plan.repeats` times a case; what it showed is kept under
+    the phase `repeated`. Raises `MeasurementError`.
     """
     launches: list[Launch] = []
     repeats = plan.repeats
@@ -61,14 +62,11 @@ def sample(
 
     for _ in range(plan.screen):
         one("screen", plan.seconds)
-    for size in plan.lots:
-        if time.perf_counter() >= end or not undecided(tuple(launches)):
-            break
+    while time.perf_counter() < end and (lot := more(tuple(launches))) > 0:
         seconds = best_seconds(launches, plan)
-        for _ in range(size):
-            if time.perf_counter() >= end:
-                break
-            one("confirm", seconds)
+        for _ in range(lot):
+            if time.perf_counter() < end:
+                one("confirm", seconds)
     return tuple(launches)
 
 
