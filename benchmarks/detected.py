@@ -1,0 +1,168 @@
+"""The verdicts that `detection.py` has seen: one line each, the rows that they add up to, and the file of both."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import beta
+
+__all__ = ["Kept", "Observed", "Row", "bounds", "rows_of", "table"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is counted together. `where` is what the extra work was planted in, "" for none."""
+
+    tool: str
+    mode: str
+    load: str
+    planted_percent: float
+    where: str
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One verdict.
+
+    when      seconds since 1970
+    part      number of the part of the run that it belongs to, which knows the machine
+    judge     commit of what sampled and judged
+    change    relative change that was estimated (for a baseline, of the metric whose verdict was the worse one)
+    sampling  seconds of calls, of both blocks where two are compared; `wall` is all that it took
+    pressure  share of the sampling in which some task waited for a processor
+    """
+
+    when: int
+    part: int
+    judge: str
+    tool: str
+    mode: str
+    load: str
+    case: str
+    planted_percent: float
+    where: str
+    tolerance: float
+    verdict: str
+    change: float
+    sampling: float
+    wall: float
+    pressure: float
+
+    @property
+    def row(self) -> Row:
+        return Row(self.tool, self.mode, self.load, self.planted_percent, self.where, self.tolerance)
+
+
+@dataclass
+class Kept:
+    """The file: parts with their machines, what was planted, blocks of baselines by judge and case, verdicts."""
+
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    planted: dict[str, Any] = field(default_factory=dict)
+    blocks: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
+    verdicts: list[Observed] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: Path) -> Kept:
+        """Read what `write` wrote. Raises `ValueError` for another file."""
+        data = json.loads(path.read_text(encoding="utf-8"))
+        names = [one.name for one in fields(Observed)]
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA or data.get("columns") != names:
+            raise ValueError(f"{path} holds no verdicts of this benchmark; give another file, or leave out --append")
+        verdicts = [Observed(*row) for row in data["verdicts"]]
+        return cls(data["parts"], data["planted"], data["blocks"], verdicts)
+
+    def write(self, path: Path) -> None:
+        """Write everything, and the rows anew; an interrupt leaves the old file or the new one, never half of one."""
+        *earlier, rows = self.rows().values() or [[]]
+        whole = {
+            "schema": SCHEMA,
+            "rows": rows,
+            "rows_of_earlier_judges": [row for rows in earlier for row in rows],
+            "parts": self.parts,
+            "planted": self.planted,
+            "blocks": self.blocks,
+            "columns": [one.name for one in fields(Observed)],
+        }
+        lines = ",\n".join(json.dumps(astuple(one)) for one in self.verdicts)
+        text = f'{json.dumps(whole, indent=1)[:-2]},\n "verdicts": [\n{lines}\n ]\n}}\n'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f".{path.name}.new")
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+
+    def rows(self) -> dict[str, list[dict[str, Any]]]:
+        """The rows by judge, that of the last verdict last: those of one never count for another."""
+        judges = list(dict.fromkeys(one.judge for one in reversed(self.verdicts)))[::-1]
+        return {judge: rows_of(one for one in self.verdicts if one.judge == judge) for judge in judges}
+
+
+def rows_of(verdicts: Iterable[Observed]) -> list[dict[str, Any]]:
+    """The rows that these verdicts of one judge add up to, idle before busy, tool by tool, from no change upwards."""
+    groups: dict[Row, list[Observed]] = defaultdict(list)
+    for one in verdicts:
+        groups[one.row].append(one)
+    order = sorted(groups, key=lambda row: (row.load != "idle", row.tool != "harness", *astuple(row)[:2], *_rest(row)))
+    return [_row(row, groups[row]) for row in order]
+
+
+def bounds(hits: int, of: int) -> tuple[float, float]:
+    """The exact 95 % interval of a rate (Clopper and Pearson 1934)."""
+    low = float(beta.ppf(0.025, hits, of - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(0.975, hits + 1, of - hits)) if hits < of else 1.0
+    return low, high
+
+
+def _rest(row: Row) -> tuple[float, float, str]:
+    return row.tolerance, row.planted_percent, row.where
+
+
+def _row(row: Row, seen: Sequence[Observed]) -> dict[str, Any]:
+    counts = {word: sum(one.verdict == word for one in seen) for word in ("inconclusive", "unchanged", "improved")}
+    alarms = sum(one.verdict == "regressed" for one in seen)
+    low, high = bounds(alarms, len(seen))
+    seconds = [one.sampling for one in seen]
+    return {
+        "tool": row.tool,
+        "mode": row.mode,
+        "load": row.load,
+        "planted_percent": row.planted_percent,
+        "where": row.where,
+        "tolerance": row.tolerance,
+        "judge": seen[0].judge,
+        "verdicts": len(seen),
+        "alarms": alarms,
+        "alarms_bounds": [round(low, 5), round(high, 5)],
+        **counts,
+        "seconds_per_case": round(statistics.fmean(seconds), 3),
+        "median_seconds": round(statistics.median(seconds), 3),
+        "wall_seconds_per_case": round(statistics.fmean(one.wall for one in seen), 3),
+        "hours": round((max(one.when for one in seen) - min(one.when for one in seen)) / 3600, 2),
+    }
+
+
+def table(rows: Iterable[dict[str, Any]]) -> str:
+    """Rows for people."""
+    head = f"{'tool':25} {'mode':9} {'load':5} {'limit':>5} {'planted':>15}  {'alarms':>28} "
+    lines = [f"{head}{'unchanged':>9} {'improved':>8} {'undecided':>9} {'s, mean':>8} {'median':>7} {'wall':>6}"]
+    for row in rows:
+        count = row["verdicts"]
+        low, high = row["alarms_bounds"]
+        rate = f"{row['alarms']:4d} of {count:4d} [{low:6.2%}, {high:7.2%}]"
+        planted = f"{row['planted_percent']:g} % {row['where']}".strip()
+        limit = f"{row['tolerance']:.0%}" if row["tolerance"] else "-"
+        lines.append(
+            f"{row['tool']:25} {row['mode']:9} {row['load']:5} {limit:>5} {planted:>15}  {rate:>28} "
+            f"{row['unchanged']:9d} {row['improved']:8d} {row['inconclusive']:9d} {row['seconds_per_case']:8.1f} "
+            f"{row['median_seconds']:7.1f} {row['wall_seconds_per_case']:6.1f}"
+        )
+    return "\n".join(lines)

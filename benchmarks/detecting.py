@@ -1,0 +1,273 @@
+"""What `detection.py` does next, and doing it: one verdict, one block of a baseline, or one chain of other tools."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from benchmarks.detected import Kept, Observed
+from benchmarks.planting import CASES, SIZES, Case, Planter
+from benchmarks.rivals import Heard, PluginChain, SamplesChain
+from benchmarks.verdicts import BLOCKS, Judge, Seen
+from harness.baseline.records import Block
+from harness.errors import MeasurementError
+from harness.records import Verdict
+
+__all__ = ["WANTED", "Bench", "Schedule", "Task"]
+
+CHAINS: dict[str, type[PluginChain] | type[SamplesChain]] = {
+    "pytest-benchmark": PluginChain,
+    "asv and pyperf": SamplesChain,
+}
+APART = 600.0
+"""Seconds between two blocks of a baseline, at least."""
+FIRST_SECONDS = 8.0
+"""Sampling time of a verdict of the other tools while the harness has none yet."""
+ERRORS = 5
+"""Failures in a row that end the run: something is broken that another try does not mend."""
+
+FAILED = Seen(Verdict.ERROR, 0.0, 0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row that is wanted, with the number of verdicts; for other tools, chains that give one verdict of each size."""
+
+    kind: str
+    load: str
+    planted: float
+    where: str
+    tolerance: float
+    wanted: float
+
+    @property
+    def part(self) -> str:
+        """What `--only` calls it."""
+        return self.kind if self.kind in ("against", "baseline") else "others"
+
+
+def _against(load: str, *rows: tuple[float, float, float]) -> Iterator[Task]:
+    for planted, tolerance, wanted in rows:
+        yield Task("against", load, planted, "technique" if planted else "", tolerance, wanted)
+
+
+WANTED = (
+    *_against("idle", (0, 0.01, 600), (2.5, 0.01, 120), (5, 0.01, 120), (1, 0.01, 40), (12, 0.01, 40), (0, 0.05, 60)),
+    Task("baseline", "idle", 0, "", 0.05, 120),
+    Task("baseline", "idle", 12, "technique", 0.05, 120),
+    Task("baseline", "idle", 25, "model", 0.10, 60),
+    *(Task(kind, "idle", 0, "", 0.0, 40) for kind in CHAINS),
+    *_against("busy", (0, 0.01, 200), (2.5, 0.01, 60), (5, 0.01, 60)),
+    *(Task(kind, "busy", 0, "", 0.0, 20) for kind in CHAINS),
+)
+
+
+@dataclass
+class Schedule:
+    """Which row is furthest behind. `only` leaves out the other parts, `scale` multiplies what is wanted."""
+
+    kept: Kept
+    judge: str
+    loads: tuple[str, ...]
+    only: str | None = None
+    scale: float = 1.0
+
+    def load(self) -> str | None:
+        """The load that is furthest behind; None where nothing can be done."""
+        behind = {load: self._share(task) for load in self.loads if (task := self.next(load))}
+        return min(behind, key=lambda load: behind[load]) if behind else None
+
+    def next(self, load: str) -> Task | None:
+        """The task that is furthest behind under this load; a block of a baseline that is due goes first."""
+        tasks = [task for task in WANTED if task.load == load and self.only in (None, task.part)]
+        if any(task.kind == "baseline" for task in tasks) and self._to_block() == 0:
+            return Task("block", load, 0, "", 0.0, 1)
+        open_tasks = [task for task in tasks if self._share(task) < 1 and (task.kind != "baseline" or self._judged())]
+        return min(open_tasks, key=self._share) if open_tasks else None
+
+    def seconds_to_next_block(self) -> float | None:
+        """Seconds until a block of the baseline is due; None where none is wanted."""
+        return self._to_block() if "idle" in self.loads and self.only in (None, "baseline") else None
+
+    def _to_block(self) -> float | None:
+        times = [_to_block(self.kept, self.judge, case) for case in CASES]
+        return min((found for found in times if found is not None), default=None)
+
+    def _judged(self) -> bool:
+        blocks = self.kept.blocks.get(self.judge, {})
+        return all(len(blocks.get(case.id, ())) >= BLOCKS for case in CASES)
+
+    def _share(self, task: Task) -> float:
+        if task.kind == "block":
+            return 0.0
+        seen = [one for one in self.kept.verdicts if one.judge == self.judge]
+        return sum(_counts(task, one) for one in seen) / (task.wanted * self.scale)
+
+
+@dataclass
+class Bench:
+    """Does tasks, and keeps what they gave at once.
+
+    wait_until_idle  called before each verdict on the idle machine
+    check            called before each verdict; raises where the judge is no longer the same
+    """
+
+    kept: Kept
+    judge: str
+    folder: Path
+    json: Path
+    wait_until_idle: Callable[[], None]
+    check: Callable[[], None]
+
+    def __enter__(self) -> Bench:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._planter = Planter(self.folder, self.kept.planted, self.say)
+        self._judging = Judge(self.folder, lambda _: None)
+        self._failures = 0
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.kept.write(self.json)
+
+    def say(self, text: str) -> None:
+        """Tell what is going on."""
+        print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+    def calibrate(self) -> None:
+        """Make and measure every planted artefact that is not yet, while the machine is idle."""
+        for case in CASES:
+            self._planter.planted(case.id, SIZES[0])
+
+    def do(self, task: Task, end: float) -> None:
+        """Do a task; a chain of other tools stops early at `end`. A failure is a verdict of its own, `error`."""
+        self.check()
+        case = self._case(task)
+        try:
+            if task.kind == "block":
+                self._block(case)
+            elif task.kind in CHAINS:
+                self._chain(task, case, end)
+            else:
+                self._verdict(task, case)
+            self._failures = 0
+        except MeasurementError as error:
+            self.say(f"{task.kind} {case.id}: {error}")
+            self._failures += 1
+            for tool in CHAINS[task.kind].tools if task.kind in CHAINS else ("harness",):
+                self._keep(task, case, tool, task.planted, FAILED)
+            if self._failures == ERRORS:
+                raise
+
+    def _case(self, task: Task) -> Case:
+        """The case that has the fewest verdicts of the task, or the block that is due."""
+        if task.kind == "block":
+            return next(case for case in CASES if _to_block(self.kept, self.judge, case) == 0)
+        counts = Counter(one.case for one in self.kept.verdicts if one.judge == self.judge and _counts(task, one))
+        return min(CASES, key=lambda case: counts[case.id])
+
+    def _block(self, case: Case) -> None:
+        clean, reference = self._planter.clean(case.id), self._planter.clean(case.reference)
+        self.wait_until_idle()
+        made = self._judging.block(case, clean, reference, str(int(time.time())), self._seed())
+        block = {
+            "when": int(time.time()),
+            "values": {name: list(values) for name, values in made.values.items()},
+            "relative": {name: list(values) for name, values in made.relative.items()},
+        }
+        blocks = self.kept.blocks.setdefault(self.judge, {}).setdefault(case.id, [])
+        blocks.append(block)
+        self.say(f"block {len(blocks)} of the baseline of {case.id}")
+        self.kept.write(self.json)
+
+    def _verdict(self, task: Task, case: Case) -> None:
+        candidate = self._planter.planted(case.id, task.planted)
+        clean = self._planter.clean(case.id)
+        if task.kind == "baseline":
+            reference = self._planter.planted(case.reference, task.planted if task.where == "model" else 0)
+        if task.load == "idle":
+            self.wait_until_idle()
+        if task.kind == "against":
+            seen = self._judging.against(candidate, clean, task.tolerance, self._seed())
+        else:
+            seen = self._judging.baseline(case, candidate, reference, self._baselines(), self._seed())
+        self._keep(task, case, "harness", task.planted, seen)
+
+    def _chain(self, task: Task, case: Case, end: float) -> None:
+        """Clean, every size and clean again: each block is compared with the clean one before."""
+        sizes = (0.0, *(size for size in SIZES if size <= 12), 0.0)
+        artefacts = [(size, self._planter.planted(case.id, size)) for size in sizes]
+        chain = CHAINS[task.kind](self.folder, self._seconds(task.load) / 2)
+        for size, artefact in artefacts:
+            if time.monotonic() > end:
+                return
+            if task.load == "idle":
+                self.wait_until_idle()
+            for heard in chain.add(artefact, clean=not size):
+                self._keep(task, case, heard.tool, size, heard)
+
+    def _seconds(self, load: str) -> float:
+        """What a verdict of the harness took of sampling, on average: other tools get as much."""
+        own = [
+            one.sampling
+            for one in self.kept.verdicts
+            if (one.judge, one.tool, one.mode, one.load, one.tolerance)
+            == (self.judge, "harness", "against", load, 0.01)
+        ]
+        return statistics.fmean(own) if own else FIRST_SECONDS
+
+    def _baselines(self) -> dict[str, list[Block]]:
+        return {
+            case_id: [Block(str(one["when"]), "", one["values"], one["relative"]) for one in blocks]
+            for case_id, blocks in self.kept.blocks[self.judge].items()
+        }
+
+    def _keep(self, task: Task, case: Case, tool: str, size: float, seen: Seen | Heard) -> None:
+        observed = Observed(
+            when=int(time.time()),
+            part=len(self.kept.parts) - 1,
+            judge=self.judge,
+            tool=tool,
+            mode="baseline" if task.kind == "baseline" else "against",
+            load=task.load,
+            case=case.id,
+            planted_percent=size,
+            where=task.where if tool == "harness" else "technique" if size else "",
+            tolerance=task.tolerance,
+            verdict=str(seen.verdict),
+            change=round(seen.change, 5),
+            sampling=round(seen.sampling, 2),
+            wall=round(seen.wall, 2),
+            pressure=round(seen.pressure, 3) if isinstance(seen, Seen) else 0.0,
+        )
+        self.kept.verdicts.append(observed)
+        self.kept.write(self.json)
+        self.say(
+            f"{tool} {observed.mode} {task.load} {size:g} % in {case.id}: {observed.verdict} "
+            f"({observed.change:+.2%}, {observed.sampling:g} s of {observed.wall:g} s)"
+        )
+
+    def _seed(self) -> str:
+        return f"{self.judge}/{len(self.kept.verdicts)}/{time.time_ns()}"
+
+
+def _counts(task: Task, one: Observed) -> bool:
+    """Whether a verdict is one of those that a task asks for."""
+    if task.kind in CHAINS:
+        return (one.tool, one.load, one.planted_percent) == (CHAINS[task.kind].tools[0], task.load, 0.0)
+    return (one.tool, one.mode, one.load, one.planted_percent, one.where, one.tolerance) == (
+        "harness", task.kind, task.load, task.planted, task.where, task.tolerance,
+    )  # fmt: skip
+
+
+def _to_block(kept: Kept, judge: str, case: Case) -> float | None:
+    """Seconds until a case's next block is due; None where it has all."""
+    blocks = kept.blocks.get(judge, {}).get(case.id, [])
+    if len(blocks) >= BLOCKS:
+        return None
+    return max(0.0, blocks[-1]["when"] + APART - time.time()) if blocks else 0.0

@@ -1,0 +1,170 @@
+"""Plant slow-downs in real cases, let the harness and other tools judge them, and print who was right.
+
+    python benchmarks/detection.py --minutes 10 [--append] [--json PATH] [--load idle|busy|both] [--only MODE]
+
+Slow-downs of 0, 1, 2.5, 5 and 12 % are real extra work (25 % too, in the model); see `planting`. A verdict is one run
+of one case; an alarm is REGRESSED. The row that is furthest behind what is wanted is done next, so that a run of any
+length gives a balanced table, and `--append` goes on with it. Every verdict is on the disk before the next begins: end
+it with Ctrl-C whenever you like. Blocks of a baseline lie ten minutes apart at least, and verdicts against it need
+three. The first verdicts of a day wait until the planted work was measured, which takes a few minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.detected import Kept, table
+from benchmarks.detecting import Bench, Schedule
+from benchmarks.neighbour import neighbours
+from harness.hardware import cpu
+from harness.hardware.cpu import cores_allowed
+from harness.measure.environment import identity, software
+
+ROOT = Path(__file__).parent.parent
+JUDGE = (
+    "harness/judge",
+    "harness/measure",
+    "harness/worker",
+    "harness/plan.py",
+    "harness/disturbance.py",
+    "harness/hardware/cpu.py",
+)
+"""What samples and judges: with another of these, verdicts are another judge's."""
+STINT = 300.0
+"""Seconds after which the other load is looked at: the wait for an idle machine after a busy one is long."""
+QUIET, PATIENCE = 5.0, 60.0
+"""Percent of the last ten seconds in which tasks waited for a processor, and the seconds to wait for less."""
+
+
+def judge_now(*, dirty: bool) -> str:
+    """The commit of what samples and judges. Raises `SystemExit` where it was edited since, unless `dirty`."""
+    edited = _git("status", "--porcelain", "--", *JUDGE)
+    commit = _git("log", "-1", "--format=%H", "--", *JUDGE)[:12] or "unknown"
+    if not edited:
+        return commit
+    if not dirty:
+        raise SystemExit(
+            f"detection: what samples and judges has changes that are in no commit:\n{edited}\n"
+            "Verdicts belong to a commit: commit them first, or give --dirty for a trial."
+        )
+    return f"{commit}-dirty"
+
+
+def machine() -> dict[str, Any]:
+    """The machine and the software of a part of the run."""
+    here = identity(cpu)
+    names = ("python", "numpy", "torch", "onnxruntime", "pytest-benchmark", "pyperf")
+    return {
+        "cpu": here["model"],
+        "cores": here["cores"],
+        "hypervisor": here["hypervisor"],
+        "kernel": platform.release(),
+        "software": {name: version for name, version in software().items() if name in names},
+    }
+
+
+@contextlib.contextmanager
+def loaded(load: str) -> Iterator[None]:
+    """A competing process on each core, for as long as the block lasts, where the load is `busy`."""
+    if load != "busy":
+        yield
+        return
+    with neighbours(cores_allowed(), time.time_ns() % 2**31):
+        yield
+
+
+def wait_until_idle() -> None:
+    """Wait, for at most a minute, until hardly any task waits for a processor."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            text = Path("/proc/pressure/cpu").read_text(encoding="ascii")
+            found = re.search(r"^some avg10=([\d.]+)", text, re.MULTILINE)
+            if found and float(found.group(1)) >= QUIET:
+                time.sleep(1)
+                continue
+        return
+
+
+def run(options: argparse.Namespace, kept: Kept) -> None:
+    """Verdicts until the time is over or all that was wanted is there."""
+    judge = judge_now(dirty=options.dirty)
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    kept.parts.append({"started": started, "judge": judge, "minutes": options.minutes, **machine()})
+
+    def same_judge() -> None:
+        if not options.dirty and judge_now(dirty=False) != judge:
+            raise SystemExit("detection: another judge was checked out meanwhile; go on with --append")
+
+    loads = ("idle", "busy") if options.load == "both" else (options.load,)
+    schedule = Schedule(kept, judge, loads, options.only, options.scale)
+    end = time.monotonic() + 60 * options.minutes
+    with Bench(kept, judge, options.folder, options.json, wait_until_idle, same_judge) as bench:
+        while time.monotonic() < end:
+            load = schedule.load()
+            if load is None:
+                due = schedule.seconds_to_next_block()
+                if due is None or time.monotonic() + due > end:
+                    break
+                bench.say(f"the next block of the baseline is due in {due:.0f} s")
+                time.sleep(min(due, 60.0) + 0.1)
+                continue
+            if load == "busy":
+                bench.calibrate()
+            stint = min(end, time.monotonic() + min(STINT, 15 * options.minutes))
+            with loaded(load):
+                while time.monotonic() < stint and (task := schedule.next(load)):
+                    bench.do(task, stint)
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print the tables and write the file."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long to go on (default: %(default)g)")
+    parser.add_argument("--json", type=Path, default=ROOT / ".harness" / "detection" / "detection.json")
+    parser.add_argument("--append", action="store_true", help="go on with what the file holds")
+    parser.add_argument("--load", choices=("idle", "busy", "both"), default="both")
+    parser.add_argument("--only", choices=("against", "baseline", "others"), help="nothing but this")
+    parser.add_argument("--scale", type=float, default=1.0, help="this many times the wanted number of verdicts")
+    parser.add_argument("--dirty", action="store_true", help="judge with what is in no commit, for a trial")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".harness" / "detection", help="where artefacts are kept")
+    options = parser.parse_args(arguments)
+    if options.json.exists() and not options.append:
+        parser.error(f"{options.json} exists: give --append to go on with it, or --json another file")
+    try:
+        kept = Kept.read(options.json) if options.append and options.json.exists() else Kept()
+    except ValueError as error:
+        parser.error(str(error))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupted = False
+    try:
+        run(options, kept)
+    except KeyboardInterrupt:
+        interrupted = True
+    for judge, rows in kept.rows().items():
+        print(f"\njudge {judge}, {sum(row['verdicts'] for row in rows)} verdicts, with exact 95 % bounds")
+        print(table(rows))
+    print(f"\n{'interrupted; ' if interrupted else ''}{len(kept.verdicts)} verdicts are in {options.json}")
+    return 130 if interrupted else 0
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env).stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
