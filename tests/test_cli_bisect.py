@@ -15,9 +15,8 @@ from harness.cli.history import Found, History, State, first_bad
 from harness.cli.main import main
 from harness.errors import SuiteError
 from harness.plan import Plan
-from harness.records import Comparison, Estimate, Verdict
-from harness.report.files import point_latest
-from tests.cli_runs import on_disk
+from harness.records import Comparison, Estimate, Run, Verdict
+from tests.cli_runs import a_run
 from tests.folder import Folder
 
 CASES = [
@@ -138,18 +137,12 @@ def runs(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, lis
     found: dict[str, list[Comparison]] = {}
     given: list[str] = []
 
-    def run(arguments: Sequence[str], log: Path) -> int:
+    def run(arguments: Sequence[str], reports: Path) -> Run | None:
         given.append(" ".join(arguments))
-        commit = arguments[arguments.index("--at") + 1]
-        if not found[commit]:
-            return 4
-        row = found[commit].pop(0)
-        reports = Path(arguments[arguments.index("--reports") + 1])
-        on_disk(reports, f"run {len(given)}", [], comparisons=(row,))
-        point_latest(reports / f"run {len(given)}")
-        return 1
+        rows = found[arguments[arguments.index("--at") + 1]]
+        return a_run([], comparisons=(rows.pop(0),)) if rows else None
 
-    monkeypatch.setattr("harness.cli.bisect.run_pytest", run)
+    monkeypatch.setattr("harness.cli.bisect.measured", run)
     monkeypatch.setattr("harness.cli.bisect.collect", lambda suites: CASES)
     monkeypatch.chdir(folder.path)
     return found, given

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.running import run_pytest
+from harness.cli.running import LOG, measured, run_pytest
+from harness.report.files import point_latest
+from tests.cli_runs import on_disk
 
 CALL = "import sys; from harness.cli.running import run_pytest; sys.exit(run_pytest(sys.argv[1:]))"
 
@@ -25,6 +27,13 @@ def test_its_exit_code_and_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "1 failed, 1 passed" in log.read_text()
     assert run_pytest(["test_a.py", "-k", "good", "-p", "no:cacheprovider"], log) == 0
     assert log.read_text().count("test session starts") == 2
+
+
+def test_a_run_that_never_began_has_no_record_whatever_ran_before(tmp_path: Path) -> None:
+    before = on_disk(tmp_path, "before", [])
+    point_latest(Path(before))
+    assert measured(["--no-such-option"], tmp_path) is None
+    assert "no-such-option" in (tmp_path / LOG).read_text()
 
 
 def test_an_interrupted_command_lets_pytest_end(tmp_path: Path) -> None:

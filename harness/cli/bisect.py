@@ -16,10 +16,9 @@ from typing import Any
 from harness.cli.collecting import Found, choose, collect
 from harness.cli.history import History, State, first_bad
 from harness.cli.output import fail, say
-from harness.cli.running import SUITES, add_sampling_options, plan_options, run_pytest
+from harness.cli.running import LOG, SUITES, add_sampling_options, measured, plan_options
 from harness.judge.words import changed, plural
 from harness.records import Comparison, Run, Verdict
-from harness.report.record import read_run
 from harness.settings import Against
 
 __all__ = ["add", "bisect"]
@@ -78,10 +77,10 @@ def bisect(arguments: argparse.Namespace) -> int:
 
 
 def _search(history: History, trial: _Trial, bad: str, last: _Measured) -> int:
-    measured = {bad: last}
+    every = {bad: last}
 
     def state_of(commit: str, steps: int) -> State:
-        measured[commit] = found = trial.of(commit)
+        every[commit] = found = trial.of(commit)
         say(f"{_line(history, commit, found)}  (about {plural(steps - 1, 'step')} left)")
         return found.state
 
@@ -93,7 +92,7 @@ def _search(history: History, trial: _Trial, bad: str, last: _Measured) -> int:
     else:
         say(f"the first bad commit is {found.bad}")
         say(f"  {history.subject(found.bad)}")
-    say(f"at {found.bad[:_SHORT]}, {trial.metric} against {trial.good[:_SHORT]}: {measured[found.bad].words}")
+    say(f"at {found.bad[:_SHORT]}, {trial.metric} against {trial.good[:_SHORT]}: {every[found.bad].words}")
     before = f"{found.bad[:_SHORT]}~1" if not found.skipped else trial.good[:_SHORT]
     say(f"to see it: {trial.command(found.bad[:_SHORT], before)}")
     return SEVERAL if found.skipped else FOUND
@@ -136,15 +135,11 @@ class _Trial:
 
     def _measure(self, commit: str, more: Sequence[str]) -> Run | None:
         """The record of a run at a commit, None where it did not come to one."""
-        latest = self.reports / "latest"
-        before = latest.resolve()
-        options = [*self._against(commit, self.good), "--reports", str(self.reports), *self.plan, *more]
-        run_pytest([self.case.nodeid, *options], self.reports / "pytest.log")
-        return read_run(latest) if latest.exists() and latest.resolve() != before else None
+        return measured([self.case.nodeid, *self._against(commit, self.good), *self.plan, *more], self.reports)
 
     def _judged(self, run: Run | None) -> _Measured:
         if run is None:
-            return _Measured(State.SKIPPED, f"pytest made no run; what it said is in {self.reports / 'pytest.log'}")
+            return _Measured(State.SKIPPED, f"pytest made no run; what it said is in {self.reports / LOG}")
         rows = {row.metric: row for row in run.comparisons if row.case_id == self.case.case_id}
         row = rows.get(self.metric) or rows.get("case")
         if row is None:

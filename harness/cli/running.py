@@ -10,12 +10,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.records import Run
+from harness.report.record import read_run
 from harness.settings import Against
 
-__all__ = ["SUITES", "add_sampling_options", "plan_options", "run_pytest"]
+__all__ = ["LOG", "SUITES", "add_sampling_options", "measured", "plan_options", "run_pytest"]
 
 SUITES = "suites"
 """Where suites lie if a command is not told."""
+
+LOG = "pytest.log"
 
 GRACE = 60.0
 """Seconds that an interrupted pytest has to end what it was doing and to write its report."""
@@ -43,6 +47,17 @@ def run_pytest(arguments: Sequence[str], log: Path | None = None) -> int:
         except BaseException:
             _end(process)
             raise
+
+
+def measured(arguments: Sequence[str], reports: Path) -> Run | None:
+    """The record of a run of pytest whose reports go into this folder; None where it did not come to a run.
+
+    What pytest prints is added to `pytest.log` in that folder.
+    """
+    latest = reports / "latest"
+    before = latest.resolve()
+    run_pytest([*arguments, "--reports", str(reports)], reports / LOG)
+    return read_run(latest) if latest.exists() and latest.resolve() != before else None
 
 
 def add_sampling_options(parser: argparse._ActionsContainer) -> None:

@@ -1,0 +1,191 @@
+"""`harness calibrate`: what this machine can tell of these suites, from runs in which nothing changed.
+
+Exit codes: 0 every tolerance can be held; 1 one is smaller than what the plan can tell, and is refused; 2 an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.baseline.records import machine_class
+from harness.baseline.store import Store
+from harness.cli.judging import metrics_of
+from harness.cli.output import say
+from harness.cli.running import LOG, SUITES, add_sampling_options, measured, plan_options
+from harness.codec import decode, dumps
+from harness.errors import SuiteError
+from harness.judge import Prior, fit_prior
+from harness.judge.alarms import Alarms
+from harness.judge.calibration import Calibration, CaseCalibration, Quantity
+from harness.judge.calibration import calibrate as read_runs
+from harness.judge.design import MOST_LAUNCHES
+from harness.judge.prior import DEFAULT_BLOCK, MIN_CASES
+from harness.judge.words import plural
+from harness.plan import Plan
+from harness.records import Outcome, Run
+from harness.settings import WORKING_TREE, Against
+from harness.units import duration, percent
+
+__all__ = ["add", "calibrate"]
+
+HELD, REFUSED = range(2)
+_NAMES = {"against": "against another tree", "anchored": "latency.p50 / anchor", "speedup": "speedup"}
+_COLUMNS = ("launches", "rounds", "runs", "tells", "limit", "advised")
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's commands."""
+    parser = commands.add_parser(
+        "calibrate",
+        help="how small a change can be told on this machine, by runs in which nothing changed",
+        description="Run the suites several times against themselves and several times alone, and say how often an "
+        "alarm was false, how much launches and runs differ, and the smallest change that can be told for each case. "
+        "Exit code: 0 every tolerance can be held, 1 one is too small and refused, with the plan that would hold it, "
+        "2 an error.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"what pytest shall run (default: {SUITES})")
+    parser.add_argument("-k", default="", dest="expression", metavar="EXPRESSION", help="only the cases that match")
+    parser.add_argument(
+        "--runs", type=int, default=3, metavar="N", help="runs of each of the two kinds (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.add_argument(
+        "--reports", type=Path, default=Path("reports/calibrate"), metavar="DIR",
+        help="folder for the reports of the runs (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--baselines", type=Path, default=Path("baselines"), metavar="DIR",
+        help="committed baselines, from which the usual spreads are learnt (default: %(default)s)",
+    )  # fmt: skip
+    add_sampling_options(parser)
+    parser.set_defaults(run=calibrate, wrong=parser.error)
+
+
+def calibrate(arguments: argparse.Namespace) -> int:
+    """Make the runs, read them, and print what they show."""
+    if arguments.runs < 1:
+        arguments.wrong("--runs: at least one of each kind is needed")
+    tolerance = Against.tolerance if arguments.tolerance is None else arguments.tolerance
+    paired, alone = _runs(arguments, tolerance)
+    last = alone[-1]
+    plan: Plan = decode(Plan, dict(last.plan), f"run {last.id}: plan")
+    if not plan.confirm:
+        raise SuiteError("a plan without fresh launches convicts nothing in turns; give --plan confirm=N above 0")
+    suites = {result.suite for run in [*paired, *alone] for result in run.results}
+    metrics = {suite: metrics_of(last, suite) for suite in suites}
+    committed = _committed(arguments.baselines, last)
+    found = read_runs(paired, alone, plan, metrics, tolerance=tolerance, committed=committed)
+    if not found.cases:
+        raise SuiteError("no case was measured, so there is nothing to calibrate; see " + str(arguments.reports / LOG))
+    refused = list(_refusals(found))
+    code = REFUSED if refused else HELD
+    if arguments.json:
+        print(dumps({"exit": code, "refused": refused, "calibration": found}, indent=2))
+    else:
+        say(_text(found))
+        say(refused)
+    return code
+
+
+def _runs(arguments: argparse.Namespace, tolerance: float) -> tuple[list[Run], list[Run]]:
+    """The runs against itself and those alone, by turns, so that both see the same hours."""
+    kinds: dict[str, list[Run]] = {"against itself": [], "alone": []}
+    options = {
+        "against itself": Against(WORKING_TREE, tolerance=tolerance).options,
+        "alone": ("--baseline=off",),
+    }
+    chosen = ["-k", arguments.expression] if arguments.expression else []
+    total = 2 * arguments.runs
+    for number in range(total):
+        kind = list(kinds)[number % 2]
+        began = time.monotonic()
+        words = [*(arguments.suites or [SUITES]), *options[kind], *chosen, *plan_options(arguments)]
+        run = measured(words, arguments.reports.resolve())
+        if run is None or not run.complete:
+            raise SuiteError(f"a run {kind} did not come to its end; what pytest said is in {arguments.reports / LOG}")
+        kinds[kind].append(run)
+        cases = sum(result.outcome is Outcome.COMPLETED for result in run.results)
+        spent = duration(time.monotonic() - began)
+        print(f"run {number + 1} of {total}, {kind}: {plural(cases, 'case')} in {spent}", file=sys.stderr, flush=True)
+    return kinds["against itself"], kinds["alone"]
+
+
+def _committed(folder: Path, run: Run) -> dict[str, Prior]:
+    """The usual spreads by hardware, where enough baselines of this class of machines are there to learn them."""
+    store, found = Store(folder), {}
+    for hardware, identity in run.environment.hardware.items():
+        times = list(store.times_of(machine_class(identity)))
+        if len(times) >= MIN_CASES:
+            found[hardware] = fit_prior(times)
+    return found
+
+
+def _text(found: Calibration) -> Iterator[str]:
+    yield from _alarms(f"{plural(found.runs, 'run')} against itself, verdicts on time", found.times)
+    yield from _alarms("verdicts on everything else", found.others)
+    wide = max(len(_named(case)) for case in found.cases)
+    wide = max(wide, 4 + max(map(len, _NAMES.values())))
+    yield ""
+    yield f"{'standard deviations; what is told; limits':{wide}}" + "".join(f"{title:>10}" for title in _COLUMNS)
+    for case in found.cases:
+        yield _named(case)
+        for one in case.quantities:
+            values = (one.launches, one.within, one.runs, one.detectable, one.tolerance, one.recommended)
+            cells = "".join(f"{_percent(value):>10}" for value in values)
+            yield f"  {_NAMES[one.ratio]:{wide - 2}}{cells}{'  refused' if one.refused else ''}"
+        if case.memory is not None:
+            yield f"  memory.peak repeats within {_percent(case.memory)}"
+    yield ""
+    yield from (f"not measured: {sentence}" for sentence in found.failed)
+    if found.guessed:
+        yield (
+            f"With fewer than {MIN_CASES} cases or baselines to learn from, the judge takes runs to differ by "
+            f"{_percent(math.sqrt(DEFAULT_BLOCK.variance))}: calibrate the whole suite to know better."
+        )
+
+
+def _alarms(what: str, alarms: Alarms) -> Iterator[str]:
+    if alarms.bound is None:
+        yield f"{what}: none"
+        return
+    yield (
+        f"{what}: {alarms.verdicts}, of which {plural(len(alarms.false), 'false alarm')} (a rate of at most "
+        f"{_percent(alarms.bound)}, with 95 % confidence), {alarms.unchanged} unchanged, {alarms.improved} improved, "
+        f"{alarms.inconclusive} inconclusive"
+    )
+    yield from (f"  {sentence}" for sentence in alarms.false)
+
+
+def _refusals(found: Calibration) -> Iterator[str]:
+    """A sentence for each tolerance that is smaller than what can be told."""
+    for case in found.cases:
+        for one in case.quantities:
+            if one.refused and one.tolerance is not None:
+                yield (
+                    f"refused: {_named(case)}: {_NAMES[one.ratio]}: a tolerance of {_percent(one.tolerance)} is less "
+                    f"than the {_percent(one.detectable)} that this plan can tell; {_cure(one)}"
+                )
+
+
+def _cure(one: Quantity) -> str:
+    if one.plan:
+        return "it needs " + " ".join(f"--plan {name}={value:g}" for name, value in one.plan.items())
+    advised = f"; the next that holds is {_percent(one.recommended)}" if one.recommended else ""
+    if one.judged_runs is not None:
+        return f"no plan holds it, since runs are taken to differ by {_percent(one.judged_runs)}{advised}"
+    return f"no plan of up to {MOST_LAUNCHES} launches holds it, since they differ by {_percent(one.judged)}{advised}"
+
+
+def _named(case: CaseCalibration) -> str:
+    return f"{case.suite}/{case.case_id}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else percent(value, sign=False)

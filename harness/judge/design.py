@@ -1,0 +1,126 @@
+"""What a sampling plan can find, and which plan would find more: the judge's formulas read the other way round.
+
+A launch's log ratio has the variance b^2 + w^2: b between launches, w the standard error that it has from its own
+rounds. More launches make both smaller, longer ones only w, and neither makes runs of different hours agree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.judge.change import Change, decide
+from harness.judge.looks import LOT, SCREEN, Levels
+from harness.judge.prior import Spread
+from harness.judge.times import FULL_BASELINE
+from harness.metrics import Metric
+from harness.plan import Plan
+
+__all__ = ["AgainstBaseline", "InTurns", "Launching", "Precision", "detectable", "plan_for"]
+
+MOST_LAUNCHES = 96
+"""Fresh launches that a plan may ask for: more of them take minutes for a case."""
+
+LONGER = (1, 2, 4, 8)
+"""Multiples of the present sampling time that a plan may ask for."""
+
+
+@dataclass(frozen=True)
+class Launching:
+    """How one launch of a case varies: the variance of its log ratio, and the part that its own rounds leave in it.
+
+    `start` is what a launch takes beside its sampling, in seconds.
+    """
+
+    variance: float
+    within: float = 0.0
+    start: float = 0.0
+
+    def longer(self, factor: float) -> float:
+        """The variance of a launch that samples so many times as long."""
+        within = min(self.within, self.variance)
+        return self.variance - within + within / factor
+
+
+class Precision(Protocol):
+    """How well a quantity is known after so many launches, each so many times as long as now."""
+
+    @property
+    def launching(self) -> Launching:
+        """How one launch varies now."""
+
+    def change(self, launches: int, factor: float) -> Change:
+        """A change of nothing, with the error and the degrees of freedom that the judge would give it."""
+
+
+@dataclass(frozen=True)
+class InTurns:
+    """`--against`: the launches alone say how well. `freedom` stands behind the prior (`harness.judge.prior`)."""
+
+    launching: Launching
+    freedom: float
+
+    def change(self, launches: int, factor: float) -> Change:
+        error = math.sqrt(self.launching.longer(factor) / launches)
+        return Change(0.0, error, self.freedom + launches - 1, sampling=True)
+
+
+@dataclass(frozen=True)
+class AgainstBaseline:
+    """Against a baseline of `FULL_BASELINE` blocks, each of `earlier` launches: see `harness.judge.change`.
+
+    freedom  stands behind the prior of launches
+    block    variance between runs of different hours, and the degrees of freedom that stand behind its prior
+    """
+
+    launching: Launching
+    freedom: float
+    block: Spread
+    earlier: int
+
+    def change(self, launches: int, factor: float) -> Change:
+        by_launches = self.launching.longer(factor) / launches
+        variance = max(self.block.variance, by_launches)
+        variance += max(self.block.variance, self.launching.variance / self.earlier) / FULL_BASELINE
+        sampling = by_launches > self.block.variance
+        of_launches = self.freedom + launches - 1 + FULL_BASELINE * (self.earlier - 1)
+        of_blocks = self.block.freedom + FULL_BASELINE - 1
+        return Change(0.0, math.sqrt(variance), of_launches if sampling else of_blocks, sampling)
+
+
+def detectable(precision: Precision, plan: Plan, metric: Metric, limit: float = 0.0, *, factor: float = 1.0) -> float:
+    """The smallest relative change for the worse that is called REGRESSED beyond `limit` with a chance of 80 %.
+
+    With a limit of 0, this is what the plan tells from no change at all: a tolerance below it can't be held, since
+    cases that did not change would then be left undecided too often.
+    """
+    change = precision.change(plan.confirm or plan.screen, factor)
+    return decide(change, change, metric, limit, _levels(plan)).detectable
+
+
+def plan_for(precision: Precision, plan: Plan, metric: Metric, tolerance: float) -> dict[str, float]:
+    """What of the plan must change for this tolerance to be held, in the way that takes least time; {} if nothing does.
+
+    Launches are added, made longer, or both; `budget` is among the changes where they need more than it.
+    """
+    best: tuple[float, dict[str, float]] = (math.inf, {})
+    for factor in LONGER if precision.launching.within else LONGER[:1]:
+        for launches in range(max(plan.confirm, 1), MOST_LAUNCHES + 1):
+            longer = dataclasses.replace(plan, confirm=launches)
+            if detectable(precision, longer, metric, factor=factor) > tolerance:
+                continue
+            seconds = launches * (precision.launching.start + plan.seconds * factor)
+            found: dict[str, float] = {"confirm": launches}
+            if factor > 1:
+                found["seconds"] = plan.seconds * factor
+            if seconds > plan.budget:
+                found["budget"] = math.ceil(seconds / 60) * 60
+            best = min(best, (seconds, found), key=lambda one: one[0])
+            break
+    return best[1]
+
+
+def _levels(plan: Plan) -> Levels:
+    return LOT if plan.confirm else SCREEN

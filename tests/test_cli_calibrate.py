@@ -1,0 +1,137 @@
+"""`harness calibrate`: which runs it makes, what it says of them, and that a tolerance too small is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import main
+from harness.records import Outcome, Run
+from tests.cli_runs import a_run, without_numbers
+from tests.folder import Folder
+from tests.test_judge_calibration import runs_of
+
+STEADY = {"launch": 0.004, "hour": 0.002, "in_turns": 0.003}
+RESTLESS = {"launch": 0.01, "hour": 0.03, "in_turns": 0.012}
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """The options of each run that was asked for."""
+    monkeypatch.chdir(tmp_path)
+    return []
+
+
+def prepare(monkeypatch: pytest.MonkeyPatch, given: list[str], spreads: dict[str, float]) -> None:
+    """Let pytest find six cases with these spreads."""
+    paired, alone = runs_of(random.Random(1), cases=6, **spreads)
+
+    def run(arguments: Sequence[str], reports: Path) -> Run:
+        given.append(" ".join(arguments))
+        return (paired if "--against" in arguments else alone).pop(0)
+
+    monkeypatch.setattr("harness.cli.calibrate.measured", run)
+
+
+def test_both_kinds_of_runs_are_made_by_turns(
+    given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(monkeypatch, given, STEADY)
+    assert main(["calibrate", "a", "b", "-k", "int8", "--runs", "2", "--plan", "seconds=1", "--tolerance", "0.02"]) == 0
+    rest = "-k int8 --plan seconds=1"
+    assert given == [f"a b --against . --against-tolerance 0.02 {rest}", f"a b --baseline=off {rest}"] * 2
+    printed = capsys.readouterr()
+    assert "run 4 of 4, alone: 6 cases in" in printed.err
+    rows = [line for line in printed.out.splitlines() if "against another tree" in line]
+    assert len(rows) == 6
+    assert all(" 2.0 % " in row for row in rows)
+    assert "refused" not in printed.out
+    assert "memory.peak repeats within" in printed.out
+
+
+def test_a_tolerance_that_is_too_small_is_refused_by_name_with_the_plan_that_holds_it(
+    given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(monkeypatch, given, RESTLESS)
+    assert main(["calibrate"]) == 1
+    assert len(given) == 6
+    refused = [line for line in capsys.readouterr().out.splitlines() if line.startswith("refused: toys/c0/")]
+    in_turns, speedup = (next(line for line in refused if name in line) for name in ("another tree", "speedup"))
+    assert "a tolerance of 1.0 % is less than the 1" in in_turns
+    assert "it needs --plan confirm=" in in_turns
+    assert "no plan holds it, since runs are taken to differ by" in speedup
+    assert "the next that holds is" in speedup
+
+
+def test_json(given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare(monkeypatch, given, RESTLESS)
+    assert main(["calibrate", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["exit"] == 1
+    assert len(found["refused"]) > 6
+    first = found["calibration"]["cases"][0]["quantities"][0]
+    assert first["ratio"] == "against"
+    assert first["tolerance"] < first["detectable"]
+    assert first["plan"]["confirm"] > found["calibration"]["plan"]["confirm"]
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (None, "did not come to its end"),
+        (a_run([], complete=False), "did not come to its end"),
+        (a_run([without_numbers("a", Outcome.UNAVAILABLE, "no GPU")]), "no case was measured"),
+        (a_run([], plan={"screen": 3, "confirm": 0}), "give --plan confirm=N above 0"),
+    ],
+)
+def test_what_can_not_be_read_is_an_error(
+    run: Run | None,
+    words: str,
+    given: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("harness.cli.calibrate.measured", lambda arguments, reports: run)
+    assert main(["calibrate", "--runs", "1"]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.alone
+def test_a_real_suite_is_calibrated(tmp_path: Path) -> None:
+    project = Folder(tmp_path / "project")
+    project.suite(
+        "test_tiny",
+        "@grid(model=[tiny], technique=[batched(64)], hardware=[cpu])\ndef test_it(case, bench):\n    bench(case)\n",
+    )
+    plan = ["--plan", "screen=2", "--plan", "confirm=4", "--plan", "seconds=0.2"]
+    command = [
+        sys.executable,
+        "-m",
+        "harness.cli.main",
+        "calibrate",
+        "--json",
+        "--runs",
+        "1",
+        "--tolerance",
+        "0.2",
+        *plan,
+    ]
+    done = subprocess.run(command, cwd=project.path, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    found = json.loads(done.stdout)["calibration"]
+    assert found["times"]["verdicts"] == 1
+    assert found["times"]["false"] == []
+    (case,) = found["cases"]
+    assert case["memory"] < 0.05
+    quantities = {one["ratio"]: one for one in case["quantities"]}
+    assert quantities.keys() == {"against", "anchored", "speedup"}
+    for one in quantities.values():
+        assert one["launches"] > 0
+        assert one["within"] > 0
+        assert 0 < one["detectable"] < one["found"]

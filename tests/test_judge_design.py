@@ -1,0 +1,111 @@
+"""What a plan can find agrees with what the judge finds, and the plan that is asked for is the cheapest that holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+
+import pytest
+
+from harness.judge.against import judge_launches
+from harness.judge.change import change_of
+from harness.judge.design import MOST_LAUNCHES, AgainstBaseline, InTurns, Launching, detectable, plan_for
+from harness.judge.prior import Prior, Spread, between, pooled
+from harness.metrics import METRICS
+from harness.plan import Plan
+from harness.records import Launch, Verdict
+
+METRIC = {metric.name: metric for metric in METRICS}
+TIME, SPEEDUP = METRIC["latency.p50"], METRIC["speedup"]
+SPREAD = Spread(0.004**2, 6.0)
+
+
+def launches(logs: list[float]) -> tuple[Launch, ...]:
+    found = [Launch("confirm", 9, None, None, {}, 1.0, 0.1, 1.0, against=math.exp(log)) for log in logs]
+    return tuple(found)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.01, 0.05])
+def test_in_turns_it_is_the_judge_s_own_number(tolerance: float) -> None:
+    logs = [0.002, -0.004, 0.001, 0.003, -0.002, 0.0, 0.004, -0.001]
+    own = pooled([logs])
+    precision = InTurns(Launching(SPREAD.moderate(own.variance, own.freedom).variance), SPREAD.freedom)
+    found = detectable(precision, Plan(confirm=len(logs)), TIME, tolerance)
+    assert found == pytest.approx(judge_launches(launches(logs), tolerance, SPREAD).detectable, rel=1e-12)
+
+
+@pytest.mark.parametrize(("launch", "block"), [(0.02, 0.001), (0.002, 0.02), (0.01, 0.01)])
+def test_against_a_baseline_it_is_the_judge_s_own_change(launch: float, block: float) -> None:
+    rng = random.Random(3)
+    prior = Prior({"speedup": Spread(launch**2, 5.0)}, {"speedup": Spread(block**2, 4.0)})
+    blocks = [[rng.gauss(hour, launch) for _ in range(3)] for hour in (0.0, block, -block)]
+    now = [rng.gauss(0.0, launch) for _ in range(8)]
+    whole, hours = pooled([now, *blocks]), between(blocks)
+    usual, between_runs = prior.launches("speedup"), prior.blocks("speedup")
+    precision = AgainstBaseline(
+        Launching(usual.moderate(whole.variance, whole.freedom).variance),
+        usual.freedom,
+        Spread(between_runs.moderate(hours.variance, hours.freedom).variance, between_runs.freedom),
+        earlier=3,
+    )
+    values = [[math.exp(log) for log in group] for group in (now, *blocks)]
+    judged = change_of(values[0], values[1:], prior, "speedup")
+    planned = precision.change(8, 1.0)
+    assert (planned.error, planned.freedom) == pytest.approx((judged.error, judged.freedom), rel=1e-9)
+    assert planned.sampling is judged.sampling
+
+
+def test_four_in_five_runs_find_what_is_called_detectable() -> None:
+    true = detectable(InTurns(Launching(SPREAD.variance), SPREAD.freedom), Plan(), TIME, 0.01)
+    rng = random.Random(4)
+    found = 0
+    for _ in range(1000):
+        logs = [rng.gauss(math.log1p(true), 0.004) for _ in range(Plan().confirm)]
+        found += judge_launches(launches(logs), 0.01, SPREAD).verdict is Verdict.REGRESSED
+    assert 770 <= found <= 840
+
+
+def test_a_fall_of_a_speed_up_is_given_as_a_positive_share() -> None:
+    precision = AgainstBaseline(Launching(0.01**2), 6.0, Spread(0.005**2, 4.0), 3)
+    up, down = (detectable(precision, Plan(), metric) for metric in (TIME, SPEEDUP))
+    assert (1 + up) * (1 - down) == pytest.approx(1.0)
+
+
+def test_longer_launches_help_with_what_their_rounds_leave() -> None:
+    assert Launching(5e-5, 4e-5).longer(4) == pytest.approx(2e-5)
+    assert Launching(5e-5).longer(4) == 5e-5
+    assert Launching(5e-5, 9e-5).longer(10) == pytest.approx(5e-6)  # no more than all of it
+
+
+def test_the_fewest_launches_that_hold_a_tolerance() -> None:
+    precision = InTurns(Launching(0.008**2), 6.0)
+    plan = Plan(confirm=4)
+    assert detectable(precision, plan, TIME) > 0.01
+    found = plan_for(precision, plan, TIME, 0.01)
+    assert found.keys() == {"confirm"}
+    more = dataclasses.replace(plan, confirm=int(found["confirm"]))
+    fewer = dataclasses.replace(plan, confirm=int(found["confirm"]) - 1)
+    assert detectable(precision, more, TIME) <= 0.01 < detectable(precision, fewer, TIME)
+
+
+def test_longer_launches_where_starting_them_costs_more() -> None:
+    shaky = InTurns(Launching(0.016**2, 0.0159**2, start=3.0), 6.0)
+    found = plan_for(shaky, Plan(), TIME, 0.008)
+    assert found["seconds"] > Plan().seconds
+    assert found["confirm"] < plan_for(InTurns(Launching(0.016**2, start=3.0), 6.0), Plan(), TIME, 0.008)["confirm"]
+    quick = InTurns(Launching(0.016**2, 0.001**2, start=0.1), 6.0)
+    assert "seconds" not in plan_for(quick, Plan(), TIME, 0.015)
+
+
+def test_a_plan_that_needs_more_than_the_budget_says_so() -> None:
+    slow = InTurns(Launching(0.02**2, start=5.0), 6.0)
+    found = plan_for(slow, Plan(), TIME, 0.012)
+    assert found["budget"] >= found["confirm"] * 5.8 > Plan().budget
+
+
+def test_no_plan_makes_the_hours_agree() -> None:
+    hours = AgainstBaseline(Launching(0.003**2, 0.002**2), 6.0, Spread(0.02**2, 4.0), 3)
+    assert plan_for(hours, Plan(), SPEEDUP, 0.05) == {}
+    assert plan_for(InTurns(Launching(0.3**2), 6.0), Plan(), TIME, 0.01) == {}
+    assert detectable(InTurns(Launching(0.3**2), 6.0), Plan(confirm=MOST_LAUNCHES), TIME) > 0.01
