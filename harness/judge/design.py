@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from harness.judge.change import Change, decide
-from harness.judge.looks import LOT, SCREEN, Levels
+from harness.judge.looks import FRESH, LOT, SCREEN, Levels
 from harness.judge.prior import Spread
 from harness.judge.times import FULL_BASELINE
 from harness.metrics import Metric
@@ -51,6 +51,10 @@ class Precision(Protocol):
     def launching(self) -> Launching:
         """How one launch varies now."""
 
+    @property
+    def levels(self) -> Levels:
+        """The levels at which fresh launches are judged."""
+
     def change(self, launches: int, factor: float) -> Change:
         """A change of nothing, with the error and the degrees of freedom that the judge would give it."""
 
@@ -61,6 +65,7 @@ class InTurns:
 
     launching: Launching
     freedom: float
+    levels: Levels = LOT
 
     def change(self, launches: int, factor: float) -> Change:
         error = math.sqrt(self.launching.longer(factor) / launches)
@@ -79,6 +84,7 @@ class AgainstBaseline:
     freedom: float
     block: Spread
     earlier: int
+    levels: Levels = FRESH
 
     def change(self, launches: int, factor: float) -> Change:
         by_launches = self.launching.longer(factor) / launches
@@ -97,7 +103,8 @@ def detectable(precision: Precision, plan: Plan, metric: Metric, limit: float = 
     cases that did not change would then be left undecided too often.
     """
     change = precision.change(plan.confirm or plan.screen, factor)
-    return decide(change, change, metric, limit, _levels(plan)).detectable
+    levels = precision.levels if plan.confirm else SCREEN
+    return decide(change, change, metric, limit, levels).detectable
 
 
 def plan_for(precision: Precision, plan: Plan, metric: Metric, tolerance: float) -> dict[str, float]:
@@ -120,7 +127,3 @@ def plan_for(precision: Precision, plan: Plan, metric: Metric, tolerance: float)
             best = min(best, (seconds, found), key=lambda one: one[0])
             break
     return best[1]
-
-
-def _levels(plan: Plan) -> Levels:
-    return LOT if plan.confirm else SCREEN
