@@ -146,6 +146,7 @@ def _row(row: Row, seen: Sequence[Observed]) -> dict[str, Any]:
         "seconds_per_case": round(statistics.fmean(seconds), 3),
         "median_seconds": round(statistics.median(seconds), 3),
         "wall_seconds_per_case": round(statistics.fmean(one.wall for one in seen), 3),
+        "median_pressure": round(statistics.median(one.pressure for one in seen), 3),
         "hours": round((max(one.when for one in seen) - min(one.when for one in seen)) / 3600, 2),
     }
 
@@ -153,7 +154,9 @@ def _row(row: Row, seen: Sequence[Observed]) -> dict[str, Any]:
 def table(rows: Iterable[dict[str, Any]]) -> str:
     """Rows for people."""
     head = f"{'tool':25} {'mode':9} {'load':5} {'limit':>5} {'planted':>15}  {'alarms':>28} "
-    lines = [f"{head}{'unchanged':>9} {'improved':>8} {'undecided':>9} {'s, mean':>8} {'median':>7} {'wall':>6}"]
+    lines = [
+        f"{head}{'unchanged':>9} {'improved':>8} {'undecided':>9} {'s, mean':>8} {'median':>7} {'wall':>6} {'waiting':>7}"
+    ]
     for row in rows:
         count = row["verdicts"]
         low, high = row["alarms_bounds"]
@@ -163,6 +166,7 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
         lines.append(
             f"{row['tool']:25} {row['mode']:9} {row['load']:5} {limit:>5} {planted:>15}  {rate:>28} "
             f"{row['unchanged']:9d} {row['improved']:8d} {row['inconclusive']:9d} {row['seconds_per_case']:8.1f} "
-            f"{row['median_seconds']:7.1f} {row['wall_seconds_per_case']:6.1f}"
+            f"{row['median_seconds']:7.1f} {row['wall_seconds_per_case']:6.1f} "
+            f"{row['median_pressure']:7.0%}"
         )
     return "\n".join(lines)

@@ -126,7 +126,7 @@ def run(options: argparse.Namespace, kept: Kept) -> None:
             stint = min(end, time.monotonic() + min(STINT, 15 * options.minutes))
             with loaded(load):
                 while time.monotonic() < stint and (task := schedule.next(load)):
-                    bench.do(task, stint)
+                    bench.do(task, end)
 
 
 def main(arguments: list[str]) -> int:

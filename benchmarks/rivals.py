@@ -33,6 +33,7 @@ from scipy.stats import mannwhitneyu, t
 
 from harness.errors import MeasurementError
 from harness.hardware import cpu
+from harness.measure.environment import PressureMeter
 
 __all__ = ["Block", "Heard", "PluginChain", "SamplesChain", "asv_says", "pyperf_says"]
 
@@ -46,13 +47,16 @@ OWN = ("-p", "no:cacheprovider", "-p", "no:harness", "-q")
 
 @dataclass(frozen=True)
 class Heard:
-    """What a tool said of a block, `regressed`, `improved` or `unchanged`, and the seconds of sampling behind it."""
+    """What a tool said of a block, `regressed`, `improved` or `unchanged`, and what is behind it: of both blocks the
+    seconds of sampling and in all, and the share of these in which some task waited for a processor.
+    """
 
     tool: str
     verdict: str
+    change: float
     sampling: float
     wall: float
-    change: float
+    pressure: float
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,13 @@ class Block:
     data: Any
     sampling: float
     wall: float
+    pressure: float
+
+    def heard(self, before: Block, tool: str, verdict: str, change: float) -> Heard:
+        """What a tool said of this block, compared with the one before."""
+        wall = before.wall + self.wall
+        pressure = (before.wall * before.pressure + self.wall * self.pressure) / wall
+        return Heard(tool, verdict, change, before.sampling + self.sampling, wall, pressure)
 
 
 class PluginChain:
@@ -79,7 +90,7 @@ class PluginChain:
 
     def add(self, artefact: Path, *, clean: bool) -> Iterator[Heard]:
         """Measure a block, and give what the tool says of it; nothing of the first."""
-        begun = time.perf_counter()
+        begun, meter = time.perf_counter(), PressureMeter()
         number = len(list(self._folder.glob("**/0*_block.json")))
         compare = [f"--benchmark-compare={self._before.data[0]}"] if self._before else []
         compare += ["--benchmark-compare-fail", *(f"{field}:5%" for field in LIMITS.values())] if self._before else []
@@ -95,12 +106,12 @@ class PluginChain:
         if len(saved) != number + 1 or bool(code) != bool(failed):
             raise MeasurementError(f"pytest-benchmark ended with {code} and compared nothing", log=text)
         stats = json.loads(saved[-1].read_text(encoding="utf-8"))["benchmarks"][0]["stats"]
-        block = Block((saved[-1].name.partition("_")[0], stats), float(stats["total"]), time.perf_counter() - begun)
+        name = saved[-1].name.partition("_")[0]
+        block = Block((name, stats), float(stats["total"]), time.perf_counter() - begun, meter.share() or 0.0)
         if self._before:
-            seconds, wall = self._before.sampling + block.sampling, self._before.wall + block.wall
             for tool, field in LIMITS.items():
                 change = stats[field] / self._before.data[1][field] - 1
-                yield Heard(tool, "regressed" if field in failed else "unchanged", seconds, wall, change)
+                yield block.heard(self._before, tool, "regressed" if field in failed else "unchanged", change)
         if clean:
             self._before = block
 
@@ -117,7 +128,7 @@ class SamplesChain:
 
     def add(self, artefact: Path, *, clean: bool) -> Iterator[Heard]:
         """Measure a block, and give what both rules say of it; nothing of the first."""
-        begun = time.perf_counter()
+        begun, meter = time.perf_counter(), PressureMeter()
         target = self._folder / "calls.npy"
         script = str(ROOT / "benchmarks" / "rival_calls.py")
         runs = []
@@ -127,12 +138,11 @@ class SamplesChain:
             if code:
                 raise MeasurementError(f"the calls for asv and pyperf ended with {code}", log=text)
             runs.append(np.load(target) / 1e9)
-        block = Block(runs, float(sum(run.sum() for run in runs)), time.perf_counter() - begun)
+        sampling = float(sum(run.sum() for run in runs))
+        block = Block(runs, sampling, time.perf_counter() - begun, meter.share() or 0.0)
         if self._before:
-            seconds, wall = self._before.sampling + block.sampling, self._before.wall + block.wall
             for tool, rule in (("asv", asv_says), ("pyperf", pyperf_says)):
-                verdict, change = rule(self._before.data, runs)
-                yield Heard(tool, verdict, seconds, wall, change)
+                yield block.heard(self._before, tool, *rule(self._before.data, runs))
         if clean:
             self._before = block
 
