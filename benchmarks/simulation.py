@@ -71,8 +71,8 @@ MACHINES = {
 }
 
 
-def launches(random: Random, machine: Machine, change: float, count: int) -> list[float]:
-    """The ratio, candidate over the other arm, that each of `count` launches shows."""
+def launches(random: Random, machine: Machine, change: float, count: int) -> list[tuple[float, float]]:
+    """The ratio, candidate over the other arm, that each of `count` launches shows, and its error by its rounds."""
     shape = (count, ROUNDS, 2)
     noise = random.normal(0, machine.turn, shape)
     if machine.carry:
@@ -87,13 +87,22 @@ def launches(random: Random, machine: Machine, change: float, count: int) -> lis
     luck += 0.02 * (random.random((count, 1, 2)) < machine.modes)
     luck += 0.05 * (random.random((count, 1, 2)) < machine.odd / 2)
     times = noise + luck
-    ratios = np.median(times[:, :, 0] - times[:, :, 1], axis=1) + np.log1p(change)
-    return [float(ratio) for ratio in np.exp(ratios)]
+    logs = times[:, :, 0] - times[:, :, 1] + np.log1p(change)
+    quartiles = np.quantile(logs, [0.25, 0.75], axis=1)
+    ranks = np.argsort(np.argsort(logs, axis=1), axis=1) - (ROUNDS - 1) / 2
+    likeness = np.clip((ranks[:, 1:] * ranks[:, :-1]).sum(axis=1) / (ranks**2).sum(axis=1), 0.0, 0.9)
+    # As `harness.measure.turns.paired`, for all launches at once; a test holds the two together.
+    spread = (quartiles[1] - quartiles[0]) / 1.349
+    errors = 1.2533 * spread * np.sqrt((1 + likeness) / (1 - likeness) / ROUNDS)
+    return [(float(ratio), float(error)) for ratio, error in zip(np.exp(np.median(logs, axis=1)), errors, strict=True)]
 
 
-def made(phase: str, ratios: list[float]) -> list[Launch]:
+def made(phase: str, ratios: list[tuple[float, float]]) -> list[Launch]:
     """Launches that showed these ratios to the other tree."""
-    return [Launch(phase, ROUNDS, None, None, {}, 1.0, 0.0, 0.0, against=ratio) for ratio in ratios]
+    return [
+        Launch(phase, ROUNDS, None, None, {}, 1.0, 0.0, 0.0, against=ratio, within={"against": error})
+        for ratio, error in ratios
+    ]
 
 
 def against(random: Random, machine: Machine, change: float) -> Verdict:
@@ -108,7 +117,7 @@ def baseline(random: Random, machine: Machine, change: float) -> Verdict:
     """One case against three blocks of a baseline, at the speed-up's tolerance of 5 %."""
 
     def run(change: float, count: int, hour: float) -> list[float]:
-        return [float(np.exp(hour)) / ratio for ratio in launches(random, machine, change, count)]
+        return [float(np.exp(hour)) / ratio for ratio, _ in launches(random, machine, change, count)]
 
     def found(values: list[float]) -> Change:
         return change_of(values, blocks, Prior(), SPEEDUP.name)

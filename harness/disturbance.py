@@ -35,6 +35,8 @@ def disturbances(launch: Launch) -> tuple[str, ...]:
         found.append("the CPU's clock changed")
     if str(launch.state.get("slowdown", "none")) != "none":
         found.append(f"the device slowed down ({launch.state['slowdown']})")
+    if launch.state.get("throttled_calls"):
+        found.append("the device stayed below its clock")
     if str(launch.state.get("foreign_processes", "none")) not in ("none", "0"):
         found.append("other processes used the device")
     if launch.unsettled:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import random
 from pathlib import Path
 
 import pytest
 
 from harness.baseline.accept import baseline_of
-from harness.judge.against import DEFAULT_SPREAD, compare_against, more_launches, spread_of
+from harness.judge.against import DEFAULT_SPREAD, compare_against, expected, more_launches, spread_of
 from harness.judge.prior import Spread
 from harness.metrics import METRICS
 from harness.plan import Plan
@@ -17,7 +16,14 @@ from harness.records import Environment, Estimate, Launch, Measurement, Outcome,
 from tests.folder import Folder
 
 METRICS_BY_NAME = {metric.name: metric for metric in METRICS}
-QUIET = Spread(0.003**2, 6.0)
+
+
+def usual(spread: float) -> Spread:
+    """Launches without rounds of their own that spread by this much."""
+    return Spread(spread**2 / expected([]), 6.0)
+
+
+QUIET = usual(0.003)
 
 
 def a_result(screen: list[float], confirm: list[float]) -> Result:
@@ -68,11 +74,11 @@ def test_the_spread_is_learnt_from_the_cases_of_the_run() -> None:
     assert spread_of([]) == DEFAULT_SPREAD
     rng = random.Random(1)
     cases = [a_result([rng.gauss(0, 0.004) for _ in range(5)], []) for _ in range(60)]
-    assert math.sqrt(spread_of(cases).variance) == pytest.approx(0.004, rel=0.15)
+    assert spread_of(cases).variance == pytest.approx(0.004**2 / expected([]), rel=0.3)
 
 
 def measured(rng: random.Random, true: float, spread: float, prior: Spread, odd: float = 0.0) -> Result:
-    """A case as the engine measures it: launches are added while it is undecided. `odd` is how often one lies far out."""
+    """A case as the engine measures it: launches are added while it is undecided. `odd` of them lie far out."""
 
     def change() -> float:
         return rng.gauss(true, spread) + (rng.choice((-0.05, 0.05)) if rng.random() < odd else 0.0)
@@ -88,7 +94,7 @@ def measured(rng: random.Random, true: float, spread: float, prior: Spread, odd:
 def test_looking_four_times_convicts_at_most_one_case_in_a_hundred(true: float, odd: float) -> None:
     """At no change and exactly at the tolerance; launches spread by 0.5 %, and some lie 5 % off."""
     rng = random.Random(2)
-    prior = Spread(0.005**2, 6.0)
+    prior = usual(0.005)
     found = [verdict(measured(rng, true, 0.005, prior, odd), prior) for _ in range(1000)]
     # Ten are expected at the tolerance itself; 19 have a chance of less than one percent.
     assert found.count(Verdict.REGRESSED) <= (18 if true else 0)

@@ -15,7 +15,9 @@ class Hardware(Protocol):
     """A kind of hardware on the third axis of a grid: a frozen dataclass of scalars with these members.
 
     The parent process calls `available`, `describe`, `state` and `environment`; the others run in the child that
-    serves an arm, after `enter`. `harness.testing.check_hardware` tries them all.
+    serves an arm, after `enter`. `harness.testing.check_hardware` tries them all. A hardware may have one more,
+    `watched()`: what it noticed in the child while calls were timed, such as clocks and calls that it timed again; a
+    launch's `state` takes it in.
     """
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
@@ -27,10 +28,14 @@ from harness.metrics import Metric
 from harness.records import Comparison, Estimate, Launch, Result, Scalar, Verdict
 from harness.units import percent, with_interval
 
-__all__ = ["DEFAULT_SPREAD", "Judged", "compare_against", "judge_launches", "more_launches", "spread_of"]
+__all__ = ["DEFAULT_SPREAD", "Judged", "compare_against", "expected", "judge_launches", "more_launches", "spread_of"]
 
-DEFAULT_SPREAD = Spread(0.007**2, 4.0)
-"""Until a run has shown its own spread: identical work was seen to differ by 0.25 to 1.1 % (standard deviation)."""
+BETWEEN = 0.004
+"""Standard deviation between launches of identical work that is expected beside what their rounds explain."""
+
+DEFAULT_SPREAD = Spread(1.3, 4.0)
+"""How large the variance of launches is, compared with what is expected, until a run has shown its own: in nine series
+of identical work it was 0.3 to 2.5 times that."""
 
 METRIC = "latency.p50"
 
@@ -45,9 +50,19 @@ class Judged:
 
 
 def spread_of(results: Iterable[Result]) -> Spread:
-    """How much paired launches usually differ, learnt from the cases of this run so far."""
-    every = (_logs(result.launches, fresh=False) for result in results)
-    return fit_spread([pooled([logs]) for logs in every if len(logs) > 1], DEFAULT_SPREAD)
+    """How the variance of paired launches compares with what is expected, learnt from the cases of this run so far."""
+    every = [counted for result in results if len(counted := _counted(result.launches, fresh=False)) > 1]
+    ratios = [(pooled([_logs(counted)]), expected(counted)) for counted in every]
+    return fit_spread([Spread(own.variance / usual, own.freedom) for own, usual in ratios], DEFAULT_SPREAD)
+
+
+def expected(launches: Sequence[Launch]) -> float:
+    """The variance that the log ratios of these launches should have: what their rounds leave, and `BETWEEN` squared.
+
+    A case whose rounds scatter is known to be unsure before three launches could show it.
+    """
+    rounds = [launch.within.get("against", 0.0) ** 2 for launch in launches]
+    return BETWEEN**2 + (statistics.fmean(rounds) if rounds else 0.0)
 
 
 def more_launches(launches: Sequence[Launch], tolerance: float, spread: Spread, lots: Sequence[int]) -> int:
@@ -61,18 +76,21 @@ def more_launches(launches: Sequence[Launch], tolerance: float, spread: Spread, 
 def judge_launches(launches: Sequence[Launch], tolerance: float, spread: Spread) -> Judged:
     """The verdict on launches that each have a ratio `against`. A screen alone convicts nobody.
 
-    `tolerance` is the relative slow-down that is accepted, `spread` how much such launches usually differ.
+    `tolerance` is the relative slow-down that is accepted; `spread` says how the variance of such launches compares
+    with what is `expected` of them.
     """
     levels, limit = LOT if confirmed(launches) else SCREEN, math.log1p(tolerance)
-    fresh, every = (_logs(launches, fresh=only) for only in (True, False))
-    alone, together = (interval(logs, spread, levels.convicts, levels.clears) for logs in (fresh, every))
+    fresh, every = (_counted(launches, fresh=only) for only in (True, False))
+    alone, together = (
+        interval(_logs(counted), _scaled(spread, counted), levels.convicts, levels.clears) for counted in (fresh, every)
+    )
     clearing = [(found.most, found.point) for found in (alone, together)]
     verdict, (point, least, most) = rule(alone.least, clearing, limit, limit)
     counted = len(fresh if verdict is Verdict.REGRESSED else every)
     if verdict is Verdict.REGRESSED and not confirmed(launches):
         verdict = Verdict.INCONCLUSIVE
-    own = pooled([fresh])
-    moderated = spread.moderate(own.variance, own.freedom)
+    own = pooled([_logs(fresh)])
+    moderated = _scaled(spread, fresh).moderate(own.variance, own.freedom)
     power = float(stdtrit(moderated.freedom, POWER)) * math.sqrt(moderated.variance / len(fresh))
     change = Estimate(math.expm1(point), math.expm1(least), math.expm1(most), counted, counted)
     return Judged(verdict, change, math.expm1(limit + alone.reach + power))
@@ -115,7 +133,7 @@ def _row(result: Result, previous: Result, tolerance: float, spread: Spread, rev
         f"{circumstances(result.launches)}."
     )
     if judged.verdict is Verdict.INCONCLUSIVE:
-        more = 2 * max(8, len(_logs(result.launches, fresh=True)))
+        more = 2 * max(8, len(_counted(result.launches, fresh=True)))
         reason += (
             f" This can't be decided: from {percent(judged.detectable)} on, a change would have been found. More "
             f"launches would: pytest {quoted(result.nodeid)} --against {revision} --plan confirm={more}"
@@ -136,9 +154,16 @@ def _row(result: Result, previous: Result, tolerance: float, spread: Spread, rev
     )
 
 
-def _logs(launches: Sequence[Launch], *, fresh: bool) -> list[float]:
-    ratios = [launches[i].against for i in judged_launches(launches, fresh=fresh)]
-    return [math.log(ratio) for ratio in ratios if ratio is not None]
+def _counted(launches: Sequence[Launch], *, fresh: bool) -> list[Launch]:
+    return [launches[i] for i in judged_launches(launches, fresh=fresh) if launches[i].against is not None]
+
+
+def _logs(launches: Sequence[Launch]) -> list[float]:
+    return [math.log(launch.against) for launch in launches if launch.against is not None]
+
+
+def _scaled(spread: Spread, launches: Sequence[Launch]) -> Spread:
+    return Spread(spread.variance * expected(launches), spread.freedom)
 
 
 def _latencies(result: Result) -> Estimate:

@@ -80,12 +80,14 @@ def launch(
         turns = take_turns(running, plan, rng, seconds or plan.seconds)
         pressure, steal = meter.share(), meter.steal()
         state = _state(before, hardware.state())
+        watched: dict[str, Mapping[str, Scalar]] = {}
         for role, child in children.items():
             stopped = child.stop(plan.deadline)
             if stopped.turns != turns.rounds:
                 raise MeasurementError(
                     f"the {role} arm took {stopped.turns} turns of {turns.rounds}", outcome=Outcome.INVALID
                 )
+            watched[role] = stopped.state
     candidate = running["candidate"]
     ratios: dict[str, tuple[float, float]] = {}
     if "anchor" in running:
@@ -106,7 +108,7 @@ def launch(
         pressure=pressure,
         started_first=order[0],
         latency=_latency(candidate.times),
-        state=state,
+        state={**state, **watched["candidate"]},
         against=ratios["against"][0] if "against" in ratios else None,
         calls=len(candidate.times),
         seconds=turns.seconds,

@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import compress, pairwise
 
 from harness.errors import MeasurementError
 from harness.measure.child import Child
@@ -23,6 +23,9 @@ LONG_CALL = 0.1
 MIDDLING_CALL = 0.02
 FEWEST_ROUNDS = 3
 """Fewer have no median worth the name."""
+
+FEW_ROUNDS = 8
+"""Fewer show no correlation between neighbours."""
 
 KEPT_FROM_CPU = 0.9
 """A turn in which an arm had less than this share of the processor time that its turns usually have was disturbed."""
@@ -111,13 +114,28 @@ def take_turns(arms: Mapping[str, Series], plan: Plan, rng: random.Random, secon
 def paired(over: Sequence[float], under: Sequence[float], kept: Sequence[bool]) -> tuple[float, float]:
     """Median over the rounds of the ratio of two arms' times, and the standard error of its logarithm.
 
-    The error is that of a median of that many independent rounds, 1.2533 s / sqrt(n), with the quartiles' distance as a
-    robust s: it says how much of the spread between launches comes from sampling within them.
+    The error is that of a median of n independent rounds, 1.2533 s / sqrt(n), with the quartiles' distance as a robust
+    s, and n (1 - r) / (1 + r) in place of n where neighbouring rounds are correlated by r: it says how much of the
+    spread between launches comes from sampling within them.
     """
     logs = [math.log(a) - math.log(b) for a, b in compress(zip(over, under, strict=True), kept)]
     quartiles = statistics.quantiles(logs, n=4, method="inclusive")
     spread = (quartiles[2] - quartiles[0]) / 1.349
-    return math.exp(statistics.median(logs)), 1.2533 * spread / math.sqrt(len(logs))
+    likeness = _likeness(logs)
+    error = 1.2533 * spread * math.sqrt((1 + likeness) / (1 - likeness) / len(logs))
+    return math.exp(statistics.median(logs)), error
+
+
+def _likeness(logs: Sequence[float]) -> float:
+    """Correlation of neighbouring rounds, by ranks against the outliers; 0 where it is negative, at most 0.9."""
+    if len(logs) < FEW_ROUNDS:
+        return 0.0
+    order = sorted(range(len(logs)), key=logs.__getitem__)
+    ranks = [0.0] * len(logs)
+    for rank, position in enumerate(order):
+        ranks[position] = rank - (len(logs) - 1) / 2
+    total = sum(rank * rank for rank in ranks)
+    return min(0.9, max(0.0, sum(a * b for a, b in pairwise(ranks)) / total))
 
 
 def _round(arms: Mapping[str, Series], plan: Plan, rng: random.Random) -> None:

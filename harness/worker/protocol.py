@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from harness.codec import decode, dumps, loads
 from harness.errors import RecordError
+from harness.records import Scalar
 from harness.specs import Spec
 
 __all__ = [
@@ -158,9 +159,13 @@ class Stop:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The completion record: without it, whatever came before does not count."""
+    """The completion record: without it, whatever came before does not count.
+
+    `state` is what the hardware noticed in this process while it was timed (`Hardware.watched`, where it has that).
+    """
 
     turns: int
+    state: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import harness
 from harness.hardware.base import Hardware
+from harness.records import Scalar
 from harness.runtimes.base import Session
 
 from .anchor import AnchorSession
@@ -76,6 +78,11 @@ class Arm:
         session, staged = self._loading.session, self._loading.staged
         found = settle(lambda number: self._hardware.time_calls(session, [staged[number % len(staged)]])[0][0] / 1e9)
         return Settled(found.call_seconds, found.calls, found.steady)
+
+    def watched(self) -> Mapping[str, Scalar]:
+        """What the hardware noticed while calls were timed, where it watches: clocks, calls that it timed again."""
+        watched = getattr(self._hardware, "watched", None)
+        return watched() if watched else {}
 
     def turn(self, request: Turn) -> TurnDone:
         """Discard some calls, time some, and check the last output."""

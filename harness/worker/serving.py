@@ -61,7 +61,9 @@ class Worker:
 
             return measure_memory(request)
         if isinstance(request, Stop):
-            return Stopped(self._turns)
+            from .serve import Arm
+
+            return Stopped(self._turns, self._arm.watched() if isinstance(self._arm, Arm) else {})
         return Failure("failed", f"{type(request).__name__} is no request")
 
 
