@@ -78,7 +78,7 @@ def test_the_spread_is_learnt_from_the_cases_of_the_run() -> None:
 
 
 def measured(rng: random.Random, true: float, spread: float, prior: Spread, odd: float = 0.0) -> Result:
-    """A case as the engine measures it: launches are added while it is undecided. `odd` of them lie far out."""
+    """A case as the engine measures it: launches are added while it is undecided. `odd` is how many lie far out."""
 
     def change() -> float:
         return rng.gauss(true, spread) + (rng.choice((-0.05, 0.05)) if rng.random() < odd else 0.0)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
+from harness.disturbance import disturbances
+from harness.metrics import calls_needed
 from harness.names import slug
-from harness.records import Comparison, Measurement, Run, Verdict
+from harness.records import Comparison, Launch, Measurement, Run, Verdict
 from harness.report.html.charts import ecdf, pooled, quantile, timeline
 from harness.report.overview import (
     CaseView,
@@ -32,6 +36,11 @@ CHARTS_BYTES = 2_600_000
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 _LOG_LINES = 40
+_RATIOS = {
+    "speedup": "The speed-up",
+    "anchored": "The ratio to the anchor",
+    "against": "The ratio to the other tree",
+}
 
 
 @dataclass(frozen=True)
@@ -133,11 +142,12 @@ def _context(run: Run, view: CaseView, level: str) -> dict[str, Any]:
             "speedup": "–" if launch.speedup is None else quantity(launch.speedup, "x"),
             "cpu": percent(launch.cpu_share, sign=False),
             "pressure": "–" if launch.pressure is None else percent(launch.pressure, sign=False),
-            "state": "; ".join(f"{name} {value}" for name, value in launch.state.items()),
+            "state": "; ".join([*disturbances(launch), *(f"{name} {value}" for name, value in launch.state.items())]),
             "wall": quantity(launch.wall_seconds, "s"),
         }
         for i, launch in enumerate(launches, start=1)
     ]
+    context["spreads"] = _spreads(launches)
     context["ecdf"] = ecdf(f"{line.anchor}-e", samples) if samples else None
     context["timeline"] = timeline(f"{line.anchor}-s", launches) if samples else None
     context["quantiles"] = {
@@ -152,11 +162,30 @@ def _measured(measurement: Measurement, declared: Mapping[str, Mapping[str, Any]
     estimate = measurement.estimate
     return {
         "metric": measurement.metric,
-        "value": estimate_text(estimate, str(about.get("unit", ""))),
+        "value": estimate_text(estimate, str(about.get("unit", ""))) + _too_few(measurement),
         "better": str(about.get("better", "")),
         "launches": str(len(measurement.values)),
         "help": str(about.get("help", "")),
     }
+
+
+def _too_few(measurement: Measurement) -> str:
+    """What stands behind a percentile that so few calls can't tell."""
+    calls, needed = measurement.estimate.samples, calls_needed(measurement.metric)
+    return f" (too few calls: {calls} a launch of {needed})" if calls < needed else ""
+
+
+def _spreads(launches: Sequence[Launch]) -> list[str]:
+    """How far the launches lie apart, for each ratio that is judged, and how much of it their rounds explain."""
+    counted = [launch for launch in launches if launch.phase != "repeated"]
+    found = []
+    for name, words in _RATIOS.items():
+        logs = [math.log(ratio) for launch in counted if (ratio := getattr(launch, name))]
+        if len(logs) > 1 and all(name in launch.within for launch in counted):
+            rounds = math.sqrt(statistics.fmean(launch.within[name] ** 2 for launch in counted))
+            apart, within = (percent(value, sign=False) for value in (statistics.stdev(logs), rounds))
+            found.append(f"{words} differs by {apart} between launches (standard deviation); {within} come from rounds")
+    return found
 
 
 def _compared(comparison: Comparison) -> dict[str, Any]:
