@@ -67,6 +67,8 @@ def _by_anchor(title: str, rows: Sequence[Row], cases: Sequence[str], anchors: S
     _line("", [*cases, "rms"], 20)
     alone = [100 * spread(group(rows, case, [])[0]) for case in cases]
     _line("alone", [*(f"{value:.2f}            " for value in alone), f"{_rms(alone):.2f}"], 20)
+    processor = [100 * spread(_processor(rows, case)) for case in cases]
+    _line("its CPU time", [*(f"{value:.2f}            " for value in processor), f"{_rms(processor):.2f}"], 20)
     lines = []
     for name in anchors:
         cells, ratios = [], []
@@ -135,6 +137,11 @@ def _value(rows: Sequence[Row], case: str, name: str) -> Any:
     return times - logs[:, 0] if name else times
 
 
+def _processor(rows: Sequence[Row], case: str) -> list[float]:
+    """Logarithms of the processor time of a case's calls, where rows have it."""
+    return [math.log(row["cpu"][case]) for row in rows if case in row.get("cpu", {})]
+
+
 def _mean(values: Any) -> float:
     return float(np.mean(values)) if len(values) else math.nan
 
@@ -146,4 +153,4 @@ def _rms(values: Iterable[float]) -> float:
 
 
 def _line(name: str, cells: Iterable[str], width: int) -> None:
-    print(f"{name:12}" + "".join(f"{cell:>{width}}" for cell in cells))
+    print(f"{name:13}" + "".join(f"{cell:>{width}}" for cell in cells))

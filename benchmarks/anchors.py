@@ -57,7 +57,7 @@ CASES = {
 PRESENT = f"anchor{ANCHOR}"
 """The anchor that the harness uses now, with its version."""
 PLAN = Plan()
-PATIENCE = 20.0
+PATIENCE = 10.0
 """Seconds that a loaded launch waits for a quiet moment."""
 MIX = ("idle", "idle", "one", "all")
 """Loads, in a random order for each four launches."""
@@ -95,6 +95,7 @@ def measure(folders: Mapping[str, str], cases: list[str], load: str, seconds: fl
         "steal": steal if steal is None else round(steal, 4),
         "rounds": rounds,
         "microseconds": {role: _digits(1e6 * _median(arms[role])) for role in sorted(arms)},
+        "cpu": {case: _digits(1e6 * _processor(arms[case])) for case in cases},
         "ratios": {case: {name: _paired(arms[case], arms[name]) for name in anchors} for case in cases},
     }
 
@@ -111,6 +112,13 @@ def wait_for_quiet() -> None:
 
 def _median(arm: Series) -> float:
     return statistics.median(compress(arm.turns, _kept(arm)))
+
+
+def _processor(arm: Series) -> float:
+    """Processor seconds of a call: the median over the turns, disturbed or not, of their means."""
+    size = arm.turn.calls
+    wall = [statistics.fmean(arm.times[start : start + size]) for start in range(0, len(arm.times), size)]
+    return statistics.median(share * seconds for share, seconds in zip(arm.shares, wall, strict=True))
 
 
 def _paired(case: Series, anchor: Series) -> float:
