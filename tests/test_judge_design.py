@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from harness.judge.against import judge_launches
+from harness.judge.against import expected, judge_launches
 from harness.judge.change import change_of
 from harness.judge.design import MOST_LAUNCHES, AgainstBaseline, InTurns, Launching, detectable, plan_for
 from harness.judge.prior import Prior, Spread, between, pooled
@@ -18,7 +18,10 @@ from harness.records import Launch, Verdict
 
 METRIC = {metric.name: metric for metric in METRICS}
 TIME, SPEEDUP = METRIC["latency.p50"], METRIC["speedup"]
-SPREAD = Spread(0.004**2, 6.0)
+SPREAD = Spread(1.0, 6.0)
+"""As large as it is expected of launches (`harness.judge.against.expected`)."""
+USUAL = Spread(expected(()), SPREAD.freedom)
+"""The same as a variance, for launches whose rounds leave nothing."""
 
 
 def launches(logs: list[float]) -> tuple[Launch, ...]:
@@ -30,7 +33,7 @@ def launches(logs: list[float]) -> tuple[Launch, ...]:
 def test_in_turns_it_is_the_judge_s_own_number(tolerance: float) -> None:
     logs = [0.002, -0.004, 0.001, 0.003, -0.002, 0.0, 0.004, -0.001]
     own = pooled([logs])
-    precision = InTurns(Launching(SPREAD.moderate(own.variance, own.freedom).variance), SPREAD.freedom)
+    precision = InTurns(Launching(USUAL.moderate(own.variance, own.freedom).variance), USUAL.freedom)
     found = detectable(precision, Plan(confirm=len(logs)), TIME, tolerance)
     assert found == pytest.approx(judge_launches(launches(logs), tolerance, SPREAD).detectable, rel=1e-12)
 
@@ -57,11 +60,11 @@ def test_against_a_baseline_it_is_the_judge_s_own_change(launch: float, block: f
 
 
 def test_four_in_five_runs_find_what_is_called_detectable() -> None:
-    true = detectable(InTurns(Launching(SPREAD.variance), SPREAD.freedom), Plan(), TIME, 0.01)
+    true = detectable(InTurns(Launching(USUAL.variance), USUAL.freedom), Plan(), TIME, 0.01)
     rng = random.Random(4)
     found = 0
     for _ in range(1000):
-        logs = [rng.gauss(math.log1p(true), 0.004) for _ in range(Plan().confirm)]
+        logs = [rng.gauss(math.log1p(true), math.sqrt(USUAL.variance)) for _ in range(Plan().confirm)]
         found += judge_launches(launches(logs), 0.01, SPREAD).verdict is Verdict.REGRESSED
     assert 770 <= found <= 840
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.baseline.records import BASELINE_SCHEMA, Accepted, Block, Times
-from harness.judge.against import DEFAULT_SPREAD
+from harness.judge.against import DEFAULT_SPREAD, expected
 from harness.judge.alarms import Alarms, alarms_of
 from harness.judge.design import AgainstBaseline, InTurns, Launching, Precision, detectable, plan_for
 from harness.judge.prior import DEFAULT_BLOCK, Prior, Spread, between, fit_prior, fit_spread, pooled
@@ -112,7 +112,7 @@ def calibrate(
     the committed baselines say is usual; where they are too few to judge by, the runs themselves are learnt from.
     """
     every, in_turns, on_its_own = (_by_case(runs) for runs in ([*paired, *alone], paired, alone))
-    spreads = [pooled(_logs(_launches(results), AGAINST)) for results in in_turns.values()]
+    spreads = [_compared(groups) for results in in_turns.values() if _logs(groups := _launches(results), AGAINST)]
     usual = fit_spread([spread for spread in spreads if spread.freedom], DEFAULT_SPREAD)
     priors = {**_priors(on_its_own), **(committed or {})}
     cases = []
@@ -150,9 +150,19 @@ def _paired(groups: Sequence[Sequence[Launch]], usual: Spread, plan: Plan, toler
     if not logs:
         return None
     own = pooled(logs)
-    judged = usual.moderate(own.variance, own.freedom)
+    judged = Spread(usual.variance * _expected(groups), usual.freedom).moderate(own.variance, own.freedom)
     precision = InTurns(_launching(groups, AGAINST, judged.variance), usual.freedom)
     return _quantity(AGAINST, groups, precision, judged.variance, None, _TIME, plan, tolerance)
+
+
+def _compared(groups: Sequence[Sequence[Launch]]) -> Spread:
+    """How the variance of a case's launches in turns compares with what the judge expects of them."""
+    own = pooled(_logs(groups, AGAINST))
+    return Spread(own.variance / _expected(groups), own.freedom)
+
+
+def _expected(groups: Sequence[Sequence[Launch]]) -> float:
+    return expected([launch for group in groups for launch in group])
 
 
 def _based(
