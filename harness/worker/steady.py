@@ -17,8 +17,8 @@ __all__ = ["Steady", "settle"]
 
 WINDOW_SECONDS = 0.015
 WINDOW_CALLS = 200
-WINDOWS = 3
-AGREE = 0.05
+WINDOWS = 4
+AGREE = 0.04
 """Largest relative difference between the windows of a steady state: on shared machines 15 ms differ by 1 to 3 %."""
 LIMIT_SECONDS = 1.0
 LIMIT_WINDOWS = 6
@@ -37,17 +37,18 @@ class Steady:
 def settle(call: Callable[[int], float]) -> Steady:
     """Make calls until they are steady. `call` makes the one with the given number and gives its seconds."""
     spent = call(0)
-    # The first call may be anything; the second tells how many make a window.
-    second = call(1)
-    spent, calls = spent + second, 2
-    size = min(WINDOW_CALLS, max(1, math.ceil(WINDOW_SECONDS / max(second, 1e-7))))
+    # The first call may be anything; from the second on, the latest ones tell how many make a window.
+    latest = call(1)
+    spent, calls = spent + latest, 2
     medians: list[float] = []
     while True:
+        size = min(WINDOW_CALLS, max(1, math.ceil(WINDOW_SECONDS / max(latest, 1e-7))))
         window = [call(calls + number) for number in range(size)]
         calls, spent = calls + size, spent + sum(window)
-        medians.append(statistics.median(window))
+        latest = statistics.median(window)
+        medians.append(latest)
         last = medians[-WINDOWS:]
         if len(last) == WINDOWS and max(last) <= (1 + AGREE) * min(last):
-            return Steady(medians[-1], calls, steady=True)
+            return Steady(latest, calls, steady=True)
         if spent > LIMIT_SECONDS and len(medians) >= LIMIT_WINDOWS:
             return Steady(statistics.median(medians[-LIMIT_WINDOWS:]), calls, steady=False)

@@ -1,0 +1,149 @@
+"""Adding launches: lots, lengths, disturbed ones again, and the end of the time."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from harness.disturbance import circumstances, disturbances
+from harness.hardware import cpu
+from harness.measure import sampling
+from harness.measure.budget import Budget
+from harness.measure.sampling import best_seconds, sample
+from harness.plan import Plan
+from harness.records import Launch
+
+
+def a_launch(phase: str = "screen", ratio: float = 1.0, **fields: object) -> Launch:
+    basics = {"seconds": 1.0, "within": {"against": 0.004}, "calls": 500}
+    return Launch(phase, 20, None, None, {}, 1.0, 0.1, 1.4, against=ratio, **{**basics, **fields})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Launch]:
+    """The launches that `sample` asked for, in the place of real ones; `script` gives what is wrong with them."""
+    launches: list[Launch] = []
+    script: Iterator[float] = iter(PRESSURES)
+
+    def launch(arms: object, *, phase: str, seconds: float, **_: object) -> Launch:
+        launches.append(a_launch(phase, seconds=seconds, pressure=next(script, 0.0)))
+        return launches[-1]
+
+    monkeypatch.setattr(sampling, "launch", launch)
+    return launches
+
+
+PRESSURES: list[float] = []
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    PRESSURES.clear()
+    yield
+    PRESSURES.clear()
+
+
+def run(plan: Plan, wanted: Sequence[int], end: float = float("inf")) -> tuple[Launch, ...]:
+    answers = iter(wanted)
+    return sample(
+        {}, hardware=cpu, plan=plan, rng=random.Random(0), logs=Path(), more=lambda _: next(answers, 0), end=end
+    )
+
+
+def phases(launches: Sequence[Launch]) -> str:
+    return "".join(launch.phase[0] for launch in launches)
+
+
+def test_lots_are_added_while_they_are_wanted(made: list[Launch]) -> None:
+    assert phases(run(Plan(), [3, 5])) == "sss" + "c" * 8
+    assert phases(run(Plan(), [])) == "sss"
+
+
+def test_a_plan_splits_its_fresh_launches_into_growing_lots() -> None:
+    assert Plan().lots == (3, 5, 8)
+    assert [sum(Plan(confirm=count).lots) for count in range(40)] == list(range(40))
+    assert Plan(confirm=4).lots == (1, 1, 2)
+
+
+def test_a_disturbed_launch_is_made_again_twice_and_then_counts(made: list[Launch]) -> None:
+    PRESSURES.extend([0.0, 0.5, 0.5, 0.5, 0.5])
+    found = run(Plan(repeats=2), [])
+    assert phases(found) == "srrss"
+    assert circumstances(found) == "; 2 of 3 launches were disturbed: other work competed for the CPU"
+
+
+def test_no_launch_is_begun_after_the_end_save_the_screen(made: list[Launch]) -> None:
+    PRESSURES.extend([0.5])
+    assert phases(run(Plan(), [3], end=time.perf_counter() - 1)) == "sss"
+
+
+@pytest.mark.parametrize(
+    ("within", "spread", "start", "seconds"),
+    [
+        (0.004, 0.0, 0.4, 0.84),  # sqrt(0.4) * 0.4 % / 0.3 %
+        (0.004, 0.0, 1.6, 1.69),
+        (0.0001, 0.01, 0.4, 0.4),  # the launches differ, not the rounds: as short as may be
+        (0.02, 0.0, 1.6, 2.4),  # the rounds differ: as long as may be
+    ],
+)
+def test_a_launch_is_as_long_as_its_rounds_and_its_start_call_for(
+    within: float, spread: float, start: float, seconds: float
+) -> None:
+    launches = [
+        dataclasses.replace(a_launch(ratio=1 + share * spread, within={"against": within}), wall_seconds=1.0 + start)
+        for share in (-1, 0, 1)
+    ]
+    assert best_seconds(launches, Plan(seconds=0.8)) == pytest.approx(seconds, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"pressure": 0.2}, "other work competed"),
+        ({"steal": 0.06}, "hypervisor"),
+        ({"disturbed": 0.3}, "kept from the CPU"),
+        ({"state": {"frequency_before": 3000.0, "frequency": 2500.0}}, "clock changed"),
+        ({"state": {"slowdown": "thermal"}}, "slowed down (thermal)"),
+        ({"state": {"throttled_calls": 3}}, "below its clock"),
+        ({"state": {"foreign_processes": "4711"}}, "other processes"),
+        ({"unsettled": ("anchor", "candidate")}, "the anchor and the candidate never came to a steady time"),
+    ],
+)
+def test_what_disturbs_a_launch_is_said(fields: dict[str, object], words: str) -> None:
+    (found,) = disturbances(a_launch(**fields))
+    assert words in found
+
+
+def test_a_quiet_launch_is_not_disturbed() -> None:
+    quiet = {"frequency_before": 3000.0, "frequency": 2950.0, "slowdown": "none", "foreign_processes": "none"}
+    assert disturbances(a_launch(pressure=0.02, steal=0.0, state=quiet)) == ()
+    assert circumstances([a_launch()]) == ""
+
+
+def test_a_budget_is_shared_out_and_what_is_left_goes_to_those_that_come() -> None:
+    now = [100.0]
+    budget = Budget(60.0, 3, clock=lambda: now[0])
+    budget.begin()
+    assert budget.end() == 120.0
+    now[0] = 106.0  # 14 seconds were not needed
+    budget.done()
+    budget.begin()
+    assert budget.end() == 106.0 + 27.0
+    now[0] = 170.0
+    budget.done()
+    budget.begin()
+    assert budget.end() == 170.0
+    assert budget.over
+
+
+def test_without_a_budget_there_is_no_end() -> None:
+    budget = Budget()
+    budget.begin()
+    budget.done()
+    assert budget.end() == float("inf")
+    assert not budget.over
