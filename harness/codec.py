@@ -14,38 +14,66 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.errors import RecordError
 
-__all__ = ["decode", "dumps", "encode", "loads"]
+__all__ = ["decode", "dumps", "loads", "pieces"]
 
 MAX_BYTES = 512 * 2**20
 MAX_DEPTH = 32
-
-
-def encode(value: Any) -> Any:
-    """The JSON-ready form of a record, enum, mapping, sequence or scalar. Raises `ValueError` for NaN and infinity."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {str(key): encode(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [encode(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} has no place in a record: a number that is not finite is an outcome, not a value")
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    raise TypeError(f"{type(value).__name__} can't be recorded")
+PIECE = 200
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
-    """JSON text of `value` in declaration order, without NaN; numbers keep all their digits."""
+    """JSON text of `value` in declaration order; numbers keep all their digits.
+
+    Raises `ValueError` for NaN and infinity, and `TypeError` for what is no record, enum, mapping, sequence or scalar.
+    """
     separators = (",", ":") if indent is None else None
-    return json.dumps(encode(value), indent=indent, allow_nan=False, ensure_ascii=False, separators=separators)
+    try:
+        # A record becomes a mapping only when the encoder comes to it: a run has millions of numbers, and a copy of
+        # them all would double its memory.
+        return json.dumps(
+            value, default=_plain, indent=indent, allow_nan=False, ensure_ascii=False, separators=separators
+        )
+    except ValueError as error:
+        reason = "a number that is not finite has no place in a record: it is an outcome, not a value"
+        raise ValueError(f"{reason} ({error})") from None
+
+
+def pieces(record: object) -> Iterator[str]:
+    """The text that `dumps` gives of a record, in parts: that of a run of thousands of cases is never whole in memory.
+
+    Raises as `dumps`.
+    """
+    kind: type = type(record)
+    opening = "{"
+    for name in _names(kind):
+        value = getattr(record, name)
+        yield f"{opening}{dumps(name)}:"
+        opening = ","
+        if isinstance(value, tuple):
+            for start in range(0, len(value), PIECE):
+                yield f"{',' if start else '['}{dumps(value[start : start + PIECE])[1:-1]}"
+            yield "]" if value else "[]"
+        else:
+            yield dumps(value)
+    yield "}"
+
+
+def _plain(value: object) -> Any:
+    """What the encoder does not know, in words that it knows; its parts may be records again."""
+    kind: type = type(value)
+    names = _names(kind)
+    if names:
+        return {name: getattr(value, name) for name in names}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} can't be recorded")
 
 
 def loads(text: str, source: str) -> Any:
@@ -111,6 +139,12 @@ def _check_depth(data: Any, source: str) -> None:
 
 
 @functools.cache
+def _names(cls: type) -> tuple[str, ...]:
+    """The fields of a record; none for what is no record."""
+    return tuple(field.name for field in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else ()
+
+
+@functools.cache
 def _fields(cls: type) -> dict[str, tuple[Any, bool]]:
     hints = typing.get_type_hints(cls)
     return {
@@ -123,6 +157,8 @@ def _fields(cls: type) -> dict[str, tuple[Any, bool]]:
 
 
 def _decode(cls: Any, data: Any, where: str) -> Any:
+    if type(data) is cls:
+        return data
     origin = typing.get_origin(cls)
     if cls is Any:
         return data
@@ -130,7 +166,10 @@ def _decode(cls: Any, data: Any, where: str) -> Any:
         return _decode_union(typing.get_args(cls), data, where)
     if origin is tuple:
         item = typing.get_args(cls)[0]
-        return tuple(_decode(item, entry, f"{where}[{i}]") for i, entry in enumerate(_expect(list, data, where)))
+        entries = _expect(list, data, where)
+        if set(map(type, entries)) == {item}:  # numbers by the thousand
+            return tuple(entries)
+        return tuple(_decode(item, entry, f"{where}[{i}]") for i, entry in enumerate(entries))
     if origin is not None and issubclass(origin, Mapping):
         item = typing.get_args(cls)[1]
         pairs = _expect(dict, data, where).items()

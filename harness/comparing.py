@@ -56,10 +56,15 @@ class WithBaselines:
         self._store = store
         self._environment = environment
         self._priors: dict[str, Prior] = {}
+        self._latest: tuple[tuple[str, str, str], Baseline] | None = None
 
     def baseline(self, suite: str, case_id: str, hardware: str) -> Baseline:
         """What is committed for a case. Raises `BaselineError` where it is damaged."""
-        return self._store.read(suite, case_id, self._environment.hardware.get(hardware, {}))
+        key = (suite, case_id, hardware)
+        if self._latest is None or self._latest[0] != key:  # asked after the screen, and again for the verdict
+            identity = self._environment.hardware.get(hardware, {})
+            self._latest = (key, self._store.read(suite, case_id, identity))
+        return self._latest[1]
 
     def prior(self, hardware: str) -> Prior:
         """The usual spreads on this class of machine, learnt before anything was accepted."""

@@ -64,12 +64,15 @@ class Verdict(enum.StrEnum):
     @property
     def severity(self) -> int:
         """Position in the order above; larger is worse."""
-        return list(Verdict).index(self)
+        return _SEVERITIES[self]
 
     def fails(self, *, strict: bool) -> bool:
         """Whether this verdict makes a test fail. `strict` also refuses what could not be decided."""
         mildest = Verdict.NEW if strict else Verdict.REGRESSED
         return self.severity >= mildest.severity
+
+
+_SEVERITIES = {verdict: position for position, verdict in enumerate(Verdict)}
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,10 @@ class Result:
 
     def measurement(self, metric: str) -> Measurement | None:
         """The measurement of `metric`, None where this case has none."""
-        return next((m for m in self.measurements if m.metric == metric), None)
+        for measurement in self.measurements:
+            if measurement.metric == metric:
+                return measurement
+        return None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from harness.records import Estimate, Measurement, Outcome, Run, Verdict
-from harness.report.html import render
+from harness.report.html import render, sections
 from harness.report.html.cases import anchor
 from harness.report.overview import GLYPHS, cases, failures, headline
 from tests.report_hostile import HOSTILE, hostile_run
@@ -290,3 +290,11 @@ def test_hardware_that_is_not_here_has_its_reason_and_no_map() -> None:
     page = Page(render(dataclasses.replace(run, results=(*run.results, *absent))))
     assert f"Nothing was measured here: {reason}" in plain(page.text)
     assert len(page.find("table", **{"class": "gains"})) == 1
+
+
+def test_a_map_of_very_many_cases_shows_the_speed_up_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sections, "MAX_CELLS", 15)
+    few, many = (sections.gain_maps(sample_run(models, 5, samples=2))[0] for models in (3, 4))
+    names = [{gain.name for _, cells in found.rows for cell in cells for gain in cell.gains} for found in (few, many)]
+    assert (few.brief, many.brief) == (False, True)
+    assert names == [{"speed", "memory", "accuracy"}, {"speed"}]

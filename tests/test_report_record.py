@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.codec import dumps, pieces
 from harness.errors import RecordError
-from harness.records import Run
+from harness.records import Estimate, Run
 from harness.report.files import point_latest, write_atomic
 from harness.report.journal import JOURNAL_NAME, Journal
 from harness.report.overview import failures, headline
@@ -267,3 +268,15 @@ def test_a_record_is_compact(run: Run, tmp_path: Path) -> None:
     path = write_run(sample_run(samples=300), tmp_path)
     assert path.stat().st_size < 4_000_000
     assert failures(read_run(path))
+
+
+def test_a_record_in_pieces_is_the_record() -> None:
+    for run in (sample_run(), dataclasses.replace(sample_run(), results=(), comparisons=())):
+        assert "".join(pieces(run)) == dumps(run)
+
+
+def test_a_number_that_is_none_has_no_place_in_a_record() -> None:
+    with pytest.raises(ValueError, match="not finite has no place in a record"):
+        dumps(Estimate(1.0, float("nan"), float("inf")))
+    with pytest.raises(TypeError, match="object can't be recorded"):
+        dumps({"thing": object()})

@@ -41,6 +41,7 @@ class Disk:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._real = os.path.realpath(root)
 
     def names(self, folder: str) -> list[str]:
         path = self._inside(folder)
@@ -84,7 +85,7 @@ class Disk:
 
     def _inside(self, path: str) -> Path:
         found = self._root / path
-        if not found.resolve().is_relative_to(self._root.resolve()):
+        if os.path.commonpath([self._real, os.path.realpath(found)]) != self._real:
             raise BaselineError(f"{self.where(path)}: leads out of the baselines' folder; it must be no symbolic link")
         return found
 

@@ -59,9 +59,10 @@ def fresh_launches(result: Result, baseline: Baseline, metrics: Mapping[str, Met
     if _ended(result) or baseline.times is None or confirmed(result.launches):
         return 0
     judge = _Judge(result, baseline, prior, baseline.times.identity)
+    varying = {name: metric for name, metric in metrics.items() if not metric.portable}
     doubtful = {
         row.metric
-        for row in judge.rows(metrics)
+        for row in judge.rows(varying)
         if row.detectable is not None and row.verdict in (Verdict.REGRESSED, Verdict.INCONCLUSIVE)
     }
     wanted = [judge.changes[metric].launches for metric in doubtful]
@@ -79,6 +80,9 @@ class _Judge:
 
     def __post_init__(self) -> None:
         self.changes: dict[str, Change] = {}
+        self.here = machine_class(self.identity)
+        times = self.baseline.times
+        self.times = times if times and machine_class(times.identity) == self.here else None
 
     def rows(self, metrics: Mapping[str, Metric]) -> list[Comparison]:
         """The comparisons of the metrics that have one, with what excuses a fallen speed-up."""
@@ -100,7 +104,7 @@ class _Judge:
     def forgotten(self, metrics: Mapping[str, Metric]) -> list[Comparison]:
         """A MISSING for each metric of the baseline that the suite no longer knows."""
         kept = set(self.baseline.portable.values) if self.baseline.portable else set()
-        times = self._times()
+        times = self.times
         kept |= {name for block in times.blocks for name in block.values} if times else set()
         # Any name may stand in a baseline, also one that no metric could have.
         return [
@@ -120,7 +124,7 @@ class _Judge:
         incomparable = self._changed_workload(metric, portable)
         if incomparable:
             return incomparable
-        same_class = portable.made_on == machine_class(self.identity)
+        same_class = portable.made_on == self.here
         now = measurement.estimate.point
         if metric.name == "accuracy":
             return compare_accuracy(self.result, metric, now, portable, same_class=same_class)
@@ -132,7 +136,7 @@ class _Judge:
         return compare_exact(self.result, metric, now, kept, factor)
 
     def _local(self, metric: Metric, measurement: Measurement | None) -> Comparison | None:
-        times = self._times()
+        times = self.times
         if times is None:
             others = self._others()
             if measurement is None:
@@ -158,10 +162,6 @@ class _Judge:
             return row
         before = statistics.median(statistics.median(values) for values in kept)
         return compare_exact(self.result, metric, measurement.estimate.point, before)
-
-    def _times(self) -> Times | None:
-        times = self.baseline.times
-        return times if times and machine_class(times.identity) == machine_class(self.identity) else None
 
     def _others(self) -> list[Mapping[str, Scalar]]:
         times = self.baseline.times

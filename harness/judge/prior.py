@@ -9,6 +9,7 @@ each case's own variance against them; a t statistic with the weighed variance h
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections import defaultdict
@@ -123,15 +124,26 @@ def fit_spread(spreads: Sequence[Spread], default: Spread, least: float = 0.0) -
     logs = []
     for spread in spreads:
         half = spread.freedom / 2
-        logs.append(math.log(max(spread.variance, LEAST_VARIANCE)) - float(digamma(half)) + math.log(half))
-    expected = statistics.fmean(float(polygamma(1, spread.freedom / 2)) for spread in spreads)
+        logs.append(math.log(max(spread.variance, LEAST_VARIANCE)) - _digamma(half) + math.log(half))
+    expected = statistics.fmean(_trigamma(spread.freedom / 2) for spread in spreads)
     excess = statistics.variance(logs) - expected
     centre, freedom = statistics.fmean(logs), MOST_FREEDOM
     if excess > 0:
         half = _inverse_trigamma(excess)
-        centre += float(digamma(half)) - math.log(half)
+        centre += _digamma(half) - math.log(half)
         freedom = min(2 * half, MOST_FREEDOM)
     return Spread(max(math.exp(centre), least), freedom)
+
+
+@functools.cache
+def _digamma(value: float) -> float:
+    """Thousands of cases have the same few degrees of freedom."""
+    return float(digamma(value))
+
+
+@functools.cache
+def _trigamma(value: float) -> float:
+    return float(polygamma(1, value))
 
 
 def _inverse_trigamma(value: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import RecordError
@@ -11,7 +12,7 @@ from harness.errors import RecordError
 __all__ = ["point_latest", "sync_folder", "write_atomic"]
 
 
-def write_atomic(path: Path, data: bytes) -> Path:
+def write_atomic(path: Path, data: bytes | Iterator[bytes]) -> Path:
     """Write `data` beside `path`, flush it to the disk, and rename it over `path`: either file is whole.
 
     Raises `OSError` (a full disk, no permission) with the old file untouched and nothing left beside it.
@@ -21,7 +22,7 @@ def write_atomic(path: Path, data: bytes) -> Path:
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
+            stream.writelines([data] if isinstance(data, bytes) else data)
             stream.flush()
             os.fsync(stream.fileno())
         # mkstemp gives 0600; a report is for others to read as well, as far as the user's umask lets them.

@@ -117,8 +117,28 @@ class Headline:
     detail: str
 
 
+class _Same:
+    """A run as a key: this very object, since to compare two equal ones would take longer than to read one."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def __hash__(self) -> int:
+        return id(self.run)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.run is self.run
+
+
 def cases(run: Run) -> tuple[CaseView, ...]:
     """Every case of the run in the order of its results, then those that have comparisons only."""
+    return _views(_Same(run))
+
+
+@functools.lru_cache(maxsize=1)
+def _views(same: _Same) -> tuple[CaseView, ...]:
+    """Every section of every writer asks for the cases of the one run that is being written."""
+    run = same.run
     found: dict[tuple[str, str], tuple[Result | None, list[Comparison]]] = {
         (result.suite, result.case_id): (result, []) for result in run.results
     }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
-from harness.codec import MAX_BYTES, decode, dumps, loads
+from harness.codec import MAX_BYTES, decode, loads, pieces
 from harness.errors import RecordError
 from harness.records import RUN_SCHEMA, Run
 from harness.report.files import write_atomic
@@ -20,7 +21,8 @@ MODES = ("compare", "strict", "update", "off", "quick")
 def write_run(run: Run, folder: Path) -> Path:
     """Write `folder/run.json` in one step. Raises `OSError` where the disk refuses; an older file is left as it was."""
     # A file name that is not UTF-8 reaches us as lone surrogates; written as \\udcXX they come back the same.
-    return write_atomic(folder / RUN_NAME, f"{dumps(run)}\n".encode("utf-8", "backslashreplace"))
+    text = itertools.chain(pieces(run), ["\n"])
+    return write_atomic(folder / RUN_NAME, (part.encode("utf-8", "backslashreplace") for part in text))
 
 
 def read_run(path: Path | str) -> Run:

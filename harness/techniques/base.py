@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ class Pipeline:
     def __or__(self, other: Technique | Pipeline) -> Pipeline:
         return Pipeline(self.steps + as_pipeline(other).steps)
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         return "+".join(step.id for step in self.steps)
 

@@ -29,7 +29,9 @@ __all__ = ["GainMap", "fronts", "gain_maps", "not_decided", "problems", "why"]
 MAX_CARDS = 40
 """Failures that get a card with a picture; further ones get a line in a table."""
 MAX_LINES = 2000
-MAX_FRONTS = 24
+MAX_FRONTS = 12
+MAX_CELLS = 1000
+"""A map with more of them shows the speed-up alone."""
 _LOG_LINES = 20
 
 
@@ -101,6 +103,7 @@ class GainMap:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     absent: str = ""
+    brief: bool = False
 
 
 def gain_maps(run: Run) -> tuple[GainMap, ...]:
@@ -117,22 +120,24 @@ def gain_maps(run: Run) -> tuple[GainMap, ...]:
             continue
         names = [f"{s.model} ({s.suite})" if s.model in several else s.model for s in here]
         techniques = tuple(dict.fromkeys(v.result.technique for s in here for v in s.cases if v.result))
-        cells = [_cells(subject, techniques, slack) for subject in here]
+        brief = len(here) * len(techniques) > MAX_CELLS
+        cells = [_cells(subject, techniques, slack, brief=brief) for subject in here]
         if len(here) > len(techniques):
             rows = tuple(zip(names, (tuple(line) for line in cells), strict=True))
-            maps.append(GainMap(hardware, "model", techniques, rows))
+            maps.append(GainMap(hardware, "model", techniques, rows, brief=brief))
         else:
             lines = zip(techniques, zip(*cells, strict=True), strict=True)
-            maps.append(GainMap(hardware, "technique", tuple(names), tuple(lines)))
+            maps.append(GainMap(hardware, "technique", tuple(names), tuple(lines), brief=brief))
     return tuple(maps)
 
 
-def _cells(subject: Subject, techniques: Sequence[str], slack: float) -> list[Cell]:
+def _cells(subject: Subject, techniques: Sequence[str], slack: float, *, brief: bool) -> list[Cell]:
     views = {view.result.technique: view for view in subject.cases if view.result}
-    return [_cell(views.get(technique), subject.reference, slack) for technique in techniques]
+    reference = subject.reference
+    return [_cell(views.get(technique), reference, slack, brief=brief) for technique in techniques]
 
 
-def _cell(view: CaseView | None, reference: CaseView | None, slack: float) -> Cell:
+def _cell(view: CaseView | None, reference: CaseView | None, slack: float, *, brief: bool) -> Cell:
     if view is None or view.result is None:
         return Cell("absent")
     link = anchor(view.suite, view.id)
@@ -142,7 +147,7 @@ def _cell(view: CaseView | None, reference: CaseView | None, slack: float) -> Ce
     values = tuple(quantity(e.point, unit) for name, unit in units.items() if (e := view.estimate(name)))
     if view.result.technique == REFERENCE:
         return Cell("reference", view, link, values=values)
-    gains = gain(view, reference, slack)
+    gains = gain(view, None if brief else reference, slack)
     speed = next((g.factor for g in gains if g.name == "speed"), 1.0)
     steps = ((3.0, 3), (1.5, 2), (1.02, 1), (0.98, 0), (0.67, -1))
     heat = next((grade for least, grade in steps if speed >= least), -2)
