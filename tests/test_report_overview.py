@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from harness.records import Comparison, Estimate, Outcome, Run, Verdict
+from harness.records import Comparison, Estimate, Measurement, Outcome, Run, Verdict
 from harness.report.gains import accuracy_slack, answers, front, gain, points_of, subjects
 from harness.report.overview import (
     GLYPHS,
@@ -163,6 +163,25 @@ def test_a_blind_comparison_is_worth_a_second_look() -> None:
     run = dataclasses.replace(sample_run(1, 1, samples=2), comparisons=(c,))
     check = next(check for check in checks(run) if check.question == "Sensitive enough")
     assert not check.fine
+
+
+def test_where_the_anchor_is_not_good_enough_the_report_says_what_gates_a_common_slow_down() -> None:
+    run = sample_run(1, 1, samples=2)
+    (result,) = run.results
+    anchored = Measurement("latency.p50", Estimate(0.01, 0.009, 0.011, 3), (0.01,) * 3, (1.0, 1.1, 0.9))
+    result = dataclasses.replace(result, measurements=(anchored,))
+    row = Comparison(result.suite, result.case_id, "latency.p50", Verdict.INCONCLUSIVE, "r.", limit=0.1, detectable=0.3)
+    baselines = {f"{result.suite}/{result.case_id}": {"commit": "0123456789abcdef", "when": "", "reason": ""}}
+    run = dataclasses.replace(run, results=(result,), comparisons=(row,), baselines=baselines)
+    check = next(check for check in checks(run) if check.question == "Slower together")
+    assert check.answer.startswith("In 1 of 1 cases the anchor leaves")
+    assert check.answer.endswith("pytest suites/ --against 0123456789")
+    in_turns = dataclasses.replace(result, measurements=(dataclasses.replace(anchored, relative=()),))
+    for good in (
+        dataclasses.replace(run, comparisons=(dataclasses.replace(row, detectable=0.15),)),
+        dataclasses.replace(run, results=(in_turns,)),
+    ):
+        assert "Slower together" not in {check.question for check in checks(good)}
 
 
 def test_text_is_made_visible() -> None:

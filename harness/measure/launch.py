@@ -146,8 +146,11 @@ def _series(
 
 
 def _state(before: Mapping[str, Scalar], after: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """What the hardware says after the last turn, with the frequency before the first and throttling in between."""
+    """What the hardware says after the last turn, with the frequency before the first and what was wrong in between."""
     state = dict(after)
+    for key in ("slowdown", "foreign_processes"):
+        if state.get(key) == "none" and key in before:
+            state[key] = before[key]
     if "frequency" in before:
         state["frequency_before"] = before["frequency"]
     throttled, earlier = after.get("throttled"), before.get("throttled")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.disturbance import PRESSURE, disturbances
-from harness.records import Run, Verdict
+from harness.records import Comparison, Run, Verdict
 from harness.report.overview import GATING, cases
 from harness.report.text import commit_name, moment
 from harness.units import duration, percent
@@ -16,6 +16,7 @@ from harness.units import duration, percent
 __all__ = ["Check", "checks"]
 
 MAX_LINES = 6
+ANCHORED = "latency.p50"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Check:
 
 def checks(run: Run) -> tuple[Check, ...]:
     """All questions that this run has an answer to."""
-    questions = (_coverage, _source, _baseline, _differences, _quiet, _evidence, _sensitivity, _warnings)
+    questions = (_coverage, _source, _baseline, _differences, _quiet, _evidence, _sensitivity, _together, _warnings)
     return tuple(check for question in questions for check in question(run))
 
 
@@ -121,8 +122,31 @@ def _sensitivity(run: Run) -> Iterator[Check]:
     answer = f"Half of the sampled comparisons could have shown a change of {percent(middle, sign=False)}"
     if worst > middle:
         answer += f"; the least sensitive one {percent(worst, sign=False)} ({where.metric} of {where.case_id})"
-    blind = [c for value, c in known if c.limit is not None and value > c.limit]
-    yield Check("Sensitive enough", f"{answer}.", not blind)
+    yield Check("Sensitive enough", f"{answer}.", not any(_blind(c) for _, c in known))
+
+
+def _together(run: Run) -> Iterator[Check]:
+    """What slows a case and its reference alike is seen by the anchor alone; where that can't, say what can."""
+    anchored = {
+        (r.suite, r.case_id) for r in run.results if (found := r.measurement(ANCHORED)) is not None and found.relative
+    }
+    rows = [c for c in run.comparisons if c.metric == ANCHORED and (c.suite, c.case_id) in anchored]
+    blind = [c for c in rows if _blind(c)]
+    commits = Counter(run.baselines.get(f"{c.suite}/{c.case_id}", {}).get("commit", "") for c in blind)
+    if not blind:
+        return
+    commit = commit_name(commits.most_common(1)[0][0]) or "REV"
+    answer = (
+        f"In {len(blind)} of {len(rows)} cases the anchor leaves so much of the machine's drift that a slow-down of "
+        "model and reference together could pass. They are gated in turns with the commit that was accepted"
+    )
+    yield Check("Slower together", f"{answer}: pytest suites/ --against {commit}", False)
+
+
+def _blind(comparison: Comparison) -> bool:
+    """Whether a change of twice the limit could pass: then what did not change can't be told from what did."""
+    known, limit = comparison.detectable, comparison.limit
+    return known is not None and limit is not None and known > 2 * limit
 
 
 def _warnings(run: Run) -> Iterator[Check]:
