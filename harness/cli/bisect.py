@@ -19,6 +19,7 @@ from harness.cli.output import fail, say
 from harness.cli.running import LOG, SUITES, add_sampling_options, measured, plan_options
 from harness.judge.words import changed, plural
 from harness.records import Comparison, Run, Verdict
+from harness.report.text import one_line, shorten
 from harness.settings import Against
 
 __all__ = ["add", "bisect"]
@@ -81,7 +82,8 @@ def _search(history: History, trial: _Trial, bad: str, last: _Measured) -> int:
 
     def state_of(commit: str, steps: int) -> State:
         every[commit] = found = trial.of(commit)
-        say(f"{_line(history, commit, found)}  (about {plural(steps - 1, 'step')} left)")
+        left = f"  (about {plural(steps - 1, 'step')} left)" if steps > 1 else ""
+        say(_line(history, commit, found) + left)
         return found.state
 
     found = first_bad(history, trial.good, bad, state_of)
@@ -150,7 +152,7 @@ class _Trial:
 
 def _words(row: Comparison) -> str:
     decided = row.verdict in _STATES and row.change is not None
-    return changed(row.change) if decided and row.change else f"{row.verdict}: {row.reason}"
+    return changed(row.change) if decided and row.change else shorten(one_line(f"{row.verdict}: {row.reason}"), 160)
 
 
 def _hint(rows: dict[str, Comparison], metric: str) -> str:
