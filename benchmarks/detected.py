@@ -153,9 +153,9 @@ def _row(row: Row, seen: Sequence[Observed]) -> dict[str, Any]:
 
 def table(rows: Iterable[dict[str, Any]]) -> str:
     """Rows for people."""
-    head = f"{'tool':25} {'mode':9} {'load':5} {'limit':>5} {'planted':>15}  {'alarms':>28} "
     lines = [
-        f"{head}{'unchanged':>9} {'improved':>8} {'undecided':>9} {'s, mean':>8} {'median':>7} {'wall':>6} {'waiting':>7}"
+        f"{'tool':25} {'mode':9} {'load':5} {'limit':>5} {'planted':>15}  {'alarms':>28} {'unchanged':>9} "
+        f"{'improved':>8} {'undecided':>9} {'s, mean':>8} {'median':>7} {'wall':>6} {'waiting':>7}"
     ]
     for row in rows:
         count = row["verdicts"]

@@ -79,13 +79,13 @@ class Schedule:
     scale: float = 1.0
 
     def load(self) -> str | None:
-        """The load that is furthest behind; None where nothing can be done."""
-        behind = {load: self._share(task) for load in self.loads if (task := self.next(load))}
+        """The load whose rows are furthest behind on average; None where nothing can be done."""
+        behind = {load: self._behind(load, task) for load in self.loads if (task := self.next(load))}
         return min(behind, key=lambda load: behind[load]) if behind else None
 
     def next(self, load: str) -> Task | None:
         """The task that is furthest behind under this load; a block of a baseline that is due goes first."""
-        tasks = [task for task in WANTED if task.load == load and self.only in (None, task.part)]
+        tasks = self._tasks(load)
         if any(task.kind == "baseline" for task in tasks) and self._to_block() == 0:
             return Task("block", load, 0, "", 0.0, 1)
         open_tasks = [task for task in tasks if self._share(task) < 1 and (task.kind != "baseline" or self._judged())]
@@ -94,6 +94,14 @@ class Schedule:
     def seconds_to_next_block(self) -> float | None:
         """Seconds until a block of the baseline is due; None where none is wanted."""
         return self._to_block() if "idle" in self.loads and self.only in (None, "baseline") else None
+
+    def _tasks(self, load: str) -> list[Task]:
+        return [task for task in WANTED if task.load == load and self.only in (None, task.part)]
+
+    def _behind(self, load: str, task: Task) -> float:
+        if task.kind == "block":
+            return -1.0
+        return statistics.fmean(min(1.0, self._share(one)) for one in self._tasks(load))
 
     def _to_block(self) -> float | None:
         times = [_to_block(self.kept, self.judge, case) for case in CASES]
@@ -104,8 +112,6 @@ class Schedule:
         return all(len(blocks.get(case.id, ())) >= BLOCKS for case in CASES)
 
     def _share(self, task: Task) -> float:
-        if task.kind == "block":
-            return 0.0
         seen = [one for one in self.kept.verdicts if one.judge == self.judge]
         return sum(_counts(task, one) for one in seen) / (task.wanted * self.scale)
 

@@ -1,0 +1,217 @@
+"""The benchmark of detection: its records, order and arithmetic, and that planted work changes nothing but time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import detection
+from benchmarks.detected import Kept, Observed, bounds, rows_of, table
+from benchmarks.detecting import CHAINS, WANTED, Schedule
+from benchmarks.extra_work import Work, least_width, plant
+from benchmarks.planting import CASES, _choose, _fit
+from benchmarks.rivals import asv_says, pyperf_says
+from harness.hardware import cpu
+from harness.runtimes.onnxruntime import OnnxRuntime
+from harness.specs import spec_of
+from harness.worker.artefact import digest_files, load_batches, read_manifest, save_batches, write_manifest
+from harness.worker.outputs import check_outputs
+from tests.artefacts import make_artefact
+
+ONE = Observed(
+    when=1_000_000,
+    part=0,
+    judge="a",
+    tool="harness",
+    mode="against",
+    load="idle",
+    case=CASES[0].id,
+    planted_percent=0.0,
+    where="",
+    tolerance=0.01,
+    verdict="unchanged",
+    change=0.001,
+    sampling=3.0,
+    wall=5.0,
+    pressure=0.01,
+)
+
+
+def seen(**changes: object) -> Observed:
+    return dataclasses.replace(ONE, **changes)  # type: ignore[arg-type]
+
+
+def test_bounds_are_exact() -> None:
+    low, high = bounds(0, 600)
+    assert low == 0
+    assert high == pytest.approx(1 - 0.025 ** (1 / 600))
+    assert bounds(600, 600) == pytest.approx((0.025 ** (1 / 600), 1.0))
+    assert bounds(5, 10) == pytest.approx((0.18709, 0.81291), abs=1e-5)
+
+
+def test_rows_count_what_belongs_together() -> None:
+    verdicts = [seen(), seen(verdict="regressed", sampling=9.0), seen(verdict="inconclusive", when=1_007_200)]
+    verdicts += [seen(planted_percent=2.5, where="technique", verdict="regressed"), seen(tool="asv", tolerance=0.0)]
+    clean, planted, asv = rows_of(verdicts)
+    assert (clean["verdicts"], clean["alarms"], clean["unchanged"], clean["inconclusive"]) == (3, 1, 1, 1)
+    assert (clean["seconds_per_case"], clean["median_seconds"], clean["hours"]) == (5.0, 3.0, 2.0)
+    assert (planted["planted_percent"], planted["alarms"]) == (2.5, 1)
+    assert (asv["tool"], asv["verdicts"]) == ("asv", 1)
+    lines = table([clean, planted, asv]).splitlines()
+    assert len(lines) == 4
+    assert "1 of    3" in lines[1]
+
+
+def test_the_file_goes_on_and_judges_do_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "rows.json"
+    kept = Kept(verdicts=[seen(verdict="regressed"), seen(judge="b"), seen(judge="b", verdict="improved")])
+    kept.parts.append({"cpu": "some"})
+    kept.write(path)
+    again = Kept.read(path)
+    assert again == kept
+    again.verdicts.append(seen(judge="b"))
+    again.write(path)
+    data = json.loads(path.read_text())
+    (row,), (earlier,) = data["rows"], data["rows_of_earlier_judges"]
+    assert (row["judge"], row["verdicts"], row["alarms"], row["improved"]) == ("b", 3, 0, 1)
+    assert (earlier["judge"], earlier["verdicts"], earlier["alarms"]) == ("a", 1, 1)
+    assert {"tool", "mode", "load", "planted_percent", "verdicts", "alarms", "inconclusive", "seconds_per_case"} <= set(
+        row
+    )
+    assert [one.name for one in path.parent.iterdir()] == ["rows.json"]
+    path.write_text('{"schema": 0}')
+    with pytest.raises(ValueError, match="--append"):
+        Kept.read(path)
+
+
+def test_what_is_furthest_behind_comes_next() -> None:
+    kept = Kept()
+    schedule = Schedule(kept, "a", ("idle", "busy"), "against")
+    first = schedule.next("idle")
+    assert first is not None
+    kept.verdicts += [seen(judge="other")] * 9  # another judge's count for nothing
+    assert schedule.next("idle") == first
+    kept.verdicts.append(seen())
+    second = schedule.next("idle")
+    assert second is not None
+    assert second != first
+    assert schedule.load() == "busy"
+    whole = [task for task in WANTED if task.part == "against"]
+    for task in whole:
+        same = seen(load=task.load, planted_percent=task.planted, where=task.where, tolerance=task.tolerance)
+        kept.verdicts += [same] * int(task.wanted)
+    assert schedule.next("idle") is schedule.load() is None
+    assert {task.kind for task in WANTED} == {"against", "baseline", *CHAINS}
+
+
+def test_verdicts_against_a_baseline_wait_for_three_blocks_that_lie_apart() -> None:
+    kept = Kept()
+    schedule = Schedule(kept, "a", ("idle",), "baseline")
+    now = int(time.time())
+    blocks = kept.blocks.setdefault("a", {})
+    task = schedule.next("idle")
+    assert task is not None
+    assert task.kind == "block"
+    for case in CASES:
+        blocks[case.id] = [{"when": now - 3000}, {"when": now - 300}]
+    assert schedule.next("idle") is None
+    assert schedule.seconds_to_next_block() == pytest.approx(300, abs=5)
+    for case in CASES:
+        blocks[case.id] = [{"when": now - seconds} for seconds in (3000, 1500, 300)]
+    task = schedule.next("idle")
+    assert task is not None
+    assert task.kind == "baseline"
+    assert schedule.seconds_to_next_block() is None
+
+
+def test_a_judge_that_is_in_no_commit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"status": " M harness/judge/times.py", "log": "0123456789abcdef"}
+    monkeypatch.setattr(detection, "_git", lambda *arguments: answers[arguments[0]])
+    with pytest.raises(SystemExit, match=r"harness/judge/times\.py"):
+        detection.judge_now(dirty=False)
+    assert detection.judge_now(dirty=True) == "0123456789ab-dirty"
+    answers["status"] = ""
+    assert detection.judge_now(dirty=False) == "0123456789ab"
+
+
+def test_another_file_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text("{}")
+    for arguments in ([], ["--append"]):
+        with pytest.raises(SystemExit):
+            detection.main(["--json", str(path), *arguments])
+    assert "--append" in capsys.readouterr().err
+    assert path.read_text() == "{}"
+
+
+def test_the_price_of_work_is_found_and_met() -> None:
+    random = np.random.default_rng(1)
+    works = [Work(8, 10), Work(8, 256), Work(2, 140), Work(21, 248), Work(44, 244)]
+    found = [(w, w.pairs * (0.36 + 0.0009 * w.width) + random.normal(0, 0.4)) for w in works for _ in range(6)]
+    prices, interval = _fit(found)
+    assert prices == pytest.approx((0.36, 0.0009), rel=0.2)
+    for size in (1.0, 2.5, 5.0, 12.0, 25.0):
+        work = _choose(size, prices, 10, 256)
+        assert 10 <= work.width <= 256
+        point, low, high = interval(work)
+        assert low < point < high
+        assert point == pytest.approx(size, abs=0.02)
+        assert high - low < 0.1 * size + 0.05
+
+
+def test_planted_work_gives_the_same_answers(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    clean = make_artefact(tmp_path / "clean")
+    (clean / "model" / "network").unlink()
+    node = onnx.helper.make_node("Add", ["x", "x"], ["output"], name="twice")
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 3]) for name in ("x", "output"))
+    graph = onnx.helper.make_graph([node], "double", [x], [y])
+    opsets = [onnx.helper.make_opsetid("", 18)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9), str(clean / "model" / "model.onnx"))
+    runtime = OnnxRuntime()
+    made = dataclasses.replace(read_manifest(clean), runtime=spec_of(runtime), files=digest_files(clean))
+    write_manifest(clean, made)
+    batches = load_batches(clean / "inputs.npz")
+    save_batches(clean / "expected.npz", [{"output": 2 * batch["x"]} for batch in batches])
+    assert least_width(clean) == 3
+    plant(clean, tmp_path / "planted", Work(2, 5))
+    planted = read_manifest(tmp_path / "planted")
+    assert planted.files == digest_files(tmp_path / "planted") != made.files
+    network = onnx.load(str(tmp_path / "planted" / "model" / "model.onnx"))
+    assert [one.op_type for one in network.graph.node] == ["Add"] + 4 * ["MatMul"]
+    session = runtime.load(tmp_path / "planted" / "model", cpu)
+    for batch, wanted in zip(batches, load_batches(clean / "expected.npz"), strict=True):
+        check_outputs(session.fetch(session(session.stage(batch))), wanted, "planted")
+
+
+@pytest.mark.parametrize(("factor", "asv", "pyperf"), [(1.0, "unchanged", None), (1.05, "unchanged", "regressed")])
+def test_what_other_tools_say_by_their_rules(factor: float, asv: str, pyperf: str | None) -> None:
+    random = np.random.default_rng(2)
+    before, after = ([1e-3 * scale * random.normal(1, 0.02, 400) for _ in range(10)] for scale in (1.0, factor))
+    word, change = asv_says(before, after)
+    assert (word, change) == (asv, pytest.approx(factor - 1, abs=0.005))
+    word, change = pyperf_says(before, after)
+    assert change == pytest.approx(factor - 1, abs=0.005)
+    assert pyperf is None or word == pyperf
+
+
+def test_asv_calls_what_takes_more_than_a_tenth_longer_slower_and_the_reverse_faster() -> None:
+    random = np.random.default_rng(3)
+    before, after = ([1e-3 * scale * random.normal(1, 0.02, 400) for _ in range(10)] for scale in (1.0, 1.12))
+    assert asv_says(before, after)[0] == "regressed"
+    assert asv_says(after, before)[0] == "improved"
+    assert pyperf_says(after, before)[0] == "improved"
+
+
+def test_the_command_explains_itself() -> None:
+    root = Path(detection.__file__).parent.parent
+    command = [detection.sys.executable, "benchmarks/detection.py", "--help"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--append" in done.stdout
