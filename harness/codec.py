@@ -66,9 +66,8 @@ def pieces(record: object) -> Iterator[str]:
 def _plain(value: object) -> Any:
     """What the encoder does not know, in words that it knows; its parts may be records again."""
     kind: type = type(value)
-    names = _names(kind)
-    if names:
-        return {name: getattr(value, name) for name in names}
+    if dataclasses.is_dataclass(kind):  # also one without fields, such as a message that says all by its name
+        return {name: getattr(value, name) for name in _names(kind)}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, Mapping):

@@ -280,3 +280,8 @@ def test_a_number_that_is_none_has_no_place_in_a_record() -> None:
         dumps(Estimate(1.0, float("nan"), float("inf")))
     with pytest.raises(TypeError, match="object can't be recorded"):
         dumps({"thing": object()})
+
+
+def test_a_record_without_fields_is_an_empty_object() -> None:
+    """Such as the message that ends a child, which says all by its name."""
+    assert dumps(Stop()) == "{}"
