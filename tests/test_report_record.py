@@ -16,6 +16,7 @@ from harness.report.files import point_latest, write_atomic
 from harness.report.journal import JOURNAL_NAME, Journal
 from harness.report.overview import failures, headline
 from harness.report.record import parse_run, read_run, write_run
+from harness.worker.protocol import Stop
 from tests.report_hostile import hostile_run
 from tests.report_samples import sample_run
 
