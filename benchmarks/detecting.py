@@ -163,6 +163,7 @@ class Bench:
                 self._verdict(task, case)
             self._failures = 0
         except MeasurementError as error:
+            self.check()  # children of another judge's files fail, and that says nothing of this one
             self.say(f"{task.kind} {case.id}: {error}")
             self._failures += 1
             for tool in CHAINS[task.kind].tools if task.kind in CHAINS else ("harness",):

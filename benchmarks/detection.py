@@ -104,14 +104,14 @@ def run(options: argparse.Namespace, kept: Kept) -> None:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     kept.parts.append({"started": started, "judge": judge, "minutes": options.minutes, **machine()})
 
-    def same_judge() -> None:
+    def check() -> None:
         if not options.dirty and judge_now(dirty=False) != judge:
             raise SystemExit("detection: another judge was checked out meanwhile; go on with --append")
 
     loads = ("idle", "busy") if options.load == "both" else (options.load,)
     schedule = Schedule(kept, judge, loads, options.only, options.scale)
     end = time.monotonic() + 60 * options.minutes
-    with Bench(kept, judge, options.folder, options.json, wait_until_idle, same_judge) as bench:
+    with Bench(kept, judge, options.folder, options.json, wait_until_idle, check) as bench:
         while time.monotonic() < end:
             load = schedule.load()
             if load is None:
@@ -148,16 +148,21 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         parser.error(str(error))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    interrupted = False
+    ended, code = "", 0
     try:
         run(options, kept)
     except KeyboardInterrupt:
-        interrupted = True
+        ended, code = "interrupted", 130
+    except SystemExit as error:
+        ended, code = str(error), 1
     for judge, rows in kept.rows().items():
         print(f"\njudge {judge}, {sum(row['verdicts'] for row in rows)} verdicts, with exact 95 % bounds")
         print(table(rows))
-    print(f"\n{'interrupted; ' if interrupted else ''}{len(kept.verdicts)} verdicts are in {options.json}")
-    return 130 if interrupted else 0
+    if kept.verdicts:
+        print(f"\n{len(kept.verdicts)} verdicts are in {options.json}")
+    if ended:
+        print(ended, file=sys.stderr)
+    return code
 
 
 def _git(*arguments: str) -> str:
