@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import main
+from harness.plan import Plan
 from harness.records import Outcome, Run
-from tests.cli_runs import a_run, without_numbers
+from tests.cli_runs import a_case, a_run, without_numbers
 from tests.folder import Folder
 from tests.test_judge_calibration import runs_of
 
@@ -86,8 +87,9 @@ def test_json(given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     [
         (None, "did not come to its end"),
         (a_run([], complete=False), "did not come to its end"),
-        (a_run([without_numbers("a", Outcome.UNAVAILABLE, "no GPU")]), "no case was measured"),
-        (a_run([], plan={"screen": 3, "confirm": 0}), "give --plan confirm=N above 0"),
+        (a_run([without_numbers("a", Outcome.UNAVAILABLE, "no GPU")]), "measured no case: no GPU"),
+        (a_run([]), "measured no case: none was selected"),
+        (a_run([a_case("a")], plan=Plan(confirm=0).record()), "give --plan confirm=N above 0"),
     ],
 )
 def test_what_can_not_be_read_is_an_error(

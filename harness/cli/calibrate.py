@@ -29,6 +29,7 @@ from harness.judge.prior import DEFAULT_BLOCK, MIN_CASES
 from harness.judge.words import plural
 from harness.plan import Plan
 from harness.records import Outcome, Run
+from harness.report.text import shorten
 from harness.settings import WORKING_TREE, Against
 from harness.units import duration, percent
 
@@ -75,15 +76,11 @@ def calibrate(arguments: argparse.Namespace) -> int:
     tolerance = Against.tolerance if arguments.tolerance is None else arguments.tolerance
     paired, alone = _runs(arguments, tolerance)
     last = alone[-1]
-    plan: Plan = decode(Plan, dict(last.plan), f"run {last.id}: plan")
-    if not plan.confirm:
-        raise SuiteError("a plan without fresh launches convicts nothing in turns; give --plan confirm=N above 0")
+    plan = _plan(last)
     suites = {result.suite for run in [*paired, *alone] for result in run.results}
     metrics = {suite: metrics_of(last, suite) for suite in suites}
     committed = _committed(arguments.baselines, last)
     found = read_runs(paired, alone, plan, metrics, tolerance=tolerance, committed=committed)
-    if not found.cases:
-        raise SuiteError("no case was measured, so there is nothing to calibrate; see " + str(arguments.reports / LOG))
     refused = list(_refusals(found))
     code = REFUSED if refused else HELD
     if arguments.json:
@@ -110,11 +107,23 @@ def _runs(arguments: argparse.Namespace, tolerance: float) -> tuple[list[Run], l
         run = measured(words, arguments.reports.resolve())
         if run is None or not run.complete:
             raise SuiteError(f"a run {kind} did not come to its end; what pytest said is in {arguments.reports / LOG}")
-        kinds[kind].append(run)
         cases = sum(result.outcome is Outcome.COMPLETED for result in run.results)
+        if not cases:
+            why = "; ".join(sorted({result.reason for result in run.results})) or "none was selected"
+            raise SuiteError(f"a run {kind} measured no case: {shorten(why, 300)}; see {arguments.reports / LOG}")
+        _plan(run)
+        kinds[kind].append(run)
         spent = duration(time.monotonic() - began)
         print(f"run {number + 1} of {total}, {kind}: {plural(cases, 'case')} in {spent}", file=sys.stderr, flush=True)
     return kinds["against itself"], kinds["alone"]
+
+
+def _plan(run: Run) -> Plan:
+    """The plan of a run. Raises `SuiteError` where it can convict nothing, so that nothing can be calibrated."""
+    plan: Plan = decode(Plan, dict(run.plan), f"run {run.id}: plan")
+    if not plan.confirm:
+        raise SuiteError("a plan without fresh launches convicts nothing in turns; give --plan confirm=N above 0")
+    return plan
 
 
 def _committed(folder: Path, run: Run) -> dict[str, Prior]:
