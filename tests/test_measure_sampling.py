@@ -64,8 +64,8 @@ def test_lots_are_added_while_they_are_wanted(made: list[Launch]) -> None:
     assert phases(run(Plan(), [])) == "sss"
 
 
-def test_a_plan_splits_its_fresh_launches_into_growing_lots() -> None:
-    assert Plan().lots == (3, 5, 8)
+def test_a_plan_splits_its_fresh_launches_into_lots() -> None:
+    assert Plan().lots == (5, 5, 6)
     assert [sum(Plan(confirm=count).lots) for count in range(40)] == list(range(40))
     assert Plan(confirm=4).lots == (1, 1, 2)
 

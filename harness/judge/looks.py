@@ -6,7 +6,7 @@ part of the whole, and the parts add up (Bonferroni's inequality: a spending fun
 convict: the screen's chance is why they were made, and must not speak twice. The screen clears, and so do the fresh
 launches alone and all together: together they know more, alone they outlive a screen that something disturbed.
 
-Against another tree fresh launches come in growing lots (`Plan.lots`), with a look after each. Against a baseline there
+Against another tree fresh launches come in lots (`Plan.lots`), with a look after each. Against a baseline there
 is one lot, whose size the screen sets (two stages, as Stein 1945): what remains there is the spread between runs, which
 more looks at one run only see again.
 """
