@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.plugin.options import seconds_of
 from tests.folder import PLAN, Folder
 
 
@@ -236,3 +237,31 @@ def test_strict_refuses_what_has_no_baseline(folder: Folder) -> None:
     code, text = folder.pytest("suites", *PLAN, "--baseline=strict")
     assert code == 1
     assert "has no baseline yet" in text
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1h30m", 5400), ("2h5s", 7205)])
+def test_times_are_written_as_people_write_them(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "-3m", "1.5h", "0s", "10m "])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no time"):
+        seconds_of(text)
+
+
+def test_a_budget_ends_the_adding_of_launches_and_says_so(folder: Folder) -> None:
+    folder.suite(
+        "test_short",
+        """
+@grid(model=[tiny], technique=[batched(4)], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+""",
+    )
+    plan = ("--plan", "seconds=0.1", "--plan", "rounds=3", "--plan", "repeats=0")
+    code, text = folder.pytest("suites", "--against", ".", "--against-tolerance", "0.00001", "--budget", "1s", *plan)
+    assert code in (0, 1), text
+    result = folder.result("tiny_onnx/batched:4/cpu")
+    assert [launch["phase"] for launch in result["launches"]] == ["screen"] * 3
+    assert any("share of the run's budget was over" in warning for warning in result["warnings"])
