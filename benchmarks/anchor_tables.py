@@ -62,13 +62,13 @@ def print_tables(rows: Sequence[Row]) -> None:
 
 
 def _by_anchor(title: str, rows: Sequence[Row], cases: Sequence[str], anchors: Sequence[str]) -> None:
-    """A cell: spread of case / anchor; of case - b * anchor, launches left out one at a time; b."""
+    """A cell: spread of case / anchor; of case - b * anchor, launches left out one at a time; b. Best anchor first."""
     print(f"{title}\nstandard deviation between launches in %: of case / anchor, with the fitted b, and that b")
-    _line("", [*cases, "rms"], 20)
+    _line("", [*cases, "left"], 20)
     alone = [100 * spread(group(rows, case, [])[0]) for case in cases]
-    _line("alone", [*(f"{value:.2f}            " for value in alone), f"{_rms(alone):.2f}"], 20)
+    _line("alone", [*(f"{value:.2f}            " for value in alone), "1.00"], 20)
     processor = [100 * spread(_processor(rows, case)) for case in cases]
-    _line("its CPU time", [*(f"{value:.2f}            " for value in processor), f"{_rms(processor):.2f}"], 20)
+    _line("its CPU time", [*(f"{value:.2f}            " for value in processor), f"{_left(processor, alone):.2f}"], 20)
     lines = []
     for name in anchors:
         cells, ratios = [], []
@@ -77,25 +77,26 @@ def _by_anchor(title: str, rows: Sequence[Row], cases: Sequence[str], anchors: S
             found = fit(times, logs[:, 0])
             ratios.append(100 * spread(times - logs[:, 0]))
             cells.append(f"{ratios[-1]:.2f} {100 * found.ahead:5.2f} {found.slope:5.2f}")
-        lines.append((_rms(ratios), name, cells))
-    for rms, name, cells in sorted(lines):
-        _line(name, [*cells, f"{rms:.2f}"], 20)
+        lines.append((_left(ratios, alone), name, cells))
+    for left, name, cells in sorted(lines):
+        _line(name, [*cells, f"{left:.2f}"], 20)
 
 
 def _mixes(rows: Sequence[Row], cases: Sequence[str], anchors: Sequence[str]) -> None:
     """The best two anchors by the mean of their logarithms, and the best weights of them all."""
+    alone = [spread(group(rows, case, [])[0]) for case in cases]
     pairs = []
     for pair in itertools.combinations(anchors, 2):
         groups = [group(rows, case, pair) for case in cases]
-        pairs.append((_rms([100 * spread(times - logs.mean(axis=1)) for times, logs in groups]), pair))
+        pairs.append((_left([spread(times - logs.mean(axis=1)) for times, logs in groups], alone), pair))
     best = sorted(pairs)[:5]
-    print("two together: " + ", ".join(f"{' + '.join(pair)} {rms:.2f}" for rms, pair in best))
+    print("two together, left: " + ", ".join(f"{' + '.join(pair)} {left:.2f}" for left, pair in best))
     common = [name for name in anchors if all(name in found for row in rows for found in row["ratios"].values())]
     groups = [group(rows, case, common) for case in cases]
     if min(len(times) for times, _ in groups) >= 4:
         weights = sorted(zip(best_weights(groups), common, strict=True), reverse=True)
         named = ", ".join(f"{name} {weight:.2f}" for weight, name in weights if weight >= 0.01)
-        print(f"best weights, held out {_rms([100 * value for value in held_out(groups)]):.2f}: {named}")
+        print(f"best weights, left of what was held out {_left(held_out(groups), alone):.2f}: {named}")
 
 
 def _shifts(rows: Sequence[Row], cases: Sequence[str], anchors: Sequence[str]) -> None:
@@ -144,6 +145,12 @@ def _processor(rows: Sequence[Row], case: str) -> list[float]:
 
 def _mean(values: Any) -> float:
     return float(np.mean(values)) if len(values) else math.nan
+
+
+def _left(spreads: Sequence[float], alone: Sequence[float]) -> float:
+    """What is left of the cases' spreads, as a share of what they have alone: the geometric mean over the cases."""
+    logs = [math.log(left / own) for left, own in zip(spreads, alone, strict=True) if left > 0 and own > 0]
+    return math.exp(_mean(logs))
 
 
 def _rms(values: Iterable[float]) -> float:
