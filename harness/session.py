@@ -22,6 +22,7 @@ from harness.measure.artefacts import ArtefactCache
 from harness.measure.budget import Budget
 from harness.measure.case import Measurer
 from harness.measure.environment import environment
+from harness.measure.thinning import thinned
 from harness.measure.tree import Tree, versions_of
 from harness.metrics import METRICS, Metric, resolve
 from harness.names import within
@@ -109,6 +110,7 @@ class Session:
         result, previous = (earlier, None) if earlier else self._measurer.measure(case, address, suite, nodeid, metrics)
         if result.outcome is Outcome.UNAVAILABLE:
             return self.leave_out(case, suite, nodeid, result.reason)
+        result = thinned(result, self._head.expected)
         comparisons = self._comparing.compare(result, previous, metrics)
         if self.settings.mode == "update":
             comparisons = self._update(result, comparisons)

@@ -1,0 +1,58 @@
+"""The benchmark of what measuring costs: its arithmetic, and its parts on a small scale."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from benchmarks.call_costs import call_costs, median_interval
+from benchmarks.launch_costs import sampling_share
+from benchmarks.overhead import Row, of_cases
+from harness.records import Launch, Outcome, Result
+from tests.report_samples import sample_run
+
+
+def test_a_median_has_an_interval_of_order_statistics() -> None:
+    assert median_interval([3.0, 1.0, 2.0]) == (2.0, 1.0, 3.0)
+    middle, low, high = median_interval([float(value) for value in range(40)])
+    assert (middle, low, high) == (19.5, 13.0, 26.0)  # the 14th and 27th of 40 bound a median with 96 %
+
+
+def test_each_loop_has_its_costs_with_their_intervals() -> None:
+    costs = call_costs(lambda _: None, repetitions=3, seconds=0.001)
+    assert set(costs) == {"harness", "pytest-benchmark, pedantic", "pytest-benchmark, automatic"}
+    assert all(cost.loop[1] <= cost.loop[0] <= cost.loop[2] for cost in costs.values())
+
+
+def test_the_share_of_sampling_leaves_out_what_is_no_launch() -> None:
+    def a_case(name: str, stages: dict[str, float], launches: int) -> Result:
+        one = Launch("screen", 10, 1.0, None, {"candidate": (0.001,)}, 1.0, 0.1, wall_seconds=1.5, seconds=1.0)
+        names = (name, "model", "technique", "cpu")
+        return Result("suite", name, "id", *names[1:], Outcome.COMPLETED, launches=(one,) * launches, seconds=stages)
+
+    stages = {"prepare": 4.0, "evaluate": 2.0, "memory": 1.0, "sample": 5.0, "prepare the other tree": 3.0}
+    run = dataclasses.replace(sample_run(1, 1), seconds=22.0, results=(a_case("a", stages, 3), a_case("b", {}, 3)))
+    found = sampling_share(run)
+    assert found.excluded == {"prepare": 7.0, "evaluate": 2.0, "memory": 1.0}
+    assert (found.counted, found.launches, found.sampled, found.share) == (12.0, 9.0, 6.0, 0.5)
+    with pytest.raises(ValueError, match="no case has launches"):
+        sampling_share(dataclasses.replace(run, results=()))
+
+
+@pytest.mark.parametrize(
+    ("value", "sense", "met"), [(0.3, "at most", True), (0.31, "at most", False), (0.31, "at least", True)]
+)
+def test_a_figure_says_whether_its_target_is_kept(value: float, sense: str, met: bool) -> None:
+    row = Row("a call", value, "µs", 0.1, 0.4, 0.3, sense)
+    assert row.met is met
+    assert ("NOT MET" in row.line()) is not met
+    assert Row("a size", value, "MB").met is None
+
+
+def test_many_cases_are_collected_judged_and_reported() -> None:
+    rows = {row.what: row for row in of_cases(9, 5)}
+    assert "collect 9 cases" in rows
+    assert "judge and report 9 cases" in rows
+    assert rows["size of run.json"].value > 0
+    assert 0 < rows["CPU time of it"].value <= rows["judge and report 9 cases"].value + 0.1
