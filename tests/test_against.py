@@ -125,44 +125,15 @@ from suites.own import slowed
 def test_it(case, bench):
     bench(case)
 """
-TECHNIQUE = '''
-import copy
-
-from harness import Promise, technique
-
-LAYERS = {layers}
-
-
-@technique(takes="onnx")
-def slowed(deployment):
-    """The same answers, after some products that nobody needs."""
-    import numpy as np
-    import onnx
-
-    network = copy.deepcopy(deployment.network)
-    graph = network.graph
-    square = onnx.numpy_helper.from_array(np.full((144, 144), 1e-3, np.float32), "square")
-    graph.initializer.append(square)
-    flat = graph.node[0].output[0]
-    for number in range(LAYERS):
-        graph.node.append(onnx.helper.make_node("MatMul", [flat, "square"], [f"extra{{number}}"], name=f"e{{number}}"))
-        flat = f"extra{{number}}"
-    if LAYERS:
-        graph.output.append(onnx.helper.make_tensor_value_info(flat, onnx.TensorProto.FLOAT, ["batch", 144]))
-    return deployment.replace(network=network).promising(Promise("runtime", equals="onnxruntime"))
-'''
 FAST = ("--plan", "seconds=0.3", "--against-tolerance", "0.05")
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Folder:
     folder = Folder(tmp_path / "project")
-    (folder.path / ".gitignore").write_text(".harness\n.model\nreports\n__pycache__\n")
-    (folder.path / "suites" / "own.py").write_text(TECHNIQUE.format(layers=0))
+    folder.slow_down(0)
     folder.suite("test_pair", SUITE)
-    folder.git("init", "-q")
-    folder.git("add", "-A")
-    folder.git("commit", "-qm", "start")
+    folder.commit("start")
     return folder
 
 
@@ -171,7 +142,7 @@ def test_a_slower_working_tree_is_red_and_the_untouched_case_is_not(project: Fol
     code, text = project.pytest("suites", "--against", "HEAD", *FAST)
     assert code == 0, text
     assert {c["metric"] for c in project.run()["comparisons"]} >= {"latency.p50", "accuracy", "size", "memory.peak"}
-    (project.path / "suites" / "own.py").write_text(TECHNIQUE.format(layers=8))
+    project.slow_down(8)
     code, text = project.pytest("suites", "--against", "HEAD", *FAST)
     assert code == 1, text
     verdicts = {(c["case_id"], c["metric"]): c["verdict"] for c in project.run()["comparisons"]}

@@ -19,7 +19,7 @@ def test_it(case, bench):
     bench(case)
 """
 CASE = "tiny_onnx/slowed+batched:64/cpu"
-FAST = ("--plan", "seconds=0.3", "--against-tolerance", "0.1")
+FAST = ("--plan", "screen=2", "--plan", "confirm=8", "--plan", "seconds=0.2", "--against-tolerance", "0.1")
 
 
 @pytest.fixture

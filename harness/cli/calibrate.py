@@ -155,8 +155,8 @@ def _text(found: Calibration) -> Iterator[str]:
     yield from (f"not measured: {sentence}" for sentence in found.failed)
     if found.guessed:
         yield (
-            f"With fewer than {MIN_CASES} cases or baselines to learn from, the judge takes runs to differ by "
-            f"{_percent(math.sqrt(DEFAULT_BLOCK.variance))}: calibrate the whole suite to know better."
+            f"With fewer than {MIN_CASES} cases or baselines to learn from, the judge starts from a spread of "
+            f"{_percent(math.sqrt(DEFAULT_BLOCK.variance))} between runs: calibrate the whole suite to know better."
         )
 
 
