@@ -148,9 +148,8 @@ class WithTree:
             baseline_of(previous, self._environment) if previous else Baseline(None, None),
             metrics,
             self._environment.hardware[result.hardware],
-            tolerance=self._against.tolerance,
             spread=spread,
-            revision=str(self._against),
+            against=self._against,
         )
 
 

@@ -9,8 +9,8 @@ from harness.errors import SuiteError
 __all__ = ["LOTS", "Plan"]
 
 LOTS = (5, 5, 6)
-"""How the fresh launches of a case are split into lots, in sixteenths. With fewer than five in the first, chance among a
-few launches speaks too early: a machine with two modes then raises alarms (benchmarks/simulation.py)."""
+"""How the fresh launches of a case are split into lots, in sixteenths. With fewer than five in the first, a few of them
+speak too early: a machine with two modes then raises alarms (benchmarks/simulation.py)."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from harness.judge.prior import Spread
 from harness.metrics import METRICS
 from harness.plan import Plan
 from harness.records import Environment, Estimate, Launch, Measurement, Outcome, Result, Verdict
+from harness.settings import Against
 from tests.folder import Folder
 
 METRICS_BY_NAME = {metric.name: metric for metric in METRICS}
@@ -42,9 +43,7 @@ def a_result(screen: list[float], confirm: list[float]) -> Result:
 def verdict(result: Result, spread: Spread = QUIET) -> Verdict:
     identity = {"kind": "cpu"}
     baseline = baseline_of(result, Environment({"cpu": identity}, {}, {}))
-    rows = compare_against(
-        result, result, baseline, METRICS_BY_NAME, identity, tolerance=0.01, spread=spread, revision="HEAD"
-    )
+    rows = compare_against(result, result, baseline, METRICS_BY_NAME, identity, spread=spread, against=Against("HEAD"))
     assert {row.metric: row.verdict for row in rows}["size"] is Verdict.UNCHANGED
     (found,) = (row for row in rows if row.metric == "latency.p50")
     assert "at HEAD" in found.reason

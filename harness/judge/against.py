@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
@@ -26,6 +27,7 @@ from harness.judge.times import judged_launches
 from harness.judge.words import changed, plural, quoted
 from harness.metrics import Metric
 from harness.records import Comparison, Estimate, Launch, Result, Scalar, Verdict
+from harness.settings import Against
 from harness.units import percent, with_interval
 
 __all__ = ["DEFAULT_SPREAD", "Judged", "compare_against", "expected", "judge_launches", "more_launches", "spread_of"]
@@ -103,14 +105,13 @@ def compare_against(
     metrics: Mapping[str, Metric],
     identity: Mapping[str, Scalar],
     *,
-    tolerance: float,
     spread: Spread,
-    revision: str,
+    against: Against,
 ) -> tuple[Comparison, ...]:
     """Every comparison of a case with the same case of another tree.
 
     `baseline` is the previous result as a baseline (`baseline_of`), against which everything that is not a time is
-    judged by the usual rules. `tolerance` is the relative slow-down that is accepted.
+    judged by the usual rules. `against` holds the relative slow-down that is accepted.
     """
     sampled = {"speedup", *(name for name in metrics if name.startswith(("latency.", "throughput", "time.")))}
     rest = {name: metric for name, metric in metrics.items() if name not in sampled and metric.derive is None}
@@ -118,17 +119,18 @@ def compare_against(
     rows = compare(_restricted(result, rest), kept, rest, Prior(), identity)
     if previous is None or any(row.metric == "case" for row in rows):
         return rows
-    return (_row(result, previous, tolerance, spread, revision), *rows)
+    return (_row(result, previous, spread, against), *rows)
 
 
-def _row(result: Result, previous: Result, tolerance: float, spread: Spread, revision: str) -> Comparison:
+def _row(result: Result, previous: Result, spread: Spread, against: Against) -> Comparison:
+    tolerance = against.tolerance
     judged = judge_launches(result.launches, tolerance, spread)
     now = _latencies(result)
     before = _latencies(previous)
     unit = "s"
     reason = (
         f"{METRIC} {with_interval(now.point, now.low, now.high, unit)} against "
-        f"{with_interval(before.point, before.low, before.high, unit)} at {revision}: {changed(judged.change)} in "
+        f"{with_interval(before.point, before.low, before.high, unit)} at {against}: {changed(judged.change)} in "
         f"turns; limit {percent(tolerance)}; {plural(judged.change.launches, 'launch')}"
         f"{circumstances(result.launches)}."
     )
@@ -136,7 +138,7 @@ def _row(result: Result, previous: Result, tolerance: float, spread: Spread, rev
         more = 2 * max(8, len(_counted(result.launches, fresh=True)))
         reason += (
             f" This can't be decided: from {percent(judged.detectable)} on, a change would have been found. More "
-            f"launches would: pytest {quoted(result.nodeid)} --against {revision} --plan confirm={more}"
+            f"launches would: pytest {quoted(result.nodeid)} {shlex.join(against.options)} --plan confirm={more}"
         )
     return Comparison(
         result.suite,
