@@ -133,7 +133,7 @@ class Bench:
 
     def __enter__(self) -> Bench:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._planter = Planter(self.folder, self.kept.planted, self.say)
+        self._planter = Planter(self.folder, self.kept.planted, self.say, self.wait_until_idle)
         self._judging = Judge(self.folder, lambda _: None)
         self._failures = 0
         return self

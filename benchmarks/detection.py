@@ -28,6 +28,7 @@ from typing import Any
 from benchmarks.detected import Kept, table
 from benchmarks.detecting import Bench, Schedule
 from benchmarks.neighbour import neighbours
+from benchmarks.planting import sizes_of
 from harness.hardware import cpu
 from harness.hardware.cpu import cores_allowed
 from harness.measure.environment import identity, software
@@ -158,6 +159,8 @@ def main(arguments: list[str]) -> int:
     for judge, rows in kept.rows().items():
         print(f"\njudge {judge}, {sum(row['verdicts'] for row in rows)} verdicts, with exact 95 % bounds")
         print(table(rows))
+    for size, (least, most) in sizes_of(kept.planted).items():
+        print(f"planted as {size} %: {least:.2f} to {most:.2f} % as measured")
     if kept.verdicts:
         print(f"\n{len(kept.verdicts)} verdicts are in {options.json}")
     if ended:
