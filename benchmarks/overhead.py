@@ -61,7 +61,8 @@ class Row:
         interval = "" if self.low is None or self.high is None else f" [{self.low:.3g}, {self.high:.3g}]"
         target = "" if self.target is None else f"{self.sense} {self.target:g} {self.unit}"
         met = {True: "met", False: "NOT MET", None: ""}[self.met]
-        text = f"{self.what:58} {f'{self.value:.3g} {self.unit}{interval}':>30}  {target:16} {met:7} {self.note}"
+        value = f"{round(self.value, 3):.3g} {self.unit}{interval}"
+        text = f"{self.what:66} {value:>26}  {target:16} {met:7} {self.note}"
         return text.rstrip()
 
 
@@ -174,17 +175,17 @@ def main(arguments: list[str]) -> int:
         "cases": lambda: of_cases(options.cases, options.samples),
     }
     for part in options.only:
-        meter = PressureMeter()
+        meter, found = PressureMeter(), []
         try:
-            found = list(measured[part]())
+            for row in measured[part]():
+                print(row.line(), flush=True)
+                found.append(row)
         except RecordError as error:
             print(error, file=sys.stderr)
-            continue
         waited = meter.share()
-        print(f"{part}{'' if waited is None else f' (tasks waited {waited:.0%} of the time)'}")
-        for row in found:
-            print(f"  {row.line()}")
-            rows.append({"part": part, **dataclasses.asdict(row), "met": row.met, "waited": waited})
+        if waited is not None:
+            print(f"({part}: some task waited for a CPU in {waited:.0%} of the time)", flush=True)
+        rows += [{"part": part, **dataclasses.asdict(row), "met": row.met, "waited": waited} for row in found]
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return 0
