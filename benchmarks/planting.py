@@ -47,6 +47,8 @@ SIZES = (1.0, 2.5, 5.0, 12.0, 25.0)
 CLOSE, CLOSE_SHARE = 0.15, 0.03
 """A size is met where the fit lies within this many points of it, or within this share of it."""
 ROUNDS = 4
+PROBED = 32
+"""Pairs of a first guess: enough to show beside calls of 20 ms."""
 PROBES, LAUNCHES = 4, 4
 """Launches of a first guess, and of each size in each round."""
 PLAN = Plan(seconds=0.6)
@@ -134,7 +136,7 @@ class Planter:
         if kept and kept["met"]:
             prices = (kept["pair"], kept["column"])
         else:
-            for work in (Work(8, least), Work(8, most)):
+            for work in (Work(PROBED, least), Work(PROBED, most)):
                 self.progress(f"{case_id}: what {work.pairs} pairs of {work.width} cost")
                 seen += self._measure(case_id, clean, work, PROBES)
             prices = _fit(seen)[0]
