@@ -66,14 +66,13 @@ def identity(hardware: Hardware) -> dict[str, Scalar]:
 
 
 def _anchor() -> str:
-    """The anchor and the instruments that it plays on: with another of them, it takes another time.
+    """The anchor and the instrument that it plays on: with another numpy, it takes another time.
 
-    That is why these versions stand in the key, and no others: of what is measured they are suspected causes.
+    That is why this version stands in the key, and no other: of what is measured they are suspected causes.
     """
     numpy = ".".join(library_versions().get("numpy", "none").split(".")[:2])
-    python = ".".join(platform.python_version_tuple()[:2])
-    kernels = os.environ.get("OPENBLAS_CORETYPE", "")
-    return f"{ANCHOR} numpy {numpy} python {python}{f' {kernels}' if kernels else ''}"
+    without = os.environ.get("NPY_DISABLE_CPU_FEATURES", "")
+    return f"{ANCHOR} numpy {numpy}{f' without {without}' if without else ''}"
 
 
 def software() -> dict[str, str]:
