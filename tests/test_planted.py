@@ -19,7 +19,9 @@ pytestmark = pytest.mark.alone
 REFERENCE = "digits/reference/cpu"
 TUNED = "digits/tuned/cpu"
 QUANTISED = "digits/onnxruntime+quantised/cpu"
-FAST = ("--plan", "seconds=0.5", "--plan", "confirm=4")
+FAST = ("--plan", "seconds=0.4", "--plan", "confirm=5", "--plan", "repeats=1")
+UNTIMED = ("--plan", "screen=1", "--plan", "confirm=0", "--plan", "seconds=0.1")
+"""For what shows in other things than times."""
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,7 @@ def test_a_technique_that_stops_quantising_is_invalid(planted: Project) -> None:
         "    # planted: quantised",
         '    return deployment.promising(Promise("quantized", at_least=0.5))',
     )
-    done = planted.pytest(*FAST, "-k", "quantised")
+    done = planted.pytest(*UNTIMED, "-k", "quantised")
     assert_red(done, QUANTISED, "quantized >= 0.5", "found 0", "did not do what its name says")
     assert done.result(QUANTISED)["outcome"] == "invalid"
 
@@ -107,7 +109,7 @@ def test_a_technique_that_stops_quantising_and_promises_less_is_regressed(plante
         "    # planted: quantised",
         '    return deployment.promising(Promise("runtime", equals="onnxruntime"))',
     )
-    done = planted.pytest(*FAST, "-k", "quantised")
+    done = planted.pytest(*UNTIMED, "-k", "quantised")
     assert_red(done, QUANTISED, "quantized", "size", "limit", "harness accept --case")
     assert done.comparison(QUANTISED, "quantized")["verdict"] == "regressed"
     assert done.comparison(QUANTISED, "size")["verdict"] == "regressed"
@@ -115,7 +117,7 @@ def test_a_technique_that_stops_quantising_and_promises_less_is_regressed(plante
 
 def test_half_a_point_of_accuracy_lost(planted: Project) -> None:
     planted.edit("suites/own.py", "# planted: network", f"network.classifier.bias.data[3] += {bias_for_a_loss()}")
-    done = planted.pytest(*FAST, "-k", "tuned")
+    done = planted.pytest(*UNTIMED, "-k", "tuned")
     assert_red(done, TUNED, "accuracy", "limit", "harness accept --case")
     comparison = done.comparison(TUNED, "accuracy")
     assert comparison["verdict"] == "regressed"
@@ -143,7 +145,7 @@ def test_a_leak_of_50_megabytes(planted: Project) -> None:
         "        import torch\n\n        self.__dict__.setdefault('kept', []).append(torch.ones(1_310_720))\n"
         "        logits: Tensor = ",
     )
-    done = planted.pytest(*FAST, "-k", "reference")
+    done = planted.pytest(*UNTIMED, "-k", "reference")
     assert_red(done, REFERENCE, "memory.inference", "limit", "harness accept --case")
     comparison = done.comparison(REFERENCE, "memory.inference")
     assert comparison["candidate"]["point"] - comparison["baseline"]["point"] > 45e6
@@ -151,7 +153,7 @@ def test_a_leak_of_50_megabytes(planted: Project) -> None:
 
 def test_a_deleted_case_is_missing(planted: Project) -> None:
     planted.edit("suites/test_small.py", "reference, tuned, onnxruntime | quantised", "reference")
-    done = planted.pytest(*FAST)
+    done = planted.pytest(*UNTIMED)
     assert_red(done, TUNED, "missing", "harness prune")
     assert QUANTISED in done.text
     assert done.comparison(TUNED, "case")["verdict"] == "missing"
@@ -162,14 +164,14 @@ def test_a_child_that_crashes(planted: Project) -> None:
     path = planted.folder / "suites" / "own.py"
     path.write_text(f"{path.read_text()}\n\n{CRASH}")
     planted.edit("suites/own.py", "# planted: network", "network = Crash()")
-    done = planted.pytest(*FAST, "-k", "tuned")
+    done = planted.pytest(*UNTIMED, "-k", "tuned")
     assert_red(done, TUNED, "crashed", "SIGABRT")
     assert done.result(TUNED)["outcome"] == "crashed"
 
 
 def test_a_run_in_which_every_case_is_skipped(planted: Project) -> None:
     planted.edit("suites/test_small.py", "@grid(", '@__import__("pytest").mark.skip(reason="not today")\n@grid(')
-    done = planted.pytest(*FAST)
+    done = planted.pytest(*UNTIMED)
     assert_red(done, TUNED, "missing", "not today")
     assert "nothing was measured" in done.text
 
