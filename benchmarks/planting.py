@@ -1,9 +1,9 @@
 """Planted artefacts of real cases, with the slow-down that each was measured to have.
 
 An artefact is slowed by extra work (`extra_work`), and how much is measured in turns against the clean one. The cost of
-work is `pairs * (a + b * width)`: a price for each pair of products and one for each column. Both are fitted to the
-launches of all sizes of a case together, so that the small sizes are known from the large ones, and the work is chosen
-anew until the fit says what was asked for.
+work is `c + pairs * (a + b * width)`: a price for having any, one for each pair of products and one for each column.
+All are fitted to the launches of all sizes of a case together, so that the small sizes are known from the large ones
+too, and the work is chosen anew until the fit says what was asked for.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ __all__ = ["CASES", "SIZES", "Case", "Planter", "sizes_of"]
 
 Calibration = dict[str, Any]
 Interval = Callable[[Work], tuple[float, float, float]]
+Prices = tuple[float, float, float]
 
 ROOT = Path(__file__).parent.parent
 SUITE = "benchmarks/planted_suite.py"
@@ -134,9 +135,9 @@ class Planter:
         most = max(WIDTH, 2 * least)
         seen: list[tuple[Work, float]] = []
         if kept and kept["met"]:
-            prices = (kept["pair"], kept["column"])
+            prices = (kept["any"], kept["pair"], kept["column"])
         else:
-            for work in (Work(PROBED, least), Work(PROBED, most)):
+            for work in (Work(1, least), Work(PROBED, least), Work(PROBED, most)):
                 self.progress(f"{case_id}: what {work.pairs} pairs of {work.width} cost")
                 seen += self._measure(case_id, clean, work, PROBES)
             prices = _fit(seen)[0]
@@ -162,8 +163,9 @@ class Planter:
             "day": self.day,
             "met": near,
             "artefact": _short(clean),
-            "pair": prices[0],
-            "column": prices[1],
+            "any": prices[0],
+            "pair": prices[1],
+            "column": prices[2],
             "launches": len(seen),
             "sizes": {
                 f"{size:g}": {
@@ -206,20 +208,25 @@ class Planter:
         return self.folder / "artefacts" / f"{case_id.replace('/', '_').replace(':', '-')}-{digest}"
 
 
-def _choose(percent: float, prices: tuple[float, float], least: int, most: int) -> Work:
+def _choose(percent: float, prices: Prices, least: int, most: int) -> Work:
     """The fewest pairs that can be that slow, and the width at which they are."""
-    pair, column = prices
-    pairs = max(1, math.ceil(percent / (pair + column * most)))
-    width = round((percent / pairs - pair) / column)
+    any_work, pair, column = prices
+    left = max(percent - any_work, 0.0)
+    pairs = max(1, math.ceil(left / (pair + column * most)))
+    width = round((left / pairs - pair) / column)
     return Work(pairs, min(most, max(least, width)))
 
 
-def _fit(seen: Sequence[tuple[Work, float]]) -> tuple[tuple[float, float], Interval]:
-    """Prices of a pair and of a column in percent, and (point, low, high) at 95 % for a work.
+def _row(work: Work) -> list[float]:
+    return [1.0, work.pairs, work.pairs * work.width]
+
+
+def _fit(seen: Sequence[tuple[Work, float]]) -> tuple[Prices, Interval]:
+    """Prices of any work, of a pair and of a column in percent, and (point, low, high) at 95 % for a work.
 
     By least squares with Huber's weights (1964): a launch that stands out counts for less.
     """
-    x = np.array([[work.pairs, work.pairs * work.width] for work, _ in seen], dtype=np.float64)
+    x = np.array([_row(work) for work, _ in seen], dtype=np.float64)
     y = np.array([slow for _, slow in seen])
     weights = np.ones(len(y))
     for _ in range(20):
@@ -227,18 +234,18 @@ def _fit(seen: Sequence[tuple[Work, float]]) -> tuple[tuple[float, float], Inter
         left = np.abs(y - x @ prices)
         scale = max(1.4826 * float(np.median(left)), 1e-6)
         weights = np.minimum(1.0, HUBER * scale / np.maximum(left, 1e-12))
-    freedom = max(1, len(y) - 2)
+    freedom = max(1, len(y) - 3)
     variance = float(np.sum(weights * left**2)) / freedom
     inverse = np.linalg.pinv(x.T @ (x * weights[:, None]))
 
     def interval(work: Work) -> tuple[float, float, float]:
-        row = np.array([work.pairs, work.pairs * work.width], dtype=np.float64)
+        row = np.array(_row(work), dtype=np.float64)
         point = float(row @ prices)
         reach = float(stdtrit(freedom, 0.975)) * math.sqrt(variance * float(row @ inverse @ row))
         return point, point - reach, point + reach
 
     # A price of nothing would ask for work without end.
-    return (max(float(prices[0]), 1e-6), max(float(prices[1]), 1e-9)), interval
+    return (max(float(prices[0]), 0.0), max(float(prices[1]), 1e-6), max(float(prices[2]), 1e-9)), interval
 
 
 def _name(work: Work) -> str:

@@ -194,6 +194,7 @@ class Result:
     `facts` is what the runtime says of the artefact that ran (types, nodes, sparsity); `evidence` the promises checked
     against them. `workload` maps parts of the case's definition (inputs, batch, evaluation data, metric) to digests:
     results whose workloads differ do not answer the same question. `seconds` maps stages to wall time spent.
+    `cut_short` says that more launches were wanted when the time for this case was over.
     """
 
     suite: str
@@ -214,6 +215,7 @@ class Result:
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     log: str = ""
+    cut_short: bool = False
 
     def measurement(self, metric: str) -> Measurement | None:
         """The measurement of `metric`, None where this case has none."""

@@ -43,7 +43,7 @@ class Session:
     """A run in progress.
 
     hardware  every hardware on the grids that were selected
-    expected  how many cases were selected
+    expected  how many cases were selected, and `measurable` how many of them can be measured here
     own       the metrics that each suite changes or adds
     """
 
@@ -54,6 +54,8 @@ class Session:
         expected: int,
         own: Mapping[str, Sequence[Metric]],
         progress: Callable[[str], None],
+        *,
+        measurable: int = 0,
     ) -> None:
         self.settings = settings
         self._metrics = {suite: resolve(metrics) for suite, metrics in own.items()}
@@ -81,7 +83,7 @@ class Session:
             unfinished(settings.reports / "latest", self._head) if settings.resume else ({}, "")
         )
         point_latest(self.folder)
-        self._budget = Budget(settings.budget, expected)
+        self._budget = Budget(settings.budget, measurable)
         self._measurer = Measurer(
             self._cache,
             settings.plan,
@@ -276,7 +278,6 @@ class Session:
         verdict = case_verdict(comparisons) if comparisons else verdict_of(result.outcome)
         decision = Decision(result, comparisons, verdict, *gate(self.settings, result, comparisons))
         self._decisions[result.suite, result.case_id] = decision
-        self._budget.done()
         self.journal.append(result, comparisons)
         return decision
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -106,6 +107,14 @@ def test_only_fresh_launches_convict() -> None:
     assert judged(looked_slow)["latency.p50"].verdict is Verdict.UNCHANGED
     is_slow = a_result(values, {"latency.p50": normal + slow}, screen=3, confirm=3)
     assert judged(is_slow)["latency.p50"].verdict is Verdict.REGRESSED
+
+
+def test_a_screen_that_could_not_be_confirmed_convicts_nobody() -> None:
+    slow = measured(latency=1.5, speedup=1 / 1.5)
+    assert judged(slow)["latency.p50"].verdict is Verdict.REGRESSED  # two runs compared afterwards
+    row = judged(dataclasses.replace(slow, cut_short=True))["latency.p50"]
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert "could not be confirmed, since its time was over" in row.reason
 
 
 def test_what_cannot_be_decided_says_what_could_have_been_seen_and_what_settles_it() -> None:

@@ -48,10 +48,16 @@ def _quiet() -> Iterator[None]:
     PRESSURES.clear()
 
 
-def run(plan: Plan, wanted: Sequence[int], end: float = float("inf")) -> tuple[Launch, ...]:
+def run(plan: Plan, wanted: Sequence[int], left: float = float("inf")) -> tuple[Launch, ...]:
     answers = iter(wanted)
     return sample(
-        {}, hardware=cpu, plan=plan, rng=random.Random(0), logs=Path(), more=lambda _: next(answers, 0), end=end
+        {},
+        hardware=cpu,
+        plan=plan,
+        rng=random.Random(0),
+        logs=Path(),
+        more=lambda _: next(answers, 0),
+        end=lambda: time.perf_counter() + left,
     )
 
 
@@ -78,8 +84,9 @@ def test_a_disturbed_launch_is_made_again_twice_and_then_counts(made: list[Launc
 
 
 def test_no_launch_is_begun_after_the_end_save_the_screen(made: list[Launch]) -> None:
+    assert phases(run(Plan(), [3], left=0)) == "sss"
     PRESSURES.extend([0.5])
-    assert phases(run(Plan(), [3], end=time.perf_counter() - 1)) == "sss"
+    assert phases(run(Plan(budget=1e-9), [3])) == "sss"
 
 
 @pytest.mark.parametrize(
@@ -125,25 +132,24 @@ def test_a_quiet_launch_is_not_disturbed() -> None:
     assert circumstances([a_launch()]) == ""
 
 
-def test_a_budget_is_shared_out_and_what_is_left_goes_to_those_that_come() -> None:
+def test_a_budget_keeps_what_the_other_cases_need_and_gives_a_share_of_the_rest() -> None:
     now = [100.0]
-    budget = Budget(60.0, 3, clock=lambda: now[0])
+    budget = Budget(100.0, 3, clock=lambda: now[0])
     budget.begin()
-    assert budget.end() == 120.0
-    now[0] = 106.0  # 14 seconds were not needed
-    budget.done()
+    now[0] = 110.0  # the screen is made; the two to come are expected to take ten seconds each
+    assert budget.end() == 110.0 + (90 - 20) / 4
+    now[0] = 120.0
     budget.begin()
-    assert budget.end() == 106.0 + 27.0
-    now[0] = 170.0
-    budget.done()
+    now[0] = 150.0  # one that took thirty: twenty are expected of the last
+    assert budget.end() == 150.0 + (50 - 20) / 4
     budget.begin()
-    assert budget.end() == 170.0
-    assert budget.over
+    now[0] = 190.0
+    assert budget.end() == 190.0 + 10 / 4
+    now[0] = 210.0
+    assert budget.end() == 210.0, "it is over"
 
 
 def test_without_a_budget_there_is_no_end() -> None:
-    budget = Budget()
+    budget = Budget(cases=2)
     budget.begin()
-    budget.done()
     assert budget.end() == float("inf")
-    assert not budget.over

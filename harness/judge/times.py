@@ -96,7 +96,10 @@ def compare_sampled(
         f"{' relative to the anchor' if anchored else ''}; {limit_words(metric, baseline.point, limit)}; {counted}"
         f"{circumstances(result.launches)}."
     )
-    if ruling.verdict is Verdict.INCONCLUSIVE:
+    if convicted and result.cut_short and not confirmed(result.launches):
+        ruling = dataclasses.replace(ruling, verdict=Verdict.INCONCLUSIVE)
+        reason += f" It could not be confirmed, since its time was over: pytest {quoted(result.nodeid)}"
+    elif ruling.verdict is Verdict.INCONCLUSIVE:
         sign = 1 if metric.better == "lower" else -1
         reason += (
             f" This can't be decided: from {percent(sign * ruling.detectable)} on, a change would have been found. "

@@ -3,45 +3,45 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 __all__ = ["Budget"]
 
+SHARE = 0.25
+"""Part of what is left over that one case may take: an undecided one among the first must not use up everything."""
+
 
 @dataclass
 class Budget:
-    """How long each case may go on, of `seconds` for `cases` that are still to come.
+    """How long a case may go on adding launches, of `seconds` for `cases` that are still to be measured.
 
-    A case may take its equal share of what is left; what it does not need goes to those after it. The share ends the
-    adding of launches and nothing else: what every case gets (its artefact, its accuracy, its screen) is always made,
-    so a budget that is too small for that is exceeded, and leaves no case half measured.
+    What every case gets (its artefact, its accuracy, its screen) is always made, so a budget that is too small for that
+    is exceeded, and leaves no case half measured. What the cases so far took for it is expected of those to come; a
+    share of what then is left over is for the case that is undecided now.
     """
 
     seconds: float = math.inf
     cases: int = 0
     clock: Callable[[], float] = time.perf_counter
-    _began: float = field(init=False)
-    _case: float = field(init=False)
+    _taken: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._began = self._case = self.clock()
+        self._end = self.clock() + self.seconds
+        self._case = self.clock()
 
     def begin(self) -> None:
         """A case begins."""
+        self.cases -= 1
         self._case = self.clock()
 
-    def done(self) -> None:
-        """A case was decided, measured or not."""
-        self.cases -= 1
-
     def end(self) -> float:
-        """The reading of the clock after which the present case gets no further launch."""
-        left = self._began + self.seconds - self._case
-        return self._case + max(0.0, left) / max(1, self.cases)
-
-    @property
-    def over(self) -> bool:
-        """Whether the run has taken all of its time."""
-        return self.clock() > self._began + self.seconds
+        """The present case has what every case gets: the reading of the clock until which it may get more."""
+        now = self.clock()
+        self._taken.append(now - self._case)
+        if self._end == math.inf:
+            return math.inf
+        over = self._end - now - max(0, self.cases) * statistics.fmean(self._taken)
+        return now + SHARE * max(0.0, over)

@@ -28,9 +28,6 @@ from harness.worker.protocol import MemoryMeasured
 __all__ = ["Measurer"]
 
 
-OUT_OF_TIME = "undecided when its share of the run's budget was over: more launches could tell"
-
-
 @dataclass
 class Measurer:
     """Measures cases of one project under one plan.
@@ -101,7 +98,7 @@ class Measurer:
             arms["reference"] = ArmSpec.of(reference)
         with self._stage(seconds, "sample"):
             result = self._sample(result, case, arms, fixed, metrics, logs)
-        return dataclasses.replace(result, seconds=seconds, warnings=(*result.warnings, *warnings_of(result)))
+        return dataclasses.replace(result, seconds=seconds, warnings=warnings_of(result))
 
     def _previous(self, other: ArtefactCache, result: Result, case: Case, address: Address, logs: Path) -> Result:
         """Everything of the other tree's case that is measured by itself; an outcome where that can't be had."""
@@ -143,7 +140,7 @@ class Measurer:
         with self._stage(seconds, "sample"):
             result = self._sample(result, case, arms, fixed, metrics, logs)
         previous = with_latency_of(previous, result.launches)
-        return dataclasses.replace(result, seconds=seconds, warnings=(*result.warnings, *warnings_of(result))), previous
+        return dataclasses.replace(result, seconds=seconds, warnings=warnings_of(result)), previous
 
     def _sample(
         self,
@@ -168,12 +165,10 @@ class Measurer:
             logs=logs,
             more=lambda launches: self.more(seen(launches), metrics),
             progress=self.progress,
-            end=self.budget.end(),
+            end=self.budget.end,
         )
         found = seen(launches)
-        if time.perf_counter() >= self.budget.end() and self.more(found, metrics):
-            found = dataclasses.replace(found, warnings=(OUT_OF_TIME,))
-        return found
+        return dataclasses.replace(found, cut_short=self.more(found, metrics) > 0)
 
     def _evaluate_reference(self, case: Case, address: Address, artefact: Artefact, logs: Path) -> EvaluationPass:
         """Once a session for each model: every case of it is compared with its reference's answers."""

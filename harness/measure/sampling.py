@@ -34,18 +34,18 @@ def sample(
     logs: Path,
     more: Callable[[tuple[Launch, ...]], int],
     progress: Callable[[str], None] = lambda _: None,
-    end: float = math.inf,
+    end: Callable[[], float] = lambda: math.inf,
 ) -> tuple[Launch, ...]:
     """Make the screen launches of a case, then fresh ones for as long as more are wanted.
 
     `more` is told all launches so far and says how many fresh ones to make before it is asked again; 0 ends it. After
-    `end`, a reading of `time.perf_counter()`, and after `plan.budget` seconds, no further launch is begun, save those
-    of the screen. A disturbed launch is made again, at most `plan.repeats` times a case; what it showed is kept under
-    the phase `repeated`. Raises `MeasurementError`.
+    `plan.budget` seconds, and after the reading of `time.perf_counter()` that `end` gives once the screen is made, no
+    further launch is begun. A disturbed launch is made again, at most `plan.repeats` times a case; what it showed is
+    kept under the phase `repeated`. Raises `MeasurementError`.
     """
     launches: list[Launch] = []
     repeats = plan.repeats
-    end = min(end, time.perf_counter() + plan.budget)
+    last = time.perf_counter() + plan.budget
     total = plan.screen + plan.confirm
 
     def one(phase: str, seconds: float) -> None:
@@ -54,7 +54,7 @@ def sample(
             counted = sum(known.phase != "repeated" for known in launches)
             progress(f"launch {counted + 1} of at most {total}")
             made = launch(arms, hardware=hardware, plan=plan, rng=rng, logs=logs, phase=phase, seconds=seconds)
-            again = repeats > 0 and time.perf_counter() < end and disturbances(made)
+            again = repeats > 0 and time.perf_counter() < last and disturbances(made)
             launches.append(dataclasses.replace(made, phase="repeated") if again else made)
             if not again:
                 return
@@ -62,10 +62,11 @@ def sample(
 
     for _ in range(plan.screen):
         one("screen", plan.seconds)
-    while time.perf_counter() < end and (lot := more(tuple(launches))) > 0:
+    last = min(last, end())
+    while time.perf_counter() < last and (lot := more(tuple(launches))) > 0:
         seconds = best_seconds(launches, plan)
         for _ in range(lot):
-            if time.perf_counter() < end:
+            if time.perf_counter() < last:
                 one("confirm", seconds)
     return tuple(launches)
 

@@ -120,4 +120,5 @@ def warnings_of(result: Result) -> tuple[str, ...]:
     repeated = sum(launch.phase == "repeated" for launch in result.launches)
     found = circumstances(result.launches).removeprefix("; ")
     again = f"{repeated} disturbed {'launch was' if repeated == 1 else 'launches were'} made again" if repeated else ""
-    return tuple(text for text in (found, again) if text)
+    short = "its time was over before it was decided: more launches could tell" if result.cut_short else ""
+    return tuple(text for text in (found, again, short) if text)

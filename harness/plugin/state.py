@@ -59,7 +59,12 @@ class State:
         if self._session is None:
             own = {suite: tuple(metrics.values()) for suite, metrics in self._own.items()}
             self._session = Session(
-                self._settings(), self._hardware.values(), len(self._items), own, self.progress.stage
+                self._settings(),
+                self._hardware.values(),
+                len(self._items),
+                own,
+                self.progress.stage,
+                measurable=self._measurable(),
             )
             self.progress.note(self._session.notice)
         return self._session
@@ -149,6 +154,12 @@ class State:
         for metric in grid.metrics:
             if own.setdefault(metric.name, metric) != metric:
                 raise SuiteError(f"{item.nodeid}: suite {suite!r} defines the metric {metric.name} in two ways")
+
+    def _measurable(self) -> int:
+        """How many of the selected cases can be measured on this machine."""
+        absent = {name for name, item in self._hardware.items() if item.available()}
+        cases = [case for item in self._items.values() if (case := case_of(item))]
+        return sum(case.hardware.name not in absent and not case.inapplicable() for case in cases)
 
     def _has_baselines(self, settings: Settings) -> bool:
         """Whether there is something to miss in a run that has no case at all: a suite's file may be gone."""
