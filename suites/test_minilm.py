@@ -25,7 +25,6 @@ ACCEPTABLE = 0.72
     technique=[
         reference,
         bf16,
-        compiled,
         bf16 | compiled,
         onnxruntime,
         onnxruntime | fp16,
