@@ -48,11 +48,14 @@ class Nothing:
 
 
 class WithBaselines:
-    """The committed baselines, and how much runs usually differ on this class of machine."""
+    """The committed baselines, and how much runs usually differ on this class of machine.
 
-    def __init__(self, store: Store, environment: Environment, plan: Plan) -> None:
+    `most` is how many fresh launches an undecided case gets at most.
+    """
+
+    def __init__(self, store: Store, environment: Environment, most: int) -> None:
         self.origins: dict[str, dict[str, str]] = {}
-        self._plan = plan
+        self._most = most
         self._store = store
         self._environment = environment
         self._priors: dict[str, Prior] = {}
@@ -82,7 +85,7 @@ class WithBaselines:
             baseline = self.baseline(result.suite, result.case_id, result.hardware)
         except BaselineError:
             return 0
-        return fresh_launches(result, baseline, metrics, self.prior(result.hardware), self._plan.confirm)
+        return fresh_launches(result, baseline, metrics, self.prior(result.hardware), self._most)
 
     def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:  # noqa: ARG002
         try:

@@ -72,7 +72,9 @@ class Session:
         self._decisions: dict[tuple[str, str], Decision] = {}
         self._pending: dict[tuple[str, str], Result] = {}
         self._loose: list[Comparison] = []
-        self._baselines = WithBaselines(self.store, self._environment, settings.plan)
+        # What extends a baseline is a block of screen launches; there is no verdict to confirm.
+        most = 0 if settings.mode == "update" else settings.plan.confirm
+        self._baselines = WithBaselines(self.store, self._environment, most)
         self._cache = self._cache_of(tree, versions_of(tree))
         self._other, self._comparing = self._compared_with()
         self._head = self._start(expected, own, self._cache.sources)
