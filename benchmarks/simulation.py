@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import beta
 
+from benchmarks.detected import bounds
 from harness.judge.against import DEFAULT_SPREAD, judge_launches, more_launches
 from harness.judge.change import Change, change_of, decide
 from harness.judge.compare import LEAST_FRESH
@@ -138,13 +138,6 @@ MODES: dict[str, tuple[Callable[[Random, Machine, float], Verdict], tuple[float,
     "against": (against, (0.0, 0.005, 0.01, 0.025, 0.05)),
     "baseline": (baseline, (0.0, 0.025, 0.05, 0.12, 0.25)),
 }
-
-
-def bounds(hits: int, of: int) -> tuple[float, float]:
-    """The exact (Clopper-Pearson) 95 % interval of a rate."""
-    low = float(beta.ppf(0.025, hits, of - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(0.975, hits + 1, of - hits)) if hits < of else 1.0
-    return low, high
 
 
 def main(arguments: list[str]) -> int:

@@ -108,7 +108,7 @@ class Judge:
             logs=self.logs,
             more=more,
             progress=self.progress,
-        )
+        ).launches
 
 
 def _result(case: Case, launches: Sequence[Launch]) -> Result:

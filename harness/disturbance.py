@@ -46,7 +46,7 @@ def disturbances(launch: Launch) -> tuple[str, ...]:
 
 def circumstances(launches: Sequence[Launch]) -> str:
     """How many of the launches that count were disturbed, and by what, as the end of a sentence; "" for none."""
-    counted = [launch for launch in launches if launch.phase != "repeated"]
+    counted = [launch for launch in launches if launch.counts]
     disturbed = [found for launch in counted if (found := disturbances(launch))]
     if not disturbed:
         return ""

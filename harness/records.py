@@ -145,6 +145,11 @@ class Launch:
     disturbed: float = 0.0
     unsettled: tuple[str, ...] = ()
 
+    @property
+    def counts(self) -> bool:
+        """Whether it is evidence: a disturbed launch that was made again is none."""
+        return self.phase != "repeated"
+
 
 @dataclass(frozen=True)
 class Evidence:

@@ -58,7 +58,7 @@ def run(plan: Plan, wanted: Sequence[int], left: float = float("inf")) -> tuple[
         logs=Path(),
         more=lambda _: next(answers, 0),
         end=lambda: time.perf_counter() + left,
-    )
+    ).launches
 
 
 def phases(launches: Sequence[Launch]) -> str:

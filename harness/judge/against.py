@@ -13,8 +13,6 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
-from scipy.special import stdtrit
-
 from harness.baseline.records import Baseline
 from harness.disturbance import circumstances
 from harness.judge.change import rule
@@ -91,11 +89,8 @@ def judge_launches(launches: Sequence[Launch], tolerance: float, spread: Spread)
     counted = len(fresh if verdict is Verdict.REGRESSED else every)
     if verdict is Verdict.REGRESSED and not confirmed(launches):
         verdict = Verdict.INCONCLUSIVE
-    own = pooled([_logs(fresh)])
-    moderated = _scaled(spread, fresh).moderate(own.variance, own.freedom)
-    power = float(stdtrit(moderated.freedom, POWER)) * math.sqrt(moderated.variance / len(fresh))
     change = Estimate(math.expm1(point), math.expm1(least), math.expm1(most), counted, counted)
-    return Judged(verdict, change, math.expm1(limit + alone.reach + power))
+    return Judged(verdict, change, math.expm1(limit + alone.quantile(levels.convicts) + alone.quantile(POWER)))
 
 
 def compare_against(

@@ -236,7 +236,7 @@ def _by_case(runs: Iterable[Run]) -> dict[tuple[str, str], list[Result]]:
 
 def _launches(results: Iterable[Result]) -> list[list[Launch]]:
     """The launches that count, run by run."""
-    return [[one for one in result.launches if one.phase != "repeated"] for result in results]
+    return [[one for one in result.launches if one.counts] for result in results]
 
 
 def _logs(groups: Iterable[Sequence[Launch]], ratio: str) -> list[list[float]]:

@@ -9,6 +9,7 @@ launches ranks reach no level that could convict (2^-8 is above one in three hun
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Sequence
@@ -32,15 +33,19 @@ LEAST_SCALE = 1e-4
 class Interval:
     """A centre of logarithms, a one-sided lower bound and a one-sided upper bound, each at its own level.
 
-    `reach` is how far the lower bound lies from the centre by t, which is what planning needs; `ranks` says which of
-    the two ways was taken.
+    `error` and `freedom` are those of t, which is what planning needs; `ranks` says that the bounds are not by t.
     """
 
     point: float
     least: float
     most: float
-    reach: float
+    error: float
+    freedom: float
     ranks: bool = False
+
+    def quantile(self, level: float) -> float:
+        """How far a one-sided bound of this level reaches from the centre by t."""
+        return float(stdtrit(self.freedom, level)) * self.error
 
 
 def interval(logs: Sequence[float], spread: Spread, lower: float, upper: float) -> Interval:
@@ -48,14 +53,14 @@ def interval(logs: Sequence[float], spread: Spread, lower: float, upper: float) 
     own = pooled([logs])
     moderated = spread.moderate(own.variance, own.freedom)
     error = math.sqrt(moderated.variance / len(logs))
-    reach = float(stdtrit(moderated.freedom, lower)) * error
+    point = statistics.fmean(logs)
+    by_t = Interval(point, -math.inf, math.inf, error, moderated.freedom)
     depths = rank_depth(len(logs), lower), rank_depth(len(logs), upper)
     if stands_out(logs) and min(depths) > 0:
         means = sorted((logs[i] + logs[j]) / 2 for i in range(len(logs)) for j in range(i, len(logs)))
-        point = statistics.median(means)
-        return Interval(point, means[depths[0] - 1], means[-depths[1]], reach, ranks=True)
-    point = statistics.fmean(logs)
-    return Interval(point, point - reach, point + float(stdtrit(moderated.freedom, upper)) * error, reach)
+        ends = means[depths[0] - 1], means[-depths[1]]
+        return Interval(statistics.median(means), *ends, error, moderated.freedom, ranks=True)
+    return dataclasses.replace(by_t, least=point - by_t.quantile(lower), most=point + by_t.quantile(upper))
 
 
 def stands_out(values: Sequence[float]) -> bool:

@@ -51,7 +51,7 @@ def judged_launches(launches: Sequence[Launch], *, fresh: bool) -> tuple[int, ..
     let the same chance speak twice. Where there are none, the screen's are all. Disturbed launches that were made again
     count for nothing.
     """
-    kept = tuple(i for i, launch in enumerate(launches) if launch.phase != "repeated")
+    kept = tuple(i for i, launch in enumerate(launches) if launch.counts)
     confirm = tuple(i for i in kept if launches[i].phase == "confirm")
     return confirm if fresh and confirm else kept
 

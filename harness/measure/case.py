@@ -157,7 +157,7 @@ class Measurer:
             measurements = measurements_of(launches, arms["candidate"].items, fixed, metrics)
             return dataclasses.replace(result, launches=launches, measurements=measurements)
 
-        launches = sample(
+        sampled = sample(
             arms,
             hardware=case.hardware,
             plan=self.plan,
@@ -167,8 +167,7 @@ class Measurer:
             progress=self.progress,
             end=self.budget.end,
         )
-        found = seen(launches)
-        return dataclasses.replace(found, cut_short=self.more(found, metrics) > 0)
+        return dataclasses.replace(seen(sampled.launches), cut_short=sampled.cut_short)
 
     def _evaluate_reference(self, case: Case, address: Address, artefact: Artefact, logs: Path) -> EvaluationPass:
         """Once a session for each model: every case of it is compared with its reference's answers."""

@@ -8,7 +8,6 @@ processes differ among themselves by memory layout and luck (Kalibera & Jones, I
 from __future__ import annotations
 
 import contextlib
-import math
 import random
 import statistics
 import time
@@ -21,6 +20,7 @@ from harness.hardware.base import Hardware
 from harness.measure.artefacts import Artefact
 from harness.measure.child import Child
 from harness.measure.environment import PressureMeter
+from harness.measure.thinning import evenly
 from harness.measure.tree import Tree
 from harness.measure.turns import Series, paired, plan_turn, take_turns
 from harness.plan import Plan
@@ -169,5 +169,4 @@ def _latency(times: list[float]) -> dict[str, float]:
 
 def _thin(times: list[float]) -> tuple[float, ...]:
     """At most `KEPT_SAMPLES` of the calls, evenly over time, with seven digits."""
-    step = max(1, math.ceil(len(times) / KEPT_SAMPLES))
-    return tuple(float(f"{value:.7g}") for value in times[::step])
+    return tuple(float(f"{value:.7g}") for value in evenly(times, KEPT_SAMPLES))

@@ -8,6 +8,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.disturbance import disturbances
@@ -16,13 +17,21 @@ from harness.measure.launch import ArmSpec, launch
 from harness.plan import Plan
 from harness.records import Launch
 
-__all__ = ["best_seconds", "sample"]
+__all__ = ["Sampled", "best_seconds", "sample"]
 
 LEAST_BETWEEN = 0.003
 """Standard deviation between launches assumed at least: three launches can't show that theirs is smaller."""
 
 SHORTEST, LONGEST = 0.5, 3.0
 """Bounds of a fresh launch's sampling time, as multiples of `Plan.seconds`."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The launches of a case. `cut_short` says that more were wanted when the time was over."""
+
+    launches: tuple[Launch, ...]
+    cut_short: bool
 
 
 def sample(
@@ -35,7 +44,7 @@ def sample(
     more: Callable[[tuple[Launch, ...]], int],
     progress: Callable[[str], None] = lambda _: None,
     end: Callable[[], float] = lambda: math.inf,
-) -> tuple[Launch, ...]:
+) -> Sampled:
     """Make the screen launches of a case, then fresh ones for as long as more are wanted.
 
     `more` is told all launches so far and says how many fresh ones to make before it is asked again; 0 ends it. After
@@ -51,7 +60,7 @@ def sample(
     def one(phase: str, seconds: float) -> None:
         nonlocal repeats
         while True:
-            counted = sum(known.phase != "repeated" for known in launches)
+            counted = sum(known.counts for known in launches)
             progress(f"launch {counted + 1} of at most {total}")
             made = launch(arms, hardware=hardware, plan=plan, rng=rng, logs=logs, phase=phase, seconds=seconds)
             again = repeats > 0 and time.perf_counter() < last and disturbances(made)
@@ -63,12 +72,14 @@ def sample(
     for _ in range(plan.screen):
         one("screen", plan.seconds)
     last = min(last, end())
-    while time.perf_counter() < last and (lot := more(tuple(launches))) > 0:
+    while (lot := more(tuple(launches))) > 0:
+        if time.perf_counter() >= last:
+            return Sampled(tuple(launches), cut_short=True)
         seconds = best_seconds(launches, plan)
         for _ in range(lot):
             if time.perf_counter() < last:
                 one("confirm", seconds)
-    return tuple(launches)
+    return Sampled(tuple(launches), cut_short=False)
 
 
 def best_seconds(launches: Sequence[Launch], plan: Plan) -> float:
@@ -79,7 +90,7 @@ def best_seconds(launches: Sequence[Launch], plan: Plan) -> float:
     t = sqrt(c) w / b (Kalibera and Jones 2013, section 6; Cochran, Sampling Techniques, on two stages). Of several
     judged ratios the one that asks for most counts.
     """
-    counted = [one for one in launches if one.phase != "repeated"]
+    counted = [one for one in launches if one.counts]
     start = statistics.fmean(one.wall_seconds - one.seconds for one in counted)
     wanted = [
         math.sqrt(max(start, 0.0)) * within / between

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from harness.records import Launch, Result
 
-__all__ = ["SAMPLES_OF_A_RUN", "thinned"]
+__all__ = ["SAMPLES_OF_A_RUN", "evenly", "thinned"]
 
 SAMPLES_OF_A_RUN = 4_000_000
 """Samples that all cases of a run may keep together, 32 bytes each in memory and 11 in `run.json`.
@@ -27,6 +28,10 @@ def thinned(result: Result, cases: int) -> Result:
     return dataclasses.replace(result, launches=tuple(_thin(launch, most) for launch in result.launches))
 
 
+def evenly(values: Sequence[float], most: int) -> tuple[float, ...]:
+    """At most so many of the values, evenly over time."""
+    return tuple(values[:: max(1, -(-len(values) // most))])
+
+
 def _thin(launch: Launch, most: int) -> Launch:
-    samples = {arm: values[:: max(1, -(-len(values) // most))] for arm, values in launch.samples.items()}
-    return dataclasses.replace(launch, samples=samples)
+    return dataclasses.replace(launch, samples={arm: evenly(v, most) for arm, v in launch.samples.items()})

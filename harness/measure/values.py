@@ -67,7 +67,7 @@ def measurements_of(
             outcome="invalid",
         )
     samples = min(one.calls for one in launches)
-    counted = [one.phase != "repeated" for one in launches]
+    counted = [one.counts for one in launches]
     relative = tuple(one.anchored for one in launches if one.anchored is not None)
     return tuple(
         Measurement(
@@ -93,7 +93,7 @@ def exact_measurements(values: Mapping[str, float]) -> tuple[Measurement, ...]:
 
 def with_latency_of(previous: Result, launches: Sequence[Launch]) -> Result:
     """The other tree's result with the latencies that its arm had in these launches."""
-    counted = [one for one in launches if one.phase != "repeated"]
+    counted = [one for one in launches if one.counts]
     medians = tuple(statistics.median(one.samples["previous"]) for one in counted if "previous" in one.samples)
     if not medians:
         return previous
@@ -117,7 +117,7 @@ def _of_launch(one: Launch, items: int) -> dict[str, float]:
 
 def warnings_of(result: Result) -> tuple[str, ...]:
     """What a reader should know of the launches that count, and of those that were made again."""
-    repeated = sum(launch.phase == "repeated" for launch in result.launches)
+    repeated = sum(not launch.counts for launch in result.launches)
     found = circumstances(result.launches).removeprefix("; ")
     again = f"{repeated} disturbed {'launch was' if repeated == 1 else 'launches were'} made again" if repeated else ""
     short = "its time was over before it was decided: more launches could tell" if result.cut_short else ""

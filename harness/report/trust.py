@@ -85,7 +85,7 @@ def _differences(run: Run) -> Iterator[Check]:
 
 
 def _quiet(run: Run) -> Iterator[Check]:
-    launches = [(launch, r.case_id) for r in run.results for launch in r.launches if launch.phase != "repeated"]
+    launches = [(launch, r.case_id) for r in run.results for launch in r.launches if launch.counts]
     waits = [(launch.pressure, case_id) for launch, case_id in launches if launch.pressure is not None]
     disturbed = Counter(text for launch, _ in launches for text in disturbances(launch))
     if not waits and not disturbed:
@@ -98,7 +98,7 @@ def _quiet(run: Run) -> Iterator[Check]:
         if worst > PRESSURE:
             parts.append(f"the worst with {percent(worst, sign=False)} in {where}")
     parts += [f"in {number} of {len(launches)} launches {text}" for text, number in disturbed.most_common()]
-    repeated = sum(launch.phase == "repeated" for r in run.results for launch in r.launches)
+    repeated = sum(not launch.counts for r in run.results for launch in r.launches)
     if repeated:
         parts.append(f"{repeated} disturbed launches were made again")
     yield Check("Quiet machine", f"{'; '.join(parts)}.", not disturbed)

@@ -177,7 +177,7 @@ def _too_few(measurement: Measurement) -> str:
 
 def _spreads(launches: Sequence[Launch]) -> list[str]:
     """How far the launches lie apart, for each ratio that is judged, and how much of it their rounds explain."""
-    counted = [launch for launch in launches if launch.phase != "repeated"]
+    counted = [launch for launch in launches if launch.counts]
     found = []
     for name, words in _RATIOS.items():
         logs = [math.log(ratio) for launch in counted if (ratio := getattr(launch, name))]
