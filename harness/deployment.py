@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,15 @@ class Deployment:
     """What techniques transform: each takes one and gives another with `replace`.
 
     model       the model under test
-    network     a `torch.nn.Module` in evaluation mode, or an `onnx.ModelProto`; a technique changes a copy of its own
+    network     a `torch.nn.Module` in evaluation mode, an `onnx.ModelProto`, or what the form of its runtime says; a
+                technique changes a copy of its own
     runtime     what executes it
     hardware    where
     batch_size  items in one call
     folder      an empty folder for files of a technique's own; gone after preparation
     promises    (technique id, promise) pairs, checked against the artefact that runs
+    notes       what techniques learnt while they worked, by name (`student.gain`): the facts of the artefact take it
+                in. A technique's promise can't rest on its own word: what the runtime reads goes before
     """
 
     model: Model
@@ -72,15 +75,20 @@ class Deployment:
     folder: Path
     batch_size: int = 1
     promises: tuple[tuple[str, Promise], ...] = ()
+    notes: Mapping[str, Scalar] = field(default_factory=dict)
 
     @property
     def form(self) -> str:
-        """ "torch" or "onnx": what the network is now."""
+        """What the network is now: "torch", "onnx" or the form of another runtime."""
         return self.runtime.form
 
     def replace(self, **changes: Any) -> Deployment:
         """The same deployment with some fields changed."""
         return dataclasses.replace(self, **changes)
+
+    def noting(self, **notes: Scalar) -> Deployment:
+        """The same deployment with notes added; write `**{"student.gain": 0.01}` for a name with a dot."""
+        return self.replace(notes={**self.notes, **notes})
 
     def promising(self, *promises: Promise) -> Deployment:
         """The same deployment with promises added; the technique that made them is filled in by the pipeline."""

@@ -68,7 +68,7 @@ class Case:
         return (
             self.hardware.available()
             or native_runtime(self.model.form).unavailable(self.hardware)
-            or self.technique.unavailable(self.hardware)
+            or self.technique.unavailable(self.model, self.hardware)
         )
 
     def __repr__(self) -> str:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
     Predict = Callable[[Arrays], dict[str, "np.ndarray[Any, Any]"]]
 
-__all__ = ["Evaluation", "Model", "Training", "classification", "digest_arrays"]
+__all__ = ["FORMS", "Evaluation", "Model", "Training", "classification", "digest_arrays"]
+
+FORMS = ("torch", "onnx", "litert")
+"""Forms in which a model may come. Techniques may leave others, each the form of one runtime: `openvino`."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class Model:
     """A model under test.
 
     name         a word for ids and reports
-    form         "torch" (load gives a `torch.nn.Module`) or "onnx" (load gives the path of an .onnx file)
+    form         "torch" (load gives a `torch.nn.Module`), "onnx" or "litert" (load gives the path of an .onnx or
+                 .tflite file)
     load         () -> the trained fp32 network, ready for inference
     inputs       (batch size, seed) -> named input arrays of one call; other seeds give other values of the same
                  shapes. A torch network gets them as positional arguments in this order.
@@ -90,8 +94,8 @@ class Model:
 
     def __post_init__(self) -> None:
         check_name("model", self.name)
-        if self.form not in ("torch", "onnx"):
-            raise SuiteError(f"model {self.name}: form must be 'torch' or 'onnx', not {self.form!r}")
+        if self.form not in FORMS:
+            raise SuiteError(f"model {self.name}: form must be one of {', '.join(FORMS)}, not {self.form!r}")
 
 
 def digest_arrays(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:

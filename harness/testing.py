@@ -42,7 +42,7 @@ def check_technique(
     All of it happens in this process, whose thread count and denormal mode the runtime sets.
     """
     pipeline = as_pipeline(technique)
-    missing = hardware.available() or pipeline.unavailable(hardware)
+    missing = hardware.available() or pipeline.unavailable(model, hardware)
     if missing:
         raise UnavailableError(missing)
     reason = pipeline.inapplicable(model)

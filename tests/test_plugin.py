@@ -61,7 +61,7 @@ def test_measures(case, bench):
     assert "3 failed, 1 passed, 3 skipped, 1 xfailed" in text
     assert text.count("quantized >= 0.5, found 0") >= 2
     assert "`bench` was requested and never called" in text
-    assert "bf16 needs a torch network, and tiny_onnx exists only as ONNX" in text
+    assert "bf16 works on a torch network, and tiny_onnx exists only as an ONNX network" in text
     assert "no NVIDIA driver" in text
     outcomes = {result["case_id"]: result["outcome"] for result in folder.run()["results"]}
     assert outcomes["tiny_onnx/liar/cpu"] == "invalid"

@@ -224,13 +224,13 @@ def test_packing_keeps_the_served_shape_and_loading_captures_it(device: FakeDevi
 
 
 def test_it_needs_a_gpu_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    reason = as_pipeline(cuda_graph).unavailable(cpu)
+    reason = as_pipeline(cuda_graph).unavailable(MODEL, cpu)
     assert reason is not None
     assert "cpu is none (put cuda on the hardware axis" in reason
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml([FakeDevice().board]))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert as_pipeline(cuda_graph).unavailable(cuda) is None
-    assert "exists only as ONNX" in str(as_pipeline(cuda_graph).inapplicable(tiny_onnx_model(tmp_path)))
+    assert as_pipeline(cuda_graph).unavailable(MODEL, cuda) is None
+    assert "exists only as an ONNX network" in str(as_pipeline(cuda_graph).inapplicable(tiny_onnx_model(tmp_path)))
 
 
 def test_real_torch_has_what_is_called() -> None:

@@ -21,8 +21,9 @@ def test_naming_techniques_and_runtimes_imports_nothing_heavy() -> None:
         "import sys, harness.techniques, harness.runtimes.eager, harness.runtimes.inductor, "
         "harness.runtimes.onnxruntime, harness.testing; from harness.hardware import cpu; "
         "from harness.techniques import compiled, int8_static, onnxruntime, pruned_channels; "
-        "pipeline = pruned_channels(0.5) | onnxruntime | int8_static; pipeline.unavailable(cpu); "
-        "compiled.requires(cpu); print(sorted({'torch', 'onnx', 'onnxruntime', 'scipy', 'numpy'} & set(sys.modules)))"
+        "pipeline = pruned_channels(0.5) | onnxruntime | int8_static; model = harness.testing.tiny_torch_model(); "
+        "pipeline.unavailable(model, cpu); compiled.requires(cpu, 'torch'); "
+        "print(sorted({'torch', 'onnx', 'onnxruntime', 'scipy', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

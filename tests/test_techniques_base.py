@@ -63,10 +63,10 @@ def test_ids_name_what_differs_from_the_defaults(value: Pipeline, expected: str)
     ("value", "model", "words"),
     [
         (int8_static, TORCH, "put onnxruntime before it (onnxruntime | int8_static)"),
-        (onnxruntime | pruned_channels(0.5), TORCH, "the steps before it have made it onnx: put it first"),
+        (onnxruntime | pruned_channels(0.5), TORCH, "the steps before it have made it an ONNX network: put it first"),
         (onnxruntime | bf16, TORCH, "put it first"),
-        (bf16, ONNX, "bf16 needs a torch network, and tiny_onnx exists only as ONNX"),
-        (onnxruntime | compiled, ONNX, "exists only as ONNX"),
+        (bf16, ONNX, "bf16 works on a torch network, and tiny_onnx exists only as an ONNX network"),
+        (onnxruntime | compiled, ONNX, "exists only as an ONNX network"),
         (pruned_weights(0.5), dataclasses.replace(TORCH, training=None), "Model.training"),
         (distilled(into=STUDENT), dataclasses.replace(TORCH, training=None), "Model.training"),
         (onnxruntime | int8_static, dataclasses.replace(TORCH, calibration=None), "Model.calibration"),

@@ -106,10 +106,10 @@ def test_only_the_named_operators_are_quantized() -> None:
 
 
 def test_without_vnni_the_weights_keep_to_seven_bits(onnx_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.techniques import quantize
+    from harness.techniques import quantize_onnx
 
-    monkeypatch.setattr(quantize.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(quantize, "instruction_sets", lambda: ("avx", "avx2", "fma"))
+    monkeypatch.setattr(quantize_onnx.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(quantize_onnx, "instruction_sets", lambda: ("avx", "avx2", "fma"))
     evidence, facts = check_technique(int8_static, onnx_model)
     assert facts["quantized.bits"] == 7
     assert "quantized.bits <= 7" in [item.promise for item in evidence]

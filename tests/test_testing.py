@@ -36,7 +36,7 @@ def misspelt(deployment: Deployment) -> Deployment:
     return deployment.promising(Promise("sparseness", at_least=0.0))
 
 
-@technique(requires=lambda hardware: "needs a quantum computer (buy one)")
+@technique(requires=lambda hardware, form: "needs a quantum computer (buy one)")
 def impossible(deployment: Deployment) -> Deployment:
     return deployment
 

@@ -70,9 +70,10 @@ def _text(found: Survey, noise: Noise | None, failure: str) -> Iterator[str]:
 def _section(title: str, items: Iterable[Item]) -> Iterator[str]:
     yield from ("", title)
     items = list(items)
-    wide = max((len(item.name) for item in items), default=0)
-    for item in items:
-        yield f"  {item.name:{wide}}  {'available' if item.available else f'not here: {item.reason}'}"
+    names = [f"{item.name} ({item.form})" if item.form else item.name for item in items]
+    wide = max(map(len, names), default=0)
+    for name, item in zip(names, items, strict=True):
+        yield f"  {name:{wide}}  {'available' if item.available else f'not here: {item.reason}'}"
 
 
 def _table(title: str, pairs: Iterable[tuple[str, object]]) -> Iterator[str]:

@@ -30,12 +30,16 @@ RUNTIMES: tuple[Runtime, ...] = (Eager(), CudaGraph(), Inductor(), OnnxRuntime()
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that cases can ask for. `reason` says why it is not here and how to get it, "" where it is."""
+    """One thing that cases can ask for. `reason` says why it is not here and how to get it, "" where it is.
+
+    `form` is the form of network that a technique would get; "" for any.
+    """
 
     kind: str
     name: str
     reason: str = ""
     hardware: str = ""
+    form: str = ""
 
     @property
     def available(self) -> bool:
@@ -70,9 +74,16 @@ def survey() -> Survey:
         hardware=hardware,
         runtimes=tuple(found for item in here for found in _runtimes(item)),
         techniques=tuple(
-            Item("technique", technique.name, (technique.requires and technique.requires(item)) or "", item.name)
+            Item(
+                "technique",
+                technique.name,
+                (technique.requires and technique.requires(item, form)) or "",
+                item.name,
+                form,
+            )
             for item in here
             for technique in _techniques()
+            for form in technique.takes or ("",)
         ),
         identities={item.name: identity(item) for item in here},
         states={item.name: dict(item.state()) for item in here},
@@ -84,6 +95,13 @@ def survey() -> Survey:
 def _techniques() -> list[Technique]:
     exported = (getattr(harness.techniques, name) for name in harness.techniques.__all__)
     return [value for value in exported if isinstance(value, Technique)]
+
+
+def _on(hardware: Hardware) -> Iterator[Item]:
+    for technique in _techniques():
+        for form in technique.takes or ("",):
+            reason = technique.requires(hardware, form) if technique.requires else None
+            yield Item("technique", technique.name, reason or "", hardware.name, form)
 
 
 def _runtimes(hardware: Hardware) -> Iterator[Item]:

@@ -57,7 +57,7 @@ class Session(Protocol):
 class Runtime(Protocol):
     """A runtime: a frozen dataclass of scalars (its options) with these members.
 
-    form is the form of network it takes, "torch" or "onnx".
+    form is the form of network it takes, "torch", "onnx" or one of its own.
     """
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 
-__all__ = ["missing"]
+__all__ = ["installed", "missing"]
 
 
 def missing(extra: str, *modules: str) -> str | None:
@@ -17,3 +18,8 @@ def missing(extra: str, *modules: str) -> str | None:
         return None
     verb = "is" if len(absent) == 1 else "are"
     return f"{' and '.join(absent)} {verb} not installed (pip install 'inference-harness[{extra}]')"
+
+
+def installed(extra: str, *modules: str) -> Callable[[object, str], str | None]:
+    """`missing` for a technique's `requires`: packages are there or not for all hardware and forms alike."""
+    return lambda *_: missing(extra, *modules)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -27,6 +27,16 @@ __all__ = ["Pipeline", "Technique", "as_pipeline", "reference", "technique"]
 
 Function = Callable[..., Deployment]
 Needs = Callable[[Mapping[str, Any]], tuple[str, ...]]
+Requires = Callable[[Hardware, str], "str | None"]
+
+_FORMS = {
+    "torch": "a torch network",
+    "onnx": "an ONNX network",
+    "openvino": "an OpenVINO network",
+    "litert": "a LiteRT network",
+}
+_MAKERS = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "litert"}
+"""The technique that leaves a form."""
 
 _NEEDS = {
     "training": "data and a loss to train with (Model.training)",
@@ -40,19 +50,19 @@ class Technique:
     """One technique, with or without its parameters bound. Made by `@technique`.
 
     name       the function's name; with its parameters it is the technique's part of a case id
-    takes      form of network it needs, "torch" or "onnx"; None for either
+    takes      form or forms of network that it works on: "torch", "onnx"; None for any
     gives      form of network it leaves; None for the same
     needs      what the model must have: "training", "calibration", "batchable"; or a function that tells it from the
                parameters by name, defaults included
-    requires   (hardware) -> why it can't be used here, and the cure; None where it can
+    requires   (hardware, form of the network it gets) -> why it can't be used here, and the cure; None where it can
     """
 
     name: str
     function: Function
-    takes: str | None = None
+    takes: tuple[str, ...] | None = None
     gives: str | None = None
     needs: tuple[str, ...] | Needs = ()
-    requires: Callable[[Hardware], str | None] | None = None
+    requires: Requires | None = None
     parameters: tuple[tuple[str, Any], ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Technique:
@@ -133,21 +143,19 @@ class Pipeline:
 
     def inapplicable(self, model: Model) -> str | None:
         """Why this can't be applied to the model, known without loading it; None where it can."""
-        form = model.form
-        for step in self.steps:
+        for step, form in self._walk(model):
             if step.name in model.unsupported:
                 return f"{step.name} on {model.name}: {model.unsupported[step.name]}"
-            if step.takes not in (None, form):
+            if step.takes is not None and form not in step.takes:
                 return _wrong_form(step, model, form)
             for need in step.needed:
                 if not getattr(model, need):
                     return f"{step.name} needs {_NEEDS.get(need, need)}, which the model {model.name} does not have"
-            form = step.gives or form
         return None
 
-    def unavailable(self, hardware: Hardware) -> str | None:
+    def unavailable(self, model: Model, hardware: Hardware) -> str | None:
         """What is missing on this machine for one of the steps, with its cure; None where nothing is."""
-        reasons = (step.requires(hardware) for step in self.steps if step.requires)
+        reasons = (step.requires(hardware, form) for step, form in self._walk(model) if step.requires)
         return next((reason for reason in reasons if reason), None)
 
     def apply(self, deployment: Deployment) -> Deployment:
@@ -156,16 +164,27 @@ class Pipeline:
             deployment = step.apply(deployment)
         return deployment
 
+    def _walk(self, model: Model) -> Iterator[tuple[Technique, str]]:
+        """Each step with the form of the network that it gets."""
+        form = model.form
+        for step in self.steps:
+            yield step, form
+            form = step.gives or form
+
     def __repr__(self) -> str:
         return self.id
 
 
 def _wrong_form(step: Technique, model: Model, form: str) -> str:
-    if model.form == "onnx":
-        return f"{step.name} needs a torch network, and {model.name} exists only as ONNX"
-    if step.takes == "onnx":
-        return f"{step.name} works on an ONNX network: put onnxruntime before it (onnxruntime | {step.name})"
-    return f"{step.name} works on a torch network, and the steps before it have made it {form}: put it first"
+    forms = step.takes or ()
+    wanted = f"{step.name} works on {' or '.join(_FORMS.get(form, form) for form in forms)}"
+    if model.form == form != "torch" and forms == ("torch",):
+        return f"{wanted}, and {model.name} exists only as {_FORMS.get(form, form)}"
+    if model.form != form and "torch" in forms:
+        return f"{wanted}, and the steps before it have made it {_FORMS.get(form, form)}: put it first"
+    maker = next((_MAKERS[form] for form in forms if form in _MAKERS), None)
+    cure = f": put {maker} before it ({maker} | {step.name})" if maker else ""
+    return f"{wanted}, and gets {_FORMS.get(form, form)}{cure}"
 
 
 @overload
@@ -173,19 +192,19 @@ def technique(function: Function, /) -> Technique: ...
 @overload
 def technique(
     *,
-    takes: str | None = None,
+    takes: str | Iterable[str] | None = None,
     gives: str | None = None,
     needs: Iterable[str] | Needs = (),
-    requires: Callable[[Hardware], str | None] | None = None,
+    requires: Requires | None = None,
 ) -> Callable[[Function], Technique]: ...
 def technique(
     function: Function | None = None,
     /,
     *,
-    takes: str | None = None,
+    takes: str | Iterable[str] | None = None,
     gives: str | None = None,
     needs: Iterable[str] | Needs = (),
-    requires: Callable[[Hardware], str | None] | None = None,
+    requires: Requires | None = None,
 ) -> Any:
     """Make a technique of a function `(deployment, parameters…) -> deployment`; see `Technique` for the arguments.
 
@@ -194,7 +213,8 @@ def technique(
 
     def make(function: Function) -> Technique:
         name = check_name("technique", function.__name__)
-        made = Technique(name, function, takes, gives, needs if callable(needs) else tuple(needs), requires)
+        forms = (takes,) if isinstance(takes, str) else None if takes is None else tuple(takes)
+        made = Technique(name, function, forms, gives, needs if callable(needs) else tuple(needs), requires)
         object.__setattr__(made, "__doc__", function.__doc__)
         return made
 

@@ -16,15 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["compiled", "onnxruntime"]
 
 
-def _needs_inductor(hardware: Hardware) -> str | None:
-    return Inductor().unavailable(hardware)
+def _needs_onnxruntime(hardware: Hardware, form: str) -> str | None:
+    exporter = ("onnxscript",) if form == "torch" else ()
+    return missing("onnx", "onnx", "onnxruntime", *exporter) or OnnxRuntime().unavailable(hardware)
 
 
-def _needs_onnxruntime(hardware: Hardware) -> str | None:
-    return missing("onnx", "onnx", "onnxruntime", "onnxscript") or OnnxRuntime().unavailable(hardware)
-
-
-@technique(takes="torch", requires=_needs_inductor)
+@technique(takes="torch", requires=lambda hardware, _: Inductor().unavailable(hardware))
 def compiled(deployment: Deployment, *, mode: str = "default") -> Deployment:
     """torch.compile with frozen weights, for the served shapes.
 
@@ -37,7 +34,7 @@ def compiled(deployment: Deployment, *, mode: str = "default") -> Deployment:
     )
 
 
-@technique(gives="onnx", requires=_needs_onnxruntime)
+@technique(takes=("torch", "onnx"), gives="onnx", requires=_needs_onnxruntime)
 def onnxruntime(deployment: Deployment, level: str = "all") -> Deployment:
     """ONNX Runtime: a torch network is exported, with a batch of any size where the model has one, and checked.
 

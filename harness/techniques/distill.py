@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.model import Model
-from harness.runtimes.packages import missing
+from harness.runtimes.packages import installed
 from harness.techniques.base import technique
 from harness.techniques.training import train
-
-if TYPE_CHECKING:
-    from harness.hardware.base import Hardware
 
 __all__ = ["distilled"]
 
 
-def _needs_torch(hardware: Hardware) -> str | None:  # noqa: ARG001 - a package is there or not for all hardware alike
-    return missing("torch", "torch")
-
-
-@technique(takes="torch", needs=["training"], requires=_needs_torch)
+@technique(takes="torch", needs=["training"], requires=installed("torch", "torch"))
 def distilled(deployment: Deployment, into: Model, *, temperature: float = 4.0, weight: float = 0.7) -> Deployment:
     """The network of `into`, taught to answer as this model's network does, on this model's training data.
 

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from harness.deployment import Deployment, Promise
 from harness.runtimes.cudagraph import CudaGraph
 from harness.techniques.base import technique
 
-if TYPE_CHECKING:
-    from harness.hardware.base import Hardware
-
 __all__ = ["cuda_graph"]
 
 
-def _needs_cuda(hardware: Hardware) -> str | None:
-    return CudaGraph().unavailable(hardware)
-
-
-@technique(takes="torch", requires=_needs_cuda)
+@technique(takes="torch", requires=lambda hardware, _: CudaGraph().unavailable(hardware))
 def cuda_graph(deployment: Deployment) -> Deployment:
     """The network captured as a CUDA graph, for the served shapes, and replayed.
 

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from harness.deployment import Deployment, Promise
-from harness.runtimes.packages import missing
+from harness.runtimes.packages import installed, missing
 from harness.techniques.base import technique
 
 if TYPE_CHECKING:
@@ -15,16 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["bf16", "fp16"]
 
 
-def _needs_torch(hardware: Hardware) -> str | None:  # noqa: ARG001 - a package is there or not for all hardware alike
-    return missing("torch", "torch")
+def _needs_package(hardware: Hardware, form: str) -> str | None:  # noqa: ARG001 - all hardware alike
+    return missing("torch", "torch") if form == "torch" else missing("onnx", "onnx", "onnxruntime")
 
 
-def _needs_either(hardware: Hardware) -> str | None:
-    """The form of the network decides which of the two is used, so one of them is enough here."""
-    return _needs_torch(hardware) if missing("onnx", "onnx", "onnxruntime") else None
-
-
-@technique(takes="torch", requires=_needs_torch)
+@technique(takes="torch", requires=installed("torch", "torch"))
 def bf16(deployment: Deployment) -> Deployment:
     """Weights and arithmetic in bfloat16: the range of float32 with 8 bits of precision.
 
@@ -39,7 +34,7 @@ def bf16(deployment: Deployment) -> Deployment:
     )
 
 
-@technique(requires=_needs_either)
+@technique(takes=("torch", "onnx"), requires=_needs_package)
 def fp16(deployment: Deployment) -> Deployment:
     """Weights in float16: half the size, 11 bits of precision, a range that ends at 65,504.
 

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
-from harness.runtimes.packages import missing
+from harness.runtimes.packages import installed
 from harness.techniques.base import technique
 from harness.techniques.training import train
 
-if TYPE_CHECKING:
-    from harness.hardware.base import Hardware
-
 __all__ = ["pruned_channels", "pruned_weights"]
-
-
-def _needs_torch(hardware: Hardware) -> str | None:  # noqa: ARG001 - a package is there or not for all hardware alike
-    return missing("torch", "torch")
-
-
-def _needs_torch_pruning(hardware: Hardware) -> str | None:  # noqa: ARG001
-    return missing("torch", "torch", "torch_pruning")
 
 
 def _training_to_finetune(parameters: Mapping[str, Any]) -> tuple[str, ...]:
     return ("training",) if parameters["finetune"] else ()
 
 
-@technique(takes="torch", needs=_training_to_finetune, requires=_needs_torch)
+@technique(takes="torch", needs=_training_to_finetune, requires=installed("torch", "torch"))
 def pruned_weights(deployment: Deployment, sparsity: float, finetune: bool = True) -> Deployment:
     """The smallest weights set to zero: `sparsity` is the share of all weights, over the whole network.
 
@@ -53,7 +42,7 @@ def pruned_weights(deployment: Deployment, sparsity: float, finetune: bool = Tru
     return deployment.replace(network=network).promising(Promise("sparsity", at_least=sparsity - 0.001))
 
 
-@technique(takes="torch", needs=_training_to_finetune, requires=_needs_torch_pruning)
+@technique(takes="torch", needs=_training_to_finetune, requires=installed("torch", "torch", "torch_pruning"))
 def pruned_channels(deployment: Deployment, fraction: float, finetune: bool = True) -> Deployment:
     """The channels with the smallest weights removed: `fraction` of them in each layer that does not give the outputs.
 

@@ -63,7 +63,7 @@ def _make(case: Case, folder: Path) -> Manifest:
     check_expected(expected, model.batchable, deployment.batch_size)
     save_batches(folder / "inputs.npz", inputs)
     save_batches(folder / "expected.npz", expected)
-    facts = _facts(session, inputs[0], expected[0], model)
+    facts = {**deployment.notes, **_facts(session, inputs[0], expected[0], model)}
     return Manifest(
         schema=ARTEFACT_SCHEMA,
         case_id=case.id,
