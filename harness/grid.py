@@ -22,7 +22,7 @@ from harness.model import Model
 from harness.runtimes.native import native_runtime
 from harness.techniques.base import Pipeline, Technique, as_pipeline, reference
 
-__all__ = ["Address", "Case", "Grid", "find_case", "grid", "grid_of", "suite_module"]
+__all__ = ["Address", "Case", "Grid", "find_case", "grid", "grid_of", "grids_of", "load_suite", "suite_module"]
 
 ATTRIBUTE = "__harness_grid__"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,7 +32,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Address:
     """Where a case stands, in words that another process understands.
 
-    root is the project's folder, file the suite file relative to it, function the test function's name.
+    root is the project's folder, file the suite file relative to it, function the test function's name; "" for a case
+    that need not stand on a grid, as long as each of its parts does (see `find_case`).
     """
 
     root: str
@@ -157,9 +158,21 @@ def suite_module(file: str) -> str:
     return ".".join(Path(file).with_suffix("").parts)
 
 
+def grids_of(module: Any) -> tuple[Grid, ...]:
+    """The grids of a suite's test functions, in the order in which they stand there."""
+    found = (grid_of(value) for value in vars(module).values() if isinstance(value, FunctionType))
+    return tuple(one for one in found if one is not None)
+
+
 def find_case(address: Address) -> tuple[Case, Grid]:
-    """The case at an address, and its grid. Raises `SuiteError` where it is gone."""
+    """The case at an address, and its grid. Raises `SuiteError` where it is gone.
+
+    An address without a function names a case that is put together: its model, its hardware and each step of its
+    technique must stand on some grid of the file. The grid is then all of them in one.
+    """
     module = load_suite(Path(address.root), address.file)
+    if not address.function:
+        return _composed(address, grids_of(module))
     function = getattr(module, address.function, None)
     found = grid_of(function) if isinstance(function, FunctionType) else None
     if found is None:
@@ -170,3 +183,23 @@ def find_case(address: Address) -> tuple[Case, Grid]:
         if case.reference.id == address.case_id:
             return case.reference, found
     raise SuiteError(f"{address.file}::{address.function} has no case {address.case_id}")
+
+
+def _composed(address: Address, grids: Sequence[Grid]) -> tuple[Case, Grid]:
+    models = {model.name: model for one in grids for model in one.models}
+    steps = {step.id: step for one in grids for technique in one.techniques for step in technique.steps}
+    places = {place.name: place for one in grids for place in one.hardware}
+    steps[reference.id] = reference
+    model, technique, place = address.case_id.split("/")
+    words = technique.split("+")
+    absent = [word for word, known in ((model, models), (place, places)) if word not in known]
+    absent += [word for word in words if word not in steps]
+    if absent:
+        raise SuiteError(f"{address.file}: {' and '.join(absent)} of {address.case_id} stand on no grid of this file")
+    whole = Grid(
+        tuple(models.values()),
+        tuple(technique for one in grids for technique in one.techniques),
+        tuple(places.values()),
+        tuple({metric.name: metric for one in grids for metric in one.metrics}.values()),
+    )
+    return Case(models[model], Pipeline(tuple(steps[word] for word in words)), places[place]), whole

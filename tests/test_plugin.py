@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.plugin.options import seconds_of
 from tests.folder import PLAN, Folder
 
 
@@ -237,17 +236,6 @@ def test_strict_refuses_what_has_no_baseline(folder: Folder) -> None:
     code, text = folder.pytest("suites", *PLAN, "--baseline=strict")
     assert code == 1
     assert "has no baseline yet" in text
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1h30m", 5400), ("2h5s", 7205)])
-def test_times_are_written_as_people_write_them(text: str, seconds: float) -> None:
-    assert seconds_of(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "10", "m", "-3m", "1.5h", "0s", "10m "])
-def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no time"):
-        seconds_of(text)
 
 
 def test_a_budget_ends_the_adding_of_launches_and_says_so(folder: Folder) -> None:

@@ -37,6 +37,8 @@ class Measurer:
     progress    told in a few words what is going on
     other       artefacts of the tree to compare with; its cases take turns with the working tree's
     budget      how long a case of this run may go on
+    timed       told a result that has everything but its times, says whether these are worth taking
+    anchored    whether the anchor takes turns too, without which no later run can be compared with this one
     """
 
     cache: ArtefactCache
@@ -46,6 +48,8 @@ class Measurer:
     progress: Callable[[str], None]
     other: ArtefactCache | None = None
     budget: Budget = field(default_factory=Budget)
+    timed: Callable[[Result], bool] = lambda _: True
+    anchored: bool = True
     _references: dict[Path, EvaluationPass] = field(default_factory=dict)
 
     def measure(
@@ -93,7 +97,12 @@ class Measurer:
             memory = measure_memory(case, artefact, self.plan, logs)
         extra = {} if is_reference else fidelity(evaluation, truth)
         result, fixed = _described(result, artefact, evaluation, memory, extra)
-        arms = {"candidate": ArmSpec.of(artefact), "anchor": ArmSpec(artefact.tree)}
+        result = dataclasses.replace(result, measurements=exact_measurements(fixed))
+        if not self.timed(result):
+            return dataclasses.replace(result, seconds=seconds)
+        arms = {"candidate": ArmSpec.of(artefact)}
+        if self.anchored:
+            arms["anchor"] = ArmSpec(artefact.tree)
         if not is_reference:
             arms["reference"] = ArmSpec.of(reference)
         with self._stage(seconds, "sample"):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 
 import pytest
 
+from harness.amounts import seconds_of
 from harness.errors import BaselineError, SuiteError
 from harness.plan import Plan
 from harness.settings import MODES, Against
 
-__all__ = ["add_options", "against_of", "check_options", "plan_of", "seconds_of"]
+__all__ = ["add_options", "against_of", "check_options", "plan_of"]
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -106,16 +106,6 @@ def check_options(config: pytest.Config) -> None:
         )
     if config.getoption("at") and not config.getoption("against"):
         raise SuiteError("--at measures another commit than the working tree's and needs --against REV to judge it")
-
-
-def seconds_of(text: str) -> float:
-    """The seconds of a time such as `90s`, `10m` or `1h30m`. Raises `ValueError` for any other text."""
-    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
-    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
-    total = 3600 * hours + 60 * minutes + seconds
-    if not total:
-        raise ValueError(f"{text!r} is no time; write 90s, 10m or 1h30m")
-    return float(total)
 
 
 def plan_of(config: pytest.Config) -> Plan:

@@ -1,0 +1,133 @@
+"""The search of `harness optimize` beside trying every combination: the answers, and the time that measuring took.
+
+    python benchmarks/optimize.py [--suite suites/test_digits.py] [--model digits] [--technique NAME ...] [--json PATH]
+
+Both measure with the same launches and stop a trial by the same rule. Counted is what measuring took (accuracy, memory,
+launches); making artefacts is counted apart, since a cache keeps them. At the end both answers take turns with each
+other: an answer that is not the same one is as good where it takes at most one percent more time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from harness.grid import grids_of, load_suite
+from harness.optimize import Goal, Limit, Search, Space, Trial
+from harness.optimize.measuring import TIE, Bench
+from harness.optimize.text import trial_line
+from harness.optimize.trial import gain_of, usual_spread
+from harness.techniques.base import as_pipeline, reference
+
+ROOT = Path(__file__).parent.parent
+THIRD = 1 / 3
+DEFAULT = ("bf16", "onnxruntime", "pruned_channels", "int8_static", "distilled")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """How many trials, the seconds of measuring and those of making artefacts."""
+
+    trials: int
+    measuring: float
+    making: float
+
+
+def cost_of(trials: Iterable[Trial]) -> Cost:
+    """What trials took."""
+    every = [trial.result.seconds for trial in trials]
+    making = sum(seconds.get("prepare", 0.0) for seconds in every)
+    return Cost(len(every), sum(sum(seconds.values()) for seconds in every) - making, making)
+
+
+def bench_of(space: Space, goal: Goal, file: str, folder: Path) -> Bench:
+    """A bench of its own, so that nothing is taken from the other's measurements."""
+    grids = grids_of(load_suite(ROOT, file))
+    return Bench(
+        root=ROOT, file=file, space=space, goal=goal, grids=grids, reports=folder, cache=ROOT / ".harness",
+        command="python benchmarks/optimize.py", progress=lambda _: None,
+    )  # fmt: skip
+
+
+def searched(bench: Bench) -> tuple[Trial, list[Trial]]:
+    """The answer of the search, and its trials."""
+    found = Search(
+        bench.space, bench.goal, bench.measure, lambda _, tried: print(f"  {trial_line(tried, bench.goal)}", flush=True)
+    ).run()
+    return found.best, [one.trial for part in found.rounds for one in part.tried]
+
+
+def exhausted(bench: Bench) -> tuple[Trial, list[Trial]]:
+    """The best of all combinations, and all of them."""
+    trials = [bench.measure(as_pipeline(reference), None)]
+    for pipeline in bench.space.combinations():
+        spread = usual_spread(trials)
+        best = max((gain_of(one.gains, spread) for one in trials if one.stands), key=lambda gain: gain.point)
+        trials.append(bench.measure(pipeline, best))
+        print(f"  {pipeline.id}: {'; '.join(trials[-1].broken) or trials[-1].failed or 'kept'}", flush=True)
+    spread = usual_spread(trials)
+    return max((one for one in trials if one.stands), key=lambda one: gain_of(one.gains, spread).point), trials
+
+
+def compare(file: str, model: str, techniques: list[str], loss: float) -> dict[str, Any]:
+    """Do both, and say what each came to and took."""
+    space = Space.of(grids_of(load_suite(ROOT, file)), model, "cpu", techniques)
+    goal = Goal("latency.p50", "s", "lower", (Limit("accuracy", loss, "share"),))
+    with tempfile.TemporaryDirectory() as folder:
+        first = bench_of(space, goal, file, Path(folder) / "search")
+        print(f"search: {len(space.steps)} techniques")
+        best, trials = searched(first)
+        search = cost_of(trials)
+        second = bench_of(space, goal, file, Path(folder) / "all")
+        print(f"all {len(space.combinations())} combinations")
+        best_of_all, every = exhausted(second)
+        everything = cost_of(every)
+        same = best.steps == best_of_all.steps
+        change = None if same else first.faster(best, best_of_all).change
+    return {
+        "suite": file,
+        "model": model,
+        "techniques": [step.id for step in space.steps],
+        "goal": str(goal),
+        "search": dataclasses.asdict(search) | {"answer": best.case.technique.id},
+        "all": dataclasses.asdict(everything) | {"answer": best_of_all.case.technique.id},
+        "share_of_measuring": search.measuring / everything.measuring,
+        "same": same,
+        "slower_by": None if change is None else [change.point, change.low, change.high],
+        "as_good": same or (change is not None and change.low <= TIE),
+        "met": search.measuring / everything.measuring <= THIRD,
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Compare, print, and write the JSON."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--suite", default="suites/test_digits.py", help="suite file (default: %(default)s)")
+    parser.add_argument("--model", default="digits", help="model (default: %(default)s)")
+    parser.add_argument("--technique", action="append", help=f"techniques to try (default: {', '.join(DEFAULT)})")
+    parser.add_argument("--loss", type=float, default=0.01, help="accuracy that may be lost (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write the row here too")
+    options = parser.parse_args(arguments)
+    row = compare(options.suite, options.model, options.technique or list(DEFAULT), options.loss)
+    for name in ("search", "all"):
+        one = row[name]
+        print(
+            f"{name:7} {one['trials']:4} trials  {one['measuring']:6.0f} s of measuring  "
+            f"{one['making']:6.0f} s of making  {one['answer']}"
+        )
+    print(f"the search took {row['share_of_measuring']:.0%} of the measuring time; at most 33 % is the aim")
+    if row["slower_by"]:
+        print("its answer takes {:+.2%} of the other's time [{:+.2%}, {:+.2%}], in turns".format(*row["slower_by"]))
+    if options.json:
+        options.json.write_text(f"{json.dumps(row, indent=1)}\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,233 @@
+"""`harness optimize`: find the techniques to ship for a model, under limits, one technique at a time.
+
+Exit codes: 0 a deployment is recommended; 1 nothing that was tried keeps every limit; 2 an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.amounts import bytes_of, seconds_of, share_of
+from harness.cli.output import fail, say
+from harness.codec import dumps
+from harness.errors import MeasurementError, SuiteError
+from harness.grid import Grid, grids_of, load_suite
+from harness.metrics import Metric, resolve
+from harness.optimize import Found, Goal, Limit, Search, Space, Trial
+from harness.optimize.measuring import Bench, last_choice
+from harness.optimize.search import Tried
+from harness.optimize.suite import Names, suite_text
+from harness.optimize.text import answer, round_title, trial_line, values
+from harness.report.files import write_atomic
+from harness.units import duration
+
+__all__ = ["add", "optimize"]
+
+FOUND, NOTHING = range(2)
+FINALISTS = 3
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's commands."""
+    parser = commands.add_parser(
+        "optimize",
+        help="find the techniques to ship for a model, under limits of accuracy, memory and time",
+        description="Measure a model of a suite file as it is, then each technique of the file by itself, then "
+        "combinations that extend those which gain, until nothing gains more. Exit code: 0 a deployment is "
+        "recommended, 1 nothing keeps every limit, 2 an error.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("suite", metavar="FILE", help="suite file whose techniques are tried")
+    parser.add_argument("--model", required=True, metavar="NAME", help="one of the file's models")
+    parser.add_argument("--hardware", default="cpu", metavar="NAME", help="where (default: %(default)s)")
+    goal = parser.add_mutually_exclusive_group()
+    goal.add_argument("--minimize", metavar="METRIC", help="what shall become small (default: latency.p50)")
+    goal.add_argument("--maximize", metavar="METRIC", help="what shall become large, such as throughput")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--max-accuracy-drop", type=share_of, metavar="SHARE",
+        help="accuracy that may be lost against the model as it is: 0.01 or 1%% is one point",
+    )  # fmt: skip
+    limits.add_argument("--max-memory", type=bytes_of, metavar="SIZE", help="most of memory.peak, such as 200MB")
+    limits.add_argument("--max-size", type=bytes_of, metavar="SIZE", help="most of the served model's size")
+    limits.add_argument("--max-latency", type=seconds_of, metavar="TIME", help="most of latency.p95, such as 5ms")
+    parser.add_argument(
+        "--technique", action="append", default=[], metavar="NAME",
+        help="try only this technique of the file, by its name or id; repeatable",
+    )  # fmt: skip
+    parser.add_argument("--budget", type=seconds_of, default=math.inf, metavar="TIME", help="such as 30m or 1h30m")
+    parser.add_argument("--resume", action="store_true", help="go on with the latest search if it was interrupted")
+    parser.add_argument("--suite-file", type=Path, metavar="FILE", help="write a suite with the front as its grid")
+    parser.add_argument("--export", type=Path, metavar="DIR", help="copy the recommended artefact, with its manifest")
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end instead of text")
+    parser.add_argument(
+        "--reports", type=Path, default=Path("reports/optimize"), metavar="DIR",
+        help="folder for the record and the report (default: %(default)s)",
+    )  # fmt: skip
+    parser.set_defaults(run=optimize, wrong=parser.error)
+
+
+def optimize(arguments: argparse.Namespace) -> int:
+    """Search, and say what to ship."""
+    root = Path.cwd()
+    file = _relative(arguments.suite, root)
+    for path in (arguments.suite_file, arguments.export):
+        if path and path.exists():
+            raise SuiteError(f"{path} is there already; name another, or remove it")
+    grids = grids_of(load_suite(root, file))
+    space = Space.of(grids, arguments.model, arguments.hardware, arguments.technique)
+    if absent := space.hardware.available():
+        raise SuiteError(f"{arguments.hardware}: {absent}")
+    goal = _goal(arguments, grids)
+    progress = _progress(sys.stderr.isatty())
+    bench = Bench(
+        root=root,
+        file=file,
+        space=space,
+        goal=goal,
+        grids=grids,
+        reports=arguments.reports.resolve(),
+        cache=root / ".harness",
+        command=shlex.join(["harness", *sys.argv[1:]]),
+        progress=progress,
+        resume=arguments.resume,
+    )
+    if not arguments.json:
+        say([f"{space.model.name} on {space.hardware.name}: {goal}", f"{len(space.steps)} techniques of {file}"])
+        say([bench.notice] if bench.notice else [])
+    listen = (lambda _, __: None) if arguments.json else _listen(goal)
+    search = Search(space, goal, bench.measure, listen, time.monotonic() + arguments.budget)
+    complete = False
+    try:
+        found, words = _choose(search, bench)
+        complete = True
+    finally:
+        progress("")
+        run = bench.finish(complete=complete)
+        if not complete:
+            fail("what was measured is kept; the same command with --resume goes on with it")
+    expression = Names(root, file).of(found.best.case.technique)
+    lines = [*_deliver(arguments, bench, found), f"report: {bench.folder / 'index.html'}, {duration(run.seconds)}"]
+    record = _record(found, goal, expression, words, run.id)
+    write_atomic(bench.folder / "optimize.json", f"{dumps(record, indent=1)}\n".encode("utf-8", "backslashreplace"))
+    if arguments.json:
+        print(dumps(record, indent=2))
+    else:
+        say(["", *words, *answer(found, goal, expression), *lines])
+    return FOUND if found.best.stands else NOTHING
+
+
+def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found) -> list[str]:
+    """Write the suite file and the artefact that were asked for. Gives a line for each."""
+    lines: list[str] = []
+    if not found.best.stands:
+        return lines
+    target, export = arguments.suite_file, arguments.export
+    if target:
+        names = Names(bench.root, bench.file)
+        pipelines = [found.reference.case.technique, *(one.case.technique for one in found.front if one.steps)]
+        metrics = [metric for grid in bench.grids for metric in grid.metrics]
+        why = f"{bench.space.model.name}: what a search kept for {bench.goal}."
+        text = suite_text(names, bench.space.model, pipelines, bench.space.hardware, dict.fromkeys(metrics), why)
+        write_atomic(target, text.encode("utf-8"))
+        lines.append(f"suite: {target}; make it a gate with: pytest {target} --baseline=update --reason 'optimised'")
+    if export:
+        shutil.copytree(bench.artefact(found.best).folder, export)
+        lines.append(f"artefact: {export}; its manifest says what it is and what was found in it")
+    return lines
+
+
+def _choose(search: Search, bench: Bench) -> tuple[Found, list[str]]:
+    """Search, then let those that look as good as the best take turns with it."""
+    found = search.run()
+    if not found.best.stands or not bench.goal.sampled:
+        return found, []
+    leader = search.gain(found.best)
+    alike = [one for one in found.front if one is not found.best and search.gain(one).most >= leader.least]
+    try:
+        best, words = last_choice(bench, [found.best, *alike[: FINALISTS - 1]])
+    except MeasurementError as error:
+        return found, [f"the best could not be compared in turns: {error}"]
+    return dataclasses.replace(found, best=best), words
+
+
+def _goal(arguments: argparse.Namespace, grids: tuple[Grid, ...]) -> Goal:
+    metrics = resolve(metric for grid in grids for metric in grid.metrics)
+    name = arguments.maximize or arguments.minimize or "latency.p50"
+    if name not in metrics:
+        raise SuiteError(f"no metric {name!r}; there is {', '.join(metrics)}")
+    metric: Metric = metrics[name]
+    better = "higher" if arguments.maximize else "lower" if arguments.minimize else metric.better
+    if better != metric.better:
+        word = "maximize" if metric.better == "higher" else "minimize"
+        raise SuiteError(f"{name} is better when it is {metric.better}: write --{word} {name}")
+    limits = (
+        ("accuracy", arguments.max_accuracy_drop, "share"),
+        ("memory.peak", arguments.max_memory, "bytes"),
+        ("size", arguments.max_size, "bytes"),
+        ("latency.p95", arguments.max_latency, "s"),
+    )
+    return Goal(name, metric.unit, better, tuple(Limit(*one) for one in limits if one[1] is not None))
+
+
+def _record(found: Found, goal: Goal, expression: str, words: list[str], run: str) -> dict[str, Any]:
+    def row(trial: Trial) -> dict[str, Any]:
+        return {"technique": trial.case.technique.id, "values": values(trial, goal)}
+
+    def tried(one: Tried) -> dict[str, Any]:
+        gain = [math.exp(end) for end in (one.gain.point, one.gain.least, one.gain.most)] if one.gain else None
+        return {**row(one.trial), "gain": gain, "decision": one.decision, "launches": len(one.trial.result.launches)}
+
+    return {
+        "run": run,
+        "goal": str(goal),
+        "rounds": [[tried(one) for one in part.tried] for part in found.rounds],
+        "skipped": sum(part.skipped for part in found.rounds),
+        "complete": found.complete,
+        "front": [row(trial) for trial in found.front],
+        "finals": words,
+        "recommended": row(found.best) | {"expression": expression} if found.best.stands else None,
+    }
+
+
+def _listen(goal: Goal) -> Callable[[int, Tried], None]:
+    last = -1
+
+    def told(number: int, tried: Tried) -> None:
+        nonlocal last
+        if number != last:
+            say(["", round_title(number)])
+            last = number
+        say(f"  {trial_line(tried, goal)}")
+        sys.stdout.flush()
+
+    return told
+
+
+def _progress(terminal: bool) -> Callable[[str], None]:
+    """Progress on one line of the terminal, nothing where there is none."""
+
+    def told(text: str) -> None:
+        if terminal:
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+
+    return told
+
+
+def _relative(file: str, root: Path) -> str:
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise SuiteError(f"{file}: there is no such suite file")
+    if not path.is_relative_to(root):
+        raise SuiteError(f"{file} lies outside of {root}; stand in the project's folder")
+    return path.relative_to(root).as_posix()

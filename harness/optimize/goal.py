@@ -1,0 +1,104 @@
+"""What shall become as good as possible, and what must hold meanwhile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.errors import SuiteError
+from harness.records import Launch, Result
+from harness.units import points, quantity
+
+__all__ = ["Goal", "Limit", "gains_of"]
+
+_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+_TOO_SMALL = 1e-12
+"""A subtraction of floats is wrong by less than this share of the accuracy."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The most that a metric may be: `value` in the metric's unit, or for `accuracy` the loss against the reference."""
+
+    metric: str
+    value: float
+    unit: str
+
+    def broken(self, result: Result, reference: Result) -> str:
+        """A sentence about the limit where the result exceeds it, or has no such metric; "" where it is within."""
+        measurement = result.measurement(self.metric)
+        if measurement is None:
+            return "" if self.metric.startswith("latency.") and not result.launches else f"{self.metric} is unknown"
+        found = measurement.estimate.point
+        if self.metric == "accuracy":
+            before = reference.measurement("accuracy")
+            loss = (before.estimate.point if before else math.nan) - found
+            # Written so that what is not a number is broken.
+            return "" if loss <= self.value + _TOO_SMALL else f"accuracy {points(-loss)}"
+        return "" if found <= self.value else f"{self.metric} {quantity(found, self.unit)}"
+
+    def __str__(self) -> str:
+        if self.metric == "accuracy":
+            return f"accuracy at most {points(self.value).removeprefix('+')} below the reference's"
+        return f"{self.metric} at most {quantity(self.value, self.unit)}"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The metric that shall become as small (`better` is `lower`) or as large as possible, and the limits."""
+
+    metric: str
+    unit: str
+    better: str
+    limits: tuple[Limit, ...] = ()
+
+    def __post_init__(self) -> None:
+        known = self.metric.removeprefix("latency.") in (*_QUANTILES, "mean")
+        if self.metric.startswith("latency.") and not known:
+            raise SuiteError(f"{self.metric} can't be a goal: use latency.{', latency.'.join(_QUANTILES)}")
+
+    @property
+    def sampled(self) -> bool:
+        """Whether it is timed, so that each launch has a value of its own."""
+        return self.metric.startswith("latency.") or self.metric in ("throughput", "speedup")
+
+    def __str__(self) -> str:
+        wanted = "least" if self.better == "lower" else "most"
+        return "; ".join([f"{wanted} {self.metric}", *map(str, self.limits)])
+
+
+def gains_of(goal: Goal, result: Result, reference: Result) -> tuple[float, ...]:
+    """Logarithms of how many times better than the reference a result is: one a launch, or one alone where the goal is
+    counted. Empty where there is nothing to compare.
+
+    In a launch both took turns, so that the quotient of their own quantiles is paired.
+    """
+    if goal.sampled:
+        return tuple(
+            gain for launch in result.launches if launch.counts and (gain := _of_launch(goal, launch)) is not None
+        )
+    own, other = result.measurement(goal.metric), reference.measurement(goal.metric)
+    if own is None or other is None or min(own.estimate.point, other.estimate.point) <= 0:
+        return ()
+    gain = math.log(other.estimate.point / own.estimate.point)
+    return (gain if goal.better == "lower" else -gain,)
+
+
+def _of_launch(goal: Goal, launch: Launch) -> float | None:
+    if not goal.metric.startswith("latency."):
+        return math.log(launch.speedup) if launch.speedup else None
+    if "reference" not in launch.samples:
+        return None
+    word = goal.metric.removeprefix("latency.")
+    return math.log(_value(launch.samples["reference"], word) / _value(launch.samples["candidate"], word))
+
+
+def _value(times: Sequence[float], word: str) -> float:
+    if word == "mean":
+        return math.fsum(times) / len(times)
+    ordered = sorted(times)
+    position = _QUANTILES[word] * (len(ordered) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])

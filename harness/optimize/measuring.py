@@ -1,0 +1,225 @@
+"""Measuring trials for a search, keeping them, and going on with a search that was interrupted."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.grid import Address, Grid
+from harness.judge.against import DEFAULT_SPREAD, Judged, judge_launches, more_launches
+from harness.judge.interval import Interval
+from harness.judge.prior import DEFAULT_LAUNCH
+from harness.measure.artefacts import Artefact, ArtefactCache
+from harness.measure.case import Measurer
+from harness.measure.environment import environment
+from harness.measure.launch import ArmSpec
+from harness.measure.sampling import sample
+from harness.measure.tree import Tree, versions_of
+from harness.metrics import METRICS, Metric, resolve
+from harness.optimize.goal import Goal, gains_of
+from harness.optimize.space import Space
+from harness.optimize.trial import Trial, gain_of
+from harness.plan import Plan
+from harness.records import RUN_SCHEMA, Estimate, Launch, Outcome, Result, Run
+from harness.report.files import point_latest
+from harness.report.journal import Journal
+from harness.report.write import write_reports
+from harness.resume import unfinished
+from harness.techniques.base import Pipeline
+
+__all__ = ["PLAN", "Bench", "last_choice"]
+
+PLAN = Plan(screen=2, confirm=6, seconds=0.5)
+"""Of a trial: few launches, since most trials are only left out, and the best are compared in turns at the end."""
+
+LOT = 2
+NARROW = 0.02
+"""A gain that is known so well (half its interval, in logarithms) needs no more launches."""
+
+FINAL = Plan(screen=3, confirm=16)
+TIE = 0.01
+"""Of two that differ by less than this the one with fewer techniques is recommended."""
+
+
+@dataclass
+class Bench:
+    """Measures pipelines of one model of one suite file, each once.
+
+    file      the suite file relative to `root`
+    reports   folder that the search's own folder is made in
+    cache     folder of the project's caches
+    resume    take the results of the latest search, if it was interrupted and measured the same
+    progress  told in a few words what is going on
+    """
+
+    root: Path
+    file: str
+    space: Space
+    goal: Goal
+    grids: tuple[Grid, ...]
+    reports: Path
+    cache: Path
+    command: str
+    progress: Callable[[str], None]
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        tree = Tree(self.root)
+        self._began = time.monotonic()
+        self.suite = Path(self.file).stem.removeprefix("test_")
+        self.metrics: Mapping[str, Metric] = resolve(metric for grid in self.grids for metric in grid.metrics)
+        self._artefacts = ArtefactCache(tree, self.cache / "artefacts", versions_of(tree), PLAN, cold=False)
+        self._head = self._start()
+        self.folder = self.reports / self._head.id
+        self.journal = Journal(self.folder)
+        self.journal.start(self._head)
+        self._earlier, self.notice = unfinished(self.reports / "latest", self._head) if self.resume else ({}, "")
+        point_latest(self.folder)
+        self._best: Interval | None = None
+        self._reference: Result | None = None
+        self._results: dict[str, Result] = {}
+        self._measurer = Measurer(
+            self._artefacts,
+            PLAN,
+            self.folder / "logs",
+            self._more,
+            self.progress,
+            timed=self._timed,
+            anchored=False,
+        )
+
+    def measure(self, pipeline: Pipeline, best: Interval | None) -> Trial:
+        """A trial of a pipeline. One that can't come near `best` gets few launches. Only an interrupt gets out."""
+        case = self.space.case(pipeline)
+        self._best = best
+        result = self._earlier.get((self.suite, case.id))
+        if result is None or (not result.launches and self._timed(result)):
+            nodeid = f"{self.file}::optimize[{case.id}]"
+            result, _ = self._measurer.measure(case, self._address(case.id), self.suite, nodeid, self.metrics)
+        if self._reference is None:
+            self._reference = result
+        self._results[case.id] = result
+        self.journal.append(result, ())
+        return self._trial(pipeline, result)
+
+    def faster(self, one: Trial, other: Trial) -> Judged:
+        """Two trials in turns with each other, by fresh launches: the first one's change of time against the second.
+
+        Needed for the last choice: the best of many trials looks better than it is.
+        """
+        return judge_launches(self._in_turns(one, other), TIE, DEFAULT_SPREAD)
+
+    def artefact(self, trial: Trial) -> Artefact:
+        """What is served in a trial."""
+        return self._artefacts.get(trial.case, self._address(trial.case.id), self.folder / "logs")
+
+    def finish(self, *, complete: bool) -> Run:
+        """End the record of the search and write its report."""
+        seconds = round(time.monotonic() - self._began, 1)
+        finished = _now()
+        self.journal.end(finished=finished, seconds=seconds, complete=complete)
+        run = dataclasses.replace(
+            self._head,
+            finished=finished,
+            complete=complete,
+            results=tuple(self._results.values()),
+            expected=len(self._results),
+            seconds=seconds,
+        )
+        write_reports(run, self.folder)
+        self._artefacts.trim()
+        return run
+
+    def _trial(self, pipeline: Pipeline, result: Result) -> Trial:
+        case, reference = self.space.case(pipeline), self._reference or result
+        if result.outcome is not Outcome.COMPLETED:
+            return Trial(case, result, failed=f"{result.outcome}: {result.reason}")
+        broken = {limit.metric: words for limit in self.goal.limits if (words := limit.broken(result, reference))}
+        gains = (0.0,) if result is reference else gains_of(self.goal, result, reference)
+        return Trial(case, result, gains, broken=tuple(broken.values()), lossy="accuracy" in broken)
+
+    def _timed(self, result: Result) -> bool:
+        """Whether times are worth taking: not where too much accuracy is lost."""
+        reference = self._reference or result
+        return not any(limit.metric == "accuracy" and limit.broken(result, reference) for limit in self.goal.limits)
+
+    def _more(self, result: Result, _: Mapping[str, Metric]) -> int:
+        """Launches while it is open whether this is better than the best so far."""
+        if not self.goal.sampled or self._reference is None or self._best is None:
+            return 0
+        made = sum(launch.phase == "confirm" for launch in result.launches)
+        gains = gains_of(self.goal, result, self._reference)
+        if made >= PLAN.confirm or not gains:
+            return 0
+        gain = gain_of(gains, DEFAULT_LAUNCH)
+        apart = gain.most < self._best.least or gain.least > self._best.most
+        return 0 if apart or gain.most - gain.least < 2 * NARROW else LOT
+
+    def _in_turns(self, one: Trial, other: Trial) -> tuple[Launch, ...]:
+        arms = {"candidate": ArmSpec.of(self.artefact(one)), "previous": ArmSpec.of(self.artefact(other))}
+        logs = self.folder / "logs"
+        return sample(
+            arms,
+            hardware=self.space.hardware,
+            plan=FINAL,
+            rng=random.Random(f"{one.case.id} {other.case.id}"),
+            logs=logs,
+            more=lambda launches: more_launches(launches, TIE, DEFAULT_SPREAD, FINAL.lots),
+            progress=self.progress,
+        ).launches
+
+    def _address(self, case_id: str) -> Address:
+        return Address(str(self.root), self.file, "", case_id)
+
+    def _start(self) -> Run:
+        here = environment(self.root, [self.space.hardware])
+        state = {**here.state, "sources": self._artefacts.sources[:16]}
+        added = [{**metric.record(), "suite": self.suite} for grid in self.grids for metric in grid.metrics]
+        return Run(
+            schema=RUN_SCHEMA,
+            id=f"{datetime.datetime.now():%Y-%m-%d_%H%M%S}_{os.getpid()}",
+            started=_now(),
+            finished="",
+            complete=False,
+            filtered=True,
+            mode="off",
+            command=self.command,
+            plan=PLAN.record(),
+            environment=dataclasses.replace(here, state=state),
+            metrics=(*(metric.record() for metric in METRICS), *added),
+            results=(),
+            comparisons=(),
+        )
+
+
+def last_choice(bench: Bench, candidates: Sequence[Trial]) -> tuple[Trial, list[str]]:
+    """The best of trials that look alike, the apparent best first: each takes turns with the leader.
+
+    The challenger leads where it is faster beyond doubt, or as fast with fewer techniques. Gives the leader, and a
+    sentence for each comparison. Raises `MeasurementError` where a child fails.
+    """
+    best, words = candidates[0], []
+    for trial in candidates[1:]:
+        change = bench.faster(trial, best).change
+        words.append(
+            f"{trial.case.technique.id} takes {with_change(change)} of the time of {best.case.technique.id}, in turns"
+        )
+        simpler = len(trial.steps) < len(best.steps)
+        if change.high < 0 or (simpler and change.high <= TIE):
+            best = trial
+    return best, words
+
+
+def with_change(change: Estimate) -> str:
+    """A relative change of time as a share of the other's: `96.2 % [95.5, 97.0]`."""
+    return f"{100 * (1 + change.point):.1f} % [{100 * (1 + change.low):.1f}, {100 * (1 + change.high):.1f}]"
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

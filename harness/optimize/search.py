@@ -1,0 +1,216 @@
+"""The search: measure the reference, each technique by itself, then what extends the best, until nothing gains.
+
+The idea is the one by which people tune: what helps alone mostly helps together, and what breaks alone breaks together.
+So a combination is tried only where its parts work, and where the gains of its parts, taken as factors, come near the
+best so far. It need not find a combination whose parts are all harmful alone; `benchmarks/optimize.py` compares it with
+trying everything.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from harness.judge.interval import Interval
+from harness.optimize.goal import Goal
+from harness.optimize.space import Space
+from harness.optimize.trial import Trial, gain_of, usual_spread
+from harness.techniques.base import Pipeline, as_pipeline, reference
+
+__all__ = ["Found", "Round", "Search", "Tried"]
+
+WIDTH = 3
+"""How many of a round's best are extended."""
+
+SYNERGY = math.log(1.3)
+"""By how much techniques may help each other beyond the product of their gains: a combination that could not reach the
+best so far even then is not tried."""
+
+DEPTH = 4
+"""Techniques in a pipeline at most."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A trial with what was decided of it: `kept`, or why it is not extended or not recommended."""
+
+    trial: Trial
+    gain: Interval | None
+    decision: str
+
+
+@dataclass(frozen=True)
+class Round:
+    """The trials of a round, and how many combinations were left out as hopeless."""
+
+    number: int
+    tried: tuple[Tried, ...]
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to.
+
+    front      trials that keep all limits and that no other beats in the goal, the accuracy and the memory at once
+    best       the one with the largest gain, the reference where nothing gains
+    complete   False where the time was over before nothing more was left to try
+    """
+
+    reference: Trial
+    rounds: tuple[Round, ...]
+    front: tuple[Trial, ...]
+    best: Trial
+    complete: bool
+
+
+@dataclass
+class Search:
+    """One search.
+
+    measure   measures a pipeline; told the gain that it should reach to matter, so that it can stop early
+    told      called after each trial, with the number of its round
+    end       reading of `clock` after which nothing new is tried
+    """
+
+    space: Space
+    goal: Goal
+    measure: Callable[[Pipeline, Interval | None], Trial]
+    told: Callable[[int, Tried], None] = lambda _, __: None
+    end: float = math.inf
+    clock: Callable[[], float] = time.monotonic
+    _trials: dict[frozenset[str], Trial] = field(default_factory=dict)
+    _bad: list[frozenset[str]] = field(default_factory=list)
+    _extended: set[frozenset[str]] = field(default_factory=set)
+
+    def run(self) -> Found:
+        """Search. Raises whatever `measure` raises; a trial that failed is a trial like others."""
+        start = self._try(as_pipeline(reference))
+        rounds = [Round(0, (self._tell(0, start, None),))]
+        contributions = self._singles(rounds)
+        while not self._over() and (bases := self._bases()):
+            rounds.append(self._extend(len(rounds), bases, contributions))
+        complete = not self._over()
+        trials = list(self._trials.values())
+        standing = [trial for trial in trials if trial.stands]
+        best = max(standing, key=lambda trial: (self.gain(trial).point, -len(trial.steps)), default=start)
+        return Found(start, tuple(one for one in rounds if one.tried), self._front(standing), best, complete)
+
+    def gain(self, trial: Trial) -> Interval:
+        """The gain of a trial, with what all trials so far show of the spread."""
+        return gain_of(trial.gains, usual_spread(self._trials.values()))
+
+    def _singles(self, rounds: list[Round]) -> dict[str, Interval]:
+        """Try each technique by itself. Gives what each adds to what it was put on, by its id, where it works."""
+        tried, added = [], {}
+        for step, pipeline in self.space.singles():
+            if self._over():
+                break
+            if frozenset(one.id for one in pipeline.steps) in self._trials:
+                continue
+            trial = self._try(pipeline)
+            base = self._trials[frozenset(one.id for one in pipeline.steps[:-1])]
+            tried.append(self._tell(1, trial, base))
+            if trial.extensible and base.gains:
+                own, under = self.gain(trial), self.gain(base)
+                added[step.id] = _difference(own, under)
+        rounds.append(Round(1, tuple(tried)))
+        return added
+
+    def _bases(self) -> list[Trial]:
+        """The best of the trials that were not extended yet, and count as extended from now on."""
+        open_ones = [
+            trial
+            for trial in self._trials.values()
+            if trial.steps and trial.steps not in self._extended and trial.extensible and len(trial.steps) < DEPTH
+        ]
+        bases = sorted(open_ones, key=lambda trial: -self.gain(trial).point)[:WIDTH]
+        self._extended.update(trial.steps for trial in bases)
+        return bases
+
+    def _extend(self, number: int, bases: list[Trial], added: dict[str, Interval]) -> Round:
+        """Extend these trials by each technique that does no harm."""
+        helpful = [step for step in self.space.steps if step.id in added and added[step.id].most >= 0]
+        wanted: dict[frozenset[str], tuple[float, Pipeline, Trial]] = {}
+        for base in bases:
+            for step in helpful:
+                pipeline = self.space.extended(base.case.technique, step)
+                if pipeline is None:
+                    continue
+                steps = base.steps | {step.id}
+                if steps in self._trials or any(bad <= steps for bad in self._bad):
+                    continue
+                hoped = self.gain(base).point + added[step.id].point
+                if steps not in wanted or hoped > wanted[steps][0]:
+                    wanted[steps] = (hoped, pipeline, base)
+        tried, skipped = [], 0
+        for hoped, pipeline, base in sorted(wanted.values(), key=lambda one: -one[0]):
+            if self._over():
+                break
+            goal = self._best()
+            if goal is not None and hoped + SYNERGY < goal.point:
+                skipped += 1
+                continue
+            tried.append(self._tell(number, self._try(pipeline), base))
+        return Round(number, tuple(tried), skipped)
+
+    def _try(self, pipeline: Pipeline) -> Trial:
+        trial = self.measure(pipeline, self._best())
+        self._trials[trial.steps] = trial
+        if trial.failed or trial.lossy:
+            self._bad.append(trial.steps)
+        return trial
+
+    def _tell(self, number: int, trial: Trial, base: Trial | None) -> Tried:
+        gain = self.gain(trial) if trial.gains else None
+        tried = Tried(trial, gain, self._decision(trial, gain, base))
+        self.told(number, tried)
+        return tried
+
+    def _decision(self, trial: Trial, gain: Interval | None, base: Trial | None) -> str:
+        if trial.failed:
+            return trial.failed
+        if trial.broken:
+            return "; ".join(trial.broken)
+        if base is None or gain is None or not base.gains:
+            return "kept"
+        change = _difference(gain, self.gain(base))
+        than = base.case.technique.id
+        if change.most < 0:
+            return f"worse than {than}"
+        return f"kept: better than {than}" if change.least > 0 else f"kept: about as {than}"
+
+    def _best(self) -> Interval | None:
+        gains = [self.gain(trial) for trial in self._trials.values() if trial.stands]
+        return max(gains, key=lambda gain: gain.point, default=None)
+
+    def _front(self, standing: list[Trial]) -> tuple[Trial, ...]:
+        def values(trial: Trial) -> tuple[float, float, float]:
+            measured = [trial.result.measurement(name) for name in ("accuracy", "memory.peak")]
+            accuracy, memory = (one.estimate.point if one else 0.0 for one in measured)
+            return self.gain(trial).point, accuracy, -memory
+
+        found = {trial.steps: values(trial) for trial in standing}
+        kept = [
+            trial
+            for trial in standing
+            if not any(
+                all(a >= b for a, b in zip(other, found[trial.steps], strict=True)) and other != found[trial.steps]
+                for other in found.values()
+            )
+        ]
+        return tuple(sorted(kept, key=lambda trial: -found[trial.steps][0]))
+
+    def _over(self) -> bool:
+        return self.clock() >= self.end
+
+
+def _difference(one: Interval, other: Interval) -> Interval:
+    """The difference of two gains that were measured at different times: their errors add up as variances."""
+    point = one.point - other.point
+    below = math.hypot(one.point - one.least, other.most - other.point)
+    above = math.hypot(one.most - one.point, other.point - other.least)
+    error = math.hypot(one.error, other.error)
+    return Interval(point, point - below, point + above, error, min(one.freedom, other.freedom))

@@ -1,0 +1,112 @@
+"""What can be tried on a model: the techniques of a suite file, alone and put together in an order that works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.errors import SuiteError
+from harness.grid import Case, Grid
+from harness.hardware.base import Hardware
+from harness.model import Model
+from harness.techniques.base import Pipeline, Technique
+
+__all__ = ["Space"]
+
+
+@dataclass(frozen=True)
+class Space:
+    """The techniques that a suite file tries on a model, each step of its pipelines by itself.
+
+    steps   in the order in which they stand in the file
+    before  (name, name) pairs of techniques that some pipeline of the file puts in this order
+    """
+
+    model: Model
+    hardware: Hardware
+    steps: tuple[Technique, ...]
+    before: frozenset[tuple[str, str]] = frozenset()
+
+    @classmethod
+    def of(cls, grids: Iterable[Grid], model: str, hardware: str, only: Sequence[str] = ()) -> Space:
+        """The space of a file's grids. `only` names the techniques to try, all by default.
+
+        Raises `SuiteError` for a model, a hardware or a technique that the file does not have.
+        """
+        grids = tuple(grids)
+        models = {one.name: one for grid in grids for one in grid.models}
+        places = {one.name: one for grid in grids for one in grid.hardware}
+        for word, known, kind in ((model, models, "model"), (hardware, places, "hardware")):
+            if word not in known:
+                raise SuiteError(f"no {kind} {word!r} in this file; it has {', '.join(known) or 'none'}")
+        own = [grid for grid in grids if models[model] in grid.models and places[hardware] in grid.hardware]
+        pipelines = [pipeline for grid in own for pipeline in grid.techniques]
+        steps = {step.id: step for one in pipelines for step in one.steps if step.name != "reference"}
+        absent = [word for word in only if not any(word in (step.id, step.name) for step in steps.values())]
+        if absent:
+            raise SuiteError(f"no technique {absent[0]!r} in this file; it has {', '.join(steps) or 'none'}")
+        chosen = [step for step in steps.values() if not only or step.id in only or step.name in only]
+        before = {
+            (first.name, then.name)
+            for one in pipelines
+            for position, first in enumerate(one.steps)
+            for then in one.steps[position + 1 :]
+        }
+        return cls(models[model], places[hardware], tuple(chosen), frozenset(before))
+
+    def case(self, pipeline: Pipeline) -> Case:
+        """The case of a pipeline."""
+        return Case(self.model, pipeline, self.hardware)
+
+    def singles(self) -> Iterator[tuple[Technique, Pipeline]]:
+        """Each technique with the shortest pipeline that makes it applicable: alone, or after what gives its form."""
+        for step in self.steps:
+            alone = Pipeline((step,))
+            if self._possible(alone):
+                yield step, alone
+                continue
+            makers = (Pipeline((maker, step)) for maker in self.steps if maker.gives in (step.takes or ()))
+            yield from ((step, one) for one in makers if self._possible(one))
+
+    def extended(self, pipeline: Pipeline, step: Technique) -> Pipeline | None:
+        """The pipeline with a technique added as late as it applies; None where it does not, or is there already.
+
+        Orders that the suite's own pipelines show are kept.
+        """
+        steps = pipeline.steps
+        if any(one.name == step.name for one in steps):
+            return None
+        for position in range(len(steps), -1, -1):
+            if any((step.name, one.name) in self.before for one in steps[:position]):
+                continue
+            if any((one.name, step.name) in self.before for one in steps[position:]):
+                continue
+            made = Pipeline((*steps[:position], step, *steps[position:]))
+            if self._possible(made):
+                return made
+        return None
+
+    def combinations(self) -> list[Pipeline]:
+        """Every combination in one order each, shortest first: what a search of all would have to measure."""
+        found: dict[frozenset[str], Pipeline] = {}
+        latest: dict[frozenset[str], Pipeline] = {}
+        for _, pipeline in self.singles():
+            latest.setdefault(_key(pipeline), pipeline)
+        while latest:
+            found |= latest
+            longer: dict[frozenset[str], Pipeline] = {}
+            for pipeline in latest.values():
+                for step in self.steps:
+                    made = self.extended(pipeline, step)
+                    if made and _key(made) not in found:
+                        longer.setdefault(_key(made), made)
+            latest = longer
+        return sorted(found.values(), key=lambda one: len(one.steps))
+
+    def _possible(self, pipeline: Pipeline) -> bool:
+        case = self.case(pipeline)
+        return case.inapplicable() is None and case.unavailable() is None
+
+
+def _key(pipeline: Pipeline) -> frozenset[str]:
+    return frozenset(step.id for step in pipeline.steps)

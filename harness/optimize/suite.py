@@ -1,0 +1,105 @@
+"""A suite file with exactly the grid that a search recommends, and the words for a pipeline in Python."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import harness.hardware
+import harness.techniques
+from harness.errors import SuiteError
+from harness.grid import suite_module
+from harness.hardware.base import Hardware
+from harness.metrics import Metric
+from harness.model import Model
+from harness.techniques.base import Pipeline, Technique
+
+__all__ = ["Names", "suite_text"]
+
+
+@dataclass
+class Names:
+    """Python names of the values of a suite file, and the imports that they need.
+
+    root and file say where the suite lies. Values are looked up where the file has them from: in the harness, or in a
+    module of the project.
+    """
+
+    root: Path
+    file: str
+    imports: dict[str, set[str]] = field(default_factory=dict)
+
+    def of(self, value: Any) -> str:
+        """The expression for a pipeline, a technique, a model, a hardware or a plain value.
+
+        Raises `SuiteError` for a value that no module holds under a name.
+        """
+        if isinstance(value, Pipeline):
+            return " | ".join(self.of(step) for step in value.steps)
+        if isinstance(value, Technique):
+            name = self._found(value.function, value.name)
+            if not value.parameters:
+                return name
+            return f"{name}({', '.join(f'{key}={self.of(given)}' for key, given in value.parameters)})"
+        if isinstance(value, (Model, Metric, Hardware)):
+            return self._found(value, "")
+        return repr(value)
+
+    def lines(self) -> list[str]:
+        """The import statements, in order: `harness` first."""
+        modules = sorted(self.imports, key=lambda name: (not name.startswith("harness"), name))
+        return [f"from {module} import {', '.join(sorted(self.imports[module]))}" for module in modules]
+
+    def _found(self, value: Any, likely: str) -> str:
+        """The name of a value in the first module that has it: the harness's, then the project's by length of name."""
+        for module in (harness.techniques, harness.hardware, *self._modules()):
+            known = vars(module)
+            for name in (likely, *known):
+                held = known.get(name)
+                # A technique with parameters is another value than the one that was imported.
+                same = held is value or (isinstance(held, Technique) and held.function is value)
+                if same and not getattr(held, "parameters", ()):
+                    self.imports.setdefault(module.__name__, set()).add(name)
+                    return name
+        raise SuiteError(
+            f"{getattr(value, 'name', value)!r} has no name in a module of {self.root}; give it one, so that a suite "
+            "file can import it"
+        )
+
+    def _modules(self) -> list[ModuleType]:
+        """The project's modules, the suite file itself last."""
+        own = suite_module(self.file)
+        here = {
+            name: module
+            for name, module in list(sys.modules.items())
+            if name != own and isinstance(module, ModuleType) and self._is_of_the_project(module)
+        }
+        return [*(here[name] for name in sorted(here, key=lambda name: (len(name), name))), sys.modules[own]]
+
+    def _is_of_the_project(self, module: ModuleType) -> bool:
+        path = Path(getattr(module, "__file__", None) or "/")
+        return path.is_relative_to(self.root) and not {"site-packages", ".venv", "harness"} & set(path.parts)
+
+
+def suite_text(
+    names: Names, model: Model, pipelines: Iterable[Pipeline], hardware: Hardware, metrics: Iterable[Metric], why: str
+) -> str:
+    """A suite file whose grid is exactly these pipelines. `why` is the sentence of its docstring."""
+    words = {
+        "model": names.of(model),
+        "hardware": names.of(hardware),
+        "metrics": ", ".join(names.of(metric) for metric in metrics),
+        "techniques": "".join(f"        {names.of(pipeline)},\n" for pipeline in pipelines),
+    }
+    names.imports.setdefault("harness", set()).add("grid")
+    imports = "\n".join(names.lines())
+    metrics_line = f"    metrics=[{words['metrics']}],\n" if words["metrics"] else ""
+    return (
+        f'"""{why}"""\n\n{imports}\n\n\n@grid(\n    model=[{words["model"]}],\n    technique=[\n{words["techniques"]}'
+        f"    ],\n    hardware=[{words['hardware']}],\n{metrics_line})\n"
+        'def test_deployment(case, bench):\n    """What the search kept."""\n    bench(case)\n'
+    )

@@ -1,0 +1,65 @@
+"""What a search says: a line for each trial, and the answer at its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from harness.optimize.goal import Goal
+from harness.optimize.search import Found, Tried
+from harness.optimize.trial import Trial
+from harness.report.text import one_line, shorten
+from harness.units import quantity, ratio
+
+__all__ = ["answer", "round_title", "trial_line"]
+
+_SHOWN = (("accuracy", "share"), ("memory.peak", "bytes"), ("size", "bytes"))
+_REASON = 160
+
+
+def round_title(number: int) -> str:
+    """What a round does."""
+    titles = {0: "the model as it is", 1: "one technique at a time"}
+    return f"round {number}: {titles.get(number, 'what extends the best so far')}"
+
+
+def trial_line(tried: Tried, goal: Goal) -> str:
+    """One trial: `bf16  2.21x [2.15, 2.27]  0.48 ms  98.80 %  61.0 MiB  451 KiB  kept: better than reference`."""
+    trial = tried.trial
+    words = [one_line(trial.case.technique.id)]
+    if tried.gain and trial.steps:
+        low, high = (significant_ratio(end) for end in (tried.gain.least, tried.gain.most))
+        width = "" if tried.gain.least == tried.gain.most else f" [{low}, {high}]"
+        words.append(f"{ratio(math.exp(tried.gain.point))}{width}")
+    words += values(trial, goal)
+    return "  ".join([*words, shorten(one_line(tried.decision), _REASON)])
+
+
+def values(trial: Trial, goal: Goal) -> list[str]:
+    """The goal's metric and those that decide between deployments, as far as they were measured."""
+    wanted = [(goal.metric, goal.unit), *(pair for pair in _SHOWN if pair[0] != goal.metric)]
+    found = ((trial.result.measurement(name), unit) for name, unit in wanted)
+    return [quantity(one.estimate.point, unit) for one, unit in found if one]
+
+
+def answer(found: Found, goal: Goal, expression: str) -> Iterator[str]:
+    """The front, and the recommended deployment as Python writes it."""
+    yield f"on the front, none beaten by another in {goal.metric}, accuracy and memory at once:"
+    for trial in found.front:
+        yield f"  {'  '.join([one_line(trial.case.technique.id), *values(trial, goal)])}"
+    skipped = sum(one.skipped for one in found.rounds)
+    tried = sum(len(one.tried) for one in found.rounds)
+    left = f"; {skipped} combinations could not have come near the best and were left out" if skipped else ""
+    yield f"{tried} tried{left}{'' if found.complete else '; the time was over before all was tried'}"
+    if not found.best.stands:
+        yield f"nothing that was tried keeps every limit ({goal})"
+        return
+    gain = math.exp(next(iter(found.best.gains), 0.0)) if len(found.best.gains) == 1 else None
+    words = "  ".join(values(found.best, goal))
+    yield f"recommended: {one_line(found.best.case.technique.id)}{f'  {ratio(gain)}' if gain else ''}  {words}"
+    yield f"  technique=[{expression}]"
+
+
+def significant_ratio(logarithm: float) -> str:
+    """A bound of a gain as a number without its sign of multiplication."""
+    return ratio(math.exp(logarithm)).removesuffix("x")

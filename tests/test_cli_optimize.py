@@ -1,0 +1,126 @@
+"""`harness optimize`, on a model small enough to be searched in a test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.grid import grids_of, load_suite
+from harness.optimize.suite import Names, suite_text
+from harness.report.record import read_run
+from harness.techniques.base import Pipeline
+
+SUITE = '''\
+"""A tiny model."""
+
+from harness import Metric, grid
+from harness.hardware import cpu
+from harness.techniques import batched, distilled, onnxruntime, pruned_channels, reference
+from suites.models import student, tiny
+
+OWN = Metric("per_item", "s", "lower", derive=lambda row: row["latency.p50"])
+
+
+@grid(
+    model=[tiny],
+    technique=[reference, onnxruntime(level="basic"), pruned_channels(0.5, finetune=False) | onnxruntime],
+    hardware=[cpu],
+    metrics=[OWN],
+)
+def test_it(case, bench):
+    bench(case)
+
+
+@grid(model=[tiny], technique=[distilled(into=student) | batched(4)], hardware=[cpu])
+def test_more(case, bench):
+    bench(case)
+'''
+MODELS = '''\
+"""The models of the suites."""
+
+from harness.testing import tiny_student_model, tiny_torch_model
+
+tiny = tiny_torch_model()
+student = tiny_student_model()
+'''
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "__init__.py").write_text("", encoding="utf-8")
+    (tmp_path / "suites" / "models.py").write_text(MODELS, encoding="utf-8")
+    (tmp_path / "suites" / "test_tiny.py").write_text(SUITE, encoding="utf-8")
+    return tmp_path
+
+
+def optimize(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness.cli.main", "optimize", "suites/test_tiny.py", "--model", "tiny", *words]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.alone
+def test_a_search_ends_with_a_recommendation_a_suite_and_an_artefact(project: Path) -> None:
+    done = optimize(
+        project, "--technique", "onnxruntime:basic", "--technique", "pruned_channels", "--max-accuracy-drop", "50%",
+        "--suite-file", "suites/test_best.py", "--export", "best",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "round 1: one technique at a time" in done.stdout
+    assert "recommended: " in done.stdout
+    assert "onnxruntime(level='basic')" in done.stdout
+    manifest = json.loads((project / "best" / "manifest.json").read_text(encoding="utf-8"))
+    assert "onnxruntime:basic" in manifest["case_id"]
+    folder = (project / "reports" / "optimize" / "latest").resolve()
+    record = json.loads((folder / "optimize.json").read_text(encoding="utf-8"))
+    assert record["complete"]
+    assert record["recommended"]["technique"] == manifest["case_id"].split("/")[1]
+    run = read_run(folder)
+    assert run.complete
+    assert {result.technique for result in run.results} >= {"reference", "onnxruntime:basic"}
+    assert (folder / "index.html").is_file()
+    again = subprocess.run(
+        [sys.executable, "-m", "pytest", "suites/test_best.py", "--quick", "-q"],
+        cwd=project, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stdout
+    assert "passed" in again.stdout
+
+
+def test_what_can_not_be_searched_is_said(project: Path) -> None:
+    for words, message in (
+        (("--minimize", "wishes"), "no metric 'wishes'"),
+        (("--minimize", "throughput"), "write --maximize throughput"),
+        (("--hardware", "abacus"), "no hardware 'abacus' in this file; it has cpu"),
+        (("--suite-file", "suites/test_tiny.py"), "is there already"),
+    ):
+        done = optimize(project, *words)
+        assert done.returncode == 2
+        assert message in done.stderr
+
+
+def test_a_pipeline_is_written_as_python_with_its_imports(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("suites", "suites.models", "suites.test_tiny"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(str(project))
+    grids = grids_of(load_suite(project, "suites/test_tiny.py"))
+    names = Names(project, "suites/test_tiny.py")
+    pipelines = [pipeline for one in grids for pipeline in one.techniques]
+    assert [names.of(pipeline) for pipeline in pipelines] == [
+        "reference",
+        "onnxruntime(level='basic')",
+        "pruned_channels(fraction=0.5, finetune=False) | onnxruntime",
+        "distilled(into=student) | batched(n=4)",
+    ]
+    model, place = grids[0].models[0], grids[0].hardware[0]
+    text = suite_text(Names(project, "suites/test_tiny.py"), model, pipelines, place, grids[0].metrics, "All.")
+    (project / "suites" / "test_written.py").write_text(text, encoding="utf-8")
+    written = grids_of(load_suite(project, "suites/test_written.py"))
+    assert [pipeline.id for pipeline in written[0].techniques] == [Pipeline(p.steps).id for p in pipelines]
+    assert written[0].metrics == grids[0].metrics
+    for name in ("suites", "suites.models", "suites.test_tiny", "suites.test_written"):
+        sys.modules.pop(name, None)

@@ -1,0 +1,255 @@
+"""The search finds what trying everything finds, with less, and decides by what was measured."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Mapping
+
+import pytest
+
+from harness import Deployment, Promise, grid
+from harness.errors import SuiteError
+from harness.grid import grid_of
+from harness.hardware import cpu
+from harness.judge.interval import Interval
+from harness.optimize import Goal, Limit, Search, Space, Trial
+from harness.optimize.goal import gains_of
+from harness.records import Estimate, Measurement, Outcome, Result
+from harness.techniques import Pipeline, Technique, reference, technique
+from harness.testing import tiny_torch_model
+
+MODEL = tiny_torch_model()
+GOAL = Goal("latency.p50", "s", "lower", (Limit("accuracy", 0.01, "share"),))
+
+
+def made(name: str, *, takes: str | None = "torch", gives: str | None = None) -> Technique:
+    def function(deployment: Deployment) -> Deployment:
+        return deployment.promising(Promise("batch", equals=1))
+
+    function.__name__ = name
+    return technique(takes=takes, gives=gives)(function)
+
+
+HALF, SMALL, EXPORT, INTEGERS, NOTHING, HARM = (
+    made("half"),
+    made("small"),
+    made("export", gives="onnx"),
+    made("integers", takes="onnx"),
+    made("nothing"),
+    made("harm"),
+)
+
+
+def space(*techniques: Technique | Pipeline) -> Space:
+    @grid(model=[MODEL], technique=[reference, *techniques], hardware=[cpu])
+    def test_it(case, bench):
+        bench(case)
+
+    found = grid_of(test_it)
+    assert found is not None
+    return Space.of([found], "tiny", "cpu")
+
+
+class Measuring:
+    """Trials of which the factors of their techniques are known; `losses` are of accuracy, and add up."""
+
+    def __init__(
+        self,
+        space: Space,
+        factors: Mapping[str, float],
+        losses: Mapping[str, float] = {},
+        memory: Mapping[str, float] = {},
+        together: Mapping[frozenset[str], float] = {},
+        failing: frozenset[str] = frozenset(),
+        seed: int = 0,
+    ) -> None:
+        self.space, self.factors, self.losses, self.memory = space, factors, losses, memory
+        self.together, self.failing, self.random = together, failing, random.Random(seed)
+        self.tried: list[str] = []
+
+    def factor(self, steps: frozenset[str]) -> float:
+        return math.prod(self.factors[step] for step in steps) * self.together.get(steps, 1.0)
+
+    def __call__(self, pipeline: Pipeline, best: Interval | None) -> Trial:
+        case = self.space.case(pipeline)
+        names = frozenset(step.id for step in pipeline.steps if step.name != "reference")
+        self.tried.append(pipeline.id)
+        accuracy = 0.9 - sum(self.losses.get(name, 0.0) for name in names)
+        memory = 100.0 * math.prod(self.memory.get(name, 1.0) for name in names)
+        result = Result(
+            "tiny", case.id, "", "tiny", pipeline.id, "cpu", Outcome.COMPLETED,
+            measurements=tuple(
+                Measurement(name, Estimate.exact(value), (value,))
+                for name, value in (("accuracy", accuracy), ("memory.peak", memory))
+            ),
+        )  # fmt: skip
+        if names and names <= self.failing:
+            return Trial(case, result, failed="invalid: it did nothing")
+        lossy = 0.9 - accuracy > 0.01 + 1e-12
+        level = math.log(self.factor(names))
+        gains = (0.0,) if not names else tuple(level + self.random.gauss(0, 0.004) for _ in range(4))
+        broken = ("accuracy",) if lossy else ("memory",) if memory > 150 else ()
+        return Trial(case, result, gains, broken=broken, lossy=lossy)
+
+
+def best_of_all(measuring: Measuring) -> float:
+    """The largest factor of all combinations that keep the limits."""
+    every = measuring.space.combinations()
+    found = [1.0]
+    for pipeline in every:
+        steps = frozenset(step.id for step in pipeline.steps)
+        if sum(measuring.losses.get(step, 0.0) for step in steps) <= 0.01 + 1e-12:
+            found.append(measuring.factor(steps))
+    return max(found)
+
+
+def test_what_gains_alone_is_put_together_and_what_harms_is_not() -> None:
+    measuring = Measuring(space(HALF, SMALL, HARM), {"half": 2.0, "small": 1.5, "harm": 0.5})
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert found.best.steps == {"half", "small"}
+    assert found.complete
+    assert measuring.tried == ["reference", "half", "small", "harm", "half+small"]
+    decisions = {one.trial.case.technique.id: one.decision for part in found.rounds for one in part.tried}
+    assert decisions["harm"] == "worse than reference"
+    assert decisions["half"] == "kept: better than reference"
+    assert decisions["half+small"] == "kept: better than half"
+
+
+def test_a_technique_that_needs_another_form_comes_after_what_gives_it() -> None:
+    measuring = Measuring(space(EXPORT, INTEGERS, SMALL), {"export": 0.9, "integers": 4.0, "small": 1.5})
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert found.best.case.technique.id == "small+export+integers"
+
+
+def test_what_loses_accuracy_is_in_no_combination() -> None:
+    measuring = Measuring(space(HALF, SMALL), {"half": 9.0, "small": 1.5}, losses={"half": 0.02})
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert found.best.steps == {"small"}
+    assert measuring.tried == ["reference", "half", "small"]
+
+
+def test_losses_that_add_up_are_seen_only_together() -> None:
+    measuring = Measuring(space(HALF, SMALL), {"half": 2.0, "small": 1.5}, losses={"half": 0.006, "small": 0.006})
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert found.best.steps == {"half"}
+    assert "half+small" in measuring.tried
+
+
+def test_what_takes_too_much_memory_may_be_extended_by_what_saves_it() -> None:
+    measuring = Measuring(
+        space(HALF, SMALL), {"half": 3.0, "small": 1.1}, memory={"half": 2.0, "small": 0.5}
+    )  # fmt: skip
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert found.best.steps == {"half", "small"}
+
+
+def test_what_fails_is_not_extended() -> None:
+    measuring = Measuring(space(HALF, SMALL), {"half": 3.0, "small": 1.1}, failing=frozenset({"half"}))
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert found.best.steps == {"small"}
+    assert len(measuring.tried) == 3
+
+
+def test_what_brings_nothing_alone_is_tried_on_the_best_and_no_other() -> None:
+    measuring = Measuring(
+        space(HALF, NOTHING, SMALL),
+        {"half": 2.0, "nothing": 1.0, "small": 1.02},
+        together={frozenset({"half", "nothing"}): 1.25},
+    )
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert {"half", "nothing"} <= found.best.steps
+    assert "nothing+small" not in measuring.tried
+
+
+def test_an_order_of_the_suite_is_kept() -> None:
+    found = space(SMALL | HALF, NOTHING).extended(Pipeline((SMALL,)), HALF)
+    assert found is not None
+    assert found.id == "small+half"
+    reverse = space(HALF | SMALL, NOTHING).extended(Pipeline((SMALL,)), HALF)
+    assert reverse is not None
+    assert reverse.id == "half+small"
+
+
+def test_the_time_ends_a_search_that_keeps_what_it_has() -> None:
+    measuring = Measuring(space(HALF, SMALL), {"half": 2.0, "small": 1.5})
+    found = Search(measuring.space, GOAL, measuring, end=2.5, clock=itertools.count().__next__).run()
+    assert not found.complete
+    assert found.best.steps == {"half"}
+
+
+def test_the_reference_is_recommended_where_nothing_gains() -> None:
+    measuring = Measuring(space(HARM), {"harm": 0.5})
+    assert Search(measuring.space, GOAL, measuring).run().best.steps == frozenset()
+
+
+def test_the_front_holds_what_no_other_beats() -> None:
+    measuring = Measuring(
+        space(HALF, SMALL),
+        {"half": 2.0, "small": 1.5},
+        losses={"half": 0.009, "small": 0.0},
+        memory={"half": 1.2, "small": 0.5},
+    )
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert [one.case.technique.id for one in found.front] == ["half+small", "small"]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_as_good_as_trying_everything_where_techniques_multiply(seed: int) -> None:
+    draw = random.Random(seed)
+    steps = [made(f"step{number}") for number in range(5)]
+    factors = {step.id: draw.choice([0.7, 0.98, 1.0, 1.1, 1.4, 2.2]) for step in steps}
+    losses = {step.id: draw.choice([0.0, 0.0, 0.003, 0.006, 0.03]) for step in steps}
+    measuring = Measuring(space(*steps), factors, losses, seed=seed)
+    found = Search(measuring.space, GOAL, measuring).run()
+    reached = measuring.factor(found.best.steps)
+    assert reached >= 0.95 * best_of_all(measuring)
+    assert len(measuring.tried) <= len(measuring.space.combinations()) + 1
+
+
+def test_every_combination_is_counted_once() -> None:
+    every = [one.id for one in space(HALF, EXPORT, INTEGERS).combinations()]
+    assert sorted(every) == sorted(
+        ["half", "export", "export+integers", "half+export", "half+export+integers"]
+    )  # fmt: skip
+
+
+def test_only_some_techniques() -> None:
+    @grid(model=[MODEL], technique=[reference, HALF, SMALL], hardware=[cpu])
+    def test_it(case, bench):
+        bench(case)
+
+    found = grid_of(test_it)
+    assert found is not None
+    assert [step.id for step in Space.of([found], "tiny", "cpu", ["half"]).steps] == ["half"]
+    with pytest.raises(SuiteError, match="no technique 'quarter' in this file; it has half, small"):
+        Space.of([found], "tiny", "cpu", ["quarter"])
+    with pytest.raises(SuiteError, match="no model 'huge' in this file; it has tiny"):
+        Space.of([found], "huge", "cpu")
+
+
+def test_a_counted_goal_is_compared_without_launches() -> None:
+    def sized(size: float) -> Result:
+        measured = (Measurement("size", Estimate.exact(size), (size,)),)
+        return Result("s", "a/b/c", "", "a", "b", "c", Outcome.COMPLETED, measurements=measured)
+
+    goal = Goal("size", "bytes", "lower")
+    assert gains_of(goal, sized(50.0), sized(100.0)) == (pytest.approx(math.log(2)),)
+    assert not goal.sampled
+
+
+def test_a_limit_says_what_is_too_much() -> None:
+    def having(**values: float) -> Result:
+        measured = tuple(Measurement(n.replace("_", "."), Estimate.exact(v), (v,)) for n, v in values.items())
+        return Result("s", "a/b/c", "", "a", "b", "c", Outcome.COMPLETED, measurements=measured)
+
+    reference = having(accuracy=0.95, memory_peak=100.0)
+    drop, memory = Limit("accuracy", 0.01, "share"), Limit("memory.peak", 2.0**20, "bytes")
+    assert drop.broken(having(accuracy=0.94), reference) == ""
+    assert drop.broken(having(accuracy=0.93), reference) == "accuracy -2.00 pt"
+    assert drop.broken(having(), reference) == "accuracy is unknown"
+    assert memory.broken(having(memory_peak=2.0**21), reference) == "memory.peak 2.00 MiB"
+    assert str(drop) == "accuracy at most 1.00 pt below the reference's"
+    with pytest.raises(SuiteError, match=r"latency\.max can't be a goal"):
+        Goal("latency.max", "s", "lower")
