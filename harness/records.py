@@ -259,7 +259,8 @@ class Run:
     `mode` is `compare`, `strict`, `update`, `off` or `quick`; `complete` is False while it goes on and when it was
     interrupted; `filtered` is True where only a part of the suites was selected. `baselines` says by `suite/case_id`
     where a baseline came from (`commit`, `when`, `reason`) and which software `differs` since. A metric that a suite
-    changed or added carries its name as `suite`.
+    changed or added carries its name as `suite`. `reserved` are cases, as `suite/case_id`, that the suites have and
+    that were left to the full selection.
     """
 
     schema: int
@@ -278,3 +279,4 @@ class Run:
     expected: int = 0
     baselines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     seconds: float = 0.0
+    reserved: tuple[str, ...] = ()

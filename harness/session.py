@@ -235,6 +235,7 @@ class Session:
             results=(),
             comparisons=(),
             expected=expected,
+            reserved=settings.reserved,
         )
 
     def _cache_of(self, tree: Tree, versions: Mapping[str, str]) -> ArtefactCache:

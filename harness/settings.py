@@ -58,6 +58,7 @@ class Settings:
     budget     seconds that the whole run may take, shared out over its cases; infinite where none was set
     against    another tree to compare with instead of the baselines
     paths      pytest's `pythonpath`, relative to the project
+    reserved   cases, as `suite/case_id`, that the suites have and that only the full selection runs
     """
 
     root: Path
@@ -77,6 +78,7 @@ class Settings:
     against: Against | None = None
     paths: tuple[str, ...] = ()
     budget: float = math.inf
+    reserved: tuple[str, ...] = ()
 
     def path_variables(self, root: Path) -> dict[str, str]:
         """The environment variable that gives children of a tree the import paths that pytest was configured with."""

@@ -79,6 +79,12 @@ def test_a_filtered_run_is_not_asked_for_the_rest(tmp_path: Path) -> None:
     assert compare(tmp_path, CASES, CASES[:1], filtered=True) == 0
 
 
+def test_what_was_left_to_the_full_selection_is_not_missing(tmp_path: Path) -> None:
+    left = tuple(f"{case.suite}/{case.case_id}" for case in CASES[1:])
+    assert compare(tmp_path, CASES, CASES[:1], reserved=left) == 0
+    assert compare(tmp_path, CASES, CASES[:1], reserved=left[:1]) == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "note"), [({"complete": False}, "is not complete"), ({"mode": "quick"}, "is a smoke test")]
 )

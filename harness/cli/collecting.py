@@ -32,7 +32,7 @@ def collect(suites: Sequence[str]) -> list[Found]:
     """Every case of these files and folders. Raises `SuiteError` where pytest can't collect them, or finds none."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "pytest.log"
-        code = run_pytest([*suites, "--collect-only", "-q", "-p", "no:cacheprovider"], log)
+        code = run_pytest([*suites, "-m", "full", "--collect-only", "-q", "-p", "no:cacheprovider"], log)
         text = log.read_text(encoding="utf-8", errors="replace")
     matches = [match for line in text.splitlines() if (match := LINE.fullmatch(line))]
     if code or not matches:

@@ -19,9 +19,9 @@ __all__ = ["compare_runs", "metrics_of"]
 def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
     """Every comparison of `new` with `old`, in the order of the new run.
 
-    A case that the old run measured and the new one did not is MISSING, unless its hardware is not there, or the new
-    run was filtered or cut short and so does not claim to be whole. Raises `RecordError` for a run that does not hold
-    together.
+    A case that the old run measured and the new one did not is MISSING, unless its hardware is not there, the new run
+    left it to the full selection, or was filtered or cut short and so does not claim to be whole. Raises
+    `RecordError` for a run that does not hold together.
     """
     measured = [result for result in old.results if result.outcome is Outcome.COMPLETED]
     baselines = {(result.suite, result.case_id): baseline_of(result, old.environment) for result in measured}
@@ -34,8 +34,10 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
         prior, identity = priors.get(result.hardware, Prior()), here.get(result.hardware, {})
         found += [absent] if absent else compare(result, baseline, metrics_of(new, result.suite), prior, identity)
     if new.complete and not new.filtered:
+        reserved = set(new.reserved)
         present = {(result.suite, result.case_id) for result in new.results}
-        found += missing(_expected(baselines.values(), here), present)
+        expected = [one for one in _expected(baselines.values(), here) if f"{one.suite}/{one.case_id}" not in reserved]
+        found += missing(expected, present)
     return tuple(found)
 
 

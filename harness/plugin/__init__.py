@@ -15,7 +15,7 @@ from harness.errors import HarnessError, Regression, SuiteError
 from harness.grid import Case, grid_of
 from harness.measured import Measured
 from harness.plugin.options import add_options, check_options, plan_of
-from harness.plugin.state import STATE, State, case_of
+from harness.plugin.state import SELECTIONS, STATE, State, case_of
 from harness.report.junit import properties
 from harness.settings import Decision
 
@@ -29,6 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options once, and refuse what makes no sense together."""
+    for name, words in SELECTIONS.items():
+        config.addinivalue_line("markers", f"{name}: {words}")
     try:
         plan = plan_of(config)
         check_options(config)
@@ -48,20 +50,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 f"{metafunc.definition.nodeid}: a function with a grid takes `case` and `bench`, and this one has no "
                 f"{name!r}; write: def {metafunc.function.__name__}(case, bench): bench(case)"
             )
-    cases = grid.cases()
-    metafunc.parametrize("case", [_parameter(case) for case in cases])
+    # A mark on the function leaves its cases to the full selection, which has those of the default one as well.
+    marks = [pytest.mark.full]
+    if metafunc.definition.get_closest_marker("full") is None:
+        marks.append(pytest.mark.default)
+    metafunc.parametrize("case", [_parameter(case, marks) for case in grid.cases()])
 
 
-def _parameter(case: Case) -> Any:
+def _parameter(case: Case, marks: list[pytest.MarkDecorator]) -> Any:
     reason = case.inapplicable()
-    marks = [pytest.mark.skip(reason=reason)] if reason else []
-    return pytest.param(case, id=case.id, marks=marks)
+    return pytest.param(case, id=case.id, marks=[*marks, pytest.mark.skip(reason=reason)] if reason else marks)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check the selected cases together, and add a failing item for each baseline whose case is gone."""
     state = config.stash[STATE]
+    left = state.left_to_full([item for item in items if case_of(item)])
+    if left:
+        items[:] = [item for item in items if item.nodeid not in left]
+        config.hook.pytest_deselected(items=list(left.values()))
     if hasattr(config, "workerinput"):
         return
     cases = [item for item in items if case_of(item)]
@@ -73,8 +81,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     """Note that a part of the suites was left out, by whatever means."""
-    for item in items[:1]:
-        item.config.stash[STATE].deselected = True
+    for item in items:
+        item.config.stash[STATE].note_deselected(item)
 
 
 @pytest.fixture

@@ -26,7 +26,14 @@ from harness.settings import Decision, Settings
 if TYPE_CHECKING:
     from harness.session import Session
 
-__all__ = ["MissingCase", "State", "case_of"]
+__all__ = ["SELECTIONS", "MissingCase", "State", "case_of"]
+
+FULL = "full"
+SELECTIONS = {
+    FULL: "every case of the suites; on a test function: its cases are left to this selection",
+    "default": "the cases that are run where no -m is given",
+}
+"""Marks that the cases of grids carry, and what pytest says of them."""
 
 
 def case_of(item: pytest.Item) -> Case | None:
@@ -47,6 +54,8 @@ class State:
         self._own: dict[str, dict[str, Metric]] = {}
         self._session: Session | None = None
         self.deselected = False
+        self._left: dict[str, pytest.Item] = {}
+        self._reserved: set[tuple[str, str]] = set()
         self.progress = Progress(config)
         self.run: Run | None = None
         self.undone: str | None = None
@@ -74,9 +83,22 @@ class State:
         """Where this run is written, None if nothing was run."""
         return self._session.folder if self._session else None
 
+    def left_to_full(self, items: list[pytest.Item]) -> dict[str, pytest.Item]:
+        """By node id those that only the full selection runs, where neither -m nor the names of tests say otherwise."""
+        named = all("::" in argument for argument in self._config.args)
+        if not named and not self._config.option.markexpr:
+            self._left = {item.nodeid: item for item in items if item.get_closest_marker("default") is None}
+        return self._left
+
+    def note_deselected(self, item: pytest.Item) -> None:
+        """Note that an item is not run. A case that should have been makes the run one of a part of the suites."""
+        if case_of(item) and item.nodeid not in self._left:
+            self.deselected = True
+
     def collected(self, session: pytest.Session, items: list[pytest.Item]) -> list[pytest.Item]:
         """Check the selected cases, and give an item for each baseline whose case is gone. Raises `HarnessError`."""
         models: dict[tuple[str, str], Model] = {}
+        self._reserved = {(suite_of(item), case.id) for item in self._left.values() if (case := case_of(item))}
         for item in items:
             self._select(item, models)
         unknown = set(self._config.getoption("require_hardware")) - self._hardware.keys()
@@ -91,7 +113,7 @@ class State:
             MissingCase.from_parent(
                 session, name=f"{portable.suite}/{portable.case_id}", missing=(portable, comparison)
             )
-            for portable, comparison in self.session.missing(self._folders(), set(self._items))
+            for portable, comparison in self.session.missing(self._folders(), self._items.keys() | self._reserved)
         ]
 
     def measure(self, item: pytest.Item, case: Case) -> Decision:
@@ -141,7 +163,7 @@ class State:
         case, grid, suite = case_of(item), grid_of(getattr(item, "function", None)), suite_of(item)
         assert case is not None
         assert grid is not None
-        if (suite, case.id) in self._items:
+        if (suite, case.id) in self._items or (suite, case.id) in self._reserved:
             raise SuiteError(
                 f"{item.nodeid}: suite {suite!r} has the case {case.id} twice; give one of the files, "
                 "or one of the models, another name"
@@ -201,15 +223,17 @@ class State:
             resume=config.getoption("resume"),
             against=against_of(config),
             budget=config.getoption("budget"),
+            reserved=tuple(f"{suite}/{case_id}" for suite, case_id in sorted(self._reserved)),
             paths=tuple(os.path.relpath(path, root) for path in config.getini("pythonpath")),
         )
 
     def _filtered(self) -> bool:
         """Whether a part was selected: by deselecting or ignoring, by a file or an item, or by an error in one."""
         option = self._config.option
-        names = ("keyword", "markexpr", "lf", "deselect", "stepwise", "ignore", "ignore_glob")
+        names = ("keyword", "lf", "deselect", "stepwise", "ignore", "ignore_glob")
         broken = getattr(option, "continue_on_collection_errors", False)
         chosen = self.deselected or broken or any(getattr(option, name, None) for name in names)
+        chosen = chosen or option.markexpr.strip() not in ("", FULL)
         return chosen or any("::" in argument or not Path(argument).is_dir() for argument in self._config.args)
 
 

@@ -46,6 +46,8 @@ def _coverage(run: Run) -> Iterator[Check]:
     expected = max(run.expected, len(views))
     words = [f"{measured} of {expected} cases were measured"]
     words.append("only a part of the suites was selected" if run.filtered else "the whole suites were selected")
+    if run.reserved:
+        words.append(f"{len(run.reserved)} more are left to the full selection (-m full)")
     if not run.complete:
         words.append("the run was cut short")
     yield Check("Cases", "; ".join(words) + ".", run.complete and len(run.results) >= run.expected)

@@ -1,0 +1,98 @@
+"""The default and the full selection of cases: what is left to `-m full` is neither run nor missed without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.cli.collecting import collect
+from tests.folder import PLAN, Folder
+
+DEFAULT, RESERVED = "tiny_onnx/reference/cpu", "tiny_onnx/batched:2/cpu"
+SUITE = """
+@grid(model=[tiny], technique=[reference], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+
+def test_ordinary():
+    pass
+"""
+MORE = """
+@pytest.mark.full
+@grid(model=[tiny], technique=[{technique}], hardware=[cpu])
+def test_more(case, bench):
+    bench(case)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    folder = Folder(tmp_path)
+    folder.suite("test_both", SUITE + MORE.format(technique="batched(2)"))
+    return folder
+
+
+def missing(folder: Folder) -> set[str]:
+    return {c["case_id"] for c in folder.run()["comparisons"] if c["verdict"] == "missing"}
+
+
+def measured(folder: Folder) -> set[str]:
+    return {result["case_id"] for result in folder.run()["results"]}
+
+
+def test_the_default_selection_misses_nothing_of_the_full_one_and_the_full_one_misses_all(folder: Folder) -> None:
+    code, text = folder.pytest("suites", *PLAN, "-m", "full", "--baseline=update", "--reason", "start")
+    assert code == 0, text
+    assert measured(folder) == {DEFAULT, RESERVED}
+    _, text = folder.pytest("suites", *PLAN)
+    run = folder.run()
+    assert measured(folder) == {DEFAULT}
+    assert not missing(folder)
+    assert (run["filtered"], run["reserved"]) == (False, [f"both/{RESERVED}"])
+    assert "1 deselected" in text
+    assert "1 more are left to the full selection" in (folder.path / "reports/latest/index.html").read_text()
+    # A case that is gone is due in both selections.
+    folder.suite("test_both", SUITE)
+    for selection in ((), ("-m", "full")):
+        code, _ = folder.pytest("suites", *PLAN, *selection)
+        assert code == 1
+        assert missing(folder) == {RESERVED}
+        assert not folder.run()["filtered"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (("suites",), {DEFAULT}),
+        (("suites", "-k", "tiny_onnx"), {DEFAULT}),
+        (("suites", "-m", "full"), {DEFAULT, RESERVED}),
+        (("suites", "-m", "full and not default"), {RESERVED}),
+        (("suites/test_both.py::test_more",), {RESERVED}),
+    ],
+    ids=["default", "part", "full", "rest", "named"],
+)
+def test_what_is_selected(folder: Folder, arguments: tuple[str, ...], found: set[str]) -> None:
+    code, text = folder.pytest(*arguments, "--collect-only", "-q", "--strict-markers")
+    assert code == 0, text
+    assert {case for case in (DEFAULT, RESERVED) if f"[{case}]" in text} == found
+
+
+def test_a_case_of_both_selections_is_refused_in_either(folder: Folder) -> None:
+    folder.suite("test_both", SUITE + MORE.format(technique="reference"))
+    for selection in ((), ("-m", "full")):
+        code, text = folder.pytest("suites", "--collect-only", *selection)
+        assert code == 4
+        assert f"has the case {DEFAULT} twice" in text
+
+
+def test_a_part_of_the_full_selection_is_a_part(folder: Folder) -> None:
+    code, text = folder.pytest("suites", *PLAN, "-m", "full and not default", "--baseline=off")
+    assert code == 0, text
+    assert folder.run()["filtered"]
+    assert measured(folder) == {RESERVED}
+
+
+def test_commands_find_the_cases_of_both(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.path)
+    assert {found.case_id for found in collect(["suites"])} == {DEFAULT, RESERVED}
