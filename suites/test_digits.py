@@ -1,5 +1,7 @@
 """Digits classifier: what each optimisation costs and buys on a small convolutional network."""
 
+import pytest
+
 from harness import grid
 from harness.hardware import cpu, cuda
 from harness.techniques import (
@@ -69,5 +71,39 @@ def test_integers(case, bench):
 )
 def test_cuda_graphs(case, bench):
     """What launching all kernels at once saves, which only GPUs have."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(
+    model=[digits],
+    technique=[
+        bf16 | compiled,
+        bf16 | batched(32),
+        onnxruntime | fp16,
+        pruned_channels(0.5) | bf16,
+        pruned_channels(0.5) | batched(32),
+        distilled(into=digits_student) | bf16,
+    ],
+    hardware=[cpu, cuda],
+)
+def test_more(case, bench):
+    """The same techniques, put together in other ways."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(
+    model=[digits],
+    technique=[
+        distilled(into=digits_student) | onnxruntime | int8_static,
+        onnxruntime | int8_static | batched(32),
+    ],
+    hardware=[cpu],
+)
+def test_more_integers(case, bench):
+    """INT8 of a smaller network, and of several images a call."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE

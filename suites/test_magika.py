@@ -1,8 +1,10 @@
 """Magika file types: what can be done to a model that exists only as ONNX."""
 
+import pytest
+
 from harness import grid
 from harness.hardware import cpu, cuda
-from harness.techniques import batched, compiled, fp16, int8_static, onnxruntime, reference
+from harness.techniques import batched, compiled, fp16, int8_dynamic, int8_static, onnxruntime, reference
 from suites.models import magika
 
 ACCEPTABLE = 0.68
@@ -27,6 +29,14 @@ def test_inference(case, bench):
 )
 def test_integers(case, bench):
     """INT8 in ONNX Runtime, which has these kernels for CPUs alone."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(model=[magika], technique=[int8_dynamic(ops="Conv")], hardware=[cpu])
+def test_what_is_slower(case, bench):
+    """As right as before and several times slower: ONNX Runtime's integer convolutions without static ranges."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE
 

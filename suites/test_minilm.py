@@ -1,5 +1,7 @@
 """MiniLM sentence encoder: what each optimisation costs and buys on a transformer."""
 
+import pytest
+
 from harness import grid
 from harness.hardware import cpu, cuda
 from harness.techniques import (
@@ -11,6 +13,7 @@ from harness.techniques import (
     int8_static,
     onnxruntime,
     pruned_channels,
+    pruned_weights,
     reference,
 )
 from suites.models import minilm
@@ -32,6 +35,24 @@ ACCEPTABLE = 0.72
 )
 def test_inference(case, bench):
     """Precision and compilation, alone and together."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(
+    model=[minilm],
+    technique=[
+        compiled,
+        onnxruntime | fp16,
+        pruned_weights(0.3, finetune=False),
+        batched(8),
+        bf16 | batched(8),
+    ],
+    hardware=[cpu, cuda],
+)
+def test_more(case, bench):
+    """What takes long to measure: networks as large as this one, and calls of several sentences."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE
 
@@ -59,3 +80,13 @@ def test_integers(case, bench):
     """
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(model=[minilm], technique=[onnxruntime | int8_static(ops="MatMul")], hardware=[cpu])
+def test_what_breaks_it(case, bench):
+    """Ranges from the least to the largest value seen, which a few large ones decide.
+
+    Here so that the report shows it; nothing is promised but that it gets no worse.
+    """
+    bench(case)

@@ -14,19 +14,40 @@ import pytest
 
 from harness import Model, UnavailableError, digest_arrays
 from suites import models
-from suites.models import digits, digits_student, magika, minilm, silero
+from suites.models import (
+    basic_pitch,
+    basic_pitch_litert,
+    digits,
+    digits_student,
+    gpt_decode,
+    gpt_prefill,
+    magika,
+    minilm,
+    silero,
+)
+from suites.models.basic_pitch import chord, chords
 from suites.models.digits import batches, images
+from suites.models.gpt import symbols, windows
 from suites.models.magika import features, files
 from suites.models.minilm import texts, tokens
 from suites.models.silero import recordings
 
-ALL = (digits, digits_student, minilm, magika, silero)
+ALL = (digits, digits_student, minilm, magika, silero, gpt_prefill, gpt_decode, basic_pitch, basic_pitch_litert)
 SHAPES = {
     "digits": {"image": ((3, 1, 28, 28), np.float32)},
     "digits_student": {"image": ((3, 1, 28, 28), np.float32)},
     "minilm": {"ids": ((3, 48), np.int64), "mask": ((3, 48), np.int64)},
     "magika": {"bytes": ((3, 2048), np.int32)},
     "silero": {"input": ((32, 576), np.float32), "h": ((1, 1, 128), np.float32), "c": ((1, 1, 128), np.float32)},
+    "gpt_prefill": {"ids": ((3, 64), np.int64)},
+    "gpt_decode": {
+        "id": ((3,), np.int64),
+        "position": ((3,), np.int64),
+        "keys": ((3, 2, 3, 127, 32), np.float32),
+        "values": ((3, 2, 3, 127, 32), np.float32),
+    },
+    "basic_pitch": {"serving_default_input_2:0": ((3, 43844, 1), np.float32)},
+    "basic_pitch_litert": {"input_2": ((1, 43844, 1), np.float32)},
 }
 
 
@@ -56,14 +77,23 @@ def predictor(model: Model, size: int = 32) -> Callable[[Mapping[str, Any]], dic
 
         def call(inputs: Mapping[str, Any]) -> dict[str, Any]:
             return dict(zip(names, session.run(None, dict(inputs)), strict=True))
+    elif model.form == "litert":
+        interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(model.load(), num_threads=1)
+        runner = interpreter.get_signature_runner()
+
+        def call(inputs: Mapping[str, Any]) -> dict[str, Any]:
+            return dict(runner(**inputs))
     else:
         import torch
+
+        from harness.runtimes.torch_session import named_outputs
 
         network = model.load()
 
         def call(inputs: Mapping[str, Any]) -> dict[str, Any]:
             with torch.inference_mode():
-                return {"output": network(*(torch.from_numpy(array.copy()) for array in inputs.values())).numpy()}
+                outputs = named_outputs(network(*(torch.from_numpy(array.copy()) for array in inputs.values())))
+            return {name: tensor.numpy() for name, tensor in outputs.items()}
 
     def predict(inputs: Mapping[str, Any]) -> dict[str, Any]:
         if not model.batchable:
@@ -108,7 +138,7 @@ def test_absent_data_is_unavailable_with_the_cure(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
-    for cached in (images, texts, files, recordings):
+    for cached in (images, texts, files, recordings, symbols):
         cached.cache_clear()
     assert model.data is not None
     with pytest.raises(UnavailableError, match=r"run python -m suites\.fetch"):
@@ -123,6 +153,10 @@ def test_absent_data_is_unavailable_with_the_cure(
         (minilm, 0.76, 0.80, 1000),
         (magika, 0.70, 0.74, 521),
         (silero, 0.96, 0.975, 4576),
+        (gpt_prefill, 0.65, 0.67, 8192),
+        (gpt_decode, 0.645, 0.665, 4096),
+        (basic_pitch, 0.92, 0.96, 10320),
+        (basic_pitch_litert, 0.92, 0.96, 10320),
     ],
     ids=lambda value: value.name if isinstance(value, Model) else "",
 )
@@ -262,3 +296,66 @@ def test_silero_frames_follow_each_other_with_their_context() -> None:
 def test_silero_hears_one_stream() -> None:
     with pytest.raises(ValueError, match="one stream"):
         silero.inputs(2, 0)
+
+
+def test_a_text_is_kept_apart_and_read_as_symbols() -> None:
+    training, test = symbols("training"), symbols("test")
+    assert len(training) > 10 * len(test) > 1_000_000
+    assert 0 <= min(training.min(), test.min()) <= max(training.max(), test.max()) == 96
+    assert np.mean(training == 0) < 0.01, "hardly a character is outside of the alphabet"
+    text = "".join(chr(31 + symbol) if symbol > 1 else "\n" for symbol in test[:4000])
+    assert "import" in text
+    # A piece of the test as long as a prompt stands nowhere in the training.
+    whole = training.astype(np.uint8).tobytes()
+    pieces = [piece.astype(np.uint8).tobytes() in whole for piece in windows("test", 40, 128, 0)]
+    assert np.mean(pieces) < 0.2
+
+
+def test_writing_on_foretells_what_reading_at_once_does() -> None:
+    from suites.models.gpt_network import CONTEXT, SLOTS
+
+    prefill, decode = predictor(gpt_prefill), predictor(gpt_decode)
+    pieces = windows("test", 2, CONTEXT, 1)
+    wanted = prefill({"ids": pieces})
+    shape = (2, *wanted["keys"].shape[1:3], SLOTS, wanted["keys"].shape[4])
+    # What stands in slots that are not filled yet is never read.
+    cache = {name: np.full(shape, 1e3, np.float32) for name in ("keys", "values")}
+    for position in range(CONTEXT):
+        found = decode({"id": pieces[:, position], "position": np.full(2, position), **cache})
+        assert np.allclose(found["logits"], wanted["logits"][:, position], atol=1e-3)
+        if position < SLOTS:
+            cache["keys"][:, :, :, position] = found["key"]
+            cache["values"][:, :, :, position] = found["value"]
+    assert np.allclose(cache["values"], wanted["values"][:, :, :, :SLOTS], atol=1e-4)
+
+
+def test_perplexity_is_that_of_the_logits() -> None:
+    def uniform(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"logits": np.zeros((*inputs["ids"].shape, 97), np.float32)}
+
+    found = gpt_prefill.evaluate(uniform)
+    assert found.metrics["perplexity"] == pytest.approx(97)
+    assert found.metrics["bits_per_character"] == pytest.approx(np.log2(97))
+    good = gpt_prefill.evaluate(predictor(gpt_prefill))
+    assert 3.5 < good.metrics["perplexity"] < 4.0
+    assert good.metrics["perplexity"] == pytest.approx(2 ** good.metrics["bits_per_character"])
+
+
+def test_a_chord_sounds_when_its_labels_say_so() -> None:
+    samples, sounding = chord(0, 0)
+    assert samples.shape == (43844, 1)
+    assert 2 <= sounding.any(axis=0).sum() <= 5
+    loud = np.abs(samples[: 171 * 256, 0]).reshape(171, 256).max(axis=1)
+    silent = ~sounding[:171].any(axis=1)
+    assert loud[silent].max() < 0.2 < loud[~silent].max()
+    tests, calibrations = (chords(part)[0] for part in ("test", "calibration"))
+    assert not {one.tobytes() for one in tests} & {one.tobytes() for one in calibrations}
+
+
+def test_both_files_of_basic_pitch_hear_the_same() -> None:
+    onnx, litert = (model.evaluate(predictor(model)) for model in (basic_pitch, basic_pitch_litert))
+    assert onnx.workload == litert.workload
+    assert onnx.value == pytest.approx(litert.value, abs=1e-3)
+    assert onnx.answers is not None
+    assert litert.answers is not None
+    assert np.mean(onnx.answers == litert.answers) > 0.99

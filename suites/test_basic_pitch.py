@@ -1,0 +1,47 @@
+"""Basic Pitch on the edge: one small network that hears notes, as an ONNX and as a LiteRT file."""
+
+import pytest
+
+from harness import grid
+from harness.hardware import cpu, cuda
+from harness.techniques import batched, fp16, int8_dynamic, int8_static, onnxruntime, reference
+from suites.models import basic_pitch, basic_pitch_litert
+
+ACCEPTABLE = 0.90
+
+
+@grid(model=[basic_pitch], technique=[reference], hardware=[cpu, cuda])
+def test_inference(case, bench):
+    """As ONNX, in ONNX Runtime."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(
+    model=[basic_pitch],
+    technique=[onnxruntime(level="basic"), fp16, batched(4)],
+    hardware=[cpu, cuda],
+)
+def test_more(case, bench):
+    """What needs no torch network."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(model=[basic_pitch_litert], technique=[reference], hardware=[cpu])
+def test_litert(case, bench):
+    """The same weights in LiteRT."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(model=[basic_pitch], technique=[int8_static(ops="Conv"), int8_dynamic(ops="Conv")], hardware=[cpu])
+def test_what_breaks_it(case, bench):
+    """The spectrum of loud and quiet tones has a range that 8 bits can't hold.
+
+    Here so that the report shows it; nothing is promised but that it gets no worse.
+    """
+    bench(case)

@@ -1,0 +1,107 @@
+"""What a parameter does: sparsity, channels, batch size, ranges of INT8 and optimisation of the graph, value by value.
+
+All of it is left to the full selection (`pytest suites/ -m full`), and kept apart from the models' own suites, so that
+`harness optimize` does not try every value there. A curve shows where a technique stops paying as well; so nothing is
+promised of its points but that they get no worse.
+"""
+
+import pytest
+
+from harness import grid
+from harness.hardware import cpu, cuda
+from harness.techniques import batched, int8_static, onnxruntime, pruned_channels, pruned_weights, reference
+from suites.models import basic_pitch, digits, gpt_decode, gpt_prefill, magika, minilm, silero
+
+pytestmark = pytest.mark.full
+
+
+@grid(
+    model=[digits, gpt_prefill],
+    technique=[reference, pruned_weights(0.5), pruned_weights(0.8), pruned_weights(0.9), pruned_weights(0.95)],
+    hardware=[cpu],
+)
+def test_sparsity(case, bench):
+    """Accuracy against sparsity, with training after it."""
+    bench(case)
+
+
+@grid(
+    model=[digits, minilm],
+    technique=[pruned_weights(sparsity, finetune=False) for sparsity in (0.3, 0.5, 0.7)],
+    hardware=[cpu],
+)
+def test_sparsity_untrained(case, bench):
+    """Accuracy against sparsity, without."""
+    bench(case)
+
+
+@grid(
+    model=[digits],
+    technique=[
+        pruned_channels(0.3),
+        pruned_channels(0.5),
+        pruned_channels(0.7),
+        pruned_channels(0.5, finetune=False),
+        pruned_channels(0.3) | onnxruntime,
+        pruned_channels(0.7) | onnxruntime,
+    ],
+    hardware=[cpu],
+)
+def test_channels(case, bench):
+    """Speed and accuracy against removed channels."""
+    bench(case)
+
+
+@grid(
+    model=[digits, gpt_prefill, gpt_decode],
+    technique=[onnxruntime | batched(size) for size in (2, 8, 32, 128)],
+    hardware=[cpu, cuda],
+)
+def test_batches(case, bench):
+    """Throughput against items a call, of networks that torch has."""
+    bench(case)
+
+
+@grid(
+    model=[magika, basic_pitch],
+    technique=[batched(size) for size in (2, 4, 8)],
+    hardware=[cpu, cuda],
+)
+def test_batches_onnx(case, bench):
+    """Throughput against items a call, of networks that exist only as ONNX."""
+    bench(case)
+
+
+@grid(
+    model=[digits],
+    technique=[
+        onnxruntime | int8_static("minmax"),
+        onnxruntime | int8_static("entropy"),
+        onnxruntime | int8_static("percentile"),
+        onnxruntime | int8_static(per_channel=False),
+    ],
+    hardware=[cpu],
+)
+def test_ranges(case, bench):
+    """How the ranges of static INT8 are chosen."""
+    bench(case)
+
+
+@grid(
+    model=[magika, silero],
+    technique=[int8_static(method, ops="Conv") for method in ("minmax", "entropy", "percentile")],
+    hardware=[cpu],
+)
+def test_ranges_onnx(case, bench):
+    """The same where convolutions alone stand it."""
+    bench(case)
+
+
+@grid(
+    model=[digits, minilm, magika, silero],
+    technique=[onnxruntime(level=level) for level in ("disable", "basic", "extended", "all")],
+    hardware=[cpu],
+)
+def test_levels(case, bench):
+    """What each level of ONNX Runtime's optimisations brings."""
+    bench(case)

@@ -1,0 +1,91 @@
+"""Character language model: reading a prompt at once, and writing on character by character, are different work."""
+
+import pytest
+
+from harness import Metric, grid
+from harness.hardware import cpu, cuda
+from harness.techniques import (
+    batched,
+    bf16,
+    compiled,
+    cuda_graph,
+    fp16,
+    int8_dynamic,
+    int8_static,
+    onnxruntime,
+    pruned_weights,
+    reference,
+)
+from suites.models import gpt_decode, gpt_prefill
+
+ACCEPTABLE, MOST = 0.63, 4.2
+"""Characters foretold, and perplexity; the network as it is has 0.66 and 3.8."""
+PERPLEXITY = Metric(
+    name="perplexity",
+    unit="choices",
+    better="lower",
+    tolerance=0.005,
+    portable=True,
+    help="Characters among which the model is as undecided as between equals: e to the mean surprise.",
+)
+BITS = Metric(
+    name="bits_per_character",
+    unit="bits",
+    better="lower",
+    portable=True,
+    help="Mean surprise at the next character: the logarithm of the perplexity to the base 2.",
+)
+METRICS = [PERPLEXITY, BITS]
+
+
+@grid(model=[gpt_prefill, gpt_decode], technique=[onnxruntime], hardware=[cpu, cuda], metrics=METRICS)
+def test_inference(case, bench):
+    """A small network's time goes into calling its operators, which a runtime of compiled code does faster."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+    assert result["perplexity"] <= MOST
+
+
+@pytest.mark.full
+@grid(
+    model=[gpt_prefill, gpt_decode],
+    technique=[
+        reference,
+        bf16,
+        compiled,
+        bf16 | compiled,
+        onnxruntime | fp16,
+        pruned_weights(0.3, finetune=False),
+        batched(16),
+        onnxruntime | batched(16),
+    ],
+    hardware=[cpu, cuda],
+    metrics=METRICS,
+)
+def test_more(case, bench):
+    """Precision, compilation and batching. Decoding in bfloat16 loses on a CPU: the cache is converted at each call."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+    assert result["perplexity"] <= MOST
+
+
+@pytest.mark.full
+@grid(
+    model=[gpt_prefill, gpt_decode],
+    technique=[onnxruntime | int8_dynamic, onnxruntime | int8_static(ops="MatMul")],
+    hardware=[cpu],
+    metrics=METRICS,
+)
+def test_integers(case, bench):
+    """INT8 in ONNX Runtime, which has these kernels for CPUs alone, on products that are small for it."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+    assert result["perplexity"] <= MOST
+
+
+@pytest.mark.full
+@grid(model=[gpt_decode], technique=[cuda_graph, cuda_graph | batched(16)], hardware=[cuda], metrics=METRICS)
+def test_cuda_graphs(case, bench):
+    """Decoding launches many small kernels a character, which a graph launches at once."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
