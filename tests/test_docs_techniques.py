@@ -26,6 +26,7 @@ from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.techniques import Technique
 from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_student_model, tiny_torch_model
+from tests.attention_networks import encoder_model
 from tests.fake_cuda import FakeDevice
 
 TEXT = (Path(__file__).parents[1] / "docs" / "techniques.md").read_text(encoding="utf-8")
@@ -96,8 +97,10 @@ def test_ids_are_what_the_table_says() -> None:
         "onnxruntime | int8_dynamic",
         "onnxruntime | int8_static",
         "pruned_weights(0.5, finetune=False)",
+        "pruned_n_m(finetune=False)",
         "pruned_channels(0.5, finetune=False)",
         "distilled(student)",
+        "distilled(pruned_channels(0.5, finetune=False))",
         "batched(2)",
     ],
 )
@@ -108,6 +111,23 @@ def test_every_fact_that_is_promised_is_named_in_its_section(expression: str, tm
     for technique, promise in promises:
         section = SECTIONS[technique.partition(":")[0]]
         assert f"`{promise.fact}`" in section[section.index("* Promises") :]
+
+
+@pytest.mark.parametrize("expression", ["pruned_heads(0.5, finetune=False)", "pruned_layers(1, finetune=False)"])
+def test_facts_promised_of_networks_with_attention_are_named_too(expression: str, tmp_path: Path) -> None:
+    model = encoder_model()
+    promises = written(expression).apply(Deployment(model, model.load(), Eager(), cpu, tmp_path)).promises
+    assert [(name.partition(":")[0], promise.fact) for name, promise in promises] == [
+        (expression.partition("(")[0], "parameters")
+    ]
+    assert "* Promises: `parameters`" in SECTIONS[expression.partition("(")[0]]
+
+
+def test_notes_on_students_are_those_of_the_page(tmp_path: Path) -> None:
+    model = tiny_torch_model()
+    notes = written("distilled(student, seeds=2)").apply(Deployment(model, model.load(), Eager(), cpu, tmp_path)).notes
+    named = set(re.findall(r"`((?:student|teacher|macs)\.[a-z.]+)`", TEXT))
+    assert named == set(notes) - {"student.seeds"}
 
 
 def test_reasons_are_what_collection_says(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_packing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_network_whose_channels_were_removed_is_loaded_by_another_process(tmp_path: Path) -> None:
-    from harness.techniques.prune import _remove_channels
+    from harness.techniques.prune_channels import _remove_channels
 
     network = TINY.load()
     _remove_channels(network, 0.5, (torch.zeros(1, 1, 12, 12),))

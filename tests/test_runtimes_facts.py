@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from harness.runtimes.facts import Weight, arithmetic_facts, bits_of, is_weight_dtype, is_weight_shape, weight_facts
+from harness.runtimes.facts import (
+    N_M,
+    Weight,
+    arithmetic_facts,
+    bits_of,
+    is_weight_dtype,
+    is_weight_shape,
+    kept_patterns,
+    weight_facts,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +74,25 @@ def test_a_network_without_weights_has_no_shares() -> None:
 )
 def test_bits_that_quantized_weights_really_use(dtype: str, magnitude: int, bits: int) -> None:
     assert weight_facts([Weight(dtype, 10, 0, magnitude)])["quantized.bits"] == bits
+
+
+def test_patterns_are_counted_along_the_axis_of_the_inputs() -> None:
+    nonzero = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 1, 0]], bool)
+    assert kept_patterns(nonzero, 1) == {"1:2": 8, "1:4": 0, "2:4": 8, "4:8": 0}
+    assert kept_patterns(nonzero.T, 0) == kept_patterns(nonzero, 1)
+    assert kept_patterns(nonzero, 0) == dict.fromkeys(N_M, 0)  # three outputs are no groups
+    kernels = np.repeat(nonzero[:, :, None], 9, axis=2)
+    assert kept_patterns(kernels, 1)["2:4"] == 8 * 9
+
+
+def test_a_pattern_is_a_fact_where_half_of_what_is_multiplied_keeps_to_it() -> None:
+    embedding = Weight("float32", 1000, 0)
+    pruned = Weight("float32", 60, 30, patterns={"2:4": 60, "1:4": 20})
+    dense = Weight("float32", 40, 0, patterns={"2:4": 0})
+    facts = weight_facts([embedding, pruned, dense])
+    assert facts["sparsity.2:4"] == 0.6
+    assert "sparsity.1:4" not in facts
+    assert "sparsity.2:4" not in weight_facts([embedding])
 
 
 def test_precision_is_that_of_the_products() -> None:

@@ -72,3 +72,32 @@ def test_half_precision_is_told_by_its_type() -> None:
     steps.append(helper.make_node("MatMul", ["x", "wide"], ["y"]))
     network = model(steps, [tensor("w", np.ones((4, 2)), np.float16)])
     assert [weight.dtype for weight in network_weights(network)] == ["float16"]
+
+
+def test_patterns_lie_on_the_axis_that_is_multiplied_with_inputs() -> None:
+    kept = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0], [0, 1, 0, 0]])  # outputs x inputs
+    kept[0, 0] = 2
+    broken = np.array([[1, 1, 1, 0]] * 4)
+    kernel = np.ones((2, 4, 3, 3))
+    kernel[:, 1:3] = 0
+    steps = [
+        helper.make_node("MatMul", ["x", "a"], ["h"]),
+        helper.make_node("Gemm", ["h", "b"], ["i"], transB=1),
+        helper.make_node("Gemm", ["i", "c"], ["j"]),
+        helper.make_node("DequantizeLinear", ["d", "s", "z"], ["w"], axis=1),
+        helper.make_node("MatMul", ["j", "w"], ["k"]),
+        helper.make_node("Conv", ["k", "e"], ["l"]),
+        helper.make_node("Gather", ["f", "l"], ["y"]),
+    ]
+    tensors = [
+        tensor("a", kept.T),
+        tensor("b", kept),
+        tensor("c", broken.T),
+        tensor("d", kept.T + 7, np.uint8),
+        tensor("s", [0.1] * 4),
+        tensor("z", [7] * 4, np.uint8),
+        tensor("e", kernel),
+        tensor("f", kept),
+    ]
+    found = [weight.patterns and weight.patterns["2:4"] for weight in network_weights(model(steps, tensors))]
+    assert found == [16, 16, 0, 16, 72, None]

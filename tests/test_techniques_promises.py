@@ -188,7 +188,7 @@ SABOTAGES: list[tuple[Technique | Pipeline, str, Callable[..., Any], str]] = [
     (onnxruntime | int8_dynamic, "onnxruntime.quantization.quantize_dynamic", _copied, "quantized"),
     (onnxruntime | int8_static, "onnxruntime.quantization.quantize_static", _copied, "quantized"),
     (pruned_weights(0.5), "harness.techniques.prune._smallest", lambda *_: [], "sparsity"),
-    (pruned_channels(0.5), "harness.techniques.prune._remove_channels", lambda *_: None, "parameters"),
+    (pruned_channels(0.5), "harness.techniques.prune_channels._remove_channels", lambda *_: None, "parameters"),
 ]
 
 

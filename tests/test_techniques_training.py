@@ -47,13 +47,25 @@ def test_it_leaves_everything_as_it_was_and_the_network_in_evaluation_mode() -> 
 def test_after_step_is_called_for_each_step_and_its_changes_stand() -> None:
     network, calls = TINY.load(), []
 
-    def mask() -> None:
-        calls.append(1)
+    def mask(done: float) -> None:
+        calls.append(done)
         network[0].weight.data.zero_()
 
     train(network, training(), after_step=mask)
-    assert len(calls) == 16
+    assert calls == [step / 16 for step in range(1, 17)]
     assert not network[0].weight.any()
+
+
+def test_another_seed_goes_on_with_other_epochs() -> None:
+    asked: list[int] = []
+
+    def batches(epoch: int) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
+        asked.append(epoch)
+        return [({"image": np.zeros((2, 1, 12, 12), np.float32)}, np.zeros(2, np.int64))]
+
+    for seed in (0, 2):
+        train(TINY.load(), dataclasses.replace(training(batches=batches), epochs=3), seed=seed)
+    assert asked == [0, 1, 2, 6, 7, 8]
 
 
 def test_the_teacher_is_asked_without_gradients() -> None:
@@ -71,7 +83,7 @@ def test_the_teacher_is_asked_without_gradients() -> None:
 def test_the_rate_falls_from_its_peak_to_nothing() -> None:
     from harness.techniques.training import _schedule
 
-    rates = [rate for rate, _, _ in _schedule(training(learning_rate=0.5))]
+    rates = [rate for rate, *_ in _schedule(training(learning_rate=0.5))]
     assert rates[0] == 0.5
     assert rates == sorted(rates, reverse=True)
     assert rates[8] == pytest.approx(0.25)

@@ -40,6 +40,8 @@ class Session(Protocol):
         arithmetic.<dtype>   share of the matrix products and convolutions that compute in that type
         parameters           elements of all weights
         sparsity             share of them that are exactly zero
+        sparsity.<n>:<m>     share of those in products that lie in groups of m with n or fewer numbers that are not
+                             zero, where it is half or more
         quantized            share of them held in 8 bits or fewer
         quantized.bits       bits that the quantized ones really use: 7 where their range is reduced
         weights.<dtype>      share of them of that type (`weights.float32`, `weights.int8`)

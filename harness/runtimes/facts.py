@@ -10,12 +10,19 @@ and after export, fusion and quantization, but for rows that no input can reach 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from harness.records import Scalar
 
-__all__ = ["Weight", "arithmetic_facts", "is_weight_shape", "weight_facts"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["N_M", "Weight", "arithmetic_facts", "is_weight_shape", "kept_patterns", "weight_facts"]
+
+N_M = {"1:2": (1, 2), "1:4": (1, 4), "2:4": (2, 4), "4:8": (4, 8)}
+"""Patterns of zeros that are looked for: at most n of m numbers beside each other on the input axis are not zero."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +33,15 @@ class Weight:
     elements   how many numbers it stands for
     zeros      of them, those that stand for exactly zero
     magnitude  largest distance of a stored integer from its zero point; None for floating point
+    patterns   elements in groups that keep to each pattern of `N_M`; None for a weight that is not multiplied with
+               inputs, such as an embedding, or whose input axis the runtime can't tell
     """
 
     dtype: str
     elements: int
     zeros: int
     magnitude: int | None = None
+    patterns: Mapping[str, int] | None = None
 
     @property
     def bits(self) -> int:
@@ -42,6 +52,22 @@ class Weight:
 def is_weight_shape(shape: Sequence[int]) -> bool:
     """Whether a tensor of this shape is a weight rather than a bias or a scale."""
     return sum(length > 1 for length in shape) >= 2
+
+
+def kept_patterns(nonzero: np.ndarray[Any, Any], axis: int) -> dict[str, int]:
+    """Elements that lie in groups which keep to each pattern of `N_M`.
+
+    `nonzero` says of each element of a weight whether it is another number than zero; groups are of neighbours on
+    `axis`, that of the inputs. Where the axis is no whole number of groups, none keeps.
+    """
+    import numpy as np
+
+    rows = np.moveaxis(nonzero, axis, -1)
+    kept = dict.fromkeys(N_M, 0)
+    for name, (n, m) in N_M.items():
+        if rows.shape[-1] % m == 0:
+            kept[name] = int((rows.reshape(-1, m).sum(axis=1) <= n).sum()) * m
+    return kept
 
 
 def bits_of(dtype: str) -> int:
@@ -59,7 +85,9 @@ def weight_facts(weights: Iterable[Weight]) -> dict[str, Scalar]:
     """The standard facts about weights; shares are of elements, and absent where a network has no weights.
 
     quantized.bits is the width that the quantised integers really use, sign included: 8 for values up to 127 away from
-    their zero point, 7 for the reduced range of up to 64.
+    their zero point, 7 for the reduced range of up to 64. sparsity.<n>:<m> is the share of the weights that are
+    multiplied with inputs which lies in groups of m with at most n numbers other than zero; it is there where at least
+    half of them do.
     """
     weights = list(weights)
     total = sum(weight.elements for weight in weights)
@@ -70,6 +98,7 @@ def weight_facts(weights: Iterable[Weight]) -> dict[str, Scalar]:
     facts["quantized"] = sum(weight.elements for weight in weights if weight.bits <= 8) / total
     for dtype in sorted({weight.dtype for weight in weights}):
         facts[f"weights.{dtype}"] = sum(weight.elements for weight in weights if weight.dtype == dtype) / total
+    facts.update(_pattern_facts([weight for weight in weights if weight.patterns is not None]))
     widths = [
         min(max(weight.magnitude - 1, 0).bit_length() + 1, weight.bits)
         for weight in weights
@@ -78,6 +107,12 @@ def weight_facts(weights: Iterable[Weight]) -> dict[str, Scalar]:
     if widths:
         facts["quantized.bits"] = max(widths)
     return facts
+
+
+def _pattern_facts(multiplied: Sequence[Weight]) -> dict[str, Scalar]:
+    total = sum(weight.elements for weight in multiplied)
+    kept = {name: sum((weight.patterns or {}).get(name, 0) for weight in multiplied) for name in N_M}
+    return {f"sparsity.{name}": count / total for name, count in kept.items() if total and count >= total / 2}
 
 
 def arithmetic_facts(products: Sequence[str], others: Sequence[str]) -> dict[str, Scalar]:

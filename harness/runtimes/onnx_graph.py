@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.runtimes.facts import Weight, is_weight_dtype, is_weight_shape
+from harness.runtimes.facts import Weight, is_weight_dtype, is_weight_shape, kept_patterns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,12 @@ _SCALES = {
     "DequantizeLinear": (1, 2), "QuantizeLinear": (1, 2), "MatMulNBits": (2, 3), "GatherBlockQuantized": (2, 3),
 }  # fmt: skip
 """Operators whose scales and zero points may have several axes, in blocks, and the numbers of those inputs."""
+
+_INPUT_AXES = {
+    ("MatMul", 1): -2, ("Conv", 1): 1, ("MatMulInteger", 1): -2, ("ConvInteger", 1): 1, ("QLinearMatMul", 3): -2,
+    ("QLinearConv", 3): 1, ("DynamicQuantizeMatMul", 1): -2, ("MatMulIntegerToFloat", 1): -2,
+}  # fmt: skip
+"""(operator, number of the input that is a weight) -> the weight's axis that is multiplied with inputs."""
 
 
 @dataclass
@@ -53,7 +59,11 @@ def constants(graph: Any) -> list[Constant]:
 def network_weights(model: Any) -> list[Weight]:
     """The weights that an `onnx.ModelProto` holds; see `harness.runtimes.facts` for what a weight is."""
     known = {constant.tensor.name: constant for constant in constants(model.graph)}
-    return [_weight(constant, known) for constant in known.values() if _is_weight(constant)]
+    readers: dict[str, list[tuple[Any, int]]] = {}
+    for node in nodes(model.graph):
+        for number, name in enumerate(node.input):
+            readers.setdefault(name, []).append((node, number))
+    return [_weight(constant, known, readers) for constant in known.values() if _is_weight(constant)]
 
 
 def weights_by_operator(model: Any) -> dict[str, int]:
@@ -90,7 +100,7 @@ def _is_weight(constant: Constant) -> bool:
     return not scales and is_weight_shape(constant.tensor.dims) and is_weight_dtype(_dtype_name(constant.tensor))
 
 
-def _weight(constant: Constant, known: dict[str, Constant]) -> Weight:
+def _weight(constant: Constant, known: dict[str, Constant], readers: dict[str, list[tuple[Any, int]]]) -> Weight:
     from onnx import numpy_helper
 
     tensor = constant.tensor
@@ -100,10 +110,28 @@ def _weight(constant: Constant, known: dict[str, Constant]) -> Weight:
             return Weight(f"int{_attribute(node, 'bits', 4)}", _elements(constant), 0)
     values = numpy_helper.to_array(tensor)
     dtype = _dtype_name(tensor)
-    if "float" in dtype:
-        return Weight(dtype, values.size, int((values == 0).sum()))
-    distances = abs(values.astype("int32") - _zero_point(constant, known, values.ndim))
-    return Weight(dtype, values.size, int((distances == 0).sum()), int(distances.max(initial=0)))
+    integers = "float" not in dtype
+    distances = abs(values.astype("int32") - _zero_point(constant, known, values.ndim)) if integers else values
+    axis = _input_axis(constant.readers, readers)
+    return Weight(
+        dtype,
+        values.size,
+        int((distances == 0).sum()),
+        int(distances.max(initial=0)) if integers else None,
+        None if axis is None else kept_patterns(distances != 0, axis),
+    )
+
+
+def _input_axis(found: list[tuple[Any, int]], readers: dict[str, list[tuple[Any, int]]]) -> int | None:
+    """The axis of a weight that is multiplied with inputs, also behind a conversion; None where no product reads it."""
+    for node, number in found:
+        if node.op_type in ("Gemm", "QGemm") and number in (1, 3):
+            return 1 if _attribute(node, "transB", 0) else 0
+        if (node.op_type, number) in _INPUT_AXES:
+            return _INPUT_AXES[node.op_type, number]
+        if node.op_type in ("DequantizeLinear", "Cast") and number == 0:
+            return _input_axis(readers.get(node.output[0], []), readers)
+    return None
 
 
 def _zero_point(constant: Constant, known: dict[str, Constant], axes: int) -> np.ndarray[Any, Any] | int:

@@ -13,7 +13,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.errors import PreparationError
 from harness.records import Scalar
-from harness.runtimes.facts import Weight, arithmetic_facts, is_weight_dtype, is_weight_shape, weight_facts
+from harness.runtimes.facts import (
+    Weight,
+    arithmetic_facts,
+    is_weight_dtype,
+    is_weight_shape,
+    kept_patterns,
+    weight_facts,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +33,9 @@ __all__ = [
     "TorchSession",
     "enter_torch",
     "load_module",
+    "module_weights",
     "named_outputs",
+    "product_weights",
     "read_example",
     "save_module",
     "write_example",
@@ -176,11 +185,26 @@ class _Operators(TorchDispatchMode):
 
 def module_weights(module: Any) -> list[Weight]:
     """The weights of a module, shared ones once; see `harness.runtimes.facts` for what a weight is."""
-    return [
-        Weight(_dtype_name(tensor), tensor.numel(), tensor.numel() - int(torch.count_nonzero(tensor)))
-        for tensor in _tensors(module)
-        if is_weight_shape(tensor.shape) and is_weight_dtype(_dtype_name(tensor))
-    ]
+    multiplied = {id(weight) for weight in product_weights(module)}
+    found = []
+    for tensor in _tensors(module):
+        if is_weight_shape(tensor.shape) and is_weight_dtype(_dtype_name(tensor)):
+            patterns = kept_patterns((tensor != 0).cpu().numpy(), 1) if id(tensor) in multiplied else None
+            zeros = tensor.numel() - int(torch.count_nonzero(tensor))
+            found.append(Weight(_dtype_name(tensor), tensor.numel(), zeros, patterns=patterns))
+    return found
+
+
+def product_weights(module: Any) -> list[Any]:
+    """The plain weights of linear layers and convolutions, shared ones once; their axis 1 is that of the inputs."""
+    found = {}
+    for layer in module.modules():
+        convolution = isinstance(layer, torch.nn.modules.conv._ConvNd) and not layer.transposed
+        if convolution or isinstance(layer, torch.nn.Linear):
+            weight = layer.weight
+            if isinstance(weight, torch.Tensor) and type(weight.data) is torch.Tensor and is_weight_shape(weight.shape):
+                found[id(weight)] = weight
+    return list(found.values())
 
 
 def _tensors(module: Any) -> Iterator[Any]:

@@ -6,7 +6,10 @@ from harness.techniques.compile import compiled, onnxruntime
 from harness.techniques.distill import distilled
 from harness.techniques.graph import cuda_graph
 from harness.techniques.precision import bf16, fp16
-from harness.techniques.prune import pruned_channels, pruned_weights
+from harness.techniques.prune import pruned_n_m, pruned_weights
+from harness.techniques.prune_channels import pruned_channels
+from harness.techniques.prune_heads import pruned_heads
+from harness.techniques.prune_layers import pruned_layers
 from harness.techniques.quantize import int8_dynamic, int8_static
 
 __all__ = [
@@ -22,6 +25,9 @@ __all__ = [
     "int8_static",
     "onnxruntime",
     "pruned_channels",
+    "pruned_heads",
+    "pruned_layers",
+    "pruned_n_m",
     "pruned_weights",
     "reference",
     "technique",

@@ -87,7 +87,8 @@ class Technique:
             parameter = declared[name]
             if value == parameter.default:
                 continue
-            word = slug(str(getattr(value, "name", value)))
+            named = value.id if isinstance(value, (Technique, Pipeline)) else getattr(value, "name", value)
+            word = slug(str(named))
             words.append(f"{name}-{word}" if parameter.kind is parameter.KEYWORD_ONLY else word)
         return ":".join(words)
 

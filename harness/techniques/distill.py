@@ -3,55 +3,176 @@
 from __future__ import annotations
 
 import copy
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
-from harness.model import Model
+from harness.model import Model, Training
 from harness.runtimes.packages import installed
-from harness.techniques.base import technique
-from harness.techniques.training import train
+from harness.techniques.base import Pipeline, Technique, as_pipeline, technique
+from harness.techniques.evaluation import accuracy_of
+from harness.techniques.structure import example_of, with_macs
+from harness.techniques.training import train, training_of
 
 __all__ = ["distilled"]
 
 
 @technique(takes="torch", needs=["training"], requires=installed("torch", "torch"))
-def distilled(deployment: Deployment, into: Model, *, temperature: float = 4.0, weight: float = 0.7) -> Deployment:
-    """The network of `into`, taught to answer as this model's network does, on this model's training data.
+def distilled(
+    deployment: Deployment,
+    into: Model | Technique | Pipeline,
+    *,
+    temperature: float = 4.0,
+    weight: float = 0.7,
+    features: float = 0.0,
+    hints: str | Sequence[str] = (),
+    seeds: int = 1,
+) -> Deployment:
+    """A smaller network, taught to answer as this model's network does, on this model's training data.
 
-    The loss of a batch is `weight * T^2 * KL(teacher / T || student / T) + (1 - weight) * Training.loss`, with T the
-    temperature, on the first output taken as logits over its last axis. Students that start from other weights end at
-    other accuracies: a gain smaller than the difference between them shows nothing.
-    Source: Hinton, Vinyals & Dean, arXiv 1503.02531.
+    `into` is the student: a torch model, or techniques that make it of the network itself, such as
+    `pruned_channels(0.5, finetune=False)`. The loss of a batch is `weight * T^2 * KL(teacher / T || student / T) +
+    (1 - weight) * Training.loss + features * hint`, with T the temperature, on the first output taken as logits over
+    its last axis. The hint is the relative squared distance between features of the teacher and linear projections of
+    the student's: at the modules that `hints` names in both, or else at the input of the layer of the outputs.
+
+    The same student is trained on the same batches without the teacher, and the notes `student.distilled`,
+    `student.alone` and `student.gain` are what the model's own evaluation says of both; with more than one of `seeds`
+    they are means, `student.gain.spread` is the standard deviation over the seeds, and the student of the first one
+    is served. A gain smaller than what seeds differ by shows nothing.
+    Source: Hinton, Vinyals & Dean, arXiv 1503.02531; Romero et al., FitNets, arXiv 1412.6550, for the hints.
     """
-    if into.form != "torch":
-        raise SuiteError(f"distilled(into={into.name}): the student must be a torch model to be trained")
-    if not temperature > 0 or not 0 <= weight <= 1:
-        raise SuiteError("distilled: temperature must be above 0 and weight between 0 and 1")
-    if deployment.model.training is None:
-        raise SuiteError(f"distillation needs Model.training, and the model {deployment.model.name} has none")
-    import torch
+    if not temperature > 0 or not 0 <= weight <= 1 or not features >= 0 or seeds < 1:
+        raise SuiteError(
+            "distilled: temperature must be above 0, weight between 0 and 1, features 0 or more, seeds 1 or more"
+        )
+    from harness.runtimes.torch_session import module_weights
 
-    from harness.runtimes.torch_session import module_weights, named_outputs
+    training = training_of(deployment.model)
+    teacher = deployment.network
+    made = _made(deployment, into)
+    student = made.network
+    large, small = (sum(item.elements for item in module_weights(network)) for network in (teacher, student))
+    if not small < large:
+        raise PreparationError(
+            f"the student {_name(into)} has {small} weights and its teacher {large}; a student must be smaller"
+        )
+    lesson = _Lesson(training, teacher, temperature, weight, features, hints, example_of(deployment))
+    served, gains = None, []
+    for seed in range(seeds):
+        taught, alone = lesson.teach(copy.deepcopy(student), seed), copy.deepcopy(student)
+        train(alone, training, seed=seed)
+        served = taught if served is None else served
+        gains.append((accuracy_of(deployment, taught), accuracy_of(deployment, alone)))
+    notes = _gain([pair[0] for pair in gains], [pair[1] for pair in gains])
+    promises = (*(promise for _, promise in made.promises), Promise("parameters", at_least=1, at_most=small))
+    return (
+        with_macs(deployment, served)
+        .promising(*promises)
+        .noting(**{"teacher.accuracy": accuracy_of(deployment, teacher), **notes})
+    )
 
-    training = deployment.model.training()
 
-    def loss(outputs: Any, labels: Any, taught: Any) -> Any:
-        student, teacher = (next(iter(named_outputs(each).values())) / temperature for each in (outputs, taught))
-        soft = torch.nn.functional.kl_div(
+@dataclass(frozen=True)
+class _Lesson:
+    """All that decides what a student learns from its teacher."""
+
+    training: Training
+    teacher: Any
+    temperature: float
+    weight: float
+    features: float
+    hints: str | Sequence[str]
+    example: tuple[Any, ...]
+
+    def teach(self, student: Any, seed: int) -> Any:
+        """The student, trained."""
+        if not self.features:
+            train(student, self.training, teacher=self.teacher, loss=self._loss, seed=seed)
+            return student
+        import torch
+
+        from harness.techniques.hints import Watched, common_features, hint_loss
+
+        (mine, other), inputs = common_features(student, self.teacher, self.hints, self._last(student))
+        shown, watched = Watched(self.teacher, other, inputs=inputs), Watched(student, mine, inputs=inputs)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            watched.project(self.example, shown.widths(self.example))
+
+        def loss(outputs: Any, labels: Any, taught: Any) -> Any:
+            hint = hint_loss(outputs[1], taught[1])
+            return self._loss(outputs[0], labels, taught[0]) + self.features * hint
+
+        try:
+            train(watched, self.training, teacher=shown, loss=loss, seed=seed)
+        finally:
+            shown.released()
+        return watched.released()
+
+    def _last(self, student: Any) -> tuple[str, str]:
+        """The names of the layers that give the outputs, in student and teacher."""
+        from harness.techniques.prune_channels import output_layers
+
+        names = []
+        for network in (copy.deepcopy(student), copy.deepcopy(self.teacher)):
+            layers = output_layers(network.requires_grad_(True), self.example)
+            name = next((name for name, module in network.named_modules() if layers and module is layers[0]), "")
+            if not name:
+                raise PreparationError("no layer that gives the outputs was found; name modules in hints")
+            names.append(name)
+        return names[0], names[1]
+
+    def _loss(self, outputs: Any, labels: Any, taught: Any) -> Any:
+        from torch.nn.functional import kl_div
+
+        from harness.runtimes.torch_session import named_outputs
+
+        student, teacher = (next(iter(named_outputs(each).values())) / self.temperature for each in (outputs, taught))
+        soft = kl_div(
             student.log_softmax(-1).flatten(0, -2),
             teacher.log_softmax(-1).flatten(0, -2),
             log_target=True,
             reduction="batchmean",
         )
-        return weight * temperature**2 * soft + (1 - weight) * training.loss(outputs, labels)
+        return self.weight * self.temperature**2 * soft + (1 - self.weight) * self.training.loss(outputs, labels)
 
-    teacher = deployment.network
-    student = copy.deepcopy(into.load())
-    large, small = (sum(item.elements for item in module_weights(network)) for network in (teacher, student))
-    if not small < large:
-        raise PreparationError(
-            f"the student {into.name} has {small} weights and its teacher {large}; a student must be smaller"
+
+def _made(deployment: Deployment, into: Any) -> Deployment:
+    """The student as a deployment, with the promises of the techniques that made it."""
+    if isinstance(into, Model):
+        if into.form != "torch":
+            raise SuiteError(f"distilled(into={into.name}): the student must be a torch model to be trained")
+        return deployment.replace(network=copy.deepcopy(into.load()), promises=())
+    pipeline = as_pipeline(into)
+    reason = pipeline.inapplicable(deployment.model)
+    if reason:
+        raise SuiteError(f"distilled(into={_name(into)}): {reason}")
+    made = pipeline.apply(deployment.replace(promises=()))
+    if made.runtime != deployment.runtime or made.batch_size != deployment.batch_size:
+        raise SuiteError(
+            f"distilled(into={_name(into)}): what makes the student may change its network alone; put the runtime and "
+            "the batch after distilled"
         )
-    train(student, training, teacher=teacher, loss=loss)
-    return deployment.replace(network=student).promising(Promise("parameters", at_least=1, at_most=small))
+    return made
+
+
+def _name(into: Any) -> str:
+    return str(getattr(into, "id", None) or into.name)
+
+
+def _gain(taught: Sequence[float], alone: Sequence[float]) -> dict[str, float | int]:
+    """The notes on a student with and without its teacher, over the seeds."""
+    gains = [a - b for a, b in zip(taught, alone, strict=True)]
+    notes: dict[str, float | int] = {
+        "student.distilled": round(statistics.fmean(taught), 6),
+        "student.alone": round(statistics.fmean(alone), 6),
+        "student.gain": round(statistics.fmean(gains), 6),
+        "student.seeds": len(gains),
+    }
+    if len(gains) > 1:
+        notes["student.gain.spread"] = round(statistics.stdev(gains), 6)
+    return notes

@@ -1,164 +1,173 @@
-"""Pruning: weights set to zero one by one, or whole channels removed."""
+"""Pruning weight by weight: zeros over the whole network, and zeros in the pattern that sparse kernels want.
+
+Techniques that make the network itself smaller are in `harness.techniques.structure`.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
+from harness.runtimes.facts import N_M
 from harness.runtimes.packages import installed
 from harness.techniques.base import technique
-from harness.techniques.training import train
+from harness.techniques.training import train, training_of
 
-__all__ = ["pruned_channels", "pruned_weights"]
+__all__ = ["pruned_n_m", "pruned_weights", "training_to_finetune"]
+
+Masks = list[tuple[Any, Any]]
+"""(parameter, mask of its elements to remove)."""
+
+SCOPES = ("global", "layer")
+SCHEDULES = ("oneshot", "gradual")
+_RAMP = 0.75
+"""Share of the training in which a gradual sparsity rises; in the rest the weights that are left settle."""
+_STEPS = 16
+"""Times at which a gradual sparsity is raised."""
 
 
-def _training_to_finetune(parameters: Mapping[str, Any]) -> tuple[str, ...]:
+def training_to_finetune(parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a technique with the parameter `finetune` needs of the model."""
     return ("training",) if parameters["finetune"] else ()
 
 
-@technique(takes="torch", needs=_training_to_finetune, requires=installed("torch", "torch"))
-def pruned_weights(deployment: Deployment, sparsity: float, finetune: bool = True) -> Deployment:
+@technique(takes="torch", needs=training_to_finetune, requires=installed("torch", "torch"))
+def pruned_weights(
+    deployment: Deployment,
+    sparsity: float,
+    finetune: bool = True,
+    *,
+    scope: str = "global",
+    schedule: str = "oneshot",
+) -> Deployment:
     """The smallest weights set to zero: `sparsity` is the share of all weights, over the whole network.
 
-    With `finetune`, what remains is trained, and what was removed stays zero. Dense kernels multiply by zeros as fast
-    as by anything else: expect a file that compresses well and no speed, except in runtimes with sparse kernels.
-    Source: Han et al., arXiv 1506.02626; Zhu & Gupta, arXiv 1710.01878.
+    With `finetune`, what remains is trained, and what was removed stays zero. `scope="layer"` removes the share from
+    each weight tensor instead of from all together. `schedule="gradual"` removes while it trains: the sparsity rises
+    as `sparsity * (1 - (1 - t)^3)`, with t from 0 to 1 over the first three quarters of the fine-tuning. Dense kernels
+    multiply by zeros as fast as by anything else: expect a file that compresses well and no speed, except in runtimes
+    with sparse kernels.
+    Source: Han et al., arXiv 1506.02626; the cubic schedule is equation 1 of Zhu & Gupta, arXiv 1710.01878.
     """
     if not 0 < sparsity < 1:
         raise SuiteError(f"pruned_weights({sparsity}): sparsity is the share of weights to remove, between 0 and 1")
+    if scope not in SCOPES or schedule not in SCHEDULES:
+        raise SuiteError(f"pruned_weights: scope is {' or '.join(SCOPES)}, schedule is {' or '.join(SCHEDULES)}")
+    if schedule == "gradual" and not finetune:
+        raise SuiteError("pruned_weights: a gradual schedule removes weights while it trains, so it needs finetune")
     network = copy.deepcopy(deployment.network)
-    masks = _smallest(network, sparsity)
 
-    def apply() -> None:
+    def masks(share: float) -> Masks:
+        return _smallest(network, share, scope)
+
+    if schedule == "gradual":
+        train(network, training_of(deployment.model), after_step=_gradually(masks, sparsity))
+    else:
+        _remove(deployment, network, masks(sparsity), finetune=finetune)
+    return (
+        deployment.replace(network=network)
+        .promising(Promise("sparsity", at_least=sparsity - 0.001))
+        .noting(**{"sparsity.kernels": "none in the runtimes here: zeros are multiplied like all numbers"})
+    )
+
+
+@technique(takes="torch", needs=training_to_finetune, requires=installed("torch", "torch"))
+def pruned_n_m(deployment: Deployment, n: int = 2, m: int = 4, finetune: bool = True) -> Deployment:
+    """In each group of `m` weights beside each other on the input axis, the `m - n` smallest set to zero.
+
+    The pattern that sparse tensor cores want: 2:4 on NVIDIA GPUs from Ampere on. Linear layers and convolutions are
+    pruned, except those whose number of input channels is no multiple of m. It brings no speed on a CPU, where no
+    runtime has kernels for it, nor on a GPU in a runtime that does not ask for sparse kernels, as none here does.
+    Source: Mishra et al., arXiv 2104.08378; Zhou et al., arXiv 2102.04010.
+    """
+    if f"{n}:{m}" not in N_M:
+        raise SuiteError(f"pruned_n_m({n}, {m}): the patterns that are looked for in what runs are {', '.join(N_M)}")
+    network = copy.deepcopy(deployment.network)
+    masks, reached = _pattern(network, n, m)
+    if reached < 0.5:
+        raise PreparationError(
+            f"pruned_n_m({n}, {m}): {reached:.0%} of the weights of linear layers and convolutions have inputs that "
+            f"come in groups of {m}; it needs half of them"
+        )
+    _remove(deployment, network, masks, finetune=finetune)
+    where = f"none on {deployment.hardware.name} in the runtimes here: zeros are multiplied like all numbers"
+    return (
+        deployment.replace(network=network)
+        .promising(Promise(f"sparsity.{n}:{m}", at_least=reached - 0.001))
+        .noting(**{"sparsity.kernels": where})
+    )
+
+
+def _remove(deployment: Deployment, network: Any, masks: Masks, *, finetune: bool) -> None:
+    """Set what the masks name to zero and, with fine-tuning, train the rest."""
+
+    def apply(_: float = 0.0) -> None:
         for parameter, mask in masks:
             parameter.data.masked_fill_(mask, 0.0)
 
     apply()
     if finetune:
-        train(network, _training(deployment), after_step=apply)
-    return deployment.replace(network=network).promising(Promise("sparsity", at_least=sparsity - 0.001))
+        train(network, training_of(deployment.model), after_step=apply)
 
 
-@technique(takes="torch", needs=_training_to_finetune, requires=installed("torch", "torch", "torch_pruning"))
-def pruned_channels(deployment: Deployment, fraction: float, finetune: bool = True) -> Deployment:
-    """The channels with the smallest weights removed: `fraction` of them in each layer that does not give the outputs.
+def _gradually(masks: Callable[[float], Masks], sparsity: float) -> Callable[[float], None]:
+    """What to do after each step of training so that the sparsity rises to its end. Zeros are never revived."""
+    current: Masks = []
+    raised = 0
 
-    The network that remains is dense and smaller, so that every runtime is faster with it; with `finetune` it is then
-    trained. Where removing a fraction of the channels does not remove most of that fraction of the weights, because
-    some layers can't be cut, the promise is broken.
-    Source: Fang et al., DepGraph, arXiv 2301.12900 (torch-pruning); Li et al., arXiv 1608.08710.
-    """
-    if not 0 < fraction < 1:
-        raise SuiteError(f"pruned_channels({fraction}): fraction is the share of channels to remove, between 0 and 1")
-    from harness.runtimes.torch_session import module_weights
+    def after_step(progress: float) -> None:
+        nonlocal current, raised
+        ramp = min(progress / _RAMP, 1.0)
+        if int(ramp * _STEPS) > raised:
+            raised = int(ramp * _STEPS)
+            current = masks(sparsity * (1 - (1 - raised / _STEPS) ** 3))
+        for parameter, mask in current:
+            parameter.data.masked_fill_(mask, 0.0)
 
-    network = copy.deepcopy(deployment.network)
-    before = sum(weight.elements for weight in module_weights(network))
-    _remove_channels(network, fraction, _example(deployment))
-    if finetune:
-        train(network, _training(deployment))
-    return deployment.replace(network=network).promising(
-        Promise("parameters", at_least=1, at_most=int(before * (1 - 0.8 * fraction)))
-    )
+    return after_step
 
 
-def _smallest(network: Any, share: float) -> list[tuple[Any, Any]]:
-    """(parameter, mask of its elements to remove) for the weights of a network; ties are broken by position."""
-    import torch
-
+def _smallest(network: Any, share: float, scope: str) -> Masks:
+    """Masks of the smallest weights of a network; ties are broken by position."""
     from harness.runtimes.facts import is_weight_shape
 
     weights = [p for p in network.parameters() if p.is_floating_point() and is_weight_shape(p.shape)]
     if not weights:
         raise PreparationError("there is nothing to prune: the network has no weights of two or more axes")
+    if scope == "layer":
+        # Rounded up, so that many small layers do not fall short of the share together.
+        return [pair for weight in weights for pair in _least([weight], math.ceil(share * weight.numel()))]
+    return _least(weights, round(share * sum(weight.numel() for weight in weights)))
+
+
+def _least(weights: Sequence[Any], count: int) -> Masks:
+    """Masks of the `count` smallest magnitudes among some weights."""
+    import torch
+
     magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights])
     removed = torch.zeros(len(magnitudes), dtype=torch.bool)
-    removed[magnitudes.argsort(stable=True)[: round(share * len(magnitudes))]] = True
+    removed[magnitudes.argsort(stable=True)[:count]] = True
     parts = removed.split([weight.numel() for weight in weights])
     return [(weight, part.reshape(weight.shape)) for weight, part in zip(weights, parts, strict=True)]
 
 
-def _remove_channels(network: Any, fraction: float, example: tuple[Any, ...]) -> None:
-    import torch
-    import torch_pruning
-
-    for parameter in network.parameters():
-        parameter.requires_grad_(True)
-    with torch.no_grad():
-        shapes = _shapes(network(*example))
-    pruner = torch_pruning.pruner.MagnitudePruner(
-        network,
-        example,
-        importance=torch_pruning.importance.MagnitudeImportance(p=2),
-        pruning_ratio=fraction,
-        global_pruning=False,
-        in_channel_groups={},  # its defaults are shared between pruners, and written to
-        out_channel_groups={},
-        ignored_layers=_output_layers(network, example),
-    )
-    pruner.step()
-    try:
-        with torch.no_grad():
-            found = _shapes(network(*example))
-    except RuntimeError as error:
-        raise PreparationError(
-            f"the network can't run with fewer channels: {error}; its code fixes their number, in a reshape to "
-            "constant sizes for example (compute it from the tensors, or name this reason in Model.unsupported)"
-        ) from error
-    if found != shapes:
-        raise PreparationError(f"removing channels changed the shapes of the outputs from {shapes} to {found}")
-
-
-def _output_layers(network: Any, example: tuple[Any, ...]) -> list[Any]:
-    """The layers whose channels are the outputs': the first with weights on each way back from an output."""
-    from harness.runtimes.torch_session import named_outputs
-
-    owners = {
-        id(module.weight): module
-        for module in network.modules()
-        if getattr(module, "weight", None) is not None and module.weight.dim() >= 2
-    }
-    found: dict[int, Any] = {}
-    seen: set[Any] = set()
-    pending = [output.grad_fn for output in named_outputs(network(*example)).values()]
-    while pending:
-        node = pending.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        operands = [operand for operand, _ in node.next_functions]
-        layer = next((owners[key] for key in map(_parameter_of, operands) if key in owners), None)
-        if layer is None:
-            pending += operands
-        else:
-            found[id(layer)] = layer
-    return list(found.values())
-
-
-def _parameter_of(node: Any) -> int:
-    """Identity of the parameter that a node of the autograd graph stands for, directly or transposed; 0 for none."""
-    if node is not None and type(node).__name__ in ("TBackward0", "TransposeBackward0", "PermuteBackward0"):
-        node = node.next_functions[0][0]
-    return id(node.variable) if hasattr(node, "variable") else 0
-
-
-def _example(deployment: Deployment) -> tuple[Any, ...]:
+def _pattern(network: Any, n: int, m: int) -> tuple[Masks, float]:
+    """Masks that leave n of each m weights on the input axis, and the share of the weights in products they cover."""
     import torch
 
-    inputs = deployment.model.inputs(deployment.batch_size, 0)
-    return tuple(torch.from_numpy(array.copy()) for array in inputs.values())
+    from harness.runtimes.torch_session import product_weights
 
-
-def _shapes(outputs: Any) -> dict[str, Any]:
-    from harness.runtimes.torch_session import named_outputs
-
-    return {name: tuple(tensor.shape) for name, tensor in named_outputs(outputs).items()}
-
-
-def _training(deployment: Deployment) -> Any:
-    if deployment.model.training is None:
-        raise SuiteError(f"fine-tuning needs Model.training, and the model {deployment.model.name} has none")
-    return deployment.model.training()
+    weights = product_weights(network)
+    masks, covered = [], 0
+    for weight in weights:
+        if weight.shape[1] % m == 0 and weight.is_floating_point():
+            groups = weight.detach().abs().movedim(1, -1).unflatten(-1, (-1, m))
+            smallest = groups.argsort(dim=-1, stable=True)[..., : m - n]
+            mask = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, smallest, True)
+            masks.append((weight, mask.flatten(-2).movedim(-1, 1)))
+            covered += weight.numel()
+    return masks, covered / max(sum(weight.numel() for weight in weights), 1)

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from harness.errors import PreparationError
-from harness.model import Training
+from harness.errors import PreparationError, SuiteError
+from harness.model import Model, Training
 
-__all__ = ["train"]
-
-SEED = 0
+__all__ = ["train", "training_of"]
 
 
 def train(
@@ -21,13 +19,16 @@ def train(
     *,
     teacher: Any = None,
     loss: Callable[[Any, Any, Any], Any] | None = None,
-    after_step: Callable[[], None] | None = None,
+    after_step: Callable[[float], None] | None = None,
+    seed: int = 0,
 ) -> None:
     """Train all weights of a torch network in place, on the CPU, and leave it in evaluation mode.
 
     teacher     gives its outputs to `loss`, without gradients
     loss        (outputs, labels, teacher's outputs or None) -> scalar tensor; the training's own where not given
-    after_step  called after each change of the weights
+    after_step  called after each change of the weights with the share of the training that is done, 1 at the end
+    seed        of what the network draws (dropout), and of the batches: another seed goes on with the epochs that
+                the one before has not used
 
     AdamW with a cosine schedule from the training's learning rate to zero (Loshchilov & Hutter, arXiv 1711.05101 and
     1608.03983), one thread, deterministic algorithms, denormals as zero: the same weights for each run on a machine,
@@ -40,10 +41,10 @@ def train(
         return training.loss(outputs, labels)
 
     loss = loss or of_training
-    with _deterministic():
+    with _deterministic(seed):
         optimizer = torch.optim.AdamW(network.requires_grad_(True).parameters())
         network.train()
-        for rate, inputs, labels in _schedule(training):
+        for rate, done, inputs, labels in _schedule(training, seed):
             tensors = _tensors(inputs)
             value = loss(network(*tensors), torch.from_numpy(labels.copy()), _taught(teacher, tensors))
             if not math.isfinite(value.item()):
@@ -54,19 +55,27 @@ def train(
             value.backward()
             optimizer.step()
             if after_step:
-                after_step()
+                after_step(done)
         network.eval()
 
 
-def _schedule(training: Training) -> Iterator[tuple[float, Mapping[str, Any], Any]]:
-    """Learning rate, inputs and labels of each step."""
+def training_of(model: Model) -> Training:
+    """The model's training. Raises `SuiteError` where it has none."""
+    if model.training is None:
+        raise SuiteError(f"training a network needs Model.training, and the model {model.name} has none")
+    return model.training()
+
+
+def _schedule(training: Training, seed: int = 0) -> Iterator[tuple[float, float, Mapping[str, Any], Any]]:
+    """Learning rate, share of the training that is done after it, inputs and labels of each step."""
     for epoch in range(training.epochs):
-        batches = list(training.batches(epoch))
+        batches = list(training.batches(epoch + seed * training.epochs))
         if not batches:
             raise PreparationError(f"Training.batches({epoch}) gave no batches")
         for number, (inputs, labels) in enumerate(batches):
             progress = (epoch + number / len(batches)) / training.epochs
-            yield training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress)), inputs, labels
+            done = (epoch + (number + 1) / len(batches)) / training.epochs
+            yield training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress)), done, inputs, labels
 
 
 def _tensors(inputs: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -85,8 +94,8 @@ def _taught(teacher: Any, inputs: tuple[Any, ...]) -> Any:
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
-    """One thread, a fixed seed and deterministic algorithms; what was set before is set again afterwards."""
+def _deterministic(seed: int) -> Iterator[None]:
+    """One thread, a seed and deterministic algorithms; what was set before is set again afterwards."""
     import torch
 
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
@@ -95,7 +104,7 @@ def _deterministic() -> Iterator[None]:
     torch.use_deterministic_algorithms(True)
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
+            torch.manual_seed(seed)
             yield
     finally:
         torch.use_deterministic_algorithms(strict)

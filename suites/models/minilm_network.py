@@ -93,5 +93,5 @@ def renamed(checkpoint: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _heads(tokens: Tensor) -> Tensor:
-    """(B, L, 384) -> (B, heads, L, 32)."""
-    return tokens.unflatten(2, (HEADS, WIDTH // HEADS)).transpose(1, 2)
+    """(B, L, heads x 32) -> (B, heads, L, 32); how many heads there are is read from the tensor."""
+    return tokens.unflatten(2, (-1, WIDTH // HEADS)).transpose(1, 2)

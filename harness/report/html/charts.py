@@ -1,4 +1,4 @@
-"""The pictures of the report: change against its limit, distributions, samples in time order, latency and accuracy."""
+"""The pictures of the report: change against its limit, distributions, samples in time order, what accuracy costs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from harness.records import Comparison, Launch
 from harness.report.gains import Point
 from harness.report.html.svg import Axis, chart, element, number, path
 from harness.report.overview import change_text, limit_text, relative_text
+from harness.report.pruned import Removal, families
 from harness.units import quantity
 
-__all__ = ["ARMS", "dumbbell", "ecdf", "pareto", "pooled", "quantile", "timeline"]
+__all__ = ["ARMS", "dumbbell", "ecdf", "pareto", "pooled", "quantile", "removal", "timeline"]
 
 ARMS = ("candidate", "reference")
 _CURVE_POINTS = 80
@@ -174,6 +175,40 @@ def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point],
     names = ", ".join(p.technique for p in best)
     title, said = f"{model}: accuracy against latency", f"On the front, fastest first: {names}."
     return chart(key, width, height, title, said, parts, role="group")
+
+
+def removal(
+    key: str, model: str, found: Sequence[Removal], reference: float, said: str, links: Mapping[str, str]
+) -> Markup:
+    """Accuracy against the share of weights removed; a dashed line is the `reference`, a full one joins a family.
+
+    Marks are numbered in the order of `found`, which is that of the table beside the picture.
+    """
+    width, height = 620.0, 300.0
+    x = Axis(0, 1, 58, width - 24)
+    y = Axis.around([reference, *(item.accuracy for item in found)], height - 44, 22, pad=0.14)
+    parts = [
+        *_rows(y, {share: f"{share * 100:.4g} %" for share in y.ticks(5)}, x.start, x.end),
+        *_columns(x, {share: f"{share * 100:.0f} %" for share in (0, 0.25, 0.5, 0.75, 1)}, y.start),
+        element("line", class_="line reference", x1=x.start, x2=x.end, y1=y(reference), y2=y(reference)),
+    ]
+    for curve in families(found):
+        if len(curve) > 1:
+            corners = [(x(item.removed), y(item.accuracy)) for item in curve]
+            parts.append(element("path", class_="line thin candidate", d=path(corners)))
+    taken = [(x(item.removed), y(item.accuracy), 6.0) for item in found]
+    marks = list(taken)
+    for i, (item, (cx, cy, radius)) in enumerate(zip(found, marks, strict=True), start=1):
+        lx, ly = _free_place(cx, cy, radius, taken)
+        told = f"{item.technique}: {item.removed * 100:.0f} % removed, {quantity(item.accuracy, 'share')}"
+        mark = element(
+            "circle", element("title", told), class_="mark best" if item.faster else "mark", cx=cx, cy=cy, r=6
+        )
+        label = element("text", str(i), class_="key", x=lx, y=ly + 4, text_anchor="middle")
+        parts.append(element("a", mark, label, href=f"#{links[item.view.id]}", aria_label=told))
+    parts.append(element("text", "weights removed", class_="tick", x=x.end, y=height - 4, text_anchor="end"))
+    parts.append(element("text", "accuracy", class_="tick", x=8, y=12))
+    return chart(key, width, height, f"{model}: accuracy against removed weights", said, parts, role="group")
 
 
 def _free_place(cx: float, cy: float, radius: float, taken: list[tuple[float, float, float]]) -> tuple[float, float]:

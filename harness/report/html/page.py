@@ -57,6 +57,7 @@ def render(run: Run) -> bytes:
         maps=sections.gain_maps(run),
         slack=accuracy_slack(run),
         fronts=sections.fronts(run),
+        prunings=sections.prunings(run),
         cases=render_cases(run, environment.get_template("case.html").render),
         problems=sections.problems(run),
     )

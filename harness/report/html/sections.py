@@ -9,7 +9,7 @@ from typing import Any
 from harness.records import Comparison, Outcome, Run, Verdict
 from harness.report.gains import REFERENCE, Gain, Subject, accuracy_slack, answers, front, gain, points_of, subjects
 from harness.report.html.cases import anchor
-from harness.report.html.charts import dumbbell, pareto
+from harness.report.html.charts import dumbbell, pareto, removal
 from harness.report.overview import (
     RULES,
     CaseView,
@@ -22,9 +22,10 @@ from harness.report.overview import (
     limit_text,
     reproduce_command,
 )
-from harness.units import quantity
+from harness.report.pruned import removals, verdict_on_speed
+from harness.units import quantity, ratio
 
-__all__ = ["GainMap", "fronts", "gain_maps", "not_decided", "problems", "why"]
+__all__ = ["GainMap", "fronts", "gain_maps", "not_decided", "problems", "prunings", "why"]
 
 MAX_CARDS = 40
 """Failures that get a card with a picture; further ones get a line in a table."""
@@ -185,6 +186,37 @@ def fronts(run: Run) -> list[dict[str, Any]]:
                 ]
                 if drawn
                 else [],
+            }
+        )
+    return found
+
+
+def prunings(run: Run) -> list[dict[str, Any]]:
+    """Accuracy against removed weights for each model with two cases or more that removed some."""
+    found: list[dict[str, Any]] = []
+    for i, subject in enumerate(subjects(cases(run))):
+        pruned = removals(subject)
+        reference = subject.reference and subject.reference.estimate("accuracy")
+        if len(pruned) < 2 or not reference or len(found) >= MAX_FRONTS:
+            continue
+        links = {item.view.id: anchor(item.view.suite, item.view.id) for item in pruned}
+        said = verdict_on_speed(pruned)
+        found.append(
+            {
+                "subject": subject,
+                "said": said,
+                "picture": removal(f"pruned-{i}", subject.model, pruned, reference.point, said, links),
+                "rows": [
+                    {
+                        "technique": item.technique,
+                        "anchor": links[item.view.id],
+                        "removed": f"{item.removed * 100:.1f} %",
+                        "accuracy": quantity(item.accuracy, "share"),
+                        "factor": "–" if item.factor is None else ratio(item.factor),
+                        "faster": item.faster,
+                    }
+                    for item in pruned
+                ],
             }
         )
     return found

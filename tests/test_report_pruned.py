@@ -1,0 +1,107 @@
+"""What can be removed: the share that is gone, curves, and which of it made anything faster."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from harness.records import Estimate, Evidence, Measurement, Result, Run
+from harness.report.gains import subjects
+from harness.report.html import render
+from harness.report.overview import cases
+from harness.report.pruned import Removal, families, removals, verdict_on_speed
+from tests.report_samples import sample_run
+from tests.test_report_html import Page, plain
+
+
+def case(sample: Result, technique: str, speed: float, accuracy: float, parameters: int, sparsity: float) -> Result:
+    """A case of digits, with the evidence that its first step left; a speed of 0 is the reference's."""
+    estimates = {"accuracy": Estimate.exact(accuracy)}
+    if speed:
+        estimates["speedup"] = Estimate(speed, 0.97 * speed, 1.03 * speed, 3, 900)
+    fact = "sparsity" if "weights" in technique else "parameters"
+    first = technique.split("+")[0]
+    return dataclasses.replace(
+        sample,
+        case_id=f"digits/{technique}/cpu",
+        technique=technique,
+        measurements=tuple(Measurement(name, value, (value.point,)) for name, value in estimates.items()),
+        evidence=(Evidence(first, f"{fact if 'pruned' in first else 'level'} <= 1", "1", True),),
+        facts={"parameters": parameters, "sparsity": sparsity},
+    )
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    whole = sample_run(1, 1, samples=4, mode="off")
+    rows = (
+        ("reference", 0.0, 0.98, 1000, 0.0),
+        ("onnxruntime", 4.0, 0.98, 1000, 0.0),
+        ("pruned_weights:0.9", 1.01, 0.70, 1000, 0.9),
+        ("pruned_weights:0.5", 1.0, 0.97, 1000, 0.5),
+        ("pruned_channels:0.5", 2.5, 0.96, 260, 0.0),
+        ("pruned_channels:0.5+onnxruntime", 4.1, 0.96, 260, 0.0),
+        ("pruned_weights:0.5+compiled", 1.4, 0.97, 1000, 0.5),
+    )
+    return dataclasses.replace(whole, results=tuple(case(whole.results[0], *row) for row in rows))
+
+
+@pytest.fixture(scope="module")
+def found(run: Run) -> tuple[Removal, ...]:
+    (subject,) = subjects(cases(run))
+    return removals(subject)
+
+
+def test_zeros_and_missing_weights_are_both_removed(found: tuple[Removal, ...]) -> None:
+    assert [(item.technique, round(item.removed, 6)) for item in found] == [
+        ("pruned_weights:0.5", 0.5),
+        ("pruned_weights:0.5+compiled", 0.5),
+        ("pruned_channels:0.5", 0.74),
+        ("pruned_channels:0.5+onnxruntime", 0.74),
+        ("pruned_weights:0.9", 0.9),
+    ]
+
+
+def test_each_is_held_against_the_same_pipeline_without_the_pruning(found: tuple[Removal, ...]) -> None:
+    known = {item.technique: (item.unpruned, item.factor, item.faster) for item in found}
+    assert known["pruned_channels:0.5"] == ("reference", 2.5, True)
+    assert known["pruned_channels:0.5+onnxruntime"] == ("onnxruntime", pytest.approx(1.025), False)
+    assert known["pruned_weights:0.9"] == ("reference", 1.01, False)
+    assert known["pruned_weights:0.5+compiled"] == ("compiled", None, False)
+
+
+def test_what_differs_in_a_number_is_one_curve(found: tuple[Removal, ...]) -> None:
+    curves = [[item.technique for item in curve] for curve in families(found)]
+    assert ["pruned_weights:0.5", "pruned_weights:0.9"] in curves
+    assert len(curves) == 4
+
+
+def test_the_sentence_says_what_is_faster_and_what_is_not(found: tuple[Removal, ...]) -> None:
+    said = verdict_on_speed(found)
+    assert said.startswith("Faster than the same pipeline without it: pruned_channels:0.5 (2.50x).")
+    assert "pruned_weights:0.9 (1.01x)" in said.partition("Not faster: ")[2]
+    assert "compiled" not in said
+    zeros = [item for item in found if item.technique.startswith("pruned_weights")]
+    assert verdict_on_speed(zeros).startswith("None of the 2 is faster than the same pipeline without the pruning")
+    alone = [item for item in zeros if item.factor is None]
+    assert "nothing is known of its speed" in verdict_on_speed(alone)
+
+
+def test_the_page_draws_them_with_their_table(run: Run) -> None:
+    page = Page(render(run))
+    assert page.find("section", id="pruned")
+    assert page.find("a", href="#pruned")
+    text = plain(page.text)
+    assert "digits: accuracy against removed weights" in text
+    assert "Faster than the same pipeline without it: pruned_channels:0.5 (2.50x)." in text
+    assert "5 pruned_weights:0.9 90.0 % 70.0 % 1.01x" in text
+    (curve,) = page.find("path", **{"class": "line thin candidate"})
+    assert (curve["d"] or "").count("L") == 1
+
+
+def test_without_two_of_them_there_is_no_section(run: Run) -> None:
+    few = dataclasses.replace(run, results=run.results[:3])
+    page = Page(render(few))
+    assert not page.find("section", id="pruned")
+    assert not page.find("a", href="#pruned")

@@ -1,0 +1,141 @@
+"""Distillation: students of all kinds, hints, and the gain over the same student without its teacher."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness import Deployment, Model, PreparationError, SuiteError
+from harness.hardware import cpu
+from harness.runtimes.eager import Eager
+from harness.techniques import batched, distilled, int8_dynamic, onnxruntime, pruned_channels, pruned_weights
+from harness.techniques.training import train
+from harness.testing import check_technique, tiny_student_model, tiny_torch_model
+
+TINY = tiny_torch_model()
+STUDENT = tiny_student_model()
+HALF = pruned_channels(0.5, finetune=False)
+
+
+def deployed(technique: Any, model: Model = TINY) -> Deployment:
+    with tempfile.TemporaryDirectory() as folder:
+        return technique.apply(Deployment(model, model.load(), Eager(), cpu, Path(folder)))
+
+
+def weights(network: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+def test_a_pruned_copy_is_a_student() -> None:
+    technique = distilled(into=HALF)
+    assert technique.id == "distilled:pruned_channels-0.5-False"
+    evidence, facts = check_technique(technique, TINY)
+    assert facts["parameters"] == 8 * 9 + 16 * 8 * 9 + 4 * 144
+    assert len(evidence) == 2  # the promise of the technique that made the student holds as well
+
+
+def test_the_gain_is_over_the_same_student_without_its_teacher() -> None:
+    found = deployed(distilled(into=STUDENT))
+    alone = STUDENT.load()
+    assert TINY.training is not None
+    train(alone, TINY.training())
+    with torch.no_grad():
+        value = TINY.evaluate(lambda x: {"output": alone(torch.from_numpy(x["image"])).numpy()}).value
+    assert found.notes["student.alone"] == pytest.approx(value)
+    assert found.notes["student.gain"] == pytest.approx(found.notes["student.distilled"] - value, abs=1e-6)
+    assert found.notes["teacher.accuracy"] > 0.93
+    assert found.notes["student.seeds"] == 1
+    assert "student.gain.spread" not in found.notes
+    assert found.notes["macs.after"] < found.notes["macs.before"] / 4
+
+
+def test_a_teacher_that_counts_for_nothing_gives_no_gain() -> None:
+    notes = deployed(distilled(into=STUDENT, weight=0.0, seeds=2)).notes
+    assert (notes["student.gain"], notes["student.gain.spread"], notes["student.seeds"]) == (0.0, 0.0, 2)
+
+
+def test_seeds_are_other_trainings_and_the_first_one_is_served() -> None:
+    one, two = (deployed(distilled(into=STUDENT, seeds=seeds)) for seeds in (1, 2))
+    assert torch.equal(weights(one.network), weights(two.network))
+    assert one.notes["student.distilled"] != two.notes["student.distilled"]
+
+
+@pytest.mark.parametrize(
+    ("into", "hints", "shape"),
+    [(STUDENT, (), (288, 72)), (HALF, "4", (32, 16)), (HALF, ["0", "4"], None)],
+    ids=["the last features", "one module", "two modules"],
+)
+def test_hints_change_what_is_learnt_and_leave_nothing_behind(
+    into: Any, hints: Any, shape: Any, monkeypatch: Any
+) -> None:
+    seen = []
+    from harness.techniques import hints as module
+
+    real = module.Watched.project
+
+    def project(self: Any, example: Any, widths: Any) -> None:
+        real(self, example, widths)
+        seen.extend(tuple(layer.weight.shape) for layer in self.projections)
+
+    monkeypatch.setattr(module.Watched, "project", project)
+    plain, hinted = deployed(distilled(into=into)), deployed(distilled(into=into, features=1.0, hints=hints))
+    assert not torch.equal(weights(plain.network), weights(hinted.network))
+    assert plain.notes["student.alone"] == hinted.notes["student.alone"]
+    assert type(hinted.network) is torch.nn.Sequential
+    assert not any(layer._forward_hooks for layer in hinted.network.modules())
+    assert seen == [shape] if shape else len(seen) == 2
+
+
+def test_hints_pull_the_features_of_the_student_towards_the_teachers() -> None:
+    from harness.techniques.hints import Watched, hint_loss
+
+    teacher, image = TINY.load(), torch.from_numpy(TINY.inputs(64, 3)["image"])
+    shown = Watched(teacher, ["4"], inputs=False)
+
+    def distance(network: torch.nn.Module) -> float:
+        """Of the teacher's features from the best linear map of the student's."""
+        with torch.no_grad():
+            mine, wanted = Watched(network, ["4"], inputs=False)(image)[1][0], shown(image)[1][0]
+        mine, wanted = mine.flatten(0, -2), wanted.flatten(0, -2)
+        return float(hint_loss([mine @ torch.linalg.lstsq(mine, wanted).solution], [wanted]))
+
+    plain, hinted = (deployed(distilled(into=STUDENT, features=value, hints="4")) for value in (0.0, 10.0))
+    assert distance(hinted.network) < distance(plain.network)
+
+
+@pytest.mark.parametrize(
+    ("technique", "error", "words"),
+    [
+        (distilled(into=TINY), PreparationError, "the student tiny has 5904 weights and its teacher 5904"),
+        (distilled(into=pruned_weights(0.5, finetune=False)), PreparationError, "pruned_weights:0.5:False has"),
+        (distilled(into=batched(2)), SuiteError, "may change its network alone"),
+        (distilled(into=HALF | onnxruntime), SuiteError, "may change its network alone"),
+        (distilled(into=int8_dynamic), SuiteError, "int8_dynamic works on an ONNX network"),
+        (distilled(into=STUDENT, features=1.0, hints="nothing.*"), PreparationError, r"common are 0, 1, 2"),
+        (distilled(into=STUDENT, seeds=0), SuiteError, "seeds 1 or more"),
+        (distilled(into=STUDENT, features=-1.0), SuiteError, "features 0 or more"),
+    ],
+    ids=["as large", "zeros", "batch", "runtime", "form", "hints", "seeds", "features"],
+)
+def test_what_is_no_student_is_refused(technique: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        deployed(technique)
+
+
+def test_a_technique_that_the_model_excludes_makes_no_student() -> None:
+    model = dataclasses.replace(TINY, unsupported={"pruned_channels": "its heads are fixed"})
+    with pytest.raises(SuiteError, match="its heads are fixed"):
+        deployed(distilled(into=HALF), model)
+
+
+def test_a_student_that_is_not_served_breaks_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.techniques import distill
+
+    monkeypatch.setattr(distill, "with_macs", lambda deployment, _: deployment)
+    with pytest.raises(AssertionError, match="promised parameters"):
+        check_technique(distilled(into=STUDENT), TINY)

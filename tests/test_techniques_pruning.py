@@ -1,0 +1,282 @@
+"""Pruning: patterns of zeros, schedules, heads and layers, on real small networks, and what breaks each promise."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness import Deployment, Model, PreparationError, SuiteError
+from harness.hardware import cpu
+from harness.runtimes.eager import Eager
+from harness.techniques import (
+    Pipeline,
+    Technique,
+    bf16,
+    int8_static,
+    onnxruntime,
+    pruned_channels,
+    pruned_heads,
+    pruned_layers,
+    pruned_n_m,
+    pruned_weights,
+)
+from harness.techniques.base import as_pipeline
+from harness.techniques.structure import change, multiply_accumulates, outputs_on
+from harness.testing import check_technique, tiny_torch_model
+from tests.attention_networks import HEADS, TOKENS, WIDTH, Constant, Fused, Turned, encoder_model
+
+TINY = tiny_torch_model()
+ENCODER = encoder_model()
+BLOCK = 4 * WIDTH * WIDTH
+
+
+def deployed(technique: Technique | Pipeline, model: Model) -> Deployment:
+    with tempfile.TemporaryDirectory() as folder:
+        return as_pipeline(technique).apply(Deployment(model, model.load(), Eager(), cpu, Path(folder)))
+
+
+def shares(network: torch.nn.Module) -> list[float]:
+    """Of zeros in each weight of two or more axes."""
+    return [float((p == 0).float().mean()) for p in network.parameters() if p.dim() > 1]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "least"),
+    [
+        (pruned_n_m(), 0.96),
+        (pruned_n_m(1, 4, finetune=False), 0.96),
+        (pruned_n_m(finetune=False) | bf16, 0.96),
+        (pruned_n_m(finetune=False) | onnxruntime, 0.96),
+        (pruned_n_m(finetune=False) | onnxruntime | int8_static, 0.96),
+    ],
+    ids=lambda value: getattr(value, "id", ""),
+)
+def test_patterns_are_read_from_what_runs(pipeline: Technique | Pipeline, least: float) -> None:
+    """All but the first convolution, whose one input channel has no neighbours."""
+    evidence, facts = check_technique(pipeline, TINY)
+    assert evidence[0].promise.startswith("sparsity.1:4" if ":1" in pipeline.id else "sparsity.2:4")
+    assert least < facts["sparsity.2:4"] < 1
+
+
+def test_two_of_four_are_the_largest_of_each_group() -> None:
+    before, after = TINY.load(), deployed(pruned_n_m(finetune=False), TINY).network
+    groups = before[4].weight.detach().movedim(1, -1).reshape(-1, 4)
+    kept = after[4].weight.detach().movedim(1, -1).reshape(-1, 4)
+    assert torch.equal((kept != 0).sum(1), torch.full((len(kept),), 2))
+    assert torch.equal(kept.abs().sum(1), groups.abs().topk(2).values.sum(1))
+
+
+def test_a_pattern_that_nobody_looks_for_is_refused() -> None:
+    with pytest.raises(SuiteError, match="1:2, 1:4, 2:4, 4:8"):
+        deployed(pruned_n_m(3, 4), TINY)
+
+
+def test_a_network_without_groups_is_refused() -> None:
+    with pytest.raises(PreparationError, match="0% of the weights"):
+        deployed(pruned_n_m(4, 8), _with(ENCODER, torch.nn.Linear(WIDTH - 2, 2)))
+
+
+def test_the_scope_says_where_the_share_is_counted() -> None:
+    whole = shares(deployed(pruned_weights(0.5, finetune=False), TINY).network)
+    each = shares(deployed(pruned_weights(0.5, finetune=False, scope="layer"), TINY).network)
+    assert each == pytest.approx([0.5] * 3, abs=0.01)
+    assert max(whole) - min(whole) > 0.05
+
+
+def test_a_gradual_sparsity_rises_by_the_cubic_rule_and_keeps_its_zeros() -> None:
+    from harness.techniques.prune import _gradually, _smallest
+
+    network = TINY.load()
+    after_step = _gradually(lambda share: _smallest(network, share, "global"), 0.8)
+    found: list[float] = []
+    zeros = torch.zeros(0)
+    for step in range(1, 49):
+        after_step(step / 48)
+        weights = torch.cat([p.detach().flatten() for p in network.parameters() if p.dim() > 1])
+        found.append(float((weights == 0).float().mean()))
+        assert not len(zeros) or (weights[zeros] == 0).all()
+        zeros = weights == 0
+        for parameter in network.parameters():
+            parameter.data += 0.001  # a step of training moves the removed ones as well
+    assert found == sorted(found)
+    assert found[17] == pytest.approx(0.8 * (1 - 0.5**3), abs=0.001)  # half of the ramp, which ends at 36 of 48
+    assert found[35:] == pytest.approx([0.8] * 13, abs=0.001)
+
+
+def test_a_gradual_schedule_keeps_its_promise_and_gives_other_weights_than_one_shot() -> None:
+    evidence, facts = check_technique(pruned_weights(0.9, schedule="gradual"), TINY)
+    assert all(item.kept for item in evidence)
+    assert facts["sparsity"] == pytest.approx(0.9, abs=1e-3)
+    gradual, at_once = (
+        deployed(pruned_weights(0.9, schedule=schedule), TINY).network for schedule in ("gradual", "oneshot")
+    )
+    assert not torch.equal(gradual[4].weight == 0, at_once[4].weight == 0)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"scope": "row"}, {"schedule": "slow"}, {"schedule": "gradual", "finetune": False}]
+)
+def test_what_pruning_can_not_do_is_a_mistake_in_the_suite(changes: dict[str, Any]) -> None:
+    with pytest.raises(SuiteError, match="pruned_weights: "):
+        deployed(pruned_weights(0.5, **changes), TINY)
+
+
+@pytest.mark.parametrize("model", [ENCODER, encoder_model(Fused, Fused)], ids=["separate", "fused"])
+def test_heads_are_cut_out_of_the_layers_around_the_attention(model: Model) -> None:
+    blocks = len(model.load().blocks)
+    evidence, facts = check_technique(pruned_heads(0.5, finetune=False), model)
+    assert all(item.kept for item in evidence)
+    assert facts["parameters"] == blocks * BLOCK // 2 + 2 * WIDTH
+    notes = deployed(pruned_heads(0.5, finetune=False), model).notes
+    assert (notes["heads.before"], notes["heads.after"]) == (blocks * HEADS, blocks * HEADS // 2)
+    attention = 2 * TOKENS * TOKENS * WIDTH
+    assert notes["macs.before"] == blocks * (TOKENS * BLOCK + attention) + 2 * WIDTH
+    assert notes["macs.after"] == blocks * (TOKENS * BLOCK + attention) // 2 + 2 * WIDTH
+
+
+def test_the_head_that_changes_least_goes_first() -> None:
+    network = encoder_model(Fused).load()
+    idle = 2
+    with torch.no_grad():
+        network.blocks[0].out.weight[:, idle * 4 : idle * 4 + 4] = 0.0
+    batch = (torch.from_numpy(ENCODER.inputs(4, 0)["tokens"]),)
+    pruned = deployed(pruned_heads(0.25, finetune=False), _with(ENCODER, network))
+    assert pruned.notes["heads.after"] == 3
+    assert change(outputs_on(pruned.network, [batch]), outputs_on(network, [batch])) < 1e-5
+
+
+def test_heads_run_in_onnx_runtime_after_fine_tuning() -> None:
+    evidence, _ = check_technique(pruned_heads(0.5) | onnxruntime, ENCODER)
+    assert all(item.kept for item in evidence)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Constant, r"can't run with fewer heads.*Model\.unsupported"),
+        (Turned, "the query of an attention is not what one torch.nn.Linear"),
+        (torch.nn.Identity, "there are no heads to remove"),
+    ],
+)
+def test_attention_that_can_not_be_cut_is_refused_with_the_reason(kind: Callable[[], Any], words: str) -> None:
+    with pytest.raises(PreparationError, match=words):
+        deployed(pruned_heads(0.5, finetune=False), encoder_model(kind))
+
+
+def test_a_share_that_removes_no_head_is_refused() -> None:
+    with pytest.raises(PreparationError, match="none of the 4 heads"):
+        deployed(pruned_heads(0.1, finetune=False), ENCODER)
+
+
+def test_heads_that_the_code_shares_out_anew_are_noticed() -> None:
+    """Its number of heads stays, so that each becomes smaller: it runs, and computes something else."""
+    with pytest.raises(PreparationError, match="not those of the network with them muted"):
+        deployed(pruned_heads(0.5, finetune=False), encoder_model(Sharing))
+
+
+@pytest.mark.parametrize("amount", [1, 0.34])
+def test_the_layer_that_changes_least_goes_first(amount: float) -> None:
+    evidence, facts = check_technique(pruned_layers(amount, finetune=False), ENCODER)
+    assert all(item.kept for item in evidence)
+    assert facts["parameters"] == 2 * BLOCK + 2 * WIDTH
+    pruned = deployed(pruned_layers(amount, finetune=False), ENCODER)
+    assert pruned.notes["layers.removed"] == "blocks.1"
+    assert pruned.notes["macs.after"] / pruned.notes["macs.before"] == pytest.approx(2 / 3, abs=0.01)
+    batch = (torch.from_numpy(ENCODER.inputs(4, 0)["tokens"]),)
+    assert change(outputs_on(pruned.network, [batch]), outputs_on(ENCODER.load(), [batch])) < 0.05
+
+
+def test_the_layers_of_a_sequential_are_renumbered() -> None:
+    layers = [torch.nn.Linear(WIDTH, WIDTH) for _ in range(4)]
+    model = _with(ENCODER, torch.nn.Sequential(*layers, torch.nn.Linear(WIDTH, 2), Mean()))
+    pruned = deployed(pruned_layers(2, finetune=False) | onnxruntime, model)
+    assert pruned.notes["macs.after"] == TOKENS * (2 * WIDTH * WIDTH + 2 * WIDTH)
+
+
+@pytest.mark.parametrize(("amount", "words"), [(3, "would remove 3 of 3 blocks"), (0.1, "would remove 0 of 3")])
+def test_at_least_one_layer_goes_and_one_stays(amount: float, words: str) -> None:
+    with pytest.raises(PreparationError, match=words):
+        deployed(pruned_layers(amount, finetune=False), ENCODER)
+
+
+@pytest.mark.parametrize("amount", [0, -1, 1.0, True])
+def test_an_amount_of_layers_is_a_number_or_a_share(amount: float) -> None:
+    with pytest.raises(SuiteError, match="give a number of blocks"):
+        deployed(pruned_layers(amount, finetune=False), ENCODER)
+
+
+def test_networks_that_are_pruned_are_copies() -> None:
+    network = ENCODER.load()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with tempfile.TemporaryDirectory() as folder:
+        for step in (pruned_heads(0.5), pruned_layers(1), pruned_n_m()):
+            step.apply(Deployment(ENCODER, network, Eager(), cpu, Path(folder)))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert len(network.blocks) == 3
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
+def test_the_work_before_is_that_of_the_first_network() -> None:
+    notes = deployed(pruned_layers(1, finetune=False) | pruned_heads(0.5, finetune=False), ENCODER).notes
+    assert notes["macs.before"] == multiply_accumulates(ENCODER.load(), (torch.zeros(1, TOKENS, WIDTH),))
+    assert notes["macs.after"] < notes["macs.before"] / 2
+
+
+def test_channels_note_their_work() -> None:
+    notes = deployed(pruned_channels(0.5, finetune=False), TINY).notes
+    assert notes["macs.before"] == 16 * 9 * 144 + 32 * 16 * 9 * 36 + 4 * 288
+    assert notes["macs.after"] == 8 * 9 * 144 + 16 * 8 * 9 * 36 + 4 * 144
+
+
+SABOTAGES: list[tuple[Technique, str, Any, str]] = [
+    (pruned_n_m(finetune=False), "harness.techniques.prune._remove", lambda *_, **__: None, r"sparsity\.2:4"),
+    (pruned_heads(0.5, finetune=False), "harness.techniques.prune_heads._check", lambda *_: None, "parameters"),
+    (pruned_layers(1, finetune=False), "harness.techniques.prune_layers._drop", lambda _: None, "parameters"),
+]
+
+
+@pytest.mark.parametrize(("technique", "target", "fake", "words"), SABOTAGES, ids=[row[0].id for row in SABOTAGES])
+def test_pruning_that_does_nothing_breaks_its_promise(
+    technique: Technique, target: str, fake: Any, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, fake)
+    monkeypatch.setattr("harness.techniques.attention_probe._cut", lambda *_: 256)
+    monkeypatch.setattr("harness.techniques.prune_layers.check_same", lambda *_: None)
+    with pytest.raises(AssertionError, match=f"promised {words}"):
+        check_technique(technique, ENCODER)
+
+
+def test_patterns_that_fine_tuning_forgets_break_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.techniques import prune
+
+    real = prune.train
+    monkeypatch.setattr(prune, "train", lambda network, training, after_step: real(network, training))
+    with pytest.raises(AssertionError, match=r"promised sparsity\.2:4"):
+        check_technique(pruned_n_m(), TINY)
+
+
+def _with(model: Model, network: torch.nn.Module) -> Model:
+    return dataclasses.replace(model, load=lambda: network.eval())
+
+
+class Mean(torch.nn.Module):
+    """Over the tokens."""
+
+    def forward(self, tokens: Any) -> Any:
+        return tokens.mean(dim=1)
+
+
+class Sharing(Fused):
+    """As `Fused`, with the channels shared out among a number of heads that is written into its code."""
+
+    def forward(self, tokens: Any) -> Any:
+        parts = self.joined(tokens).chunk(3, dim=-1)
+        query, key, value = (part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in parts)
+        mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+        return self.out(mixed.transpose(1, 2).flatten(2))
