@@ -19,6 +19,7 @@ import harness.runtimes
 import harness.techniques
 from harness import Deployment, Model
 from harness.hardware import cpu
+from harness.runtimes.aotinductor import AotInductor
 from harness.runtimes.cudagraph import CudaGraph
 from harness.runtimes.eager import Eager
 from harness.runtimes.inductor import Inductor
@@ -91,11 +92,15 @@ def test_ids_are_what_the_table_says() -> None:
         "reference",
         "bf16",
         "fp16",
+        "autocast",
         "compiled",
+        "aotinductor",
         "cuda_graph",
         "onnxruntime | fp16",
         "onnxruntime | int8_dynamic",
-        "onnxruntime | int8_static",
+        'onnxruntime | int8_static(keep="Gemm")',
+        "onnxruntime | int8_weights",
+        "onnxruntime | int4_weights",
         "pruned_weights(0.5, finetune=False)",
         "pruned_n_m(finetune=False)",
         "pruned_channels(0.5, finetune=False)",
@@ -181,14 +186,15 @@ def test_facts_of_cuda_graphs_are_those_of_the_table(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.skipif(Inductor().unavailable(cpu) is not None, reason="torch.compile can't be used here")
-def test_facts_of_inductor_are_those_of_the_table() -> None:
+@pytest.mark.parametrize(("technique", "runtime"), [("compiled", "inductor"), ("aotinductor", "aotinductor")])
+def test_facts_of_compiled_networks_are_those_of_the_table(technique: str, runtime: str) -> None:
     code = (
-        "import json; from harness.techniques import compiled; from harness.testing import *; "
-        "print(json.dumps(check_technique(compiled, tiny_torch_model(channels=4, trained=False))[1]))"
+        "import json; from harness.techniques import *; from harness.testing import *; "
+        f"print(json.dumps(check_technique({technique}, tiny_torch_model(channels=4, trained=False))[1]))"
     )
     # In a process of its own, whose settings compiling changes.
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert generic(json.loads(done.stdout.splitlines()[-1])) == documented_facts("inductor")
+    assert generic(json.loads(done.stdout.splitlines()[-1])) == documented_facts(runtime)
 
 
 def runtime_classes() -> dict[str, type]:
@@ -203,7 +209,9 @@ def runtime_classes() -> dict[str, type]:
 def test_every_runtime_is_documented_with_its_form_and_options() -> None:
     table = {row[0].strip("`"): row[1] for row in rows("| runtime | form")}
     classes = runtime_classes()
-    assert set(classes) == set(table) == {cls.__name__ for cls in (CudaGraph, Eager, Inductor, OnnxRuntime)}
+    assert (
+        set(classes) == set(table) == {cls.__name__ for cls in (AotInductor, CudaGraph, Eager, Inductor, OnnxRuntime)}
+    )
     for name, cls in classes.items():
         assert table[name] == cls().form
         described = re.search(rf"^\* \*\*{name}\*\*(.*?)(?=^\* |\n\n)", TEXT, re.MULTILINE | re.DOTALL)

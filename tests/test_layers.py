@@ -31,6 +31,7 @@ ORDER = (
     "harness.techniques",
     "harness.grid",
     "harness",
+    "harness.sensitivity",
     "harness.measured",
     "harness.settings",
     "harness.disturbance",
@@ -62,6 +63,7 @@ HEAVY = {
     "tokenizers",
     "torch",
     "torch_pruning",
+    "torchao",
 }
 EDGES = {"pytest": "harness.plugin", "argparse": "harness.cli"}
 

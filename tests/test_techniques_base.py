@@ -34,6 +34,11 @@ ONNX = tiny_onnx_model(Path("unused"))
 STUDENT = tiny_student_model()
 
 
+@technique(takes="onnx")
+def folded(deployment: Deployment) -> Deployment:
+    return deployment
+
+
 def deployment() -> Deployment:
     return Deployment(TORCH, object(), Eager(), cpu, Path("unused"))
 
@@ -62,7 +67,7 @@ def test_ids_name_what_differs_from_the_defaults(value: Pipeline, expected: str)
 @pytest.mark.parametrize(
     ("value", "model", "words"),
     [
-        (int8_static, TORCH, "put onnxruntime before it (onnxruntime | int8_static)"),
+        (folded, TORCH, "put onnxruntime before it (onnxruntime | folded)"),
         (onnxruntime | pruned_channels(0.5), TORCH, "the steps before it have made it an ONNX network: put it first"),
         (onnxruntime | bf16, TORCH, "put it first"),
         (bf16, ONNX, "bf16 works on a torch network, and tiny_onnx exists only as an ONNX network"),

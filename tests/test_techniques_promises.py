@@ -18,6 +18,7 @@ from harness.runtimes.eager import Eager
 from harness.techniques import (
     Pipeline,
     Technique,
+    autocast,
     batched,
     bf16,
     compiled,
@@ -57,6 +58,8 @@ def accuracy(technique: Technique | Pipeline, model: Model = TORCH) -> float:
     [
         (bf16, {"weights.bfloat16": 1.0, "precision": "bfloat16", "parameters": WEIGHTS}),
         (fp16, {"weights.float16": 1.0, "precision": "float16", "parameters": WEIGHTS}),
+        (autocast, {"weights.float32": 1.0, "precision": "bfloat16", "parameters": WEIGHTS}),
+        (autocast("float16"), {"weights.float32": 1.0, "arithmetic.float16": 1.0}),
         (batched(4), {"batch": 4, "runtime": "eager"}),
         (batched(3) | onnxruntime, {"batch": 3, "parameters": WEIGHTS, "runtime": "onnxruntime", "level": "all"}),
         (onnxruntime("basic") | fp16, {"weights.float16": 1.0, "precision": "float32", "level": "basic"}),

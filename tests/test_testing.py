@@ -10,7 +10,7 @@ import pytest
 
 from harness import Deployment, Promise, UnavailableError, technique
 from harness.hardware import Cpu
-from harness.techniques import int8_static, onnxruntime, reference
+from harness.techniques import onnxruntime, reference
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
 
 TORCH = tiny_torch_model()
@@ -41,6 +41,11 @@ def impossible(deployment: Deployment) -> Deployment:
     return deployment
 
 
+@technique(takes="onnx")
+def folded(deployment: Deployment) -> Deployment:
+    return deployment
+
+
 def test_a_technique_that_promises_nothing() -> None:
     with pytest.raises(AssertionError, match="technique idle promises nothing"):
         check_technique(idle, TORCH)
@@ -63,7 +68,7 @@ def test_a_promise_about_a_fact_that_is_not_there() -> None:
 
 def test_a_technique_that_does_not_apply() -> None:
     with pytest.raises(AssertionError, match="put onnxruntime before it"):
-        check_technique(int8_static, TORCH)
+        check_technique(folded, TORCH)
 
 
 def test_a_technique_or_hardware_that_is_not_here() -> None:

@@ -11,6 +11,7 @@ import harness.techniques
 from harness.hardware import Hardware, cpu, cuda
 from harness.measure.environment import identity, software
 from harness.records import Scalar
+from harness.runtimes.aotinductor import AotInductor
 from harness.runtimes.base import Runtime
 from harness.runtimes.cudagraph import CudaGraph
 from harness.runtimes.eager import Eager
@@ -25,7 +26,7 @@ TENSORRT = (
     "this version has no runtime for it (its libraries are not on PyPI either: pip install "
     "'inference-harness[tensorrt]' with NVIDIA's own package index added)"
 )
-RUNTIMES: tuple[Runtime, ...] = (Eager(), CudaGraph(), Inductor(), OnnxRuntime())
+RUNTIMES: tuple[Runtime, ...] = (Eager(), CudaGraph(), Inductor(), AotInductor(), OnnxRuntime())
 
 
 @dataclass(frozen=True)

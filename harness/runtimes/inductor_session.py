@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from pathlib import Path
@@ -15,12 +16,26 @@ import torch._inductor.utils
 
 from harness.errors import PreparationError
 from harness.records import Scalar
-from harness.runtimes.torch_session import TorchSession
+from harness.runtimes.facts import arithmetic_facts
+from harness.runtimes.torch_session import INTEGER, TorchSession, is_integer, is_product
 
 if TYPE_CHECKING:
     from harness.runtimes.base import Arrays
 
 __all__ = ["InductorSession", "configure"]
+
+_TYPES = {
+    "float": "float32",
+    "double": "float64",
+    "c10::BFloat16": "bfloat16",
+    "c10::Half": "float16",
+    "c10::Float8_e4m3fn": "float8_e4m3fn",
+    "signed char": "int8",
+    "unsigned char": "uint8",
+    "int": "int32",
+    "long int": "int64",
+}
+"""Types of tensors, as the profiler names them."""
 
 
 def configure(cache: Path, *, freezing: bool, compiler: str | None) -> None:
@@ -72,7 +87,32 @@ class InductorSession(TorchSession):
             )
 
     def facts(self, example: Arrays) -> dict[str, Scalar]:
-        """The facts of the module, which types and weights compiling keeps, and how much of it was compiled."""
+        """The facts of the module, the types in which compiled calls compute, and how much of it was compiled."""
         facts = super().facts(example)
         del facts["nodes"]
+        products = self._executed(self.stage(example))
+        if products:
+            facts = {name: value for name, value in facts.items() if not name.startswith("arithmetic.")}
+            facts |= {**arithmetic_facts(products, ()), "nodes.quantized": products.count(INTEGER)}
         return {**facts, **self._compiled}
+
+    def _executed(self, staged: tuple[Any, ...]) -> list[str]:
+        """The types of the products in one compiled call, as torch's profiler sees them.
+
+        None are seen where the compiler wrote all of them into kernels of its own, as `max-autotune` does on a CPU.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with torch.profiler.profile(
+                activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True
+            ) as profile:
+                self(staged)
+        products: list[str] = []
+        until = -math.inf
+        for event in sorted(profile.events(), key=lambda event: event.time_range.start):
+            dtype = next((_TYPES[word] for word in event.input_dtypes or () if word in _TYPES), "")
+            # What begins while a product runs is a part of it.
+            if dtype and event.time_range.start >= until and is_product(event.name.partition("::")[2]):
+                products.append(INTEGER if is_integer(dtype) else dtype)
+                until = event.time_range.end
+        return products

@@ -11,7 +11,14 @@ from harness.runtimes.facts import Weight, is_weight_dtype, is_weight_shape, kep
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Constant", "constants", "network_weights", "nodes", "weights_by_operator"]
+__all__ = [
+    "Constant",
+    "constants",
+    "network_weights",
+    "nodes",
+    "weights_by_operator",
+    "weights_with_readers",
+]
 
 _ZERO_POINTS = {
     ("DequantizeLinear", 0): 2, ("QLinearConv", 3): 5, ("QLinearMatMul", 3): 5, ("QGemm", 3): 5,
@@ -68,12 +75,20 @@ def network_weights(model: Any) -> list[Weight]:
 
 def weights_by_operator(model: Any) -> dict[str, int]:
     """Elements of the weights that each type of operator reads directly: what quantizing that type can reach."""
-    elements: dict[str, int] = {}
-    for constant in constants(model.graph):
-        if _is_weight(constant):
-            for operator in {node.op_type for node, _ in constant.readers}:
-                elements[operator] = elements.get(operator, 0) + _elements(constant)
-    return elements
+    found: dict[str, int] = {}
+    for elements, readers in weights_with_readers(model):
+        for operator in {node.op_type for node in readers}:
+            found[operator] = found.get(operator, 0) + elements
+    return found
+
+
+def weights_with_readers(model: Any) -> list[tuple[int, list[Any]]]:
+    """The elements of each weight, and the nodes that read it directly."""
+    return [
+        (_elements(constant), [node for node, _ in constant.readers])
+        for constant in constants(model.graph)
+        if _is_weight(constant)
+    ]
 
 
 def _collect(graph: Any, outer: dict[str, Constant], found: list[Constant]) -> None:
@@ -106,8 +121,7 @@ def _weight(constant: Constant, known: dict[str, Constant], readers: dict[str, l
     tensor = constant.tensor
     for node, number in constant.readers:
         if node.op_type == "MatMulNBits" and number == 1:
-            # Several elements are packed into one byte; which of them are zero is not looked at.
-            return Weight(f"int{_attribute(node, 'bits', 4)}", _elements(constant), 0)
+            return Weight(f"int{_attribute(node, 'bits', 4)}", _elements(constant), _zeros_in_blocks(node, known))
     values = numpy_helper.to_array(tensor)
     dtype = _dtype_name(tensor)
     integers = "float" not in dtype
@@ -151,6 +165,29 @@ def _zero_point(constant: Constant, known: dict[str, Constant], axes: int) -> np
         shape[axis] = -1
         return point.reshape(shape)
     return 0
+
+
+def _zeros_in_blocks(node: Any, known: dict[str, Constant]) -> int:
+    """Elements at the zero point of their block, in the weight of a MatMulNBits."""
+    from onnx import numpy_helper
+
+    bits, rows, columns = (_attribute(node, name, default) for name, default in (("bits", 4), ("N", 1), ("K", 1)))
+    packed = numpy_helper.to_array(known[node.input[1]].tensor)
+    blocks = packed.shape[1]
+    values = _unpacked(packed.reshape(rows * blocks, -1), bits).reshape(rows, blocks, -1)
+    points: Any = 1 << (bits - 1)
+    if len(node.input) > 3 and node.input[3] in known:
+        stored = numpy_helper.to_array(known[node.input[3]].tensor)
+        points = _unpacked(stored.reshape(rows, -1), bits)[:, :blocks, None]
+    return int((values == points).reshape(rows, -1)[:, :columns].sum())
+
+
+def _unpacked(packed: np.ndarray[Any, Any], bits: int) -> np.ndarray[Any, Any]:
+    """Rows of bytes as rows of numbers of `bits`, of which the first of a byte lies in its lowest bits."""
+    import numpy as np
+
+    parts = [(packed >> shift) & ((1 << bits) - 1) for shift in range(0, 8, bits)]
+    return np.stack(parts, axis=-1).reshape(len(packed), -1)
 
 
 def _elements(constant: Constant) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 
 from harness.errors import PreparationError
 from harness.records import Scalar
@@ -30,8 +30,12 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
 __all__ = [
+    "INTEGER",
+    "OperatorTypes",
     "TorchSession",
     "enter_torch",
+    "is_integer",
+    "is_product",
     "load_module",
     "module_weights",
     "named_outputs",
@@ -43,10 +47,15 @@ __all__ = [
 
 _FILE = "model.pt"
 _EXAMPLE = "example.pt"
+INTEGER = "int8"
+"""The type of a product of integers of 8 bits, signed or not, in the facts."""
 _PRODUCTS = (
     "conv", "_conv", "mm", "addmm", "bmm", "baddbmm", "matmul", "linear", "einsum", "mv", "addmv", "lstm", "gru",
     "rnn_", "scaled_dot_product", "_scaled_dot_product", "_transformer_encoder", "_native_multi_head", "mkldnn_rnn",
+    "_int_mm", "_scaled_mm", "_weight_int", "_linear", "mkldnn__linear", "mkldnn__conv", "qlinear", "_qlinear", "qconv",
+    "_qconv",
 )  # fmt: skip
+"""How the names of operators begin that are matrix products, convolutions, recurrences or attention."""
 
 
 def enter_torch(hardware: Hardware) -> Any:
@@ -155,7 +164,7 @@ class TorchSession:
 
     def facts(self, example: Arrays) -> dict[str, Scalar]:
         """Weights as the module holds them, and the operators and types of one eager call of it."""
-        with self._guard(), _Operators() as operators:
+        with self._guard(), OperatorTypes() as operators:
             self._module(*self.stage(example))
         device = next((weight.device for weight in _tensors(self._module)), self._device)
         return {
@@ -164,11 +173,16 @@ class TorchSession:
             **weight_facts(module_weights(self._module)),
             **arithmetic_facts(operators.products, operators.others),
             "nodes": len(operators.products) + len(operators.others),
+            "nodes.quantized": operators.products.count(INTEGER),
         }
 
 
-class _Operators(TorchDispatchMode):
-    """Notes the type of the first tensor that each operator reads; those that read none create, and don't compute."""
+class OperatorTypes(TorchDispatchMode):
+    """Notes the type of the first tensor that each operator reads; those that read none create, and don't compute.
+
+    An operator on a tensor that wraps others, as those of torchao do, is left to the wrapper, and what that calls is
+    noted.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,23 +190,27 @@ class _Operators(TorchDispatchMode):
         self.others: list[str] = []
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(is_traceable_wrapper_subclass(argument) for argument in args):
+            return NotImplemented
         tensor = next((argument for argument in args if isinstance(argument, torch.Tensor)), None)
         if tensor is not None:
             name = function._schema.name.partition("::")[2]
-            (self.products if name.startswith(_PRODUCTS) else self.others).append(_dtype_name(tensor))
+            dtype = _dtype_name(tensor)
+            if is_product(name):
+                self.products.append(INTEGER if is_integer(dtype) else dtype)
+            else:
+                self.others.append(dtype)
         return function(*args, **(kwargs or {}))
 
 
 def module_weights(module: Any) -> list[Weight]:
     """The weights of a module, shared ones once; see `harness.runtimes.facts` for what a weight is."""
     multiplied = {id(weight) for weight in product_weights(module)}
-    found = []
-    for tensor in _tensors(module):
-        if is_weight_shape(tensor.shape) and is_weight_dtype(_dtype_name(tensor)):
-            patterns = kept_patterns((tensor != 0).cpu().numpy(), 1) if id(tensor) in multiplied else None
-            zeros = tensor.numel() - int(torch.count_nonzero(tensor))
-            found.append(Weight(_dtype_name(tensor), tensor.numel(), zeros, patterns=patterns))
-    return found
+    return [
+        _weight(tensor, multiplied=id(tensor) in multiplied)
+        for tensor in _tensors(module)
+        if is_weight_shape(tensor.shape) and is_weight_dtype(_dtype_name(tensor))
+    ]
 
 
 def product_weights(module: Any) -> list[Any]:
@@ -205,6 +223,32 @@ def product_weights(module: Any) -> list[Any]:
             if isinstance(weight, torch.Tensor) and type(weight.data) is torch.Tensor and is_weight_shape(weight.shape):
                 found[id(weight)] = weight
     return list(found.values())
+
+
+def _weight(tensor: Any, *, multiplied: bool) -> Weight:
+    """A weight as it is stored: of a wrapper, the type of the largest tensor inside, which holds the numbers."""
+    if not is_traceable_wrapper_subclass(tensor):
+        values = tensor.float() if _dtype_name(tensor).startswith("float8") else tensor
+        patterns = kept_patterns((values != 0).cpu().numpy(), 1) if multiplied else None
+        zeros = tensor.numel() - int(torch.count_nonzero(values))
+        return Weight(_dtype_name(tensor), tensor.numel(), zeros, patterns=patterns)
+    inside = [getattr(tensor, name) for name in tensor.__tensor_flatten__()[0]]
+    stored = max(inside, key=torch.numel)
+    if stored.numel() == tensor.numel():
+        zeros = tensor.numel() - int(torch.count_nonzero(tensor.dequantize()))
+        return Weight(_dtype_name(stored), tensor.numel(), zeros)
+    # Several numbers lie in one element; which of them are zero is not looked at.
+    return Weight(f"int{8 * stored.numel() * stored.element_size() // tensor.numel()}", tensor.numel(), 0)
+
+
+def is_product(name: str) -> bool:
+    """Whether an operator, by its name without the namespace, is a product, convolution, recurrence or attention."""
+    return name.startswith(_PRODUCTS)
+
+
+def is_integer(dtype: str) -> bool:
+    """Whether it is a type of integers of 8 bits, in which quantized networks compute."""
+    return dtype in ("int8", "uint8", "qint8", "quint8")
 
 
 def _tensors(module: Any) -> Iterator[Any]:

@@ -1,10 +1,11 @@
-"""Compiled runtimes: torch.compile, and ONNX Runtime."""
+"""Compiled runtimes: torch.compile, AOTInductor, and ONNX Runtime."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from harness.deployment import Deployment, Promise
+from harness.runtimes.aotinductor import AotInductor
 from harness.runtimes.inductor import Inductor
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.packages import missing
@@ -13,7 +14,7 @@ from harness.techniques.base import technique
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware
 
-__all__ = ["compiled", "onnxruntime"]
+__all__ = ["aotinductor", "compiled", "onnxruntime"]
 
 
 def _needs_onnxruntime(hardware: Hardware, form: str) -> str | None:
@@ -31,6 +32,19 @@ def compiled(deployment: Deployment, *, mode: str = "default") -> Deployment:
     """
     return deployment.replace(runtime=Inductor(mode=mode)).promising(
         Promise("runtime", equals="inductor"), Promise("graphs", at_least=1)
+    )
+
+
+@technique(takes="torch", requires=lambda hardware, _: AotInductor().unavailable(hardware))
+def aotinductor(deployment: Deployment) -> Deployment:
+    """The network exported and compiled ahead of time into a shared library, with frozen weights, for served shapes.
+
+    The kernels are those of `compiled`, and so is the speed. A load opens the library, in milliseconds and without a
+    compiler, and a call runs no Python between the kernels. The network must be exportable as a whole.
+    Source: PyTorch, "AOTInductor: Ahead-Of-Time Compilation for Torch.Export-ed Models".
+    """
+    return deployment.replace(runtime=AotInductor()).promising(
+        Promise("runtime", equals="aotinductor"), Promise("graphs", equals=1)
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["export"]
+__all__ = ["dynamic_shapes", "export"]
 
 OPSET = 18
 """The oldest opset that is accepted: layer normalisation came with 17, quantization per channel with 13."""
@@ -57,7 +57,7 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
                 dynamo=True,
                 input_names=list(examples[0]),
                 output_names=names,
-                dynamic_shapes=_dynamic_shapes(network, staged[0]) if batchable else None,
+                dynamic_shapes=dynamic_shapes(network, staged[0]) if batchable else None,
                 verbose=False,
             )
         except Exception as error:
@@ -80,7 +80,7 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
     return model
 
 
-def _dynamic_shapes(network: Any, inputs: tuple[Any, ...]) -> dict[str, Any]:
+def dynamic_shapes(network: Any, inputs: tuple[Any, ...]) -> dict[str, Any]:
     """The first axis of every input as one symbol, in the structure of the arguments of `forward`."""
     import torch
 

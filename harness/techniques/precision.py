@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.deployment import Deployment, Promise
+from harness.errors import SuiteError
 from harness.runtimes.packages import installed, missing
+from harness.techniques import quantize_torch
 from harness.techniques.base import technique
 
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware
 
-__all__ = ["bf16", "fp16"]
+__all__ = ["autocast", "bf16", "fp8", "fp16"]
+
+AUTOCAST = ("bfloat16", "float16")
+"""Types that torch casts to."""
 
 
 def _needs_package(hardware: Hardware, form: str) -> str | None:  # noqa: ARG001 - all hardware alike
@@ -51,6 +57,38 @@ def fp16(deployment: Deployment) -> Deployment:
     return _cast(deployment, torch.float16).promising(
         Promise("weights.float16", at_least=0.99), Promise("arithmetic.float16", at_least=0.9)
     )
+
+
+@technique(takes="torch", requires=installed("torch", "torch"))
+def autocast(deployment: Deployment, dtype: str = "bfloat16") -> Deployment:
+    """Products and convolutions in `dtype`, bfloat16 or float16; weights and everything sensitive stay float32.
+
+    torch decides operator by operator (torch.autocast). It is what training code brings along, keeps more accuracy than
+    `bf16`, and costs a cast of each weight at each call: `bf16` is faster and half the size.
+    Source: Micikevicius et al., Mixed Precision Training, arXiv 1710.03740; torch, "Automatic Mixed Precision package".
+    """
+    import torch
+
+    from harness.techniques.torch_modules import AutocastNetwork
+
+    if dtype not in AUTOCAST:
+        raise SuiteError(f"autocast has no dtype {dtype!r}; use {' or '.join(AUTOCAST)}")
+    network = AutocastNetwork(copy.deepcopy(deployment.network), getattr(torch, dtype)).eval()
+    return deployment.replace(network=network).promising(
+        Promise("weights.float32", at_least=0.99), Promise(f"arithmetic.{dtype}", at_least=0.9)
+    )
+
+
+@technique(takes="torch", requires=lambda hardware, _: quantize_torch.float8_unavailable(hardware))
+def fp8(deployment: Deployment, *, keep: str | Sequence[str] = ()) -> Deployment:
+    """Linear layers in FP8 (E4M3), weights and activations, scaled to the range of each tensor; the rest in bfloat16.
+
+    For GPUs that multiply in FP8: Ada, Hopper, Blackwell. Layers whose sides are no multiples of 16 stay as they are,
+    and so do those that `keep` names (modules, or globs of them). Put `compiled` after it: without a compiler the
+    scaling costs more than the products save. Not yet run on a GPU.
+    Source: Micikevicius et al., FP8 Formats for Deep Learning, arXiv 2209.05433; torchao.
+    """
+    return quantize_torch.quantize_float8(deployment, [keep] if isinstance(keep, str) else list(keep))
 
 
 def _cast(deployment: Deployment, dtype: Any) -> Deployment:

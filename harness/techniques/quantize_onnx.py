@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import math
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.deployment import Deployment, Promise
-from harness.errors import PreparationError
+from harness.errors import PreparationError, SuiteError
 from harness.hardware.cpu import instruction_sets
 
 if TYPE_CHECKING:
@@ -19,58 +22,184 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["METHODS", "quantize_dynamic", "quantize_static"]
+__all__ = ["METHODS", "Layer", "Quantizer", "dynamic_quantizer", "preprocessed", "quantize", "static_quantizer"]
 
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 """How a range follows from the values seen, with ONNX Runtime's names for it."""
 _WEIGHTED = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 """Operators with weights that static quantization reaches."""
+SHOWN = 12
+"""Names that an error lists."""
 
 
-def quantize_dynamic(deployment: Deployment, ops: Sequence[str]) -> Deployment:
+def quantize(deployment: Deployment, quantizer: Quantizer, keep: Sequence[str]) -> Deployment:
+    """The deployment with everything quantized but what `keep` names, and with the promises of that."""
+    kept = quantizer.named(keep)
+    deployment = deployment.replace(network=quantizer.network(kept)).promising(*quantizer.promises(kept))
+    return deployment.noting(kept=", ".join(kept)) if kept else deployment
+
+
+def dynamic_quantizer(deployment: Deployment, ops: Sequence[str]) -> Quantizer:
     """Weights in int8, activations to uint8 at each call. Raises `PreparationError` where no operator has weights."""
     from onnxruntime import quantization
 
-    source, target = _preprocessed(deployment), deployment.folder / "quantized.onnx"
-    reduced = _reduced_range(deployment)
-    # ONNX Runtime turns Gemm into MatMul first, and then looks for the names.
-    names = ["MatMul" if name == "Gemm" else name for name in ops]
-    promises = _promises(source, [*names, "Gemm"] if "MatMul" in names else names, reduced)
-    quantization.quantize_dynamic(
-        source,
-        target,
-        op_types_to_quantize=names,
-        per_channel=True,
-        reduce_range=reduced,
-        weight_type=quantization.QuantType.QInt8,
-        extra_options={"EnableSubgraph": True},
-    )
-    return deployment.replace(network=_loaded(target)).promising(*promises)
+    source, reduced = preprocessed(deployment, gemm=False), _reduced_range(deployment)
+    # ONNX Runtime turns Gemm into MatMul, as the preprocessing here has, and then looks for the names.
+    names = list(dict.fromkeys("MatMul" if name == "Gemm" else name for name in ops))
 
-
-def quantize_static(
-    deployment: Deployment, batches: Iterable[Arrays], method: str, ops: Sequence[str], *, per_channel: bool
-) -> Deployment:
-    """Weights in int8, activations in uint8 with ranges measured on `batches`. `ops` () is all that can be."""
-    from onnxruntime import quantization
-
-    source, target = _preprocessed(deployment), deployment.folder / "quantized.onnx"
-    reduced = _reduced_range(deployment)
-    promises = _promises(source, ops or _WEIGHTED, reduced)
-    with contextlib.redirect_stdout(io.StringIO()):  # the calibrators report their bins there
-        quantization.quantize_static(
+    def run(target: Path, only: list[str], without: list[str]) -> None:
+        quantization.quantize_dynamic(
             source,
             target,
-            _Batches(batches),
-            quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=list(ops),
-            per_channel=per_channel,
+            op_types_to_quantize=names,
+            nodes_to_quantize=only,
+            nodes_to_exclude=without,
+            per_channel=True,
             reduce_range=reduced,
-            activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
-            calibrate_method=getattr(quantization.CalibrationMethod, METHODS[method]),
+            extra_options={"EnableSubgraph": True},
         )
-    return deployment.replace(network=_loaded(target)).promising(*promises)
+
+    return Quantizer(source, names, names, run, reduced)
+
+
+def static_quantizer(
+    deployment: Deployment, batches: Iterable[Arrays], method: str, ops: Sequence[str], *, per_channel: bool
+) -> Quantizer:
+    """Weights in int8, activations in uint8 with ranges measured on `batches`. `ops` () is all that can be."""
+    from onnxruntime import quantization
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    source, reduced, batches = preprocessed(deployment), _reduced_range(deployment), list(batches)
+    # The ranges are those of the float network, whatever is quantized: measured once where ONNX Runtime can keep them.
+    accepted = inspect.signature(quantization.quantize_static).parameters
+    kept_ranges = {"calibration_cache_path": source.with_name("ranges.json")}
+    options = {name: value for name, value in kept_ranges.items() if name in accepted}
+
+    def run(target: Path, only: list[str], without: list[str]) -> None:
+        with contextlib.redirect_stdout(io.StringIO()):  # the calibrators report their bins there
+            quantization.quantize_static(
+                source,
+                target,
+                _Batches(batches),
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=list(ops),
+                nodes_to_quantize=only,
+                nodes_to_exclude=without,
+                per_channel=per_channel,
+                reduce_range=reduced,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                calibrate_method=getattr(quantization.CalibrationMethod, METHODS[method]),
+                **options,
+            )
+
+    return Quantizer(source, list(ops) or _WEIGHTED, list(ops) or [*QLinearOpsRegistry, *QDQRegistry], run, reduced)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What can be quantized or left alone: a node with weights, or all nodes of a type that have none.
+
+    name      of the node, or of the type
+    operator  the type
+    nodes     names of its nodes
+    elements  elements of the weights that they read
+    """
+
+    name: str
+    operator: str
+    nodes: tuple[str, ...]
+    elements: int
+
+
+class Quantizer:
+    """One network made ready to be quantized, as a whole or layer by layer.
+
+    source    the preprocessed float network
+    weighted  operators whose weights are in reach
+    ops       operators that are quantized; those without weights count as one layer for each type
+    run       (target, nodes to quantize, () for all; nodes to leave out) -> writes the quantized network
+    reduced   weights keep to 7 bits
+
+    Raises `PreparationError` where no operator of `weighted` has weights.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        weighted: Sequence[str],
+        ops: Sequence[str],
+        run: Callable[[Path, list[str], list[str]], None],
+        reduced: bool,
+    ) -> None:
+        from harness.runtimes.onnx_graph import nodes, weights_by_operator, weights_with_readers
+
+        self._source, self._weighted, self._run, self._reduced = source, weighted, run, reduced
+        network = _loaded(source)
+        self._nodes = {node.name: node.op_type for node in nodes(network.graph)}
+        weights = [(elements, [node.name for node in readers]) for elements, readers in weights_with_readers(network)]
+        self._weights = [
+            (elements, [name for name in names if self._nodes[name] in weighted]) for elements, names in weights
+        ]
+        if not any(names for _, names in self._weights):
+            raise PreparationError(
+                f"there is nothing to quantize: no {' or '.join(weighted)} of this network has weights; those that "
+                f"have are {', '.join(sorted(weights_by_operator(network))) or 'none'} (choose with ops=…)"
+            )
+        read: dict[str, int] = {}
+        for elements, names in weights:
+            read.update({name: read.get(name, 0) + elements for name in names})
+        layers: dict[str, tuple[str, ...]] = {}
+        for name, operator in self._nodes.items():
+            if operator in ops:
+                layer = name if name in read else operator
+                layers[layer] = (*layers.get(layer, ()), name)
+        self.layers = {
+            layer: Layer(layer, self._nodes[names[0]], names, sum(read.get(name, 0) for name in names))
+            for layer, names in layers.items()
+        }
+
+    def named(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """The nodes that these patterns name: their own names, globs of them, or types of operators.
+
+        Raises `SuiteError` for a pattern that names none.
+        """
+        for pattern in patterns:
+            if not any(_fits(pattern, *item) for item in self._nodes.items()):
+                shown = list(self.layers)[:SHOWN]
+                more = len(self.layers) - len(shown)
+                raise SuiteError(
+                    f"keep={pattern!r} names no node of the network; there are {', '.join(shown)}"
+                    f"{f' and {more} more' if more else ''} (harness sensitivity lists them)"
+                )
+        return tuple(
+            name for name, operator in self._nodes.items() if any(_fits(one, name, operator) for one in patterns)
+        )
+
+    def network(self, kept: Collection[str] = (), only: Collection[str] = ()) -> Any:
+        """The quantized network: all of it but the nodes in `kept`, or nothing but those in `only`."""
+        target = self._source.with_name("quantized.onnx")
+        self._run(target, list(only), list(kept))
+        return _loaded(target)
+
+    def promises(self, kept: Collection[str] = ()) -> tuple[Promise, ...]:
+        """That nine tenths of the weights in reach are quantized, what is kept is not, and integers are computed on.
+
+        Raises `PreparationError` where nothing is left to quantize.
+        """
+        total = sum(elements for elements, _ in self._weights)
+        share = sum(elements for elements, names in self._weights if {*names} - {*kept}) / total
+        floats = sum(elements for elements, names in self._weights if {*names} & {*kept}) / total
+        if not share:
+            raise PreparationError(f"keep leaves nothing to quantize of {', '.join(self._weighted)}; keep fewer layers")
+        promises = (
+            Promise("quantized", at_least=max(math.floor(900 * share) / 1000, 0.001)),
+            Promise("nodes.quantized", at_least=1),
+        )
+        if floats:
+            promises = (*promises, Promise("weights.float32", at_least=math.floor(999 * floats) / 1000))
+        return (*promises, Promise("quantized.bits", at_most=7)) if self._reduced else promises
 
 
 class _Batches:
@@ -83,9 +212,13 @@ class _Batches:
         return next(self._batches, None)
 
 
-def _preprocessed(deployment: Deployment) -> Path:
-    """The network with shapes inferred and constants folded, which decides how much of it can be quantized."""
+def preprocessed(deployment: Deployment, *, gemm: bool = True) -> Path:
+    """The network with shapes inferred, constants folded and every node named, as a file in the deployment's folder.
+
+    How much of a network can be quantized depends on the first two. Without `gemm`, each Gemm is written as MatMul.
+    """
     import onnx
+    from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     # As a file: of a network in memory, the weights would be moved out of it.
@@ -100,8 +233,22 @@ def _preprocessed(deployment: Deployment) -> Path:
             quant_pre_process(source, target, skip_symbolic_shape=True)
     network = _loaded(target)
     _flatten_biases(network)
+    if not gemm:
+        ONNXModel(network).replace_gemm_with_matmul()
+    _name(network)
     onnx.save(network, str(target))
     return target
+
+
+def _name(network: Any) -> None:
+    """Give a name of its own to every node that has none, or another one's."""
+    from harness.runtimes.onnx_graph import nodes
+
+    taken: set[str] = set()
+    for number, node in enumerate(nodes(network.graph)):
+        if not node.name or node.name in taken:
+            node.name = f"{node.name or node.op_type}_{number}"
+        taken.add(node.name)
 
 
 def _flatten_biases(network: Any) -> None:
@@ -118,26 +265,8 @@ def _flatten_biases(network: Any) -> None:
             del dims[0]
 
 
-def _promises(source: Path, ops: Sequence[str], reduced: bool) -> tuple[Promise, ...]:
-    """Promises that nine tenths of the weights in reach are quantized, and that something computes on integers.
-
-    Raises `PreparationError` where no operator of these types has weights.
-    """
-    from harness.runtimes.onnx_graph import network_weights, weights_by_operator
-
-    network = _loaded(source)
-    reach = weights_by_operator(network)
-    share = sum(reach.get(operator, 0) for operator in ops) / max(sum(w.elements for w in network_weights(network)), 1)
-    if not share:
-        raise PreparationError(
-            f"there is nothing to quantize: no {' or '.join(ops)} of this network has weights; those that have are "
-            f"{', '.join(sorted(reach)) or 'none'} (choose with ops=…)"
-        )
-    promises = (
-        Promise("quantized", at_least=max(math.floor(900 * share) / 1000, 0.001)),
-        Promise("nodes.quantized", at_least=1),
-    )
-    return (*promises, Promise("quantized.bits", at_most=7)) if reduced else promises
+def _fits(pattern: str, name: str, operator: str) -> bool:
+    return pattern == operator or fnmatchcase(name, pattern)
 
 
 def _reduced_range(deployment: Deployment) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["CastNetwork"]
+__all__ = ["AutocastNetwork", "CastNetwork"]
 
 
 class CastNetwork(torch.nn.Module):
@@ -37,6 +37,24 @@ class CastNetwork(torch.nn.Module):
             return value
         last = self.images and value.dim() == 4
         return value.to(self.dtype, memory_format=torch.channels_last if last else torch.preserve_format)
+
+
+class AutocastNetwork(torch.nn.Module):
+    """A network whose products and convolutions torch computes in `dtype`, casting their operands at each call.
+
+    Weights stay float32, and so does what torch counts as sensitive, such as a softmax. Outputs are float32.
+    """
+
+    def __init__(self, network: Any, dtype: Any) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.network = network
+
+    def forward(self, *inputs: Any) -> Any:
+        """The network's outputs, floating point ones as float32."""
+        with torch.autocast(inputs[0].device.type, self.dtype):
+            outputs = self.network(*inputs)
+        return _widened(outputs)
 
 
 def _widened(outputs: Any) -> Any:

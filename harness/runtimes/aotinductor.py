@@ -1,0 +1,55 @@
+"""A network compiled ahead of time by torch's inductor into a shared library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.runtimes.inductor import Inductor
+
+if TYPE_CHECKING:
+    from harness.hardware.base import Hardware
+    from harness.runtimes.aotinductor_session import AotInductorSession
+    from harness.runtimes.base import Arrays
+
+__all__ = ["AotInductor"]
+
+
+@dataclass(frozen=True)
+class AotInductor:
+    """The network exported and compiled by AOTInductor for the shapes of its inputs.
+
+    freezing  hold the weights as constants, so that they are folded and laid out for the kernels that read them
+
+    Packing compiles; loading opens a shared library, which takes milliseconds and neither a compiler nor the classes of
+    the network. The package, `model.pt2`, is for the instruction sets of the machine that made it. Beside it, in
+    `cache/`, lies the exported program that it was compiled from, which facts are read from where the package can't
+    tell; the package holds the program's digest.
+    """
+
+    freezing: bool = True
+
+    @property
+    def name(self) -> str:
+        return "aotinductor"
+
+    @property
+    def form(self) -> str:
+        return "torch"
+
+    def unavailable(self, hardware: Hardware) -> str | None:
+        return Inductor().unavailable(hardware)
+
+    def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:
+        """Compile. Raises `PreparationError` where the network can't be exported or compiled, or computes otherwise."""
+        from harness.runtimes.aotinductor_session import compile_package
+
+        compile_package(network, example, folder, hardware, freezing=self.freezing)
+
+    def load(self, folder: Path, hardware: Hardware) -> AotInductorSession:
+        """Open the package. Raises `PreparationError` where it is of another program than the one beside it."""
+        from harness.runtimes.aotinductor_session import AotInductorSession
+        from harness.runtimes.torch_session import enter_torch
+
+        return AotInductorSession(self.name, folder, enter_torch(hardware))

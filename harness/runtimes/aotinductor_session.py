@@ -1,0 +1,183 @@
+"""A package of AOTInductor, made and loaded. Imports torch: import this inside functions only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch._inductor.config
+from torch.utils import _pytree
+
+from harness.errors import PreparationError
+from harness.records import Scalar
+from harness.runtimes.aotinductor_source import Source, read_source
+from harness.runtimes.facts import Weight, arithmetic_facts, is_weight_dtype, is_weight_shape, weight_facts
+from harness.runtimes.inductor import compiler
+from harness.runtimes.inductor_session import configure
+from harness.runtimes.torch_session import (
+    INTEGER,
+    OperatorTypes,
+    TorchSession,
+    enter_torch,
+    is_product,
+    module_weights,
+    named_outputs,
+)
+
+if TYPE_CHECKING:
+    from harness.hardware.base import Hardware
+    from harness.runtimes.base import Arrays
+
+__all__ = ["AotInductorSession", "compile_package"]
+
+_PACKAGE = "model.pt2"
+_CACHE = "cache"
+_PROGRAM = "program.pt2"
+_DIGEST = "harness.program"
+CLOSE = 0.05
+"""Relative distance (L2) within which the package must agree with the program; bfloat16 fused otherwise gives 0.01."""
+_INTEGER_CALLS = ("qlinear", "qconv", "int_mm", "int8")
+
+
+def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardware, *, freezing: bool) -> None:
+    """Export a network and compile it. Raises `PreparationError` where one fails, or the package computes otherwise."""
+    device = enter_torch(hardware)
+    if not isinstance(network, torch.nn.Module):
+        raise PreparationError(
+            f"AOTInductor got a {type(network).__name__} instead of a torch.nn.Module; a technique that changes the "
+            "form of a network must replace the runtime as well"
+        )
+    inputs = tuple(torch.from_numpy(array.copy()).to(device) for array in example.values())
+    network = network.to(device).eval()
+    (folder / _CACHE).mkdir()
+    program = folder / _CACHE / _PROGRAM
+    with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as kernels, _cache_in(kernels):
+        warnings.simplefilter("ignore")  # about the compiler's own use of deprecated functions of torch
+        try:
+            exported = torch.export.export(network, inputs)
+            torch.export.save(exported, program)
+            configure(Path(kernels), freezing=freezing, compiler=compiler())
+            torch._inductor.aoti_compile_and_package(
+                exported,
+                package_path=str(folder / _PACKAGE),
+                inductor_configs={"freezing": freezing, "aot_inductor.metadata": {_DIGEST: _digest(program)}},
+            )
+        except Exception as error:
+            what = str(error).strip().partition("\n")[0]
+            raise PreparationError(
+                f"the network can't be compiled ahead of time: {type(error).__name__}: {what}; let forward compute "
+                "with tensors alone, without ways that depend on their values, or use compiled"
+            ) from error
+    _check(exported.module(), inputs, folder, device)
+
+
+class AotInductorSession(TorchSession):
+    """A session whose calls run a shared library."""
+
+    def __init__(self, name: str, folder: Path, device: Any) -> None:
+        self._folder = folder
+        package = torch._inductor.aoti_load_package(str(folder / _PACKAGE))
+        self._loader = package.loader
+        # A call of the package reads the structure of its outputs anew from text, each time.
+        structure = _pytree.treespec_loads(self._loader.get_call_spec()[1])
+        run = self._loader.boxed_run
+
+        def function(*inputs: Any) -> Any:
+            return _pytree.tree_unflatten(run(list(inputs)), structure)
+
+        super().__init__(name, None, function, device)
+
+    def facts(self, example: Arrays) -> dict[str, Scalar]:
+        """What the package's own source says; what it can't tell is read from the program, by a call of it.
+
+        From the package: types and sizes of the weights, and the kernels for integers. From the program: zeros, and in
+        which types the other products compute, which the compiler keeps.
+        """
+        program = self._program()
+        module = program.module()
+        with warnings.catch_warnings(), torch.no_grad(), OperatorTypes() as operators:
+            warnings.simplefilter("ignore")
+            module(*self.stage(example))
+        source = read_source(self._folder / _PACKAGE)
+        weights = module_weights(module)
+        integers = operators.products.count(INTEGER)
+        products = list(operators.products)
+        if source is not None:
+            weights = _packed_weights(source, weights)
+            calls = [call for call in source.calls if is_product(call)]
+            integers = sum(any(word in call for word in _INTEGER_CALLS) for call in calls)
+            others = [dtype for dtype in products if dtype != INTEGER]
+            products = [INTEGER] * integers + others[: max(len(operators.products) - integers, 0)]
+        return {
+            "runtime": self._name,
+            "provider": self._loader.get_metadata()["AOTI_DEVICE_KEY"],
+            **weight_facts(weights),
+            **arithmetic_facts(products, operators.others),
+            "nodes.quantized": integers,
+            "graphs": 1,
+        }
+
+    def _program(self) -> Any:
+        """The program beside the package. Raises `PreparationError` where the package is of another one."""
+        path = self._folder / _CACHE / _PROGRAM
+        if _digest(path) != self._loader.get_metadata().get(_DIGEST):
+            raise PreparationError(
+                f"{_PACKAGE} was compiled from another program than the one in {_CACHE}/; prepare the artefact anew "
+                "(--cold)"
+            )
+        return torch.export.load(path)
+
+
+def _packed_weights(source: Source, weights: list[Weight]) -> list[Weight]:
+    """The weights as the package holds them, with the zeros that the program has, as a share."""
+    total = sum(weight.elements for weight in weights)
+    share = sum(weight.zeros for weight in weights) / total if total else 0.0
+    found = []
+    for constant in source.constants:
+        if is_weight_shape(constant.shape) and is_weight_dtype(constant.dtype):
+            elements = torch.Size(constant.shape).numel()
+            found.append(Weight(constant.dtype, elements, round(share * elements)))
+    return found
+
+
+def _check(program: Any, inputs: tuple[Any, ...], folder: Path, device: Any) -> None:
+    """Hold the package against the program, on inputs whose values no compilation has seen."""
+    session = AotInductorSession("aotinductor", folder, device)
+    other = tuple(tensor.flip(-1) if tensor.dim() else tensor for tensor in inputs)
+    with torch.no_grad():
+        wanted = named_outputs(program(*other))
+    found = named_outputs(session(other))
+    for name, tensor in wanted.items():
+        distance = float(torch.linalg.vector_norm(found[name].float() - tensor.float()))
+        norm = float(torch.linalg.vector_norm(tensor.float()))
+        if not distance <= CLOSE * norm + 1e-6:
+            raise PreparationError(
+                f"the compiled package gives {name} {distance / max(norm, 1e-12):.2g} (relative) away from the "
+                f"exported program's; the limit is {CLOSE}"
+            )
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextmanager
+def _cache_in(folder: str) -> Iterator[None]:
+    """Let the compiler work in a folder that goes away, and leave the environment as it was."""
+    before: Mapping[str, str | None] = {name: os.environ.get(name) for name in ("TORCHINDUCTOR_CACHE_DIR",)}
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,101 @@
+"""Which layers cost the accuracy when a model is quantized: one at a time, by what that does to the outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.deployment import Deployment
+from harness.errors import SuiteError, UnavailableError
+from harness.hardware import cpu
+from harness.hardware.base import Hardware
+from harness.model import Model
+from harness.runtimes.native import load_network, native_runtime
+from harness.techniques import int8_static, onnxruntime
+from harness.techniques.base import Technique, as_pipeline
+from harness.techniques.mixed import LayerCost, Probe
+
+__all__ = ["LayerCost", "Sensitivity", "sensitivity"]
+
+TECHNIQUES = ("int8_static", "int8_dynamic")
+EVALUATED = 5
+"""Layers whose accuracy is measured where nobody says how many."""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What quantizing costs a model, layer by layer.
+
+    model, technique   their names
+    accuracy           of the float network, by the model's own evaluation
+    sqnr, drop         of everything quantized together: decibels of the outputs, and what the accuracy falls by
+    layers             the most costly first
+    """
+
+    model: str
+    technique: str
+    accuracy: float
+    sqnr: float
+    drop: float
+    layers: tuple[LayerCost, ...]
+
+
+def sensitivity(
+    model: Model,
+    technique: Technique = int8_static,
+    hardware: Hardware = cpu,
+    *,
+    evaluated: int = EVALUATED,
+    say: Callable[[str], None] | None = None,
+) -> Sensitivity:
+    """Quantize one layer after the other as `technique` does it, `int8_static` or `int8_dynamic` with its parameters.
+
+    A torch model is exported to ONNX first. Every layer gets its SQNR, and the `evaluated` ones with the lowest, where
+    the accuracy is in danger, what the accuracy falls by. A layer is a node with weights, or all nodes of a type that
+    has none; `keep=[…]` of the technique takes these names. `say` is called with a sentence after each layer.
+
+    Raises `SuiteError` for another technique and `UnavailableError` where something it needs is not here.
+    """
+    if technique.name not in TECHNIQUES:
+        raise SuiteError(f"the sensitivity of {technique.name} can't be measured; take {' or '.join(TECHNIQUES)}")
+    export = as_pipeline(onnxruntime)
+    pipeline = export if model.form == "torch" else None
+    whole = export | technique if pipeline else as_pipeline(technique)
+    reason = whole.inapplicable(model)
+    if reason:
+        raise SuiteError(reason)
+    missing = hardware.available() or whole.unavailable(model, hardware)
+    if missing:
+        raise UnavailableError(missing)
+    with tempfile.TemporaryDirectory() as folder:
+        deployment = Deployment(model, load_network(model), native_runtime(model.form), hardware, Path(folder))
+        if pipeline:
+            if say:
+                say(f"exporting {model.name} to ONNX")
+            deployment = pipeline.apply(deployment)
+        return _measured(deployment, technique, evaluated, say or (lambda _: None))
+
+
+def _measured(deployment: Deployment, technique: Technique, evaluated: int, say: Callable[[str], None]) -> Sensitivity:
+    from harness.techniques.quantize import onnx_quantizer
+
+    given: dict[str, Any] = dict(technique.parameters)
+    patterns = given.pop("keep", ())
+    given.pop("max_drop", None)
+    say("measuring the float network")
+    probe = Probe(deployment)
+    say(f"accuracy {probe.accuracy:.4f}; calibrating and quantizing everything")
+    quantizer = onnx_quantizer(deployment, technique.name, **given)
+    kept = quantizer.named([patterns] if isinstance(patterns, str) else list(patterns))
+    network = quantizer.network(kept)
+    together, drop = probe.sqnr(network), probe.drop(network)
+    say(f"everything quantized: SQNR {together:.1f} dB, accuracy {-drop:+.4f}")
+    costs = probe.costs(quantizer, kept, say)
+    for number, cost in enumerate(costs[:evaluated]):
+        costs[number] = dataclasses.replace(cost, drop=probe.drop(quantizer.network(only=cost.layer.nodes)))
+        say(f"accuracy without {cost.layer.name} in float: {-(costs[number].drop or 0.0):+.4f}")
+    return Sensitivity(deployment.model.name, technique.id, probe.accuracy, together, drop, tuple(costs))

@@ -1,0 +1,169 @@
+"""Mixed precision: which layers cost the accuracy when they are quantized, and leaving those in float.
+
+Layers are quantized one at a time, and each is known by what that does to the outputs: its SQNR, the power of the float
+network's outputs over the power of the difference, in decibels. Outputs take a few calls; the accuracy takes the
+model's whole evaluation, and is measured only where something hangs on it.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.deployment import Deployment
+from harness.errors import PreparationError, SuiteError
+from harness.records import Scalar
+from harness.runtimes.predictor import Predictor
+from harness.techniques.quantize_onnx import Layer, Quantizer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+
+__all__ = ["LayerCost", "Probe", "quantize_within", "sqnr"]
+
+CALLS = 32
+"""Calls, each on another batch of inputs, whose outputs tell the SQNR of a layer."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What quantizing one layer alone costs.
+
+    layer  what was quantized
+    sqnr   of the outputs, in dB; infinite where they did not change
+    drop   by how much the accuracy fell; None where it was not measured
+    """
+
+    layer: Layer
+    sqnr: float
+    drop: float | None = None
+
+
+class Probe:
+    """Runs networks in place of a deployment's own, and compares outputs and accuracy with it."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._inputs = [deployment.model.inputs(deployment.batch_size, seed) for seed in range(CALLS)]
+        self._wanted = self._outputs(deployment.network)
+        self.accuracy = self.accuracy_of(deployment.network)
+
+    def sqnr(self, network: Any) -> float:
+        """The power of the float outputs over that of the difference, in dB."""
+        return sqnr(self._wanted, self._outputs(network))
+
+    def accuracy_of(self, network: Any) -> float:
+        """The value of the model's own evaluation."""
+        model = self._deployment.model
+        predictor = Predictor(self._session(network), self._deployment.batch_size if model.batchable else None)
+        return float(model.evaluate(predictor).value)
+
+    def drop(self, network: Any) -> float:
+        """By how much the accuracy of a network is below the float network's."""
+        return self.accuracy - self.accuracy_of(network)
+
+    def costs(self, quantizer: Quantizer, kept: Collection[str] = (), say: Progress | None = None) -> list[LayerCost]:
+        """The cost of each layer without the nodes in `kept`, the most costly first; no accuracy is measured.
+
+        Types of operators that quantizing alone leaves as they are, a reshape for instance, are left out.
+        """
+        found = []
+        layers = [layer for layer in quantizer.layers.values() if not {*layer.nodes} & {*kept}]
+        for number, layer in enumerate(layers, 1):
+            cost = LayerCost(layer, self.sqnr(quantizer.network(only=layer.nodes)))
+            if say:
+                say(f"layer {number} of {len(layers)}: {layer.name}: SQNR {cost.sqnr:.1f} dB")
+            if layer.elements or math.isfinite(cost.sqnr):
+                found.append(cost)
+        return sorted(found, key=lambda cost: cost.sqnr)
+
+    def _outputs(self, network: Any) -> np.ndarray[Any, Any]:
+        predictor = Predictor(self._session(network), None)
+        for inputs in self._inputs:
+            predictor(inputs)
+        return predictor.outputs()
+
+    def _session(self, network: Any) -> Any:
+        runtime, hardware = self._deployment.runtime, self._deployment.hardware
+        with tempfile.TemporaryDirectory(dir=self._deployment.folder) as folder:
+            runtime.pack(network, self._inputs[0], Path(folder), hardware)
+            return runtime.load(Path(folder), hardware)
+
+
+def quantize_within(
+    deployment: Deployment, quantizer: Quantizer, keep: Sequence[str], max_drop: float, name: str
+) -> Deployment:
+    """Quantize as much as lets the accuracy fall by no more than `max_drop`: the most costly layers stay in float.
+
+    Raises `PreparationError` where that is not reached with one layer left to quantize.
+    """
+    if not 0 <= max_drop < 1:
+        raise SuiteError(f"{name}(max_drop={max_drop}): give the accuracy that may be lost, such as 0.01 for one point")
+    probe, always = Probe(deployment), quantizer.named(keep)
+    network = quantizer.network(always)
+    kept, drop = always, probe.drop(network)
+    if drop > max_drop:
+        kept, network, drop = _search(probe, quantizer, always, max_drop, drop, name)
+    done = deployment.replace(network=network).promising(*quantizer.promises(kept))
+    notes: dict[str, Scalar] = {"kept": ", ".join(kept), "kept.drop": drop}
+    return done.noting(**notes)
+
+
+def _search(
+    probe: Probe, quantizer: Quantizer, always: tuple[str, ...], max_drop: float, first: float, name: str
+) -> tuple[tuple[str, ...], Any, float]:
+    """The fewest of the most costly layers to keep: steps that double, then halving, as if each one kept helped."""
+    costs = probe.costs(quantizer, always)
+
+    def attempt(count: int) -> tuple[tuple[str, ...], Any, float]:
+        kept = (*always, *(node for cost in costs[:count] for node in cost.layer.nodes))
+        network = quantizer.network(kept)
+        return kept, network, probe.drop(network)
+
+    last = len(costs) - 1
+    bad, good, tried = 0, min(1, last), first
+    best: tuple[tuple[str, ...], Any, float] | None = None
+    while best is None:
+        if good <= bad:
+            raise PreparationError(
+                f"{name} can't keep the accuracy within {max_drop:g}: with everything quantized it falls by "
+                f"{first:.4f}, and with all but {costs[last].layer.name} left in float still by {tried:.4f}; allow "
+                "more, choose another way of calibrating, or leave the model in float"
+            )
+        result = attempt(good)
+        tried = result[2]
+        if tried <= max_drop:
+            best = result
+        else:
+            bad, good = good, min(2 * good, last)
+    while good - bad > 1:
+        middle = (good + bad) // 2
+        result = attempt(middle)
+        if result[2] <= max_drop:
+            good, best = middle, result
+        else:
+            bad = middle
+    return best
+
+
+def sqnr(wanted: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> float:
+    """`10 log10(sum(wanted^2) / sum((found - wanted)^2))`, in dB: the ratio of signal to quantization noise.
+
+    Infinite where nothing differs, minus infinity where anything found is no number.
+    """
+    import numpy as np
+
+    exact = wanted.astype(np.float64)
+    noise = float(((found.astype(np.float64) - exact) ** 2).sum())
+    if noise == 0:
+        return math.inf
+    signal = float((exact**2).sum())
+    return 10 * math.log10(signal / noise) if math.isfinite(noise) and signal else -math.inf

@@ -1,0 +1,151 @@
+"""What torchao makes of networks, and the module that carries it. Imports torchao: import this inside functions only.
+
+The module stands at the top level of this file, so that the process that serves an artefact imports what registers
+torchao's operators, and its patterns with torch's compiler, before it rebuilds a quantized graph.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import warnings
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from harness.errors import PreparationError
+from harness.techniques.export import dynamic_shapes
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # about escapes in docstrings, and its own use of what torch will drop
+    from torchao.quantization import (
+        Float8DynamicActivationFloat8WeightConfig,
+        Int8DynamicActivationInt8WeightConfig,
+        Int8WeightOnlyConfig,
+        PerTensor,
+        quantize_,
+    )
+    from torchao.quantization.pt2e import observer as observers
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
+        X86InductorQuantizer,
+        get_default_x86_inductor_quantization_config,
+    )
+    from torchao.utils import should_reduce_range
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+
+__all__ = [
+    "QuantizedGraph",
+    "dynamic_config",
+    "exported",
+    "float8_config",
+    "quantize_",
+    "quantized",
+    "weights_config",
+]
+
+
+EPSILON = 2**-12
+"""The smallest scale of a range, as torchao's own recipe for x86 has it."""
+
+
+class QuantizedGraph(torch.nn.Module):
+    """An exported program with pairs of quantize and dequantize, for the compiler to make integer kernels of.
+
+    It is stored as torch stores programs: their graphs can't be pickled.
+    """
+
+    def __init__(self, program: Any) -> None:
+        super().__init__()
+        self.program = program
+        self.graph = program.module(check_guards=False)
+
+    def forward(self, *inputs: Any) -> Any:
+        """The program's outputs."""
+        return self.graph(*inputs)
+
+    def train(self, mode: bool = True) -> QuantizedGraph:
+        """A program is of one mode for ever, and refuses to be asked for another."""
+        self.training = mode
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        stored = io.BytesIO()
+        torch.export.save(self.program, stored)
+        return _restored, (stored.getvalue(),)
+
+
+def _restored(stored: bytes) -> QuantizedGraph:
+    return QuantizedGraph(torch.export.load(io.BytesIO(stored))).eval()
+
+
+def dynamic_config(kind: str) -> Any:
+    """What torchao shall do to a linear layer for INT8 with ranges measured at each call, on this kind of hardware.
+
+    On a CPU without VNNI products of 8 bits saturate, so values keep to 7 there.
+    """
+    reduced = kind == "cpu" and should_reduce_range(torch.device("cpu"))
+    return Int8DynamicActivationInt8WeightConfig(set_inductor_config=False, reduce_range=reduced)
+
+
+def float8_config() -> Any:
+    """What torchao shall do to a linear layer for FP8, one scale for each tensor."""
+    return Float8DynamicActivationFloat8WeightConfig(granularity=PerTensor(), set_inductor_config=False)
+
+
+def weights_config() -> Any:
+    """What torchao shall do to a linear layer for int8 weights alone, one scale for each row."""
+    return Int8WeightOnlyConfig(set_inductor_config=False)
+
+
+def exported(network: Any, example: Arrays, *, batchable: bool) -> Any:
+    """The program of a network, its batch of any size where it has one. Raises `PreparationError` where that fails."""
+    inputs = _staged(example)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the exporter's own use of deprecated functions of torch
+            shapes = dynamic_shapes(network, inputs) if batchable else None
+            return torch.export.export(network, inputs, dynamic_shapes=shapes)
+    except Exception as error:
+        what = str(error).strip().partition("\n")[0]
+        raise PreparationError(f"torch.export failed: {type(error).__name__}: {what}") from error
+
+
+def quantized(graph: Any, batches: Iterable[Arrays], observer: str, kept: Collection[str]) -> Any:
+    """The graph with quantize and dequantize around its convolutions and linear layers but those in `kept`.
+
+    batches   calibration data
+    observer  the class of torchao's that finds the range of an activation
+    """
+    config = get_default_x86_inductor_quantization_config(reduce_range=should_reduce_range(torch.device("cpu")))
+    observe = getattr(observers, observer).with_args(eps=EPSILON)
+    activation = dataclasses.replace(config.input_activation, observer_or_fake_quant_ctr=observe)
+    config = dataclasses.replace(config, input_activation=activation, output_activation=activation)
+    quantizer = X86InductorQuantizer().set_global(config)
+    for name in kept:
+        quantizer.set_module_name_qconfig(name, None)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        watched = prepare_pt2e(graph, quantizer)
+        for batch in batches:
+            watched(*_staged(batch))
+        graph = convert_pt2e(watched)
+    _without_unused(graph)
+    return graph
+
+
+def _without_unused(graph: Any) -> None:
+    """Drop the weights in float, which stay beside their integers and which nothing reads."""
+    read = {node.target for node in graph.graph.nodes if node.op == "get_attr"}
+    for name in [name for name, _ in (*graph.named_parameters(), *graph.named_buffers()) if name not in read]:
+        owner, _, last = name.rpartition(".")
+        delattr(graph.get_submodule(owner), last)
+
+
+def _staged(arrays: Arrays) -> tuple[Any, ...]:
+    return tuple(torch.from_numpy(array.copy()) for array in arrays.values())

@@ -1,0 +1,78 @@
+"""`harness sensitivity`: the table of what each layer costs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import main
+
+SUITE = """
+from pathlib import Path
+
+from harness import grid
+from harness.hardware import cpu
+from harness.techniques import int8_static, reference
+from harness.testing import tiny_onnx_model
+
+@grid(
+    model=[tiny_onnx_model(Path(__file__).parent)],
+    technique=[reference, int8_static("entropy", ops="MatMul")],
+    hardware=[cpu],
+)
+def test_costs(case, bench):
+    bench(case)
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    path = tmp_path / f"test_{tmp_path.name}.py"
+    path.write_text(SUITE, encoding="utf-8")
+    return path
+
+
+def test_the_table(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sensitivity", str(suite)]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert lines[0] == "int8_static on tiny_onnx, one layer at a time; the most costly first"
+    assert {"features", "classes"} <= {line.split()[0] for line in lines[4:]}
+    assert "pt" in lines[4]
+    assert "layer 1 of " in printed.err
+
+
+def test_json_with_a_step_of_the_suite(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--technique", "int8_static:entropy:ops-MatMul", "--model", "tiny_onnx", "--evaluate", "1", "--json"]
+    assert main(["sensitivity", str(suite), *words]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["technique"] == "int8_static:entropy:ops-MatMul"
+    assert [(layer["operator"], layer["drop"] is None) for layer in found["layers"]] == [
+        ("MatMul", False),
+        ("MatMul", True),
+    ]
+    assert found["layers"][0]["sqnr"] <= found["layers"][1]["sqnr"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--model", "resnet"], "has no model 'resnet'; there are tiny_onnx"),
+        (["--technique", "bf16"], "bf16 is no technique whose sensitivity can be measured"),
+    ],
+)
+def test_what_is_not_there(suite: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sensitivity", str(suite), *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sensitivity", str(tmp_path / "test_none.py")]) == 2
+    assert "there is no such file" in capsys.readouterr().err
+    empty = tmp_path / f"test_empty_{tmp_path.name}.py"
+    empty.write_text("", encoding="utf-8")
+    assert main(["sensitivity", str(empty)]) == 2
+    assert "no function with a grid" in capsys.readouterr().err

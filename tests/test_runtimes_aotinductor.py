@@ -1,0 +1,139 @@
+"""AOTInductor: compiled once, loaded without a compiler, and described by the package that runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness import PreparationError
+from harness.hardware import cpu
+from harness.runtimes.aotinductor import AotInductor
+from harness.runtimes.aotinductor_source import Constant, read_source
+from harness.runtimes.inductor import compiler
+
+PACK = """
+import json, sys
+from pathlib import Path
+import torch
+from harness import Deployment
+from harness.hardware import cpu
+from harness.runtimes.eager import Eager
+from harness.techniques import aotinductor
+from harness.testing import tiny_torch_model
+
+model, folder = tiny_torch_model(), Path(sys.argv[1])
+network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 16), torch.nn.GELU(), torch.nn.Linear(16, 4))
+network[1].weight.data[:8] = 0
+deployment = aotinductor.apply(Deployment(model, network.eval(), Eager(), cpu, folder))
+deployment.runtime.pack(deployment.network, model.inputs(2, 0), folder, cpu)
+session = deployment.runtime.load(folder, cpu)
+inputs = model.inputs(2, 1)
+facts = session.facts(inputs)
+wanted = network(torch.from_numpy(inputs["image"])).tolist()
+print(json.dumps([facts, [[str(p), p.check(name, facts).kept] for name, p in deployment.promises], wanted]))
+"""
+
+LOAD = """
+import json, sys
+from pathlib import Path
+from harness.hardware import cpu
+from harness.runtimes.aotinductor import AotInductor
+from harness.testing import tiny_torch_model
+
+inputs, folder = tiny_torch_model().inputs(2, 1), Path(sys.argv[1])
+session = AotInductor().load(folder, cpu)
+print(json.dumps(session.fetch(session(session.stage(inputs)))["output"].tolist()))
+"""
+
+SOURCE = """
+extern "C" void aoti_torch_cpu_declared(int);
+AOTInductorModel::AOTInductorModel() {
+    constants_info_[0].name = "a_weight";
+    constants_info_[0].dtype = cached_torch_dtype_int8;
+    constants_info_[0].shape = {16, 8};
+    constants_info_[1].dtype = static_cast<int32_t>(cached_torch_dtype_float32);
+    constants_info_[1].shape = {};
+}
+void AOTInductorModel::run_impl() {
+    aoti_torch_empty_strided(2, x);
+    aoti_torch_cpu_empty(3);
+    CHECK(aoti_torch_cpu__qlinear_pointwise_tensor(buf0, buf1));
+    CHECK(aoti_torch_cuda_addmm_out(buf0, buf1));
+}
+"""
+
+needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler, as AOTInductor does")
+
+
+def run(code: str, folder: Path, **variables: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        capture_output=True, text=True, check=False, env={**os.environ, **variables},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@needs_compiler
+def test_a_package_that_was_moved_is_loaded_without_a_compiler_and_is_of_its_program(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    facts, promises, wanted = run(PACK, tmp_path / "made")
+    assert all(kept for _, kept in promises), promises
+    assert (facts["runtime"], facts["provider"], facts["graphs"]) == ("aotinductor", "cpu", 1)
+    assert (facts["parameters"], facts["precision"]) == (144 * 16 + 16 * 4, "float32")
+    assert facts["sparsity"] == pytest.approx(8 * 144 / (144 * 16 + 16 * 4), abs=1e-3)
+    assert facts["nodes.quantized"] == 0
+
+    moved = (tmp_path / "made").rename(tmp_path / "moved")
+    found = run(LOAD, moved, PATH="/nonexistent", CXX="/nonexistent")
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    assert [path.name for path in moved.iterdir() if path.is_file()] == ["model.pt2"]
+
+    with (moved / "cache" / "program.pt2").open("ab") as program:
+        program.write(b"x")
+    with pytest.raises(PreparationError, match="was compiled from another program"):
+        AotInductor().load(moved, cpu).facts({"x": np.zeros((2, 1, 12, 12), np.float32)})
+
+
+def test_the_source_in_a_package_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt2"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/data/aotinductor/model/c1.wrapper.cpp", SOURCE)
+    source = read_source(path)
+    assert source is not None
+    assert source.constants == (Constant("int8", (16, 8)), Constant("float32", ()))
+    assert source.calls == ("_qlinear_pointwise_tensor", "addmm_out")
+
+
+def test_a_package_without_its_source_tells_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt2"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/version", "1")
+    assert read_source(path) is None
+
+
+def test_a_network_that_can_not_be_exported_is_refused_with_the_cure(tmp_path: Path) -> None:
+    with pytest.raises(PreparationError, match=r"can't be compiled ahead of time: .* or use compiled"):
+        AotInductor().pack(Wayward(), {"x": np.ones((1, 4), np.float32)}, tmp_path, cpu)
+
+
+def test_without_a_compiler_it_is_unavailable_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert "apt-get install g++" in str(AotInductor().unavailable(cpu))
+
+
+class Wayward(torch.nn.Module):
+    """A network whose way depends on values."""
+
+    def forward(self, x: Any) -> Any:
+        return x + 1 if x.sum() > 0 else x

@@ -1,0 +1,163 @@
+"""Mixed precision: layers by name or by what they cost stay in float, and the costs are told."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import Deployment, Model, PreparationError, SuiteError
+from harness.hardware import cpu
+from harness.runtimes.onnxruntime import OnnxRuntime
+from harness.sensitivity import sensitivity
+from harness.techniques import compiled, int8_dynamic, int8_static, onnxruntime
+from harness.techniques.base import Technique
+from harness.techniques.mixed import Probe, sqnr
+from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
+
+
+@pytest.fixture
+def onnx_model(tmp_path: Path) -> Model:
+    return tiny_onnx_model(tmp_path)
+
+
+@pytest.fixture
+def outliers(onnx_model: Model) -> Model:
+    """The tiny network with a layer before it, and activations between its two, of which one range can't be held.
+
+    Quantizing `turn` alone costs little; quantizing `features` or `classes` costs the accuracy.
+    """
+
+    def load() -> Path:
+        import onnx
+        from onnx import helper, numpy_helper
+
+        path: Path = onnx_model.load()
+        network = onnx.load(str(path))
+        arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in network.graph.initializer}
+        turn = np.linalg.qr(np.random.default_rng(0).standard_normal((144, 144)))[0].astype(np.float32)
+        sizes = np.where(np.arange(48) % 8 == 0, 1e5, 1).astype(np.float32)
+        arrays |= {
+            "turn_weight": turn,
+            "first": turn.T @ arrays["first"] * sizes,
+            "second": arrays["second"] / sizes[:, None],
+        }
+        del network.graph.initializer[:]
+        network.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
+        network.graph.node.insert(1, helper.make_node("MatMul", ["flat", "turn_weight"], ["turned"], name="turn"))
+        network.graph.node[2].input[0] = "turned"
+        onnx.save(network, str(path))
+        return path
+
+    return dataclasses.replace(onnx_model, name="outliers", load=load)
+
+
+def applied(technique: Technique, model: Model, folder: Path) -> Deployment:
+    import onnx
+
+    network = onnx.load(str(model.load()))
+    return technique.apply(Deployment(model, network, OnnxRuntime(), cpu, folder))
+
+
+@pytest.mark.parametrize("technique", [int8_static, int8_dynamic])
+@pytest.mark.parametrize("keep", ["classes*", ["clas*"]])
+def test_what_keep_names_stays_in_float(technique: Technique, keep: Any, onnx_model: Model) -> None:
+    evidence, facts = check_technique(technique(keep=keep), onnx_model)
+    assert facts["weights.float32"] == pytest.approx(4 / 148)
+    assert facts["nodes.quantized"] == 1
+    assert "weights.float32 >= 0.027" in [item.promise for item in evidence]
+
+
+def test_a_type_of_operator_can_be_kept() -> None:
+    _, facts = check_technique(onnxruntime | int8_static(keep="Conv"), tiny_torch_model())
+    assert facts["precision"] == "float32+int8"
+    assert facts["quantized"] == pytest.approx(1152 / (16 * 9 + 32 * 16 * 9 + 1152))
+
+
+def test_what_keep_names_must_be_there_and_must_not_be_all(onnx_model: Model) -> None:
+    with pytest.raises(
+        SuiteError, match=r"keep='layer7' names no node of the network; there are .*features, .*classes"
+    ):
+        check_technique(int8_static(keep="layer7"), onnx_model)
+    with pytest.raises(PreparationError, match="keep leaves nothing to quantize"):
+        check_technique(int8_static(keep="*"), onnx_model)
+
+
+def test_a_quantizer_that_ignores_keep_breaks_the_promise(onnx_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxruntime import quantization
+
+    real: Callable[..., None] = quantization.quantize_static
+
+    @functools.wraps(real)
+    def ignoring(*args: Any, nodes_to_exclude: Any, **kwargs: Any) -> None:
+        real(*args, **kwargs)
+
+    monkeypatch.setattr(quantization, "quantize_static", ignoring)
+    with pytest.raises(AssertionError, match=r"promised weights\.float32 >= 0\.027"):
+        check_technique(int8_static(keep="classes"), onnx_model)
+
+
+def test_the_most_costly_layers_stay_in_float_until_the_accuracy_holds(outliers: Model, tmp_path: Path) -> None:
+    plain = applied(int8_static, outliers, tmp_path)
+    assert Probe(applied(int8_static(max_drop=0.99), outliers, tmp_path)).accuracy < 0.8
+    assert plain.notes == {}
+    deployment = applied(int8_static(max_drop=0.02), outliers, tmp_path)
+    assert set(str(deployment.notes["kept"]).split(", ")) >= {"features", "classes"}
+    assert "turn" not in str(deployment.notes["kept"]).split(", ")
+    assert float(deployment.notes["kept.drop"]) <= 0.02
+    assert Probe(deployment).accuracy > 0.9
+
+
+def test_nothing_is_kept_where_nothing_is_lost(onnx_model: Model, tmp_path: Path) -> None:
+    deployment = applied(int8_static(max_drop=0.02), onnx_model, tmp_path)
+    assert deployment.notes["kept"] == ""
+    assert deployment.notes["kept.drop"] <= 0.02
+
+
+def test_an_accuracy_that_can_not_be_kept_is_told(
+    onnx_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Probe, "drop", lambda self, network: 0.5)
+    with pytest.raises(PreparationError, match=r"within 0\.01: with everything .* falls by 0\.5000, and with "):
+        applied(int8_static(max_drop=0.01), onnx_model, tmp_path)
+    with pytest.raises(SuiteError, match=r"max_drop=1\.5"):
+        applied(int8_static(max_drop=1.5), onnx_model, tmp_path)
+
+
+def test_sensitivity_puts_the_costly_layers_first(outliers: Model) -> None:
+    said: list[str] = []
+    found = sensitivity(outliers, evaluated=2, say=said.append)
+    names = [cost.layer.name for cost in found.layers]
+    assert set(names) >= {"turn", "features", "classes"}
+    assert names.index("turn") > max(names.index("features"), names.index("classes"))
+    assert [cost.drop is not None for cost in found.layers] == [True, True] + [False] * (len(names) - 2)
+    assert [cost.sqnr for cost in found.layers] == sorted(cost.sqnr for cost in found.layers)
+    assert found.drop > 0.1
+    assert found.accuracy > 0.9
+    assert any("layer 1 of " in sentence for sentence in said)
+
+
+def test_sensitivity_exports_a_torch_model(tmp_path: Path) -> None:
+    found = sensitivity(tiny_torch_model(), int8_dynamic(ops=["MatMul", "Conv"]), evaluated=0)
+    assert sorted(cost.layer.elements for cost in found.layers) == [144, 1152, 4608]
+    assert all(20 < cost.sqnr < 80 for cost in found.layers)
+
+
+def test_sensitivity_is_of_quantization_alone(onnx_model: Model) -> None:
+    with pytest.raises(SuiteError, match="the sensitivity of compiled"):
+        sensitivity(tiny_torch_model(), compiled)
+    with pytest.raises(SuiteError, match="calibration"):
+        sensitivity(dataclasses.replace(onnx_model, calibration=None))
+
+
+def test_sqnr() -> None:
+    wanted = np.array([3.0, 4.0], np.float32)
+    assert sqnr(wanted, wanted) == math.inf
+    assert sqnr(wanted, wanted * 1.1) == pytest.approx(20, abs=1e-4)
+    assert sqnr(wanted, np.array([np.nan, 4.0])) == -math.inf

@@ -1,0 +1,154 @@
+"""torchao on torch networks: integers stored, integers computed with, and what must follow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import SuiteError
+from harness.hardware import Cpu, cpu
+from harness.records import Scalar
+from harness.runtimes.inductor import compiler
+from harness.techniques import bf16, fp8, int8_dynamic, int8_static
+from harness.techniques.base import as_pipeline
+from harness.testing import check_technique, tiny_torch_model
+
+TORCH = tiny_torch_model()
+WEIGHTS = 16 * 9 + 32 * 16 * 9 + 1152
+
+COMPILED = """
+import json
+from harness.techniques import *
+from harness.testing import check_technique, tiny_torch_model
+
+print(json.dumps(check_technique({technique}, tiny_torch_model())[1]))
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpu(Cpu):
+    """A GPU that says its compute capability and nothing else."""
+
+    capability: str = "9.0"
+
+    def describe(self) -> Mapping[str, Scalar]:
+        return {"kind": "cuda", "compute_capability": self.capability}
+
+
+def compiled_facts(technique: str) -> dict[str, Any]:
+    """Of a process of its own, whose settings compiling changes."""
+    pytest.importorskip("torchao")
+    if compiler() is None:
+        pytest.skip("needs a C++ compiler, as torch.compile does")
+    code = COMPILED.format(technique=technique)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return facts
+
+
+def test_dynamic_integers_are_seen_inside_their_tensors() -> None:
+    pytest.importorskip("torchao")
+    evidence, facts = check_technique(int8_dynamic, TORCH)
+    assert all(item.kept for item in evidence)
+    assert facts["weights.int8"] == facts["quantized"] == pytest.approx(1152 / WEIGHTS)
+    assert facts["precision"] == "float32+int8"
+    assert facts["nodes.quantized"] == 1
+    assert facts["parameters"] == WEIGHTS
+
+
+def test_after_bf16_only_the_rest_is_bfloat16() -> None:
+    pytest.importorskip("torchao")
+    _, facts = check_technique(as_pipeline(int8_dynamic), TORCH)
+    with pytest.raises(AssertionError, match=r"bf16 promised weights\.bfloat16"):
+        check_technique(bf16 | int8_dynamic, TORCH)
+    assert "weights.bfloat16" not in facts
+
+
+def test_keep_names_modules() -> None:
+    pytest.importorskip("torchao")
+    with pytest.raises(SuiteError, match=r"keep='fc' names no layer of the network; there are 0, 4, 8"):
+        check_technique(int8_dynamic(keep="fc"), TORCH)
+    with pytest.raises(Exception, match="there is nothing to quantize: torchao changes linear layers"):
+        check_technique(int8_dynamic(keep="8"), TORCH)
+
+
+def test_parameters_of_onnx_networks_are_refused() -> None:
+    pytest.importorskip("torchao")
+    with pytest.raises(SuiteError, match="on a torch network it has keep, and no ops"):
+        check_technique(int8_dynamic(ops="Conv"), TORCH)
+    with pytest.raises(SuiteError, match=r"on a torch network it has a method \(minmax, histogram\) and keep"):
+        check_technique(int8_static(max_drop=0.01), TORCH)
+    with pytest.raises(SuiteError, match="has no method 'entropy'; use minmax, histogram"):
+        check_technique(int8_static("entropy"), TORCH)
+
+
+def test_quantizing_that_does_nothing_breaks_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torchao")
+    from harness.techniques import torchao_modules
+
+    monkeypatch.setattr(torchao_modules, "quantize_", lambda *_, **__: None)
+    with pytest.raises(AssertionError, match="int8_dynamic promised quantized"):
+        check_technique(int8_dynamic, TORCH)
+
+
+def test_a_marked_graph_that_is_not_compiled_breaks_the_promise() -> None:
+    pytest.importorskip("torchao")
+    with pytest.raises(AssertionError, match=r"runtime = inductor, found eager; .*nodes\.quantized >= 1, found 0"):
+        check_technique(int8_static, TORCH)
+
+
+def test_static_integers_are_computed_with_once_compiled() -> None:
+    facts = compiled_facts("int8_static | compiled | batched(4)")
+    assert facts["quantized"] == 1.0
+    assert facts["nodes.quantized"] == 3
+    assert facts["precision"] == "int8"
+
+
+def test_what_keep_names_is_computed_with_in_float() -> None:
+    facts = compiled_facts('int8_static("histogram", keep="0") | compiled')
+    assert facts["quantized"] == pytest.approx(1 - 144 / WEIGHTS)
+    assert facts["nodes.quantized"] == 2
+
+
+def test_dynamic_integers_survive_the_compiler() -> None:
+    facts = compiled_facts("int8_dynamic | compiled")
+    assert facts["weights.int8"] == pytest.approx(1152 / WEIGHTS)
+    assert facts["nodes.quantized"] == 1
+
+
+def test_fp8_says_which_hardware_it_needs() -> None:
+    assert "compute capability 8.9 or more" in str(as_pipeline(fp8).unavailable(TORCH, cpu))
+    assert "of compute capability 8.0 is none" in str(as_pipeline(fp8).unavailable(TORCH, Gpu(capability="8.0")))
+    pytest.importorskip("torchao")
+    assert as_pipeline(fp8).unavailable(TORCH, Gpu()) is None
+
+
+def test_fp8_asks_torchao_for_the_layers_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torchao")
+    import torch
+
+    from harness import Deployment, PreparationError
+    from harness.runtimes.eager import Eager
+    from harness.techniques import torchao_modules
+
+    asked: list[Any] = []
+
+    def note(network: Any, config: Any, filter_fn: Any) -> None:
+        asked.append((type(config).__name__, [name for name, part in network.named_modules() if filter_fn(part, name)]))
+
+    monkeypatch.setattr(torchao_modules, "quantize_", note)
+    network = torch.nn.Sequential(torch.nn.Linear(144, 32), torch.nn.Linear(32, 10), torch.nn.Linear(10, 16))
+    deployment = fp8.apply(Deployment(TORCH, network, Eager(), Gpu(), tmp_path))
+    assert {weight.dtype for weight in deployment.network.parameters()} == {torch.bfloat16}
+    assert asked == [("Float8DynamicActivationFloat8WeightConfig", ["0"])]
+    assert str(deployment.promises[0][1]).startswith("weights.float8_e4m3fn >= 0.8")
+    with pytest.raises(PreparationError, match="there is nothing to quantize"):
+        fp8(keep="0").apply(Deployment(TORCH, network, Eager(), Gpu(), tmp_path))

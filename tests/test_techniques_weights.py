@@ -1,0 +1,93 @@
+"""Weights of few bits: stored so, and computed with in floating point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness import Model, PreparationError, SuiteError, UnavailableError
+from harness.hardware import cpu
+from harness.techniques import int4_weights, int8_weights, onnxruntime, pruned_weights
+from harness.techniques.base import Technique, as_pipeline
+from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
+
+
+@pytest.fixture
+def onnx_model(tmp_path: Path) -> Model:
+    return tiny_onnx_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("technique", "dtype"), [(int8_weights, "int8"), (int4_weights, "int4"), (int4_weights(block=16), "int4")]
+)
+def test_on_an_onnx_model(technique: Technique, dtype: str, onnx_model: Model) -> None:
+    evidence, facts = check_technique(technique, onnx_model)
+    assert all(item.kept for item in evidence)
+    assert facts[f"weights.{dtype}"] == 1.0
+    assert facts["quantized"] == 1.0
+    assert facts["precision"] == "float32"
+    assert facts["nodes.quantized"] == 2
+    assert facts["parameters"] == 144 * 48 + 48 * 4
+
+
+def test_an_exported_network_keeps_its_convolutions() -> None:
+    _, facts = check_technique(onnxruntime | int4_weights, tiny_torch_model())
+    assert facts["weights.int4"] == pytest.approx(1152 / (16 * 9 + 32 * 16 * 9 + 1152))
+
+
+@pytest.mark.parametrize("technique", [int8_weights, int4_weights(block=16)])
+def test_zeros_are_found_in_packed_blocks(technique: Technique) -> None:
+    _, facts = check_technique(pruned_weights(0.9, finetune=False) | onnxruntime | technique, tiny_torch_model())
+    assert float(facts["sparsity"]) >= 0.9
+
+
+def test_on_a_torch_model() -> None:
+    pytest.importorskip("torchao")
+    evidence, facts = check_technique(int8_weights, tiny_torch_model())
+    assert all(item.kept for item in evidence)
+    assert facts["weights.int8"] == pytest.approx(1152 / (16 * 9 + 32 * 16 * 9 + 1152))
+    assert facts["precision"] == "float32"
+    assert facts["nodes.quantized"] == 0
+
+
+def test_four_bits_of_a_torch_network_are_unavailable_with_the_way_round() -> None:
+    reason = as_pipeline(int4_weights).unavailable(tiny_torch_model(), cpu)
+    assert reason is not None
+    assert "put onnxruntime before it" in reason
+    with pytest.raises(UnavailableError, match="put onnxruntime before it"):
+        check_technique(int4_weights, tiny_torch_model())
+
+
+def test_blocks_that_kernels_do_not_have_are_refused(onnx_model: Model) -> None:
+    with pytest.raises(SuiteError, match="use 16, 32, 64, 128, 256"):
+        check_technique(int4_weights(block=48), onnx_model)
+
+
+def test_a_quantizer_that_does_nothing_breaks_the_promise(onnx_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    monkeypatch.setattr(MatMulNBitsQuantizer, "process", lambda self: None)
+    with pytest.raises(AssertionError, match=r"promised weights\.int4"):
+        check_technique(int4_weights, onnx_model)
+
+
+class Convolution(torch.nn.Module):
+    """A network without a matrix product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv2d(1, 4, 12)
+
+    def forward(self, image: Any) -> Any:
+        return self.layer(image).flatten(1)
+
+
+def test_a_network_without_products_is_refused() -> None:
+    import dataclasses
+
+    model = dataclasses.replace(tiny_torch_model(), load=lambda: Convolution().eval())
+    with pytest.raises(PreparationError, match=r"no matrix product of this network .* are Conv"):
+        check_technique(onnxruntime | int8_weights, model)
