@@ -15,7 +15,7 @@ from typing import Any
 from harness.cli.output import say
 from harness.codec import dumps
 from harness.errors import SuiteError
-from harness.grid import Grid, grid_of, load_suite
+from harness.grid import Grid, grids_of, load_suite
 from harness.model import Model
 from harness.report.text import shorten
 from harness.sensitivity import EVALUATED, TECHNIQUES, Sensitivity
@@ -74,13 +74,13 @@ def _progress(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
-def _grids(suite: Path) -> list[Grid]:
+def _grids(suite: Path) -> tuple[Grid, ...]:
     """The grids of a suite's file. Raises `SuiteError` where it has none."""
     path = suite.resolve()
     if not path.is_file():
         raise SuiteError(f"{suite}: there is no such file; give the file of a suite")
-    module = load_suite(_root(path), path.relative_to(_root(path)).as_posix())
-    grids = [found for value in vars(module).values() if (found := grid_of(value)) is not None]
+    root = _root(path)
+    grids = grids_of(load_suite(root, path.relative_to(root).as_posix()))
     if not grids:
         raise SuiteError(f"{suite}: no function with a grid")
     return grids
@@ -92,7 +92,7 @@ def _root(path: Path) -> Path:
     return next((up for up in path.parents if any((up / name).is_file() for name in settings)), path.parent)
 
 
-def _model(grids: list[Grid], name: str, suite: Path) -> Model:
+def _model(grids: tuple[Grid, ...], name: str, suite: Path) -> Model:
     models = {model.name: model for grid in grids for model in grid.models}
     if name in models:
         return models[name]
@@ -102,7 +102,7 @@ def _model(grids: list[Grid], name: str, suite: Path) -> Model:
     raise SuiteError(f"{suite} {said}; there are {', '.join(models)}")
 
 
-def _technique(grids: list[Grid], wanted: str, suite: Path) -> Technique:
+def _technique(grids: tuple[Grid, ...], wanted: str, suite: Path) -> Technique:
     """A technique by its name, with its defaults, or by the id of a step that the suite has."""
     plain = {technique.name: technique for technique in (int8_static, int8_dynamic)}
     steps = {step.id: step for grid in grids for pipeline in grid.techniques for step in pipeline.steps}
