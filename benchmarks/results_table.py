@@ -1,0 +1,107 @@
+"""The table of docs/results.md: technique x runtime x model, as a run measured them.
+
+    pytest suites/ -m "full or not full" --baseline=off
+    python benchmarks/results_table.py reports/latest docs/results.md
+
+One section for each model and hardware; the fastest first. A case that gave no numbers says why.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.records import Outcome, Result, Run
+from harness.report.gains import Subject, subjects
+from harness.report.overview import CaseView, cases
+from harness.report.record import read_run
+from harness.report.summary import escape
+from harness.report.text import moment, shorten
+from harness.units import quantity, ratio
+
+__all__ = ["main", "text_of"]
+
+REASON = 140
+
+
+def text_of(run: Run) -> str:
+    """The page."""
+    hardware = "; ".join(str(one.get("model", name)) for name, one in run.environment.hardware.items())
+    software = ", ".join(
+        f"{name} {run.environment.software[name]}"
+        for name in ("python", "torch", "onnxruntime", "openvino", "ai-edge-litert", "torchao", "nncf")
+        if name in run.environment.software
+    )
+    lines = [
+        "# What each technique brought",
+        "",
+        f"Made by `python benchmarks/results_table.py` from a run of {moment(run.started)} on {escape(hardware)} "
+        f"({escape(software)}). Speed-up is against the model as it is, an item, with its 95 % interval; *found* is "
+        "what the runtime says of the network that ran. Figures of one machine: leads, not promises.",
+    ]
+    for subject in subjects(cases(run)):
+        lines += ["", *_section(subject)]
+    return "\n".join(lines) + "\n"
+
+
+def _section(subject: Subject) -> Iterator[str]:
+    yield f"## {escape(subject.model)} on {escape(subject.hardware)}"
+    yield ""
+    yield "| technique | runtime | speed-up | p50 | memory | size | accuracy | found |"
+    yield "|---|---|---:|---:|---:|---:|---:|---|"
+    measured = [view for view in subject.cases if view.completed]
+    yield from (_row(view) for view in sorted(measured, key=_gain, reverse=True))
+    failed = [view.result for view in subject.cases if not view.completed and view.result]
+    failed = [result for result in failed if result.outcome is not Outcome.UNAVAILABLE]
+    if failed:
+        yield ""
+        yield from (f"* `{one.technique}`: {one.outcome}: {escape(shorten(one.reason, REASON))}" for one in failed)
+
+
+def _row(view: CaseView) -> str:
+    result = view.result
+    assert result is not None
+    speedup = view.estimate("speedup")
+    gain = f"{ratio(speedup.point)} [{speedup.low:.2f}, {speedup.high:.2f}]" if speedup else "1"
+    cells = [
+        _cell(view, metric, unit)
+        for metric, unit in (("latency.p50", "s"), ("memory.peak", "bytes"), ("size", "bytes"), ("accuracy", "share"))
+    ]
+    words = [f"`{result.technique}`", str(result.facts.get("runtime", "")), gain, *cells, _found(result)]
+    return f"| {' | '.join(words)} |"
+
+
+def _cell(view: CaseView, metric: str, unit: str) -> str:
+    found = view.estimate(metric)
+    return quantity(found.point, unit) if found else "–"
+
+
+def _found(result: Result) -> str:
+    words = [str(result.facts.get("precision", ""))]
+    for fact, word in (("quantized", "quantized"), ("sparsity", "zero")):
+        share = result.facts.get(fact)
+        if isinstance(share, float) and share > 0.005:
+            words.append(f"{share:.0%} {word}")
+    parameters = result.facts.get("parameters")
+    if isinstance(parameters, (int, float)):
+        words.append(f"{quantity(float(parameters), 'count')} weights")
+    return escape(", ".join(word for word in words if word))
+
+
+def _gain(view: CaseView) -> float:
+    speedup = view.estimate("speedup")
+    return speedup.point if speedup else 1.0
+
+
+def main(arguments: list[str]) -> int:
+    """Read a run, write the page."""
+    if len(arguments) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    Path(arguments[1]).write_text(text_of(read_run(arguments[0])), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
