@@ -89,8 +89,12 @@ def _blocks(network: Any, batch: Batch) -> list[_Block]:
 
     def note(module: Any, inputs: Any, output: Any) -> None:
         first = inputs[0] if inputs else None
-        tensors = isinstance(first, torch.Tensor) and isinstance(output, torch.Tensor)
-        calls[id(module)].append(tensors and first.shape == output.shape and first.dtype == output.dtype)
+        calls[id(module)].append(
+            isinstance(first, torch.Tensor)
+            and isinstance(output, torch.Tensor)
+            and first.shape == output.shape
+            and first.dtype == output.dtype
+        )
 
     with ExitStack() as stack:
         for module in {id(block.module): block.module for block in found}.values():

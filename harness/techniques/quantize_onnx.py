@@ -193,7 +193,7 @@ class Quantizer:
         floats = sum(elements for elements, names in self._weights if {*names} & {*kept}) / total
         if not share:
             raise PreparationError(f"keep leaves nothing to quantize of {', '.join(self._weighted)}; keep fewer layers")
-        promises = (
+        promises: tuple[Promise, ...] = (
             Promise("quantized", at_least=max(math.floor(900 * share) / 1000, 0.001)),
             Promise("nodes.quantized", at_least=1),
         )

@@ -75,7 +75,7 @@ def quantize_dynamic(deployment: Deployment, keep: Sequence[str]) -> Deployment:
     from harness.techniques.torchao_modules import dynamic_config
 
     network = copy.deepcopy(deployment.network)
-    share = _quantize_linear(network, keep, lambda: dynamic_config(deployment.hardware.describe()["kind"]))
+    share = _quantize_linear(network, keep, lambda: dynamic_config(str(deployment.hardware.describe()["kind"])))
     return deployment.replace(network=network).promising(
         Promise("quantized", at_least=share), Promise("nodes.quantized", at_least=1)
     )
@@ -188,7 +188,7 @@ def _share(network: Any, layers: Collection[str]) -> float:
 
     total = sum(weight.elements for weight in module_weights(network))
     modules = dict(network.named_modules())
-    reach = sum(modules[name].weight.numel() for name in layers)
+    reach: int = sum(modules[name].weight.numel() for name in layers)
     return max(math.floor(900 * reach / max(total, 1)) / 1000, 0.001)
 
 

@@ -5,6 +5,7 @@ torch is imported in functions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -66,7 +67,7 @@ def change(outputs: Sequence[Any], expected: Sequence[Any]) -> float:
     """Relative L2 distance of all outputs together: |outputs - expected| / |expected|."""
     distance = sum(float((a.double() - b.double()).square().sum()) for a, b in zip(outputs, expected, strict=True))
     norm = sum(float(b.double().square().sum()) for b in expected)
-    return (distance / norm) ** 0.5 if norm else distance**0.5
+    return math.sqrt(distance / norm if norm else distance)
 
 
 def check_same(what: str, outputs: Sequence[Any], expected: Sequence[Any]) -> None:

@@ -81,7 +81,9 @@ class QuantizedGraph(torch.nn.Module):
 
 
 def _restored(stored: bytes) -> QuantizedGraph:
-    return QuantizedGraph(torch.export.load(io.BytesIO(stored))).eval()
+    graph = QuantizedGraph(torch.export.load(io.BytesIO(stored)))
+    graph.eval()
+    return graph
 
 
 def dynamic_config(kind: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from harness.errors import MeasurementError
 from harness.grid import Address, find_case
@@ -34,7 +35,7 @@ def evaluate(request: Evaluate) -> Evaluated:
         raise MeasurementError(f"{case.id}: the evaluation's scores must be (N,) numbers in 0..1", outcome="invalid")
     if not 0 <= evaluation.value <= 1:
         raise MeasurementError(f"{case.id}: the evaluation gave {evaluation.value}, not in 0..1", outcome="invalid")
-    arrays = {"scores": scores, "outputs": predictor.outputs()[:KEPT_OUTPUTS]}
+    arrays: dict[str, Any] = {"scores": scores, "outputs": predictor.outputs()[:KEPT_OUTPUTS]}
     if evaluation.answers is not None:
         arrays["answers"] = np.asarray(evaluation.answers)
     with Path(request.output).open("wb") as file:
