@@ -95,7 +95,7 @@ def test_the_page_draws_them_with_their_table(run: Run) -> None:
     text = plain(page.text)
     assert "digits: accuracy against removed weights" in text
     assert "Faster than the same pipeline without it: pruned_channels:0.5 (2.50x)." in text
-    assert "5 pruned_weights:0.9 90.0 % 70.0 % 1.01x" in text
+    assert "5 pruned_weights:0.9 90.0 % 70.00 % 1.01x" in text
     (curve,) = page.find("path", **{"class": "line thin candidate"})
     assert (curve["d"] or "").count("L") == 1
 

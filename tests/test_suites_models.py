@@ -27,7 +27,7 @@ from suites.models import (
 )
 from suites.models.basic_pitch import chord, chords
 from suites.models.digits import batches, images
-from suites.models.gpt import symbols, windows
+from suites.models.gpt import ALPHABET, symbols, windows
 from suites.models.magika import features, files
 from suites.models.minilm import texts, tokens
 from suites.models.silero import recordings
@@ -303,7 +303,7 @@ def test_a_text_is_kept_apart_and_read_as_symbols() -> None:
     assert len(training) > 10 * len(test) > 1_000_000
     assert 0 <= min(training.min(), test.min()) <= max(training.max(), test.max()) == 96
     assert np.mean(training == 0) < 0.01, "hardly a character is outside of the alphabet"
-    text = "".join(chr(31 + symbol) if symbol > 1 else "\n" for symbol in test[:4000])
+    text = "".join(ALPHABET[symbol - 1] for symbol in test[:4000] if symbol)
     assert "import" in text
     # A piece of the test as long as a prompt stands nowhere in the training.
     whole = training.astype(np.uint8).tobytes()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-__all__ = ["PROMPT", "WEIGHTS", "batches", "gpt_decode", "gpt_prefill", "symbols", "windows"]
+__all__ = ["ALPHABET", "PROMPT", "WEIGHTS", "batches", "gpt_decode", "gpt_prefill", "symbols", "windows"]
 
 WEIGHTS = Path(__file__).with_name("gpt.safetensors")
 ALPHABET = "\n" + "".join(map(chr, range(32, 127)))
