@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from harness.cli.compare import exit_code
-from harness.cli.judging import metrics_of
 from harness.cli.main import main
 from harness.errors import RecordError
 from harness.metrics import METRICS
 from harness.records import Comparison, Environment, Outcome, Result, Verdict
+from harness.report.record import metrics_of
 from tests.cli_runs import IDENTITY, a_case, a_run, on_disk, without_numbers
 
 CASES = [a_case("a"), a_case("b"), a_case("c")]

@@ -41,6 +41,7 @@ ORDER = (
     "harness.judge",
     "harness.baseline",
     "harness.report",
+    "harness.review",
     "harness.resume",
     "harness.optimize",
     "harness.trees",

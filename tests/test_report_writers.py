@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -173,6 +174,41 @@ def test_properties_are_valid_xml_by_pytests_own_writer(tmp_path: Path) -> None:
     values = [p.attrib["value"] for p in tree.iter("property")]
     assert f"{HOSTILE[0]}.py" in values
     assert "nul\\x00byte.py" in values
+
+
+def test_a_consumers_parser_reads_verdicts_from_the_junit_file(tmp_path: Path) -> None:
+    """`junitparser` is what published actions read JUnit files with."""
+    junitparser = pytest.importorskip("junitparser", reason="no junitparser here; pip install junitparser")
+    (tmp_path / "test_one.py").write_text(
+        "import pytest\n"
+        "from harness.report.junit import properties\n"
+        "from tests.report_samples import sample_run\n"
+        "RUN = sample_run(samples=5)\n"
+        "@pytest.mark.parametrize('result', RUN.results, ids=lambda result: result.case_id)\n"
+        "def test_one(request, result):\n"
+        "    said = [c for c in RUN.comparisons if c.case_id == result.case_id]\n"
+        "    request.node.user_properties.extend(properties(result, said))\n"
+        "    assert not any(c.verdict.fails(strict=False) for c in said), said[0].reason\n"
+    )
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {Path(__file__).parents[1]}\n")
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--junitxml=out.xml", "-q"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    cases = {case.name: case for suite in junitparser.JUnitXml.fromfile(str(tmp_path / "out.xml")) for case in suite}
+    case = cases["test_one[digits/compiled/cpu]"]
+    assert any(isinstance(found, junitparser.Failure) for found in case.result)
+
+    def properties_of(one: Any) -> dict[str, str]:
+        return {item.name: item.value for item in one.child(junitparser.Properties)}
+
+    found = properties_of(case)
+    assert found["harness.verdict"] == "regressed"
+    assert float(found["harness.latency.p50.change"]) == pytest.approx(0.152)
+    assert all(properties_of(one)["harness.verdict"] for one in cases.values())
 
 
 def test_annotations_are_few_and_point_to_the_suite(run: Run) -> None:

@@ -21,7 +21,7 @@ from harness.judge.times import FULL_BASELINE
 from harness.metrics import Metric, resolve
 from harness.records import Comparison, Environment, Outcome, Result, Verdict
 
-__all__ = ["accept", "baseline_of", "prune", "refusal", "unknown"]
+__all__ = ["accept", "baseline_of", "proposed", "prune", "refusal", "unknown"]
 
 KEPT_BLOCKS = 8
 """The newest blocks that a baseline keeps: enough for its spread, few enough that it follows the machine."""
@@ -70,12 +70,27 @@ def accept(
     metrics: Mapping[str, Metric] | None = None,
     prior: Prior | None = None,
 ) -> list[Path]:
-    """Make a completed result the baseline of its case, and give the files that were written.
+    """Make a completed result the baseline of its case, and give the files that were written; see `proposed`."""
+    records = proposed(store, result, environment, reason, when, metrics=metrics, prior=prior)
+    return [store.write(record) for record in records]
+
+
+def proposed(
+    store: Store,
+    result: Result,
+    environment: Environment,
+    reason: str,
+    when: str,
+    *,
+    metrics: Mapping[str, Metric] | None = None,
+    prior: Prior | None = None,
+) -> list[Portable | Times]:
+    """What accepting a completed result would write.
 
     The result is judged once more, against the baseline as it is now. `metrics` are those of the case's suite (the
     built-in ones where they are not given), `prior` the usual spreads on this machine class (learnt from the store).
-    Nothing is written, and no path given, for launches that are in the baseline already. On another machine class than
-    the portable values' own, those are replaced, as a whole, only where one of them differs by more than its limit.
+    Nothing is proposed for launches that are in the baseline already. On another machine class than the portable
+    values' own, those are replaced, as a whole, only where one of them differs by more than its limit.
     Raises `BaselineError` for an empty reason and for what `refusal` says, unless it only concerns the run.
     """
     if not reason.strip():
@@ -96,7 +111,7 @@ def accept(
         _portable(result, environment, metrics, baseline.portable, comparisons, accepted),
         _times(result, environment, metrics, baseline.times, comparisons, accepted),
     )
-    return [store.write(record) for record in records if record]
+    return [record for record in records if record]
 
 
 def unknown(store: Store, known: set[tuple[str, str]]) -> list[Portable]:

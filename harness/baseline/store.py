@@ -67,8 +67,13 @@ class Store:
 
     def write(self, record: Portable | Times) -> Path:
         """Write one file, whole or not at all. Gives its path."""
-        name = PORTABLE if isinstance(record, Portable) else f"times.{machine_class(record.identity)}.json"
-        return self._tree.save(f"{_folder(record.suite, record.case_id)}/{name}", dump(record))
+        return self._tree.save(_path(record), dump(record))
+
+    def preview(self, record: Portable | Times) -> tuple[str, str, str]:
+        """What `write` would do: the file's path, the text that it has ("" where there is none), and the new one."""
+        path = _path(record)
+        old = self._tree.load(path) or b""
+        return self._tree.where(path), old.decode("utf-8", "replace"), dump(record)
 
     def remove(self, suite: str, case_id: str) -> list[Path]:
         """Delete the baseline of a case. Gives the paths of the files that were deleted."""
@@ -119,6 +124,11 @@ class Store:
                 f"{self._tree.where(path)}: holds the case {record.case_id} of suite {record.suite}, which belongs "
                 f"into {_folder(record.suite, record.case_id)}; restore it from git"
             )
+
+
+def _path(record: Portable | Times) -> str:
+    name = PORTABLE if isinstance(record, Portable) else f"times.{machine_class(record.identity)}.json"
+    return f"{_folder(record.suite, record.case_id)}/{name}"
 
 
 def _folder(suite: str, case_id: str) -> str:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import difflib
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from harness.baseline import accept as acceptance
-from harness.baseline.records import machine_class
 from harness.baseline.store import Store
-from harness.cli.judging import metrics_of
 from harness.cli.output import fail, say
 from harness.errors import BaselineError
-from harness.judge import Prior, compare, fit_prior
 from harness.records import Outcome, Result, Run
 from harness.report.record import read_run
+from harness.review import Acceptor
 
 __all__ = ["accept", "add"]
 
@@ -54,14 +50,14 @@ def accept(arguments: argparse.Namespace) -> int:
     if not arguments.reason.strip():
         raise BaselineError("--reason is empty; say why these numbers are right, for whoever reads the baseline later")
     run = read_run(arguments.source)
-    acceptor = _Acceptor(Store(arguments.baselines), run, arguments.reason)
+    acceptor = Acceptor(Store(arguments.baselines), run)
     chosen = choose(run, arguments.case)
     if not chosen:
         raise BaselineError(f"run {run.id} measured no case, so there is nothing to accept")
     refused = 0
     for result in chosen:
         try:
-            paths = acceptor.accept(result)
+            paths = acceptor.accept(result, arguments.reason)
         except BaselineError as error:
             refused += 1
             fail(str(error))
@@ -86,39 +82,6 @@ def choose(run: Run, globs: Sequence[str]) -> list[Result]:
     if globs:
         return list(chosen.values())
     return [one for one in run.results if one.outcome is not Outcome.UNAVAILABLE]
-
-
-class _Acceptor:
-    """Accepts results of one run into a store, each judged against the baselines as they are now."""
-
-    def __init__(self, store: Store, run: Run, reason: str) -> None:
-        self._store = store
-        self._run = run
-        self._reason = reason
-        self._when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self._priors: dict[str, Prior] = {}
-
-    def accept(self, result: Result) -> list[Path]:
-        """Accept one result and give the files that were written. Raises `BaselineError` where it is refused."""
-        run = self._run
-        identity = run.environment.hardware.get(result.hardware, {})
-        baseline = self._store.read(result.suite, result.case_id, identity)
-        prior = self._prior(machine_class(identity))
-        metrics = metrics_of(run, result.suite)
-        comparisons = compare(result, baseline, metrics, prior, identity)
-        quick = run.mode == "quick"
-        refused = acceptance.refusal(result, comparisons, baseline, run_complete=run.complete, quick=quick)
-        if refused:
-            raise BaselineError(f"{result.case_id}: not accepted into the baseline: {refused}")
-        return acceptance.accept(
-            self._store, result, run.environment, self._reason, self._when, metrics=metrics, prior=prior
-        )
-
-    def _prior(self, machine: str) -> Prior:
-        """The usual spreads on a class of machines, learnt before anything was accepted."""
-        if machine not in self._priors:
-            self._priors[machine] = fit_prior(self._store.times_of(machine))
-        return self._priors[machine]
 
 
 def _long(result: Result) -> str:

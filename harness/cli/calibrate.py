@@ -15,7 +15,6 @@ from typing import Any
 
 from harness.baseline.records import machine_class
 from harness.baseline.store import Store
-from harness.cli.judging import metrics_of
 from harness.cli.output import say
 from harness.cli.running import LOG, SUITES, add_sampling_options, measured, plan_options
 from harness.codec import decode, dumps
@@ -29,6 +28,7 @@ from harness.judge.prior import DEFAULT_BLOCK, MIN_CASES
 from harness.judge.words import plural
 from harness.plan import Plan
 from harness.records import Outcome, Run
+from harness.report.record import metrics_of
 from harness.report.text import shorten
 from harness.settings import WORKING_TREE, Against
 from harness.units import duration, percent

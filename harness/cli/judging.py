@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping
 
 from harness.baseline.accept import baseline_of
 from harness.baseline.records import Baseline, Portable, Times
-from harness.codec import decode
 from harness.judge import Prior, compare, fit_prior, missing
-from harness.metrics import Metric
 from harness.records import Comparison, Outcome, Result, Run
+from harness.report.record import metrics_of
 
-__all__ = ["compare_runs", "metrics_of"]
+__all__ = ["compare_runs"]
 
 
 def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
@@ -39,20 +38,6 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
         expected = [one for one in _expected(baselines.values(), here) if f"{one.suite}/{one.case_id}" not in reserved]
         found += missing(expected, present)
     return tuple(found)
-
-
-def metrics_of(run: Run, suite: str) -> dict[str, Metric]:
-    """The metrics of a suite by name, rebuilt from a run's record, so that no code of the suite is needed.
-
-    Raises `RecordError` for a record that is none of a metric.
-    """
-    metrics: dict[str, Metric] = {}
-    for record in run.metrics:
-        fields = dict(record)
-        if fields.pop("suite", "") in (None, "", suite):
-            metric: Metric = decode(Metric, fields, f"run {run.id}: metrics")
-            metrics[metric.name] = metric
-    return metrics
 
 
 def _priors(results: Iterable[Result], baselines: Mapping[tuple[str, str], Baseline]) -> dict[str, Prior]:

@@ -8,11 +8,12 @@ from typing import Any
 
 from harness.codec import MAX_BYTES, decode, loads, pieces
 from harness.errors import RecordError
+from harness.metrics import Metric
 from harness.records import RUN_SCHEMA, Run
 from harness.report.files import write_atomic
 from harness.report.journal import JOURNAL_NAME, Journal
 
-__all__ = ["MODES", "RUN_NAME", "read_run", "write_run"]
+__all__ = ["MODES", "RUN_NAME", "metrics_of", "read_run", "write_run"]
 
 RUN_NAME = "run.json"
 MODES = ("compare", "strict", "update", "off", "quick")
@@ -47,6 +48,20 @@ def parse_run(text: str, source: str) -> Run:
         raise RecordError(_wrong_schema(source, schema))
     run: Run = decode(Run, data, source)
     return checked(run, source)
+
+
+def metrics_of(run: Run, suite: str) -> dict[str, Metric]:
+    """The metrics of a suite by name, rebuilt from a run's record, so that no code of the suite is needed.
+
+    Raises `RecordError` for a record that is none of a metric.
+    """
+    metrics: dict[str, Metric] = {}
+    for record in run.metrics:
+        fields = dict(record)
+        if fields.pop("suite", "") in (None, "", suite):
+            metric: Metric = decode(Metric, fields, f"run {run.id}: metrics")
+            metrics[metric.name] = metric
+    return metrics
 
 
 def checked(run: Run, source: str) -> Run:

@@ -31,35 +31,38 @@ from harness.report.text import commit_name, moment, tail, visible
 from harness.report.trust import checks
 from harness.units import duration, quantity
 
-__all__ = ["policy", "render"]
+__all__ = ["asset", "digest", "environment", "policy", "render"]
 
 _ACCEPTED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE)
 
 
 def render(run: Run) -> bytes:
     """The whole report as one HTML file in UTF-8."""
-    style, script = _asset("style.css"), _asset("script.js")
-    environment = _environment()
+    style, script = asset("style.css"), asset("script.js")
     undecided, better = sections.not_decided(run)
-    page = environment.get_template("page.html").render(
-        run=run,
-        policy=policy(style, script),
-        # Both are ours, so they go in as they are; a browser runs them only if their hashes fit the policy.
-        style=Markup(style),
-        script=Markup(script),
-        headline=headline(run),
-        counts=counts(cases(run)),
-        accept=accept_command() if any(c.verdict in _ACCEPTED for c in run.comparisons) else "",
-        checks=checks(run),
-        why=sections.why(run),
-        undecided=undecided,
-        better=better,
-        maps=sections.gain_maps(run),
-        slack=accuracy_slack(run),
-        fronts=sections.fronts(run),
-        prunings=sections.prunings(run),
-        cases=render_cases(run, environment.get_template("case.html").render),
-        problems=sections.problems(run),
+    page = (
+        environment()
+        .get_template("page.html")
+        .render(
+            run=run,
+            policy=policy(style, script),
+            # Both are ours, so they go in as they are; a browser runs them only if their hashes fit the policy.
+            style=Markup(style),
+            script=Markup(script),
+            headline=headline(run),
+            counts=counts(cases(run)),
+            accept=accept_command() if any(c.verdict in _ACCEPTED for c in run.comparisons) else "",
+            checks=checks(run),
+            why=sections.why(run),
+            undecided=undecided,
+            better=better,
+            maps=sections.gain_maps(run),
+            slack=accuracy_slack(run),
+            fronts=sections.fronts(run),
+            prunings=sections.prunings(run),
+            cases=render_cases(run, environment().get_template("case.html").render),
+            problems=sections.problems(run),
+        )
     )
     return page.encode("utf-8")
 
@@ -67,23 +70,26 @@ def render(run: Run) -> bytes:
 def policy(style: str, script: str) -> str:
     """The content security policy of the page: nothing may be loaded, and only this style and this script count."""
     return (
-        f"default-src 'none'; style-src 'sha256-{_digest(style)}'; script-src 'sha256-{_digest(script)}'; "
+        f"default-src 'none'; style-src 'sha256-{digest(style)}'; script-src 'sha256-{digest(script)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """The SHA-256 of a text as content security policies write it."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 @functools.cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A style or script of the package."""
     return (files("harness.report.html") / name).read_text(encoding="utf-8")
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """The templates, with every value escaped and made visible on its way out."""
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report.html", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -91,7 +97,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.filters |= {
+    made.filters |= {
         "num": _typeset,
         "name": _breakable,
         "kept": _kept,
@@ -101,7 +107,7 @@ def _environment() -> jinja2.Environment:
         "limit": limit_text,
         "change": change_text,
     }
-    environment.globals |= {
+    made.globals |= {
         "glyphs": GLYPHS,
         "meanings": MEANINGS,
         "anchor": anchor,
@@ -109,7 +115,7 @@ def _environment() -> jinja2.Environment:
         "estimate": estimate_text,
         "quantity": quantity,
     }
-    return environment
+    return made
 
 
 def _finalize(value: Any) -> Any:

@@ -1,0 +1,83 @@
+"""Accepting results of one run into a store, each judged against the baselines as they are now."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.baseline import accept as acceptance
+from harness.baseline.records import machine_class
+from harness.baseline.store import Store
+from harness.errors import BaselineError
+from harness.judge import Prior, compare, fit_prior
+from harness.records import Comparison, Result, Run
+from harness.report.record import metrics_of
+
+__all__ = ["Acceptor", "FileChange", "Judged"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A result against the baselines of this minute. `refused` says why it may not be accepted, "" where it may."""
+
+    comparisons: tuple[Comparison, ...]
+    refused: str
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A baseline file as it is ("" where there is none), and as it would be."""
+
+    path: str
+    old: str
+    new: str
+
+
+class Acceptor:
+    """Accepts results of one run. The usual spreads of a machine class are learnt before anything is accepted."""
+
+    def __init__(self, store: Store, run: Run) -> None:
+        self._store = store
+        self._run = run
+        self._when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._priors: dict[str, Prior] = {}
+
+    def judged(self, result: Result) -> Judged:
+        """Judge a result against the baseline that its case has now. Raises `BaselineError` for damaged files."""
+        run = self._run
+        identity = run.environment.hardware.get(result.hardware, {})
+        baseline = self._store.read(result.suite, result.case_id, identity)
+        comparisons = compare(result, baseline, metrics_of(run, result.suite), self._prior(result), identity)
+        quick = run.mode == "quick"
+        refused = acceptance.refusal(result, comparisons, baseline, run_complete=run.complete, quick=quick)
+        return Judged(tuple(comparisons), refused or "")
+
+    def accept(self, result: Result, reason: str) -> list[Path]:
+        """Accept one result and give the files that were written. Raises `BaselineError` where it is refused."""
+        self._check(result)
+        metrics = metrics_of(self._run, result.suite)
+        prior = self._prior(result)
+        return acceptance.accept(
+            self._store, result, self._run.environment, reason, self._when, metrics=metrics, prior=prior
+        )
+
+    def preview(self, result: Result, reason: str) -> list[FileChange]:
+        """What `accept` would write. Raises `BaselineError` where it would be refused."""
+        self._check(result)
+        metrics = metrics_of(self._run, result.suite)
+        records = acceptance.proposed(
+            self._store, result, self._run.environment, reason, self._when, metrics=metrics, prior=self._prior(result)
+        )
+        return [FileChange(*self._store.preview(record)) for record in records]
+
+    def _check(self, result: Result) -> None:
+        refused = self.judged(result).refused
+        if refused:
+            raise BaselineError(f"{result.case_id}: not accepted into the baseline: {refused}")
+
+    def _prior(self, result: Result) -> Prior:
+        machine = machine_class(self._run.environment.hardware.get(result.hardware, {}))
+        if machine not in self._priors:
+            self._priors[machine] = fit_prior(self._store.times_of(machine))
+        return self._priors[machine]

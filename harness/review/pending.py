@@ -1,0 +1,97 @@
+"""What of a run waits for a reviewer: changes of the baseline that nobody accepted or rejected yet."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.baseline.store import Store
+from harness.errors import BaselineError
+from harness.records import Comparison, Outcome, Result, Run, Verdict
+from harness.report.overview import comparisons_by_weight
+from harness.review.acceptor import Acceptor
+from harness.review.decisions import Decision, Decisions
+
+__all__ = ["CHANGES", "Pending", "Review"]
+
+CHANGES = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE, Verdict.MISSING)
+"""The verdicts after which the baseline would be another one. What is unchanged is for `harness accept`, as a block."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """One case whose baseline would change. `changes` holds the comparisons that say so, heaviest first; `refused` why
+    the case can't be accepted, "" where it can.
+    """
+
+    result: Result
+    changes: tuple[Comparison, ...]
+    refused: str
+
+    @property
+    def name(self) -> str:
+        """The suite and the case id: what tells this case from all others."""
+        return f"{self.result.suite}/{self.result.case_id}"
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of its changes."""
+        return max((one.verdict for one in self.changes), key=lambda verdict: verdict.severity)
+
+
+class Review:
+    """The review of one run. What was decided is kept in the run's folder; baselines change by `accept` alone."""
+
+    def __init__(self, run: Run, folder: Path, store: Store) -> None:
+        self.run = run
+        self._acceptor = Acceptor(store, run)
+        self._decisions = Decisions(folder, run.id)
+
+    def pending(self) -> tuple[Pending, ...]:
+        """The changes that nobody decided on yet, those that can be accepted first, worst first.
+
+        They are judged against the baselines as they are now, so that a case that was accepted in another way is not
+        asked about. Cases that gave no numbers are not here: there is nothing to accept.
+        """
+        found = [self._looked_at(result) for result in self.run.results if result.outcome is Outcome.COMPLETED]
+        waiting = [one for one in found if one and not self.decided(one)]
+        return tuple(sorted(waiting, key=lambda one: (bool(one.refused), -one.verdict.severity, one.name)))
+
+    def decided(self, pending: Pending) -> Decision | None:
+        """What was decided of a case; None where nothing was."""
+        return self._decisions.of(pending.result.suite, pending.result.case_id)
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """All that was decided, in order."""
+        return self._decisions.all()
+
+    def accept(self, pending: Pending, reason: str) -> list[Path]:
+        """Write a case into the baseline, and give the files. Raises `BaselineError` where it is refused."""
+        paths = self._acceptor.accept(pending.result, reason)
+        self._decisions.keep(pending.result.suite, pending.result.case_id, "accepted", reason.strip())
+        return paths
+
+    def reject(self, pending: Pending, reason: str) -> None:
+        """Leave the baseline as it is, and do not ask about this result again."""
+        self._decisions.keep(pending.result.suite, pending.result.case_id, "rejected", reason.strip())
+
+    def diff(self, pending: Pending) -> list[str]:
+        """The lines of a unified diff of the baseline files, as accepting would change them."""
+        if pending.refused:
+            return []
+        lines: list[str] = []
+        for change in self._acceptor.preview(pending.result, "(your reason)"):
+            old, new = change.old.splitlines(), change.new.splitlines()
+            lines += difflib.unified_diff(old, new, change.path if old else "/dev/null", change.path, n=1, lineterm="")
+        return lines
+
+    def _looked_at(self, result: Result) -> Pending | None:
+        try:
+            judged = self._acceptor.judged(result)
+        except BaselineError as error:
+            raise BaselineError(f"{result.case_id}: {error}") from None
+        changes = [one for one in judged.comparisons if one.verdict in CHANGES]
+        if not changes:
+            return None
+        return Pending(result, comparisons_by_weight(changes), judged.refused)

@@ -1,0 +1,227 @@
+"""`harness review` asks about each change, writes what is accepted, and keeps what was decided."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.baseline.store import Store
+from harness.cli.main import main
+from harness.errors import RecordError
+from harness.records import Outcome
+from harness.report.record import read_run
+from harness.review import Decisions, Pending, Review
+from tests.cli_runs import a_case, on_disk, without_numbers
+
+
+class Place:
+    """A baseline of `a` to `d`, and a run in which `a` is slower, `b` larger, `c` as it was, and `e` new."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.baselines = folder / "baselines"
+        for block in range(3):
+            cases = [a_case(name, latency=0.010 * (1 + block / 1000)) for name in "abcd"]
+            self.accept(on_disk(folder, f"block{block}", cases), "--reason", "first figures")
+        self.run = on_disk(
+            folder, "now", [a_case("a", latency=0.02), a_case("b", size=2e6), a_case("c"), a_case("e")], complete=True
+        )
+
+    def accept(self, run: str, *options: str) -> None:
+        assert main(["accept", "--from", run, "--baselines", str(self.baselines), *options]) == 0
+
+    def options(self, run: str = "") -> list[str]:
+        return ["review", "--from", run or self.run, "--baselines", str(self.baselines)]
+
+    def review(self) -> Review:
+        return Review(read_run(self.run), Path(self.run), Store(self.baselines))
+
+    def reasons(self) -> dict[str, str]:
+        return {one.case_id[0]: one.accepted.reason for one in Store(self.baselines).all()}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+class Terminal:
+    """A real terminal in which the command runs."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._leader, follower = pty.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "harness.cli.main", *arguments],
+            stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
+        )  # fmt: skip
+        os.close(follower)
+        self.seen = ""
+
+    def until(self, expected: str) -> None:
+        """Read until this was printed after what was awaited before."""
+        before, end = len(self.seen), time.monotonic() + 60
+        while expected not in self.seen[before:]:
+            assert time.monotonic() < end, f"{expected!r} was not printed:\n{self.seen}"
+            if not self._read():
+                raise AssertionError(f"{expected!r} was not printed before the end:\n{self.seen}")
+
+    def type(self, keys: str) -> None:
+        os.write(self._leader, keys.encode())
+
+    def end(self) -> int:
+        while self._read():
+            pass
+        os.close(self._leader)
+        return self._process.wait(60)
+
+    def _read(self) -> bool:
+        ready, _, _ = select.select([self._leader], [], [], 60)
+        if not ready:
+            return False
+        try:
+            data = os.read(self._leader, 65536)
+        except OSError:
+            return False
+        self.seen += data.decode("utf-8", "replace").replace("\r\n", "\n")
+        return bool(data)
+
+
+def test_keys_accept_reject_skip_and_show_the_diff(place: Place) -> None:
+    terminal = Terminal(place.options())
+    terminal.until("[q]uit ")
+    assert "1 of 3" in terminal.seen
+    assert re.search(r"latency.p50 +regressed +10.0 ms .* -> 20.0 ms .*limit \+10.0 %", terminal.seen)
+    terminal.type("d")
+    terminal.until("[q]uit ")
+    assert "+++ " in terminal.seen
+    terminal.type("a")
+    terminal.until("why is this right? ")
+    terminal.type("\n")
+    terminal.until("[q]uit ")
+    assert "it needs a reason" in terminal.seen
+    terminal.type("a")
+    terminal.until("why is this right? ")
+    terminal.type("a better kernel is worth it\n")
+    terminal.until("[q]uit ")
+    terminal.type("r")
+    terminal.until("[q]uit ")
+    terminal.type("s")
+    assert terminal.end() == 1
+    assert place.reasons() == {
+        "a": "first figures", "b": "first figures", "c": "first figures", "d": "first figures",
+    }  # fmt: skip
+    times = (
+        Store(place.baselines).read("toys", "a/reference/cpu", read_run(place.run).environment.hardware["cpu"]).times
+    )
+    assert times is not None
+    assert times.accepted.reason == "a better kernel is worth it"
+    decided = [(one.case_id[0], one.kind, one.reason) for one in place.review().decisions()]
+    assert decided == [("a", "accepted", "a better kernel is worth it"), ("b", "rejected", "")]
+    assert [one.name for one in place.review().pending()] == ["toys/e/reference/cpu"]
+
+
+def test_the_last_reason_is_offered_again_and_quitting_leaves_the_rest(place: Place) -> None:
+    terminal = Terminal(place.options())
+    for reason in ("one reason for both\n", "\n"):
+        terminal.until("[q]uit ")
+        terminal.type("a")
+        terminal.until("why is this right? ")
+        terminal.type(reason)
+    terminal.until("[q]uit ")
+    terminal.type("q")
+    assert terminal.end() == 1
+    assert "1 left; go on with: harness review" in terminal.seen
+    assert {one.reason for one in place.review().decisions()} == {"one reason for both"}
+    assert place.reasons()["b"] == "one reason for both"
+
+
+def test_an_interrupt_keeps_what_was_decided(place: Place) -> None:
+    terminal = Terminal(place.options())
+    terminal.until("[q]uit ")
+    terminal.type("r")
+    terminal.until("[q]uit ")
+    terminal.type("\x04")
+    assert terminal.end() == 1
+    assert [one.kind for one in place.review().decisions()] == ["rejected"]
+
+
+def test_list_prints_and_asks_nothing(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*place.options(), "--list"]) == 1
+    printed = capsys.readouterr().out
+    assert [line for line in printed.splitlines() if "  toys/" in line] == [
+        "▼ regressed  toys/a/reference/cpu", "▼ regressed  toys/b/reference/cpu", "+ new  toys/e/reference/cpu",
+    ]  # fmt: skip
+    assert printed.splitlines()[-1] == "3 pending"
+
+
+def test_what_was_accepted_otherwise_is_not_asked_about(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.accept(place.run, "--reason", "all of it")
+    capsys.readouterr()
+    assert main([*place.options(), "--list"]) == 0
+    assert "nothing is pending" in capsys.readouterr().out
+
+
+def test_without_a_terminal_it_says_what_to_use(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(place.options()) == 2
+    assert "harness accept --case GLOB" in capsys.readouterr().err
+    assert place.review().decisions() == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({"complete": False}, "its run did not finish"), ({"mode": "quick"}, "a quick run measures too little")],
+)
+def test_runs_that_are_not_whole_are_shown_as_refused(
+    place: Place, capsys: pytest.CaptureFixture[str], changes: dict[str, object], why: str
+) -> None:
+    run = on_disk(place.folder, "part", [a_case("a", latency=0.02)], **changes)
+    assert main([*place.options(run), "--list"]) == 1
+    printed = capsys.readouterr().out
+    assert f"a/reference/cpu can't be accepted: {why}" in printed
+    assert "0 pending, and 1 that can't be accepted" in printed
+
+
+def test_cases_without_numbers_are_none_of_a_review(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    run = on_disk(place.folder, "broken", [without_numbers("a", Outcome.CRASHED, "it broke")])
+    assert main([*place.options(run), "--list"]) == 0
+    assert "nothing is pending" in capsys.readouterr().out
+
+
+def test_a_changed_metric_is_a_short_hunk_of_the_diff(place: Place) -> None:
+    review = place.review()
+    larger = next(one for one in review.pending() if one.name == "toys/b/reference/cpu")
+    lines = [
+        line for line in review.diff(larger) if line.startswith(("+", "-")) and not line.startswith(("+++", "---"))
+    ]
+    portable = [line.strip() for line in lines[: lines.index(next(one for one in lines if '"digest"' in one))]]
+    assert '-    "size": 1000000' in [line.rstrip(",") for line in lines]
+    assert '+    "size": 2000000' in [line.rstrip(",") for line in lines]
+    # The value; commit, time, reason and previous value of what was accepted; and the digest behind these.
+    assert len(portable) <= 10
+
+
+def test_decisions_of_another_run_or_a_damaged_file(place: Place) -> None:
+    review = place.review()
+    review.reject(review.pending()[0], "no")
+    with pytest.raises(RecordError, match="holds no decisions on run other"):
+        Decisions(Path(place.run), "other")
+    (Path(place.run) / "review.json").write_text("{", encoding="utf-8")
+    with pytest.raises(RecordError, match="delete it to review the run anew"):
+        place.review()
+
+
+def test_a_later_decision_replaces_an_earlier_one(place: Place) -> None:
+    review = place.review()
+    first: Pending = review.pending()[0]
+    review.reject(first, "too slow")
+    review.accept(first, "it is worth it")
+    assert [(one.kind, one.reason) for one in review.decisions()] == [("accepted", "it is worth it")]
+    assert [(one.kind, one.reason) for one in place.review().decisions()] == [("accepted", "it is worth it")]
