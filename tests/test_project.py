@@ -197,7 +197,9 @@ def test_workflows_fit_the_schema(workflow: str) -> None:
 
 def test_the_workflow_gates_on_both_machines() -> None:
     text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
-    assert text.count("make suites") == 2
+    assert text.count("uses: ./.github/actions/harness") == 1
+    assert '"runner": ["self-hosted", "linux", "gpu"]' in text
+    assert "fetch-depth: 0" in text
     assert "--require-hardware=cuda" in text
     assert "make lint test" in text
     assert "pull_request_target" not in text

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.output import say
+from harness.report.comment import render as comment
+from harness.report.files import write_atomic
 from harness.report.record import read_run
 from harness.report.write import write_reports
 
@@ -26,6 +28,10 @@ def add(commands: Any) -> None:
         "source", type=Path, metavar="RUN", help="a run's folder, such as reports/latest, or its run.json"
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder to write into (default: the run's own)")
+    parser.add_argument(
+        "--comment", type=Path, metavar="FILE",
+        help="write a comment for a pull request as well; the file is left empty where there is nothing to do",
+    )  # fmt: skip
     parser.set_defaults(run=report)
 
 
@@ -35,4 +41,6 @@ def report(arguments: argparse.Namespace) -> int:
     run = read_run(source)
     folder: Path = arguments.output or (source if source.is_dir() else source.parent)
     say(str(path) for path in write_reports(run, folder))
+    if arguments.comment:
+        say(str(write_atomic(arguments.comment, comment(run).encode("utf-8", "backslashreplace"))))
     return 0

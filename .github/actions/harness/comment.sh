@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# comment.sh FOLDER: write, replace or remove the harness's comment on the pull request of HEAD_OWNER:HEAD_BRANCH.
+# Needs gh with GH_TOKEN, and REPOSITORY, HEAD_OWNER, HEAD_BRANCH, HEAD_SHA, RUN_URL.
+set -euo pipefail
+
+folder=$1
+drawn=$(mktemp -d)
+trap 'rm -rf "$drawn"' EXIT
+
+harness report "$folder/run.json" --output "$drawn" --comment "$drawn/comment.md" >/dev/null
+
+# The pull request is asked for, not read from the artefact, which its author could have written.
+number=$(gh api --method GET "repos/$REPOSITORY/pulls" -f state=open -f head="$HEAD_OWNER:$HEAD_BRANCH" \
+    --jq "map(select(.head.sha == \"$HEAD_SHA\")) | .[0].number // empty")
+if [[ ! $number =~ ^[0-9]+$ ]]; then
+    echo "no open pull request is at $HEAD_SHA any more"
+    exit 0
+fi
+
+old=$(gh api --paginate "repos/$REPOSITORY/issues/$number/comments" \
+    --jq 'map(select(.user.login == "github-actions[bot]" and (.body | startswith("<!-- harness -->")))) | .[].id' | head -n 1)
+if [[ ! -s $drawn/comment.md ]]; then
+    [[ -z $old ]] || gh api --method DELETE "repos/$REPOSITORY/issues/comments/$old"
+    echo "nothing to do, so no comment"
+    exit 0
+fi
+printf '\nThe whole report is an artefact of [this run](%s).\n' "$RUN_URL" >>"$drawn/comment.md"
+if [[ -n $old ]]; then
+    gh api --method PATCH "repos/$REPOSITORY/issues/comments/$old" -F "body=@$drawn/comment.md" >/dev/null
+else
+    gh api --method POST "repos/$REPOSITORY/issues/$number/comments" -F "body=@$drawn/comment.md" >/dev/null
+fi

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# The step of the action: pytest with the right comparison, then the job summary, also when the gate is red.
+# What comes from a workflow comes as environment variables, so that none of it is read as shell.
+set -euo pipefail
+
+summary=${GITHUB_STEP_SUMMARY:-/dev/null}
+output=${GITHUB_OUTPUT:-/dev/null}
+python=${HARNESS_PYTHON:-python}
+
+against=${HARNESS_AGAINST:-base}
+if [[ $against == base ]]; then
+    against=${HARNESS_BASE:-}
+    # A checkout of one commit does not have the base.
+    if [[ -n $against ]] && ! git cat-file -e "$against^{commit}" 2>/dev/null; then
+        git fetch --no-tags --depth=1 origin "$against" || {
+            echo "::error title=harness::the base $against can't be fetched; check out with fetch-depth: 0"
+            exit 2
+        }
+    fi
+elif [[ $against == baseline ]]; then
+    against=
+fi
+
+# Words are split as a shell splits them, and nothing in them is expanded or run.
+mapfile -d '' words < <("$python" -c '
+import os, shlex, sys
+words = shlex.split(os.environ.get("HARNESS_SUITES") or "suites/") + shlex.split(os.environ.get("HARNESS_ARGUMENTS", ""))
+sys.stdout.write("".join(f"{word}\0" for word in words))')
+[[ ${#words[@]} -gt 0 ]] || { echo "::error title=harness::arguments can't be split into words"; exit 2; }
+if [[ -n $against ]]; then
+    words+=("--against=$against")
+else
+    words+=(--baseline=compare)
+fi
+
+before=$(readlink reports/latest || true)
+code=0
+"$python" -m pytest "${words[@]}" || code=$?
+
+after=$(readlink reports/latest || true)
+if [[ -n $after && $after != "$before" ]]; then
+    echo "folder=reports/$after" >>"$output"
+    # GitHub drops a summary of more than a MiB whole; ours is cut below that.
+    cat "reports/$after/summary.md" >>"$summary" || true
+else
+    echo "::error title=harness::nothing was run, so there is no report"
+    [[ $code != 0 ]] || code=2
+fi
+exit "$code"

@@ -1,0 +1,89 @@
+"""A comment on a pull request: written only where somebody has something to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.records import Comparison, Run, Verdict
+from harness.report.overview import (
+    GATING,
+    GLYPHS,
+    accept_command,
+    change_text,
+    comparisons_by_weight,
+    estimate_text,
+    failures,
+    headline,
+    limit_text,
+    reproduce_command,
+)
+from harness.report.summary import escape
+from harness.report.text import one_line
+
+__all__ = ["MARKER", "MAX_CHARACTERS", "render"]
+
+MARKER = "<!-- harness -->"
+"""The first line, by which the comment of an earlier run is found and replaced."""
+MAX_CHARACTERS = 60_000
+"""GitHub refuses a comment of more than 65,536."""
+_ROWS = 20
+
+
+def render(run: Run) -> str:
+    """The comment as GitHub's Markdown, "" where there is nothing to do.
+
+    There is something to do for failures, and in a run against committed baselines for what got better or is new: until
+    it is accepted it can be lost again unnoticed. Every name and number is escaped.
+    """
+    found = failures(run)
+    better = [] if found or not _acceptable(run) else _changes(run)
+    if not found and not better and headline(run).state in ("passed", "unjudged"):
+        return ""
+    total = headline(run)
+    lines = [MARKER, f"### {'❌' if found else 'ℹ️'} {escape(total.sentence)}", "", escape(total.detail), ""]
+    lines += _table(found or comparisons_by_weight(better))
+    lines += ["", *_commands(run, found, better)]
+    text = "\n".join(lines)
+    return f"{text[:MAX_CHARACTERS]}\n"
+
+
+def _acceptable(run: Run) -> bool:
+    """Whether the run was judged by committed baselines; what took turns with another tree changes none."""
+    in_turns = any(launch.against is not None for result in run.results for launch in result.launches)
+    return run.mode in GATING and not in_turns
+
+
+def _changes(run: Run) -> list[Comparison]:
+    return [one for one in run.comparisons if one.verdict in (Verdict.IMPROVED, Verdict.NEW)]
+
+
+def _table(found: tuple[Comparison, ...]) -> Iterator[str]:
+    if not found:
+        return
+    yield "| verdict | case | metric | before | now | change | limit |"
+    yield "|---|---|---|---:|---:|---:|---:|"
+    for c in found[:_ROWS]:
+        word = f"{GLYPHS[c.verdict.value]} {c.verdict.value}"
+        if c.metric == "case":
+            yield f"| {word} | {escape(c.case_id)} | {escape(c.reason)} | | | | |"
+            continue
+        numbers = (estimate_text(c.baseline, c.unit), estimate_text(c.candidate, c.unit), change_text(c), limit_text(c))
+        yield f"| {word} | {escape(c.case_id)} | {escape(c.metric)} | {' | '.join(map(escape, numbers))} |"
+    if len(found) > _ROWS:
+        yield ""
+        yield f"{len(found) - _ROWS} more are in the report."
+
+
+def _commands(run: Run, found: tuple[Comparison, ...], better: list[Comparison]) -> Iterator[str]:
+    nodes = {(one.suite, one.case_id): one.nodeid for one in run.results}
+    node = next((nodes[c.suite, c.case_id] for c in found if (c.suite, c.case_id) in nodes), "")
+    if node:
+        yield "Measure the worst of it again, and look at what would change in the baseline:"
+        yield ""
+        yield f"    {one_line(reproduce_command(run, node))}"
+        if _acceptable(run):
+            yield "    harness review"
+    elif better:
+        yield "Accept it, so that it can't be lost again unnoticed:"
+        yield ""
+        yield f"    {one_line(accept_command())}"

@@ -1,0 +1,232 @@
+"""What runs in a CI service: the steps of action and comment, run for real; snippets against their schemas."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.report.comment import MARKER
+from tests.cli_runs import a_case, on_disk
+from tests.report_samples import sample_run
+
+ROOT = Path(__file__).parent.parent
+ACTION = ROOT / ".github" / "actions" / "harness"
+
+STUB = """\
+import json, os, pathlib, sys
+if sys.argv[1] == "-c":
+    exec(sys.argv[2])
+    sys.exit()
+pathlib.Path("arguments.json").write_text(json.dumps(sys.argv[1:]))
+if os.environ.get("RUNS", "yes") == "yes":
+    folder = pathlib.Path("reports/a-run")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "summary.md").write_text("## what was found\\n")
+    pathlib.Path("reports/latest").symlink_to("a-run")
+sys.exit(int(os.environ.get("CODE", "0")))
+"""
+"""In place of an interpreter with pytest: notes what it was asked for, and leaves what a run leaves."""
+
+GH = """\
+#!{python}
+import json, os, pathlib, sys
+words = sys.argv[1:]
+answers = json.loads(pathlib.Path(os.environ["GH_ANSWERS"]).read_text())
+with open(os.environ["GH_LOG"], "a") as log:
+    log.write(json.dumps(words) + "\\n")
+path = next(word for word in words if word.startswith("repos/"))
+print(answers.get(path, ""))
+"""
+"""In place of GitHub's own command: notes what is asked, and answers from a file."""
+
+
+@dataclass
+class Gate:
+    """A folder in which the step runs."""
+
+    folder: Path
+
+    def run(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        python = self.folder / "python"
+        python.write_text(f"#!{sys.executable}\n{STUB}")
+        python.chmod(0o755)
+        for name in ("output", "summary"):
+            (self.folder / name).touch()
+        own = {
+            "HARNESS_PYTHON": str(python),
+            "GITHUB_OUTPUT": str(self.folder / "output"),
+            "GITHUB_STEP_SUMMARY": str(self.folder / "summary"),
+        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HARNESS_", "GITHUB_"))}
+        return subprocess.run(
+            [str(ACTION / "gate.sh")], cwd=self.folder, env=kept | own | environment,
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    def arguments(self) -> list[str]:
+        found: list[str] = json.loads((self.folder / "arguments.json").read_text())
+        return found
+
+    def text(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path)
+
+
+def git(folder: Path, *words: str) -> str:
+    own = ["-c", "user.name=T", "-c", "user.email=t@example.test", "-c", "init.defaultBranch=main"]
+    return subprocess.run(["git", *own, *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_without_a_pull_request_the_baselines_are_compared(gate: Gate) -> None:
+    done = gate.run()
+    assert done.returncode == 0, done.stderr
+    assert gate.arguments() == ["-m", "pytest", "suites/", "--baseline=compare"]
+    assert gate.text("output") == "folder=reports/a-run\n"
+    assert gate.text("summary") == "## what was found\n"
+
+
+def test_a_red_gate_leaves_its_summary_and_its_code(gate: Gate) -> None:
+    done = gate.run(CODE="1")
+    assert done.returncode == 1
+    assert gate.text("summary") == "## what was found\n"
+    assert gate.text("output") == "folder=reports/a-run\n"
+
+
+def test_a_run_without_a_report_is_never_green(gate: Gate) -> None:
+    done = gate.run(RUNS="no")
+    assert done.returncode == 2
+    assert "nothing was run" in done.stdout
+    assert gate.text("output") == ""
+
+
+def test_arguments_are_words_and_never_shell(gate: Gate, tmp_path: Path) -> None:
+    gate.run(
+        HARNESS_SUITES="suites/ other/", HARNESS_ARGUMENTS="-k 'a or b' $(touch hacked)\n--budget=5m `touch hacked`;"
+    )
+    assert gate.arguments()[2:] == [
+        "suites/", "other/", "-k", "a or b", "$(touch", "hacked)", "--budget=5m", "`touch", "hacked`;",
+        "--baseline=compare",
+    ]  # fmt: skip
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_a_pull_request_is_compared_with_its_base_which_is_fetched(tmp_path: Path) -> None:
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    origin.mkdir()
+    git(origin, "init")
+    git(origin, "commit", "--allow-empty", "-m", "base")
+    base = git(origin, "rev-parse", "HEAD")
+    git(origin, "commit", "--allow-empty", "-m", "change")
+    git(origin, "config", "uploadpack.allowAnySHA1InWant", "true")
+    git(tmp_path, "clone", "--depth=1", origin.as_uri(), "clone")
+    gate = Gate(clone)
+    done = gate.run(HARNESS_BASE=base)
+    assert done.returncode == 0, done.stderr
+    assert gate.arguments()[-1] == f"--against={base}"
+    assert git(clone, "cat-file", "-t", base) == "commit"
+    gate.run(HARNESS_BASE=base, HARNESS_AGAINST="baseline")
+    assert gate.arguments()[-1] == "--baseline=compare"
+    gate.run(HARNESS_BASE=base, HARNESS_AGAINST="v1.0")
+    assert gate.arguments()[-1] == "--against=v1.0"
+    done = gate.run(HARNESS_BASE="0" * 40)
+    assert done.returncode == 2
+    assert "fetch-depth: 0" in done.stdout
+
+
+class Comment:
+    """A folder in which the comment is written, with a stand-in for `gh`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "gh.log"
+        bin_ = folder / "bin"
+        bin_.mkdir()
+        (bin_ / "gh").write_text(GH.format(python=sys.executable))
+        (bin_ / "gh").chmod(0o755)
+        (bin_ / "harness").write_text(f'#!/bin/sh\nexec {sys.executable} -m harness.cli.main "$@"\n')
+        (bin_ / "harness").chmod(0o755)
+
+    def run(self, run: str, *, number: str = "7", old: str = "") -> list[list[str]]:
+        """The calls that were made, without those that only ask."""
+        answers = self.folder / "answers.json"
+        answers.write_text(json.dumps({"repos/o/r/pulls": number, "repos/o/r/issues/7/comments": old}))
+        self.log.unlink(missing_ok=True)
+        own = {
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "GH_ANSWERS": str(answers), "GH_LOG": str(self.log),
+            "REPOSITORY": "o/r", "HEAD_OWNER": "fork", "HEAD_BRANCH": "b", "HEAD_SHA": "abc", "RUN_URL": "https://e.test/1",
+        }  # fmt: skip
+        done = subprocess.run(
+            [str(ACTION / "comment.sh"), run],
+            env=os.environ | own,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        calls = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [call for call in calls if {"POST", "PATCH", "DELETE"} & set(call)]
+
+
+@pytest.fixture
+def comment(tmp_path: Path) -> Comment:
+    return Comment(tmp_path)
+
+
+def red(folder: Path) -> str:
+    from harness.report.record import write_run
+
+    write_run(sample_run(samples=5), folder / "red")
+    return str(folder / "red")
+
+
+def test_failures_are_commented_once(comment: Comment, tmp_path: Path) -> None:
+    (call,) = comment.run(red(tmp_path))
+    assert call[:4] == ["api", "--method", "POST", "repos/o/r/issues/7/comments"]
+    (call,) = comment.run(red(tmp_path), old="99")
+    assert call[:4] == ["api", "--method", "PATCH", "repos/o/r/issues/comments/99"]
+
+
+def test_where_nothing_is_to_do_an_old_comment_goes(comment: Comment, tmp_path: Path) -> None:
+    quiet = on_disk(tmp_path, "quiet", [a_case("a")], mode="off")
+    assert comment.run(quiet) == []
+    (call,) = comment.run(quiet, old="99")
+    assert call[:4] == ["api", "--method", "DELETE", "repos/o/r/issues/comments/99"]
+
+
+def test_a_pull_request_that_moved_on_is_left_alone(comment: Comment, tmp_path: Path) -> None:
+    assert comment.run(red(tmp_path), number="") == []
+    assert comment.run(red(tmp_path), number="7; rm -rf /") == []
+
+
+def test_the_marker_of_the_comment_is_the_one_that_the_script_looks_for() -> None:
+    assert f'startswith("{MARKER}")' in (ACTION / "comment.sh").read_text()
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [("vendor.github-actions", ACTION / "action.yml"), ("vendor.gitlab-ci", ROOT / "docs" / "ci" / "gitlab-ci.yml")],
+    ids=["action", "gitlab"],
+)
+def test_snippets_fit_the_schemas(schema: str, path: Path) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck here; apt-get install shellcheck")
+@pytest.mark.parametrize("script", sorted(path.name for path in ACTION.glob("*.sh")))
+def test_scripts_have_no_known_faults(script: str) -> None:
+    done = subprocess.run(["shellcheck", str(ACTION / script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

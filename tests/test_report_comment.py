@@ -1,0 +1,69 @@
+"""A comment is written only where somebody has something to do."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from harness.records import Comparison, Estimate, Launch, Verdict
+from harness.report.comment import MARKER, MAX_CHARACTERS, render
+from tests.cli_runs import a_case, a_run
+from tests.report_hostile import hostile_run
+from tests.report_samples import sample_run
+
+CHANGE = Estimate(-0.2, -0.21, -0.19)
+
+
+def said(verdict: Verdict, metric: str = "latency.p50") -> Comparison:
+    return Comparison(
+        "toys",
+        "a/reference/cpu",
+        metric,
+        verdict,
+        "a sentence",
+        Estimate(1, 1, 1),
+        Estimate(0.8, 0.8, 0.8),
+        CHANGE,
+        0.1,
+        "s",
+    )
+
+
+def test_a_red_run_names_case_numbers_and_commands() -> None:
+    text = render(sample_run(samples=5))
+    assert text.startswith(f"{MARKER}\n### ❌ 12 cases failed.")
+    assert "| ▼ regressed | digits/compiled/cpu |" in text
+    assert "    pytest " in text
+    assert "    harness review" in text
+
+
+def test_a_quiet_run_says_nothing() -> None:
+    run = a_run([a_case("a")], comparisons=(said(Verdict.UNCHANGED),))
+    assert render(run) == ""
+
+
+def test_what_got_better_or_is_new_is_to_be_accepted() -> None:
+    for verdict in (Verdict.IMPROVED, Verdict.NEW):
+        text = render(a_run([a_case("a")], comparisons=(said(verdict), said(Verdict.UNCHANGED, "size"))))
+        assert f"{verdict.value} | a/reference/cpu" in text
+        assert "harness accept" in text
+
+
+def test_in_turns_with_another_tree_there_is_nothing_to_accept() -> None:
+    launch = Launch("screen", 10, 1.0, None, {"candidate": (0.01,)}, 1.0, 0.1, 1.0, against=0.8)
+    case = dataclasses.replace(a_case("a"), launches=(launch,))
+    assert render(a_run([case], comparisons=(said(Verdict.IMPROVED),))) == ""
+    assert "harness review" not in render(a_run([case], comparisons=(said(Verdict.REGRESSED),)))
+
+
+def test_a_run_that_did_not_finish_is_never_silent() -> None:
+    assert "The run did not finish" in render(a_run([a_case("a")], complete=False))
+
+
+def test_names_are_text_and_the_size_is_bounded() -> None:
+    text = render(hostile_run())
+    assert "<script" not in text
+    assert "<img" not in text
+    many = tuple(dataclasses.replace(said(Verdict.REGRESSED), case_id=f"{i}/{'x' * 400}/cpu") for i in range(5000))
+    text = render(a_run([a_case("a")], comparisons=many))
+    assert len(text) <= MAX_CHARACTERS + 1
+    assert "4980 more are in the report." in text
