@@ -13,6 +13,10 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
+REFERENCE = "digits/reference/cpu"
+TUNED = "digits/tuned/cpu"
+QUANTISED = "digits/onnxruntime+quantised/cpu"
+
 TECHNIQUES = '''\
 """Techniques of this project."""
 
@@ -141,3 +145,24 @@ class Project:
         """The record of the latest run; empty where there is none."""
         record = self.folder / "reports" / "latest" / "run.json"
         return json.loads(record.read_text()) if record.exists() else {}
+
+
+def assert_red(done: Outcome, case_id: str, *words: str) -> None:
+    assert done.code == 1, done.text
+    assert case_id in done.text
+    for word in words:
+        assert word in done.text, f"{word!r} not in\n{done.text}"
+
+
+def bias_for_a_loss() -> float:
+    """How much the bias of one class must rise for 4 to 7 of the 1,000 answers to be lost."""
+    code = (
+        "import torch; from suites.models.digits import digits, examples\n"
+        "torch.set_num_threads(1); net = digits.load(); x, y = examples()\n"
+        "with torch.no_grad(): logits = net(torch.from_numpy(x['image'].copy())).numpy()\n"
+        "right = (logits.argmax(1) == y).mean()\n"
+        "for step in range(1, 400):\n"
+        "    moved = logits.copy(); moved[:, 3] += step * 0.05\n"
+        "    if right - (moved.argmax(1) == y).mean() >= 0.0045: print(step * 0.05); break"
+    )
+    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)

@@ -1,0 +1,99 @@
+"""Planted regressions that show in other things than times: red, with the case, the numbers and what to do.
+
+Everything is planted in files, since no fixture reaches a child process. Nothing here is timed, so other tests may run
+beside it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.project import CRASH, QUANTISED, REFERENCE, TUNED, Project, assert_red, bias_for_a_loss
+
+UNTIMED = ("--plan", "screen=1", "--plan", "confirm=0", "--plan", "seconds=0.1", "--plan", "repeats=0")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a baseline of one block."""
+    made = Project.make(tmp_path_factory.mktemp("project"))
+    done = made.pytest(*UNTIMED, "--baseline=update", "--reason", "where we start")
+    assert done.code == 0, done.text
+    return made
+
+
+@pytest.fixture
+def planted(project: Project, tmp_path: Path) -> Project:
+    return project.copy(tmp_path / "planted")
+
+
+def test_a_technique_that_stops_quantising_is_invalid(planted: Project) -> None:
+    planted.edit(
+        "suites/own.py",
+        "    # planted: quantised",
+        '    return deployment.promising(Promise("quantized", at_least=0.5))',
+    )
+    done = planted.pytest(*UNTIMED, "-k", "quantised")
+    assert_red(done, QUANTISED, "quantized >= 0.5", "found 0", "did not do what its name says")
+    assert done.result(QUANTISED)["outcome"] == "invalid"
+
+
+def test_a_technique_that_stops_quantising_and_promises_less_is_regressed(planted: Project) -> None:
+    planted.edit(
+        "suites/own.py",
+        "    # planted: quantised",
+        '    return deployment.promising(Promise("runtime", equals="onnxruntime"))',
+    )
+    done = planted.pytest(*UNTIMED, "-k", "quantised")
+    assert_red(done, QUANTISED, "quantized", "size", "limit", "harness accept --case")
+    assert done.comparison(QUANTISED, "quantized")["verdict"] == "regressed"
+    assert done.comparison(QUANTISED, "size")["verdict"] == "regressed"
+
+
+def test_half_a_point_of_accuracy_lost(planted: Project) -> None:
+    planted.edit("suites/own.py", "# planted: network", f"network.classifier.bias.data[3] += {bias_for_a_loss()}")
+    done = planted.pytest(*UNTIMED, "-k", "tuned")
+    assert_red(done, TUNED, "accuracy", "limit", "harness accept --case")
+    comparison = done.comparison(TUNED, "accuracy")
+    assert comparison["verdict"] == "regressed"
+    assert -0.008 < comparison["candidate"]["point"] - comparison["baseline"]["point"] <= -0.004
+
+
+def test_a_leak_of_50_megabytes(planted: Project) -> None:
+    planted.edit(
+        "suites/models/digits_network.py",
+        "        logits: Tensor = ",
+        "        import torch\n\n        self.__dict__.setdefault('kept', []).append(torch.ones(1_310_720))\n"
+        "        logits: Tensor = ",
+    )
+    done = planted.pytest(*UNTIMED, "-k", "reference")
+    assert_red(done, REFERENCE, "memory.inference", "limit", "harness accept --case")
+    comparison = done.comparison(REFERENCE, "memory.inference")
+    assert comparison["candidate"]["point"] - comparison["baseline"]["point"] > 45e6
+
+
+def test_a_deleted_case_is_missing(planted: Project) -> None:
+    planted.edit("suites/test_small.py", "reference, tuned, onnxruntime | quantised", "reference")
+    done = planted.pytest(*UNTIMED)
+    assert_red(done, TUNED, "missing", "harness prune")
+    assert QUANTISED in done.text
+    assert done.comparison(TUNED, "case")["verdict"] == "missing"
+    assert done.comparison(REFERENCE, "latency.p50")["verdict"] != "regressed"
+
+
+def test_a_child_that_crashes(planted: Project) -> None:
+    path = planted.folder / "suites" / "own.py"
+    path.write_text(f"{path.read_text()}\n\n{CRASH}")
+    planted.edit("suites/own.py", "# planted: network", "network = Crash()")
+    done = planted.pytest(*UNTIMED, "-k", "tuned")
+    assert_red(done, TUNED, "crashed", "SIGABRT")
+    assert done.result(TUNED)["outcome"] == "crashed"
+
+
+def test_a_run_in_which_every_case_is_skipped(planted: Project) -> None:
+    planted.edit("suites/test_small.py", "@grid(", '@__import__("pytest").mark.skip(reason="not today")\n@grid(')
+    done = planted.pytest(*UNTIMED)
+    assert_red(done, TUNED, "missing", "not today")
+    assert "nothing was measured" in done.text
