@@ -159,6 +159,7 @@ def test_list_prints_and_asks_nothing(place: Place, capsys: pytest.CaptureFixtur
     assert [line for line in printed.splitlines() if "  toys/" in line] == [
         "▼ regressed  toys/a/reference/cpu", "▼ regressed  toys/b/reference/cpu", "+ new  toys/e/reference/cpu",
     ]  # fmt: skip
+    assert re.search(r"new  toys/e/.*\n  case .*\n  latency.p50 +10.0 ms", printed), "a new case shows what it gave"
     assert printed.splitlines()[-1] == "3 pending"
 
 

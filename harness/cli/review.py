@@ -134,6 +134,7 @@ class _Walk:
 def _in_browser(found: Review, folder: Path, *, show: bool) -> int:
     with Server(found, folder) as server:
         say(f"review it at {server.address} (this machine only; Ctrl-C or the button Done ends it)")
+        sys.stdout.flush()
         if show:
             webbrowser.open(server.address)
         server.serve()
@@ -154,6 +155,8 @@ def _lines(one: Pending) -> Iterator[str]:
         before, now = estimate_text(change.baseline, change.unit), estimate_text(change.candidate, change.unit)
         numbers = f"{before} -> {now}  {change_text(change)}  limit {limit_text(change)}" if change.candidate else ""
         yield f"  {change.metric:<14} {change.verdict.value:<12} {numbers}".rstrip()
+    for metric, text in one.figures():
+        yield f"  {metric:<14} {text}"
     if len(one.changes) > _SHOWN:
         yield f"  and {len(one.changes) - _SHOWN} further metrics"
     yield f"  {one_line(one.changes[0].reason)}"

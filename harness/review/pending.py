@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.records import Comparison, Outcome, Result, Run, Verdict
-from harness.report.overview import comparisons_by_weight
+from harness.report.overview import comparisons_by_weight, estimate_text
 from harness.review.acceptor import Acceptor
 from harness.review.decisions import Decision, Decisions
 
@@ -17,6 +17,8 @@ __all__ = ["CHANGES", "Pending", "Review"]
 
 CHANGES = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE, Verdict.MISSING)
 """The verdicts after which the baseline would be another one. What is unchanged is for `harness accept`, as a block."""
+
+_FIGURES = (("latency.p50", "s"), ("speedup", "x"), ("accuracy", "share"), ("memory.peak", "bytes"), ("size", "bytes"))
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,13 @@ class Pending:
     def verdict(self) -> Verdict:
         """The worst of its changes."""
         return max((one.verdict for one in self.changes), key=lambda verdict: verdict.severity)
+
+    def figures(self) -> tuple[tuple[str, str], ...]:
+        """Of a case that is new, the metrics that one looks at first, as text; nothing of other cases."""
+        if self.verdict is not Verdict.NEW:
+            return ()
+        found = ((name, unit, self.result.measurement(name)) for name, unit in _FIGURES)
+        return tuple((name, estimate_text(one.estimate, unit)) for name, unit, one in found if one)
 
 
 class Review:
