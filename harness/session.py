@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from harness.baseline.accept import accept, refusal
 from harness.baseline.records import Baseline, Portable
@@ -18,6 +18,7 @@ from harness.grid import Address, Case
 from harness.hardware.base import Hardware
 from harness.judge import case_verdict
 from harness.judge import missing as missing_comparisons
+from harness.measure.ahead import Wanted, make_ahead
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.budget import Budget
 from harness.measure.case import Measurer
@@ -25,7 +26,7 @@ from harness.measure.environment import environment
 from harness.measure.thinning import thinned
 from harness.measure.tree import Tree, versions_of
 from harness.metrics import METRICS, Metric, resolve
-from harness.names import within
+from harness.names import file_name, within
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
 from harness.report.files import point_latest
 from harness.report.journal import Journal
@@ -99,6 +100,33 @@ class Session:
     def decided(self, suite: str, case_id: str) -> Decision | None:
         """The decision on a case of this session; a second measurement can't improve it."""
         return self._decisions.get((suite, case_id))
+
+    def make_ahead(self, wanted: Iterable[tuple[Case, Address, str]], told: Callable[[int, int], None]) -> None:
+        """Make the artefacts of these cases, given with their suites, before anything is timed.
+
+        `told` gets how many are ready, and of how many. Those that need the GPU are left: their cases are made one by
+        one, since they share its memory. An interrupt gets out, and leaves what is finished in the cache.
+        """
+        found: dict[tuple[str, str, str], Wanted] = {}
+        for case, address, suite in wanted:
+            here = not (case.inapplicable() or self.absent.get(case.hardware.name) or case.unavailable())
+            if not here or (suite, case.id) in self._earlier or case.hardware.describe()["kind"] == "cuda":
+                continue
+            for cache, one in self._needed(case):
+                of = dataclasses.replace(address, root=str(cache.tree.root), case_id=one.id)
+                key = (str(cache.tree.root), suite, one.id)
+                logs = self.folder / "logs" / file_name(f"{suite}/{one.id}")
+                found.setdefault(key, Wanted(cache, one, of, logs))
+        if len(found) > 1 and self.settings.jobs > 1:
+            make_ahead(list(found.values()), self.settings.jobs, lambda ready: told(ready, len(found)))
+
+    def _needed(self, case: Case) -> Iterator[tuple[ArtefactCache, Case]]:
+        """The artefacts that measuring a case takes."""
+        yield self._cache, case
+        if self._other is None:
+            yield self._cache, case.reference
+        elif self._other is not self._cache:
+            yield self._other, case
 
     def measure(self, case: Case, address: Address, suite: str, nodeid: str) -> Decision:
         """Measure and judge a case, or say why it is not measured."""

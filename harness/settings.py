@@ -59,6 +59,7 @@ class Settings:
     against    another tree to compare with instead of the baselines
     paths      pytest's `pythonpath`, relative to the project
     reserved   cases, as `suite/case_id`, that the suites have and that only the full selection runs
+    jobs       artefacts that are made at a time before anything is timed; with one, each is made when its case comes
     """
 
     root: Path
@@ -79,6 +80,7 @@ class Settings:
     paths: tuple[str, ...] = ()
     budget: float = math.inf
     reserved: tuple[str, ...] = ()
+    jobs: int = 1
 
     def path_variables(self, root: Path) -> dict[str, str]:
         """The environment variable that gives children of a tree the import paths that pytest was configured with."""

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from harness.worker.protocol import PROTOCOL, Prepare, Prepared
 __all__ = ["Artefact", "ArtefactCache"]
 
 KEPT_BYTES = 4 * 2**30
+
+Starter = Callable[[str, Path, Mapping[str, str], Tree], Child]
 
 
 @dataclass(frozen=True)
@@ -68,19 +70,21 @@ class ArtefactCache:
         """Digest of all that this session measures with: sources, libraries, flags."""
         return digest_of(self._fixed)
 
-    def get(self, case: Case, address: Address, logs: Path) -> Artefact:
-        """The artefact of a case, made if it is not there. Raises `PreparationError` or `MeasurementError`."""
+    def get(self, case: Case, address: Address, logs: Path, start: Starter = Child) -> Artefact:
+        """The artefact of a case, made if it is not there. Raises `PreparationError` or `MeasurementError`.
+
+        `start` starts the child that makes it. Several threads may ask at a time, each for another artefact.
+        """
         key = self._key(case, address)
         if key in self._failed:
             raise self._failed[key]
         if key not in self._ready:
             kept = None if self._cold else self._kept(key)
             try:
-                self._ready[key] = kept or self._make(key, case, address, logs)
+                self._ready[key] = kept or self._make(key, case, address, logs, start)
             except HarnessError as error:
-                self._failed[key] = (
-                    error  # a reference that hangs must not cost its deadline in every case of its model
-                )
+                # A reference that hangs must not cost its deadline in every case of its model.
+                self._failed[key] = error
                 raise
         return self._ready[key]
 
@@ -116,12 +120,12 @@ class ArtefactCache:
                 return Artefact(self.tree, folder, manifest, fresh=False)
         return None
 
-    def _make(self, key: str, case: Case, address: Address, logs: Path) -> Artefact:
+    def _make(self, key: str, case: Case, address: Address, logs: Path, start: Starter) -> Artefact:
         target = self._folder / key
         with _building(self._folder) as folder:
             request = Prepare(address.root, address.file, address.function, address.case_id, str(folder))
             log = logs / "prepare.log"
-            with Child(f"preparing {case.id}", log, case.hardware.environment(), self.tree) as child:
+            with start(f"preparing {case.id}", log, case.hardware.environment(), self.tree) as child:
                 child.ask(request)
                 try:
                     prepared = child.reply(Prepared, self._plan.prepare_deadline)

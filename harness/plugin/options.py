@@ -59,6 +59,14 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--reports", default="reports", help="folder that runs are written into (default: %(default)s)")
     group.addoption("--quick", action="store_true", help="smoke test: one short launch a case, and no verdict")
     group.addoption("--cold", action="store_true", help="prepare every artefact anew, whatever the cache holds")
+    group.addoption(
+        "--jobs",
+        type=int,
+        default=None,
+        metavar="N",
+        help="how many artefacts are made at a time, before anything is timed; with 1, each is made when its case "
+        "comes (default: a core each, 4 at most)",
+    )
     group.addoption("--resume", action="store_true", help="go on with the latest run if it was interrupted")
     group.addoption(
         "--plan",
@@ -95,6 +103,8 @@ def check_options(config: pytest.Config) -> None:
     for name, other in (("--quick", config.getoption("quick")), ("--baseline-rev", config.getoption("baseline_rev"))):
         if mode == "update" and other:
             raise SuiteError(f"--baseline=update and {name}: a baseline is made of whole runs, in the working tree")
+    if config.getoption("jobs") is not None and config.getoption("jobs") < 1:
+        raise SuiteError(f"--jobs {config.getoption('jobs')}: give 1 or more; with 1 no artefact is made ahead")
     if mode == "strict" and config.getoption("quick"):
         raise SuiteError("--quick gives no verdicts, so it does not go with --baseline=strict")
     if against and (mode != "compare" or config.getoption("quick")):

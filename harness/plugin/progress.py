@@ -28,6 +28,7 @@ class Progress:
         self._expected = 0
         self._done = 0
         self._measured = 0
+        self._ahead = 0
         self._spent = 0.0
         self._began = time.monotonic()
         self._case = ""
@@ -51,6 +52,19 @@ class Progress:
             left = self._left()
             with self._uncaptured():
                 reporter.rewrite(f"[{self._done + 1}/{self._expected}] {self._case}: {stage}{left}", erase=True)
+
+    def ahead(self, ready: int, wanted: int) -> None:
+        """Artefacts are made before the first case: show how many are ready."""
+        self._ahead = wanted
+        reporter = self._reporter()
+        if reporter is not None and reporter.isatty and reporter.verbosity >= 0:
+            with self._uncaptured():
+                reporter.rewrite(f"[{ready}/{wanted}] artefacts are ready", erase=True)
+
+    def ahead_done(self, seconds: float) -> None:
+        """Say what that took, where anything was made."""
+        if self._ahead:
+            self.note(f"{self._ahead} artefacts were made ready in {duration(seconds)}")
 
     def note(self, text: str) -> None:
         """A line that is not about one case."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from harness.baseline.store import Store
 from harness.errors import Regression, SuiteError
 from harness.grid import Address, Case, grid_of
 from harness.hardware import Hardware, cpu, cuda
+from harness.measure.ahead import usual_jobs
 from harness.metrics import Metric
 from harness.model import Model
 from harness.names import check_name, within
@@ -56,6 +58,7 @@ class State:
         self.deselected = False
         self._left: dict[str, pytest.Item] = {}
         self._reserved: set[tuple[str, str]] = set()
+        self._made_ahead = False
         self.progress = Progress(config)
         self.run: Run | None = None
         self.undone: str | None = None
@@ -118,6 +121,9 @@ class State:
 
     def measure(self, item: pytest.Item, case: Case) -> Decision:
         """Measure and judge the case of an item."""
+        if not self._made_ahead:
+            self._made_ahead = True
+            self._make_ahead()
         self.progress.start(case.id)
         suite = suite_of(item)
         decision = self.session.require(case, suite, item.nodeid) or self.session.measure(
@@ -158,6 +164,17 @@ class State:
         if lost and not self.undone:
             self.undone = f"{len(lost)} cases have a baseline and were not measured: {', '.join(lost[:5])}"
         return self.undone is not None
+
+    def _make_ahead(self) -> None:
+        """Have the artefacts of all selected cases made, before the first one is timed."""
+        wanted = [
+            (case, self._address(item, case), suite)
+            for (suite, _), item in self._items.items()
+            if (case := case_of(item)) and item.get_closest_marker("skip") is None
+        ]
+        began = time.monotonic()
+        self.session.make_ahead(wanted, self.progress.ahead)
+        self.progress.ahead_done(time.monotonic() - began)
 
     def _select(self, item: pytest.Item, models: dict[tuple[str, str], Model]) -> None:
         case, grid, suite = case_of(item), grid_of(getattr(item, "function", None)), suite_of(item)
@@ -223,6 +240,7 @@ class State:
             resume=config.getoption("resume"),
             against=against_of(config),
             budget=config.getoption("budget"),
+            jobs=config.getoption("jobs") or usual_jobs(),
             reserved=tuple(f"{suite}/{case_id}" for suite, case_id in sorted(self._reserved)),
             paths=tuple(os.path.relpath(path, root) for path in config.getini("pythonpath")),
         )

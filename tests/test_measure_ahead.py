@@ -1,0 +1,133 @@
+"""Artefacts are made before anything is timed, several at a time; an interrupt ends that at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.folder import PLAN, Folder
+
+SLOW = '''
+import json, os, time
+from pathlib import Path
+
+from harness import Promise, technique
+
+NOTES = Path(__file__).parent.parent / ".notes"
+
+
+@technique(takes="onnx")
+def slow(deployment, number: int, seconds: float = 1.0):
+    """Takes a while to make, and notes when."""
+    NOTES.mkdir(exist_ok=True)
+    note = NOTES / str(number)
+    note.write_text(json.dumps([os.getpid(), time.monotonic(), None]))
+    time.sleep(seconds)
+    note.write_text(json.dumps([os.getpid(), time.monotonic() - seconds, time.monotonic()]))
+    return deployment.promising(Promise("runtime", equals="onnxruntime"))
+
+
+@technique(takes="onnx")
+def broken(deployment):
+    """Can't be made."""
+    NOTES.mkdir(exist_ok=True)
+    with (NOTES / "broken").open("a") as file:
+        file.write("x")
+    raise RuntimeError("a part is missing")
+'''
+SUITE = """
+from suites.own import broken, slow
+
+
+@grid(model=[tiny], technique=[{techniques}], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    made = Folder(tmp_path / "project")
+    (made.path / "suites" / "own.py").write_text(SLOW)
+    return made
+
+
+def times_of(folder: Folder) -> list[tuple[float, float]]:
+    import json
+
+    notes = [json.loads(path.read_text()) for path in (folder.path / ".notes").iterdir() if path.name != "broken"]
+    return sorted((begin, end) for _, begin, end in notes)
+
+
+def test_artefacts_are_made_two_at_a_time_before_the_first_case(folder: Folder) -> None:
+    folder.suite("test_own", SUITE.format(techniques="slow(1), slow(2), slow(3)"))
+    code, text = folder.pytest("suites", "--baseline=off", "--jobs=2", *PLAN)
+    assert code == 0, text
+    assert re.search(r"4 artefacts were made ready in .* s", text), "three, and the reference's"
+    first, second, third = times_of(folder)
+    assert second[0] < first[1], "beside each other"
+    assert third[0] >= min(first[1], second[1]), "and not all at once"
+    assert "time.prepare" in {one["metric"] for one in folder.result("tiny_onnx/slow:2/cpu")["measurements"]}
+
+
+def test_with_one_job_each_is_made_when_its_case_comes(folder: Folder) -> None:
+    folder.suite("test_own", SUITE.format(techniques="slow(1), slow(2)"))
+    code, text = folder.pytest("suites", "--baseline=off", "--jobs=1", *PLAN)
+    assert code == 0, text
+    assert "made ready" not in text
+    (_, end), (begin, _) = times_of(folder)
+    assert end <= begin
+
+
+def test_what_cannot_be_made_fails_when_its_case_comes_and_is_tried_once(folder: Folder) -> None:
+    folder.suite("test_own", SUITE.format(techniques="reference, broken, slow(1)"))
+    code, text = folder.pytest("suites", "--baseline=off", "--jobs=2", *PLAN)
+    assert code == 1
+    assert "1 failed, 2 passed" in text
+    result = folder.result("tiny_onnx/broken/cpu")
+    assert result["outcome"] == "failed"
+    assert "a part is missing" in result["reason"]
+    assert (folder.path / ".notes" / "broken").read_text() == "x"
+
+
+def test_cases_that_are_skipped_are_not_made(folder: Folder) -> None:
+    skipped = SUITE.format(techniques="slow(1), slow(2)").replace(
+        "@grid", "@pytest.mark.skip(reason='not today')\n@grid"
+    )
+    folder.suite("test_own", skipped)
+    folder.pytest("suites", "--baseline=off", "--jobs=2", *PLAN)
+    assert not (folder.path / ".notes").exists()
+
+
+def test_an_interrupt_ends_the_children_and_keeps_what_is_finished(folder: Folder) -> None:
+    folder.suite("test_own", SUITE.format(techniques="slow(1), slow(2, seconds=600.0), slow(3, seconds=600.0)"))
+    command = folder.command("suites", "--baseline=off", "--jobs=2", *PLAN)
+    process = subprocess.Popen(command, cwd=folder.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    notes = folder.path / ".notes"
+    end = time.monotonic() + 120
+    while not ((notes / "2").exists() and (notes / "3").exists()) and time.monotonic() < end:
+        time.sleep(0.1)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert time.monotonic() - began < 30, output
+    assert process.returncode == 2, output
+    for number in ("2", "3"):
+        child = int((notes / number).read_text()[1:].split(",")[0])
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+    kept = [path for path in (folder.path / ".harness" / "artefacts").iterdir() if not path.name.startswith(".")]
+    assert len(kept) == 2, "slow(1)'s, and the reference's"
+
+
+def test_no_jobs_is_an_error(folder: Folder) -> None:
+    folder.suite("test_own", SUITE.format(techniques="slow(1)"))
+    code, text = folder.pytest("suites", "--jobs=0")
+    assert code == 4
+    assert "--jobs 0: give 1 or more" in text
