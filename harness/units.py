@@ -146,6 +146,8 @@ def _decimals(value: float, digits: int) -> int:
 
 
 def _fixed(value: float, decimals: int) -> str:
+    if 1e-6 <= value < 1e15:
+        return f"{value:,.{decimals}f}"
     if math.isnan(value):
         return "not a number"
     if math.isinf(value):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from harness.errors import HarnessError, MeasurementError
 from harness.grid import Address, Case
@@ -25,7 +26,19 @@ from harness.plan import Plan
 from harness.records import Launch, Outcome, Result
 from harness.worker.protocol import MemoryMeasured
 
-__all__ = ["Measurer"]
+__all__ = ["Measurer", "Measuring", "More"]
+
+More = Callable[[Result, Mapping[str, Metric]], int]
+"""Told a result after its screen, and after each lot of fresh launches, says how many more to make."""
+
+
+class Measuring(Protocol):
+    """What a session has its cases measured by."""
+
+    def measure(
+        self, case: Case, address: Address, suite: str, nodeid: str, metrics: Mapping[str, Metric]
+    ) -> tuple[Result, Result | None]:
+        """Measure a case, and the same case of the other tree where there is one."""
 
 
 @dataclass
@@ -33,7 +46,7 @@ class Measurer:
     """Measures cases of one project under one plan.
 
     cache       artefacts of the working tree
-    more        told a result after its screen, and after each lot of fresh launches, says how many more to make
+    more        says how many more launches to make
     progress    told in a few words what is going on
     other       artefacts of the tree to compare with; its cases take turns with the working tree's
     budget      how long a case of this run may go on
@@ -44,7 +57,7 @@ class Measurer:
     cache: ArtefactCache
     plan: Plan
     logs: Path
-    more: Callable[[Result, Mapping[str, Metric]], int]
+    more: More
     progress: Callable[[str], None]
     other: ArtefactCache | None = None
     budget: Budget = field(default_factory=Budget)
