@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.disturbance import PRESSURE, disturbances
 from harness.records import Comparison, Run, Verdict
-from harness.report.overview import GATING, cases
+from harness.report.overview import GATING, CaseView, Overview
 from harness.report.text import commit_name, moment
 from harness.units import duration, percent
 
@@ -29,10 +29,11 @@ class Check:
     more: tuple[str, ...] = ()
 
 
-def checks(run: Run) -> tuple[Check, ...]:
+def checks(seen: Overview) -> tuple[Check, ...]:
     """All questions that this run has an answer to."""
-    questions = (_coverage, _source, _baseline, _differences, _quiet, _evidence, _sensitivity, _together, _warnings)
-    return tuple(check for question in questions for check in question(run))
+    run = seen.run
+    questions = (_source, _baseline, _differences, _quiet, _evidence, _sensitivity, _together, _warnings)
+    return (_coverage(run, seen.cases), *(check for question in questions for check in question(run)))
 
 
 def _first(lines: Sequence[str]) -> tuple[str, ...]:
@@ -40,8 +41,7 @@ def _first(lines: Sequence[str]) -> tuple[str, ...]:
     return (*lines[:MAX_LINES], *([f"and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []))
 
 
-def _coverage(run: Run) -> Iterator[Check]:
-    views = cases(run)
+def _coverage(run: Run, views: Sequence[CaseView]) -> Check:
     measured = sum(view.completed for view in views)
     expected = max(run.expected, len(views))
     words = [f"{measured} of {expected} cases were measured"]
@@ -50,7 +50,7 @@ def _coverage(run: Run) -> Iterator[Check]:
         words.append(f"{len(run.reserved)} more are left to the full selection (-m full)")
     if not run.complete:
         words.append("the run was cut short")
-    yield Check("Cases", "; ".join(words) + ".", run.complete and len(run.results) >= run.expected)
+    return Check("Cases", "; ".join(words) + ".", run.complete and len(run.results) >= run.expected)
 
 
 def _source(run: Run) -> Iterator[Check]:
