@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.records import Comparison, Result, Run, Verdict
+from harness.report.batching import knees
 from harness.report.overview import CaseView, cases, comparisons_by_weight, counts, failures, headline
 from harness.report.text import one_line, shorten
 from harness.units import quantity
@@ -73,7 +74,7 @@ def verdict_table(run: Run, width: int = 100, *, colour: bool = False) -> list[s
 
 
 def closing_lines(run: Run, width: int = 100, *, colour: bool = False) -> list[str]:
-    """The table, a sentence for each failure and each undecided comparison, and the verdict on the run.
+    """The table, a sentence for each failure, each undecided comparison and each sweep of batches, and the verdict.
 
     Names and reasons come from files, and are made harmless here; with `colour` the lines hold sequences for
     colours, and nothing else that a terminal would act on.
@@ -85,6 +86,10 @@ def closing_lines(run: Run, width: int = 100, *, colour: bool = False) -> list[s
     undecided = comparisons_by_weight([c for c in run.comparisons if c.verdict is Verdict.INCONCLUSIVE])
     if undecided and not any(c.verdict is Verdict.INCONCLUSIVE for c in found):
         lines += ["", *_reasons(undecided, colour)]
+    swept = [f"{s.model}/{s.hardware}, {sweep.pipeline}: {said}" for s, sweep, said in knees(run)]
+    if swept:
+        lines += ["", *map(one_line, swept[:MAX_REASONS])]
+        lines += [f"and {len(swept) - MAX_REASONS} more, which are in the report"] if len(swept) > MAX_REASONS else []
     total = headline(run)
     tally = ", ".join(_paint(f"{number} {word}", _COLOURS[word], colour) for word, number in counts(cases(run)).items())
     lines += ["", *([tally] if tally else [])]

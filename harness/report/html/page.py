@@ -13,6 +13,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from harness.records import Run, Verdict
+from harness.report.batching import speed_tolerance
 from harness.report.gains import accuracy_slack
 from harness.report.html import sections
 from harness.report.html.cases import anchor, render_cases
@@ -60,6 +61,9 @@ def render(run: Run) -> bytes:
             slack=accuracy_slack(run),
             fronts=sections.fronts(run),
             prunings=sections.prunings(run),
+            fidelities=sections.fidelities(run),
+            batchings=sections.batchings(run),
+            tolerance=speed_tolerance(run),
             cases=render_cases(run, environment().get_template("case.html").render),
             problems=sections.problems(run),
         )
