@@ -155,7 +155,9 @@ def test_every_picture_can_be_heard(page: Page) -> None:
     ids = set(page.attributes("id"))
     for picture in pictures:
         assert picture["role"] == (
-            "group" if (picture["aria-labelledby"] or "").startswith(("front-", "pruned-")) else "img"
+            "group"
+            if (picture["aria-labelledby"] or "").startswith(("front-", "pruned-", "batch-", "trade-"))
+            else "img"
         )
         title, description = (picture["aria-labelledby"] or "").split()
         assert {title, description} <= ids

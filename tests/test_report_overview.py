@@ -151,7 +151,7 @@ def test_trust_asks_only_what_the_run_can_answer() -> None:
     every = {check.question: check.fine for check in checks(Overview(run))}
     assert every["Quiet machine"] is False
     assert every["Baseline"] is True
-    calm = tuple(dataclasses.replace(r, launches=(), warnings=(), evidence=()) for r in run.results)
+    calm = tuple(dataclasses.replace(r, launches=(), warnings=(), evidence=(), measurements=()) for r in run.results)
     bare = dataclasses.replace(run, results=calm, comparisons=(), baselines={}, mode="quick")
     assert {check.question for check in checks(Overview(bare))} == {"Cases", "What was measured"}
     unbased = {check.question: check for check in checks(Overview(dataclasses.replace(run, baselines={})))}

@@ -17,7 +17,7 @@ from harness.grid import Address, Case
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.budget import Budget
 from harness.measure.launch import ArmSpec
-from harness.measure.passes import EvaluationPass, evaluate, fidelity, measure_memory
+from harness.measure.passes import EvaluationPass, check_changed, evaluate, fidelity, measure_memory
 from harness.measure.sampling import sample
 from harness.measure.values import BUILT_IN, counted, exact_measurements, measurements_of, warnings_of, with_latency_of
 from harness.metrics import Metric
@@ -106,9 +106,12 @@ class Measurer:
         with self._stage(seconds, "evaluate"):
             truth = self._evaluate_reference(case.reference, of_reference, reference, logs)
             evaluation = truth if is_reference else evaluate(case, address, artefact, self.plan, logs)
+        extra: Mapping[str, float] = {}
+        if not is_reference:
+            check_changed(case.id, evaluation, truth, artefact.manifest.facts, reference.manifest.facts)
+            extra = fidelity(evaluation, truth)
         with self._stage(seconds, "memory"):
             memory = measure_memory(case, artefact, self.plan, logs)
-        extra = {} if is_reference else fidelity(evaluation, truth)
         result, fixed = _described(result, artefact, evaluation, memory, extra)
         result = dataclasses.replace(result, measurements=exact_measurements(fixed))
         if not self.timed(result):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from harness.records import Comparison, Outcome, Run, Verdict
+from harness.report.batching import knees
 from harness.report.gains import accuracy_slack, answers, subjects
 from harness.report.overview import (
     GLYPHS,
@@ -61,6 +62,10 @@ def render(run: Run) -> str:
         lines += [
             f"- {escape(s.model)} on {escape(s.hardware)}: {escape(' '.join(said))}" for s, said in shipping if said
         ]
+    swept = list(knees(seen))
+    if swept:
+        lines += ["", "### How large a batch", ""]
+        lines += [f"- {escape(f'{s.model} on {s.hardware}, {sweep.pipeline}: {said}')}" for s, sweep, said in swept]
     lines += ["", "### Each case", "", *_case_rows(seen.worst_first), "", *_footer(run, found)]
     return _cut(lines)
 

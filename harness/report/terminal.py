@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.records import Comparison, Result, Run, Verdict
+from harness.report.batching import knees
 from harness.report.overview import CaseView, Overview, comparisons_by_weight, counts
 from harness.report.text import one_line, shorten
 from harness.units import quantity
@@ -77,7 +78,7 @@ def _table(seen: Overview, width: int, *, colour: bool) -> list[str]:
 
 
 def closing_lines(run: Run, width: int = 100, *, colour: bool = False) -> list[str]:
-    """The table, a sentence for each failure and each undecided comparison, and the verdict on the run.
+    """The table, a sentence for each failure, each undecided comparison and each sweep of batches, and the verdict.
 
     Names and reasons come from files, and are made harmless here; with `colour` the lines hold sequences for
     colours, and nothing else that a terminal would act on.
@@ -89,6 +90,10 @@ def closing_lines(run: Run, width: int = 100, *, colour: bool = False) -> list[s
     undecided = comparisons_by_weight([c for c in run.comparisons if c.verdict is Verdict.INCONCLUSIVE])
     if undecided and not any(c.verdict is Verdict.INCONCLUSIVE for c in found):
         lines += ["", *_reasons(undecided, colour)]
+    swept = [f"{s.model}/{s.hardware}, {sweep.pipeline}: {said}" for s, sweep, said in knees(seen)]
+    if swept:
+        lines += ["", *map(one_line, swept[:MAX_REASONS])]
+        lines += [f"and {len(swept) - MAX_REASONS} more, which are in the report"] if len(swept) > MAX_REASONS else []
     total = seen.headline
     tally = ", ".join(_paint(f"{number} {word}", _COLOURS[word], colour) for word, number in counts(seen.cases).items())
     lines += ["", *([tally] if tally else [])]

@@ -13,8 +13,9 @@ import jinja2
 from markupsafe import Markup, escape
 
 from harness.records import Run, Verdict
+from harness.report.batching import speed_tolerance
 from harness.report.gains import accuracy_slack
-from harness.report.html import sections
+from harness.report.html import outputs, sections
 from harness.report.html.cases import anchor, render_cases
 from harness.report.overview import (
     GLYPHS,
@@ -66,6 +67,9 @@ def render(run: Run) -> bytes:
             slack=accuracy_slack(run),
             fronts=sections.fronts(seen),
             prunings=sections.prunings(seen),
+            fidelities=outputs.fidelities(seen),
+            batchings=outputs.batchings(seen),
+            tolerance=speed_tolerance(run),
             total=len(seen.cases),
             cases=Markup(_PLACE),
             problems=sections.problems(seen),

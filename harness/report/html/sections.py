@@ -24,7 +24,7 @@ from harness.report.overview import (
 from harness.report.pruned import removals, verdict_on_speed
 from harness.units import quantity, ratio
 
-__all__ = ["GainMap", "fronts", "gain_maps", "not_decided", "problems", "prunings", "why"]
+__all__ = ["MAX_FRONTS", "GainMap", "fronts", "gain_maps", "not_decided", "problems", "prunings", "why"]
 
 MAX_CARDS = 40
 """Failures that get a card with a picture; further ones get a line in a table."""
