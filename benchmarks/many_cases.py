@@ -30,6 +30,7 @@ from harness.baseline.records import Accepted
 from harness.baseline.store import Store
 from harness.grid import Address, Case, grid_of, load_suite
 from harness.hardware import cpu
+from harness.measure.case import More
 from harness.measure.environment import environment
 from harness.measure.values import measurements_of
 from harness.metrics import Metric, resolve
@@ -183,10 +184,10 @@ def _measured(case: Case, launches: list[Launch], metrics: Mapping[str, Metric],
 
 
 class DrawnMeasurer:
-    """Stands where a session's `Measurer` does; `drawing` are the seconds that drawing took."""
+    """A session's `Measuring`; `drawing` are the seconds that drawing took."""
 
-    def __init__(self, session: Session, samples: int) -> None:
-        self._more = session._comparing.more
+    def __init__(self, more: More, samples: int) -> None:
+        self._more = more
         self._samples = samples
         self._number = itertools.count()
         self.drawing = 0.0
@@ -223,10 +224,15 @@ def judge(folder: Path, samples: int) -> dict[str, Any]:
     )
     cases = cases_of(folder)
     began, cpu_began = time.perf_counter(), time.process_time()
-    session = Session(settings, [cpu], len(cases), {"many": ()}, lambda _: None)
+    measurers: list[DrawnMeasurer] = []
+
+    def measuring(more: More) -> DrawnMeasurer:
+        measurers.append(DrawnMeasurer(more, samples))
+        return measurers[0]
+
+    session = Session(settings, [cpu], len(cases), {"many": ()}, lambda _: None, measuring=measuring)
     session.missing({"suites"}, {("many", case.id) for case in cases})
-    measurer = DrawnMeasurer(session, samples)
-    session._measurer = measurer  # type: ignore[assignment]
+    (measurer,) = measurers
     for case in cases:
         address = Address(str(folder), FILE, "test_many", case.id)
         session.measure(case, address, "many", f"{FILE}::test_many[{case.id}]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from harness.settings import Against
 __all__ = ["Comparing", "Nothing", "WithBaselines", "WithTree"]
 
 Metrics = Mapping[str, Metric]
+DOUBTFUL = (Verdict.REGRESSED, Verdict.INCONCLUSIVE)
 
 
 class Comparing(Protocol):
@@ -60,6 +62,7 @@ class WithBaselines:
         self._environment = environment
         self._priors: dict[str, Prior] = {}
         self._latest: tuple[tuple[str, str, str], Baseline] | None = None
+        self._last: tuple[Result, Baseline, tuple[Comparison, ...]] | None = None
 
     def baseline(self, suite: str, case_id: str, hardware: str) -> Baseline:
         """What is committed for a case. Raises `BaselineError` where it is damaged."""
@@ -85,6 +88,10 @@ class WithBaselines:
             baseline = self.baseline(result.suite, result.case_id, result.hardware)
         except BaselineError:
             return 0
+        # Most cases are decided by their screen; then these comparisons are the verdict, and are not made again.
+        rows = self._judged(result, baseline, metrics)
+        if not any(row.detectable is not None and row.verdict in DOUBTFUL for row in rows):
+            return 0
         return fresh_launches(result, baseline, metrics, self.prior(result.hardware), self._most)
 
     def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:  # noqa: ARG002
@@ -93,8 +100,15 @@ class WithBaselines:
         except BaselineError as error:
             return (Comparison(result.suite, result.case_id, "case", Verdict.ERROR, str(error)),)
         self.note_origin(result.suite, result.case_id, baseline)
-        identity = self._environment.hardware[result.hardware]
-        return compare(result, baseline, metrics, self.prior(result.hardware), identity)
+        return self._judged(result, baseline, metrics)
+
+    def _judged(self, result: Result, baseline: Baseline, metrics: Metrics) -> tuple[Comparison, ...]:
+        judged = _judged_parts(result)
+        if self._last is None or self._last[:2] != (judged, baseline):
+            identity = self._environment.hardware[result.hardware]
+            rows = compare(result, baseline, metrics, self.prior(result.hardware), identity)
+            self._last = (judged, baseline, rows)
+        return self._last[2]
 
     def note_origin(self, suite: str, case_id: str, baseline: Baseline) -> None:
         """Remember who accepted the baseline of a case, when and why, and which software changed since."""
@@ -154,6 +168,12 @@ class WithTree:
             spread=spread,
             against=self._against,
         )
+
+
+def _judged_parts(result: Result) -> Result:
+    """A result without what no verdict looks at, and what is added or thinned after it was judged first."""
+    launches = tuple(dataclasses.replace(launch, samples={}) for launch in result.launches)
+    return dataclasses.replace(result, launches=launches, seconds={}, warnings=())
 
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -1,14 +1,17 @@
-"""Whether a decided case makes its test red, and the text that says why and what helps."""
+"""Whether a decided case makes its test red, and a run that ended its pytest; the text that says why and what helps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
+from harness.grid import Case
 from harness.judge import advice
-from harness.records import Comparison, Outcome, Result, Verdict
+from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.settings import Settings
 
-__all__ = ["gate", "verdict_of"]
+__all__ = ["excused", "gate", "undone", "unmeasured", "verdict_of"]
+
+DECIDED = {Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.MISSING, Verdict.INVALID, Verdict.ERROR}
 
 LOG_LINES = 15
 
@@ -43,3 +46,33 @@ def verdict_of(outcome: Outcome) -> Verdict:
     if outcome is Outcome.UNAVAILABLE:
         return Verdict.SKIPPED
     return Verdict.INVALID if outcome is Outcome.INVALID else Verdict.ERROR
+
+
+def undone(settings: Settings, run: Run) -> str | None:
+    """What makes a whole run fail although no single test did; None where nothing does."""
+    if not run.complete:
+        return None
+    measured = sum(result.outcome is Outcome.COMPLETED for result in run.results)
+    if run.expected and not measured:
+        return "nothing was measured: every selected case was skipped or failed"
+    if settings.gates and not any(comparison.verdict in DECIDED for comparison in run.comparisons):
+        if settings.against:
+            return f"nothing was decided: no selected case could be compared with {settings.against}"
+        return (
+            "nothing was decided: no selected case has a baseline that this machine can be compared with; "
+            "make one with: pytest suites/ --baseline=update --reason 'first baseline'"
+        )
+    return None
+
+
+def excused(settings: Settings, case_id: str, hardware: str, absent: Container[str]) -> bool:
+    """Whether a case with a baseline may be without a result: absent hardware, or allowed by the user."""
+    model, technique, _ = case_id.split("/")
+    steps = {step.split(":")[0] for step in technique.split("+")}
+    return hardware in absent or bool({case_id, model, technique, *steps} & set(settings.allowed))
+
+
+def unmeasured(case: Case, suite: str, nodeid: str, reason: str) -> Result:
+    """The result of a case that was not measured, with its reason."""
+    names = (case.model.name, case.technique.id, case.hardware.name)
+    return Result(suite, case.id, nodeid, *names, Outcome.UNAVAILABLE, reason)

@@ -6,6 +6,7 @@ function and id, and so can do it in another checkout or under another interpret
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import itertools
 import sys
@@ -58,7 +59,7 @@ class Case:
     @property
     def reference(self) -> Case:
         """The same model, as it is, on the same hardware."""
-        return Case(self.model, as_pipeline(reference), self.hardware)
+        return Case(self.model, _as_it_is(), self.hardware)
 
     def inapplicable(self) -> str | None:
         """Why the technique can't be applied to this model, None where it can."""
@@ -74,6 +75,12 @@ class Case:
 
     def __repr__(self) -> str:
         return self.id
+
+
+@functools.cache
+def _as_it_is() -> Pipeline:
+    """The pipeline of every reference: each case asks for it several times."""
+    return as_pipeline(reference)
 
 
 @dataclass(frozen=True)

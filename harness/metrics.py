@@ -23,7 +23,7 @@ class Metric:
     """One measured quantity.
 
     name       lower case with dots, such as `latency.p50`
-    unit       `s`, `bytes`, `items/s`, `x` (a ratio), `share` (0..1), `count` or a word of your own
+    unit       `s`, `bytes`, `items/s`, `x` (a ratio), `share` (0..1), `count`, `cosine` or a word of your own
     better     `lower` or `higher`; there is no default, since a gate without a direction can't gate
     tolerance  relative change for the worse that is still accepted (0.05 is 5 %), None where only `slack` counts
     slack      absolute change for the worse that is still accepted, in the metric's unit
@@ -107,6 +107,27 @@ METRICS: tuple[Metric, ...] = (
         slack=1e-4,
         portable=True,
         help="Distance of the outputs from the reference's, relative to their size (L2).",
+    ),
+    Metric(
+        "fidelity.sqnr",
+        "dB",
+        "higher",
+        portable=True,
+        help="The same in decibels: power of the reference's outputs over that of the difference; none where none is.",
+    ),
+    Metric(
+        "fidelity.cosine",
+        "cosine",
+        "higher",
+        portable=True,
+        help="Cosine of the angle between the outputs and the reference's.",
+    ),
+    Metric(
+        "fidelity.identical",
+        "share",
+        "higher",
+        portable=True,
+        help="Share of the elements of all outputs that equal the reference's.",
     ),
     Metric(
         "fidelity.agreement",

@@ -1,7 +1,8 @@
 """What is measured and what was decided, as plain values.
 
 Everything here is a frozen dataclass of scalars, tuples and mappings, goes through `harness.codec`, and depends on the
-standard library alone: a run is judged and drawn on a machine that has neither torch nor the hardware.
+standard library alone: a run is judged and drawn on a machine that has neither torch nor the hardware. A run of ten
+thousand cases has a million of them, hence the slots.
 
 Units: time in seconds, sizes in bytes, shares and accuracies in 0..1. Case ids are `model/technique/hardware`.
 """
@@ -75,7 +76,7 @@ class Verdict(enum.StrEnum):
 _SEVERITIES = {verdict: position for position, verdict in enumerate(Verdict)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """A value with its 95 % confidence interval over launches. `low == high == point` says: exact, not sampled."""
 
@@ -91,7 +92,7 @@ class Estimate:
         return cls(value, value, value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """One metric of one case.
 
@@ -105,7 +106,7 @@ class Measurement:
     relative: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One set of fresh processes, arms taking turns, and what it showed.
 
@@ -151,7 +152,7 @@ class Launch:
         return self.phase != "repeated"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """One promise of one technique, and what was found in the artefact that runs."""
 
@@ -161,7 +162,7 @@ class Evidence:
     kept: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scores:
     """The credit that each evaluated example earned, compactly.
 
@@ -177,7 +178,7 @@ class Scores:
     answers: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Environment:
     """Where a run was made. `hardware` maps a hardware name to its identity, the comparability key of times.
 
@@ -192,7 +193,7 @@ class Environment:
     dirty: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Result:
     """What measuring one case gave.
 
@@ -230,7 +231,7 @@ class Result:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """One metric of one case against its baseline, decided. `reason` is a sentence that stands alone.
 
@@ -252,7 +253,7 @@ class Comparison:
     detectable: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run of suites: the only input of reports. Written to `run.json`; see docs/run-json.md.
 

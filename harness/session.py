@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from harness.baseline.records import Baseline, Portable
 from harness.baseline.store import Store
 from harness.comparing import Comparing, Nothing, WithBaselines, WithTree
 from harness.errors import BaselineError
-from harness.gate import gate, verdict_of
+from harness.gate import excused, gate, undone, unmeasured, verdict_of
 from harness.grid import Address, Case
 from harness.hardware.base import Hardware
 from harness.judge import case_verdict
@@ -21,7 +22,7 @@ from harness.judge import missing as missing_comparisons
 from harness.measure.ahead import Wanted, make_ahead
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.budget import Budget
-from harness.measure.case import Measurer
+from harness.measure.case import Measurer, Measuring, More
 from harness.measure.environment import environment
 from harness.measure.thinning import thinned
 from harness.measure.tree import Tree, versions_of
@@ -37,8 +38,6 @@ from harness.trees import candidate_tree, other_tree
 
 __all__ = ["Session"]
 
-DECIDED = {Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.MISSING, Verdict.INVALID, Verdict.ERROR}
-
 
 class Session:
     """A run in progress.
@@ -46,6 +45,7 @@ class Session:
     hardware  every hardware on the grids that were selected
     expected  how many cases were selected, and `measurable` how many of them can be measured here
     own       the metrics that each suite changes or adds
+    measuring makes what measures cases from what it is to ask for more launches; None for measuring for real
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Session:
         progress: Callable[[str], None],
         *,
         measurable: int = 0,
+        measuring: Callable[[More], Measuring] | None = None,
     ) -> None:
         self.settings = settings
         self._metrics = {suite: resolve(metrics) for suite, metrics in own.items()}
@@ -86,16 +87,8 @@ class Session:
             unfinished(settings.reports / "latest", self._head) if settings.resume else ({}, "")
         )
         point_latest(self.folder)
-        self._budget = Budget(settings.budget, measurable)
-        self._measurer = Measurer(
-            self._cache,
-            settings.plan,
-            self.folder / "logs",
-            self._comparing.more,
-            progress,
-            self._other,
-            self._budget,
-        )
+        for_real = functools.partial(self._for_real, progress, Budget(settings.budget, measurable))
+        self._measurer: Measuring = (measuring or for_real)(self._comparing.more)
 
     def decided(self, suite: str, case_id: str) -> Decision | None:
         """The decision on a case of this session; a second measurement can't improve it."""
@@ -150,13 +143,13 @@ class Session:
 
     def leave_out(self, case: Case, suite: str, nodeid: str, reason: str) -> Decision:
         """Record that a case was not measured. One that has a baseline is missing, unless that was allowed."""
-        result = _unmeasured(case, suite, nodeid, reason)
+        result = unmeasured(case, suite, nodeid, reason)
         gated = self.settings.gates and not self.settings.against
         try:
             portable = self._baselines.baseline(suite, case.id, case.hardware.name).portable if gated else None
         except BaselineError as error:
             return self._keep(result, (Comparison(suite, case.id, "case", Verdict.ERROR, str(error)),))
-        if portable and not self._excused(case.id, case.hardware.name):
+        if portable and not excused(self.settings, case.id, case.hardware.name, self.absent):
             (comparison,) = missing_comparisons([portable], set())
             text = f"{comparison.reason} It was not measured because: {reason}"
             return self._keep(result, (dataclasses.replace(comparison, reason=text),))
@@ -171,7 +164,7 @@ class Session:
             return None
         text = f"{case.id}: --require-hardware={case.hardware.name}, and it can't be measured: {reason}"
         comparison = Comparison(suite, case.id, "case", Verdict.ERROR, text)
-        return self._keep(_unmeasured(case, suite, nodeid, reason), (comparison,))
+        return self._keep(unmeasured(case, suite, nodeid, reason), (comparison,))
 
     def object_to(self, suite: str, case_id: str, reason: str) -> None:
         """Record that a test failed for a reason of its own: a promise in its body, or nothing was called."""
@@ -220,29 +213,14 @@ class Session:
             baselines=self._comparing.origins,
             seconds=seconds,
         )
-        write_reports(run, self.folder)
+        write_reports(run, self.folder, self.journal)
         self._cache.trim()
-        return run, self._undone(run)
+        return run, undone(self.settings, run)
 
     def comparisons(self) -> tuple[Comparison, ...]:
         """Everything decided so far."""
         of_cases = [one for decision in self._decisions.values() for one in decision.comparisons]
         return (*of_cases, *self._loose)
-
-    def _undone(self, run: Run) -> str | None:
-        if not run.complete:
-            return None
-        measured = sum(result.outcome is Outcome.COMPLETED for result in run.results)
-        if run.expected and not measured:
-            return "nothing was measured: every selected case was skipped or failed"
-        if self.settings.gates and not any(comparison.verdict in DECIDED for comparison in run.comparisons):
-            if self.settings.against:
-                return f"nothing was decided: no selected case could be compared with {self.settings.against}"
-            return (
-                "nothing was decided: no selected case has a baseline that this machine can be compared with; "
-                "make one with: pytest suites/ --baseline=update --reason 'first baseline'"
-            )
-        return None
 
     def _start(self, expected: int, own: Mapping[str, Sequence[Metric]], sources: str) -> Run:
         settings = self.settings
@@ -265,6 +243,10 @@ class Session:
             expected=expected,
             reserved=settings.reserved,
         )
+
+    def _for_real(self, progress: Callable[[str], None], budget: Budget, more: More) -> Measurer:
+        logs = self.folder / "logs"
+        return Measurer(self._cache, self.settings.plan, logs, more, progress, self._other, budget)
 
     def _cache_of(self, tree: Tree, versions: Mapping[str, str]) -> ArtefactCache:
         settings = self.settings
@@ -311,17 +293,6 @@ class Session:
         self._decisions[result.suite, result.case_id] = decision
         self.journal.append(result, comparisons)
         return decision
-
-    def _excused(self, case_id: str, hardware: str) -> bool:
-        """Whether a case with a baseline may be without a result: absent hardware, or allowed by the user."""
-        model, technique, _ = case_id.split("/")
-        steps = {step.split(":")[0] for step in technique.split("+")}
-        return hardware in self.absent or bool({case_id, model, technique, *steps} & set(self.settings.allowed))
-
-
-def _unmeasured(case: Case, suite: str, nodeid: str, reason: str) -> Result:
-    names = (case.model.name, case.technique.id, case.hardware.name)
-    return Result(suite, case.id, nodeid, *names, Outcome.UNAVAILABLE, reason)
 
 
 def _now() -> str:

@@ -1,7 +1,7 @@
 """Numbers as people read them: one way of writing seconds, bytes, ratios, shares and changes for every writer.
 
-Units are those of `harness.metrics`: `s`, `bytes`, `items/s`, `x` (a ratio), `share` (0..1), `count`; any other word is
-written behind the number. The text is ASCII except for `µs`, so that it can go everywhere.
+Units are those of `harness.metrics`: `s`, `bytes`, `items/s`, `x` (a ratio), `share` (0..1), `count`, `cosine`; any
+other word is written behind the number. The text is ASCII except for `µs`, so that it can go everywhere.
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ _BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB")
 def significant(value: float, digits: int = 3) -> str:
     """`value` with so many significant digits and no exponent between 1e-6 and 1e15: `0.00123`, `12.9`, `1,290`."""
     return _fixed(value, _decimals(value, digits))
+
+
+def _near_one(value: float) -> str:
+    """A cosine with two digits of what it lacks of one, which is what tells such numbers apart: `0.99925`, `0.62`."""
+    lacking = 1 - value
+    decimals = math.ceil(-math.log10(lacking)) + 1 if 0 < lacking < 1 else 2
+    return _fixed(value, min(max(decimals, 2), 12)) if lacking > 1e-12 else "1"
 
 
 def count(value: float) -> str:
@@ -77,6 +84,8 @@ def quantity(value: float, unit: str) -> str:
         return f"{significant(value * 100, 2) if 0 < abs(value) < 0.00995 else _fixed(value * 100, 2)} %"
     if unit == "count":
         return count(value)
+    if unit == "cosine":
+        return _near_one(value)
     factor, suffix = _scale(value, unit)
     number = _fixed(value, 0) if suffix == "B" else significant(value / factor)
     return f"{number} {suffix}".rstrip()
@@ -146,6 +155,8 @@ def _decimals(value: float, digits: int) -> int:
 
 
 def _fixed(value: float, decimals: int) -> str:
+    if 1e-6 <= value < 1e15:
+        return f"{value:,.{decimals}f}"
     if math.isnan(value):
         return "not a number"
     if math.isinf(value):

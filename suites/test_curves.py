@@ -14,6 +14,8 @@ from suites.models import basic_pitch, digits, gpt_decode, gpt_prefill, magika, 
 
 pytestmark = pytest.mark.full
 
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+
 
 @grid(
     model=[digits, gpt_prefill],
@@ -53,22 +55,35 @@ def test_channels(case, bench):
 
 
 @grid(
-    model=[digits, gpt_prefill, gpt_decode],
-    technique=[onnxruntime | batched(size) for size in (2, 8, 32, 128)],
+    model=[digits, minilm],
+    technique=[
+        *(batched(size) for size in BATCHES),
+        *(onnxruntime | batched(size) for size in BATCHES),
+    ],
     hardware=[cpu, cuda],
 )
 def test_batches(case, bench):
-    """Throughput against items a call, of networks that torch has."""
+    """Throughput and latency against items a call in two runtimes: the knee is found in the report."""
+    bench(case)
+
+
+@grid(
+    model=[gpt_prefill, gpt_decode],
+    technique=[onnxruntime | batched(size) for size in (1, 2, 8, 32, 128)],
+    hardware=[cpu, cuda],
+)
+def test_batches_of_text(case, bench):
+    """The same of a language model, whose two phases use a processor differently."""
     bench(case)
 
 
 @grid(
     model=[magika, basic_pitch],
-    technique=[batched(size) for size in (2, 4, 8)],
+    technique=[batched(size) for size in (1, 2, 4, 8)],
     hardware=[cpu, cuda],
 )
 def test_batches_onnx(case, bench):
-    """Throughput against items a call, of networks that exist only as ONNX."""
+    """The same of networks that exist only as ONNX."""
     bench(case)
 
 

@@ -140,6 +140,18 @@ def test_what_is_no_plain_file_is_refused_and_not_waited_for(tmp_path: Path) -> 
             store.read("digits", CASE, IDENTITY)
 
 
+def test_what_changed_on_the_disk_is_read_anew(tmp_path: Path) -> None:
+    store = filled(tmp_path, CASE)
+    assert store.read("digits", CASE, IDENTITY).times == some_times([BLOCK])
+    other = a_block({"speedup": [3.0, 3.1]})
+    Store(tmp_path).write(some_times([other]))
+    assert store.read("digits", CASE, IDENTITY).times == some_times([other])
+    path = home(tmp_path) / "portable.json"
+    path.write_bytes(path.read_bytes().replace(b"4", b"5"))
+    with pytest.raises(BaselineError, match="match its digest"):
+        store.read("digits", CASE, IDENTITY)
+
+
 def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     store = filled(tmp_path, CASE)
     with (home(tmp_path) / "portable.json").open("wb") as file:

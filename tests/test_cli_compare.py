@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,8 +68,8 @@ def test_a_case_that_became_unavailable_is_missing(tmp_path: Path, capsys: pytes
 
 def test_hardware_that_is_not_there_is_not_missed(tmp_path: Path) -> None:
     gone = without_numbers("c", Outcome.UNAVAILABLE, "no GPU")
-    elsewhere = Result(**{**vars(gone), "case_id": "c/reference/cuda", "hardware": "cuda"})
-    before = Result(**{**vars(a_case("c")), "case_id": "c/reference/cuda", "hardware": "cuda"})
+    elsewhere = dataclasses.replace(gone, case_id="c/reference/cuda", hardware="cuda")
+    before = dataclasses.replace(a_case("c"), case_id="c/reference/cuda", hardware="cuda")
     both = Environment({"cpu": IDENTITY, "cuda": {**IDENTITY, "kind": "cuda"}}, {}, {})
     old = on_disk(tmp_path, "old", [*CASES[:2], before], environment=both)
     assert main(["compare", old, on_disk(tmp_path, "new", [*CASES[:2], elsewhere]), "--strict"]) == 0

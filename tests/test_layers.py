@@ -20,6 +20,7 @@ ORDER = (
     "harness.codec",
     "harness.units",
     "harness.amounts",
+    "harness.fidelity",
     "harness.specs",
     "harness.metrics",
     "harness.plan",

@@ -1,86 +1,241 @@
-"""The page in a real browser: it is read without a network, and the script does what it is for."""
+"""The page in a real browser: read without a network, by keyboard, without a script or a style, on paper, by ear."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks.browser import CHROMIUM, chromium, opened
+from benchmarks.page import of_page, picture
+from harness.baseline.store import Store
+from harness.cli.main import main
+from harness.records import Run
 from harness.report.html import render
 from harness.report.html.cases import anchor
-from harness.report.overview import cases
+from harness.report.overview import cases, failures, headline
+from harness.report.record import read_run
+from harness.review import Review
+from harness.review.page import render as render_review
+from tests.cli_runs import a_case, on_disk
 from tests.report_hostile import hostile_run
 from tests.report_samples import sample_run
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-
+pytest.importorskip("playwright", reason="the tests of the page in a browser need playwright")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="they need axe-playwright-python")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; install it with: apt-get install chromium")
 
-
-SWITCHES = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
+CASE = "digits/compiled/cpu"
 
 
-def browse(tmp_path: Path, page: bytes, fragment: str = "") -> tuple[str, list[str]]:
-    """The document after loading, and the addresses that it asked for.
-
-    The browser's own requests (time, updates) have no origin and are none of the page's; no name is resolved for them.
-    """
-    file, log = tmp_path / "index.html", tmp_path / "net.json"
-    file.write_bytes(page)
-    places = [
-        f"--user-data-dir={tmp_path / 'profile'}",
-        f"--log-net-log={log}",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-    ]
-    done = subprocess.run(
-        [str(CHROMIUM), *SWITCHES, *places, "--dump-dom", f"{file.as_uri()}{fragment}"],
-        capture_output=True,
-        timeout=120,
-        check=True,
-    )
-    record = json.loads(log.read_text(encoding="utf-8"))
-    start = record["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
-    jobs = [
-        event["params"] for event in record["events"] if event["type"] == start and "url" in event.get("params", {})
-    ]
-    return done.stdout.decode("utf-8"), [job["url"] for job in jobs if job.get("initiator") != "not an origin"]
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as found:
+        yield found
 
 
-def test_a_request_of_a_page_would_be_seen(tmp_path: Path) -> None:
-    _, asked = browse(tmp_path, b"<!doctype html><img src='http://example.test/seen.png'>")
-    assert asked == ["http://example.test/seen.png"]
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return sample_run(samples=20)
 
 
-def test_the_page_loads_nothing_and_opens_the_case_of_its_link(tmp_path: Path) -> None:
-    run = sample_run(samples=20)
-    view = next(view for view in cases(run) if view.id == "digits/compiled/cpu")
-    name = anchor(view.suite, view.id)
-    document, asked = browse(tmp_path, render(run), f"#{name}")
-    assert "12 cases failed." in document
-    assert f'<details class="case" id="{name}" open="">' in document
-    assert document.count('<details class="case"') == len(cases(run))
-    assert '<p class="filter">' in document
-    assert asked == []
+@pytest.fixture(scope="module")
+def file(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("page"), run)
 
 
-def test_hostile_names_run_nothing(tmp_path: Path) -> None:
-    document, asked = browse(tmp_path, render(hostile_run()))
-    assert "<title>Every case failed." in document
-    assert document.count("<script>") == 1
-    assert "<img" not in document
-    assert asked == []
+def written(folder: Path, run: Run) -> Path:
+    path = folder / "index.html"
+    path.write_bytes(render(run))
+    return path
+
+
+def fragment(run: Run, case_id: str) -> str:
+    view = next(view for view in cases(run) if view.id == case_id)
+    return f"#{anchor(view.suite, view.id)}"
+
+
+def violations(page: Any) -> list[str]:
+    """What axe finds, by rule and by the elements that break it."""
+    found = axe.Axe().run(page).response["violations"]
+    return [f"{one['id']}: {[node['html'][:160] for node in one['nodes'][:3]]}" for one in found]
+
+
+def test_a_request_of_a_page_would_be_seen(browser: Any, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text("<!doctype html><img src='http://example.test/seen.png'>", encoding="utf-8")
+    with opened(browser, file) as page:
+        assert page.asked == ["http://example.test/seen.png"]
+
+
+def test_the_page_loads_nothing_and_complains_of_nothing(browser: Any, file: Path, run: Run) -> None:
+    with opened(browser, file) as page:
+        assert page.title().startswith(headline(run).sentence)
+        assert page.locator("details.case").count() == len(cases(run))
+        assert (page.asked, page.said) == ([], [])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(browser: Any, file: Path, run: Run, theme: str) -> None:
+    """Of all its rules, with a case and a card open, so that what they hold is looked at too."""
+    with opened(browser, file, fragment(run, CASE), color_scheme=theme) as page:
+        page.locator("#why details").first.evaluate("one => one.open = true")
+        assert violations(page) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_a_review(browser: Any, tmp_path: Path, theme: str) -> None:
+    old = on_disk(tmp_path, "old", [a_case("a"), a_case("b")])
+    baselines = tmp_path / "baselines"
+    assert main(["accept", "--from", old, "--baselines", str(baselines), "--reason", "first"]) == 0
+    now = Path(on_disk(tmp_path, "now", [a_case("a", size=2e6), a_case("b", latency=0.02), a_case("c")]))
+    review = Review(read_run(now), now, Store(baselines))
+    file = tmp_path / "review.html"
+    file.write_bytes(render_review(review, "Accepted.", base="/", done=False, has_report=True))
+    with opened(browser, file, color_scheme=theme) as page:
+        assert page.locator("article.card").count() == len([one for one in review.pending() if not one.refused]) > 0
+        for details in page.locator("details").all():
+            details.evaluate("one => one.open = true")
+        assert violations(page) == []
+
+
+def test_axe_would_find_something(browser: Any, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text("<!doctype html><title>x</title><img src='data:,'><p style='color:#aaa'>pale", encoding="utf-8")
+    with opened(browser, file) as page:
+        assert {one.split(":")[0] for one in violations(page)} >= {"image-alt", "color-contrast", "html-has-lang"}
+
+
+def test_the_link_of_a_case_opens_it(browser: Any, file: Path, run: Run) -> None:
+    target = fragment(run, CASE)
+    with opened(browser, file, target) as page:
+        case = page.locator(target)
+        assert case.evaluate("one => one.open")
+        assert case.evaluate("one => Math.abs(one.getBoundingClientRect().top)") < page.viewport_size["height"]
+        other = fragment(run, "digits/onnxruntime/cpu")
+        page.locator(f"#gains a[href='{other}']").click()
+        page.wait_for_function("name => document.querySelector(name).open", arg=other)
+        assert page.locator(other).get_by_role("heading", name="Measurements").is_visible()
+
+
+def test_a_case_is_filtered_reached_and_opened_by_keyboard(browser: Any, file: Path, run: Run) -> None:
+    """`/`, some words, and then Tab to the first line that is left and Enter, with the focus to be seen all the way."""
+    with opened(browser, file) as page:
+        page.keyboard.press("/")
+        page.keyboard.type("digits compiled")
+        assert page.locator("#found").text_content() == f"1 of {len(cases(run))}"
+        assert page.locator(".case:visible").count() == 1
+        page.keyboard.press("Tab")
+        seen = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert seen == "solid"
+        page.keyboard.press("Enter")
+        assert page.locator(fragment(run, CASE)).evaluate("one => one.open")
+        page.keyboard.press("/")
+        page.keyboard.press("Delete")
+        assert page.locator(".case:visible").count() == len(cases(run))
+
+
+def test_the_first_tab_skips_to_the_verdict(browser: Any, file: Path) -> None:
+    with opened(browser, file) as page:
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the verdict"
+        assert page.locator(":focus").is_visible()
+        page.keyboard.press("Enter")
+        assert page.url.endswith("#verdict")
+
+
+def test_a_chip_filters_by_its_verdict(browser: Any, file: Path, run: Run) -> None:
+    regressed = sum(view.word == "regressed" for view in cases(run))
+    with opened(browser, file) as page:
+        page.locator("[data-filter=regressed]").focus()
+        page.keyboard.press("Enter")
+        assert page.locator("#filter").input_value() == "regressed"
+        assert page.locator(".case:visible").count() == regressed
+
+
+def test_the_button_changes_the_theme(browser: Any, file: Path) -> None:
+    with opened(browser, file, color_scheme="light") as page:
+        paper = "getComputedStyle(document.body).backgroundColor"
+        before = page.evaluate(paper)
+        page.get_by_role("button", name="Change the theme").click()
+        assert page.evaluate(paper) != before
+
+
+def test_it_is_read_without_a_script(browser: Any, file: Path, run: Run) -> None:
+    with opened(browser, file, java_script_enabled=False) as page:
+        text = page.locator("main").inner_text().replace("\u00a0", " ")
+        assert headline(run).sentence in text
+        assert failures(run)[0].reason in text
+        assert not page.locator("#filter").is_visible()
+        assert not page.locator("#theme").is_visible()
+        case = page.locator(fragment(run, CASE))
+        assert not case.get_by_role("heading", name="Measurements").is_visible()
+        case.locator("summary").first.click()
+        assert case.get_by_role("heading", name="Measurements").is_visible()
+
+
+def test_it_is_read_without_a_style(browser: Any, run: Run, tmp_path: Path) -> None:
+    """As some mail and CI servers show it: with neither style nor script, by a policy of theirs."""
+    data = render(run).decode("utf-8")
+    start, end = data.index("<style>"), data.index("</style>")
+    file = tmp_path / "index.html"
+    file.write_text(data[:start] + data[end:], encoding="utf-8")
+    with opened(browser, file, java_script_enabled=False) as page:
+        assert page.evaluate("document.styleSheets.length") == 0
+        text = page.locator("main").inner_text().replace("\u00a0", " ")
+        for words in (
+            headline(run).sentence,
+            failures(run)[0].reason,
+            "Can it be trusted?",
+            "regressed digits/compiled",
+        ):
+            assert words in text
+        assert page.evaluate("document.documentElement.scrollWidth") > 0
+
+
+def test_paper_has_the_failures_with_their_commands_and_nothing_to_press(browser: Any, file: Path, run: Run) -> None:
+    with opened(browser, file, color_scheme="dark") as page:
+        assert page.pdf(format="A4").startswith(b"%PDF")  # printing tells the page, which opens the failures
+        page.emulate_media(media="print")
+        for name in ("nav", ".filter", ".skip"):
+            assert not page.locator(name).first.is_visible()
+        assert page.locator("#why details:not([open])").count() == 0
+        assert page.get_by_text(
+            "pytest 'suites/test_digits.py::test_inference[digits/compiled/cpu]'"
+        ).first.is_visible()
+        assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
+
+
+def test_a_page_is_measured_and_pictured(browser: Any, file: Path, run: Run, tmp_path: Path) -> None:
+    rows = {row.what: row for row in of_page(browser, file, repetitions=1)}
+    assert rows["size of index.html"].value == file.stat().st_size / 1e6
+    assert all(rows[f"time to {what}"].value > 0 for what in ("the first view", "the whole page", "a filter"))
+    picture(browser, file, tmp_path / "page.png", theme="dark", at="cases", size="400x300")
+    assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("width", [320, 768, 1440])
+@pytest.mark.parametrize("make", [sample_run, hostile_run])
+def test_no_width_makes_the_whole_page_scroll_sideways(browser: Any, tmp_path: Path, make: Any, width: int) -> None:
+    with opened(browser, written(tmp_path, make()), viewport={"width": width, "height": 800}) as page:
+        for details in page.locator("details").all():
+            details.evaluate("one => one.open = true")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_hostile_names_run_nothing(browser: Any, tmp_path: Path, theme: str) -> None:
+    with opened(browser, written(tmp_path, hostile_run()), color_scheme=theme) as page:
+        for details in page.locator("details").all():
+            details.evaluate("one => one.open = true")
+        page.mouse.move(300, 300)
+        assert page.title().startswith("Every case failed.")
+        assert page.locator("script").count() == 1
+        assert page.locator("img, iframe, object, embed, form").count() == 0
+        assert page.locator("h1").count() == 1
+        assert page.locator("[href^=javascript], [onerror], [onmouseover]").count() == 0
+        assert page.locator("h1").is_visible()
+        assert (page.asked, page.said) == ([], [])
+        assert violations(page) == []

@@ -10,6 +10,7 @@ from harness.report.overview import (
     GLYPHS,
     MEANINGS,
     CaseView,
+    Overview,
     cases,
     change_text,
     counts,
@@ -147,13 +148,13 @@ def test_gains_are_against_the_reference_of_the_same_model() -> None:
 
 def test_trust_asks_only_what_the_run_can_answer() -> None:
     run = sample_run(samples=2)
-    every = {check.question: check.fine for check in checks(run)}
+    every = {check.question: check.fine for check in checks(Overview(run))}
     assert every["Quiet machine"] is False
     assert every["Baseline"] is True
-    calm = tuple(dataclasses.replace(r, launches=(), warnings=(), evidence=()) for r in run.results)
+    calm = tuple(dataclasses.replace(r, launches=(), warnings=(), evidence=(), measurements=()) for r in run.results)
     bare = dataclasses.replace(run, results=calm, comparisons=(), baselines={}, mode="quick")
-    assert {check.question for check in checks(bare)} == {"Cases", "What was measured"}
-    unbased = {check.question: check for check in checks(dataclasses.replace(run, baselines={}))}
+    assert {check.question for check in checks(Overview(bare))} == {"Cases", "What was measured"}
+    unbased = {check.question: check for check in checks(Overview(dataclasses.replace(run, baselines={})))}
     assert not unbased["Baseline"].fine
 
 
@@ -161,7 +162,7 @@ def test_a_blind_comparison_is_worth_a_second_look() -> None:
     estimate = Estimate(0.0, -0.2, 0.2, 3, 3)
     c = Comparison("s", "c", "speedup", Verdict.INCONCLUSIVE, "r.", change=estimate, limit=0.05, detectable=0.2)
     run = dataclasses.replace(sample_run(1, 1, samples=2), comparisons=(c,))
-    check = next(check for check in checks(run) if check.question == "Sensitive enough")
+    check = next(check for check in checks(Overview(run)) if check.question == "Sensitive enough")
     assert not check.fine
 
 
@@ -173,7 +174,7 @@ def test_where_the_anchor_is_not_good_enough_the_report_says_what_gates_a_common
     row = Comparison(result.suite, result.case_id, "latency.p50", Verdict.INCONCLUSIVE, "r.", limit=0.1, detectable=0.3)
     baselines = {f"{result.suite}/{result.case_id}": {"commit": "0123456789abcdef", "when": "", "reason": ""}}
     run = dataclasses.replace(run, results=(result,), comparisons=(row,), baselines=baselines)
-    check = next(check for check in checks(run) if check.question == "Slower together")
+    check = next(check for check in checks(Overview(run)) if check.question == "Slower together")
     assert check.answer.startswith("In 1 of 1 cases the anchor leaves")
     assert check.answer.endswith("pytest suites/ --against 0123456789")
     in_turns = dataclasses.replace(result, measurements=(dataclasses.replace(anchored, relative=()),))
@@ -181,7 +182,7 @@ def test_where_the_anchor_is_not_good_enough_the_report_says_what_gates_a_common
         dataclasses.replace(run, comparisons=(dataclasses.replace(row, detectable=0.15),)),
         dataclasses.replace(run, results=(in_turns,)),
     ):
-        assert "Slower together" not in {check.question for check in checks(good)}
+        assert "Slower together" not in {check.question for check in checks(Overview(good))}
 
 
 def test_text_is_made_visible() -> None:

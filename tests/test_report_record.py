@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
 import os
 import random
 import warnings
@@ -238,6 +239,26 @@ def test_run_json_counts_more_than_the_journal(tmp_path: Path, run: Run) -> None
     assert read_run(tmp_path).complete
 
 
+def test_run_json_is_the_same_with_the_journal_at_hand(tmp_path: Path, run: Run) -> None:
+    """Also of what changed after it was written there, of rows in another order, and of what never was there."""
+    journal = Journal(tmp_path / "journal")
+    journal.start(run)
+    odd = dataclasses.replace(run.results[0], log="surrogate\udcff, \u2028 and µ")
+    results = (odd, *run.results[1:6])
+    rows = {result.case_id: [c for c in run.comparisons if c.case_id == result.case_id] for result in results}
+    for result in results[:5]:
+        journal.append(result, rows[result.case_id])
+    journal.append(None, run.comparisons[-1:])
+    changed = dataclasses.replace(results[1], reason="another")
+    comparisons = [c for result in (*results[3:], *results[:3]) for c in rows[result.case_id]]
+    comparisons[1:2] = [dataclasses.replace(comparisons[1], reason="another"), *run.comparisons[-1:]]
+    ended = dataclasses.replace(run, results=(odd, changed, *results[2:]), comparisons=tuple(comparisons))
+    for found in (ended, dataclasses.replace(ended, results=(), comparisons=())):
+        paths = [write_run(found, tmp_path / "with", journal), write_run(found, tmp_path / "without")]
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+        assert read_run(paths[0]) == found
+
+
 def test_latest_points_to_the_newest_run(tmp_path: Path, run: Run) -> None:
     for name in ("first", "second"):
         folder = tmp_path / "reports" / name
@@ -274,6 +295,20 @@ def test_a_record_is_compact(run: Run, tmp_path: Path) -> None:
 def test_a_record_in_pieces_is_the_record() -> None:
     for run in (sample_run(), dataclasses.replace(sample_run(), results=(), comparisons=())):
         assert "".join(pieces(run)) == dumps(run)
+
+
+def test_a_record_is_written_without_what_it_remembers() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Remembering:
+        number: int
+
+        @functools.cached_property
+        def double(self) -> int:
+            return 2 * self.number
+
+    record = Remembering(4)
+    assert record.double == 8
+    assert dumps(record) == '{"number":4}'
 
 
 def test_a_number_that_is_none_has_no_place_in_a_record() -> None:

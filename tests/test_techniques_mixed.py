@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.sensitivity import sensitivity
 from harness.techniques import compiled, int8_dynamic, int8_static, onnxruntime
 from harness.techniques.base import Technique
-from harness.techniques.mixed import Probe, sqnr
+from harness.techniques.mixed import Probe
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
 
 
@@ -154,10 +153,3 @@ def test_sensitivity_is_of_quantization_alone(onnx_model: Model) -> None:
         sensitivity(tiny_torch_model(), compiled)
     with pytest.raises(SuiteError, match="calibration"):
         sensitivity(dataclasses.replace(onnx_model, calibration=None))
-
-
-def test_sqnr() -> None:
-    wanted = np.array([3.0, 4.0], np.float32)
-    assert sqnr(wanted, wanted) == math.inf
-    assert sqnr(wanted, wanted * 1.1) == pytest.approx(20, abs=1e-4)
-    assert sqnr(wanted, np.array([np.nan, 4.0])) == -math.inf

@@ -18,7 +18,7 @@ __all__ = ["Accepted", "Baseline", "Block", "Portable", "Times", "machine_class"
 BASELINE_SCHEMA = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """Who made this the baseline: the commit that was measured, when, and why; and the values before, by metric."""
 
@@ -28,7 +28,7 @@ class Accepted:
     previous: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Block:
     """The launches of one run. Blocks made at different times show how much a machine's hours differ.
 
@@ -42,7 +42,7 @@ class Block:
     relative: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Portable:
     """`portable.json`. `made_on` is the machine class and `weights` the digest of the weights it was measured with."""
 
@@ -58,7 +58,7 @@ class Portable:
     accepted: Accepted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Times:
     """`times.<class>.json`: times and memory on one class of machine."""
 
@@ -72,7 +72,7 @@ class Times:
     accepted: Accepted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Baseline:
     """What is known of one case. `others` are the identities of the other machine classes that have times."""
 

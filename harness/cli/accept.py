@@ -6,10 +6,10 @@ import argparse
 import difflib
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 from harness.baseline.store import Store
+from harness.cli.options import add_baselines_option, add_source_option
 from harness.cli.output import fail, say
 from harness.errors import BaselineError
 from harness.records import Outcome, Result, Run
@@ -34,14 +34,8 @@ def add(commands: Any) -> None:
         "--case", action="append", default=[], metavar="GLOB", help="only these cases, such as 'digits/*'; repeatable"
     )
     parser.add_argument("--reason", required=True, help="why these numbers are right; kept with them")
-    parser.add_argument(
-        "--from", dest="source", type=Path, default=Path("reports/latest"), metavar="RUN",
-        help="a run's folder or its run.json (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--baselines", type=Path, default=Path("baselines"), metavar="DIR",
-        help="folder of the committed baselines (default: %(default)s)",
-    )  # fmt: skip
+    add_source_option(parser)
+    add_baselines_option(parser)
     parser.set_defaults(run=accept)
 
 

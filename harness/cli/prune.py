@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from harness.baseline import accept as acceptance
 from harness.baseline.store import Store
+from harness.cli.options import add_baselines_option, add_source_option
 from harness.cli.output import say
 from harness.errors import BaselineError
 from harness.records import Run, Verdict
@@ -26,14 +26,8 @@ def add(commands: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--yes", action="store_true", help="delete them; without it they are only listed")
-    parser.add_argument(
-        "--from", dest="source", type=Path, default=Path("reports/latest"), metavar="RUN",
-        help="the run to go by (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--baselines", type=Path, default=Path("baselines"), metavar="DIR",
-        help="folder of the committed baselines (default: %(default)s)",
-    )  # fmt: skip
+    add_source_option(parser)
+    add_baselines_option(parser)
     parser.set_defaults(run=prune)
 
 

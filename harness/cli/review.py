@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.baseline.store import Store
 from harness.cli.keys import read_key
+from harness.cli.options import add_baselines_option, add_source_option
 from harness.cli.output import fail, say
 from harness.errors import BaselineError
 from harness.report.overview import GLYPHS, change_text, estimate_text, limit_text, reproduce_command
@@ -40,14 +41,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--list", action="store_true", help="print what is pending and ask nothing")
     parser.add_argument("--html", action="store_true", help="review in the browser; served on this machine alone")
     parser.add_argument("--no-open", action="store_true", help="with --html: print the address and open no browser")
-    parser.add_argument(
-        "--from", dest="source", type=Path, default=Path("reports/latest"), metavar="RUN",
-        help="a run's folder or its run.json (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--baselines", type=Path, default=Path("baselines"), metavar="DIR",
-        help="folder of the committed baselines (default: %(default)s)",
-    )  # fmt: skip
+    add_source_option(parser)
+    add_baselines_option(parser)
     parser.set_defaults(run=review)
 
 

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from harness.errors import HarnessError, MeasurementError
 from harness.grid import Address, Case
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.budget import Budget
 from harness.measure.launch import ArmSpec
-from harness.measure.passes import EvaluationPass, evaluate, fidelity, measure_memory
+from harness.measure.passes import EvaluationPass, check_changed, evaluate, fidelity, measure_memory
 from harness.measure.sampling import sample
 from harness.measure.values import BUILT_IN, counted, exact_measurements, measurements_of, warnings_of, with_latency_of
 from harness.metrics import Metric
@@ -25,7 +26,19 @@ from harness.plan import Plan
 from harness.records import Launch, Outcome, Result
 from harness.worker.protocol import MemoryMeasured
 
-__all__ = ["Measurer"]
+__all__ = ["Measurer", "Measuring", "More"]
+
+More = Callable[[Result, Mapping[str, Metric]], int]
+"""Told a result after its screen, and after each lot of fresh launches, says how many more to make."""
+
+
+class Measuring(Protocol):
+    """What a session has its cases measured by."""
+
+    def measure(
+        self, case: Case, address: Address, suite: str, nodeid: str, metrics: Mapping[str, Metric]
+    ) -> tuple[Result, Result | None]:
+        """Measure a case, and the same case of the other tree where there is one."""
 
 
 @dataclass
@@ -33,7 +46,7 @@ class Measurer:
     """Measures cases of one project under one plan.
 
     cache       artefacts of the working tree
-    more        told a result after its screen, and after each lot of fresh launches, says how many more to make
+    more        says how many more launches to make
     progress    told in a few words what is going on
     other       artefacts of the tree to compare with; its cases take turns with the working tree's
     budget      how long a case of this run may go on
@@ -44,7 +57,7 @@ class Measurer:
     cache: ArtefactCache
     plan: Plan
     logs: Path
-    more: Callable[[Result, Mapping[str, Metric]], int]
+    more: More
     progress: Callable[[str], None]
     other: ArtefactCache | None = None
     budget: Budget = field(default_factory=Budget)
@@ -93,9 +106,12 @@ class Measurer:
         with self._stage(seconds, "evaluate"):
             truth = self._evaluate_reference(case.reference, of_reference, reference, logs)
             evaluation = truth if is_reference else evaluate(case, address, artefact, self.plan, logs)
+        extra: Mapping[str, float] = {}
+        if not is_reference:
+            check_changed(case.id, evaluation, truth, artefact.manifest.facts, reference.manifest.facts)
+            extra = fidelity(evaluation, truth)
         with self._stage(seconds, "memory"):
             memory = measure_memory(case, artefact, self.plan, logs)
-        extra = {} if is_reference else fidelity(evaluation, truth)
         result, fixed = _described(result, artefact, evaluation, memory, extra)
         result = dataclasses.replace(result, measurements=exact_measurements(fixed))
         if not self.timed(result):

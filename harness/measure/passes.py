@@ -8,32 +8,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import MeasurementError
+from harness.fidelity import fewer_bits, nearness
 from harness.grid import Address, Case
 from harness.measure.artefacts import Artefact
 from harness.measure.child import Child
 from harness.plan import Plan
-from harness.records import Scores
+from harness.records import Scalar, Scores
 from harness.specs import spec_of
 from harness.worker.memory import ALLOCATOR
-from harness.worker.outputs import relative_error
 from harness.worker.protocol import Evaluate, Evaluated, MeasureMemory, MemoryMeasured
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["EvaluationPass", "evaluate", "fidelity", "measure_memory"]
+Facts = Mapping[str, Scalar]
+
+__all__ = ["EvaluationPass", "check_changed", "evaluate", "fidelity", "measure_memory"]
 
 MEMORY_CALLS = 10
 
 
 @dataclass(frozen=True)
 class EvaluationPass:
-    """What evaluating an artefact gave. scores and answers are (N,), outputs a flat array."""
+    """What evaluating an artefact gave.
+
+    scores, answers   (N,)
+    outputs           each output of the network as one flat array, by its number: its first elements where it has very
+                      many
+    elements          how many elements each output has
+    """
 
     reply: Evaluated
     scores: np.ndarray[Any, Any]
     answers: np.ndarray[Any, Any] | None
-    outputs: np.ndarray[Any, Any]
+    outputs: Mapping[str, np.ndarray[Any, Any]]
+    elements: tuple[int, ...]
 
     def record(self) -> Scores:
         """The scores as a run keeps them: one bit an example where every credit is 0 or 1."""
@@ -60,21 +70,49 @@ def evaluate(case: Case, address: Address, artefact: Artefact, plan: Plan, logs:
         child.stop(plan.deadline)
     with np.load(output, allow_pickle=False) as arrays:
         answers = arrays["answers"] if "answers" in arrays.files else None
-        result = EvaluationPass(reply, arrays["scores"], answers, arrays["outputs"])
+        elements = tuple(arrays["elements"].tolist())
+        outputs = {str(i): arrays[f"output {i}"] for i in range(len(elements))}
+        result = EvaluationPass(reply, arrays["scores"], answers, outputs, elements)
     output.unlink()
     return result
 
 
 def fidelity(candidate: EvaluationPass, reference: EvaluationPass) -> Mapping[str, float]:
-    """How near the outputs on the evaluation data are to the reference's, by metric name."""
+    """How near the outputs on the evaluation data are to the reference's, by metric name.
+
+    Where the evaluation gives no answers, and the network gives whole numbers alone, these are its answers.
+    """
     import numpy as np
 
-    values: dict[str, float] = {}
-    if candidate.outputs.shape == reference.outputs.shape:
-        values["fidelity.error"] = relative_error(candidate.outputs, reference.outputs)
+    near = nearness(candidate.outputs, reference.outputs) if candidate.elements == reference.elements else {}
+    values = {f"fidelity.{name}": value for name, value in near.items()}
     if candidate.answers is not None and reference.answers is not None:
         values["fidelity.agreement"] = float(np.mean(candidate.answers == reference.answers))
+    elif "identical" in near and "error" not in near:
+        values["fidelity.agreement"] = near["identical"]
     return values
+
+
+def check_changed(what: str, candidate: EvaluationPass, reference: EvaluationPass, facts: Facts, before: Facts) -> None:
+    """Raise `MeasurementError` (outcome `invalid`) where facts say fewer bits and every output equals the reference's.
+
+    Facts are read from what was loaded; this is seen from outside, on the model's own data. Numbers that are whole
+    throughout are decisions, and fewer bits may well decide alike.
+    """
+    import numpy as np
+
+    said = fewer_bits(facts, before)
+    near = nearness(candidate.outputs, reference.outputs)
+    if not said or "error" not in near or near["identical"] < 1 or candidate.elements != reference.elements:
+        return
+    if all((array == np.trunc(array)).all() for array in reference.outputs.values()):
+        return
+    raise MeasurementError(
+        f"{what}: {said}, by what was read from the network, and every output on the evaluation's data equals the "
+        "reference's to the last bit: what answered did not compute so; look where the technique's network is lost, "
+        "or what the runtime's facts are read from",
+        outcome="invalid",
+    )
 
 
 def measure_memory(case: Case, artefact: Artefact, plan: Plan, logs: Path) -> MemoryMeasured:

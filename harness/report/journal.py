@@ -12,10 +12,11 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import is_
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from harness.codec import MAX_BYTES, decode, dumps, loads
 from harness.errors import RecordError
@@ -26,12 +27,22 @@ __all__ = ["JOURNAL_NAME", "Journal"]
 
 JOURNAL_NAME = "journal.jsonl"
 SYNC_SECONDS = 0.5
+_RESULT, _COMPARISONS = b'{"result":', b',"comparisons":'
 
 
 @dataclass(frozen=True)
 class _Case:
     result: Result | None
     comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A case in the journal, and where its result and its comparisons stand: the first byte and the one behind."""
+
+    case: _Case
+    result: tuple[int, int]
+    rows: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL_NAME
         self._synced = -math.inf
+        self._written: list[_Written] = []
 
     def start(self, run: Run) -> None:
         """Make the journal, with all of `run` but its results. Raises `RecordError` where one is there already."""
@@ -65,12 +77,47 @@ class Journal:
 
     def append(self, result: Result | None, comparisons: Iterable[Comparison]) -> None:
         """Add one finished case, or comparisons that belong to no result. Raises `OSError` with the journal intact."""
-        self._append(_Case(result, tuple(comparisons)))
+        case = _Case(result, tuple(comparisons))
+        texts = [dumps(part).encode("utf-8", "backslashreplace") for part in (result, case.comparisons)]
+        at = self._write(b"%b%b%b%b}\n" % (_RESULT, texts[0], _COMPARISONS, texts[1])) + len(_RESULT)
+        middle = at + len(texts[0])
+        # Without the brackets: the items are those of a longer list elsewhere.
+        rows = (middle + len(_COMPARISONS) + 1, middle + len(_COMPARISONS) + len(texts[1]) - 1)
+        self._written.append(_Written(case, (at, middle), rows))
 
     def end(self, *, finished: str, seconds: float, complete: bool) -> None:
         """Close the journal: the run ended by itself."""
         self._synced = -math.inf
         self._append({"end": _End(finished, seconds, complete)})
+
+    def texts(self, run: Run) -> dict[str, Iterator[str]]:
+        """The text of the run's results and comparisons, for `codec.pieces`.
+
+        What stands in this journal is read from it instead of being written out once more, which is half of what a
+        large run's `run.json` takes. It is known by identity: a record that was changed since is another object.
+        """
+        results = {id(one.case.result): one for one in self._written if one.case.result}
+        rows = {id(one.case.comparisons[0]): one for one in self._written if one.case.comparisons}
+        return {"results": self._results(run, results), "comparisons": self._comparisons(run, rows)}
+
+    def _results(self, run: Run, written: Mapping[int, _Written]) -> Iterator[str]:
+        with self.path.open("rb") as stream:
+            for result in run.results:
+                one = written.get(id(result))
+                yield _part(stream, *one.result) if one else dumps(result)
+
+    def _comparisons(self, run: Run, written: Mapping[int, _Written]) -> Iterator[str]:
+        every, at = run.comparisons, 0
+        with self.path.open("rb") as stream:
+            while at < len(every):
+                one = written.get(id(every[at]))
+                rows = every[at : at + len(one.case.comparisons)] if one else ()
+                if one and len(rows) == len(one.case.comparisons) and all(map(is_, rows, one.case.comparisons)):
+                    yield _part(stream, *one.rows)
+                    at += len(rows)
+                else:
+                    yield dumps(every[at])
+                    at += 1
 
     @classmethod
     def load(cls, folder: Path) -> Run:
@@ -101,7 +148,10 @@ class Journal:
         return dataclasses.replace(run, results=tuple(results), comparisons=tuple(comparisons))
 
     def _append(self, value: Any) -> None:
-        data = f"{dumps(value)}\n".encode("utf-8", "backslashreplace")
+        self._write(f"{dumps(value)}\n".encode("utf-8", "backslashreplace"))
+
+    def _write(self, data: bytes) -> int:
+        """Add a line, and give the offset of its first byte."""
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
             length = os.fstat(descriptor).st_size
@@ -118,6 +168,12 @@ class Journal:
                 raise
         finally:
             os.close(descriptor)
+        return length
+
+
+def _part(stream: BinaryIO, start: int, end: int) -> str:
+    stream.seek(start)
+    return stream.read(end - start).decode("utf-8")
 
 
 def _lines(path: Path) -> list[str]:

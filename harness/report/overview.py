@@ -24,6 +24,7 @@ __all__ = [
     "RULES",
     "CaseView",
     "Headline",
+    "Overview",
     "accept_command",
     "cases",
     "change_text",
@@ -117,28 +118,35 @@ class Headline:
     detail: str
 
 
-class _Same:
-    """A run as a key: this very object, since to compare two equal ones would take longer than to read one."""
+@dataclass(frozen=True)
+class Overview:
+    """A run with what every section of a report asks for; each is read from the run once."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    run: Run
 
-    def __hash__(self) -> int:
-        return id(self.run)
+    @functools.cached_property
+    def cases(self) -> tuple[CaseView, ...]:
+        """Every case of the run in the order of its results, then those that have comparisons only."""
+        return cases(self.run)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.run is self.run
+    @functools.cached_property
+    def worst_first(self) -> tuple[CaseView, ...]:
+        """The cases by their verdicts."""
+        return tuple(sorted(self.cases, key=lambda view: -(view.verdict.severity if view.verdict else -1)))
+
+    @functools.cached_property
+    def failures(self) -> tuple[Comparison, ...]:
+        """Everything that makes this run fail, worst first (see `failures`)."""
+        return _failures(self.run, self.cases)
+
+    @functools.cached_property
+    def headline(self) -> Headline:
+        """One sentence on the run (see `headline`)."""
+        return _headline(self.run, self.cases, self.failures)
 
 
 def cases(run: Run) -> tuple[CaseView, ...]:
     """Every case of the run in the order of its results, then those that have comparisons only."""
-    return _views(_Same(run))
-
-
-@functools.lru_cache(maxsize=1)
-def _views(same: _Same) -> tuple[CaseView, ...]:
-    """Every section of every writer asks for the cases of the one run that is being written."""
-    run = same.run
     found: dict[tuple[str, str], tuple[Result | None, list[Comparison]]] = {
         (result.suite, result.case_id): (result, []) for result in run.results
     }
@@ -160,8 +168,12 @@ def failures(run: Run) -> tuple[Comparison, ...]:
     Where nothing gates (a smoke run, an update, baselines off) only what could not be measured or accepted does. A case
     that ended without numbers and without a comparison is given one here.
     """
+    return Overview(run).failures
+
+
+def _failures(run: Run, views: tuple[CaseView, ...]) -> tuple[Comparison, ...]:
     found = []
-    for view in cases(run):
+    for view in views:
         failing = [c for c in view.comparisons if _fails(c, run.mode)]
         if not failing and view.verdict and view.result and not view.completed and view.verdict.fails(strict=False):
             reason = f"{view.id} {view.result.outcome.value}: {view.result.reason or 'no reason was recorded'}"
@@ -182,9 +194,11 @@ def comparisons_by_weight(comparisons: list[Comparison]) -> tuple[Comparison, ..
 
 def headline(run: Run) -> Headline:
     """One sentence on the run, and one behind it with the numbers. Anything short of a decided pass says so first."""
-    views = cases(run)
+    return Overview(run).headline
+
+
+def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, ...]) -> Headline:
     completed = sum(view.completed for view in views)
-    failing = failures(run)
     failing_cases = {(c.suite, c.case_id) for c in failing}
     ran = f"{completed} of {max(run.expected, len(views))} cases were measured"
     if failing:

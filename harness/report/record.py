@@ -19,10 +19,13 @@ RUN_NAME = "run.json"
 MODES = ("compare", "strict", "update", "off", "quick")
 
 
-def write_run(run: Run, folder: Path) -> Path:
-    """Write `folder/run.json` in one step. Raises `OSError` where the disk refuses; an older file is left as it was."""
+def write_run(run: Run, folder: Path, journal: Journal | None = None) -> Path:
+    """Write `folder/run.json` in one step. Raises `OSError` where the disk refuses; an older file is left as it was.
+
+    `journal` is the one that the run was written to, where it is still at hand.
+    """
     # A file name that is not UTF-8 reaches us as lone surrogates; written as \\udcXX they come back the same.
-    text = itertools.chain(pieces(run), ["\n"])
+    text = itertools.chain(pieces(run, journal.texts(run) if journal else None), ["\n"])
     return write_atomic(folder / RUN_NAME, (part.encode("utf-8", "backslashreplace") for part in text))
 
 

@@ -6,17 +6,17 @@ import re
 from collections.abc import Iterable, Sequence
 
 from harness.records import Comparison, Outcome, Run, Verdict
+from harness.report.batching import knees
 from harness.report.gains import accuracy_slack, answers, subjects
 from harness.report.overview import (
     GLYPHS,
+    CaseView,
+    Overview,
     accept_command,
-    cases,
     change_text,
     comparisons_by_weight,
     counts,
     estimate_text,
-    failures,
-    headline,
     limit_text,
     reproduce_command,
 )
@@ -37,15 +37,16 @@ def render(run: Run) -> str:
 
     It stays below `MAX_BYTES`; rows that do not fit any more are counted in its last line.
     """
-    total = headline(run)
+    seen = Overview(run)
+    total = seen.headline
     lines = [
         f"## {_MARKS.get(total.state, '⚠️')} {escape(total.sentence)}",
         "",
         escape(total.detail),
         "",
-        " · ".join(f"{GLYPHS[word]} **{number}** {word}" for word, number in counts(cases(run)).items()),
+        " · ".join(f"{GLYPHS[word]} **{number}** {word}" for word, number in counts(seen.cases).items()),
     ]
-    found = failures(run)
+    found = seen.failures
     if found:
         lines += ["", "### Why", "", *_comparison_rows(found)]
     failing = set(found)
@@ -53,15 +54,19 @@ def render(run: Run) -> str:
     if undecided:
         lines += ["", "### Could not be decided", "", *_comparison_rows(comparisons_by_weight(undecided))]
     lines += ["", "### Can it be trusted?", ""]
-    lines += [f"- {'✓' if c.fine else '**!**'} {escape(c.question)}: {escape(c.answer)}" for c in checks(run)]
+    lines += [f"- {'✓' if c.fine else '**!**'} {escape(c.question)}: {escape(c.answer)}" for c in checks(seen)]
     slack = accuracy_slack(run)
-    shipping = [(subject, answers(subject, slack)) for subject in subjects(cases(run))]
+    shipping = [(subject, answers(subject, slack)) for subject in subjects(seen.cases)]
     if any(said for _, said in shipping):
         lines += ["", "### What to ship", ""]
         lines += [
             f"- {escape(s.model)} on {escape(s.hardware)}: {escape(' '.join(said))}" for s, said in shipping if said
         ]
-    lines += ["", "### Each case", "", *_case_rows(run), "", *_footer(run, found)]
+    swept = list(knees(seen))
+    if swept:
+        lines += ["", "### How large a batch", ""]
+        lines += [f"- {escape(f'{s.model} on {s.hardware}, {sweep.pipeline}: {said}')}" for s, sweep, said in swept]
+    lines += ["", "### Each case", "", *_case_rows(seen.worst_first), "", *_footer(run, found)]
     return _cut(lines)
 
 
@@ -87,11 +92,11 @@ def _comparison_rows(comparisons: Sequence[Comparison]) -> Iterable[str]:
             yield f"| {_word(c)} | {escape(c.case_id)} | {escape(c.metric)} | {cells} |"
 
 
-def _case_rows(run: Run) -> Iterable[str]:
+def _case_rows(views: Iterable[CaseView]) -> Iterable[str]:
     yield "| verdict | case | speed-up | latency p50 | memory | accuracy |"
     yield "|---|---|---:|---:|---:|---:|"
     columns = (("speedup", "x"), ("latency.p50", "s"), ("memory.peak", "bytes"), ("accuracy", "share"))
-    for view in sorted(cases(run), key=lambda v: -(v.verdict.severity if v.verdict else -1)):
+    for view in views:
         estimates = [(view.estimate(metric), unit) for metric, unit in columns]
         values = " | ".join(quantity(estimate.point, unit) if estimate else "–" for estimate, unit in estimates)
         yield f"| {GLYPHS[view.word]} {view.word} | {escape(view.id)} | {values} |"

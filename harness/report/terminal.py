@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.records import Comparison, Result, Run, Verdict
-from harness.report.overview import CaseView, cases, comparisons_by_weight, counts, failures, headline
+from harness.report.batching import knees
+from harness.report.overview import CaseView, Overview, comparisons_by_weight, counts
 from harness.report.text import one_line, shorten
 from harness.units import quantity
 
@@ -47,7 +48,11 @@ def verdict_table(run: Run, width: int = 100, *, colour: bool = False) -> list[s
     Where the terminal is narrow, metrics are left out from the right, and then ids are cut in their middle. Cases
     that can't run here, and in a run of more than 200 those that are unchanged, are only counted.
     """
-    every = sorted(cases(run), key=lambda view: view.verdict.severity if view.verdict else -1)
+    return _table(Overview(run), width, colour=colour)
+
+
+def _table(seen: Overview, width: int, *, colour: bool) -> list[str]:
+    every = sorted(seen.cases, key=lambda view: view.verdict.severity if view.verdict else -1)
     views = [view for view in every if view.word != "skipped"]
     shown = views if len(views) <= MAX_ROWS else [v for v in views if v.word not in ("unchanged", "measured")]
     shown = shown[-MAX_ROWS:]
@@ -73,20 +78,24 @@ def verdict_table(run: Run, width: int = 100, *, colour: bool = False) -> list[s
 
 
 def closing_lines(run: Run, width: int = 100, *, colour: bool = False) -> list[str]:
-    """The table, a sentence for each failure and each undecided comparison, and the verdict on the run.
+    """The table, a sentence for each failure, each undecided comparison and each sweep of batches, and the verdict.
 
     Names and reasons come from files, and are made harmless here; with `colour` the lines hold sequences for
     colours, and nothing else that a terminal would act on.
     """
-    lines = verdict_table(run, width, colour=colour)
-    found = failures(run)
+    seen = Overview(run)
+    lines, found = _table(seen, width, colour=colour), seen.failures
     if found:
         lines += ["", *_reasons(found, colour)]
     undecided = comparisons_by_weight([c for c in run.comparisons if c.verdict is Verdict.INCONCLUSIVE])
     if undecided and not any(c.verdict is Verdict.INCONCLUSIVE for c in found):
         lines += ["", *_reasons(undecided, colour)]
-    total = headline(run)
-    tally = ", ".join(_paint(f"{number} {word}", _COLOURS[word], colour) for word, number in counts(cases(run)).items())
+    swept = [f"{s.model}/{s.hardware}, {sweep.pipeline}: {said}" for s, sweep, said in knees(seen)]
+    if swept:
+        lines += ["", *map(one_line, swept[:MAX_REASONS])]
+        lines += [f"and {len(swept) - MAX_REASONS} more, which are in the report"] if len(swept) > MAX_REASONS else []
+    total = seen.headline
+    tally = ", ".join(_paint(f"{number} {word}", _COLOURS[word], colour) for word, number in counts(seen.cases).items())
     lines += ["", *([tally] if tally else [])]
     lines.append(f"{_paint(total.sentence, _STATES.get(total.state, '1;33'), colour)} {one_line(total.detail)}")
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,9 +10,10 @@ from dataclasses import dataclass
 
 from harness.disturbance import PRESSURE, disturbances
 from harness.records import Comparison, Run, Verdict
-from harness.report.overview import GATING, cases
+from harness.report.fidelity import measured
+from harness.report.overview import GATING, CaseView, Overview
 from harness.report.text import commit_name, moment
-from harness.units import duration, percent
+from harness.units import duration, percent, quantity
 
 __all__ = ["Check", "checks"]
 
@@ -29,10 +31,12 @@ class Check:
     more: tuple[str, ...] = ()
 
 
-def checks(run: Run) -> tuple[Check, ...]:
+def checks(seen: Overview) -> tuple[Check, ...]:
     """All questions that this run has an answer to."""
-    questions = (_coverage, _source, _baseline, _differences, _quiet, _evidence, _sensitivity, _together, _warnings)
-    return tuple(check for question in questions for check in question(run))
+    run = seen.run
+    first = [check for question in (_source, _baseline, _differences, _quiet, _evidence) for check in question(run)]
+    last = [check for question in (_sensitivity, _together, _warnings) for check in question(run)]
+    return (_coverage(run, seen.cases), *first, *_numbers(seen.cases), *last)
 
 
 def _first(lines: Sequence[str]) -> tuple[str, ...]:
@@ -40,8 +44,7 @@ def _first(lines: Sequence[str]) -> tuple[str, ...]:
     return (*lines[:MAX_LINES], *([f"and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []))
 
 
-def _coverage(run: Run) -> Iterator[Check]:
-    views = cases(run)
+def _coverage(run: Run, views: Sequence[CaseView]) -> Check:
     measured = sum(view.completed for view in views)
     expected = max(run.expected, len(views))
     words = [f"{measured} of {expected} cases were measured"]
@@ -50,7 +53,7 @@ def _coverage(run: Run) -> Iterator[Check]:
         words.append(f"{len(run.reserved)} more are left to the full selection (-m full)")
     if not run.complete:
         words.append("the run was cut short")
-    yield Check("Cases", "; ".join(words) + ".", run.complete and len(run.results) >= run.expected)
+    return Check("Cases", "; ".join(words) + ".", run.complete and len(run.results) >= run.expected)
 
 
 def _source(run: Run) -> Iterator[Check]:
@@ -113,6 +116,19 @@ def _evidence(run: Run) -> Iterator[Check]:
     broken = [f"{case}: {e.technique} promised {e.promise}, found {e.found}" for case, e in every if not e.kept]
     answer = f"{len(every) - len(broken)} of {len(every)} promises of techniques were found kept in what ran."
     yield Check("Techniques happened", answer, not broken, _first(broken))
+
+
+def _numbers(views: Sequence[CaseView]) -> Iterator[Check]:
+    """Promises are about what was read from a network; this is what its outputs say of the same."""
+    every = [near for near in measured(views) if near.sqnr is not None]
+    if not every:
+        return
+    odd = [near.doubt for near in every if near.doubt]
+    lowest = min(every, key=lambda near: near.sqnr or 0.0)
+    answer = f"{len(every) - len(odd)} of {len(every)} cases differ from their reference as what was read of them says"
+    if lowest.sqnr is not None and math.isfinite(lowest.sqnr):
+        answer += f"; the farthest is {lowest.view.id} with an SQNR of {quantity(lowest.sqnr, 'dB')}"
+    yield Check("Numbers fit", f"{answer}.", not odd, _first(odd))
 
 
 def _sensitivity(run: Run) -> Iterator[Check]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable
 
@@ -13,11 +14,17 @@ def missing(extra: str, *modules: str) -> str | None:
 
     Nothing is imported: a module is looked up, so that this is cheap enough for collection.
     """
-    absent = [module for module in modules if importlib.util.find_spec(module) is None]
+    absent = [module for module in modules if not _found(module)]
     if not absent:
         return None
     verb = "is" if len(absent) == 1 else "are"
     return f"{' and '.join(absent)} {verb} not installed (pip install 'inference-harness[{extra}]')"
+
+
+@functools.cache
+def _found(module: str) -> bool:
+    """Looked up once in a process: every case of a grid asks, and the search goes through all folders of packages."""
+    return importlib.util.find_spec(module) is not None
 
 
 def installed(extra: str, *modules: str) -> Callable[[object, str], str | None]:

@@ -20,23 +20,37 @@ class Predictor:
 
     batch_size   items in one call; None for a model whose calls are no independent items, which is called with exactly
                  the arrays that `evaluate` passes
+    keep         elements of each output that `outputs` gives; None for all
     """
 
-    def __init__(self, session: Session, batch_size: int | None) -> None:
+    def __init__(self, session: Session, batch_size: int | None, keep: int | None = None) -> None:
         self._session = session
         self._batch_size = batch_size
-        self._kept: list[Any] = []
+        self._keep = keep
+        self._kept: dict[str, list[Any]] = {}
+        self._elements: dict[str, int] = {}
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
         result = self._call(inputs) if self._batch_size is None else self._in_batches(inputs, self._batch_size)
-        self._kept.append(next(iter(result.values())))
+        for name, array in result.items():
+            seen = self._elements.get(name, 0)
+            flat = array.reshape(-1)
+            # A copy, since `evaluate` may work in what it was given.
+            part = flat if self._keep is None else flat[: max(self._keep - seen, 0)]
+            self._kept.setdefault(name, []).append(part.copy())
+            self._elements[name] = seen + array.size
         return result
 
-    def outputs(self) -> np.ndarray[Any, Any]:
-        """The first outputs of all calls as one flat array."""
+    @property
+    def elements(self) -> dict[str, int]:
+        """How many elements each output had over all calls."""
+        return dict(self._elements)
+
+    def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The outputs of all calls, each as one flat array."""
         import numpy as np
 
-        return np.concatenate([np.ravel(kept) for kept in self._kept])
+        return {name: np.concatenate(parts) for name, parts in self._kept.items()}
 
     def _call(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
         return self._session.fetch(self._session(self._session.stage(inputs)))

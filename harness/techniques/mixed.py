@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.deployment import Deployment
 from harness.errors import PreparationError, SuiteError
+from harness.fidelity import sqnr
 from harness.records import Scalar
 from harness.runtimes.predictor import Predictor
 from harness.techniques.quantize_onnx import Layer, Quantizer
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["LayerCost", "Probe", "quantize_within", "sqnr"]
+__all__ = ["LayerCost", "Probe", "quantize_within"]
 
 CALLS = 32
 """Calls, each on another batch of inputs, whose outputs tell the SQNR of a layer."""
@@ -57,8 +58,8 @@ class Probe:
         self.accuracy = self.accuracy_of(deployment.network)
 
     def sqnr(self, network: Any) -> float:
-        """The power of the float outputs over that of the difference, in dB."""
-        return sqnr(self._wanted, self._outputs(network))
+        """The power of the float outputs over that of the difference, in dB, of the worst output."""
+        return sqnr(self._outputs(network), self._wanted)
 
     def accuracy_of(self, network: Any) -> float:
         """The value of the model's own evaluation."""
@@ -85,7 +86,7 @@ class Probe:
                 found.append(cost)
         return sorted(found, key=lambda cost: cost.sqnr)
 
-    def _outputs(self, network: Any) -> np.ndarray[Any, Any]:
+    def _outputs(self, network: Any) -> dict[str, np.ndarray[Any, Any]]:
         predictor = Predictor(self._session(network), None)
         for inputs in self._inputs:
             predictor(inputs)
@@ -152,18 +153,3 @@ def _search(
         else:
             bad = middle
     return best
-
-
-def sqnr(wanted: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> float:
-    """`10 log10(sum(wanted^2) / sum((found - wanted)^2))`, in dB: the ratio of signal to quantization noise.
-
-    Infinite where nothing differs, minus infinity where anything found is no number.
-    """
-    import numpy as np
-
-    exact = wanted.astype(np.float64)
-    noise = float(((found.astype(np.float64) - exact) ** 2).sum())
-    if noise == 0:
-        return math.inf
-    signal = float((exact**2).sum())
-    return 10 * math.log10(signal / noise) if math.isfinite(noise) and signal else -math.inf

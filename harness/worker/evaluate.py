@@ -10,12 +10,13 @@ from harness.grid import Address, find_case
 from harness.runtimes.predictor import Predictor
 
 from .artefact import read_manifest
+from .outputs import check_finite
 from .protocol import Evaluate, Evaluated
 
 __all__ = ["evaluate"]
 
 KEPT_OUTPUTS = 2**20
-"""Elements of the first output that are kept to compare with the reference's; enough, and bounded."""
+"""Elements of each output that are kept to compare with the reference's; enough, and bounded."""
 
 
 def evaluate(request: Evaluate) -> Evaluated:
@@ -28,14 +29,18 @@ def evaluate(request: Evaluate) -> Evaluated:
     folder = Path(request.folder)
     manifest = read_manifest(folder)
     session = manifest.runtime.build().load(folder / "model", hardware)
-    predictor = Predictor(session, manifest.batch_size if manifest.batchable else None)
+    predictor = Predictor(session, manifest.batch_size if manifest.batchable else None, KEPT_OUTPUTS)
     evaluation = case.model.evaluate(predictor)
     scores = np.asarray(evaluation.scores, dtype=np.float64)
     if scores.ndim != 1 or not len(scores) or not ((scores >= 0) & (scores <= 1)).all():
         raise MeasurementError(f"{case.id}: the evaluation's scores must be (N,) numbers in 0..1", outcome="invalid")
     if not 0 <= evaluation.value <= 1:
         raise MeasurementError(f"{case.id}: the evaluation gave {evaluation.value}, not in 0..1", outcome="invalid")
-    arrays: dict[str, Any] = {"scores": scores, "outputs": predictor.outputs()[:KEPT_OUTPUTS]}
+    outputs = predictor.outputs()
+    check_finite(outputs, case.id)
+    # Numbered, since names of outputs are the network's own, and may be no names of files.
+    arrays: dict[str, Any] = {f"output {i}": array for i, array in enumerate(outputs.values())}
+    arrays |= {"scores": scores, "elements": np.asarray(list(predictor.elements.values()), dtype=np.int64)}
     if evaluation.answers is not None:
         arrays["answers"] = np.asarray(evaluation.answers)
     with Path(request.output).open("wb") as file:

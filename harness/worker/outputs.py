@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import MeasurementError, PreparationError
+from harness.fidelity import relative_error
 
 if TYPE_CHECKING:
     import numpy as np
 
     Outputs = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["check_expected", "check_outputs", "relative_error"]
+__all__ = ["check_expected", "check_finite", "check_outputs"]
 
 TOLERANCE = 1e-3
 """Relative L2 distance within which two runs of one artefact on one machine must agree.
@@ -20,16 +21,6 @@ TOLERANCE = 1e-3
 The same code on the same data differs only where threads reorder a sum; a wrong result, a stale one or another
 precision is farther away.
 """
-
-
-def relative_error(outputs: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> float:
-    """`|outputs - expected| / |expected|` (L2 norms over all elements, in float64); NaN where either holds one."""
-    import numpy as np
-
-    wanted = expected.astype(np.float64).ravel()
-    distance = float(np.linalg.norm(outputs.astype(np.float64).ravel() - wanted))
-    norm = float(np.linalg.norm(wanted))
-    return distance / norm if norm > 0 else distance
 
 
 def check_outputs(outputs: Outputs, expected: Outputs, what: str) -> None:
@@ -46,6 +37,21 @@ def check_outputs(outputs: Outputs, expected: Outputs, what: str) -> None:
             raise MeasurementError(
                 f"{what}: output {name} differs from the expected values by {error:.2g} (relative, limit {TOLERANCE}): "
                 "what is timed does not compute what was prepared",
+                outcome="invalid",
+            )
+
+
+def check_finite(outputs: Outputs, what: str) -> None:
+    """Raise `MeasurementError` (outcome `invalid`) where an output holds no number: nothing could be told of it."""
+    import numpy as np
+
+    for name, array in outputs.items():
+        finite = np.isfinite(array)
+        if not finite.all():
+            share = 1 - float(finite.mean())
+            raise MeasurementError(
+                f"{what}: output {name} holds NaN or infinity in {share:.2g} of its elements on the evaluation's data; "
+                "the network is broken by its technique, or its numbers leave the range of their type",
                 outcome="invalid",
             )
 

@@ -18,8 +18,8 @@ from harness.records import Comparison, Launch, Measurement, Run, Verdict
 from harness.report.html.charts import ecdf, pooled, quantile, timeline
 from harness.report.overview import (
     CaseView,
+    Overview,
     accept_command,
-    cases,
     change_text,
     estimate_text,
     limit_text,
@@ -29,10 +29,8 @@ from harness.units import percent, quantity
 
 __all__ = ["Row", "Sections", "anchor", "render_cases"]
 
-PAGE_BYTES = 4_000_000
-"""What all sections may take together. Every case gets its line first, and only past this are cases left out."""
-CHARTS_BYTES = 2_600_000
-"""What sections with pictures may take; the next worst cases get tables without pictures."""
+CHARTS_SHARE = 0.65
+"""The part of what the lines leave that sections with pictures may take; the next worst cases get tables alone."""
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 _LOG_LINES = 40
@@ -72,23 +70,28 @@ def anchor(suite: str, case_id: str) -> str:
     return f"case-{slug(case_id).lower()[:80]}-{digest}"
 
 
-def render_cases(run: Run, section: Callable[[Mapping[str, Any]], str]) -> Sections:
-    """Sections of all cases, worst first. `section` renders one from its context, whose `level` says how much."""
-    views = sorted(cases(run), key=lambda view: -(view.verdict.severity if view.verdict else -1))
+def render_cases(seen: Overview, section: Callable[[Mapping[str, Any]], str], room: int) -> Sections:
+    """Sections of all cases, worst first, in at most `room` bytes.
+
+    Every case gets its line first, and only past the room are cases left out. `section` renders one from its context,
+    whose `level` says how much.
+    """
+    run, views = seen.run, seen.worst_first
     parts: list[str] = []
     spent = 0
     for view in views:
         line = section(_context(run, view, "line"))
         spent += len(line.encode())
-        if spent > PAGE_BYTES:
+        if spent > room:
             break
         parts.append(line)
+    charts = spent + CHARTS_SHARE * (room - spent)
     levels = {"full": 0, "tables": 0}
     for i, view in enumerate(views[: len(parts)]):
-        level = "full" if spent < CHARTS_BYTES else "tables"
+        level = "full" if spent < charts else "tables"
         text = section(_context(run, view, level))
         added = len(text.encode()) - len(parts[i].encode())
-        if spent + added > PAGE_BYTES:
+        if spent + added > room:
             break
         parts[i] = text
         spent += added

@@ -17,7 +17,20 @@ from harness.report.overview import change_text, limit_text, relative_text
 from harness.report.pruned import Removal, families
 from harness.units import quantity
 
-__all__ = ["ARMS", "dumbbell", "ecdf", "pareto", "pooled", "quantile", "removal", "timeline"]
+__all__ = [
+    "ARMS",
+    "columns",
+    "dumbbell",
+    "ecdf",
+    "free_place",
+    "pareto",
+    "pooled",
+    "quantile",
+    "removal",
+    "rows",
+    "seconds",
+    "timeline",
+]
 
 ARMS = ("candidate", "reference")
 _CURVE_POINTS = 80
@@ -97,7 +110,7 @@ def ecdf(key: str, samples: Mapping[str, Sequence[float]]) -> Markup:
     log = max(ends) > 3 * min(ends) > 0
     x, y = Axis.around(ends, 52, width - 12, log=log, pad=0.03), Axis(0, 1, height - 34, 26)
     shares = {share: f"{share * 100:.0f} %" for share in (0, 0.25, 0.5, 0.75, 1)}
-    parts = [*_rows(y, shares, x.start, x.end), *_columns(x, _seconds(x.ticks(4)), y.start)]
+    parts = [*rows(y, shares, x.start, x.end), *columns(x, seconds(x.ticks(4)), y.start)]
     for arm, values in samples.items():
         curve = [(x(quantile(values, i / _CURVE_POINTS)), y(i / _CURVE_POINTS)) for i in range(_CURVE_POINTS + 1)]
         parts.append(element("path", class_=f"line {arm}", d=path(curve)))
@@ -119,7 +132,7 @@ def timeline(key: str, launches: Sequence[Launch]) -> Markup:
     log = max(every) > 3 * min(every) > 0
     y = Axis.around(every, height - 34, 26, log=log, pad=0.03)
     x = Axis(0, max(len(series), 1), 52, width - 12)
-    parts = [*_rows(y, _seconds(y.ticks(4)), x.start, x.end)]
+    parts = [*rows(y, seconds(y.ticks(4)), x.start, x.end)]
     for i, launch in enumerate(series):
         if i:
             parts.append(element("line", class_="axis faint", x1=x(i), x2=x(i), y1=26, y2=height - 34))
@@ -152,7 +165,7 @@ def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point],
     y = Axis.around([p.accuracy for p in points], height - 44, 22, pad=0.14)
     largest = max((p.memory or 0.0 for p in points), default=0.0) or 1.0
     shares = {share: f"{share * 100:.4g} %" for share in y.ticks(5)}
-    parts = [*_rows(y, shares, x.start, x.end), *_columns(x, _seconds(x.ticks(5)), y.start)]
+    parts = [*rows(y, shares, x.start, x.end), *columns(x, seconds(x.ticks(5)), y.start)]
     corners = [(x(p.latency), y(p.accuracy)) for p in best]
     if corners:
         stairs = [corners[0]]
@@ -164,7 +177,7 @@ def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point],
     marks = [(x(p.latency), y(p.accuracy), 4 + 9 * max((p.memory or 0.0) / largest, 0.0) ** 0.5) for p in points]
     taken = [*marks]
     for i, (p, (cx, cy, radius)) in enumerate(zip(points, marks, strict=True), start=1):
-        lx, ly = _free_place(cx, cy, radius, taken)
+        lx, ly = free_place(cx, cy, radius, taken)
         kind = "mark best" if p.view.id in on_front else "mark"
         said = f"{p.technique}: {quantity(p.latency, 's')}, {quantity(p.accuracy, 'share')}"
         mark = element("circle", element("title", said), class_=kind, cx=cx, cy=cy, r=radius)
@@ -188,8 +201,8 @@ def removal(
     x = Axis(0, 1, 58, width - 24)
     y = Axis.around([reference, *(item.accuracy for item in found)], height - 44, 22, pad=0.14)
     parts = [
-        *_rows(y, {share: f"{share * 100:.4g} %" for share in y.ticks(5)}, x.start, x.end),
-        *_columns(x, {share: f"{share * 100:.0f} %" for share in (0, 0.25, 0.5, 0.75, 1)}, y.start),
+        *rows(y, {share: f"{share * 100:.4g} %" for share in y.ticks(5)}, x.start, x.end),
+        *columns(x, {share: f"{share * 100:.0f} %" for share in (0, 0.25, 0.5, 0.75, 1)}, y.start),
         element("line", class_="line reference", x1=x.start, x2=x.end, y1=y(reference), y2=y(reference)),
     ]
     for curve in families(found):
@@ -199,7 +212,7 @@ def removal(
     taken = [(x(item.removed), y(item.accuracy), 6.0) for item in found]
     marks = list(taken)
     for i, (item, (cx, cy, radius)) in enumerate(zip(found, marks, strict=True), start=1):
-        lx, ly = _free_place(cx, cy, radius, taken)
+        lx, ly = free_place(cx, cy, radius, taken)
         told = f"{item.technique}: {item.removed * 100:.0f} % removed, {quantity(item.accuracy, 'share')}"
         mark = element(
             "circle", element("title", told), class_="mark best" if item.faster else "mark", cx=cx, cy=cy, r=6
@@ -211,7 +224,7 @@ def removal(
     return chart(key, width, height, f"{model}: accuracy against removed weights", said, parts, role="group")
 
 
-def _free_place(cx: float, cy: float, radius: float, taken: list[tuple[float, float, float]]) -> tuple[float, float]:
+def free_place(cx: float, cy: float, radius: float, taken: list[tuple[float, float, float]]) -> tuple[float, float]:
     """A place for a label near a mark that no mark and no other label covers; above it where everything is full.
 
     `taken` holds what is there as circles, and gets the place.
@@ -224,14 +237,14 @@ def _free_place(cx: float, cy: float, radius: float, taken: list[tuple[float, fl
     return place
 
 
-def _rows(y: Axis, labels: Mapping[float, str], left: float, right: float) -> Iterator[Markup]:
+def rows(y: Axis, labels: Mapping[float, str], left: float, right: float) -> Iterator[Markup]:
     """A line across for each labelled value of the vertical axis."""
     for value, text in labels.items():
         yield element("line", class_="axis faint", x1=left, x2=right, y1=y(value), y2=y(value))
         yield element("text", text, class_="tick", x=left - 5, y=y(value) + 3.5, text_anchor="end")
 
 
-def _columns(x: Axis, labels: Mapping[float, str], bottom: float) -> Iterator[Markup]:
+def columns(x: Axis, labels: Mapping[float, str], bottom: float) -> Iterator[Markup]:
     """A mark and a label for each labelled value of the horizontal axis."""
     for value, text in labels.items():
         yield element("line", class_="axis faint", x1=x(value), x2=x(value), y1=bottom, y2=bottom + 4)
@@ -239,7 +252,7 @@ def _columns(x: Axis, labels: Mapping[float, str], bottom: float) -> Iterator[Ma
         yield element("text", text, class_="tick", x=x(value), y=bottom + 17, text_anchor=anchor)
 
 
-def _seconds(values: Sequence[float]) -> dict[float, str]:
+def seconds(values: Sequence[float]) -> dict[float, str]:
     """Labels of round values: `2 ms` and not `2.00 ms`."""
     return {value: re.sub(r"\.0+(?= )", "", quantity(value, "s")) for value in values}
 

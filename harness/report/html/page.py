@@ -13,18 +13,18 @@ import jinja2
 from markupsafe import Markup, escape
 
 from harness.records import Run, Verdict
+from harness.report.batching import speed_tolerance
 from harness.report.gains import accuracy_slack
-from harness.report.html import sections
+from harness.report.html import outputs, sections
 from harness.report.html.cases import anchor, render_cases
 from harness.report.overview import (
     GLYPHS,
     MEANINGS,
+    Overview,
     accept_command,
-    cases,
     change_text,
     counts,
     estimate_text,
-    headline,
     limit_text,
 )
 from harness.report.text import commit_name, moment, tail, visible
@@ -33,13 +33,20 @@ from harness.units import duration, quantity
 
 __all__ = ["asset", "digest", "environment", "policy", "render"]
 
+PAGE_BYTES = 5_000_000
+"""What the page takes at most. Cases get what the rest leaves of it, or a quarter where the rest is that long."""
+_HEADING = 2_000
+"""Bytes of the section of cases above its lines."""
+_PLACE = "\0"
+"""Where the cases come: no text of a run can have this character, since it is written out (see `visible`)."""
 _ACCEPTED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE)
 
 
 def render(run: Run) -> bytes:
     """The whole report as one HTML file in UTF-8."""
     style, script = asset("style.css"), asset("script.js")
-    undecided, better = sections.not_decided(run)
+    seen = Overview(run)
+    undecided, better = sections.not_decided(seen)
     page = (
         environment()
         .get_template("page.html")
@@ -49,22 +56,30 @@ def render(run: Run) -> bytes:
             # Both are ours, so they go in as they are; a browser runs them only if their hashes fit the policy.
             style=Markup(style),
             script=Markup(script),
-            headline=headline(run),
-            counts=counts(cases(run)),
+            headline=seen.headline,
+            counts=counts(seen.cases),
             accept=accept_command() if any(c.verdict in _ACCEPTED for c in run.comparisons) else "",
-            checks=checks(run),
-            why=sections.why(run),
+            checks=checks(seen),
+            why=sections.why(seen),
             undecided=undecided,
             better=better,
-            maps=sections.gain_maps(run),
+            maps=sections.gain_maps(seen),
             slack=accuracy_slack(run),
-            fronts=sections.fronts(run),
-            prunings=sections.prunings(run),
-            cases=render_cases(run, environment().get_template("case.html").render),
-            problems=sections.problems(run),
+            fronts=sections.fronts(seen),
+            prunings=sections.prunings(seen),
+            fidelities=outputs.fidelities(seen),
+            batchings=outputs.batchings(seen),
+            tolerance=speed_tolerance(run),
+            total=len(seen.cases),
+            cases=Markup(_PLACE),
+            problems=sections.problems(seen),
         )
     )
-    return page.encode("utf-8")
+    above, below = (part.encode("utf-8") for part in page.split(_PLACE))
+    room = max(PAGE_BYTES - len(above) - len(below) - _HEADING, PAGE_BYTES // 4)
+    found = render_cases(seen, environment().get_template("case.html").render, room)
+    cases = environment().get_template("cases.html").render(cases=found)
+    return b"".join((above, cases.encode("utf-8"), below))
 
 
 def policy(style: str, script: str) -> str:
@@ -83,7 +98,18 @@ def digest(text: str) -> str:
 @functools.cache
 def asset(name: str) -> str:
     """A style or script of the package."""
-    return (files("harness.report.html") / name).read_text(encoding="utf-8")
+    text = (files("harness.report.html") / name).read_text(encoding="utf-8")
+    return text + _signs() if name == "style.css" else text
+
+
+def _signs() -> str:
+    """The style that sets the sign before each verdict: a large page has tens of thousands of them.
+
+    The second `content` says that the sign is not to be read out, since the word behind it is.
+    """
+    return "".join(
+        f'.badge.v-{word}::before {{ content: "{sign}"; content: "{sign}" / ""; }}\n' for word, sign in GLYPHS.items()
+    )
 
 
 @functools.cache

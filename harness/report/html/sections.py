@@ -6,39 +6,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records import Comparison, Outcome, Run, Verdict
+from harness.records import Comparison, Outcome, Verdict
 from harness.report.gains import REFERENCE, Gain, Subject, accuracy_slack, answers, front, gain, points_of, subjects
 from harness.report.html.cases import anchor
 from harness.report.html.charts import dumbbell, pareto, removal
 from harness.report.overview import (
     RULES,
     CaseView,
+    Overview,
     accept_command,
-    cases,
     change_text,
     comparisons_by_weight,
     estimate_text,
-    failures,
     limit_text,
     reproduce_command,
 )
 from harness.report.pruned import removals, verdict_on_speed
 from harness.units import quantity, ratio
 
-__all__ = ["GainMap", "fronts", "gain_maps", "not_decided", "problems", "prunings", "why"]
+__all__ = ["MAX_FRONTS", "GainMap", "fronts", "gain_maps", "not_decided", "problems", "prunings", "why"]
 
 MAX_CARDS = 40
 """Failures that get a card with a picture; further ones get a line in a table."""
 MAX_LINES = 2000
 MAX_FRONTS = 12
+MAX_POINTS = 500
+"""Cases in the pictures and tables of all fronts; the models past it have their answers in words."""
 MAX_CELLS = 1000
 """A map with more of them shows the speed-up alone."""
 _LOG_LINES = 20
 
 
-def why(run: Run) -> dict[str, Any]:
+def why(seen: Overview) -> dict[str, Any]:
     """The failures, worst first: cards with pictures, then lines, then a count."""
-    found = failures(run)
+    run, found = seen.run, seen.failures
     results = {(r.suite, r.case_id): r for r in run.results}
     cards = []
     for i, c in enumerate(found[:MAX_CARDS], start=1):
@@ -74,9 +75,9 @@ def _cure(c: Comparison, *, measured: bool) -> str:
     return accept_command(c.case_id) if measured else ""
 
 
-def not_decided(run: Run) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
+def not_decided(seen: Overview) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
     """What fails nothing and should be known: what could not be decided, and what got better."""
-    failing = set(failures(run))
+    run, failing = seen.run, set(seen.failures)
     open_ones = (Verdict.INCONCLUSIVE, Verdict.INCOMPARABLE, Verdict.NEW)
     undecided = [c for c in run.comparisons if c.verdict in open_ones and c not in failing]
     better = [c for c in run.comparisons if c.verdict is Verdict.IMPROVED]
@@ -107,10 +108,10 @@ class GainMap:
     brief: bool = False
 
 
-def gain_maps(run: Run) -> tuple[GainMap, ...]:
+def gain_maps(seen: Overview) -> tuple[GainMap, ...]:
     """A map for each hardware."""
-    slack = accuracy_slack(run)
-    found = subjects(cases(run))
+    slack = accuracy_slack(seen.run)
+    found = subjects(seen.cases)
     several = {s.model for s in found if sum(o.model == s.model and o.hardware == s.hardware for o in found) > 1}
     maps = []
     for hardware in dict.fromkeys(subject.hardware for subject in found):
@@ -155,16 +156,17 @@ def _cell(view: CaseView | None, reference: CaseView | None, slack: float, *, br
     return Cell("gain", view, link, heat, gains, values)
 
 
-def fronts(run: Run) -> list[dict[str, Any]]:
+def fronts(seen: Overview) -> list[dict[str, Any]]:
     """Accuracy against latency for each model: a picture, its table, and the answers."""
-    slack = accuracy_slack(run)
+    slack, total = accuracy_slack(seen.run), 0
     found: list[dict[str, Any]] = []
-    for i, subject in enumerate(subjects(cases(run))):
+    for i, subject in enumerate(subjects(seen.cases)):
         points = points_of(subject)
         if len(points) < 2:
             continue
         best = front(points)
-        drawn = len(found) < MAX_FRONTS
+        drawn = len(found) < MAX_FRONTS and total <= MAX_POINTS
+        total += len(points)
         links = {p.view.id: anchor(p.view.suite, p.view.id) for p in points}
         found.append(
             {
@@ -191,10 +193,10 @@ def fronts(run: Run) -> list[dict[str, Any]]:
     return found
 
 
-def prunings(run: Run) -> list[dict[str, Any]]:
+def prunings(seen: Overview) -> list[dict[str, Any]]:
     """Accuracy against removed weights for each model with two cases or more that removed some."""
     found: list[dict[str, Any]] = []
-    for i, subject in enumerate(subjects(cases(run))):
+    for i, subject in enumerate(subjects(seen.cases)):
         pruned = removals(subject)
         reference = subject.reference and subject.reference.estimate("accuracy")
         if len(pruned) < 2 or not reference or len(found) >= MAX_FRONTS:
@@ -222,9 +224,9 @@ def prunings(run: Run) -> list[dict[str, Any]]:
     return found
 
 
-def problems(run: Run) -> dict[str, list[CaseView]]:
+def problems(seen: Overview) -> dict[str, list[CaseView]]:
     """The cases without numbers: those that failed, and those that can't run here."""
-    views = [view for view in cases(run) if not view.completed]
+    views = [view for view in seen.cases if not view.completed]
     return {
         "failed": [view for view in views if view.verdict is not Verdict.SKIPPED],
         "skipped": [view for view in views if view.verdict is Verdict.SKIPPED],

@@ -1,0 +1,24 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+__all__ = ["add_baselines_option", "add_source_option"]
+
+
+def add_source_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--from`, kept as `source`: the run that a command goes by."""
+    parser.add_argument(
+        "--from", dest="source", type=Path, default=Path("reports/latest"), metavar="RUN",
+        help="the run to go by: its folder or its run.json (default: %(default)s)",
+    )  # fmt: skip
+
+
+def add_baselines_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--baselines`: where the committed baselines lie."""
+    parser.add_argument(
+        "--baselines", type=Path, default=Path("baselines"), metavar="DIR",
+        help="folder of the committed baselines (default: %(default)s)",
+    )  # fmt: skip

@@ -1,0 +1,142 @@
+"""How near outputs are to those that they should be: in size of the difference, in decibels, in direction, exactly.
+
+Formulas, with w the wanted and f the found outputs, each a vector of all elements, in float64:
+
+error      |f - w| / |w|                      relative L2 distance
+SQNR       10 log10(|w|^2 / |f - w|^2) dB     signal to quantization noise: Bennett, "Spectra of Quantized Signals",
+                                              1948; Widrow and Kollár, "Quantization Noise", 2008. It is
+                                              -20 log10(error): each bit of precision is worth 6.02 dB
+cosine     w.f / (|w| |f|)                    near 1 it is 1 - error^2 / 2, so it tells large errors apart, not small
+
+They are the ones of PyTorch's numeric suite (compute_normalized_l2_error, compute_sqnr, compute_cosine_similarity in
+torch.ao.ns.fx.utils).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness.records import Scalar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+    Outputs = Mapping[str, Array]
+
+Facts = Mapping[str, Scalar]
+
+__all__ = ["alteration", "cosine", "fewer_bits", "nearness", "relative_error", "sqnr"]
+
+
+_SHARE = 0.001
+"""Share of the weights that an exporter or a fusion may move without it being a technique."""
+_FOLDED = 0.01
+
+
+def relative_error(found: Array, wanted: Array) -> float:
+    """`|found - wanted| / |wanted|` (L2 norms over all elements, in float64); NaN where either holds one.
+
+    The distance itself where all that is wanted is zero.
+    """
+    import numpy as np
+
+    exact = wanted.astype(np.float64).ravel()
+    distance = float(np.linalg.norm(found.astype(np.float64).ravel() - exact))
+    norm = float(np.linalg.norm(exact))
+    return distance / norm if norm > 0 else distance
+
+
+def sqnr(found: Outputs, wanted: Outputs) -> float:
+    """The ratio of signal to quantization noise of the worst output, in dB. Outputs are paired by position.
+
+    Infinite where nothing differs, minus infinity where anything found is no number, or differs from all zeros.
+    """
+    return min(_sqnr(f, w) for f, w in zip(found.values(), wanted.values(), strict=True))
+
+
+def cosine(found: Array, wanted: Array) -> float:
+    """The cosine of the angle between outputs as vectors: 1 for the same direction, 0 where only one has none."""
+    import numpy as np
+
+    f, w = (array.astype(np.float64).ravel() for array in (found, wanted))
+    norms = float(np.linalg.norm(f)) * float(np.linalg.norm(w))
+    if not norms:
+        return float(not f.any() and not w.any())
+    return max(-1.0, min(1.0, float(f @ w) / norms))
+
+
+def nearness(found: Outputs, wanted: Outputs) -> dict[str, float]:
+    """How near outputs are to the reference's, by the last word of the metrics `fidelity.*`.
+
+    Outputs are paired by position, since each runtime names them in its own way. Of several, the worst counts: a small
+    one would drown in a large one. `error`, `sqnr` and `cosine` are of floating point outputs; `identical` is the share
+    of all elements that are equal. What is not finite is left out: the SQNR where nothing differs, for instance. Empty
+    where outputs have other shapes.
+    """
+    import numpy as np
+
+    pairs = list(zip(found.values(), wanted.values(), strict=False))
+    if not pairs or len(found) != len(wanted) or any(f.shape != w.shape for f, w in pairs):
+        return {}
+    equal, total = sum(int((f == w).sum()) for f, w in pairs), sum(w.size for _, w in pairs)
+    values = {"identical": equal / total} if total else {}
+    floats = [(f, w) for f, w in pairs if "f" in (f.dtype.kind, w.dtype.kind)]
+    if floats:
+        values["error"] = max(relative_error(f, w) for f, w in floats)
+        values["sqnr"] = min(_sqnr(f, w) for f, w in floats)
+        values["cosine"] = min(cosine(f, w) for f, w in floats)
+    return {name: value for name, value in values.items() if np.isfinite(value)}
+
+
+def fewer_bits(facts: Facts, reference: Facts) -> str:
+    """In which fewer bits a network computes by its facts, in words; empty where in none that the reference does not.
+
+    Its outputs can't equal the reference's everywhere.
+    """
+    known = str(reference.get("precision", "float32")).split("+")
+    narrow = [t for t in str(facts.get("precision", "")).split("+") if 0 < _bits(t) < 32 and t not in known]
+    if narrow:
+        return f"products in {' and '.join(narrow)}"
+    more = _number(facts, "quantized") - _number(reference, "quantized")
+    return f"{more * 100:.0f} % more weights in 8 bits or fewer" if more > _SHARE else ""
+
+
+def alteration(facts: Facts, reference: Facts) -> str:
+    """In which way a network is not the reference's by its facts, in words; empty where it is.
+
+    Outputs may still equal the reference's: what was removed may not have reached them, and weights may need no more
+    bits than they have now.
+    """
+    said = fewer_bits(facts, reference)
+    if said:
+        return said
+    if (zeros := _number(facts, "sparsity") - _number(reference, "sparsity")) > _SHARE:
+        return f"{zeros * 100:.1f} % more weights that are zero"
+    before, now = _number(reference, "parameters"), _number(facts, "parameters")
+    # Constant folding drops the rows of an embedding that no input can reach.
+    if now and abs(now - before) > _FOLDED * before > 0:
+        return f"{now:,.0f} weights instead of {before:,.0f}"
+    stored = [name.partition(".")[2] for name in sorted(facts) if name.startswith("weights.")]
+    changed = [t for t in stored if _number(facts, f"weights.{t}") - _number(reference, f"weights.{t}") > _SHARE]
+    return f"weights in {' and '.join(changed)}" if changed and reference else ""
+
+
+def _bits(dtype: str) -> int:
+    found = re.search(r"\d+", dtype)
+    return int(found.group()) if found else 0
+
+
+def _number(facts: Facts, name: str) -> float:
+    found = facts.get(name)
+    return float(found) if isinstance(found, (int, float)) else 0.0
+
+
+def _sqnr(found: Array, wanted: Array) -> float:
+    error = relative_error(found, wanted)
+    if error == 0:
+        return math.inf
+    return -20 * math.log10(error) if math.isfinite(error) and wanted.any() else -math.inf

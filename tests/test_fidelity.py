@@ -1,0 +1,189 @@
+"""How near outputs are: the formulas, which outputs are compared, and what facts say of how a network computes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import MeasurementError
+from harness.fidelity import alteration, cosine, fewer_bits, nearness, relative_error, sqnr
+from harness.measure.passes import EvaluationPass, check_changed, fidelity
+from harness.runtimes.predictor import Predictor
+from harness.worker.outputs import check_finite
+from harness.worker.protocol import Evaluated
+
+FLOAT = {"precision": "float32", "quantized": 0.0, "sparsity": 0.0, "parameters": 1000, "weights.float32": 1.0}
+
+
+def rounded(values: np.ndarray, bits: int) -> np.ndarray:
+    """Numbers rounded to so many bits of precision, the leading one included."""
+    mantissa, exponent = np.frexp(values.astype(np.float64))
+    return np.ldexp(np.round(mantissa * 2.0**bits) / 2.0**bits, exponent)
+
+
+@pytest.fixture(scope="module")
+def numbers() -> np.ndarray:
+    return np.random.default_rng(3).standard_normal(100_000).astype(np.float32)
+
+
+def test_the_formulas_on_numbers_that_can_be_worked_out_by_hand() -> None:
+    wanted, found = np.array([3.0, 4.0]), np.array([3.0, 4.5])
+    assert relative_error(found, wanted) == pytest.approx(0.1)
+    assert sqnr({"y": found}, {"y": wanted}) == pytest.approx(20)
+    assert cosine(found, wanted) == pytest.approx((9 + 18) / (5 * math.hypot(3, 4.5)))
+    assert sqnr({"y": wanted}, {"y": wanted}) == math.inf
+    assert sqnr({"y": np.array([np.nan, 4.0])}, {"y": wanted}) == -math.inf
+    assert sqnr({"y": wanted}, {"y": np.zeros(2)}) == -math.inf
+
+
+@pytest.mark.parametrize("bits", [8, 11, 24])
+def test_one_rounding_costs_six_decibels_a_bit(numbers: np.ndarray, bits: int) -> None:
+    """The table in docs/metrics.md: a step is 2^(1-p) of the leading bit, and its noise a twelfth of its square."""
+    exact = numbers.astype(np.float64) / 3
+    assert sqnr({"y": rounded(exact, bits)}, {"y": exact}) == pytest.approx(6.02 * bits + 7, abs=1.5)
+
+
+def test_the_cosine_of_what_has_no_direction() -> None:
+    nothing, something = np.zeros(3), np.ones(3)
+    assert (cosine(nothing, nothing), cosine(nothing, something), cosine(-something, something)) == (1.0, 0.0, -1.0)
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=20), st.floats(0.001, 0.5))
+def test_sqnr_and_error_are_one_thing_in_two_units(values: list[float], scale: float) -> None:
+    wanted = np.array(values)
+    found = wanted * (1 + scale)
+    near = nearness({"y": found}, {"y": wanted})
+    if np.linalg.norm(wanted) > 1e-30:
+        assert near["sqnr"] == pytest.approx(-20 * math.log10(near["error"]))
+        assert near["cosine"] == pytest.approx(1)
+
+
+def test_of_several_outputs_the_worst_counts_and_names_do_not() -> None:
+    large, small = np.full(1000, 100.0), np.array([1.0])
+    near = nearness({"a": large, "b": small * 1.1}, {"output_0": large, "output_1": small})
+    assert near["error"] == pytest.approx(0.1)
+    assert near["sqnr"] == pytest.approx(20)
+    assert near["identical"] == pytest.approx(1000 / 1001)
+
+
+def test_what_is_equal_has_no_sqnr_and_says_so() -> None:
+    near = nearness({"y": np.ones(4)}, {"y": np.ones(4)})
+    assert near == {"identical": 1.0, "error": 0.0, "cosine": pytest.approx(1.0)}
+
+
+def test_whole_numbers_are_equal_or_not() -> None:
+    near = nearness({"label": np.array([1, 2, 3, 9])}, {"label": np.array([1, 2, 3, 4])})
+    assert near == {"identical": 0.75}
+    mixed = nearness({"y": np.array([2.0]), "label": np.array([1])}, {"y": np.array([1.0]), "label": np.array([7])})
+    assert mixed["error"] == 1.0
+    assert mixed["identical"] == 0.0
+
+
+@pytest.mark.parametrize("found", [{}, {"y": np.ones(3)}, {"y": np.ones(4), "z": np.ones(1)}])
+def test_outputs_of_another_form_are_not_compared(found: dict) -> None:
+    assert nearness(found, {"y": np.ones(4)}) == {}
+
+
+def a_pass(*outputs: np.ndarray, answers: np.ndarray | None = None, elements: tuple[int, ...] = ()) -> EvaluationPass:
+    reply = Evaluated(0.9, "accuracy", "data", {})
+    named = {str(i): array for i, array in enumerate(outputs)}
+    return EvaluationPass(reply, np.ones(4), answers, named, elements or tuple(array.size for array in outputs))
+
+
+def test_agreement_is_of_the_answers_and_else_of_whole_numbers() -> None:
+    one, other = np.array([1, 2, 3, 4]), np.array([1, 2, 0, 0])
+    scores = np.array([0.1, 0.2])
+    assert fidelity(a_pass(scores, answers=one), a_pass(scores, answers=other))["fidelity.agreement"] == 0.5
+    assert fidelity(a_pass(one), a_pass(other))["fidelity.agreement"] == 0.5
+    assert "fidelity.agreement" not in fidelity(a_pass(scores), a_pass(scores))
+
+
+def test_outputs_cut_to_one_length_are_not_mistaken_for_alike() -> None:
+    kept = np.ones(4)
+    assert fidelity(a_pass(kept, elements=(100,)), a_pass(kept, elements=(200,))) == {}
+
+
+class Doubling:
+    """A session with a float output and a whole one."""
+
+    def stage(self, inputs: dict) -> dict:
+        return inputs
+
+    def __call__(self, staged: dict) -> dict:
+        return {"y": 2 * staged["x"], "label": staged["x"].astype(np.int64)}
+
+    def fetch(self, outputs: dict) -> dict:
+        return outputs
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4, 64])
+def test_every_output_of_every_example_is_kept_whatever_the_batch(batch_size: int | None) -> None:
+    x = np.arange(10, dtype=np.float32).reshape(10, 1)
+    predictor = Predictor(Doubling(), batch_size, keep=12)
+    predictor({"x": x})
+    predictor({"x": x})
+    kept = predictor.outputs()
+    assert predictor.elements == {"y": 20, "label": 20}
+    assert kept["y"].tolist() == [*range(0, 20, 2), 0, 2]
+    assert kept["label"].tolist() == [*range(10), 0, 1]
+
+
+def test_what_an_evaluation_does_to_its_outputs_is_not_what_is_compared() -> None:
+    predictor = Predictor(Doubling(), None)
+    predictor({"x": np.ones(3)})["y"] *= 0
+    assert predictor.outputs()["y"].tolist() == [2, 2, 2]
+
+
+def test_outputs_that_are_no_numbers_are_invalid() -> None:
+    check_finite({"y": np.ones(2), "label": np.array([1, 2])}, "case")
+    with pytest.raises(MeasurementError, match=r"case: output y holds NaN or infinity in 0\.25") as caught:
+        check_finite({"y": np.array([1.0, np.inf, 2.0, 3.0])}, "case")
+    assert caught.value.outcome == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("facts", "fewer", "altered"),
+    [
+        (FLOAT, "", ""),
+        ({}, "", ""),
+        ({**FLOAT, "precision": "bfloat16"}, "products in bfloat16", "products in bfloat16"),
+        ({**FLOAT, "precision": "float32+int8"}, "products in int8", "products in int8"),
+        ({**FLOAT, "precision": "unknown"}, "", ""),
+        ({**FLOAT, "quantized": 0.9}, "90 % more weights in 8 bits or fewer", "90 % more weights in 8 bits or fewer"),
+        ({**FLOAT, "sparsity": 0.5}, "", "50.0 % more weights that are zero"),
+        ({**FLOAT, "parameters": 500}, "", "500 weights instead of 1,000"),
+        ({**FLOAT, "parameters": 995}, "", ""),
+        ({**FLOAT, "weights.float32": 0.0, "weights.float16": 1.0}, "", "weights in float16"),
+    ],
+)
+def test_what_facts_say_of_how_a_network_computes(facts: dict, fewer: str, altered: str) -> None:
+    assert fewer_bits(facts, FLOAT) == fewer
+    assert alteration(facts, FLOAT) == altered
+
+
+def test_a_no_op_that_calls_itself_quantized_is_invalid() -> None:
+    outputs, int8 = a_pass(np.array([0.1, 0.7])), {**FLOAT, "precision": "int8", "quantized": 1.0}
+    with pytest.raises(MeasurementError, match="equals the reference's to the last bit") as caught:
+        check_changed("digits/int8/cpu", outputs, outputs, int8, FLOAT)
+    assert caught.value.outcome == "invalid"
+    near = a_pass(np.array([0.1, 0.7000001]))
+    check_changed("it differs", near, outputs, int8, FLOAT)
+    check_changed("it says that it is float", outputs, outputs, FLOAT, FLOAT)
+    decisions, whole = a_pass(np.array([1, 2])), a_pass(np.array([1.0, 2.0]))
+    check_changed("decisions are no sums", decisions, decisions, int8, FLOAT)
+    check_changed("nor are they when they are written as floats", whole, whole, int8, FLOAT)
+
+
+def test_the_bits_of_real_types_are_seen(numbers: np.ndarray) -> None:
+    torch = pytest.importorskip("torch")
+    tensor = torch.from_numpy(numbers)
+    found = {
+        dtype: sqnr({"y": tensor.to(getattr(torch, dtype)).float().numpy()}, {"y": numbers})
+        for dtype in ("bfloat16", "float16")
+    }
+    assert found["bfloat16"] == pytest.approx(6.02 * 8 + 7, abs=1.5)
+    assert found["float16"] == pytest.approx(6.02 * 11 + 7, abs=1.5)
