@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import harness.techniques
-from harness.hardware import Hardware, cpu, cuda
+from harness.hardware import Hardware, cpu, cuda, edge
 from harness.measure.environment import identity, software
 from harness.records import Scalar
 from harness.runtimes.aotinductor import AotInductor
@@ -21,7 +21,7 @@ from harness.techniques import Technique
 
 __all__ = ["Item", "Survey", "survey"]
 
-HARDWARE: tuple[Hardware, ...] = (cpu, cuda)
+HARDWARE: tuple[Hardware, ...] = (cpu, edge, cuda)
 TENSORRT = (
     "this version has no runtime for it (its libraries are not on PyPI either: pip install "
     "'inference-harness[tensorrt]' with NVIDIA's own package index added)"
@@ -50,7 +50,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Survey:
-    """A machine seen by the harness. `identities` has the hardware that is here, by name: the key of its times."""
+    """A machine seen by the harness. `identities` has the hardware that is here, by name: the key of its times.
+
+    Runtimes and techniques on a hardware with limits are those on the same without.
+    """
 
     harness: str
     python: str
@@ -68,12 +71,13 @@ def survey() -> Survey:
     """Look at everything that the harness brings. Runtimes and techniques are asked about the hardware that is here."""
     hardware = tuple(Item("hardware", item.name, item.available() or "") for item in HARDWARE)
     here = [item for item, found in zip(HARDWARE, hardware, strict=True) if found.available]
+    free = [item for item in here if not hasattr(item, "unlimited")]
     return Survey(
         harness=version("inference-harness"),
         python=platform.python_version(),
         platform=platform.platform(terse=True),
         hardware=hardware,
-        runtimes=tuple(found for item in here for found in _runtimes(item)),
+        runtimes=tuple(found for item in free for found in _runtimes(item)),
         techniques=tuple(
             Item(
                 "technique",
@@ -82,7 +86,7 @@ def survey() -> Survey:
                 item.name,
                 form,
             )
-            for item in here
+            for item in free
             for technique in _techniques()
             for form in technique.takes or ("",)
         ),

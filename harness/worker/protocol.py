@@ -123,10 +123,16 @@ class MeasureMemory:
 
 @dataclass(frozen=True)
 class MemoryMeasured:
-    """Bytes by metric name. `method` says how the process's peak was read."""
+    """Bytes by metric name. `method` says how the process's peak was read.
+
+    `asked` is the private writable memory in bytes that the process had asked for at the end, touched or not. `limits`
+    is what the process was limited to (`limits()` of a hardware that has that), with what the system answered.
+    """
 
     values: Mapping[str, float]
     method: str
+    asked: float = 0.0
+    limits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
