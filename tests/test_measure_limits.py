@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from harness.hardware import Cpu, cpu, edge
 from harness.hardware.limit import means
 from harness.measure.artefacts import Artefact
 from harness.measure.limits import evidence_of, need_of, or_without, too_large, unlimited
-from harness.measure.passes import measure_memory
+from harness.measure.passes import energy_facts, measure_energy, measure_memory
 from harness.measure.tree import Tree
 from harness.plan import Plan
 from harness.techniques.base import as_pipeline, reference
@@ -96,3 +97,36 @@ def test_what_ran_and_gave_something_wrong_is_not_for_the_limit() -> None:
     with pytest.raises(MeasurementError, match="outputs differ"):
         or_without(case_on(SMALL), give_nonsense)
     assert tried == [SMALL]
+
+
+@dataclass(frozen=True)
+class CountedCpu(Cpu):
+    """A CPU whose counter of energy goes up by 20 W, as if it were there."""
+
+    def energy_meter(self) -> Watts:
+        return Watts()
+
+
+class Watts:
+    source = "a clock"
+
+    def read(self) -> tuple[int, ...]:
+        import time
+
+        return (time.monotonic_ns(),)
+
+    def joules(self, before: tuple[int, ...], after: tuple[int, ...]) -> float:
+        return (after[0] - before[0]) / 1e9 * 20
+
+
+def test_energy_is_all_that_was_counted_over_the_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.measure.passes.IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("harness.measure.passes.ENERGY_SECONDS", 0.2)
+    found = measure_energy(case_on(CountedCpu()), artefact_of(tmp_path, "slow", after=0), PLAN, tmp_path)
+    assert found.seconds >= 0.2
+    assert found.watts == pytest.approx(20, rel=0.01)
+    assert found.idle_watts == pytest.approx(20, rel=0.05)
+    assert found.joules * found.calls == pytest.approx(20 * found.seconds, rel=0.01)
+    assert found.joules >= 20 * 0.002  # a call sleeps two milliseconds
+    assert energy_facts(found)["energy"].startswith(f"a clock: {found.calls} calls in ")
+    assert energy_facts("no counter (buy one)") == {"energy": "not measured: no counter (buy one)"}

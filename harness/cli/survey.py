@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import harness.techniques
+from harness.errors import UnavailableError
 from harness.hardware import Hardware, cpu, cuda, edge
+from harness.hardware.energy import energy_meter
 from harness.measure.environment import identity, software
 from harness.records import Scalar
 from harness.runtimes.aotinductor import AotInductor
@@ -33,7 +35,7 @@ RUNTIMES: tuple[Runtime, ...] = (Eager(), CudaGraph(), Inductor(), AotInductor()
 class Item:
     """One thing that cases can ask for. `reason` says why it is not here and how to get it, "" where it is.
 
-    `form` is the form of network that a technique would get; "" for any.
+    `form` is the form of network that a technique would get, or what a counter of energy counts; "" for any.
     """
 
     kind: str
@@ -52,7 +54,7 @@ class Item:
 class Survey:
     """A machine seen by the harness. `identities` has the hardware that is here, by name: the key of its times.
 
-    Runtimes and techniques on a hardware with limits are those on the same without.
+    Runtimes and techniques on a hardware with limits are those on the same without. `energy` names the counters.
     """
 
     harness: str
@@ -65,6 +67,7 @@ class Survey:
     states: Mapping[str, Mapping[str, Scalar]]
     software: Mapping[str, str]
     compiler: str
+    energy: tuple[Item, ...]
 
 
 def survey() -> Survey:
@@ -94,6 +97,7 @@ def survey() -> Survey:
         states={item.name: dict(item.state()) for item in here},
         software=software(),
         compiler=compiler_version(),
+        energy=tuple(_energy(item) for item in free),
     )
 
 
@@ -113,3 +117,11 @@ def _runtimes(hardware: Hardware) -> Iterator[Item]:
     for runtime in RUNTIMES:
         yield Item("runtime", runtime.name, runtime.unavailable(hardware) or "", hardware.name)
     yield Item("runtime", "tensorrt", TENSORRT, hardware.name)
+
+
+def _energy(hardware: Hardware) -> Item:
+    """The counter of a hardware's energy."""
+    try:
+        return Item("energy", hardware.name, hardware=hardware.name, form=energy_meter(hardware).source)
+    except UnavailableError as error:
+        return Item("energy", hardware.name, str(error), hardware.name)

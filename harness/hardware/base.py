@@ -24,6 +24,7 @@ class Hardware(Protocol):
     unlimited()  the same hardware without the limits that it sets in `enter`; artefacts are prepared on it, and what
                  fails under the limits is tried there, to tell whether they were the cause
     limits()     what the child is limited to: promise -> what the operating system answered, for the evidence
+    energy_meter()  its counter of energy (`harness.hardware.energy.Meter`); that of a CPU is known without
     """
 
     @property

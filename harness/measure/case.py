@@ -11,20 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import HarnessError, MeasurementError
+from harness.errors import HarnessError, MeasurementError, UnavailableError
 from harness.grid import Address, Case
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.budget import Budget
 from harness.measure.launch import ArmSpec
 from harness.measure.limits import evidence_of, need_of, or_without, too_large, unlimited
-from harness.measure.passes import EvaluationPass, evaluate, fidelity, measure_memory
+from harness.measure.passes import EvaluationPass, energy_facts, evaluate, fidelity, measure_energy, measure_memory
 from harness.measure.sampling import Sampled, sample
 from harness.measure.values import BUILT_IN, counted, exact_measurements, measurements_of, warnings_of, with_latency_of
 from harness.metrics import Metric
 from harness.names import file_name
 from harness.plan import Plan
 from harness.records import Launch, Outcome, Result
-from harness.worker.protocol import MemoryMeasured
+from harness.worker.protocol import EnergyMeasured, MemoryMeasured
 
 __all__ = ["Measurer"]
 
@@ -95,12 +95,16 @@ class Measurer:
         # First, since it tells whether a model fits into its hardware.
         with self._stage(seconds, "memory"):
             memory = self._measure_memory(case, artefact, logs)
+            energy = self._measure_energy(case, artefact, logs)
         with self._stage(seconds, "evaluate"):
             truth = self._evaluate_reference(case.reference, of_reference, reference, logs)
             known = is_reference and unlimited(case) is None
             evaluation, note = (truth, "") if known else self._evaluate(case, address, artefact, logs)
         extra = {} if is_reference else fidelity(evaluation, truth)
         result, fixed = _described(case, result, artefact, evaluation, memory, extra)
+        result = dataclasses.replace(result, facts={**result.facts, **energy_facts(energy)})
+        if isinstance(energy, EnergyMeasured):
+            fixed["energy.per_call"] = energy.joules
         result = dataclasses.replace(result, measurements=exact_measurements(fixed))
         if not self.timed(result):
             return dataclasses.replace(result, seconds=seconds)
@@ -216,6 +220,13 @@ class Measurer:
         if failure:
             raise too_large(case, failure, need_of(found))
         return found
+
+    def _measure_energy(self, case: Case, artefact: Artefact, logs: Path) -> EnergyMeasured | str:
+        """The energy of a call, or why it is not known: that is no fault of the case."""
+        try:
+            return measure_energy(case, artefact, self.plan, logs)
+        except (UnavailableError, MeasurementError) as error:
+            return str(error)
 
     def _too_large_reference(self, case: Case, artefact: Artefact, logs: Path) -> str:
         """Why a reference can't be served within the limits of its hardware, "" where it can; asked once a session."""

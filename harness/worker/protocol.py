@@ -18,11 +18,13 @@ from harness.specs import Spec
 
 __all__ = [
     "PROTOCOL",
+    "EnergyMeasured",
     "Evaluate",
     "Evaluated",
     "Failure",
     "Load",
     "Loaded",
+    "MeasureEnergy",
     "MeasureMemory",
     "MemoryMeasured",
     "Prepare",
@@ -136,6 +138,29 @@ class MemoryMeasured:
 
 
 @dataclass(frozen=True)
+class MeasureEnergy:
+    """Load an artefact, wait `idle_seconds`, call it for `seconds`, and measure the energy of both."""
+
+    folder: str
+    root: str
+    hardware: Spec
+    idle_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EnergyMeasured:
+    """Joules of one call, how many were made and in which time; watts meanwhile and before, and what was counted."""
+
+    joules: float
+    calls: int
+    seconds: float
+    watts: float
+    idle_watts: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Run the model's evaluation on an artefact and write what it gave into `output`, an .npz file."""
 
@@ -184,8 +209,8 @@ class Failure:
 
 
 Message = (
-    Prepare | Prepared | Load | Loaded | Settle | Settled | Turn | TurnDone | MeasureMemory | MemoryMeasured | Evaluate
-    | Evaluated | Stop | Stopped | Failure
+    Prepare | Prepared | Load | Loaded | Settle | Settled | Turn | TurnDone | MeasureMemory | MemoryMeasured
+    | MeasureEnergy | EnergyMeasured | Evaluate | Evaluated | Stop | Stopped | Failure
 )  # fmt: skip
 _TYPES = {cls.__name__: cls for cls in Message.__args__}
 
