@@ -23,7 +23,7 @@ class Metric:
     """One measured quantity.
 
     name       lower case with dots, such as `latency.p50`
-    unit       `s`, `bytes`, `items/s`, `x` (a ratio), `share` (0..1), `count`, `cosine` or a word of your own
+    unit       `s`, `bytes`, `J`, `items/s`, `x` (a ratio), `share` (0..1), `count`, `cosine` or a word of your own
     better     `lower` or `higher`; there is no default, since a gate without a direction can't gate
     tolerance  relative change for the worse that is still accepted (0.05 is 5 %), None where only `slack` counts
     slack      absolute change for the worse that is still accepted, in the metric's unit
@@ -91,6 +91,7 @@ METRICS: tuple[Metric, ...] = (
     _memory("gpu_memory.allocated", "Peak of the allocator's live bytes."),
     _memory("gpu_memory.reserved", "Peak that the allocator holds."),
     _memory("gpu_memory.process", "Device memory of the process, by NVML."),
+    Metric("energy.per_call", "J", "lower", help="Energy of one call by the device's counter, idle power included."),
     Metric("utilization.cpu", "share", "lower", help="CPU seconds a second of timed calls; 1 is one core busy."),
     Metric("utilization.gpu", "share", "higher", help="Share of time in which the GPU was busy, by NVML."),
     Metric("size", "bytes", "lower", tolerance=0.001, portable=True, help="Bytes of the served model on disk."),

@@ -1,7 +1,7 @@
 """Numbers as people read them: one way of writing seconds, bytes, ratios, shares and changes for every writer.
 
-Units are those of `harness.metrics`: `s`, `bytes`, `items/s`, `x` (a ratio), `share` (0..1), `count`, `cosine`; any
-other word is written behind the number. The text is ASCII except for `µs`, so that it can go everywhere.
+Units are those of `harness.metrics`: `s`, `bytes`, `J`, `items/s`, `x` (a ratio), `share` (0..1), `count`, `cosine`;
+any other word is written behind the number. The text is ASCII except for `µ`, so that it can go everywhere.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_JOULES = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"))
 _BYTES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
 
 
@@ -134,11 +135,11 @@ def _interval(low: float, high: float, unit: str, scale_of: float) -> str:
 
 def _scale(value: float, unit: str) -> tuple[float, str]:
     """The factor that brings a value of this unit between 1 and 1000, and the name of the scaled unit."""
-    steps = {"s": _SECONDS, "bytes": _BYTES}.get(unit)
+    steps = {"s": _SECONDS, "bytes": _BYTES, "J": _JOULES}.get(unit)
     if steps is None:
         return 1.0, unit
     if value == 0:
-        return (1.0, "s") if unit == "s" else (1.0, "B")
+        return (1.0, "B" if unit == "bytes" else unit)
     # 0.9995 so that a value that would be rounded up to 1000 of a step is written as 1.00 of the next one.
     return next(((factor, name) for factor, name in steps if abs(value) >= factor * 0.9995), steps[-1])
 

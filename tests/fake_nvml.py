@@ -25,6 +25,7 @@ class FakeBoard:
     processes: list[tuple[int, int | None]] = field(default_factory=list)
     sm_clock: int | Callable[[], int] = 1755
     reasons: int | Callable[[], int] = 0
+    energy: int = 0
     instances: list[FakeBoard | None] = field(default_factory=list)
     mig: bool = False
     silent: set[str] = field(default_factory=set)
@@ -78,6 +79,7 @@ def fake_nvml(boards: list[FakeBoard], *, init_error: int | None = None) -> Modu
         ],
         "nvmlDeviceGetTemperature": lambda board, sensor: 61,
         "nvmlDeviceGetPowerUsage": lambda board: 212_500,
+        "nvmlDeviceGetTotalEnergyConsumption": lambda board: board.energy,
         "nvmlDeviceGetCurrentClocksEventReasons": lambda board: now(board.reasons),
         "nvmlDeviceGetCurrentClocksThrottleReasons": lambda board: now(board.reasons),
         "nvmlDeviceGetComputeRunningProcesses": lambda board: [

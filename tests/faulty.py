@@ -43,6 +43,7 @@ class FaultySession:
         self._runtime = runtime
         self._calls = 0
         self._first: Any = None
+        self._kept: Any = None
 
     def stage(self, inputs: Mapping[str, Any]) -> Any:
         return inputs["x"]
@@ -95,6 +96,23 @@ class FaultySession:
     def _memory(self, output: Any) -> Any:
         resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
         return np.zeros(2**33, dtype=np.uint8)
+
+    def _grow(self, output: Any) -> Any:
+        if self._kept is None:
+            self._kept = np.ones(400_000_000, dtype=np.uint8)
+        return output
+
+    def _grow_or_abort(self, output: Any) -> Any:
+        try:
+            return self._grow(output)
+        except MemoryError:
+            os.abort()
+
+    def _grow_or_exit(self, output: Any) -> Any:
+        try:
+            return self._grow(output)
+        except MemoryError:
+            os._exit(1)
 
     def _nan(self, output: Any) -> Any:
         return output * np.float32("nan")

@@ -86,6 +86,24 @@ class UnknownMetric(Board):
         return {"board_memory": 1.0}
 
 
+class OnlyLimits(Board):
+    def limits(self) -> Mapping[str, str]:
+        return {"memory <= 1MB": "1 MB"}
+
+
+class LiftsToNothing(OnlyLimits):
+    def unlimited(self) -> Any:
+        return None
+
+
+class LimitsNothing(Board):
+    def limits(self) -> Mapping[str, str]:
+        return {}
+
+    def unlimited(self) -> Board:
+        return Board()
+
+
 class NegativeMemory(Board):
     def peak_memory(self) -> Mapping[str, float]:
         return {"gpu_memory.process": -1.0}
@@ -104,6 +122,9 @@ class NegativeMemory(Board):
         (Milliseconds, "whole nanoseconds"),
         (CannotEnter, "the board is locked"),
         (UnknownMetric, "'board_memory' is no metric"),
+        (OnlyLimits, "belong together"),
+        (LiftsToNothing, "must give a hardware"),
+        (LimitsNothing, "names none after enter"),
         (NegativeMemory, "gpu_memory.process is -1.0"),
     ],
 )

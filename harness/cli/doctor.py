@@ -56,6 +56,7 @@ def _text(found: Survey, noise: Noise | None, failure: str) -> Iterator[str]:
     for name in found.identities:
         yield from _section(f"runtimes on {name}", [item for item in found.runtimes if item.hardware == name])
         yield from _section(f"techniques on {name}", [item for item in found.techniques if item.hardware == name])
+    yield from _section("energy", found.energy)
     yield from _table("software", found.software.items())
     yield from (
         "",

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import harness.techniques
-from harness.hardware import Hardware, cpu, cuda
+from harness.errors import UnavailableError
+from harness.hardware import Hardware, cpu, cuda, edge
+from harness.hardware.energy import energy_meter
 from harness.measure.environment import identity, software
 from harness.records import Scalar
 from harness.runtimes.aotinductor import AotInductor
@@ -21,7 +23,7 @@ from harness.techniques import Technique
 
 __all__ = ["Item", "Survey", "survey"]
 
-HARDWARE: tuple[Hardware, ...] = (cpu, cuda)
+HARDWARE: tuple[Hardware, ...] = (cpu, edge, cuda)
 TENSORRT = (
     "this version has no runtime for it (its libraries are not on PyPI either: pip install "
     "'inference-harness[tensorrt]' with NVIDIA's own package index added)"
@@ -33,7 +35,7 @@ RUNTIMES: tuple[Runtime, ...] = (Eager(), CudaGraph(), Inductor(), AotInductor()
 class Item:
     """One thing that cases can ask for. `reason` says why it is not here and how to get it, "" where it is.
 
-    `form` is the form of network that a technique would get; "" for any.
+    `form` is the form of network that a technique would get, or what a counter of energy counts; "" for any.
     """
 
     kind: str
@@ -50,7 +52,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Survey:
-    """A machine seen by the harness. `identities` has the hardware that is here, by name: the key of its times."""
+    """A machine seen by the harness. `identities` has the hardware that is here, by name: the key of its times.
+
+    Runtimes and techniques on a hardware with limits are those on the same without. `energy` names the counters.
+    """
 
     harness: str
     python: str
@@ -62,18 +67,20 @@ class Survey:
     states: Mapping[str, Mapping[str, Scalar]]
     software: Mapping[str, str]
     compiler: str
+    energy: tuple[Item, ...]
 
 
 def survey() -> Survey:
     """Look at everything that the harness brings. Runtimes and techniques are asked about the hardware that is here."""
     hardware = tuple(Item("hardware", item.name, item.available() or "") for item in HARDWARE)
     here = [item for item, found in zip(HARDWARE, hardware, strict=True) if found.available]
+    free = [item for item in here if not hasattr(item, "unlimited")]
     return Survey(
         harness=version("inference-harness"),
         python=platform.python_version(),
         platform=platform.platform(terse=True),
         hardware=hardware,
-        runtimes=tuple(found for item in here for found in _runtimes(item)),
+        runtimes=tuple(found for item in free for found in _runtimes(item)),
         techniques=tuple(
             Item(
                 "technique",
@@ -82,7 +89,7 @@ def survey() -> Survey:
                 item.name,
                 form,
             )
-            for item in here
+            for item in free
             for technique in _techniques()
             for form in technique.takes or ("",)
         ),
@@ -90,6 +97,7 @@ def survey() -> Survey:
         states={item.name: dict(item.state()) for item in here},
         software=software(),
         compiler=compiler_version(),
+        energy=tuple(_energy(item) for item in free),
     )
 
 
@@ -109,3 +117,11 @@ def _runtimes(hardware: Hardware) -> Iterator[Item]:
     for runtime in RUNTIMES:
         yield Item("runtime", runtime.name, runtime.unavailable(hardware) or "", hardware.name)
     yield Item("runtime", "tensorrt", TENSORRT, hardware.name)
+
+
+def _energy(hardware: Hardware) -> Item:
+    """The counter of a hardware's energy."""
+    try:
+        return Item("energy", hardware.name, hardware=hardware.name, form=energy_meter(hardware).source)
+    except UnavailableError as error:
+        return Item("energy", hardware.name, str(error), hardware.name)

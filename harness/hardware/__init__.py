@@ -3,5 +3,6 @@
 from harness.hardware.base import Hardware
 from harness.hardware.cpu import Cpu, cpu
 from harness.hardware.cuda import Cuda, cuda
+from harness.hardware.edge import Edge, edge
 
-__all__ = ["Cpu", "Cuda", "Hardware", "cpu", "cuda"]
+__all__ = ["Cpu", "Cuda", "Edge", "Hardware", "cpu", "cuda", "edge"]

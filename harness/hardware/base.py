@@ -15,9 +15,16 @@ class Hardware(Protocol):
     """A kind of hardware on the third axis of a grid: a frozen dataclass of scalars with these members.
 
     The parent process calls `available`, `describe`, `state` and `environment`; the others run in the child that
-    serves an arm, after `enter`. `harness.testing.check_hardware` tries them all. A hardware may have one more,
-    `watched()`: what it noticed in the child while calls were timed, such as clocks and calls that it timed again; a
-    launch's `state` takes it in.
+    serves an arm, after `enter`. `harness.testing.check_hardware` tries them all.
+
+    A hardware may have more:
+
+    watched()    what it noticed in the child while calls were timed, such as clocks and calls that it timed again; a
+                 launch's `state` takes it in
+    unlimited()  the same hardware without the limits that it sets in `enter`; artefacts are prepared on it, and what
+                 fails under the limits is tried there, to tell whether they were the cause
+    limits()     what the child is limited to: promise -> what the operating system answered, for the evidence
+    energy_meter()  its counter of energy (`harness.hardware.energy.Meter`); that of a CPU is known without
     """
 
     @property

@@ -32,6 +32,10 @@ def check_hardware(hardware: Hardware) -> None:
     check_name("hardware", hardware.name)
     spec = spec_of(hardware)
     _expect(spec.build() == hardware, f"{spec.type}: rebuilt from its fields it differs, so a worker would use another")
+    limits, unlimited = (getattr(hardware, name, None) for name in ("limits", "unlimited"))
+    _expect(bool(limits) == bool(unlimited), "limits() and unlimited() belong together: it has one without the other")
+    if unlimited:
+        _expect(isinstance(unlimited(), Hardware), "unlimited() must give a hardware")
     reason = hardware.available()
     if reason is not None:
         _expect(bool(str(reason).strip()), "available() must be None or a sentence with the reason and the cure")
@@ -68,6 +72,8 @@ def _check_child(spec: Spec, variables: Mapping[str, str]) -> None:
 
 def _in_child(hardware: Hardware) -> None:
     hardware.enter()
+    limits = getattr(hardware, "limits", None)
+    _expect(not limits or bool(limits()), "limits() names none after enter()")
     hardware.settle()
     times, output = hardware.time_calls(_work, range(_CALLS))
     _expect(len(times) == _CALLS, f"time_calls() gave {len(times)} times for {_CALLS} inputs")

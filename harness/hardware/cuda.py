@@ -19,6 +19,7 @@ from typing import Any
 from harness.errors import MeasurementError, SuiteError, UnavailableError
 from harness.hardware.cpu import Cpu
 from harness.hardware.nvml import opened
+from harness.hardware.nvml_energy import NvmlEnergy
 from harness.hardware.throttle import ClockWatch
 from harness.records import Scalar
 
@@ -160,6 +161,10 @@ class Cuda:
         if process is not None:
             found["gpu_memory.process"] = float(process)
         return found
+
+    def energy_meter(self) -> NvmlEnergy:
+        """The GPU's own counter. Raises `UnavailableError` where it has none."""
+        return NvmlEnergy(self._number)
 
     @property
     def _number(self) -> int:

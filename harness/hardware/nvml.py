@@ -155,6 +155,17 @@ class Device:
             raise _driver_failed(error) from error
         return Clock(sm, self._words(mask, SLOWDOWNS), self._words(mask, SETTINGS), bool(mask & self._bit("GpuIdle")))
 
+    def energy(self) -> int | None:
+        """Millijoules since the driver was loaded; None where the device has no counter, as before Volta.
+
+        Raises `UnavailableError` where the driver fails.
+        """
+        try:
+            found = self._ask("nvmlDeviceGetTotalEnergyConsumption", self.board)
+        except self.library.NVMLError as error:
+            raise _driver_failed(error) from error
+        return None if found is None else int(found)
+
     def process_memory(self, pid: int) -> int | None:
         """Device memory in bytes that a process holds; None where the driver does not tell.
 

@@ -12,19 +12,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from harness.errors import HarnessError, MeasurementError
+from harness.errors import HarnessError, MeasurementError, UnavailableError
 from harness.grid import Address, Case
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.budget import Budget
 from harness.measure.launch import ArmSpec
-from harness.measure.passes import EvaluationPass, check_changed, evaluate, fidelity, measure_memory
-from harness.measure.sampling import sample
+from harness.measure.limits import evidence_of, need_of, or_without, too_large, unlimited
+from harness.measure.passes import (
+    EvaluationPass,
+    check_changed,
+    energy_facts,
+    evaluate,
+    fidelity,
+    measure_energy,
+    measure_memory,
+)
+from harness.measure.sampling import Sampled, sample
 from harness.measure.values import BUILT_IN, counted, exact_measurements, measurements_of, warnings_of, with_latency_of
 from harness.metrics import Metric
 from harness.names import file_name
 from harness.plan import Plan
 from harness.records import Launch, Outcome, Result
-from harness.worker.protocol import MemoryMeasured
+from harness.worker.protocol import EnergyMeasured, MemoryMeasured
 
 __all__ = ["Measurer", "Measuring", "More"]
 
@@ -64,6 +73,7 @@ class Measurer:
     timed: Callable[[Result], bool] = lambda _: True
     anchored: bool = True
     _references: dict[Path, EvaluationPass] = field(default_factory=dict)
+    _oversized: dict[Path, str] = field(default_factory=dict)
 
     def measure(
         self, case: Case, address: Address, suite: str, nodeid: str, metrics: Mapping[str, Metric]
@@ -103,27 +113,35 @@ class Measurer:
             artefact = self.cache.get(case, address, logs)
             of_reference = dataclasses.replace(address, case_id=case.reference.id)
             reference = artefact if is_reference else self.cache.get(case.reference, of_reference, logs)
+        # First, since it tells whether a model fits into its hardware.
+        with self._stage(seconds, "memory"):
+            memory = self._measure_memory(case, artefact, logs)
+            energy = self._measure_energy(case, artefact, logs)
         with self._stage(seconds, "evaluate"):
             truth = self._evaluate_reference(case.reference, of_reference, reference, logs)
-            evaluation = truth if is_reference else evaluate(case, address, artefact, self.plan, logs)
+            known = is_reference and unlimited(case) is None
+            evaluation, note = (truth, "") if known else self._evaluate(case, address, artefact, logs)
         extra: Mapping[str, float] = {}
         if not is_reference:
             check_changed(case.id, evaluation, truth, artefact.manifest.facts, reference.manifest.facts)
             extra = fidelity(evaluation, truth)
-        with self._stage(seconds, "memory"):
-            memory = measure_memory(case, artefact, self.plan, logs)
-        result, fixed = _described(result, artefact, evaluation, memory, extra)
+        result, fixed = _described(case, result, artefact, evaluation, memory, extra)
+        result = dataclasses.replace(result, facts={**result.facts, **energy_facts(energy)})
+        if isinstance(energy, EnergyMeasured):
+            fixed["energy.per_call"] = energy.joules
         result = dataclasses.replace(result, measurements=exact_measurements(fixed))
         if not self.timed(result):
             return dataclasses.replace(result, seconds=seconds)
         arms = {"candidate": ArmSpec.of(artefact)}
         if self.anchored:
             arms["anchor"] = ArmSpec(artefact.tree)
-        if not is_reference:
+        absent = "" if is_reference else self._too_large_reference(case.reference, reference, logs)
+        if not is_reference and not absent:
             arms["reference"] = ArmSpec.of(reference)
         with self._stage(seconds, "sample"):
             result = self._sample(result, case, arms, fixed, metrics, logs)
-        return dataclasses.replace(result, seconds=seconds, warnings=warnings_of(result))
+        notes = (note, f"there is no speedup, since its reference can't run here: {absent}" if absent else "")
+        return dataclasses.replace(result, seconds=seconds, warnings=(*warnings_of(result), *filter(None, notes)))
 
     def _previous(self, other: ArtefactCache, result: Result, case: Case, address: Address, logs: Path) -> Result:
         """Everything of the other tree's case that is measured by itself; an outcome where that can't be had."""
@@ -133,11 +151,11 @@ class Measurer:
             with self._stage(seconds, "prepare the other tree"):
                 artefact = other.get(case, there, logs)
             with self._stage(seconds, "evaluate the other tree"):
-                evaluation = evaluate(case, there, artefact, self.plan, logs)
-                memory = measure_memory(case, artefact, self.plan, logs)
+                memory = self._measure_memory(case, artefact, logs)
+                evaluation, _ = self._evaluate(case, there, artefact, logs)
         except HarnessError as error:
             return dataclasses.replace(result, outcome=Outcome(error.outcome), reason=str(error))
-        found, fixed = _described(result, artefact, evaluation, memory)
+        found, fixed = _described(case, result, artefact, evaluation, memory)
         return dataclasses.replace(found, measurements=exact_measurements(fixed), seconds=seconds)
 
     def _in_turns(
@@ -153,11 +171,11 @@ class Measurer:
         seconds: dict[str, float] = {}
         with self._stage(seconds, "prepare"):
             artefact = self.cache.get(case, address, logs)
-        with self._stage(seconds, "evaluate"):
-            evaluation = evaluate(case, address, artefact, self.plan, logs)
         with self._stage(seconds, "memory"):
-            memory = measure_memory(case, artefact, self.plan, logs)
-        result, fixed = _described(result, artefact, evaluation, memory)
+            memory = self._measure_memory(case, artefact, logs)
+        with self._stage(seconds, "evaluate"):
+            evaluation, note = self._evaluate(case, address, artefact, logs)
+        result, fixed = _described(case, result, artefact, evaluation, memory)
         arms = {"candidate": ArmSpec.of(artefact)}
         if previous.outcome is Outcome.COMPLETED:
             there = dataclasses.replace(address, root=str(other.tree.root))
@@ -165,7 +183,8 @@ class Measurer:
         with self._stage(seconds, "sample"):
             result = self._sample(result, case, arms, fixed, metrics, logs)
         previous = with_latency_of(previous, result.launches)
-        return dataclasses.replace(result, seconds=seconds, warnings=warnings_of(result)), previous
+        warnings = (*warnings_of(result), *([note] if note else []))
+        return dataclasses.replace(result, seconds=seconds, warnings=warnings), previous
 
     def _sample(
         self,
@@ -182,23 +201,69 @@ class Measurer:
             measurements = measurements_of(launches, arms["candidate"].items, fixed, metrics)
             return dataclasses.replace(result, launches=launches, measurements=measurements)
 
-        sampled = sample(
-            arms,
-            hardware=case.hardware,
-            plan=self.plan,
-            rng=random.Random(f"{self.plan.seed}/{result.suite}/{result.case_id}"),
-            logs=logs,
-            more=lambda launches: self.more(seen(launches), metrics),
-            progress=self.progress,
-            end=self.budget.end,
-        )
-        return dataclasses.replace(seen(sampled.launches), cut_short=sampled.cut_short)
+        def sampled(where: Case) -> Sampled:
+            return sample(
+                arms,
+                hardware=where.hardware,
+                plan=self.plan,
+                rng=random.Random(f"{self.plan.seed}/{result.suite}/{result.case_id}"),
+                logs=logs,
+                more=lambda launches: self.more(seen(launches), metrics) if where is case else 0,
+                progress=self.progress,
+                end=self.budget.end,
+            )
+
+        found, failure = or_without(case, sampled)
+        if failure:
+            raise too_large(case, failure, "it fits until it is timed")
+        return dataclasses.replace(seen(found.launches), cut_short=found.cut_short)
+
+    def _evaluate(self, case: Case, address: Address, artefact: Artefact, logs: Path) -> tuple[EvaluationPass, str]:
+        """An evaluation, and a word where it is too large for the limits of the hardware: the model need not be.
+
+        Its data and the code of the suite take memory as well, which a device would not have to hold.
+        """
+        found, failure = or_without(case, lambda where: evaluate(where, address, artefact, self.plan, logs))
+        if failure:
+            note = f"{case.hardware.name} is too little for its evaluation, with data and code: made without a limit"
+            return found, f"{note} ({str(failure).rstrip(': ')})"
+        return found, ""
 
     def _evaluate_reference(self, case: Case, address: Address, artefact: Artefact, logs: Path) -> EvaluationPass:
-        """Once a session for each model: every case of it is compared with its reference's answers."""
+        """Once a session for each model: every case of it is compared with its reference's answers.
+
+        Without the limits of its hardware: a reference that does not fit there has the same answers elsewhere.
+        """
         if artefact.folder not in self._references:
-            self._references[artefact.folder] = evaluate(case, address, artefact, self.plan, logs)
+            anywhere = unlimited(case) or case
+            self._references[artefact.folder] = evaluate(anywhere, address, artefact, self.plan, logs)
         return self._references[artefact.folder]
+
+    def _measure_memory(self, case: Case, artefact: Artefact, logs: Path) -> MemoryMeasured:
+        found, failure = or_without(case, lambda where: measure_memory(where, artefact, self.plan, logs))
+        if failure:
+            raise too_large(case, failure, need_of(found))
+        return found
+
+    def _measure_energy(self, case: Case, artefact: Artefact, logs: Path) -> EnergyMeasured | str:
+        """The energy of a call, or why it is not known: that is no fault of the case."""
+        try:
+            return measure_energy(case, artefact, self.plan, logs)
+        except (UnavailableError, MeasurementError) as error:
+            return str(error)
+
+    def _too_large_reference(self, case: Case, artefact: Artefact, logs: Path) -> str:
+        """Why a reference can't be served within the limits of its hardware, "" where it can; asked once a session."""
+        if unlimited(case) is None:
+            return ""
+        if artefact.folder not in self._oversized:
+            try:
+                self._measure_memory(case, artefact, logs)
+            except MeasurementError as error:
+                self._oversized[artefact.folder] = str(error)
+            else:
+                self._oversized[artefact.folder] = ""
+        return self._oversized[artefact.folder]
 
     @contextmanager
     def _stage(self, seconds: dict[str, float], stage: str) -> Iterator[None]:
@@ -209,6 +274,7 @@ class Measurer:
 
 
 def _described(
+    case: Case,
     result: Result,
     artefact: Artefact,
     evaluation: EvaluationPass,
@@ -226,7 +292,7 @@ def _described(
     described = dataclasses.replace(
         result,
         scores=evaluation.record(),
-        evidence=manifest.evidence,
+        evidence=(*manifest.evidence, *evidence_of(case, memory)),
         facts={**manifest.facts, "memory.method": memory.method},
         workload={**manifest.workload, "evaluation": reply.workload, "metric": reply.label},
         weights=manifest.weights,

@@ -1,4 +1,4 @@
-"""Accuracy and memory: passes of their own, in children of their own, so that neither disturbs the timing."""
+"""Accuracy, memory and energy: passes of their own, in children of their own, so that none disturbs the timing."""
 
 from __future__ import annotations
 
@@ -11,22 +11,39 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import MeasurementError
 from harness.fidelity import fewer_bits, nearness
 from harness.grid import Address, Case
+from harness.hardware.energy import energy_meter
 from harness.measure.artefacts import Artefact
 from harness.measure.child import Child
 from harness.plan import Plan
 from harness.records import Scalar, Scores
 from harness.specs import spec_of
 from harness.worker.memory import ALLOCATOR
-from harness.worker.protocol import Evaluate, Evaluated, MeasureMemory, MemoryMeasured
+from harness.worker.protocol import (
+    EnergyMeasured,
+    Evaluate,
+    Evaluated,
+    MeasureEnergy,
+    MeasureMemory,
+    MemoryMeasured,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
 Facts = Mapping[str, Scalar]
 
-__all__ = ["EvaluationPass", "check_changed", "evaluate", "fidelity", "measure_memory"]
+__all__ = [
+    "EvaluationPass",
+    "check_changed",
+    "energy_facts",
+    "evaluate",
+    "fidelity",
+    "measure_energy",
+    "measure_memory",
+]
 
 MEMORY_CALLS = 10
+IDLE_SECONDS, ENERGY_SECONDS = 1.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -124,3 +141,24 @@ def measure_memory(case: Case, artefact: Artefact, plan: Plan, logs: Path) -> Me
         reply = child.reply(MemoryMeasured, plan.deadline)
         child.stop(plan.deadline)
     return reply
+
+
+def measure_energy(case: Case, artefact: Artefact, plan: Plan, logs: Path) -> EnergyMeasured:
+    """The energy of a call. Raises `UnavailableError` where nothing counts it, and `MeasurementError`."""
+    energy_meter(case.hardware)  # before a process is started for it
+    request = MeasureEnergy(
+        str(artefact.folder), str(artefact.tree.root), spec_of(case.hardware), IDLE_SECONDS, ENERGY_SECONDS
+    )
+    with Child(f"energy of {case.id}", logs / "energy.log", case.hardware.environment(), artefact.tree) as child:
+        child.ask(request)
+        reply = child.reply(EnergyMeasured, plan.deadline)
+        child.stop(plan.deadline)
+    return reply
+
+
+def energy_facts(energy: EnergyMeasured | str) -> dict[str, Scalar]:
+    """What a result says of its energy: what was counted, and the power (W) during calls and before; or why not."""
+    if isinstance(energy, str):
+        return {"energy": f"not measured: {energy}"}
+    told = f"{energy.calls} calls in {energy.seconds:.1f} s, {energy.watts:.1f} W; {energy.idle_watts:.1f} W when idle"
+    return {"energy": f"{energy.source}: {told}"}

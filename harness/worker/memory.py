@@ -39,8 +39,12 @@ def measure_memory(request: MeasureMemory) -> MemoryMeasured:
         session(staged[number % len(staged)])
     peak = _status("VmHWM") - _status("RssFile")
     values = {"memory.inference": float(max(0, peak - idle)), "memory.peak": float(peak), **hardware.peak_memory()}
+    limits = getattr(hardware, "limits", None)
     return MemoryMeasured(
-        values, "VmHWM - RssFile since warm-up" if reset else "VmHWM - RssFile since the start (no clear_refs here)"
+        values,
+        "VmHWM - RssFile since warm-up" if reset else "VmHWM - RssFile since the start (no clear_refs here)",
+        asked=float(_status("VmData")),
+        limits=limits() if limits else {},
     )
 
 

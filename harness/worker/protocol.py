@@ -18,11 +18,13 @@ from harness.specs import Spec
 
 __all__ = [
     "PROTOCOL",
+    "EnergyMeasured",
     "Evaluate",
     "Evaluated",
     "Failure",
     "Load",
     "Loaded",
+    "MeasureEnergy",
     "MeasureMemory",
     "MemoryMeasured",
     "Prepare",
@@ -123,10 +125,39 @@ class MeasureMemory:
 
 @dataclass(frozen=True)
 class MemoryMeasured:
-    """Bytes by metric name. `method` says how the process's peak was read."""
+    """Bytes by metric name. `method` says how the process's peak was read.
+
+    `asked` is the private writable memory in bytes that the process had asked for at the end, touched or not. `limits`
+    is what the process was limited to (`limits()` of a hardware that has that), with what the system answered.
+    """
 
     values: Mapping[str, float]
     method: str
+    asked: float = 0.0
+    limits: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MeasureEnergy:
+    """Load an artefact, wait `idle_seconds`, call it for `seconds`, and measure the energy of both."""
+
+    folder: str
+    root: str
+    hardware: Spec
+    idle_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EnergyMeasured:
+    """Joules of one call, how many were made and in which time; watts meanwhile and before, and what was counted."""
+
+    joules: float
+    calls: int
+    seconds: float
+    watts: float
+    idle_watts: float
+    source: str
 
 
 @dataclass(frozen=True)
@@ -178,8 +209,8 @@ class Failure:
 
 
 Message = (
-    Prepare | Prepared | Load | Loaded | Settle | Settled | Turn | TurnDone | MeasureMemory | MemoryMeasured | Evaluate
-    | Evaluated | Stop | Stopped | Failure
+    Prepare | Prepared | Load | Loaded | Settle | Settled | Turn | TurnDone | MeasureMemory | MemoryMeasured
+    | MeasureEnergy | EnergyMeasured | Evaluate | Evaluated | Stop | Stopped | Failure
 )  # fmt: skip
 _TYPES = {cls.__name__: cls for cls in Message.__args__}
 

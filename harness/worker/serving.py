@@ -13,6 +13,7 @@ from .protocol import (
     Evaluate,
     Failure,
     Load,
+    MeasureEnergy,
     MeasureMemory,
     Message,
     Prepare,
@@ -60,6 +61,10 @@ class Worker:
             from .memory import measure_memory
 
             return measure_memory(request)
+        if isinstance(request, MeasureEnergy):
+            from .energy import measure_energy
+
+            return measure_energy(request)
         if isinstance(request, Stop):
             from .serve import Arm
 

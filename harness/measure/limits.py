@@ -1,0 +1,66 @@
+"""A model that does not fit into what its hardware allows it, told from one that fails for another reason.
+
+A process that gets no more memory ends in many ways: an exception of any library, an import that fails, an exit code,
+an abort, a kill. None of them is a proof. So what failed is done once more without the limit: where that works, the
+limit was the cause.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TypeVar
+
+from harness.errors import MeasurementError
+from harness.grid import Case
+from harness.records import Evidence, Outcome
+from harness.worker.protocol import MemoryMeasured
+
+__all__ = ["evidence_of", "need_of", "or_without", "too_large", "unlimited"]
+
+T = TypeVar("T")
+
+
+def unlimited(case: Case) -> Case | None:
+    """The case on its hardware without the limits; None where the hardware sets none."""
+    lifted = getattr(case.hardware, "unlimited", None)
+    return dataclasses.replace(case, hardware=lifted()) if lifted else None
+
+
+def or_without(case: Case, attempt: Callable[[Case], T]) -> tuple[T, MeasurementError | None]:
+    """What `attempt(case)` gives; where it fails, and works without limits, what it gives then, and the failure.
+
+    Raises `MeasurementError` where it fails both ways, or there is no limit.
+    """
+    try:
+        return attempt(case), None
+    except MeasurementError as error:
+        free = unlimited(case)
+        if free is None or error.outcome == Outcome.INVALID:  # it ran, and gave something wrong
+            raise
+        try:
+            return attempt(free), error
+        except MeasurementError:
+            raise error from None  # it fails everywhere, and not for the limit
+
+
+def too_large(case: Case, failure: MeasurementError, needed: str) -> MeasurementError:
+    """The error for a case that fails under the limits of its hardware alone; `needed` is words on its need."""
+    how = str(failure).rstrip(": ")  # the text of many a MemoryError is empty
+    return MeasurementError(
+        f"{case.id}: needs more than {case.hardware.name} allows: {needed}. Under the limit it ended with: {how} "
+        "(allow it more, or make the model smaller)",
+        outcome=Outcome.OOM,
+        log=failure.log,
+    )
+
+
+def need_of(memory: MemoryMeasured) -> str:
+    """What a memory pass without limits says of the need."""
+    touched, asked = memory.values["memory.peak"] / 1e6, memory.asked / 1e6
+    return f"without it, the process held {touched:.0f} MB of its own at most, and asked for {asked:.0f} MB at its end"
+
+
+def evidence_of(case: Case, memory: MemoryMeasured) -> tuple[Evidence, ...]:
+    """The limits under which memory was measured, as promises of the hardware that were kept."""
+    return tuple(Evidence(case.hardware.name, promise, found, kept=True) for promise, found in memory.limits.items())
