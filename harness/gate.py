@@ -1,14 +1,16 @@
-"""Whether a decided case makes its test red, and the text that says why and what helps."""
+"""Whether a decided case makes its test red, or a run fails as a whole, and the text that says why and what helps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from harness.judge import advice
-from harness.records import Comparison, Outcome, Result, Verdict
+from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.settings import Settings
 
-__all__ = ["gate", "verdict_of"]
+__all__ = ["gate", "undone", "verdict_of"]
+
+DECIDED = {Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.MISSING, Verdict.INVALID, Verdict.ERROR}
 
 LOG_LINES = 15
 
@@ -43,3 +45,20 @@ def verdict_of(outcome: Outcome) -> Verdict:
     if outcome is Outcome.UNAVAILABLE:
         return Verdict.SKIPPED
     return Verdict.INVALID if outcome is Outcome.INVALID else Verdict.ERROR
+
+
+def undone(settings: Settings, run: Run) -> str | None:
+    """What makes a whole run fail although no single test did; None where nothing does."""
+    if not run.complete:
+        return None
+    measured = sum(result.outcome is Outcome.COMPLETED for result in run.results)
+    if run.expected and not measured:
+        return "nothing was measured: every selected case was skipped or failed"
+    if settings.gates and not any(comparison.verdict in DECIDED for comparison in run.comparisons):
+        if settings.against:
+            return f"nothing was decided: no selected case could be compared with {settings.against}"
+        return (
+            "nothing was decided: no selected case has a baseline that this machine can be compared with; "
+            "make one with: pytest suites/ --baseline=update --reason 'first baseline'"
+        )
+    return None

@@ -13,7 +13,7 @@ from harness.baseline.records import Baseline, Portable
 from harness.baseline.store import Store
 from harness.comparing import Comparing, Nothing, WithBaselines, WithTree
 from harness.errors import BaselineError
-from harness.gate import gate, verdict_of
+from harness.gate import gate, undone, verdict_of
 from harness.grid import Address, Case
 from harness.hardware.base import Hardware
 from harness.judge import case_verdict
@@ -24,6 +24,7 @@ from harness.measure.budget import Budget
 from harness.measure.case import Measurer
 from harness.measure.environment import environment
 from harness.measure.thinning import thinned
+from harness.measure.timed_test import TestMeasurer
 from harness.measure.tree import Tree, versions_of
 from harness.metrics import METRICS, Metric, resolve
 from harness.names import file_name, within
@@ -33,11 +34,10 @@ from harness.report.journal import Journal
 from harness.report.write import write_reports
 from harness.resume import unfinished
 from harness.settings import Decision, Settings
+from harness.timed_test import TimedTest
 from harness.trees import candidate_tree, other_tree
 
 __all__ = ["Session"]
-
-DECIDED = {Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.MISSING, Verdict.INVALID, Verdict.ERROR}
 
 
 class Session:
@@ -67,15 +67,15 @@ class Session:
         )
         self._began = time.monotonic()
         tree = candidate_tree(settings)
-        self._environment = environment(settings.root, self._hardware.values())
+        self.environment = environment(settings.root, self._hardware.values())
         if tree.revision:
-            self._environment = dataclasses.replace(self._environment, commit=tree.revision, dirty=False)
+            self.environment = dataclasses.replace(self.environment, commit=tree.revision, dirty=False)
         self._decisions: dict[tuple[str, str], Decision] = {}
         self._pending: dict[tuple[str, str], Result] = {}
         self._loose: list[Comparison] = []
         # What extends a baseline is a block of screen launches; there is no verdict to confirm.
         most = 0 if settings.mode == "update" else settings.plan.confirm
-        self._baselines = WithBaselines(self.store, self._environment, most)
+        self._baselines = WithBaselines(self.store, self.environment, most)
         self._cache = self._cache_of(tree, versions_of(tree))
         self._other, self._comparing = self._compared_with()
         self._head = self._start(expected, own, self._cache.sources)
@@ -96,6 +96,9 @@ class Session:
             self._other,
             self._budget,
         )
+        other = self._other.tree if self._other else None
+        logs, more = self.folder / "logs", self._comparing.more
+        self._test_measurer = TestMeasurer(tree, other, settings.plan, logs, more, progress, self._budget)
 
     def decided(self, suite: str, case_id: str) -> Decision | None:
         """The decision on a case of this session; a second measurement can't improve it."""
@@ -130,6 +133,22 @@ class Session:
 
     def measure(self, case: Case, address: Address, suite: str, nodeid: str) -> Decision:
         """Measure and judge a case, or say why it is not measured."""
+        address = dataclasses.replace(address, root=str(self._cache.tree.root))
+        return self._decide(
+            case, suite, nodeid, lambda metrics: self._measurer.measure(case, address, suite, nodeid, metrics)
+        )
+
+    def measure_test(self, test: TimedTest, suite: str) -> Decision:
+        """The same of a test that was written for pytest-benchmark."""
+        return self._decide(test, suite, test.nodeid, lambda metrics: self._test_measurer.measure(test, suite, metrics))
+
+    def _decide(
+        self,
+        case: Case | TimedTest,
+        suite: str,
+        nodeid: str,
+        measure: Callable[[Mapping[str, Metric]], tuple[Result, Result | None]],
+    ) -> Decision:
         known = self.decided(suite, case.id)
         if known:
             return known
@@ -137,9 +156,8 @@ class Session:
         absent = case.inapplicable() or self.absent.get(case.hardware.name) or case.unavailable()
         if absent:
             return self.leave_out(case, suite, nodeid, absent)
-        address = dataclasses.replace(address, root=str(self._cache.tree.root))
         earlier = self._earlier.get((suite, case.id))
-        result, previous = (earlier, None) if earlier else self._measurer.measure(case, address, suite, nodeid, metrics)
+        result, previous = (earlier, None) if earlier else measure(metrics)
         if result.outcome is Outcome.UNAVAILABLE:
             return self.leave_out(case, suite, nodeid, result.reason)
         result = thinned(result, self._head.expected)
@@ -148,7 +166,7 @@ class Session:
             comparisons = self._update(result, comparisons)
         return self._keep(result, comparisons)
 
-    def leave_out(self, case: Case, suite: str, nodeid: str, reason: str) -> Decision:
+    def leave_out(self, case: Case | TimedTest, suite: str, nodeid: str, reason: str) -> Decision:
         """Record that a case was not measured. One that has a baseline is missing, unless that was allowed."""
         result = _unmeasured(case, suite, nodeid, reason)
         gated = self.settings.gates and not self.settings.against
@@ -156,13 +174,13 @@ class Session:
             portable = self._baselines.baseline(suite, case.id, case.hardware.name).portable if gated else None
         except BaselineError as error:
             return self._keep(result, (Comparison(suite, case.id, "case", Verdict.ERROR, str(error)),))
-        if portable and not self._excused(case.id, case.hardware.name):
+        if portable and not (case.hardware.name in self.absent or self.settings.allows(case.id)):
             (comparison,) = missing_comparisons([portable], set())
             text = f"{comparison.reason} It was not measured because: {reason}"
             return self._keep(result, (dataclasses.replace(comparison, reason=text),))
         return self._keep(result, (Comparison(suite, case.id, "case", Verdict.SKIPPED, f"{case.id}: {reason}"),))
 
-    def require(self, case: Case, suite: str, nodeid: str) -> Decision | None:
+    def require(self, case: Case | TimedTest, suite: str, nodeid: str) -> Decision | None:
         """The decision on a case of required hardware that can't be measured; None where it can or needn't."""
         if case.hardware.name not in self.settings.required or case.inapplicable():
             return None
@@ -222,32 +240,17 @@ class Session:
         )
         write_reports(run, self.folder)
         self._cache.trim()
-        return run, self._undone(run)
+        return run, undone(self.settings, run)
 
     def comparisons(self) -> tuple[Comparison, ...]:
         """Everything decided so far."""
         of_cases = [one for decision in self._decisions.values() for one in decision.comparisons]
         return (*of_cases, *self._loose)
 
-    def _undone(self, run: Run) -> str | None:
-        if not run.complete:
-            return None
-        measured = sum(result.outcome is Outcome.COMPLETED for result in run.results)
-        if run.expected and not measured:
-            return "nothing was measured: every selected case was skipped or failed"
-        if self.settings.gates and not any(comparison.verdict in DECIDED for comparison in run.comparisons):
-            if self.settings.against:
-                return f"nothing was decided: no selected case could be compared with {self.settings.against}"
-            return (
-                "nothing was decided: no selected case has a baseline that this machine can be compared with; "
-                "make one with: pytest suites/ --baseline=update --reason 'first baseline'"
-            )
-        return None
-
     def _start(self, expected: int, own: Mapping[str, Sequence[Metric]], sources: str) -> Run:
         settings = self.settings
         added = [{**metric.record(), "suite": suite} for suite, metrics in own.items() for metric in metrics]
-        state = {**self._environment.state, "sources": sources[:16]}
+        state = {**self.environment.state, "sources": sources[:16]}
         return Run(
             schema=RUN_SCHEMA,
             id=f"{datetime.datetime.now():%Y-%m-%d_%H%M%S}_{os.getpid()}",
@@ -258,7 +261,7 @@ class Session:
             mode=settings.mode,
             command=settings.command,
             plan=settings.plan.record(),
-            environment=dataclasses.replace(self._environment, state=state),
+            environment=dataclasses.replace(self.environment, state=state),
             metrics=(*(metric.record() for metric in METRICS), *added),
             results=(),
             comparisons=(),
@@ -279,7 +282,7 @@ class Session:
         versions = versions_of(tree)
         # A tree compared with itself serves the same artefacts, which are made once.
         cache = self._cache if tree == self._cache.tree else self._cache_of(tree, versions)
-        return cache, WithTree(against, tree, versions, self._environment, settings.plan)
+        return cache, WithTree(against, tree, versions, self.environment, settings.plan)
 
     def _update(self, result: Result, comparisons: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
         baseline = self._baselines.baseline(result.suite, result.case_id, result.hardware)
@@ -312,16 +315,9 @@ class Session:
         self.journal.append(result, comparisons)
         return decision
 
-    def _excused(self, case_id: str, hardware: str) -> bool:
-        """Whether a case with a baseline may be without a result: absent hardware, or allowed by the user."""
-        model, technique, _ = case_id.split("/")
-        steps = {step.split(":")[0] for step in technique.split("+")}
-        return hardware in self.absent or bool({case_id, model, technique, *steps} & set(self.settings.allowed))
 
-
-def _unmeasured(case: Case, suite: str, nodeid: str, reason: str) -> Result:
-    names = (case.model.name, case.technique.id, case.hardware.name)
-    return Result(suite, case.id, nodeid, *names, Outcome.UNAVAILABLE, reason)
+def _unmeasured(case: Case | TimedTest, suite: str, nodeid: str, reason: str) -> Result:
+    return Result(suite, case.id, nodeid, *case.words, Outcome.UNAVAILABLE, reason)
 
 
 def _now() -> str:
