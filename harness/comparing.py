@@ -11,12 +11,13 @@ from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.judge import Prior, compare, fit_prior, fresh_launches
-from harness.judge.against import compare_against, more_launches, spread_of
+from harness.judge.against import _row, compare_against, more_launches, spread_of
 from harness.measure.tree import Tree
 from harness.metrics import Metric
 from harness.plan import Plan
 from harness.records import Comparison, Environment, Outcome, Result, Verdict
 from harness.settings import Against
+from harness.timed_test import TECHNIQUE
 
 __all__ = ["Comparing", "Nothing", "WithBaselines", "WithTree"]
 
@@ -159,6 +160,9 @@ class WithTree:
         if previous is not None and previous.outcome is not Outcome.COMPLETED and result.outcome is Outcome.COMPLETED:
             text = f"{result.case_id} can't be compared: at {self._against} it is {previous.outcome}: {previous.reason}"
             return (Comparison(result.suite, result.case_id, "case", Verdict.INCOMPARABLE, text),)
+        if result.technique == TECHNIQUE and result.outcome is Outcome.COMPLETED and previous is not None:
+            # There is nothing but its time to compare, which for a case of a grid would be too little.
+            return (_row(result, previous, spread, self._against),)
         return compare_against(
             result,
             previous,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from harness.grid import Case
 from harness.judge import advice
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.settings import Settings
+from harness.timed_test import TimedTest
 
-__all__ = ["excused", "gate", "undone", "unmeasured", "verdict_of"]
+__all__ = ["gate", "undone", "unmeasured", "verdict_of"]
 
 DECIDED = {Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.MISSING, Verdict.INVALID, Verdict.ERROR}
 
@@ -65,14 +66,6 @@ def undone(settings: Settings, run: Run) -> str | None:
     return None
 
 
-def excused(settings: Settings, case_id: str, hardware: str, absent: Container[str]) -> bool:
-    """Whether a case with a baseline may be without a result: absent hardware, or allowed by the user."""
-    model, technique, _ = case_id.split("/")
-    steps = {step.split(":")[0] for step in technique.split("+")}
-    return hardware in absent or bool({case_id, model, technique, *steps} & set(settings.allowed))
-
-
-def unmeasured(case: Case, suite: str, nodeid: str, reason: str) -> Result:
+def unmeasured(case: Case | TimedTest, suite: str, nodeid: str, reason: str) -> Result:
     """The result of a case that was not measured, with its reason."""
-    names = (case.model.name, case.technique.id, case.hardware.name)
-    return Result(suite, case.id, nodeid, *names, Outcome.UNAVAILABLE, reason)
+    return Result(suite, case.id, nodeid, *case.words, Outcome.UNAVAILABLE, reason)

@@ -54,7 +54,12 @@ class Case:
     @property
     def id(self) -> str:
         """`model/technique/hardware`."""
-        return f"{self.model.name}/{self.technique.id}/{self.hardware.name}"
+        return "/".join(self.words)
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """The three words of the id."""
+        return self.model.name, self.technique.id, self.hardware.name
 
     @property
     def reference(self) -> Case:

@@ -7,33 +7,35 @@ import datetime
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.baseline.accept import accept, refusal
 from harness.baseline.records import Baseline, Portable
 from harness.baseline.store import Store
 from harness.comparing import Comparing, Nothing, WithBaselines, WithTree
 from harness.errors import BaselineError
-from harness.gate import excused, gate, undone, unmeasured, verdict_of
+from harness.gate import gate, undone, unmeasured, verdict_of
 from harness.grid import Address, Case
 from harness.hardware.base import Hardware
 from harness.judge import case_verdict
 from harness.judge import missing as missing_comparisons
-from harness.measure.ahead import Wanted, make_ahead
+from harness.measure.ahead import Wanted, make_ahead, needed
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.budget import Budget
 from harness.measure.case import Measurer, Measuring, More
 from harness.measure.environment import environment
 from harness.measure.thinning import thinned
+from harness.measure.timed_test import TestMeasurer
 from harness.measure.tree import Tree, versions_of
 from harness.metrics import METRICS, Metric, resolve
-from harness.names import file_name, within
+from harness.names import within
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
 from harness.report.files import point_latest
 from harness.report.journal import Journal
 from harness.report.write import write_reports
 from harness.resume import unfinished
 from harness.settings import Decision, Settings
+from harness.timed_test import TimedTest
 from harness.trees import candidate_tree, other_tree
 
 __all__ = ["Session"]
@@ -68,15 +70,15 @@ class Session:
         )
         self._began = time.monotonic()
         tree = candidate_tree(settings)
-        self._environment = environment(settings.root, self._hardware.values())
+        self.environment = environment(settings.root, self._hardware.values())
         if tree.revision:
-            self._environment = dataclasses.replace(self._environment, commit=tree.revision, dirty=False)
+            self.environment = dataclasses.replace(self.environment, commit=tree.revision, dirty=False)
         self._decisions: dict[tuple[str, str], Decision] = {}
         self._pending: dict[tuple[str, str], Result] = {}
         self._loose: list[Comparison] = []
         # What extends a baseline is a block of screen launches; there is no verdict to confirm.
         most = 0 if settings.mode == "update" else settings.plan.confirm
-        self._baselines = WithBaselines(self.store, self._environment, most)
+        self._baselines = WithBaselines(self.store, self.environment, most)
         self._cache = self._cache_of(tree, versions_of(tree))
         self._other, self._comparing = self._compared_with()
         self._head = self._start(expected, own, self._cache.sources)
@@ -87,8 +89,12 @@ class Session:
             unfinished(settings.reports / "latest", self._head) if settings.resume else ({}, "")
         )
         point_latest(self.folder)
-        for_real = functools.partial(self._for_real, progress, Budget(settings.budget, measurable))
+        budget = Budget(settings.budget, measurable)
+        for_real = functools.partial(self._for_real, progress, budget)
         self._measurer: Measuring = (measuring or for_real)(self._comparing.more)
+        other = self._other.tree if self._other else None
+        logs, more = self.folder / "logs", self._comparing.more
+        self._test_measurer = TestMeasurer(tree, other, settings.plan, logs, more, progress, budget)
 
     def decided(self, suite: str, case_id: str) -> Decision | None:
         """The decision on a case of this session; a second measurement can't improve it."""
@@ -100,29 +106,32 @@ class Session:
         `told` gets how many are ready, and of how many. Those that need the GPU are left: their cases are made one by
         one, since they share its memory. An interrupt gets out, and leaves what is finished in the cache.
         """
-        found: dict[tuple[str, str, str], Wanted] = {}
+        found: dict[tuple[str, str], Wanted] = {}
         for case, address, suite in wanted:
             here = not (case.inapplicable() or self.absent.get(case.hardware.name) or case.unavailable())
-            if not here or (suite, case.id) in self._earlier or case.hardware.describe()["kind"] == "cuda":
-                continue
-            for cache, one in self._needed(case):
-                of = dataclasses.replace(address, root=str(cache.tree.root), case_id=one.id)
-                key = (str(cache.tree.root), suite, one.id)
-                logs = self.folder / "logs" / file_name(f"{suite}/{one.id}")
-                found.setdefault(key, Wanted(cache, one, of, logs))
+            if here and (suite, case.id) not in self._earlier and case.hardware.describe()["kind"] != "cuda":
+                found |= needed(case, address, suite, self.folder / "logs", self._cache, self._other)
         if len(found) > 1 and self.settings.jobs > 1:
             make_ahead(list(found.values()), self.settings.jobs, lambda ready: told(ready, len(found)))
 
-    def _needed(self, case: Case) -> Iterator[tuple[ArtefactCache, Case]]:
-        """The artefacts that measuring a case takes."""
-        yield self._cache, case
-        if self._other is None:
-            yield self._cache, case.reference
-        elif self._other is not self._cache:
-            yield self._other, case
-
     def measure(self, case: Case, address: Address, suite: str, nodeid: str) -> Decision:
         """Measure and judge a case, or say why it is not measured."""
+        address = dataclasses.replace(address, root=str(self._cache.tree.root))
+        return self._decide(
+            case, suite, nodeid, lambda metrics: self._measurer.measure(case, address, suite, nodeid, metrics)
+        )
+
+    def measure_test(self, test: TimedTest, suite: str) -> Decision:
+        """The same of a test that was written for pytest-benchmark."""
+        return self._decide(test, suite, test.nodeid, lambda metrics: self._test_measurer.measure(test, suite, metrics))
+
+    def _decide(
+        self,
+        case: Case | TimedTest,
+        suite: str,
+        nodeid: str,
+        measure: Callable[[Mapping[str, Metric]], tuple[Result, Result | None]],
+    ) -> Decision:
         known = self.decided(suite, case.id)
         if known:
             return known
@@ -130,9 +139,8 @@ class Session:
         absent = case.inapplicable() or self.absent.get(case.hardware.name) or case.unavailable()
         if absent:
             return self.leave_out(case, suite, nodeid, absent)
-        address = dataclasses.replace(address, root=str(self._cache.tree.root))
         earlier = self._earlier.get((suite, case.id))
-        result, previous = (earlier, None) if earlier else self._measurer.measure(case, address, suite, nodeid, metrics)
+        result, previous = (earlier, None) if earlier else measure(metrics)
         if result.outcome is Outcome.UNAVAILABLE:
             return self.leave_out(case, suite, nodeid, result.reason)
         result = thinned(result, self._head.expected)
@@ -141,7 +149,7 @@ class Session:
             comparisons = self._update(result, comparisons)
         return self._keep(result, comparisons)
 
-    def leave_out(self, case: Case, suite: str, nodeid: str, reason: str) -> Decision:
+    def leave_out(self, case: Case | TimedTest, suite: str, nodeid: str, reason: str) -> Decision:
         """Record that a case was not measured. One that has a baseline is missing, unless that was allowed."""
         result = unmeasured(case, suite, nodeid, reason)
         gated = self.settings.gates and not self.settings.against
@@ -149,18 +157,17 @@ class Session:
             portable = self._baselines.baseline(suite, case.id, case.hardware.name).portable if gated else None
         except BaselineError as error:
             return self._keep(result, (Comparison(suite, case.id, "case", Verdict.ERROR, str(error)),))
-        if portable and not excused(self.settings, case.id, case.hardware.name, self.absent):
+        if portable and not (case.hardware.name in self.absent or self.settings.allows(case.id)):
             (comparison,) = missing_comparisons([portable], set())
             text = f"{comparison.reason} It was not measured because: {reason}"
             return self._keep(result, (dataclasses.replace(comparison, reason=text),))
         return self._keep(result, (Comparison(suite, case.id, "case", Verdict.SKIPPED, f"{case.id}: {reason}"),))
 
-    def require(self, case: Case, suite: str, nodeid: str) -> Decision | None:
+    def require(self, case: Case | TimedTest, suite: str, nodeid: str) -> Decision | None:
         """The decision on a case of required hardware that can't be measured; None where it can or needn't."""
         if case.hardware.name not in self.settings.required or case.inapplicable():
             return None
-        reason = self.absent.get(case.hardware.name) or case.unavailable()
-        if not reason:
+        if not (reason := self.absent.get(case.hardware.name) or case.unavailable()):
             return None
         text = f"{case.id}: --require-hardware={case.hardware.name}, and it can't be measured: {reason}"
         comparison = Comparison(suite, case.id, "case", Verdict.ERROR, text)
@@ -225,7 +232,7 @@ class Session:
     def _start(self, expected: int, own: Mapping[str, Sequence[Metric]], sources: str) -> Run:
         settings = self.settings
         added = [{**metric.record(), "suite": suite} for suite, metrics in own.items() for metric in metrics]
-        state = {**self._environment.state, "sources": sources[:16]}
+        state = {**self.environment.state, "sources": sources[:16]}
         return Run(
             schema=RUN_SCHEMA,
             id=f"{datetime.datetime.now():%Y-%m-%d_%H%M%S}_{os.getpid()}",
@@ -236,7 +243,7 @@ class Session:
             mode=settings.mode,
             command=settings.command,
             plan=settings.plan.record(),
-            environment=dataclasses.replace(self._environment, state=state),
+            environment=dataclasses.replace(self.environment, state=state),
             metrics=(*(metric.record() for metric in METRICS), *added),
             results=(),
             comparisons=(),
@@ -261,7 +268,7 @@ class Session:
         versions = versions_of(tree)
         # A tree compared with itself serves the same artefacts, which are made once.
         cache = self._cache if tree == self._cache.tree else self._cache_of(tree, versions)
-        return cache, WithTree(against, tree, versions, self._environment, settings.plan)
+        return cache, WithTree(against, tree, versions, self.environment, settings.plan)
 
     def _update(self, result: Result, comparisons: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
         baseline = self._baselines.baseline(result.suite, result.case_id, result.hardware)
@@ -277,15 +284,9 @@ class Session:
         for (suite, case_id), result in self._pending.items():
             if self._decisions[suite, case_id].fails:
                 continue
-            accept(
-                self.store,
-                result,
-                self._head.environment,
-                self.settings.reason,
-                _now(),
-                metrics=self._metrics[suite],
-                prior=self._baselines.prior(result.hardware),
-            )
+            metrics, prior = self._metrics[suite], self._baselines.prior(result.hardware)
+            where, why = self._head.environment, self.settings.reason
+            accept(self.store, result, where, why, _now(), metrics=metrics, prior=prior)
 
     def _keep(self, result: Result, comparisons: tuple[Comparison, ...]) -> Decision:
         verdict = case_verdict(comparisons) if comparisons else verdict_of(result.outcome)

@@ -89,6 +89,12 @@ class Settings:
         inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
         return {"PYTHONPATH": os.pathsep.join([*(str(root / path) for path in self.paths), *inherited])}
 
+    def allows(self, case_id: str) -> bool:
+        """Whether a case that has a baseline may be without a result, by the user's word."""
+        model, technique, _ = case_id.split("/")
+        steps = {step.split(":")[0] for step in technique.split("+")}
+        return bool({case_id, model, technique, *steps} & set(self.allowed))
+
     @property
     def judges(self) -> bool:
         """Whether results are compared with baselines."""

@@ -15,7 +15,7 @@ from harness.cli.main import main
 from tests.bare import run_bare
 from tests.cli_runs import a_case, on_disk
 
-COMMANDS = ("report", "compare", "bisect", "calibrate", "accept", "prune", "doctor")
+COMMANDS = ("report", "export", "compare", "bisect", "calibrate", "accept", "prune", "doctor")
 CALL = "import sys; from harness.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 

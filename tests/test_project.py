@@ -138,6 +138,9 @@ class Options:
     def addoption(self, *names: str, **_: Any) -> None:
         self.names += names
 
+    def addini(self, *_: Any, **__: Any) -> None:
+        pass
+
 
 def pytest_options() -> list[str]:
     options = Options()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -15,8 +16,9 @@ from harness.hardware.cpu import cores_allowed
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.child import Child
 from harness.measure.tree import Tree
+from harness.names import file_name
 
-__all__ = ["Wanted", "make_ahead", "usual_jobs"]
+__all__ = ["Wanted", "make_ahead", "needed", "usual_jobs"]
 
 MOST_JOBS = 4
 """A child that trains or exports takes up to a few GB, and there are machines with more cores than memory."""
@@ -35,6 +37,23 @@ class Wanted:
     case: Case
     address: Address
     logs: Path
+
+
+def needed(
+    case: Case, address: Address, suite: str, logs: Path, cache: ArtefactCache, other: ArtefactCache | None
+) -> dict[tuple[str, str], Wanted]:
+    """The artefacts that measuring a case takes, each by its tree and the folder of its log below `logs`.
+
+    Without another tree these are the case's and its reference's; with one, the case's of both trees.
+    """
+    found = [(cache, case), (cache, case.reference) if other is None else (other, case)]
+    named = [(each, one, logs / file_name(f"{suite}/{one.id}")) for each, one in found]
+    return {
+        (str(each.tree.root), str(folder)): Wanted(
+            each, one, dataclasses.replace(address, root=str(each.tree.root), case_id=one.id), folder
+        )
+        for each, one, folder in named
+    }
 
 
 def make_ahead(wanted: Sequence[Wanted], jobs: int, told: Callable[[int], None]) -> None:

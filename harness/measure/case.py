@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from harness.errors import HarnessError, MeasurementError, UnavailableError
 from harness.grid import Address, Case
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.budget import Budget
+from harness.measure.ending import ended
 from harness.measure.launch import ArmSpec
 from harness.measure.limits import evidence_of, need_of, or_without, too_large, unlimited
 from harness.measure.passes import (
@@ -82,9 +82,7 @@ class Measurer:
 
         A failure becomes the result's outcome; only an interrupt gets out.
         """
-        result = Result(
-            suite, case.id, nodeid, case.model.name, case.technique.id, case.hardware.name, Outcome.COMPLETED
-        )
+        result = Result(suite, case.id, nodeid, *case.words, Outcome.COMPLETED)
         self.budget.begin()
         logs = self.logs / file_name(f"{suite}/{case.id}")
         logs.mkdir(parents=True, exist_ok=True)
@@ -94,17 +92,8 @@ class Measurer:
                 return self._alone(result, case, address, metrics, logs), None
             previous = self._previous(self.other, result, case, address, logs)
             return self._in_turns(self.other, result, previous, case, address, metrics, logs)
-        except MeasurementError as error:
-            failed = dataclasses.replace(
-                result, outcome=Outcome(error.outcome), reason=str(error), log=error.log[-8000:]
-            )
-        except HarnessError as error:
-            failed = dataclasses.replace(result, outcome=Outcome(error.outcome), reason=str(error))
-        except Exception as error:  # a full disk, a suite's own `data()`: it ends this case, and no other
-            reason = f"{type(error).__name__}: {error}"
-            log = "".join(traceback.format_exception(error))[-8000:]
-            failed = dataclasses.replace(result, outcome=Outcome.FAILED, reason=reason, log=log)
-        return failed, previous
+        except Exception as error:  # it ends this case, and no other
+            return ended(result, error), previous
 
     def _alone(self, result: Result, case: Case, address: Address, metrics: Mapping[str, Metric], logs: Path) -> Result:
         seconds: dict[str, float] = {}

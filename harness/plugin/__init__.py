@@ -16,8 +16,10 @@ from harness.grid import Case, grid_of
 from harness.measured import Measured
 from harness.plugin.options import add_options, check_options, plan_of
 from harness.plugin.state import SELECTIONS, STATE, State, case_of
+from harness.plugin.timed_test import TEST, TimedItem, tell, timed_test
 from harness.report.junit import properties
 from harness.settings import Decision
+from harness.timed_test import TimedTest
 
 CASE = pytest.StashKey["Bench"]()
 
@@ -62,6 +64,17 @@ def _parameter(case: Case, marks: list[pytest.MarkDecorator]) -> Any:
     return pytest.param(case, id=case.id, marks=[*marks, pytest.mark.skip(reason=reason)] if reason else marks)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """See which tests of pytest-benchmark's are cases, and let the selections of cases apply to them."""
+    test = timed_test(item)
+    if test is None:
+        return
+    item.stash[TEST] = test
+    if item.get_closest_marker("full") is None:
+        item.add_marker(pytest.mark.default)
+    item.add_marker(pytest.mark.full)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check the selected cases together, and add a failing item for each baseline whose case is gone."""
@@ -70,6 +83,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     if left:
         items[:] = [item for item in items if item.nodeid not in left]
         config.hook.pytest_deselected(items=list(left.values()))
+    items[:] = [TimedItem.of(item, _measure) if TEST in item.stash else item for item in items]
     if hasattr(config, "workerinput"):
         return
     cases = [item for item in items if case_of(item)]
@@ -91,27 +105,43 @@ def bench(request: pytest.FixtureRequest) -> Callable[[Case], Measured]:
 
     Gives a `harness.measured.Measured`. Raises `Regression` where the case got worse than the committed baseline.
     """
-    if hasattr(request.config, "workerinput"):
-        pytest.fail(
-            "harness cases can't be timed under pytest-xdist: processes beside each other disturb each other; "
-            "run the suites without -n, in a run of their own",
-            pytrace=False,
-        )
-    used = Bench(request.node, request.config.stash[STATE])
-    request.node.stash[CASE] = used
-    return used
+    return Bench.of(request.node)
+
+
+def _measure(item: TimedItem) -> None:
+    """Measure a test of pytest-benchmark's."""
+    if item.config.getoption("benchmark_disable") and not item.config.getoption("benchmark_enable"):
+        pytest.skip("benchmarks are disabled (--benchmark-disable)")
+    bench = Bench.of(item)
+    try:
+        bench(item.stash[TEST])
+    finally:
+        if bench.decision is not None:
+            tell(item, bench.decision)
 
 
 class Bench:
     """The callable behind the fixture, which remembers what it decided."""
 
-    def __init__(self, item: pytest.Function, state: State) -> None:
+    @classmethod
+    def of(cls, item: pytest.Item) -> Bench:
+        """The one for this item."""
+        if hasattr(item.config, "workerinput"):
+            pytest.fail(
+                "harness cases can't be timed under pytest-xdist: processes beside each other disturb each other; "
+                "run the suites without -n, in a run of their own",
+                pytrace=False,
+            )
+        item.stash[CASE] = used = cls(item)
+        return used
+
+    def __init__(self, item: pytest.Item) -> None:
         self._item = item
-        self._state = state
+        self._state = item.config.stash[STATE]
         self.decision: Decision | None = None
         self.called = False
 
-    def __call__(self, case: Case) -> Measured:
+    def __call__(self, case: Case | TimedTest) -> Measured:
         __tracebackhide__ = True
         own = case_of(self._item)
         if own is None or case is not own:
@@ -155,6 +185,14 @@ def pytest_runtest_makereport(
         if report.failed and not (used.decision and used.decision.fails):
             state.failed(item, case, call)
     return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Say in pytest-benchmark's files what the harness knows the machine by."""
+    identity = config.stash[STATE].identity
+    if identity:
+        machine_info["harness"] = identity
 
 
 @pytest.hookimpl(tryfirst=True)

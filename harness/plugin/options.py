@@ -93,6 +93,12 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="cases with this model, technique or id may be unavailable although they have a baseline",
     )
+    parser.addini(
+        "harness_suites",
+        "folders of suites, from the project's: tests in them that use pytest-benchmark are measured and gated too",
+        type="args",
+        default=["suites"],
+    )
 
 
 def check_options(config: pytest.Config) -> None:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.records import Outcome, Run
+from harness.records import Outcome, Run, Verdict
 from harness.report.github import annotation_lines
-from harness.report.terminal import case_line, closing_lines
+from harness.report.terminal import case_line, closing_lines, live_line, painted
+from harness.report.text import shorten
 from harness.settings import Decision
 from harness.units import duration
 
 __all__ = ["Progress"]
+
+ROOM = 30
+"""Columns that must be left behind a test's name, if what is being done is to be shown there."""
 
 
 class Progress:
@@ -32,8 +38,9 @@ class Progress:
         self._spent = 0.0
         self._began = time.monotonic()
         self._case = ""
-        self._line = ""
-        self._file: object = None
+        self._decision: Decision | None = None
+        self._tally: Counter[str] = Counter()
+        self._live: str | None = None
 
     def expect(self, nodeids: set[str]) -> None:
         """Which test items are cases."""
@@ -48,18 +55,21 @@ class Progress:
     def stage(self, stage: str) -> None:
         """Show what is being done, on a terminal, in place."""
         reporter = self._reporter()
-        if reporter is not None and reporter.isatty and reporter.verbosity >= 0:
-            left = self._left()
-            with self._uncaptured():
-                reporter.rewrite(f"[{self._done + 1}/{self._expected}] {self._case}: {stage}{left}", erase=True)
+        if reporter is None or not reporter.isatty or reporter.verbosity < 0:
+            return
+        with self._uncaptured():  # also for the width: what captures has none
+            number = f"[{self._done + 1}/{self._expected}]"
+            case = number if reporter.verbosity else f"{number} {self._case}"
+            self._show(reporter, lambda width: live_line(case, stage, self._left(), self._tally, width))
 
     def ahead(self, ready: int, wanted: int) -> None:
         """Artefacts are made before the first case: show how many are ready."""
         self._ahead = wanted
         reporter = self._reporter()
         if reporter is not None and reporter.isatty and reporter.verbosity >= 0:
+            text = f"[{ready}/{wanted}] artefacts are ready"
             with self._uncaptured():
-                reporter.rewrite(f"[{ready}/{wanted}] artefacts are ready", erase=True)
+                self._show(reporter, lambda width: shorten(text, max(width - 1, 0)))
 
     def ahead_done(self, seconds: float) -> None:
         """Say what that took, where anything was made."""
@@ -69,8 +79,9 @@ class Progress:
     def note(self, text: str) -> None:
         """A line that is not about one case."""
         reporter = self._reporter()
-        if text and reporter is not None:
+        if text and reporter is not None and reporter.verbosity >= 0:
             with self._uncaptured():
+                self._wipe(reporter)
                 reporter.ensure_newline()
                 reporter.write_line(text)
 
@@ -80,39 +91,75 @@ class Progress:
         if decision.result.outcome is not Outcome.UNAVAILABLE:
             self._measured += 1
             self._spent += time.monotonic() - self._began
-        position = f"[{self._done:{len(str(self._expected))}}/{self._expected}]"
-        self._line = f"{position} {case_line(decision.result, decision.comparisons, decision.verdict)}{self._left()}"
+        self._tally[decision.verdict.value] += 1
+        self._decision = decision
 
     def status(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
         """Our line instead of pytest's dot, for the report that carries a case's verdict; None for pytest's own.
 
-        A case that can't run here has no line: the summary counts them, and `-rs` gives the reasons.
+        With -v it is our words behind the test's name, with -q pytest's dots. A case that can't run here has no line:
+        the summary counts them, and `-rs` gives the reasons.
         """
         reporter = self._reporter()
-        if report.nodeid not in self._cases or reporter is None or reporter.verbosity != 0:
+        if report.nodeid not in self._cases or reporter is None:
             return None
-        line, self._line = self._line, ""
-        if report.when == "call" and line and not report.skipped:
-            self._write(reporter, line, bold=report.failed)
+        self._wipe(reporter)
+        decision, self._decision = self._decision, None
+        if reporter.verbosity < 0 or hasattr(report, "wasxfail"):
+            return None
+        ours = decision is not None and report.when == "call" and not report.skipped
+        if reporter.verbosity > 0:
+            if not ours or decision is None:
+                return None
+            words = case_line(decision.result, decision.comparisons, decision.verdict, id=False)
+            unsure = decision.verdict in (Verdict.INCONCLUSIVE, Verdict.INCOMPARABLE) and report.passed
+            return report.outcome, "", (words, {"yellow": True}) if unsure else words
+        if ours and decision is not None:
+            self._write(reporter, decision)
         elif not report.skipped:
             return None
-        return (report.outcome, "", report.outcome.upper()) if not hasattr(report, "wasxfail") else None
+        return report.outcome, "", report.outcome.upper()
 
-    def _write(self, reporter: Any, line: str, *, bold: bool) -> None:
-        file = reporter.currentfspath
-        if file != self._file:
-            reporter.ensure_newline()
-            self._file = file
-        if reporter.isatty:
-            reporter.rewrite("", erase=True)
-        reporter.write(f"{line}\n", flush=True, bold=bold)
-        reporter.currentfspath = file  # or pytest would name the file again for every case
+    def _write(self, reporter: Any, decision: Decision) -> None:
+        position = f"[{self._done:{len(str(self._expected))}}/{self._expected}] "
+        left = self._left()
+        width = reporter._tw.fullwidth - len(position) if reporter.isatty else 0
+        line = case_line(decision.result, decision.comparisons, decision.verdict, width=width)
+        if not width or len(line) + len(left) <= width:
+            line += left
+        self._at_line_start(reporter)
+        reporter.write(f"{position}{painted(line) if reporter._tw.hasmarkup else line}\n", flush=True)
+
+    def _show(self, reporter: Any, text: Callable[[int], str]) -> None:
+        """Put what fits into the columns that are left in place: into a line of its own, or behind a test's name."""
+        width = reporter._tw.fullwidth
+        before = ""
+        if reporter.verbosity == 0:
+            self._at_line_start(reporter)
+        elif isinstance(reporter.currentfspath, str):
+            # pytest has begun the line with the test's name, and will end it; this comes between.
+            before = reporter.currentfspath
+        if len(before) <= width - ROOM or not before:
+            _put(reporter, f"\r{before + text(width - len(before)):<{width - 1}}")
+            self._live = before
+
+    def _at_line_start(self, reporter: Any) -> None:
+        """Leave the line in which pytest has named the file, or written the dots of other tests."""
+        if self._live is None and reporter._tw.width_of_current_line:
+            reporter._tw.line()
+
+    def _wipe(self, reporter: Any) -> None:
+        """Take away what `stage` showed, and leave the cursor where pytest goes on."""
+        if self._live is not None:
+            _put(reporter, f"\r{' ' * (reporter._tw.fullwidth - 1)}\r{self._live}")
+            self._live = None
 
     def summary(self, reporter: Any, run: Run, folder: Path | None, undone: str | None) -> None:
         """The table of verdicts, and where the report is."""
-        colour = bool(reporter._tw.hasmarkup) and "NO_COLOR" not in os.environ
+        # pytest's --color=yes stands above NO_COLOR, as what is said for one run does above what is said for all.
+        colour = bool(reporter._tw.hasmarkup)
         reporter.section("harness")
-        for line in closing_lines(run, width=reporter._tw.fullwidth, colour=colour):
+        for line in closing_lines(run, width=reporter._tw.fullwidth, colour=colour, verbosity=reporter.verbosity):
             reporter.write_line(line)
         if os.environ.get("GITHUB_ACTIONS") == "true":
             for line in annotation_lines(run):
@@ -123,7 +170,7 @@ class Progress:
             reporter.write_line(f"report: {_relative(folder / 'index.html', self._config.rootpath)}")
 
     def _left(self) -> str:
-        if not self._measured:
+        if not self._measured or self._done >= self._expected:
             return ""
         # Of what is to come, as large a share can't run here as of what was.
         left = (self._expected - self._done) * self._measured / max(self._done, 1)
@@ -136,6 +183,13 @@ class Progress:
 
     def _reporter(self) -> Any:
         return self._config.pluginmanager.get_plugin("terminalreporter")
+
+
+def _put(reporter: Any, text: str) -> None:
+    """Write what will be taken away again, past pytest's account of how full the line is."""
+    file = reporter._tw._file
+    file.write(text)
+    file.flush()
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -22,8 +22,10 @@ from harness.names import check_name, within
 from harness.plan import Plan
 from harness.plugin.options import against_of
 from harness.plugin.progress import Progress
-from harness.records import Comparison, Run
+from harness.plugin.timed_test import TEST
+from harness.records import Comparison, Run, Scalar
 from harness.settings import Decision, Settings
+from harness.timed_test import TimedTest
 
 if TYPE_CHECKING:
     from harness.session import Session
@@ -38,8 +40,11 @@ SELECTIONS = {
 """Marks that the cases of grids carry, and what pytest says of them."""
 
 
-def case_of(item: pytest.Item) -> Case | None:
+def case_of(item: pytest.Item) -> Case | TimedTest | None:
     """The case that a test item measures, None for any other item."""
+    timed = item.stash.get(TEST, None)
+    if timed is not None:
+        return timed
     spec = getattr(item, "callspec", None)
     value = spec.params.get("case") if spec else None
     return value if isinstance(value, Case) else None
@@ -86,6 +91,11 @@ class State:
         """Where this run is written, None if nothing was run."""
         return self._session.folder if self._session else None
 
+    @property
+    def identity(self) -> dict[str, dict[str, Scalar]]:
+        """What each hardware of this run is, empty if nothing was run."""
+        return {name: dict(one) for name, one in self._session.environment.hardware.items()} if self._session else {}
+
     def left_to_full(self, items: list[pytest.Item]) -> dict[str, pytest.Item]:
         """By node id those that only the full selection runs, where neither -m nor the names of tests say otherwise."""
         named = all("::" in argument for argument in self._config.args)
@@ -119,25 +129,27 @@ class State:
             for portable, comparison in self.session.missing(self._folders(), self._items.keys() | self._reserved)
         ]
 
-    def measure(self, item: pytest.Item, case: Case) -> Decision:
+    def measure(self, item: pytest.Item, case: Case | TimedTest) -> Decision:
         """Measure and judge the case of an item."""
         if not self._made_ahead:
             self._made_ahead = True
             self._make_ahead()
         self.progress.start(case.id)
         suite = suite_of(item)
-        decision = self.session.require(case, suite, item.nodeid) or self.session.measure(
-            case, self._address(item, case), suite, item.nodeid
+        decision = self.session.require(case, suite, item.nodeid) or (
+            self.session.measure_test(case, suite)
+            if isinstance(case, TimedTest)
+            else self.session.measure(case, self._address(item, case), suite, item.nodeid)
         )
         self.progress.done(decision)
         return decision
 
-    def left_out(self, item: pytest.Item, case: Case, reason: str) -> Decision:
+    def left_out(self, item: pytest.Item, case: Case | TimedTest, reason: str) -> Decision:
         """Record that the case of an item was skipped before it could be measured."""
         known = self.session.decided(suite_of(item), case.id)
         return known or self.session.leave_out(case, suite_of(item), item.nodeid, reason)
 
-    def failed(self, item: pytest.Item, case: Case, call: pytest.CallInfo[None]) -> None:
+    def failed(self, item: pytest.Item, case: Case | TimedTest, call: pytest.CallInfo[None]) -> None:
         """Record that the test of a case failed although its verdict does not."""
         suite = suite_of(item)
         if call.excinfo is None:
@@ -170,27 +182,29 @@ class State:
         wanted = [
             (case, self._address(item, case), suite)
             for (suite, _), item in self._items.items()
-            if (case := case_of(item)) and item.get_closest_marker("skip") is None
+            if isinstance(case := case_of(item), Case) and item.get_closest_marker("skip") is None
         ]
         began = time.monotonic()
         self.session.make_ahead(wanted, self.progress.ahead)
         self.progress.ahead_done(time.monotonic() - began)
 
     def _select(self, item: pytest.Item, models: dict[tuple[str, str], Model]) -> None:
-        case, grid, suite = case_of(item), grid_of(getattr(item, "function", None)), suite_of(item)
+        case, suite = case_of(item), suite_of(item)
         assert case is not None
-        assert grid is not None
         if (suite, case.id) in self._items or (suite, case.id) in self._reserved:
             raise SuiteError(
                 f"{item.nodeid}: suite {suite!r} has the case {case.id} twice; give one of the files, "
                 "or one of the models, another name"
             )
-        if models.setdefault((suite, case.model.name), case.model) is not case.model:
-            raise SuiteError(f"{item.nodeid}: suite {suite!r} has two models named {case.model.name}; rename one")
         self._items[suite, case.id] = item
         self._hardware[case.hardware.name] = case.hardware
         own = self._own.setdefault(suite, {})
-        for metric in grid.metrics:
+        if isinstance(case, TimedTest):
+            return
+        if models.setdefault((suite, case.model.name), case.model) is not case.model:
+            raise SuiteError(f"{item.nodeid}: suite {suite!r} has two models named {case.model.name}; rename one")
+        grid = grid_of(getattr(item, "function", None))
+        for metric in grid.metrics if grid else ():
             if own.setdefault(metric.name, metric) != metric:
                 raise SuiteError(f"{item.nodeid}: suite {suite!r} defines the metric {metric.name} in two ways")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from harness.records import Run
 from harness.report.overview import CaseView
+from harness.timed_test import TECHNIQUE
 from harness.units import points, quantity, ratio
 
 __all__ = [
@@ -70,10 +71,10 @@ class Point:
 
 
 def subjects(views: Iterable[CaseView]) -> tuple[Subject, ...]:
-    """The cases that have a result, grouped by hardware, suite and model."""
+    """The cases that have a result, grouped by hardware, suite and model; a test of pytest-benchmark's has no model."""
     grouped: dict[tuple[str, str, str], list[CaseView]] = {}
     for view in views:
-        if view.result:
+        if view.result and view.result.technique != TECHNIQUE:
             grouped.setdefault((view.suite, view.result.model, view.result.hardware), []).append(view)
     return tuple(Subject(*key, tuple(found)) for key, found in grouped.items())
 

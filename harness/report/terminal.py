@@ -1,8 +1,8 @@
-"""Lines for a terminal: one for a case when it is done, and a table with its reasons at the end."""
+"""Lines for a terminal: one that lives while a case is measured, one when it is done, and a table with reasons."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.records import Comparison, Result, Run, Verdict
 from harness.report.batching import knees
@@ -10,7 +10,7 @@ from harness.report.overview import CaseView, Overview, comparisons_by_weight, c
 from harness.report.text import one_line, shorten
 from harness.units import quantity
 
-__all__ = ["case_line", "closing_lines", "verdict_table"]
+__all__ = ["case_line", "closing_lines", "live_line", "painted", "verdict_table"]
 
 _COLOURS = {
     "improved": "32", "regressed": "31", "missing": "31", "invalid": "31", "error": "31", "inconclusive": "33",
@@ -25,21 +25,59 @@ _COLUMNS = (
     ("size", "size", "bytes"),
 )
 _NARROW_ID = 36
+_LIVE_CASE = 20
 MAX_REASONS = 30
 MAX_ROWS = 200
 
 
-def case_line(result: Result, comparisons: Iterable[Comparison], verdict: Verdict | None = None) -> str:
+def live_line(case: str, stage: str, left: str, tally: Mapping[str, int], width: int) -> str:
+    """What goes on right now, in fewer than `width` columns: `[3/12] digits/onnxruntime/cpu: launch 2  (4 min left)`.
+
+    `tally` are the verdicts so far. Where there is no room, first it goes, then the time left, then the middle of the
+    case's name; a line that wraps could not be written over.
+    """
+    room = max(width - 1, 0)
+    case = one_line(case)
+    counted = ", ".join(f"{number} {word}" for word, number in tally.items())
+    ends = [f": {stage}{left}{f'  [{counted}]' if counted else ''}", f": {stage}{left}", f": {stage}"]
+    end = next((end for end in ends if len(case) + len(end) <= room), ends[-1])
+    return f"{shorten(case, max(room - len(end), min(len(case), _LIVE_CASE)))}{end}"[:room]
+
+
+def case_line(
+    result: Result,
+    comparisons: Iterable[Comparison],
+    verdict: Verdict | None = None,
+    *,
+    width: int = 0,
+    id: bool = True,
+) -> str:
     """One case in one line, without colour: `regressed digits/compiled/cpu  1.24x  1.70 ms  98.60 %`.
 
-    `verdict` is shown where there are comparisons, or nothing but the outcome to go by.
+    `verdict` is shown where there are comparisons, or nothing but the outcome to go by. With a `width`, values are left
+    out from the right and the id is cut in its middle until it fits; without `id` the line does not name the case.
     """
     view = CaseView(result.suite, result.case_id, result, tuple(comparisons))
     word = verdict.value if verdict is not None and view.comparisons else view.word
-    if not view.completed:
-        return f"{word:<12} {one_line(result.case_id)}  {shorten(one_line(result.reason), 160)}".rstrip()
+    name = one_line(result.case_id) if id else ""
     values = [value for value in _values(view)[:3] if value != "-"]
-    return "  ".join([f"{word:<12} {one_line(result.case_id)}", *values])
+    if not view.completed:
+        values = [shorten(one_line(result.reason), 160)] if result.reason else []
+    while width and values and len(_line(word, name, values)) > width:
+        values = values[:-1]
+    if width:
+        name = shorten(name, max(width + 1 - len(_line(word, "x", values)), 1))
+    return _line(word, name, values)
+
+
+def _line(word: str, name: str, values: Sequence[str]) -> str:
+    return "  ".join([f"{word:<12} {name}".rstrip() if name else word, *values])
+
+
+def painted(line: str) -> str:
+    """A line that begins with a verdict, as `case_line` gives it, with that word in its colour."""
+    word, space, rest = line.partition(" ")
+    return f"{_paint(word, _COLOURS.get(word, ''), True)}{space}{rest}"
 
 
 def verdict_table(run: Run, width: int = 100, *, colour: bool = False) -> list[str]:
@@ -77,37 +115,51 @@ def _table(seen: Overview, width: int, *, colour: bool) -> list[str]:
     return [*lines, *more]
 
 
-def closing_lines(run: Run, width: int = 100, *, colour: bool = False) -> list[str]:
+def closing_lines(run: Run, width: int = 100, *, colour: bool = False, verbosity: int = 0) -> list[str]:
     """The table, a sentence for each failure, each undecided comparison and each sweep of batches, and the verdict.
 
-    Names and reasons come from files, and are made harmless here; with `colour` the lines hold sequences for
-    colours, and nothing else that a terminal would act on.
+    `verbosity` is what pytest's `-v` and `-q` add up to: at 1 every comparison has its sentence, at -1 there is no
+    table, at -2 nothing but the verdict on the run. Names and reasons come from files, and are made harmless here; with
+    `colour` the lines hold sequences for colours, and nothing else that a terminal would act on.
     """
     seen = Overview(run)
-    lines, found = _table(seen, width, colour=colour), seen.failures
-    if found:
-        lines += ["", *_reasons(found, colour)]
-    undecided = comparisons_by_weight([c for c in run.comparisons if c.verdict is Verdict.INCONCLUSIVE])
-    if undecided and not any(c.verdict is Verdict.INCONCLUSIVE for c in found):
-        lines += ["", *_reasons(undecided, colour)]
+    lines = _table(seen, width, colour=colour) if verbosity >= 0 else []
+    if verbosity >= -1:
+        for group in _explained(seen, every=verbosity > 0):
+            lines += [*([""] if lines else []), *_reasons(group, colour, len(group) if verbosity > 0 else MAX_REASONS)]
     swept = [f"{s.model}/{s.hardware}, {sweep.pipeline}: {said}" for s, sweep, said in knees(seen)]
-    if swept:
+    if swept and verbosity >= 0:
         lines += ["", *map(one_line, swept[:MAX_REASONS])]
         lines += [f"and {len(swept) - MAX_REASONS} more, which are in the report"] if len(swept) > MAX_REASONS else []
     total = seen.headline
     tally = ", ".join(_paint(f"{number} {word}", _COLOURS[word], colour) for word, number in counts(seen.cases).items())
-    lines += ["", *([tally] if tally else [])]
+    lines += [*([""] if lines else []), *([tally] if tally and verbosity >= -1 else [])]
     lines.append(f"{_paint(total.sentence, _STATES.get(total.state, '1;33'), colour)} {one_line(total.detail)}")
     return lines
 
 
-def _reasons(comparisons: tuple[Comparison, ...], colour: bool) -> Iterator[str]:
-    for c in comparisons[:MAX_REASONS]:
+def _explained(seen: Overview, *, every: bool) -> Iterator[tuple[Comparison, ...]]:
+    """The comparisons that get a sentence: what fails, then what is undecided; or all, mildest first."""
+    run, found = seen.run, seen.failures
+    undecided = comparisons_by_weight([c for c in run.comparisons if c.verdict is Verdict.INCONCLUSIVE])
+    if every:
+        # A case that ended without numbers may have no comparison but the one that is made of it for the failures.
+        rest = [c for c in run.comparisons if c not in found]
+        yield from (group for group in (comparisons_by_weight(rest)[::-1], found[::-1]) if group)
+        return
+    if found:
+        yield found
+    if undecided and not any(c.verdict is Verdict.INCONCLUSIVE for c in found):
+        yield undecided
+
+
+def _reasons(comparisons: tuple[Comparison, ...], colour: bool, most: int) -> Iterator[str]:
+    for c in comparisons[:most]:
         name, reason = one_line(c.case_id), one_line(c.reason)
         sentence = reason if name in reason else f"{name}: {reason}"
         yield f"{_paint(f'{c.verdict.value:<12}', _COLOURS[c.verdict.value], colour)}  {sentence}"
-    if len(comparisons) > MAX_REASONS:
-        yield f"and {len(comparisons) - MAX_REASONS} more, which are in the report"
+    if len(comparisons) > most:
+        yield f"and {len(comparisons) - most} more, which are in the report"
 
 
 def _values(view: CaseView) -> list[str]:

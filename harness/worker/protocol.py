@@ -18,6 +18,7 @@ from harness.specs import Spec
 
 __all__ = [
     "PROTOCOL",
+    "TIMED_TEST",
     "EnergyMeasured",
     "Evaluate",
     "Evaluated",
@@ -41,6 +42,9 @@ __all__ = [
 
 PROTOCOL = 2
 """Version of these messages and of the way a turn is timed; part of the identity of a machine class."""
+
+TIMED_TEST = "timed_test.json"
+"""The file by which a folder that is to be loaded names a test of pytest-benchmark's, in place of an artefact."""
 
 
 @dataclass(frozen=True)

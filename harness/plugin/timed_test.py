@@ -1,0 +1,106 @@
+"""Tests written for pytest-benchmark: which of them are cases, and the items that measure them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.errors import HarnessError, Regression
+from harness.records import Outcome
+from harness.settings import Decision
+from harness.timed_test import TimedTest
+
+__all__ = ["TEST", "TimedItem", "tell", "timed_test"]
+
+FIXTURE = "benchmark"
+TEST = pytest.StashKey[TimedTest]()
+"""Where an item that is a case of this kind carries it."""
+
+
+def timed_test(item: pytest.Item) -> TimedTest | None:
+    """The case that a collected item is, None where it is none.
+
+    It is one if it asks for pytest-benchmark's fixture and lies in a folder of suites: elsewhere such tests stay
+    pytest-benchmark's alone. In a launch, which is pytest on such a test, it is what is measured, and no case.
+    """
+    config = item.config
+    plugins = config.pluginmanager
+    if FIXTURE not in getattr(item, "fixturenames", ()) or not plugins.hasplugin("pytest-benchmark"):
+        return None
+    if plugins.hasplugin("harness-launch") or "bench" in item.fixturenames:  # type: ignore[attr-defined]
+        return None
+    folders = [config.rootpath / folder for folder in config.getini("harness_suites")]
+    if not any(item.path.is_relative_to(folder) for folder in folders):
+        return None
+    settings = config.inipath
+    inside = settings is not None and settings.is_relative_to(config.rootpath)
+    return TimedTest(item.nodeid, settings.relative_to(config.rootpath).as_posix() if settings and inside else "")
+
+
+class TimedItem(pytest.Item):
+    """The item of such a test. It runs nothing of the test itself: its launches do, each in a process of its own."""
+
+    def __init__(self, *, test: pytest.Item, measure: Callable[[TimedItem], None], **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self.test = test
+        self.obj = getattr(test, "obj", None)  # conditions of skipif are read in its module
+        self._measure = measure
+        self.own_markers = list(test.own_markers)
+        self.keywords.update(test.keywords)
+        self.stash[TEST] = test.stash[TEST]
+
+    @classmethod
+    def of(cls, test: pytest.Item, measure: Callable[[TimedItem], None]) -> TimedItem:
+        """The item in the place of a collected one."""
+        assert test.parent is not None
+        item: TimedItem = cls.from_parent(test.parent, name=test.name, test=test, measure=measure)
+        return item
+
+    def runtest(self) -> None:
+        self._measure(self)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> Any:  # noqa: ARG002
+        if isinstance(excinfo.value, (Regression, HarnessError)):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[Any, int | None, str]:
+        return self.test.reportinfo()
+
+
+def tell(item: TimedItem, decision: Decision) -> None:
+    """Hand what was measured to pytest-benchmark, as if it had: to its table, its files, and the hooks of users.
+
+    Its rounds are the calls that the launches kept. Nothing is handed on of a test that gave no times.
+    """
+    result = decision.result
+    if result.outcome is not Outcome.COMPLETED or not result.launches:
+        return
+    from pytest_benchmark.stats import Metadata
+
+    made: Any = Metadata  # it has no types
+    session: Any = item.config.pluginmanager.get_plugin("pytest-benchmark")
+    spec = getattr(item.test, "callspec", None)
+    facts = result.facts
+    extra = {name.removeprefix("extra."): value for name, value in facts.items() if name.startswith("extra.")}
+    counted = [one for one in result.launches if one.counts]
+    iterations = int(facts["iterations"])
+    fixture = SimpleNamespace(
+        name=item.name,
+        fullname=item.nodeid,
+        group=facts.get("group"),
+        param=spec.id if spec else None,
+        params=spec.params if spec else None,
+        extra_info={**extra, "verdict": decision.verdict.value, "launches": len(counted)},
+        cprofile_stats=None,
+        has_error=False,
+    )
+    told = made(fixture, iterations, {"timer": time.perf_counter, "warmup": True})
+    for one in counted:
+        for seconds in one.samples["candidate"]:
+            told.update(seconds * iterations)
+    session.benchmarks.append(told)

@@ -1,0 +1,161 @@
+"""Serving a test written for pytest-benchmark as an arm of a launch: this process runs pytest on that one test.
+
+Only documented parts of pytest-benchmark are used: `pedantic` with its `teardown`, `benchmark.stats`, the options of
+the command line, and the hooks, which give its own record of the test.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from harness.hardware.base import Hardware
+from harness.records import Scalar
+
+from .in_turns import Conversation, InTurns
+from .protocol import TIMED_TEST, Failure, Load, Message, Stopped
+
+__all__ = ["host"]
+
+TEXT = 200
+"""Characters of a text of the test's own that a result keeps."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """Which test. `iterations` are the calls in a round, 0 where they are still to be found."""
+
+    nodeid: str
+    config: str
+    iterations: int
+
+
+def host(request: Load, requests: BinaryIO, replies: BinaryIO) -> None:
+    """Run the test that the folder names, and answer every request from `Load` to `Stop` meanwhile.
+
+    A failure is the answer to the request that was open when it came.
+    """
+    served = Served(**json.loads((Path(request.folder) / TIMED_TEST).read_text(encoding="utf-8")))
+    hardware: Hardware = request.hardware.build()
+    hardware.enter()
+    talk = Conversation(hardware, requests, replies, served.iterations)
+    launch = Launch(talk)
+    config = ["-c", str(Path(request.root) / served.config)] if served.config else []
+    # -s: what is printed goes to the log at once, and is there also if this process does not live to tell.
+    command = [*config, "--rootdir", request.root, "-s", served.nodeid]
+    code = pytest.main(command, plugins=[launch])
+    talk.say(launch.outcome(int(code)))
+
+
+class Launch:
+    """The pytest plugin of a launch: it keeps pytest to the one test, and learns how that ended."""
+
+    def __init__(self, talk: Conversation) -> None:
+        self._talk = talk
+        self._known = talk.iterations > 0
+        self._problem: Failure | None = None
+        self._record: Mapping[str, Any] | None = None
+
+    def outcome(self, code: int) -> Message:
+        """How it ended, as the answer to the request that is open."""
+        if self._problem is not None:
+            return self._problem
+        if code != 0:
+            return Failure("failed", f"pytest ended with exit code {code} and ran no test; its output is in the log")
+        if not self._talk.called:
+            return Failure("failed", "the test asked for `benchmark` and never called it, so nothing was measured")
+        if not self._talk.stopped or self._record is None:
+            return Failure("failed", "the test passed, and pytest-benchmark has no record of it")
+        # Only the first process of a case is asked what the test is; launches would say the same again.
+        facts = {} if self._known else {"iterations": self._talk.iterations, **_facts(self._record)}
+        return Stopped(self._talk.turns, facts)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> Generator[None, object, object]:
+        """Take back what a configuration may say of other runs: selections, other processes, files to write."""
+        for name, value in OPTIONS.items():
+            if hasattr(config.option, name):
+                setattr(config.option, name, value)
+        return (yield)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Come after pytest-benchmark, whose fixture ours builds on."""
+        config.pluginmanager.register(InTurns(self._talk), "harness-launch")
+        for name in ("lfplugin", "nfplugin", "stepwiseplugin"):  # what failed last is for the user's own run to note
+            if config.pluginmanager.hasplugin(name):
+                config.pluginmanager.unregister(name=name)
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_benchmark_generate_machine_info(self) -> dict[str, Any]:
+        """What the machine is, the harness knows; asking for it again takes a second."""
+        return {}
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_benchmark_generate_commit_info(self) -> dict[str, Any]:
+        """Nor is git asked."""
+        return {}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_benchmark_update_json(self, output_json: Mapping[str, Any]) -> None:
+        """pytest-benchmark's own record of the test; it makes none of a test that had an error."""
+        self._record = next(iter(output_json["benchmarks"]), None)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that can't be imported."""
+        if report.failed:
+            self._note("failed", f"{report.nodeid} can't be collected", str(report.longrepr))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """The first thing that went wrong, or the reason for a skip."""
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            message = f"the test failed in its {report.when}: {crash.message if crash else report.longrepr}"
+            self._note("failed", message.splitlines()[0][: 5 * TEXT], str(report.longrepr))
+        elif report.skipped:
+            expected = getattr(report, "wasxfail", None)
+            if expected is not None:
+                self._note("failed", f"the test failed, as its xfail expects: {expected}", str(report.longrepr))
+            else:
+                text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+                self._note("unavailable", text.removeprefix("Skipped: "), "")
+
+    def _note(self, outcome: str, message: str, log: str) -> None:
+        self._problem = self._problem or Failure(outcome, message, log[-8000:])
+
+
+OPTIONS: Mapping[str, object] = {
+    "benchmark_json": Path(os.devnull),  # or pytest-benchmark would make no record, and call no hook
+    "benchmark_save": None,
+    "benchmark_autosave": None,
+    "benchmark_compare": [],
+    "benchmark_compare_fail": None,
+    "benchmark_histogram": [],
+    "benchmark_skip": False,
+    "benchmark_disable": False,
+    "benchmark_cprofile": None,
+    "keyword": "",
+    "markexpr": "",
+    "numprocesses": None,
+    "dist": "no",
+    "tx": [],
+    "xmlpath": None,
+    "collectonly": False,
+}
+"""Options of pytest, pytest-benchmark and pytest-xdist that a launch has its own values of."""
+
+
+def _facts(record: Mapping[str, Any]) -> dict[str, Scalar]:
+    """What pytest-benchmark recorded beside times: the group, and what the test put into `benchmark.extra_info`."""
+    found: dict[str, Scalar] = {"group": str(record["group"])[:TEXT]} if record.get("group") else {}
+    for name, value in record.get("extra_info", {}).items():
+        plain = isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
+        found[f"extra.{name}"[:TEXT]] = value if plain and not isinstance(value, str) else str(value)[:TEXT]
+    return found

@@ -1,0 +1,176 @@
+"""What a terminal shows: live on terminals of any width, plain lines elsewhere, more with -v and less with -q."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+
+import pytest
+
+from harness.records import Verdict
+from harness.report.overview import cases
+from harness.report.terminal import MAX_REASONS, case_line, closing_lines, live_line, painted
+from tests.folder import Folder
+from tests.report_samples import sample_run
+
+CASE = "digits/pruned_channels:0.5+onnxruntime+int8_static/cpu"
+RUN = sample_run(models=4, techniques=10)
+PLAN = ("--plan", "screen=1", "--plan", "confirm=0", "--plan", "seconds=0.1", "--plan", "repeats=0")
+SUITE = """
+def test_one_with_quite_a_long_name(benchmark):
+    benchmark(sum, [1])
+
+def test_plain():
+    pass
+
+def test_wrong(benchmark):
+    assert benchmark(lambda: 3) == 4
+"""
+
+
+@pytest.mark.parametrize("width", [1, 10, 20, 40, 60, 80, 120, 200])
+def test_a_live_line_never_wraps(width: int) -> None:
+    line = live_line(f"[3/12] {CASE}", "launch 2 of at most 19", "  (4 min left)", {"regressed": 1}, width)
+    assert len(line) < width
+    if width >= 40:
+        assert line.startswith("[3/12] dig")
+        assert "launch 2 of at mo" in line
+    assert ("1 regressed" in line) == (width >= 120)
+    assert ("4 min left" in line) == (width >= 120)
+    assert (CASE in line) == (width >= 120)
+
+
+@pytest.mark.parametrize("width", [12, 30, 40, 60, 80, 120])
+def test_the_line_of_a_case_fits(width: int) -> None:
+    for view in cases(RUN):
+        if view.result is None:  # a case that is missing has no line of its own
+            continue
+        line = case_line(view.result, view.comparisons, view.verdict, width=width)
+        assert line.startswith(view.word[:width])
+        assert len(line) <= max(width, 14), line  # a verdict is never cut
+        assert view.id in case_line(view.result, view.comparisons, view.verdict)
+        assert view.id not in case_line(view.result, view.comparisons, view.verdict, id=False)
+
+
+def test_more_with_v_and_less_with_q() -> None:
+    least, less, usual, more = ("\n".join(closing_lines(RUN, verbosity=level)) for level in (-2, -1, 0, 1))
+    verdict = usual.splitlines()[-1]
+    assert least == verdict, "with -qq nothing but the verdict on the run"
+    assert less.endswith(verdict)
+    assert "speed-up" in usual
+    assert "speed-up" not in less
+    worst = next(one for one in RUN.comparisons if one.verdict is Verdict.REGRESSED)
+    assert worst.reason in less
+    assert worst.reason in usual
+    fine = [one.reason for one in RUN.comparisons if one.verdict is Verdict.UNCHANGED]
+    assert len(fine) > MAX_REASONS
+    assert not any(reason in usual for reason in fine)
+    assert all(reason in more for reason in fine)
+
+
+def test_a_painted_line_is_the_same_line() -> None:
+    for line in ("regressed    digits/compiled/cpu  1.24x", "unchanged    a/b/cpu", "error", ""):
+        assert re.sub(r"\x1b\[[0-9;]*m", "", painted(line)) == line
+    assert painted("regressed    a/b/cpu").startswith("\x1b[31mregressed\x1b[0m ")
+
+
+class Screen:
+    """The little of a terminal that pytest and the harness use: lines, returns, colours, and wrapping."""
+
+    def __init__(self, width: int, output: str) -> None:
+        self.lines = [""]
+        self.wraps = 0
+        column = 0
+        for char in re.sub(r"\x1b\[[0-9;]*m", "", output):
+            if char == "\r":
+                column = 0
+            elif char == "\n":
+                self.lines.append("")
+            else:
+                if column == width:
+                    self.lines.append("")
+                    self.wraps += 1
+                    column = 0
+                line = self.lines[-1].ljust(column)
+                self.lines[-1] = line[:column] + char + line[column + 1 :]
+                column += 1
+
+    @property
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self.lines)
+
+
+def on_terminal(folder: Folder, width: int, *arguments: str, **variables: str) -> str:
+    """What pytest writes to a terminal of so many columns."""
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    hidden = {"COLUMNS", "NO_COLOR", "PY_COLORS", "FORCE_COLOR", "CI"}
+    env = {name: value for name, value in os.environ.items() if name not in hidden}
+    process = subprocess.Popen(
+        folder.command(*arguments), cwd=folder.path, env={**env, "TERM": "xterm", **variables},
+        stdin=subprocess.DEVNULL, stdout=child, stderr=child,
+    )  # fmt: skip
+    os.close(child)
+    parts = []
+    try:
+        while part := os.read(parent, 1 << 16):
+            parts.append(part)
+    except OSError:  # Linux says so when the last writer is gone
+        pass
+    os.close(parent)
+    process.wait(60)
+    return b"".join(parts).decode()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    made = Folder(tmp_path_factory.mktemp("terminal"))
+    (made.path / "suites" / "test_names.py").write_text(SUITE)
+    return made
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_on_a_terminal(folder: Folder, width: int) -> None:
+    output = on_terminal(folder, width, "suites", "--baseline=off", *PLAN)
+    live = [part for part in re.split(r"[\r\n]", output) if re.search(r"launch \d", part)]
+    assert live
+    assert all(len(part) < width for part in live), "what wraps can't be written over"
+    screen = Screen(width, output)
+    assert not re.search(r"launch \d|preparing|prepare$", screen.text), "nothing of what was live stays"
+    lines = screen.text.splitlines()
+    (first,) = (number for number, line in enumerate(lines) if line.startswith("[1/2] measured"))
+    assert lines[first - 1].startswith("suites/test_names.py")
+    assert sum(line.startswith("[2/2] error") for line in lines) == 1
+    assert "\x1b[31merror\x1b[0m" in output, "the verdict in its colour"
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_on_a_terminal_with_v(folder: Folder, width: int) -> None:
+    text = Screen(width, on_terminal(folder, width, "suites", "--baseline=off", "-v", *PLAN)).text
+    assert "launch" not in text.replace("launches", "")
+    flat = text.replace("\n", "")
+    assert re.search(r"test_names\.py::test_one_with_quite_a_long_name +measured", flat)
+    assert re.search(r"test_names\.py::test_plain PASSED", flat)
+    assert flat.count("::test_wrong error") == 1
+
+
+def test_without_colour(folder: Folder) -> None:
+    assert "\x1b" not in on_terminal(folder, 80, "suites", "--baseline=off", *PLAN, "-k", "wrong", NO_COLOR="1")
+
+
+def test_where_there_is_no_terminal(folder: Folder) -> None:
+    _, text = folder.pytest("suites", "--baseline=off", *PLAN)
+    assert "\r" not in text
+    assert "\x1b" not in text
+    assert "launch 1" not in text
+    assert "[1/2] measured     test_one_with_quite_a_long_name/pytest-benchmark/cpu" in text
+    _, quiet = folder.pytest("suites", "--baseline=off", "-q", *PLAN)
+    assert "[1/2]" not in quiet
+    assert "speed-up" not in quiet
+    assert "report: " in quiet
+    assert "assert 3 == 4" in quiet

@@ -1,0 +1,337 @@
+"""Tests of pytest-benchmark's as cases: measured in launches, judged, and no way around the gate."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.measure.timed_test import a_call
+from harness.records import Launch
+from harness.timed_test import TimedTest
+from harness.worker.in_turns import ROUND_SECONDS, iterations_for
+from tests.folder import PLAN as SHORT
+from tests.folder import Folder
+
+PLAN = (*SHORT, "--plan", "repeats=0")
+
+SORTING = """
+import random
+import pytest
+
+EXTRA = 0  # planted
+
+
+@pytest.fixture
+def numbers(size):
+    return random.Random(1).sample(range(size * 10), size)
+
+
+def work(values):
+    for _ in range(EXTRA):
+        sorted(values)
+    return sorted(values)
+
+
+@pytest.mark.parametrize("size", [2000])
+def test_sort(benchmark, numbers):
+    benchmark.extra_info["size"] = len(numbers)
+    assert benchmark(work, numbers) == sorted(numbers)
+    assert benchmark.stats.stats.median < 1
+"""
+
+OTHERS = """
+class TestThings:
+    @pytest.mark.benchmark(group="small", disable_gc=True)
+    def test_tiny(self, benchmark):
+        assert benchmark(lambda: 1 + 1) == 2
+
+
+def test_in_place(benchmark):
+    seen = []
+    values = random.Random(1).sample(range(10_000), 2000)
+
+    def undo(values):
+        assert values == sorted(values)
+        seen.append(len(values))
+
+    benchmark.pedantic(list.sort, setup=lambda: ((list(values),), {}), teardown=undo, rounds=2, warmup_rounds=3)
+    assert len(seen) > 10
+
+
+def test_plain():
+    pass
+
+
+def test_forgets(benchmark):
+    pass
+
+
+def test_wrong(benchmark):
+    assert benchmark(lambda: 3) == 4
+
+
+def test_breaks(benchmark):
+    calls = []
+
+    def work():
+        calls.append(1)
+        assert len(calls) < 500, "enough of it"
+
+    benchmark(work)
+
+
+def test_ends(benchmark):
+    benchmark(__import__("os")._exit, 0)
+
+
+def test_twice(benchmark):
+    benchmark(sum, [1])
+    benchmark(sum, [2])
+
+
+@pytest.mark.xfail(reason="known to be wrong")
+def test_expected(benchmark):
+    assert benchmark(lambda: 3) == 4
+
+
+def test_skips(benchmark):
+    pytest.skip("not today")
+
+
+@pytest.mark.skip(reason="never")
+def test_marked(benchmark):
+    benchmark(sum, [1])
+
+
+@pytest.mark.full
+def test_reserved(benchmark):
+    benchmark(sum, [1])
+"""
+
+
+def project(path: Path, text: str, ini: str = "") -> Folder:
+    """A project with one suite file of such tests."""
+    folder = Folder(path)
+    (path / "suites" / "test_sorting.py").write_text(text)
+    (path / "pytest.ini").write_text(f"[pytest]\n{ini}")
+    return folder
+
+
+def by_test(folder: Folder) -> dict[str, dict[str, Any]]:
+    return {result["model"]: result for result in folder.run()["results"]}
+
+
+def test_names() -> None:
+    test = TimedTest("suites/test_x.py::TestThings::test_a[10/b c-é]")
+    assert test.id == "TestThings.test_a-10-b-c/pytest-benchmark/cpu"
+    assert test.words == tuple(test.id.split("/"))
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 3e-8, 1e-6, 7e-6, 2.4e-5, 5e-5, 1.0])
+def test_a_round_is_long_enough_and_hardly_longer(seconds: float) -> None:
+    iterations = iterations_for(seconds)
+    assert iterations == 1 or iterations * seconds >= ROUND_SECONDS * (1 - 1e-9)
+    assert iterations == 1 or iterations * seconds < 2.5 * ROUND_SECONDS
+
+
+def test_times_of_rounds_become_those_of_calls() -> None:
+    of_rounds = Launch(
+        "screen", 3, 2.0, None, {"candidate": (0.01, 0.02), "anchor": (0.3,)}, 1.0, 0.1, 1.0, latency={"p50": 0.015},
+        against=1.1, within={"anchored": 0.01},
+    )  # fmt: skip
+    of_calls = a_call(of_rounds, 100)
+    assert of_calls.anchored == 0.02
+    assert of_calls.samples == {"candidate": (0.0001, 0.0002), "anchor": (0.3,)}
+    assert of_calls.latency == {"p50": 0.00015}
+    assert (of_calls.against, of_calls.within) == (1.1, {"anchored": 0.01}), "a ratio of equal rounds is one of calls"
+    assert a_call(of_rounds, 1) is of_rounds
+
+
+def test_every_kind_of_test_and_every_way_to_go_wrong(tmp_path: Path) -> None:
+    folder = project(tmp_path, SORTING + OTHERS)
+    code, text = folder.pytest("suites", "--baseline=off", *PLAN, "--junitxml", "junit.xml", "-rsx")
+    assert code == 1
+    assert "5 failed, 4 passed, 2 skipped, 1 deselected, 1 xfailed" in text
+    found = by_test(folder)
+
+    sort = found["test_sort-2000"]
+    assert sort["outcome"] == "completed"
+    assert (sort["suite"], sort["technique"], sort["hardware"]) == ("sorting", "pytest-benchmark", "cpu")
+    assert sort["nodeid"] == "suites/test_sorting.py::test_sort[2000]"
+    assert sort["facts"]["extra.size"] == 2000
+    assert sort["facts"]["runtime"].startswith("pytest-benchmark ")
+    assert len(sort["launches"]) == 2
+    for launch in sort["launches"]:
+        assert launch["samples"].keys() == {"candidate", "anchor"}
+        assert launch["rounds"] >= 3
+    measured = {one["metric"]: one for one in sort["measurements"]}
+    assert len(measured["latency.p50"]["relative"]) == 2
+    assert measured["latency.p50"]["estimate"]["point"] == pytest.approx(
+        1 / measured["throughput"]["estimate"]["point"], rel=0.5
+    )
+
+    tiny = found["TestThings.test_tiny"]
+    assert tiny["facts"]["group"] == "small"
+    assert tiny["facts"]["iterations"] >= 100
+    (p50,) = (one for one in tiny["measurements"] if one["metric"] == "latency.p50")
+    assert p50["estimate"]["point"] < 5e-6, "the time of a call, not that of its round"
+    assert found["test_in_place"]["outcome"] == "completed"
+    assert found["test_in_place"]["facts"]["iterations"] == 1
+
+    assert "never called it" in found["test_forgets"]["reason"]
+    assert "assert 3 == 4" in found["test_wrong"]["reason"]
+    assert "enough of it" in found["test_breaks"]["reason"]
+    assert "Fixture can only be used once" in found["test_twice"]["reason"]
+    assert found["test_ends"]["outcome"] == "premature_exit"
+    assert found["test_skips"]["outcome"] == "unavailable"
+    assert found["test_skips"]["reason"] == "not today"
+    assert "test_plain" not in found, "what has no fixture is no case"
+    assert "test_reserved" not in found
+    assert folder.run()["reserved"] == ["sorting/test_reserved/pytest-benchmark/cpu"]
+    names = {case.get("name") for case in ET.parse(tmp_path / "junit.xml").iter("testcase")}
+    assert "test_sort[2000]" in names
+
+
+@pytest.mark.alone
+def test_the_gate(tmp_path: Path) -> None:
+    """A first run, one that changed nothing, a slow-down that is planted, and a test that is gone."""
+    folder = project(tmp_path, SORTING)
+    plan = ("--plan", "confirm=5", "--plan", "seconds=0.3")
+    code, text = folder.pytest("suites", *plan, "--baseline=update", "--reason", "first figures")
+    assert code == 0, text
+    kept = sorted(path.name for path in (tmp_path / "baselines" / "sorting").rglob("*.json"))
+    assert len(kept) == 2
+    assert "Nothing was judged" in text
+
+    code, text = folder.pytest("suites", *plan)
+    assert code == 0, text
+    (row,) = (one for one in folder.run()["comparisons"] if one["metric"] == "latency.p50")
+    assert row["verdict"] in ("unchanged", "inconclusive", "improved")
+    assert "relative to the anchor" in row["reason"]
+
+    file = tmp_path / "suites" / "test_sorting.py"
+    file.write_text(SORTING.replace("EXTRA = 0", "EXTRA = 2"))
+    code, text = folder.pytest("suites", *plan)
+    assert code == 1, text
+    (row,) = (one for one in folder.run()["comparisons"] if one["metric"] == "latency.p50")
+    assert row["verdict"] == "regressed"
+    assert "test_sort-2000/pytest-benchmark/cpu: regressed" in text
+    assert "harness accept --case" in text
+
+    file.write_text(SORTING.replace("benchmark(work", "(lambda f, *a: f(*a))(work").replace("benchmark", "tmp_path"))
+    code, text = folder.pytest("suites", *plan)
+    assert code == 1
+    assert "missing case" in text
+    file.write_text(SORTING.replace("def test_sort", '@pytest.mark.skip(reason="flaky")\ndef test_sort'))
+    code, text = folder.pytest("suites", *plan)
+    assert code == 1
+    assert "missing" in text
+    assert "flaky" in text
+    file.write_text(SORTING)
+    code, text = folder.pytest("suites", *plan, "--benchmark-disable")
+    assert code == 1
+    assert "--benchmark-disable" in text
+
+
+@pytest.mark.alone
+def test_in_turns_with_another_commit(tmp_path: Path) -> None:
+    folder = project(tmp_path, SORTING)
+    folder.commit("good")
+    file = tmp_path / "suites" / "test_sorting.py"
+    file.write_text(
+        SORTING.replace("EXTRA = 0", "EXTRA = 1") + "\n\ndef test_new(benchmark):\n    benchmark(sum, [1])\n"
+    )
+    code, text = folder.pytest("suites", "--against", "HEAD", "--plan", "seconds=0.3", "--plan", "confirm=5")
+    assert code == 1, text
+    rows = {(one["case_id"].split("/")[0], one["metric"]): one for one in folder.run()["comparisons"]}
+    assert rows["test_sort-2000", "latency.p50"]["verdict"] == "regressed"
+    assert rows["test_new", "case"]["verdict"] == "incomparable"
+    launch = by_test(folder)["test_sort-2000"]["launches"][0]
+    assert launch["samples"].keys() == {"candidate", "previous"}
+    assert launch["against"] > 1.5
+
+
+def test_what_a_configuration_says_of_other_runs_does_not_reach_a_launch(tmp_path: Path) -> None:
+    """Selections, files to write and other processes are the outer run's; how to time is for both."""
+    ini = (
+        "addopts = --junitxml=junit.xml --benchmark-json=mine.json --benchmark-disable-gc -k sort -m full -ra\n"
+        "harness_suites = other\n"
+    )
+    folder = project(tmp_path, SORTING, ini)
+    (tmp_path / "suites").rename(tmp_path / "other")
+    (tmp_path / "other" / "test_gc.py").write_text("""
+import gc
+
+def test_sort_gc(benchmark):
+    states = set()
+    benchmark.pedantic(lambda: states.add(gc.isenabled()))
+    assert states == {False, True}
+""")
+    code, text = folder.pytest("other", "--baseline=off", *PLAN)
+    assert code == 0, text
+    assert {result["outcome"] for result in by_test(folder).values()} == {"completed"}
+    names = {case.get("name") for case in ET.parse(tmp_path / "junit.xml").iter("testcase")}
+    assert names == {"test_sort[2000]", "test_sort_gc"}
+
+
+def test_pytest_benchmark_is_told(tmp_path: Path) -> None:
+    """Its table, its file and the hooks of a user's conftest have what the launches showed."""
+    folder = project(tmp_path, SORTING)
+    (tmp_path / "conftest.py").write_text("""
+def pytest_benchmark_update_json(output_json):
+    output_json["mine"] = len(output_json["benchmarks"])
+
+
+def pytest_benchmark_group_stats(benchmarks):
+    return [("my group", benchmarks)]
+""")
+    out = tmp_path / "out.json"
+    code, text = folder.pytest("suites", "--baseline=off", *PLAN, f"--benchmark-json={out}")
+    assert code == 0, text
+    assert "benchmark 'my group': 1 tests" in text
+    data = json.loads(out.read_text())
+    assert data["mine"] == 1
+    assert data["machine_info"]["harness"]["cpu"]["kind"] == "cpu"
+    (one,) = data["benchmarks"]
+    assert (one["fullname"], one["param"]) == ("suites/test_sorting.py::test_sort[2000]", "2000")
+    assert one["extra_info"] == {"size": 2000, "verdict": "new", "launches": 2}
+    launches = by_test(folder)["test_sort-2000"]["launches"]
+    kept = [seconds for launch in launches for seconds in launch["samples"]["candidate"]]
+    assert one["stats"]["data"] == pytest.approx(kept)
+
+
+def test_elsewhere_they_stay_what_they_are(tmp_path: Path) -> None:
+    """Outside of the folders of suites the harness measures nothing, and writes nothing."""
+    folder = Folder(tmp_path)
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "checks" / "test_sorting.py").write_text(SORTING)
+    out = tmp_path / "out.json"
+    code, text = folder.pytest("checks", f"--benchmark-json={out}", "--benchmark-max-time=0.05")
+    assert code == 0, text
+    assert not (tmp_path / "reports").exists()
+    (one,) = json.loads(out.read_text())["benchmarks"]
+    assert one["stats"]["rounds"] >= 5
+
+
+def test_not_beside_other_processes(tmp_path: Path) -> None:
+    folder = project(tmp_path, SORTING)
+    code, text = folder.pytest("suites", "-n1", *PLAN)
+    assert code == 1
+    assert "can't be timed under pytest-xdist" in text
+
+
+def test_two_tests_with_one_name(tmp_path: Path) -> None:
+    text = """
+import pytest
+
+@pytest.mark.parametrize("x", [1, 2], ids=["a b", "a-b"])
+def test_x(benchmark, x):
+    benchmark(sum, [x])
+"""
+    code, said = project(tmp_path, text).pytest("suites", *PLAN)
+    assert code == 4
+    assert "twice" in said
