@@ -17,6 +17,7 @@ from harness.errors import BaselineError
 from harness.gate import excused, gate, undone, unmeasured, verdict_of
 from harness.grid import Address, Case
 from harness.hardware.base import Hardware
+from harness.history.publish import publish
 from harness.judge import case_verdict
 from harness.judge import missing as missing_comparisons
 from harness.measure.ahead import Wanted, make_ahead
@@ -31,7 +32,6 @@ from harness.names import file_name, within
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
 from harness.report.files import point_latest
 from harness.report.journal import Journal
-from harness.report.write import write_reports
 from harness.resume import unfinished
 from harness.settings import Decision, Settings
 from harness.trees import candidate_tree, other_tree
@@ -70,7 +70,8 @@ class Session:
         tree = candidate_tree(settings)
         self._environment = environment(settings.root, self._hardware.values())
         if tree.revision:
-            self._environment = dataclasses.replace(self._environment, commit=tree.revision, dirty=False)
+            state = {**self._environment.state, "at": tree.revision}
+            self._environment = dataclasses.replace(self._environment, state=state, commit=tree.revision, dirty=False)
         self._decisions: dict[tuple[str, str], Decision] = {}
         self._pending: dict[tuple[str, str], Result] = {}
         self._loose: list[Comparison] = []
@@ -213,7 +214,7 @@ class Session:
             baselines=self._comparing.origins,
             seconds=seconds,
         )
-        write_reports(run, self.folder, self.journal)
+        self.notice = publish(run, self.folder, self.settings, self.journal)
         self._cache.trim()
         return run, undone(self.settings, run)
 

@@ -12,7 +12,19 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from harness.cli import accept, bisect, calibrate, compare, doctor, optimize, prune, report, review, sensitivity
+from harness.cli import (
+    accept,
+    bisect,
+    calibrate,
+    compare,
+    doctor,
+    history,
+    optimize,
+    prune,
+    report,
+    review,
+    sensitivity,
+)
 from harness.cli.output import fail
 from harness.errors import HarnessError
 
@@ -31,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"harness {version('inference-harness')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (report, compare, bisect, calibrate, optimize, sensitivity, review, accept, prune, doctor):
+    for command in (report, compare, bisect, calibrate, optimize, sensitivity, review, accept, prune, history, doctor):
         command.add(commands)
     return parser
 
