@@ -8,6 +8,7 @@
     ├── PreparationError    a technique, a training or an export failed
     │   └── EvidenceError   it ran, and what it promised is not in the artefact
     ├── MeasurementError    a child process crashed, hung, ran out of memory or answered wrongly
+    ├── HistoryError        the store of earlier runs can't be reached, read or written
     └── RecordError         a file of ours can't be read
         └── BaselineError   a committed baseline is damaged, or an acceptance is refused
 
@@ -22,6 +23,7 @@ __all__ = [
     "BaselineError",
     "EvidenceError",
     "HarnessError",
+    "HistoryError",
     "MeasurementError",
     "PreparationError",
     "RecordError",
@@ -72,6 +74,10 @@ class MeasurementError(HarnessError):
         super().__init__(message)
         self.outcome = outcome
         self.log = log
+
+
+class HistoryError(HarnessError):
+    """The store of earlier runs can't be reached, read or written. It is information, and changes no verdict."""
 
 
 class RecordError(HarnessError):

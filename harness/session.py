@@ -17,6 +17,7 @@ from harness.errors import BaselineError
 from harness.gate import gate, undone, unmeasured, verdict_of
 from harness.grid import Address, Case
 from harness.hardware.base import Hardware
+from harness.history.publish import publish
 from harness.judge import case_verdict
 from harness.judge import missing as missing_comparisons
 from harness.measure.ahead import Wanted, make_ahead, needed
@@ -32,7 +33,6 @@ from harness.names import within
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
 from harness.report.files import point_latest
 from harness.report.journal import Journal
-from harness.report.write import write_reports
 from harness.resume import unfinished
 from harness.settings import Decision, Settings
 from harness.timed_test import TimedTest
@@ -65,14 +65,14 @@ class Session:
         self._metrics = {suite: resolve(metrics) for suite, metrics in own.items()}
         self._hardware = {item.name: item for item in hardware}
         self.absent = {name: reason for name, item in self._hardware.items() if (reason := item.available())}
-        self.store = (
-            Store.at_revision(settings.baselines, settings.revision) if settings.revision else Store(settings.baselines)
-        )
+        folder, revision = settings.baselines, settings.revision
+        self.store = Store.at_revision(folder, revision) if revision else Store(folder)
         self._began = time.monotonic()
         tree = candidate_tree(settings)
         self.environment = environment(settings.root, self._hardware.values())
         if tree.revision:
-            self.environment = dataclasses.replace(self.environment, commit=tree.revision, dirty=False)
+            state = {**self.environment.state, "at": tree.revision}
+            self.environment = dataclasses.replace(self.environment, state=state, commit=tree.revision, dirty=False)
         self._decisions: dict[tuple[str, str], Decision] = {}
         self._pending: dict[tuple[str, str], Result] = {}
         self._loose: list[Comparison] = []
@@ -220,7 +220,7 @@ class Session:
             baselines=self._comparing.origins,
             seconds=seconds,
         )
-        write_reports(run, self.folder, self.journal)
+        self.notice = publish(run, self.folder, self.settings, self.journal)
         self._cache.trim()
         return run, undone(self.settings, run)
 

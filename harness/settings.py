@@ -60,6 +60,7 @@ class Settings:
     paths      pytest's `pythonpath`, relative to the project
     reserved   cases, as `suite/case_id`, that the suites have and that only the full selection runs
     jobs       artefacts that are made at a time before anything is timed; with one, each is made when its case comes
+    history    URL or file of the store of earlier runs, `off` for none, "" for the usual one
     """
 
     root: Path
@@ -81,6 +82,7 @@ class Settings:
     budget: float = math.inf
     reserved: tuple[str, ...] = ()
     jobs: int = 1
+    history: str = ""
 
     def path_variables(self, root: Path) -> dict[str, str]:
         """The environment variable that gives children of a tree the import paths that pytest was configured with."""

@@ -11,7 +11,7 @@ import pytest
 
 from harness.cli.collecting import Found as FoundCase
 from harness.cli.collecting import choose, collect
-from harness.cli.history import Found, History, State, first_bad
+from harness.cli.commits import Found, History, State, first_bad
 from harness.cli.main import main
 from harness.errors import SuiteError
 from harness.plan import Plan

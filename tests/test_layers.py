@@ -44,6 +44,7 @@ ORDER = (
     "harness.baseline",
     "harness.report",
     "harness.review",
+    "harness.history",
     "harness.resume",
     "harness.optimize",
     "harness.trees",
@@ -57,11 +58,15 @@ ORDER = (
 """The rooms from the leaves up. A module may import from its own room and from those before it."""
 
 HEAVY = {
+    "alembic",
     "onnx",
     "onnxruntime",
     "onnxscript",
     "openvino",
+    "psycopg",
+    "ruptures",
     "safetensors",
+    "sqlalchemy",
     "tensorrt",
     "tokenizers",
     "torch",

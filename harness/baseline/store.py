@@ -19,7 +19,7 @@ from harness.errors import BaselineError
 from harness.names import file_name
 from harness.records import Scalar
 
-__all__ = ["Store"]
+__all__ = ["PORTABLE", "TIMES", "Store", "folder_of"]
 
 PORTABLE = "portable.json"
 TIMES = re.compile(r"times\.(?P<machine>[A-Za-z0-9_.-]+)\.json")
@@ -47,7 +47,7 @@ class Store:
 
     def read(self, suite: str, case_id: str, identity: Mapping[str, Scalar]) -> Baseline:
         """What is known of a case on a machine with this identity. Raises `BaselineError` for damaged files."""
-        folder = _folder(suite, case_id)
+        folder = folder_of(suite, case_id)
         times, others = None, []
         for machine in self._machines(folder):
             found = self._times(folder, machine)
@@ -86,7 +86,7 @@ class Store:
 
     def remove(self, suite: str, case_id: str) -> list[Path]:
         """Delete the baseline of a case. Gives the paths of the files that were deleted."""
-        folder = _folder(suite, case_id)
+        folder = folder_of(suite, case_id)
         names = [f"times.{machine}.json" for machine in self._machines(folder)]
         # The portable part last: a folder that is half deleted still says what it is.
         if PORTABLE in self._tree.names(folder):
@@ -142,17 +142,18 @@ class Store:
         return times
 
     def _check_home(self, record: Portable | Times, folder: str, path: str) -> None:
-        if _folder(record.suite, record.case_id) != folder:
+        if folder_of(record.suite, record.case_id) != folder:
             raise BaselineError(
                 f"{self._tree.where(path)}: holds the case {record.case_id} of suite {record.suite}, which belongs "
-                f"into {_folder(record.suite, record.case_id)}; restore it from git"
+                f"into {folder_of(record.suite, record.case_id)}; restore it from git"
             )
 
 
 def _path(record: Portable | Times) -> str:
     name = PORTABLE if isinstance(record, Portable) else f"times.{machine_class(record.identity)}.json"
-    return f"{_folder(record.suite, record.case_id)}/{name}"
+    return f"{folder_of(record.suite, record.case_id)}/{name}"
 
 
-def _folder(suite: str, case_id: str) -> str:
+def folder_of(suite: str, case_id: str) -> str:
+    """The folder of a case's baseline, below that of all baselines."""
     return f"{suite if PLAIN.fullmatch(suite) else file_name(suite)}/{file_name(case_id)}"

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from harness.errors import BaselineError
 
-__all__ = ["Disk", "Revision", "Tree"]
+__all__ = ["Disk", "Revision", "Tree", "contents_of", "git"]
 
 MAX_FILE = 16 * 2**20
 """Bytes that a baseline file can have; one of ten million examples has a third of it."""
@@ -111,10 +111,10 @@ class Revision:
     def __init__(self, root: Path, revision: str) -> None:
         self._revision = revision
         above = next(folder for folder in [root.resolve(), *root.resolve().parents] if folder.is_dir())
-        top = Path(_git(above, "rev-parse", "--show-toplevel").decode().rstrip("\n"))
+        top = Path(git(above, "rev-parse", "--show-toplevel").decode().rstrip("\n"))
         self._folder = root.resolve().relative_to(top.resolve()).as_posix()
-        commit = _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-        listing = _git(top, "ls-tree", "-r", "-z", "--full-tree", commit.decode().strip(), "--", f"{self._folder}/")
+        commit = git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        listing = git(top, "ls-tree", "-r", "-z", "--full-tree", commit.decode().strip(), "--", f"{self._folder}/")
         entries = [entry.split("\t", 1) for entry in listing.decode("utf-8", "surrogateescape").split("\0") if entry]
         if not entries:
             raise BaselineError(f"{revision} holds no baselines in {self._folder}/; name a commit that does")
@@ -124,7 +124,7 @@ class Revision:
             if not mode.startswith("100"):
                 raise BaselineError(f"{revision}:{path}: is no plain file; a baseline must be no symbolic link")
             self._blobs[path.removeprefix(f"{self._folder}/")] = blob
-        self._contents = _read_blobs(top, list(self._blobs.values()))
+        self._contents = contents_of(top, list(self._blobs.values()))
 
     def names(self, folder: str) -> list[str]:
         prefix = f"{folder}/" if folder else ""
@@ -144,9 +144,9 @@ class Revision:
         raise BaselineError(f"{self.where(path)}: a commit can't be changed; prune without --baseline-rev")
 
 
-def _read_blobs(top: Path, blobs: Sequence[str]) -> dict[str, bytes]:
+def contents_of(top: Path, blobs: Sequence[str]) -> dict[str, bytes]:
     """The contents of git objects, all through one process."""
-    output = _git(top, "cat-file", "--batch", payload="".join(f"{blob}\n" for blob in blobs).encode())
+    output = git(top, "cat-file", "--batch", payload="".join(f"{blob}\n" for blob in blobs).encode())
     contents, at = {}, 0
     for blob in blobs:
         end = output.index(b"\n", at)
@@ -158,7 +158,8 @@ def _read_blobs(top: Path, blobs: Sequence[str]) -> dict[str, bytes]:
     return contents
 
 
-def _git(folder: Path, *arguments: str, payload: bytes = b"") -> bytes:
+def git(folder: Path, *arguments: str, payload: bytes = b"") -> bytes:
+    """What a git command in a folder writes. Raises `BaselineError` where it fails or there is no git."""
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], input=payload, capture_output=True, check=False)
     except FileNotFoundError:

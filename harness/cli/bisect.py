@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.collecting import Found, choose, collect
-from harness.cli.history import History, State, first_bad
+from harness.cli.commits import History, State, first_bad
 from harness.cli.output import fail, say
 from harness.cli.running import LOG, SUITES, add_sampling_options, measured, plan_options
 from harness.judge.words import changed, plural

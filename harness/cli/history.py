@@ -1,85 +1,173 @@
-"""The commits between a good and a bad one, and the search among them for the first bad one."""
+"""`harness history`: a metric over runs and over the accepted baselines, and the store that keeps runs."""
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import argparse
+import difflib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from harness.errors import SuiteError
-from harness.measure.tree import git
+from harness.cli.options import add_baselines_option
+from harness.cli.output import fail, say
+from harness.codec import dumps
+from harness.errors import HarnessError, HistoryError
+from harness.history.changes import with_changes
+from harness.history.entries import Entry, Wanted
+from harness.history.folder import read_entry
+from harness.history.past import baselines_of, levels_of, series_of
+from harness.history.sources import VARIABLE, Sources
+from harness.report.past import Series
+from harness.report.record import RUN_NAME
+from harness.report.text import commit_name, moment
+from harness.units import quantity, with_interval
 
-__all__ = ["Found", "History", "State", "first_bad"]
+__all__ = ["add", "history"]
 
-
-class State(enum.StrEnum):
-    """What a commit is, compared with the good one."""
-
-    GOOD = "good"
-    BAD = "bad"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True)
-class Found:
-    """`bad` is the last commit that was found bad; `skipped` are those before it that might be the first, undecided."""
-
-    bad: str
-    skipped: tuple[str, ...]
-
-
-class History:
-    """The commits of the repository that holds a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def commit(self, revision: str) -> str:
-        """The commit that a revision names. Raises `SuiteError` where it names none."""
-        return git(self._folder, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
-
-    def subject(self, commit: str) -> str:
-        """The first line of a commit's message."""
-        return git(self._folder, "show", "--no-patch", "--format=%s", commit)
-
-    def check(self, good: str, bad: str) -> None:
-        """Raise `SuiteError` unless `bad` has `good` among its ancestors: else the first bad commit has no meaning."""
-        if good == bad:
-            raise SuiteError(f"--good and --bad are the same commit, {good[:12]}; give an older one that is good")
-        base = git(self._folder, "merge-base", good, bad)
-        if base != good:
-            raise SuiteError(
-                f"{good[:12]} (--good) is no ancestor of {bad[:12]} (--bad), so nothing lies between them; "
-                f"the newest commit that both come from is --good {base[:12]}"
-            )
-
-    def between(self, bad: str, good: Sequence[str]) -> list[str]:
-        """The commits that `bad` comes from and no good one does, without `bad`, the best next one first.
-
-        The best one splits the others most evenly, whatever merges there are (git-rev-list(1), `--bisect-all`).
-        """
-        listed = git(self._folder, "rev-list", "--bisect-all", bad, "--not", *good)
-        commits = [line.split()[0] for line in listed.splitlines()]
-        return [commit for commit in commits if commit != bad]
+INCOMPLETE = 2
+LAST = 50
+PLACES = 24
+"""Columns of the axis that runs are drawn on."""
+NARROWEST = 0.05
+"""What the axis spans at least, relative to its middle."""
+BARS = "▁▂▃▄▅▆▇█"
 
 
-def first_bad(history: History, good: str, bad: str, state_of: Callable[[str, int], State]) -> Found:
-    """Find the first bad commit by halving, where `good` is good and `bad` is bad.
+def add(commands: Any) -> None:
+    """Add the command to a parser's commands."""
+    parser = commands.add_parser(
+        "history",
+        help="show a metric of a case over runs and accepted baselines",
+        description="Show what earlier runs measured, from the store and the folder of reports, with changes of level "
+        "and the accepted baselines. Without CASE, a line for each case. Nothing is judged.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("case", nargs="?", default="", metavar="CASE", help="a case id or a glob, such as 'digits/*'")
+    parser.add_argument(
+        "--metric", action="append", default=[], metavar="NAME", help="which metric (default: latency.p50); repeatable"
+    )
+    parser.add_argument(
+        "--last", type=int, default=LAST, metavar="N", help="newest runs to show (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--history", default="", metavar="URL",
+        help=f"the store: a SQLite file, postgresql://user@host/database, or off (default: {VARIABLE}, else history.db "
+        "among the reports)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--reports", type=Path, default=Path("reports"), metavar="DIR", help="folder of the runs (default: %(default)s)"
+    )
+    add_baselines_option(parser)
+    parser.add_argument(
+        "--record", nargs="+", type=Path, default=[], metavar="RUN",
+        help="keep these runs in the store, and show nothing: a run's folder or its run.json",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=history)
 
-    `state_of` is given a commit and about how many steps are left with it. A commit that it skips is not asked again,
-    and may be the first bad one.
-    """
-    goods, skipped = [good], set[str]()
-    while True:
-        left = history.between(bad, goods)
-        commit = next((one for one in left if one not in skipped), None)
-        if commit is None:
-            return Found(bad, tuple(left))
-        state = state_of(commit, len(left).bit_length())
-        if state is State.BAD:
-            bad = commit
-        elif state is State.GOOD:
-            goods.append(commit)
-        else:
-            skipped.add(commit)
+
+def history(arguments: argparse.Namespace) -> int:
+    """Show, or record."""
+    sources = Sources(arguments.reports, arguments.baselines, arguments.history)
+    if arguments.record:
+        return _record(sources, arguments.record)
+    wanted = Wanted(glob=arguments.case, metrics=arguments.metric or ["latency.p50"])
+    found = sources.entries(arguments.last, wanted)
+    for note in found.notes:
+        fail(note)
+    series = [with_changes(one) for one in series_of(found.entries, arguments.last, wanted)]
+    series = levels_of([*series, *baselines_of(series, sources, wanted)], sources)
+    if not series:
+        raise HistoryError(_nothing(wanted, sources))
+    if arguments.json:
+        print(dumps({"series": series, "notes": list(found.notes)}))
+    elif arguments.case:
+        for i, one in enumerate(series):
+            say(["", *_page(one)] if i else _page(one))
+    else:
+        say(_line(one) for one in series)
+    return 0
+
+
+def _record(sources: Sources, runs: Sequence[Path]) -> int:
+    store = sources.open()
+    if store is None:
+        raise HistoryError(
+            "--record: there is no store; name one with --history, and install inference-harness[history]"
+        )
+    failed = False
+    try:
+        for path in runs:
+            try:
+                entry = read_entry(path / RUN_NAME if path.is_dir() else path)
+                if isinstance(entry, Entry):
+                    say(f"{path}: {'kept' if store.record(entry) else 'is kept already'} in {store}")
+                else:
+                    say(f"{path}: left out, since it {entry}")
+            except HarnessError as error:
+                failed = True
+                fail(str(error))
+    finally:
+        store.close()
+    return INCOMPLETE if failed else 0
+
+
+def _nothing(wanted: Wanted, sources: Sources) -> str:
+    known = sorted({kept.case_id for entry in sources.entries(1).entries for kept in entry.cases})
+    if not known:
+        return f"no run is kept in {sources.reports} or the store; make one with: pytest suites/"
+    near = difflib.get_close_matches(wanted.glob, known, n=3)
+    if wanted.glob and not any(wanted.case("", name) for name in known):
+        return f"no run has the case {wanted.glob}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+    return f"no run has the metric {' or '.join(wanted.metrics)}; latency.p50 and accuracy are usual ones"
+
+
+def _line(series: Series) -> str:
+    """A case on one line: its runs as bars, the newest value, and the newest change."""
+    newest = quantity(series.points[-1].value, series.unit) if series.points else "no run"
+    told = next(series.sentences(), "")
+    name = f"{series.suite}/{series.case_id}"
+    runs = "1 run" if len(series.points) == 1 else f"{len(series.points)} runs"
+    head = f"{name:56} {series.metric}  {newest:>10}  {_bars(series)}  {runs} on {series.machine}"
+    return f"{head}; {told}" if told else head
+
+
+def _bars(series: Series) -> str:
+    values = [point.value for point in series.points]
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    return "".join(BARS[round((value - low) / (high - low) * 7) if high > low else 3] for value in values)
+
+
+def _page(series: Series) -> Iterator[str]:
+    """All of a series: runs and accepted baselines by time, and where the level changed."""
+    yield f"{series.metric} of {series.suite}/{series.case_id} on {series.machine}: {series.span}"
+    starts = {change.at: change for change in series.changes}
+    lines: list[tuple[str, list[str]]] = []
+    for i, point in enumerate(series.points):
+        value = with_interval(point.value, point.low, point.high, series.unit)
+        commit = commit_name(point.commit, dirty=point.dirty) or "no commit"
+        about = f"{value:32} {point.verdict:12} {commit}, run {point.run}"
+        row = f"  {moment(point.when):24} {_place(series, point.value)} {about}"
+        lines.append((point.when, [*([f"  -- {series.sentence(starts[i])}"] if i in starts else []), row]))
+    for level in series.levels:
+        about = f"baseline {quantity(level.value, series.unit)} accepted at {commit_name(level.commit)}: {level.reason}"
+        lines.append((level.when, [f"  {moment(level.when):24} {_place(series, level.value, '+')} {about}"]))
+    for _, several in sorted(lines, key=lambda line: line[0]):
+        yield from several
+    if not series.points:
+        return
+    if series.note:
+        yield f"  no changes were looked for: {series.note}"
+    elif not series.changes:
+        yield "  no change of level was found"
+
+
+def _place(series: Series, value: float, sign: str = "*") -> str:
+    """A value on an axis that holds all of them, and is wide enough for steady ones to lie close."""
+    values = [*(point.value for point in series.points), *(level.value for level in series.levels)]
+    middle = (min(values) + max(values)) / 2
+    half = max(max(values) - middle, NARROWEST * abs(middle) / 2) or 1.0
+    at = round((value - middle + half) / (2 * half) * (PLACES - 1))
+    return f"|{' ' * at}{sign}{' ' * (PLACES - 1 - at)}|"

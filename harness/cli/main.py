@@ -12,7 +12,20 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from harness.cli import accept, bisect, calibrate, compare, doctor, export, optimize, prune, report, review, sensitivity
+from harness.cli import (
+    accept,
+    bisect,
+    calibrate,
+    compare,
+    doctor,
+    export,
+    history,
+    optimize,
+    prune,
+    report,
+    review,
+    sensitivity,
+)
 from harness.cli.output import fail
 from harness.errors import HarnessError
 
@@ -31,7 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"harness {version('inference-harness')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (report, export, compare, bisect, calibrate, optimize, sensitivity, review, accept, prune, doctor):
+    judging = (compare, bisect, calibrate, optimize, sensitivity)
+    for command in (report, export, *judging, review, accept, prune, history, doctor):
         command.add(commands)
     return parser
 

@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from harness.cli.options import add_baselines_option
 from harness.cli.output import say
+from harness.history.publish import redraw
+from harness.history.sources import Sources
 from harness.report.comment import render as comment
 from harness.report.files import write_atomic
 from harness.report.record import read_run
-from harness.report.write import write_reports
 
 __all__ = ["add", "report"]
 
@@ -32,6 +34,11 @@ def add(commands: Any) -> None:
         "--comment", type=Path, metavar="FILE",
         help="write a comment for a pull request as well; the file is left empty where there is nothing to do",
     )  # fmt: skip
+    parser.add_argument(
+        "--history", default="", metavar="URL",
+        help="store of the earlier runs that are drawn beside those in the run's own folder of reports; off for none",
+    )  # fmt: skip
+    add_baselines_option(parser)
     parser.set_defaults(run=report)
 
 
@@ -39,8 +46,9 @@ def report(arguments: argparse.Namespace) -> int:
     """Write the reports and say which files they are."""
     source: Path = arguments.source
     run = read_run(source)
-    folder: Path = arguments.output or (source if source.is_dir() else source.parent)
-    say(str(path) for path in write_reports(run, folder))
+    own = source if source.is_dir() else source.parent
+    sources = Sources(own.resolve().parent, arguments.baselines, arguments.history)
+    say(str(path) for path in redraw(run, arguments.output or own, sources))
     if arguments.comment:
         say(str(write_atomic(arguments.comment, comment(run).encode("utf-8", "backslashreplace"))))
     return 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
+import shlex
 
 import pytest
 
@@ -12,7 +14,7 @@ from harness.errors import BaselineError, SuiteError
 from harness.plan import Plan
 from harness.settings import MODES, Against
 
-__all__ = ["add_options", "against_of", "check_options", "plan_of"]
+__all__ = ["add_options", "against_of", "check_options", "command_of", "plan_of"]
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -57,6 +59,13 @@ def add_options(parser: pytest.Parser) -> None:
         help="slow-down that --against accepts (default: %(default)s)",
     )
     group.addoption("--reports", default="reports", help="folder that runs are written into (default: %(default)s)")
+    group.addoption(
+        "--history",
+        default="",
+        metavar="URL",
+        help="store that this run is kept in: a SQLite file, postgresql://user@host/database, or off (default: "
+        "HARNESS_HISTORY_URL, else history.db among the reports, where the extra `history` is installed)",
+    )
     group.addoption("--quick", action="store_true", help="smoke test: one short launch a case, and no verdict")
     group.addoption("--cold", action="store_true", help="prepare every artefact anew, whatever the cache holds")
     group.addoption(
@@ -138,6 +147,11 @@ def plan_of(config: pytest.Config) -> Plan:
         except ValueError:
             raise SuiteError(f"--plan {option}: {text!r} is no {kind.__name__}") from None
     return plan
+
+
+def command_of(config: pytest.Config) -> str:
+    """What was typed, for a shell, without passwords: it is kept in the record."""
+    return re.sub(r"(://[^/@\s:]*):[^/@\s]*@", r"\1:***@", shlex.join(["pytest", *config.invocation_params.args]))
 
 
 def against_of(config: pytest.Config) -> Against | None:

@@ -46,6 +46,7 @@ class Progress:
         """Which test items are cases."""
         self._cases = nodeids
         self._expected = len(nodeids)
+        self._began = time.monotonic()
 
     def start(self, case_id: str) -> None:
         """A case begins."""
@@ -71,10 +72,10 @@ class Progress:
             with self._uncaptured():
                 self._show(reporter, lambda width: shorten(text, max(width - 1, 0)))
 
-    def ahead_done(self, seconds: float) -> None:
+    def ahead_done(self) -> None:
         """Say what that took, where anything was made."""
         if self._ahead:
-            self.note(f"{self._ahead} artefacts were made ready in {duration(seconds)}")
+            self.note(f"{self._ahead} artefacts were made ready in {duration(time.monotonic() - self._began)}")
 
     def note(self, text: str) -> None:
         """A line that is not about one case."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +18,7 @@ from harness.metrics import Metric
 from harness.model import Model
 from harness.names import check_name, within
 from harness.plan import Plan
-from harness.plugin.options import against_of
+from harness.plugin.options import against_of, command_of
 from harness.plugin.progress import Progress
 from harness.plugin.timed_test import TEST
 from harness.records import Comparison, Run, Scalar
@@ -172,6 +170,7 @@ class State:
             if (case := case_of(item))
         ]
         self.run, self.undone = self.session.finish(complete=complete)
+        self.progress.note(self.session.notice)
         lost = [decision.result.case_id for decision in left if decision.fails]
         if lost and not self.undone:
             self.undone = f"{len(lost)} cases have a baseline and were not measured: {', '.join(lost[:5])}"
@@ -184,9 +183,8 @@ class State:
             for (suite, _), item in self._items.items()
             if isinstance(case := case_of(item), Case) and item.get_closest_marker("skip") is None
         ]
-        began = time.monotonic()
         self.session.make_ahead(wanted, self.progress.ahead)
-        self.progress.ahead_done(time.monotonic() - began)
+        self.progress.ahead_done()
 
     def _select(self, item: pytest.Item, models: dict[tuple[str, str], Model]) -> None:
         case, suite = case_of(item), suite_of(item)
@@ -249,12 +247,13 @@ class State:
             required=tuple(config.getoption("require_hardware")),
             allowed=tuple(config.getoption("allow_unavailable")),
             filtered=self._filtered(),
-            command=shlex.join(["pytest", *config.invocation_params.args]),
+            command=command_of(config),
             revision=config.getoption("baseline_rev"),
             resume=config.getoption("resume"),
             against=against_of(config),
             budget=config.getoption("budget"),
             jobs=config.getoption("jobs") or usual_jobs(),
+            history=config.getoption("history"),
             reserved=tuple(f"{suite}/{case_id}" for suite, case_id in sorted(self._reserved)),
             paths=tuple(os.path.relpath(path, root) for path in config.getini("pythonpath")),
         )

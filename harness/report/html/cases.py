@@ -16,6 +16,7 @@ from harness.metrics import calls_needed
 from harness.names import slug
 from harness.records import Comparison, Launch, Measurement, Run, Verdict
 from harness.report.html.charts import ecdf, pooled, quantile, timeline
+from harness.report.html.history import histories
 from harness.report.overview import (
     CaseView,
     Overview,
@@ -25,6 +26,7 @@ from harness.report.overview import (
     limit_text,
     reproduce_command,
 )
+from harness.report.past import NO_PAST, Past
 from harness.units import percent, quantity
 
 __all__ = ["Row", "Sections", "anchor", "render_cases"]
@@ -70,7 +72,9 @@ def anchor(suite: str, case_id: str) -> str:
     return f"case-{slug(case_id).lower()[:80]}-{digest}"
 
 
-def render_cases(seen: Overview, section: Callable[[Mapping[str, Any]], str], room: int) -> Sections:
+def render_cases(
+    seen: Overview, section: Callable[[Mapping[str, Any]], str], room: int, past: Past = NO_PAST
+) -> Sections:
     """Sections of all cases, worst first, in at most `room` bytes.
 
     Every case gets its line first, and only past the room are cases left out. `section` renders one from its context,
@@ -80,7 +84,7 @@ def render_cases(seen: Overview, section: Callable[[Mapping[str, Any]], str], ro
     parts: list[str] = []
     spent = 0
     for view in views:
-        line = section(_context(run, view, "line"))
+        line = section(_context(run, view, "line", past))
         spent += len(line.encode())
         if spent > room:
             break
@@ -89,7 +93,7 @@ def render_cases(seen: Overview, section: Callable[[Mapping[str, Any]], str], ro
     levels = {"full": 0, "tables": 0}
     for i, view in enumerate(views[: len(parts)]):
         level = "full" if spent < charts else "tables"
-        text = section(_context(run, view, level))
+        text = section(_context(run, view, level, past))
         added = len(text.encode()) - len(parts[i].encode())
         if spent + added > room:
             break
@@ -118,7 +122,7 @@ def row(view: CaseView) -> Row:
     )
 
 
-def _context(run: Run, view: CaseView, level: str) -> dict[str, Any]:
+def _context(run: Run, view: CaseView, level: str, past: Past) -> dict[str, Any]:
     line = row(view)
     context: dict[str, Any] = {"level": level, "row": line, "view": view, "result": view.result}
     if level == "line":
@@ -132,6 +136,7 @@ def _context(run: Run, view: CaseView, level: str) -> dict[str, Any]:
         "reproduce": reproduce_command(run, result.nodeid) if result else "",
         "accept": accept_command(view.id) if view.verdict not in (None, Verdict.UNCHANGED, Verdict.SKIPPED) else "",
         "log_lines": _LOG_LINES,
+        "histories": histories(view, past, line.anchor, drawn=level == "full"),
     }
     launches = result.launches if result and level == "full" else ()
     samples = pooled(launches)

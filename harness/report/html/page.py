@@ -17,6 +17,7 @@ from harness.report.batching import speed_tolerance
 from harness.report.gains import accuracy_slack
 from harness.report.html import outputs, sections
 from harness.report.html.cases import anchor, render_cases
+from harness.report.html.history import moved
 from harness.report.overview import (
     GLYPHS,
     MEANINGS,
@@ -27,6 +28,7 @@ from harness.report.overview import (
     estimate_text,
     limit_text,
 )
+from harness.report.past import NO_PAST, Past
 from harness.report.text import commit_name, moment, tail, visible
 from harness.report.trust import checks
 from harness.units import duration, quantity
@@ -42,8 +44,8 @@ _PLACE = "\0"
 _ACCEPTED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE)
 
 
-def render(run: Run) -> bytes:
-    """The whole report as one HTML file in UTF-8."""
+def render(run: Run, past: Past = NO_PAST) -> bytes:
+    """The whole report as one HTML file in UTF-8; `past` is what is known of earlier runs."""
     style, script = asset("style.css"), asset("script.js")
     seen = Overview(run)
     undecided, better = sections.not_decided(seen)
@@ -70,6 +72,9 @@ def render(run: Run) -> bytes:
             fidelities=outputs.fidelities(seen),
             batchings=outputs.batchings(seen),
             tolerance=speed_tolerance(run),
+            moved=moved(past),
+            past_notes=past.notes,
+            has_past=bool(past.series),
             total=len(seen.cases),
             cases=Markup(_PLACE),
             problems=sections.problems(seen),
@@ -77,7 +82,7 @@ def render(run: Run) -> bytes:
     )
     above, below = (part.encode("utf-8") for part in page.split(_PLACE))
     room = max(PAGE_BYTES - len(above) - len(below) - _HEADING, PAGE_BYTES // 4)
-    found = render_cases(seen, environment().get_template("case.html").render, room)
+    found = render_cases(seen, environment().get_template("case.html").render, room, past)
     cases = environment().get_template("cases.html").render(cases=found)
     return b"".join((above, cases.encode("utf-8"), below))
 

@@ -1,0 +1,85 @@
+"""The commits between a good and a bad one, and the search among them for the first bad one."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import SuiteError
+from harness.measure.tree import git
+
+__all__ = ["Found", "History", "State", "first_bad"]
+
+
+class State(enum.StrEnum):
+    """What a commit is, compared with the good one."""
+
+    GOOD = "good"
+    BAD = "bad"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Found:
+    """`bad` is the last commit that was found bad; `skipped` are those before it that might be the first, undecided."""
+
+    bad: str
+    skipped: tuple[str, ...]
+
+
+class History:
+    """The commits of the repository that holds a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def commit(self, revision: str) -> str:
+        """The commit that a revision names. Raises `SuiteError` where it names none."""
+        return git(self._folder, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+
+    def subject(self, commit: str) -> str:
+        """The first line of a commit's message."""
+        return git(self._folder, "show", "--no-patch", "--format=%s", commit)
+
+    def check(self, good: str, bad: str) -> None:
+        """Raise `SuiteError` unless `bad` has `good` among its ancestors: else the first bad commit has no meaning."""
+        if good == bad:
+            raise SuiteError(f"--good and --bad are the same commit, {good[:12]}; give an older one that is good")
+        base = git(self._folder, "merge-base", good, bad)
+        if base != good:
+            raise SuiteError(
+                f"{good[:12]} (--good) is no ancestor of {bad[:12]} (--bad), so nothing lies between them; "
+                f"the newest commit that both come from is --good {base[:12]}"
+            )
+
+    def between(self, bad: str, good: Sequence[str]) -> list[str]:
+        """The commits that `bad` comes from and no good one does, without `bad`, the best next one first.
+
+        The best one splits the others most evenly, whatever merges there are (git-rev-list(1), `--bisect-all`).
+        """
+        listed = git(self._folder, "rev-list", "--bisect-all", bad, "--not", *good)
+        commits = [line.split()[0] for line in listed.splitlines()]
+        return [commit for commit in commits if commit != bad]
+
+
+def first_bad(history: History, good: str, bad: str, state_of: Callable[[str, int], State]) -> Found:
+    """Find the first bad commit by halving, where `good` is good and `bad` is bad.
+
+    `state_of` is given a commit and about how many steps are left with it. A commit that it skips is not asked again,
+    and may be the first bad one.
+    """
+    goods, skipped = [good], set[str]()
+    while True:
+        left = history.between(bad, goods)
+        commit = next((one for one in left if one not in skipped), None)
+        if commit is None:
+            return Found(bad, tuple(left))
+        state = state_of(commit, len(left).bit_length())
+        if state is State.BAD:
+            bad = commit
+        elif state is State.GOOD:
+            goods.append(commit)
+        else:
+            skipped.add(commit)

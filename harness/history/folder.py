@@ -1,0 +1,69 @@
+"""The runs that a folder of reports holds, as entries of the history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.codec import decode
+from harness.errors import RecordError
+from harness.history.entries import Entry, entry_of, refusal
+from harness.records import Run
+from harness.report.record import RUN_NAME, checked
+
+__all__ = ["MOST_BYTES", "Found", "entries", "read_entry"]
+
+MOST_BYTES = 256 * 2**20
+"""What is read of all records together, newest first: those of many cases are large, and nobody waits for them."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The entries of a folder, oldest first, and sentences on what was left out."""
+
+    entries: tuple[Entry, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def entries(reports: Path, last: int, *, known: Collection[str] = (), most: int = MOST_BYTES) -> Found:
+    """The newest `last` runs below a folder of reports, without those whose ids are `known` already."""
+    found: list[Entry] = []
+    notes: list[str] = []
+    spent = 0
+    # Folders are named by the time, so that their order by name is that of the runs.
+    for record in sorted(reports.glob(f"*/{RUN_NAME}"), reverse=True) if reports.is_dir() else []:
+        if record.parent.is_symlink() or record.parent.name in known:
+            continue
+        if len(found) >= last:
+            break
+        spent += record.stat().st_size
+        if spent > most and found:
+            notes.append(f"runs before {found[-1].run} were left out: their records are too large to be read each time")
+            break
+        try:
+            entry = read_entry(record)
+        except RecordError as error:
+            notes.append(f"left out: {error}")
+            continue
+        found += [entry] if isinstance(entry, Entry) else []
+    return Found(tuple(sorted(found, key=lambda entry: entry.started)), tuple(notes))
+
+
+def read_entry(record: Path) -> Entry | str:
+    """The entry of a `run.json`, or why it is not kept. Raises `RecordError` for what is no record of a run.
+
+    The launches, nearly all of a record, are left unread: to check those of thirty runs would take seconds.
+    """
+    try:
+        data = json.loads(record.read_bytes())
+        results = data["results"]
+        for result in results:
+            result.pop("launches", None)
+            result["log"] = ""
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise RecordError(f"{record}: no record of a run: {error}") from None
+    run: Run = decode(Run, data, str(record))
+    run = checked(run, str(record))
+    return refusal(run) or entry_of(run)

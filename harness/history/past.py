@@ -1,0 +1,123 @@
+"""From runs and baselines to the series that are drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+from harness.baseline.log import versions
+from harness.baseline.records import Portable, Times, machine_class
+from harness.baseline.store import Store
+from harness.history.changes import CURE, with_changes
+from harness.history.entries import Entry, Kept, Value, Wanted, entry_of
+from harness.history.sources import LAST, Sources
+from harness.judge.estimate import estimate
+from harness.metrics import METRICS
+from harness.records import Run, Verdict
+from harness.report.overview import cases
+from harness.report.past import Level, Past, Point, Series
+
+__all__ = ["WATCHED", "baselines_of", "levels_of", "past_of", "series_of"]
+
+WATCHED = ("latency.p50", "throughput", "speedup", "memory.peak", "size", "accuracy")
+"""What a report looks back at; of a run of very many cases at the first alone."""
+MANY = 1000
+WITH_LEVELS = 500
+"""Cases of a report whose baselines are looked up in git."""
+
+
+def past_of(run: Run, sources: Sources) -> Past:
+    """What was measured before of the cases of a run, on the same machines and up to it, with this run as the last.
+
+    There is a series for each watched metric with two runs or more. The accepted baselines are looked up where a change
+    or a verdict calls for a picture.
+    """
+    own = entry_of(run)
+    here = {(one.suite, one.case_id): one.machine for one in own.cases}
+    wanted = Wanted(here.keys(), metrics=WATCHED if len(here) <= MANY else WATCHED[:1])
+    found = sources.entries(LAST, wanted)
+    earlier = [entry for entry in found.entries if entry.started <= own.started and entry.key != own.key]
+    series = [
+        with_changes(one)
+        for one in series_of([*earlier, own], LAST, wanted)
+        if one.machine == here[one.suite, one.case_id] and len(one.points) > 1 and one.points[-1].run == own.run
+    ]
+    calm = {(view.suite, view.id) for view in cases(run) if view.verdict in (None, Verdict.UNCHANGED)}
+    drawn = [one for one in series if one.changes or (one.suite, one.case_id) not in calm]
+    chosen = list(dict.fromkeys((one.suite, one.case_id) for one in drawn))[:WITH_LEVELS]
+    by_case: dict[tuple[str, str], list[Series]] = defaultdict(list)
+    for one in sorted(levels_of(series, sources, chosen), key=lambda one: WATCHED.index(one.metric)):
+        by_case[one.suite, one.case_id].append(one)
+    unsearched = (CURE,) if any(one.note == CURE for one in series) else ()
+    return Past({key: tuple(several) for key, several in by_case.items()}, (*found.notes, *unsearched))
+
+
+def series_of(entries: Iterable[Entry], last: int, wanted: Wanted) -> list[Series]:
+    """A series for each wanted case and metric and class of machine, without its changes.
+
+    `entries` are oldest first. A run that was asked another question than the newest one belongs to another series, and
+    is left out.
+    """
+    found: dict[tuple[str, str, str, str], list[tuple[Entry, Kept, Value]]] = defaultdict(list)
+    for entry in entries:
+        for kept in entry.cases:
+            if wanted.case(kept.suite, kept.case_id):
+                for value in kept.values:
+                    if wanted.metric(value.metric):
+                        key = (kept.suite, kept.case_id, value.metric, kept.machine)
+                        found[key].append((entry, kept, value))
+    return [
+        Series(
+            *(suite, case_id, metric, newest.unit, newest.better, machine),
+            tuple(_point(*one) for one in several if one[2].question == newest.question)[-last:],
+        )
+        for (suite, case_id, metric, machine), several in found.items()
+        if (newest := several[-1][2])
+    ]
+
+
+def baselines_of(series: Iterable[Series], sources: Sources, wanted: Wanted) -> list[Series]:
+    """Series without runs, for the wanted cases that have a baseline and no series of their own."""
+    known = {(one.suite, one.case_id) for one in series}
+    portables = Store(sources.baselines).all() if sources.baselines.is_dir() else ()
+    cases = [(one.suite, one.case_id) for one in portables if wanted.case(one.suite, one.case_id)]
+    found = []
+    for (suite, case_id), records in versions(sources.baselines, [case for case in cases if case not in known]).items():
+        machines = {machine_class(record.identity) for record in records if isinstance(record, Times)}
+        for metric in (metric for metric in METRICS if wanted.metric(metric.name)):
+            found += [Series(suite, case_id, metric.name, metric.unit, metric.better, one) for one in sorted(machines)]
+    return found
+
+
+def levels_of(
+    series: Sequence[Series], sources: Sources, chosen: Collection[tuple[str, str]] | None = None
+) -> list[Series]:
+    """The series, those of the chosen (suite, case id) pairs (all, if None) with the baselines accepted for them."""
+    if chosen is None:
+        chosen = {(one.suite, one.case_id) for one in series}
+    kept = versions(sources.baselines, chosen) if chosen else {}
+    return [
+        dataclasses.replace(one, levels=levels)
+        if (levels := tuple(_levels(one, kept.get((one.suite, one.case_id), ()))))
+        else one
+        for one in series
+    ]
+
+
+def _levels(series: Series, records: Iterable[Portable | Times]) -> Iterable[Level]:
+    for record in records:
+        if isinstance(record, Portable):
+            value = record.values.get(series.metric)
+        elif machine_class(record.identity) == series.machine:
+            values = [number for block in record.blocks for number in block.values.get(series.metric, ())]
+            value = estimate(values).point if values else None
+        else:
+            value = None
+        if value is not None:
+            yield Level(record.accepted.when, record.accepted.commit, record.accepted.reason, value)
+
+
+def _point(entry: Entry, kept: Kept, value: Value) -> Point:
+    about = (entry.run, entry.started, entry.commit, entry.dirty)
+    return Point(*about, value.point, value.low, value.high, value.relative, kept.verdict)

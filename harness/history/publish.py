@@ -1,0 +1,63 @@
+"""The end of a run: its record, its entry in the history, and its reports, which look back at earlier runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.history.entries import entry_of, refusal
+from harness.history.past import past_of
+from harness.history.sources import Sources
+from harness.records import Run
+from harness.report.journal import Journal
+from harness.report.past import Past
+from harness.report.record import write_run
+from harness.report.write import draw
+from harness.settings import Settings
+
+__all__ = ["publish", "redraw"]
+
+
+def publish(run: Run, folder: Path, settings: Settings, journal: Journal) -> str:
+    """Write the record and the reports of a run that has ended, and keep it in the history.
+
+    `journal` is the one that the run was written to. The record comes first, so that what was measured is safe whatever
+    happens then. Gives what could not be done with the history, as a sentence for the user, "" where all was: that is a
+    warning, and no verdict knows of it. Raises `OSError` where the disk refuses.
+    """
+    write_run(run, folder, journal)
+    sources = Sources(settings.reports, settings.baselines, settings.history)
+    warning = "" if refusal(run) else _record(run, sources)
+    past = _looking_back(run, sources)
+    draw(run, folder, past)
+    return warning
+
+
+def redraw(run: Run, folder: Path, sources: Sources) -> list[Path]:
+    """Write the record and the reports of an earlier run, and give their paths. Nothing is kept. Raises `OSError`."""
+    return [write_run(run, folder), *draw(run, folder, _looking_back(run, sources))]
+
+
+# Libraries that the base install does without keep and search the history. Whatever they raise must not take the report
+# of this run along, or change how it ends.
+
+
+def _record(run: Run, sources: Sources) -> str:
+    try:
+        sources.record(entry_of(run))
+    except Exception as error:
+        return f"warning: this run was not kept in the history: {_told(error)}"
+    return ""
+
+
+def _looking_back(run: Run, sources: Sources) -> Past:
+    try:
+        return past_of(run, sources)
+    except Exception as error:
+        return Past(notes=(f"earlier runs could not be read: {_told(error)}",))
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, HarnessError):
+        return str(error)
+    return f"{type(error).__name__}: {error}; please report this, and until then: --history off"

@@ -1,0 +1,90 @@
+"""Where the history of a project is: its store, its folder of reports, its committed baselines."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import HistoryError, UnavailableError
+from harness.history import folder
+from harness.history.entries import EVERYTHING, Entry, Wanted
+
+if TYPE_CHECKING:
+    from harness.history.store import Store
+
+__all__ = ["DEFAULT_FILE", "LAST", "OFF", "VARIABLE", "Sources"]
+
+DEFAULT_FILE = "history.db"
+"""The store of one machine, in the folder of reports."""
+LAST = 30
+"""Runs of a case that reports look back at."""
+OFF = "off"
+VARIABLE = "HARNESS_HISTORY_URL"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Folders of reports and of baselines, and a store.
+
+    store  URL or file of the store, `off` for none; "" takes `HARNESS_HISTORY_URL`, else a file among the reports
+    """
+
+    reports: Path
+    baselines: Path
+    store: str = ""
+
+    @property
+    def asked(self) -> str:
+        """The store that was asked for, "" where nobody named one."""
+        return self.store or os.environ.get(VARIABLE, "")
+
+    def open(self) -> Store | None:
+        """The store; None where it was switched off, and where nobody asked for one and the extra is not installed.
+
+        Raises `UnavailableError` where one was asked for without the extra, and `HistoryError` for a URL that is none.
+        """
+        if self.asked == OFF:
+            return None
+        if not (importlib.util.find_spec("sqlalchemy") and importlib.util.find_spec("alembic")):
+            if not self.asked:
+                return None
+            cure = "pip install 'inference-harness[history]'"
+            raise UnavailableError("the history store needs sqlalchemy and alembic", cure)
+        from harness.history.store import Store  # here: the base install does without
+
+        return Store(self.asked or str(self.reports / DEFAULT_FILE))
+
+    def record(self, entry: Entry) -> bool:
+        """Keep a run in the store, if there is one. Gives whether it is new. Raises as `open`, and `HistoryError`."""
+        store = self.open()
+        if store is None:
+            return False
+        try:
+            return store.record(entry)
+        finally:
+            store.close()
+
+    def entries(self, last: int = LAST, wanted: Wanted = EVERYTHING) -> folder.Found:
+        """The newest runs in the store and in the folder of reports, oldest first, each once.
+
+        A store that can't be read is a note; the runs of the folder are read then, as where there is no store.
+        """
+        kept: tuple[Entry, ...] = ()
+        known: set[str] = set()
+        notes: tuple[str, ...] = ()
+        try:
+            store = self.open() if self.asked or (self.reports / DEFAULT_FILE).exists() else None
+            if store is not None:
+                try:
+                    kept, known = store.entries(last, wanted), store.names()
+                finally:
+                    store.close()
+        except (HistoryError, UnavailableError) as error:
+            kept, known, notes = (), set(), (str(error),)
+        found = folder.entries(self.reports, last, known=known)
+        every = {entry.key: entry for entry in (*found.entries, *kept)}
+        ordered = sorted(every.values(), key=lambda entry: (entry.started, entry.run))
+        return folder.Found(tuple(ordered), (*notes, *found.notes))

@@ -1,0 +1,174 @@
+"""What is read back: the folder of reports, the store beside it, the baselines in git."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.baseline.accept import accept
+from harness.baseline.log import versions
+from harness.baseline.records import Portable, Times
+from harness.baseline.store import Store as Baselines
+from harness.history import folder
+from harness.history.entries import EVERYTHING, entry_of
+from harness.history.past import levels_of, series_of
+from harness.history.publish import redraw
+from harness.history.sources import Sources
+from harness.records import Run
+from harness.report.files import point_latest
+from harness.report.record import write_run
+from tests.bare import run_bare
+from tests.history_runs import STEP, a_day, days
+
+
+def on_disk(reports: Path, runs: list[Run]) -> None:
+    for run in runs:
+        write_run(run, reports / run.id)
+    point_latest(reports / runs[-1].id)
+
+
+def test_the_folder_gives_each_run_once_and_oldest_first(tmp_path: Path) -> None:
+    runs = days([0.0012, 0.0013, 0.0014])
+    on_disk(tmp_path, runs)
+    found = folder.entries(tmp_path, 10)
+    assert found.entries == tuple(entry_of(run) for run in runs)
+    assert found.notes == ()
+    assert [entry.run for entry in folder.entries(tmp_path, 2).entries] == [run.id for run in runs[1:]]
+    assert [entry.run for entry in folder.entries(tmp_path, 10, known={runs[0].id}).entries] == [r.id for r in runs[1:]]
+    assert folder.entries(tmp_path / "nowhere", 10) == folder.Found()
+
+
+def test_what_is_no_history_is_left_out(tmp_path: Path) -> None:
+    good, quick, cut = days([0.0012] * 3)
+    on_disk(tmp_path, [good, dataclasses.replace(quick, mode="quick"), dataclasses.replace(cut, complete=False)])
+    (tmp_path / "2026-09-01_damaged").mkdir()
+    (tmp_path / "2026-09-01_damaged" / "run.json").write_text('{"results": [1')
+    found = folder.entries(tmp_path, 10)
+    assert [entry.run for entry in found.entries] == [good.id]
+    (note,) = found.notes
+    assert "2026-09-01_damaged" in note
+
+
+def test_large_records_are_not_all_read(tmp_path: Path) -> None:
+    runs = days([0.0012] * 4)
+    on_disk(tmp_path, runs)
+    size = (tmp_path / runs[0].id / "run.json").stat().st_size
+    found = folder.entries(tmp_path, 10, most=int(2.5 * size))
+    assert [entry.run for entry in found.entries] == [run.id for run in runs[2:]]
+    (note,) = found.notes
+    assert f"runs before {runs[2].id} were left out" in note
+
+
+def test_the_store_and_the_folder_are_read_together(tmp_path: Path) -> None:
+    pytest.importorskip("alembic")
+    runs = days([0.0012, 0.0013, 0.0014])
+    on_disk(tmp_path / "reports", runs[1:])
+    sources = Sources(tmp_path / "reports", tmp_path / "baselines")
+    assert sources.record(entry_of(runs[0]))
+    assert sources.record(entry_of(runs[1]))
+    assert (tmp_path / "reports" / "history.db").is_file()
+    assert sources.entries(10).entries == tuple(entry_of(run) for run in runs)
+    assert dataclasses.replace(sources, store="off").entries(10).entries == tuple(entry_of(run) for run in runs[1:])
+
+
+def test_a_store_that_can_t_be_read_is_a_note(tmp_path: Path) -> None:
+    pytest.importorskip("alembic")
+    runs = days([0.0012, 0.0013])
+    on_disk(tmp_path / "reports", runs)
+    (tmp_path / "reports" / "history.db").write_text("nothing of ours\n" * 200)
+    found = Sources(tmp_path / "reports", tmp_path / "baselines").entries(10)
+    assert found.entries == tuple(entry_of(run) for run in runs)
+    (note,) = found.notes
+    assert "history.db is damaged" in note
+
+
+def test_the_variable_names_the_store_and_the_option_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = Sources(tmp_path, tmp_path)
+    assert sources.asked == ""
+    monkeypatch.setenv("HARNESS_HISTORY_URL", "postgresql://host/runs")
+    assert sources.asked == "postgresql://host/runs"
+    assert dataclasses.replace(sources, store="off").asked == "off"
+    assert dataclasses.replace(sources, store="off").open() is None
+
+
+def test_without_the_extra_only_who_asks_for_the_store_is_told(tmp_path: Path) -> None:
+    on_disk(tmp_path, days([0.0012] * 9))
+    code = f"""
+from pathlib import Path
+from harness.cli.main import main
+from harness.history.sources import Sources
+here = Path({str(tmp_path)!r})
+assert Sources(here, here).open() is None
+assert Sources(here, here).record(None) is False
+code = main(["history", "a/*", "--reports", str(here), "--baselines", str(here / "none")])
+print(code, main(["history", "--reports", str(here), "--record", str(here / "latest"), "--history", "x.db"]))
+"""
+    done = run_bare(code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "9 runs" in done.stdout
+    assert "change points need ruptures; pip install 'inference-harness[history]'" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 2"
+    assert "the history store needs sqlalchemy and alembic (pip install 'inference-harness[history]')" in done.stderr
+
+
+def git(path: Path, *arguments: str) -> None:
+    command = ["git", "-C", str(path), "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments]
+    subprocess.run(command, capture_output=True, check=True)
+
+
+def accepted(baselines: Path, number: int, latency: float, reason: str) -> None:
+    run = a_day(number, latency)
+    (result,) = run.results
+    accept(Baselines(baselines), result, run.environment, reason, run.started)
+
+
+def test_every_accepted_baseline_is_read_from_git_and_from_the_working_tree(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    baselines = tmp_path / "some" / "baselines"
+    accepted(baselines, 1, 0.0012, "first baseline")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    accepted(baselines, 2, 0.0024, "twice the layers")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "two")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "nothing")
+    accepted(baselines, 3, 0.0006, "a kernel of its own")
+    key = ("toys", "a/reference/cpu")
+    found = versions(baselines, [key, ("toys", "unknown/reference/cpu")])
+    assert found.keys() == {key}
+    reasons = [record.accepted.reason for record in found[key] if isinstance(record, Times)]
+    assert reasons == ["first baseline", "twice the layers", "a kernel of its own"]
+    assert sum(isinstance(record, Portable) for record in found[key]) == 1
+    series = series_of([entry_of(a_day(1, 0.0012))], 10, EVERYTHING)
+    levelled = {one.metric: one for one in levels_of(series, Sources(tmp_path, baselines))}
+    assert [(level.reason, round(level.value, 5)) for level in levelled["latency.p50"].levels] == [
+        ("first baseline", 0.0012),
+        ("twice the layers", 0.0024),
+        ("a kernel of its own", 0.0006),
+    ]
+    assert [level.reason for level in levelled["size"].levels] == ["first baseline"]
+
+
+def test_damaged_versions_and_folders_without_git_are_no_error(tmp_path: Path) -> None:
+    accepted(tmp_path / "baselines", 1, 0.0012, "first baseline")
+    (times,) = (tmp_path / "baselines").rglob("times.*.json")
+    key = ("toys", "a/reference/cpu")
+    assert len(versions(tmp_path / "baselines", [key])[key]) == 2
+    times.write_text(times.read_text().replace("0.0012", "0.0011"))
+    assert len(versions(tmp_path / "baselines", [key])[key]) == 1
+    assert versions(tmp_path / "nowhere", [key]) == {}
+
+
+def test_a_report_looks_back_no_further_than_its_own_run(tmp_path: Path) -> None:
+    pytest.importorskip("ruptures")
+    runs = days(STEP)
+    on_disk(tmp_path, runs)
+    sources = Sources(tmp_path, tmp_path / "baselines", "off")
+    redraw(runs[-1], tmp_path / runs[-1].id, sources)
+    redraw(runs[9], tmp_path / runs[9].id, sources)
+    last, before = ((tmp_path / run.id / "index.html").read_text() for run in (runs[-1], runs[9]))
+    assert "latency.p50 went from 1.20" in last
+    assert "What changed over time" not in before

@@ -1,0 +1,223 @@
+"""The history store, in a SQLite file and, where there is one, in a real PostgreSQL server."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("alembic", reason="the store needs the extra `history`")
+
+import sqlalchemy as sa
+
+from harness.errors import HistoryError
+from harness.history.connecting import Database
+from harness.history.entries import Wanted, entry_of, refusal
+from harness.history.store import Store
+from harness.history.tables import VERSION_TABLE, metadata
+from tests.cli_runs import IDENTITY, a_case
+from tests.history_runs import a_day, days
+from tests.postgres import a_server
+
+ROOT = Path(__file__).parent.parent
+WRITER = """
+import sys
+from harness.history.entries import entry_of
+from harness.history.store import Store
+from tests.history_runs import a_day
+
+url, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+sys.stdin.readline()
+store = Store(url)
+for number in range(first, first + count):
+    print(store.record(entry_of(a_day(number, name=f"m{number % 7}"))), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with a_server(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store."""
+    if request.param == "sqlite":
+        return str(tmp_path / "history.db")
+    server: str = request.getfixturevalue("server")
+    name = f"h{abs(hash(str(tmp_path))):x}"
+    engine = sa.create_engine(server.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return server.rpartition("/")[0] + f"/{name}"
+
+
+def test_what_was_recorded_comes_back(url: str) -> None:
+    store, runs = Store(url), [entry_of(run) for run in days([0.0012, 0.0013, 0.0014])]
+    assert store.entries(10) == ()
+    assert [store.record(entry) for entry in runs] == [True, True, True]
+    assert store.entries(10) == tuple(runs)
+    assert store.names() == {entry.run for entry in runs}
+    store.close()
+    assert Store(url).entries(10) == tuple(runs)
+
+
+def test_the_same_run_is_kept_once(url: str) -> None:
+    store, entry = Store(url), entry_of(a_day(1))
+    assert store.record(entry)
+    assert not store.record(entry)
+    assert store.entries(10) == (entry,)
+
+
+def test_two_machines_may_have_runs_of_one_name(url: str) -> None:
+    """A run's id is a time and the number of a process, and containers count processes from one."""
+    store, run = Store(url), a_day(1)
+    here = entry_of(run)
+    identity = {"cpu": {**IDENTITY, "cores": 64}}
+    there = entry_of(dataclasses.replace(run, environment=dataclasses.replace(run.environment, hardware=identity)))
+    assert store.record(here)
+    assert store.record(there)
+    assert {entry.cases[0].machine for entry in store.entries(1)} == {here.cases[0].machine, there.cases[0].machine}
+
+
+def test_only_what_is_asked_for_is_read(url: str) -> None:
+    store = Store(url)
+    for number in range(1, 8):
+        store.record(entry_of(a_day(number, name="a" if number % 2 else "b")))
+    found = store.entries(2, Wanted(glob="a/*", metrics=["size"]))
+    assert [entry.run[:10] for entry in found] == ["2026-01-05", "2026-01-07"]
+    assert {(kept.case_id, value.metric) for e in found for kept in e.cases for value in kept.values} == {
+        ("a/reference/cpu", "size")
+    }
+    assert store.entries(2, Wanted(glob="z/*")) == ()
+
+
+def test_a_run_without_numbers_is_kept_too(url: str) -> None:
+    store, entry = Store(url), dataclasses.replace(entry_of(a_day(1)), cases=())
+    assert store.record(entry)
+    assert not store.record(entry)
+
+
+def test_more_cases_than_fit_into_one_query(url: str) -> None:
+    run = dataclasses.replace(a_day(1), results=tuple(a_case(f"m{number}") for number in range(1201)))
+    store, entry = Store(url), entry_of(run)
+    assert store.record(entry)
+    assert store.entries(1) == (entry,)
+
+
+def test_writers_who_come_together_lose_nothing(url: str) -> None:
+    """Eight processes write into a store that is not there yet, half of their runs the same as a neighbour's."""
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, url, str(1 + 4 * i), "8"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        )
+        for i in range(8)
+    ]  # fmt: skip
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    said = [writer.communicate(timeout=240) for writer in writers]
+    assert [error for _, error in said if error] == []
+    added = [line for output, _ in said for line in output.split()]
+    assert added.count("True") == 36
+    assert added.count("False") == 64 - 36
+    expected = [entry_of(a_day(number, name=f"m{number % 7}")) for number in range(1, 37)]
+    assert Store(url).entries(100) == tuple(expected)
+
+
+def test_a_writer_that_dies_leaves_nothing_behind(url: str) -> None:
+    store, entry = Store(url), entry_of(a_day(1))
+    broken = dataclasses.replace(entry.cases[0].values[-1], point=None)
+    kept = dataclasses.replace(entry.cases[0], values=(*entry.cases[0].values[:-1], broken))
+    with pytest.raises(HistoryError, match="failed"):
+        store.record(dataclasses.replace(entry, cases=(kept,)))
+    assert store.names() == set()
+    assert store.record(entry)
+
+
+def test_the_migrations_make_the_tables_that_the_code_declares(url: str) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    database = Database(url)
+    with database.connection() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_a_store_of_a_newer_harness_is_refused(url: str) -> None:
+    store = Store(url)
+    store.names()
+    with Database(url).connection(writes=True) as connection:
+        connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    with pytest.raises(HistoryError, match=r"was made by a newer harness .*pip install --upgrade"):
+        Store(url).names()
+
+
+def test_a_damaged_file_is_told_from_others(tmp_path: Path) -> None:
+    file = tmp_path / "history.db"
+    file.write_text("no database at all, whatever its name says\n" * 100)
+    with pytest.raises(HistoryError, match=r"history\.db is damaged .*move the file away"):
+        Store(str(file)).names()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_file_that_may_not_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "history.db"
+    Store(str(file)).record(entry_of(a_day(1)))
+    file.chmod(0o400)
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(HistoryError, match="can't be opened or written"):
+            Store(str(file)).record(entry_of(a_day(2)))
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_writer_that_waited_in_vain_says_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.history.connecting.WAIT", 0.1)
+    file = str(tmp_path / "history.db")
+    Store(file).names()
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(HistoryError, match="was kept by another process"):
+        Store(file).record(entry_of(a_day(1)))
+    other.execute("ROLLBACK")
+    other.close()
+    assert Store(file).record(entry_of(a_day(1)))
+
+
+def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(HistoryError) as caught:
+        Store("postgresql://someone:secret@127.0.0.1:1/runs").names()
+    assert "can't be reached" in str(caught.value)
+    assert "postgresql+psycopg://someone:***@127.0.0.1:1/runs" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["mysql://someone:secret@host/runs", "://", "postgresql://host:port/x"])
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(HistoryError) as caught:
+        Store(url)
+    assert "secret" not in str(caught.value)
+    assert "postgresql://user@host/" in str(caught.value)
+
+
+def test_what_is_not_kept() -> None:
+    run = a_day(1)
+    assert refusal(run) == ""
+    assert "did not finish" in refusal(dataclasses.replace(run, complete=False))
+    assert "smoke test" in refusal(dataclasses.replace(run, mode="quick"))
+    elsewhere = dataclasses.replace(run.environment, state={"at": "abc1234"})
+    assert "another commit" in refusal(dataclasses.replace(run, environment=elsewhere))
