@@ -68,6 +68,7 @@ HEAVY = {
     "safetensors",
     "sqlalchemy",
     "tensorrt",
+    "tensorrt_rtx",
     "tokenizers",
     "torch",
     "torch_pruning",
