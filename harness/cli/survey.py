@@ -16,6 +16,7 @@ from harness.runtimes.base import Runtime
 from harness.runtimes.cudagraph import CudaGraph
 from harness.runtimes.eager import Eager
 from harness.runtimes.inductor import Inductor, compiler_version
+from harness.runtimes.litert import LiteRt
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.techniques import Technique
 
@@ -26,7 +27,7 @@ TENSORRT = (
     "this version has no runtime for it (its libraries are not on PyPI either: pip install "
     "'inference-harness[tensorrt]' with NVIDIA's own package index added)"
 )
-RUNTIMES: tuple[Runtime, ...] = (Eager(), CudaGraph(), Inductor(), AotInductor(), OnnxRuntime())
+RUNTIMES: tuple[Runtime, ...] = (Eager(), CudaGraph(), Inductor(), AotInductor(), OnnxRuntime(), LiteRt())
 
 
 @dataclass(frozen=True)
