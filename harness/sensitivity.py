@@ -58,10 +58,16 @@ def sensitivity(
     the accuracy is in danger, what the accuracy falls by. A layer is a node with weights, or all nodes of a type that
     has none; `keep=[…]` of the technique takes these names. `say` is called with a sentence after each layer.
 
-    Raises `SuiteError` for another technique and `UnavailableError` where something it needs is not here.
+    Raises `SuiteError` for another technique or a model that is neither torch nor ONNX, and `UnavailableError` where
+    something it needs is not here.
     """
     if technique.name not in TECHNIQUES:
         raise SuiteError(f"the sensitivity of {technique.name} can't be measured; take {' or '.join(TECHNIQUES)}")
+    if model.form not in ("torch", "onnx"):
+        raise SuiteError(
+            f"the sensitivity of {model.name} can't be measured: layers are quantized as ONNX, and it exists only as "
+            f"{model.form}; try its layers with keep=[…] of {technique.name}"
+        )
     export = as_pipeline(onnxruntime)
     pipeline = export if model.form == "torch" else None
     whole = export | technique if pipeline else as_pipeline(technique)

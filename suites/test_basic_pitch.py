@@ -4,10 +4,23 @@ import pytest
 
 from harness import grid
 from harness.hardware import cpu, cuda
-from harness.techniques import batched, fp16, int8_dynamic, int8_static, onnxruntime, reference
+from harness.techniques import (
+    batched,
+    fp16,
+    int4_dynamic,
+    int4_weights,
+    int8_dynamic,
+    int8_static,
+    int8_weights,
+    litert,
+    onnxruntime,
+    reference,
+)
 from suites.models import basic_pitch, basic_pitch_litert
 
 ACCEPTABLE = 0.90
+SPECTRUM = ("*cq_t2010v2*", "*normalized_log*")
+"""What makes the spectrum of the samples and its logarithm, by the names that the .tflite file has."""
 
 
 @grid(model=[basic_pitch], technique=[reference], hardware=[cpu, cuda])
@@ -30,9 +43,13 @@ def test_more(case, bench):
 
 
 @pytest.mark.full
-@grid(model=[basic_pitch_litert], technique=[reference], hardware=[cpu])
+@grid(
+    model=[basic_pitch_litert],
+    technique=[reference, litert(xnnpack=False), int8_dynamic, int8_static(keep=SPECTRUM), int8_weights],
+    hardware=[cpu],
+)
 def test_litert(case, bench):
-    """The same weights in LiteRT."""
+    """The same weights in LiteRT, whose dynamic INT8 has kernels for convolutions; static INT8 behind the spectrum."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE
 
@@ -44,4 +61,11 @@ def test_what_breaks_it(case, bench):
 
     Here so that the report shows it; nothing is promised but that it gets no worse.
     """
+    bench(case)
+
+
+@pytest.mark.full
+@grid(model=[basic_pitch_litert], technique=[int8_static, int4_dynamic, int4_weights], hardware=[cpu])
+def test_what_breaks_it_in_litert(case, bench):
+    """The same range, and weights in 15 steps a channel."""
     bench(case)

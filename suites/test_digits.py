@@ -11,8 +11,10 @@ from harness.techniques import (
     cuda_graph,
     distilled,
     fp16,
+    int4_dynamic,
     int8_dynamic,
     int8_static,
+    litert,
     onnxruntime,
     pruned_channels,
     pruned_weights,
@@ -135,5 +137,25 @@ def test_more(case, bench):
 )
 def test_more_integers(case, bench):
     """INT8 of a smaller network, and of several images a call."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(
+    model=[digits],
+    technique=[
+        litert,
+        litert | int8_dynamic,
+        litert | int8_static,
+        litert | int4_dynamic,
+        pruned_channels(0.5) | litert | int8_static,
+        batched(32) | litert,
+        batched(32) | litert | int8_static,
+    ],
+    hardware=[cpu],
+)
+def test_litert(case, bench):
+    """LiteRT, as on a phone; a file is made for one batch, so that comes first."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE

@@ -10,8 +10,10 @@ from harness.techniques import (
     compiled,
     cuda_graph,
     fp16,
+    int4_dynamic,
     int8_dynamic,
     int8_static,
+    litert,
     onnxruntime,
     pruned_weights,
     reference,
@@ -36,6 +38,8 @@ BITS = Metric(
     help="Mean surprise at the next character: the logarithm of the perplexity to the base 2.",
 )
 METRICS = [PERPLEXITY, BITS]
+MASK = ("SELECT_V2", "RESHAPE", "ADD", "SOFTMAX")
+"""The kinds of operators that the mask of the attention goes through in LiteRT; it holds the lowest number there is."""
 
 
 @grid(model=[gpt_prefill, gpt_decode], technique=[onnxruntime], hardware=[cpu, cuda], metrics=METRICS)
@@ -89,3 +93,36 @@ def test_cuda_graphs(case, bench):
     """Decoding launches many small kernels a character, which a graph launches at once."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(
+    model=[gpt_prefill, gpt_decode],
+    technique=[litert, litert | int8_dynamic, litert | int4_dynamic(block=32)],
+    hardware=[cpu],
+    metrics=METRICS,
+)
+def test_litert(case, bench):
+    """LiteRT, as on a phone."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+    assert result["perplexity"] <= MOST
+
+
+@pytest.mark.full
+@grid(model=[gpt_prefill], technique=[litert | int8_static(keep=MASK)], hardware=[cpu], metrics=METRICS)
+def test_static_in_litert(case, bench):
+    """All products in int8, and in float what the mask goes through."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+    assert result["perplexity"] <= MOST
+
+
+@pytest.mark.full
+@grid(model=[gpt_prefill], technique=[litert | int8_static], hardware=[cpu], metrics=METRICS)
+def test_what_breaks_it_in_litert(case, bench):
+    """The mask is added to the scores: one range can't hold both, and attention is gone.
+
+    Here so that the report shows it; nothing is promised but that it gets no worse.
+    """
+    bench(case)

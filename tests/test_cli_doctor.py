@@ -48,7 +48,7 @@ def test_a_gpu_is_described_with_its_state(monkeypatch: pytest.MonkeyPatch, caps
     assert data["states"]["cuda"]["sm_clock"] == 1755
     assert {item["name"] for item in data["runtimes"] if item["hardware"] == "cuda"} == {
         "eager", "cudagraph", "inductor", "aotinductor", "onnxruntime", "onnxruntime:cuda", "onnxruntime:tensorrt",
-        "onnxruntime:tensorrt_rtx", "tensorrt", "tensorrt_rtx"
+        "onnxruntime:tensorrt_rtx", "litert", "tensorrt", "tensorrt_rtx"
     }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from harness.runtimes.aotinductor import AotInductor
 from harness.runtimes.cudagraph import CudaGraph
 from harness.runtimes.eager import Eager
 from harness.runtimes.inductor import Inductor
+from harness.runtimes.litert import LiteRt
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.tensorrt import TensorRt, TensorRtRtx
 from harness.techniques import Technique
@@ -170,7 +171,7 @@ def documented_facts(runtime: str) -> set[str]:
 def generic(facts: dict[str, Any]) -> set[str]:
     """The names of facts as the page has them: types and providers as words of their own."""
     names = (re.sub(r"^(arithmetic|weights)\..*", r"\1.<dtype>", name) for name in facts)
-    return {re.sub(r"^nodes\.\w+Provider$", "nodes.<provider>", name) for name in names}
+    return {re.sub(r"^nodes\.(\w+Provider|XNNPACK|LiteRT)$", "nodes.<provider>", name) for name in names}
 
 
 def test_facts_of_eager_and_onnx_runtime_are_those_of_the_table() -> None:
@@ -178,6 +179,28 @@ def test_facts_of_eager_and_onnx_runtime_are_those_of_the_table() -> None:
     assert generic(check_technique(written("batched(2)"), model)[1]) == documented_facts("eager")
     quantized = written('onnxruntime | int8_dynamic(ops=["MatMul", "Conv"])')
     assert generic(check_technique(quantized, model)[1]) == documented_facts("onnxruntime")
+
+
+def test_facts_of_litert_are_those_of_the_table(tmp_path: Path) -> None:
+    pytest.importorskip("litert_quantizer")
+    from tests.litert_networks import tiny_litert_model
+
+    facts = check_technique(written("int8_dynamic"), tiny_litert_model(tmp_path))[1]
+    assert generic(facts) == documented_facts("litert")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["litert(xnnpack=False)", "int8_dynamic", "int8_static", "int8_weights", "int4_weights", "int4_dynamic"],
+)
+def test_every_fact_that_is_promised_of_a_litert_network_is_named(expression: str, tmp_path: Path) -> None:
+    pytest.importorskip("litert_quantizer")
+    from tests.litert_networks import tiny_litert_model
+
+    evidence, _ = check_technique(written(expression), tiny_litert_model(tmp_path))
+    section = SECTIONS[expression.partition("(")[0]]
+    for item in evidence:
+        assert f"`{item.promise.partition(' ')[0]}`" in section[section.index("* Promises") :]
 
 
 def test_facts_of_cuda_graphs_are_those_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +236,10 @@ def test_every_runtime_is_documented_with_its_form_and_options() -> None:
     assert (
         set(classes)
         == set(table)
-        == {cls.__name__ for cls in (AotInductor, CudaGraph, Eager, Inductor, OnnxRuntime, TensorRt, TensorRtRtx)}
+        == {
+            cls.__name__
+            for cls in (AotInductor, CudaGraph, Eager, Inductor, LiteRt, OnnxRuntime, TensorRt, TensorRtRtx)
+        }
     )
     for name, cls in classes.items():
         assert table[name] == cls().form

@@ -58,7 +58,10 @@ ORDER = (
 """The rooms from the leaves up. A module may import from its own room and from those before it."""
 
 HEAVY = {
+    "ai_edge_litert",
     "alembic",
+    "litert_quantizer",
+    "litert_torch",
     "onnx",
     "onnxruntime",
     "onnxscript",

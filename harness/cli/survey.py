@@ -18,6 +18,7 @@ from harness.runtimes.base import Runtime
 from harness.runtimes.cudagraph import CudaGraph
 from harness.runtimes.eager import Eager
 from harness.runtimes.inductor import Inductor, compiler_version
+from harness.runtimes.litert import LiteRt
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.onnxruntime_providers import PROVIDERS
 from harness.runtimes.tensorrt import TensorRt, TensorRtRtx
@@ -27,7 +28,7 @@ __all__ = ["Item", "Survey", "survey"]
 
 HARDWARE: tuple[Hardware, ...] = (cpu, edge, cuda)
 RUNTIMES: tuple[Runtime, ...] = (
-    Eager(), CudaGraph(), Inductor(), AotInductor(), OnnxRuntime(), TensorRt(), TensorRtRtx()
+    Eager(), CudaGraph(), Inductor(), AotInductor(), OnnxRuntime(), LiteRt(), TensorRt(), TensorRtRtx()
 )  # fmt: skip
 
 

@@ -19,7 +19,10 @@ from harness.worker.protocol import PROTOCOL
 __all__ = ["PressureMeter", "environment", "identity", "library_versions", "software"]
 
 RELEVANT = (
+    "ai-edge-litert",
     "inference-harness",
+    "litert-quantizer",
+    "litert-torch",
     "numpy",
     "onnx",
     "onnxruntime",

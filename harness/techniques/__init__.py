@@ -10,8 +10,9 @@ from harness.techniques.prune import pruned_n_m, pruned_weights
 from harness.techniques.prune_channels import pruned_channels
 from harness.techniques.prune_heads import pruned_heads
 from harness.techniques.prune_layers import pruned_layers
-from harness.techniques.quantize import int8_dynamic, int8_static
+from harness.techniques.quantize import int4_dynamic, int8_dynamic, int8_static
 from harness.techniques.tensorrt import tensorrt, tensorrt_rtx
+from harness.techniques.to_litert import litert
 from harness.techniques.weights import int4_weights, int8_weights
 
 __all__ = [
@@ -26,10 +27,12 @@ __all__ = [
     "distilled",
     "fp8",
     "fp16",
+    "int4_dynamic",
     "int4_weights",
     "int8_dynamic",
     "int8_static",
     "int8_weights",
+    "litert",
     "onnxruntime",
     "pruned_channels",
     "pruned_heads",

@@ -35,8 +35,12 @@ _FORMS = {
     "openvino": "an OpenVINO network",
     "litert": "a LiteRT network",
 }
-_MAKERS = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "litert"}
-"""The technique that leaves a form."""
+_MAKERS = {
+    "onnx": ("onnxruntime", ("torch",)),
+    "openvino": ("openvino", ("torch", "onnx")),
+    "litert": ("litert", ("torch",)),
+}
+"""The technique that leaves a form, and the other forms that it makes it of."""
 
 _NEEDS = {
     "training": "data and a loss to train with (Model.training)",
@@ -187,11 +191,12 @@ class Pipeline:
 def _wrong_form(step: Technique, model: Model, form: str) -> str:
     forms = step.takes or ()
     wanted = f"{step.name} works on {' or '.join(_FORMS.get(form, form) for form in forms)}"
-    if model.form == form != "torch" and forms == ("torch",):
+    makers = (_MAKERS[other] for other in forms if other in _MAKERS)
+    maker = next((name for name, sources in makers if form in sources), None)
+    if model.form == form != "torch" and not maker:
         return f"{wanted}, and {model.name} exists only as {_FORMS.get(form, form)}"
     if model.form != form and "torch" in forms:
         return f"{wanted}, and the steps before it have made it {_FORMS.get(form, form)}: put it first"
-    maker = next((_MAKERS[form] for form in forms if form in _MAKERS), None)
     cure = f": put {maker} before it ({maker} | {step.name})" if maker else ""
     return f"{wanted}, and gets {_FORMS.get(form, form)}{cure}"
 

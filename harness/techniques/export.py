@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["dynamic_shapes", "export", "exported", "unavailable"]
+__all__ = ["check_output", "dynamic_shapes", "export", "exported", "tolerance_of", "unavailable"]
 
 OPSET = 18
 """The oldest opset that is accepted: layer normalisation came with 17, quantization per channel with 13."""
@@ -99,7 +99,7 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
         model,
         examples,
         [{name: tensor.float().numpy() for name, tensor in outputs.items()} for outputs in wanted],
-        TOLERANCE.get(_coarsest(network), 1e-3),
+        tolerance_of(network),
     )
     return model
 
@@ -148,9 +148,10 @@ def _narrow_folded(model: Any, network: Any) -> None:
             constant.tensor.CopyFrom(numpy_helper.from_array(values, constant.tensor.name))
 
 
-def _coarsest(network: Any) -> str:
+def tolerance_of(network: Any) -> float:
+    """How far an exported module may be off: what `TOLERANCE` says of the least precise type of its weights."""
     types = {str(parameter.dtype).removeprefix("torch.") for parameter in network.parameters()}
-    return max(types, key=lambda name: TOLERANCE.get(name, 0.0), default="float32")
+    return max((TOLERANCE[name] for name in types if name in TOLERANCE), default=TOLERANCE["float32"])
 
 
 def _in_float32(model: Any) -> Any:
@@ -180,7 +181,6 @@ def _in_float32(model: Any) -> Any:
 
 
 def _check(model: Any, examples: Sequence[Arrays], wanted: Sequence[Arrays], tolerance: float) -> None:
-    import numpy as np
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -199,10 +199,17 @@ def _check(model: Any, examples: Sequence[Arrays], wanted: Sequence[Arrays], tol
                     f"the exported network gives {name} the shape {list(array.shape)} instead of "
                     f"{list(expected.shape)}: its batch axis did not stay variable"
                 )
-            distance = float(np.linalg.norm(array.astype(np.float64) - expected))
-            norm = float(np.linalg.norm(expected.astype(np.float64)))
-            if not distance <= tolerance * norm + 1e-6:
-                raise PreparationError(
-                    f"the exported network gives {name} {distance / max(norm, 1e-12):.2g} (relative) away from "
-                    f"torch's; the limit is {tolerance}"
-                )
+            check_output(name, array, expected, tolerance)
+
+
+def check_output(name: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], tolerance: float) -> None:
+    """Raise `PreparationError` where an output is further than `tolerance` (relative L2) from torch's."""
+    import numpy as np
+
+    distance = float(np.linalg.norm(found.astype(np.float64) - wanted))
+    norm = float(np.linalg.norm(wanted.astype(np.float64)))
+    if not distance <= tolerance * norm + 1e-6:
+        raise PreparationError(
+            f"the exported network gives {name} {distance / max(norm, 1e-12):.2g} (relative) away from torch's; the "
+            f"limit is {tolerance}"
+        )

@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING
 from harness.deployment import Deployment
 from harness.errors import SuiteError
 from harness.runtimes.packages import missing
-from harness.techniques import quantize_onnx, quantize_torch
+from harness.techniques import quantize_litert, quantize_onnx, quantize_torch
 from harness.techniques.base import technique
 
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware
 
-__all__ = ["int8_dynamic", "int8_static", "onnx_quantizer"]
+__all__ = ["int4_dynamic", "int8_dynamic", "int8_static", "onnx_quantizer"]
+
+
+BLOCKS = (32, 64, 128, 256)
+"""Inputs of a linear layer that may share a scale in LiteRT."""
 
 
 def _needs_quantizer(hardware: Hardware, form: str) -> str | None:
     if form == "torch":
         return quantize_torch.unavailable(hardware)
+    if form == "litert":
+        return quantize_litert.unavailable(hardware)
     return missing("onnx", "onnx", "onnxruntime")
 
 
@@ -27,29 +33,35 @@ def _needs_static_quantizer(hardware: Hardware, form: str) -> str | None:
     return quantize_torch.static_unavailable(hardware) if form == "torch" else _needs_quantizer(hardware, form)
 
 
-@technique(takes=("torch", "onnx"), requires=_needs_quantizer)
+@technique(takes=("torch", "onnx", "litert"), requires=_needs_quantizer)
 def int8_dynamic(
     deployment: Deployment, *, ops: str | Sequence[str] = "MatMul", keep: str | Sequence[str] = ()
 ) -> Deployment:
     """Weights in int8, activations quantized to 8 bits at each call by their own range; no calibration data.
 
     For networks of matrix products (transformers, recurrent ones). `keep` names what stays in float: on an ONNX network
-    nodes, globs of them or types of operators, on a torch network modules or globs of them.
+    nodes, globs of them or types of operators, on a torch network modules or globs of them, on a LiteRT network what
+    operators write, globs of it or types of operators.
 
     On an ONNX network `ops` names the operators whose weights are quantized, of `MatMul` (which stands for `Gemm` as
     well), `Conv`, `LSTM`, `Attention`, `Gather`. Convolutions are left out unless they are named: ONNX Runtime runs
     them as ConvInteger, several times slower than in float32. On a torch network it is the linear layers, by torchao,
-    with a range for each token.
-    Source: ONNX Runtime, "Quantize ONNX models"; torchao; Jacob et al., arXiv 1712.05877.
+    with a range for each token. On a LiteRT network it is all that has weights, convolutions too, for which LiteRT has
+    kernels of this kind.
+    Source: ONNX Runtime, "Quantize ONNX models"; torchao; LiteRT, "Post-training quantization"; Jacob et al., arXiv
+    1712.05877.
     """
-    if deployment.form == "torch":
+    if deployment.form != "onnx":
         if _names(ops) != ["MatMul"]:
-            raise SuiteError("int8_dynamic(ops=…) is of ONNX networks: on a torch network it has keep, and no ops")
-        return quantize_torch.quantize_dynamic(deployment, _names(keep))
+            raise SuiteError(
+                f"int8_dynamic(ops=…) is of ONNX networks: on a {deployment.form} network it has keep, and no ops"
+            )
+        by_form = {"torch": quantize_torch.quantize_dynamic, "litert": quantize_litert.quantize_dynamic}
+        return by_form[deployment.form](deployment, _names(keep))
     return quantize_onnx.quantize(deployment, onnx_quantizer(deployment, "int8_dynamic", ops=ops), _names(keep))
 
 
-@technique(takes=("torch", "onnx"), needs=["calibration"], requires=_needs_static_quantizer)
+@technique(takes=("torch", "onnx", "litert"), needs=["calibration"], requires=_needs_static_quantizer)
 def int8_static(
     deployment: Deployment,
     method: str = "minmax",
@@ -67,7 +79,8 @@ def int8_static(
     falls by no more than that. Unsigned activations with signed weights are what kernels for x86 are fast at.
 
     On a torch network `method` is `minmax` or `histogram`, and `compiled` must follow: torch marks where to quantize,
-    and only the compiler makes integer kernels of it.
+    and only the compiler makes integer kernels of it. On a LiteRT network everything is int8, activations too, but the
+    inputs and outputs; what the quantizer leaves in float stands between conversions.
     Source: ONNX Runtime, "Quantize ONNX models"; torchao, "PT2E quantization with X86 backend through inductor";
     Jacob et al., arXiv 1712.05877.
     """
@@ -78,12 +91,33 @@ def int8_static(
                 f"({', '.join(quantize_torch.METHODS)}) and keep"
             )
         return quantize_torch.quantize_static(deployment, method, _names(keep))
+    if deployment.form == "litert":
+        if method != "minmax" or _names(ops) or not per_channel or max_drop is not None:
+            raise SuiteError(
+                "int8_static has a method, ops, per_channel and max_drop on ONNX networks: on a LiteRT network it has "
+                "keep alone"
+            )
+        return quantize_litert.quantize_static(deployment, _names(keep))
     quantizer = onnx_quantizer(deployment, "int8_static", method=method, ops=ops, per_channel=per_channel)
     if max_drop is None:
         return quantize_onnx.quantize(deployment, quantizer, _names(keep))
     from harness.techniques.mixed import quantize_within
 
     return quantize_within(deployment, quantizer, _names(keep), max_drop, "int8_static")
+
+
+@technique(takes="litert", requires=_needs_quantizer)
+def int4_dynamic(deployment: Deployment, *, block: int = 0, keep: str | Sequence[str] = ()) -> Deployment:
+    """Weights in int4, activations quantized to 8 bits at each call by their own range; no calibration data.
+
+    With a scale for each channel of a linear layer or convolution, or for each `block` of inputs of a linear layer, and
+    then for these alone. An eighth of the memory. Look at the accuracy: 15 steps are few for a whole channel. Raises
+    `SuiteError` for a block that kernels do not have.
+    Source: LiteRT, "Post-training quantization"; Dettmers & Zettlemoyer, arXiv 2212.09720.
+    """
+    if block not in (0, *BLOCKS):
+        raise SuiteError(f"int4_dynamic(block={block}): use 0, {', '.join(map(str, BLOCKS))}")
+    return quantize_litert.quantize_dynamic(deployment, _names(keep), bits=4, block=block)
 
 
 def onnx_quantizer(

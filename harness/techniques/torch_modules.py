@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
-__all__ = ["AutocastNetwork", "CastNetwork"]
+from harness.runtimes.torch_session import named_outputs
+
+__all__ = ["AutocastNetwork", "CastNetwork", "OutputTuple"]
 
 
 class CastNetwork(torch.nn.Module):
@@ -55,6 +57,18 @@ class AutocastNetwork(torch.nn.Module):
         with torch.autocast(inputs[0].device.type, self.dtype):
             outputs = self.network(*inputs)
         return _widened(outputs)
+
+
+class OutputTuple(torch.nn.Module):
+    """A network whose outputs are a tuple, in the order of their names."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Any) -> tuple[Any, ...]:
+        """The network's outputs."""
+        return tuple(named_outputs(self.network(*inputs)).values())
 
 
 def _widened(outputs: Any) -> Any:

@@ -8,7 +8,7 @@ from harness.deployment import Deployment
 from harness.errors import SuiteError
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.packages import missing
-from harness.techniques import quantize_torch, weights_onnx
+from harness.techniques import quantize_litert, quantize_torch, weights_onnx
 from harness.techniques.base import technique
 
 if TYPE_CHECKING:
@@ -18,13 +18,15 @@ __all__ = ["int4_weights", "int8_weights"]
 
 BLOCKS = (16, 32, 64, 128, 256)
 """Numbers that may share a scale."""
-EIGHT_BIT_BLOCK = 32
-"""Of int8 weights of an ONNX network, where nobody chooses."""
+BLOCK = 32
+"""Where nobody chooses, and of int8 weights of an ONNX network always."""
 
 
 def _needs_quantizer(hardware: Hardware, form: str) -> str | None:
     if form == "torch":
         return quantize_torch.unavailable(hardware)
+    if form == "litert":
+        return quantize_litert.unavailable(hardware)
     return missing("onnx", "onnx", "onnxruntime") or OnnxRuntime().unavailable(hardware)
 
 
@@ -37,31 +39,37 @@ def _needs_four_bits(hardware: Hardware, form: str) -> str | None:
     return _needs_quantizer(hardware, form)
 
 
-@technique(takes=("torch", "onnx"), requires=_needs_quantizer)
+@technique(takes=("torch", "onnx", "litert"), requires=_needs_quantizer)
 def int8_weights(deployment: Deployment) -> Deployment:
     """Weights of matrix products in int8; activations and arithmetic stay as they were. No data, nearly no loss.
 
     A quarter of the memory. It pays in speed only where reading the weights takes the time: large networks, one item a
-    call. Embeddings and convolutions stay as they are.
+    call. Embeddings and convolutions stay as they are, but on a LiteRT network they change too, and all that it brings
+    there is a smaller file: the weights are converted to float32 again.
     Source: ONNX Runtime, "Quantize ONNX models", MatMulNBits; torchao, Int8WeightOnlyConfig.
     """
-    return _compressed(deployment, 8, EIGHT_BIT_BLOCK)
+    return _compressed(deployment, 8, BLOCK)
 
 
-@technique(takes=("torch", "onnx"), requires=_needs_four_bits)
-def int4_weights(deployment: Deployment, *, block: int = 32) -> Deployment:
+@technique(takes=("torch", "onnx", "litert"), requires=_needs_four_bits)
+def int4_weights(deployment: Deployment, *, block: int = BLOCK) -> Deployment:
     """Weights of matrix products in int4, with a scale for each `block` numbers; arithmetic stays as it was.
 
     An eighth of the memory, and scales of a float32 for each block beside it. Look at the accuracy: smaller blocks keep
-    more of it. Raises `SuiteError` for a block that kernels do not have.
+    more of it. Raises `SuiteError` for a block that kernels do not have. On a LiteRT network it is a smaller file
+    alone, with a scale for each channel and no blocks, convolutions too; `int4_dynamic` computes with such weights.
     Source: ONNX Runtime, "Quantize ONNX models", MatMulNBits; Frantar et al., arXiv 2210.17323.
     """
     if block not in BLOCKS:
         raise SuiteError(f"int4_weights(block={block}): use {', '.join(map(str, BLOCKS))}")
+    if deployment.form == "litert" and block != BLOCK:
+        raise SuiteError(
+            "int4_weights has no block on a LiteRT network, but a scale for each channel; int4_dynamic has blocks there"
+        )
     return _compressed(deployment, 4, block)
 
 
 def _compressed(deployment: Deployment, bits: int, block: int) -> Deployment:
     """By the module of the network's form, each of which has `compress(deployment, bits, block)`."""
-    compress = {"torch": quantize_torch.compress, "onnx": weights_onnx.compress}
+    compress = {"torch": quantize_torch.compress, "onnx": weights_onnx.compress, "litert": quantize_litert.compress}
     return compress[deployment.form](deployment, bits, block)

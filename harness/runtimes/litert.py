@@ -1,0 +1,66 @@
+"""LiteRT, formerly TensorFlow Lite: the interpreter of phones and small boards, on this machine's CPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import PreparationError
+from harness.runtimes.packages import missing
+
+if TYPE_CHECKING:
+    from harness.hardware.base import Hardware
+    from harness.runtimes.base import Arrays
+    from harness.runtimes.litert_session import LiteRtSession
+
+__all__ = ["BUILTIN", "XNNPACK", "LiteRt"]
+
+_FILE = "model.tflite"
+XNNPACK = "XNNPACK"
+BUILTIN = "LiteRT"
+"""What executes an operator: the delegate XNNPACK, or LiteRT's own kernels."""
+
+
+@dataclass(frozen=True)
+class LiteRt:
+    """A LiteRT network, which is the bytes of a .tflite file, in LiteRT's interpreter.
+
+    xnnpack  let the delegate XNNPACK execute what it can, and LiteRT's own kernels the rest; False for these alone
+    """
+
+    xnnpack: bool = True
+
+    @property
+    def name(self) -> str:
+        return "litert"
+
+    @property
+    def form(self) -> str:
+        return "litert"
+
+    def unavailable(self, hardware: Hardware) -> str | None:
+        if hardware.describe()["kind"] != "cpu":
+            return f"LiteRT runs on CPUs here, and {hardware.name} is none (put cpu on the hardware axis)"
+        return missing("litert", "ai_edge_litert")
+
+    @property
+    def provider(self) -> str:
+        """What executes the operators that it can."""
+        return XNNPACK if self.xnnpack else BUILTIN
+
+    def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:  # noqa: ARG002
+        """Write the network as one file. Raises `PreparationError` for a network that is no bytes."""
+        if not isinstance(network, bytes):
+            raise PreparationError(
+                f"LiteRT got a {type(network).__name__} instead of the bytes of a .tflite file; a technique that "
+                "changes the form of a network must replace the runtime as well"
+            )
+        (folder / _FILE).write_bytes(network)
+
+    def load(self, folder: Path, hardware: Hardware) -> LiteRtSession:
+        """Load the network. Raises `PreparationError` where LiteRT refuses it."""
+        from harness.runtimes.litert_session import LiteRtSession
+
+        threads = int(hardware.describe().get("threads", 1))
+        return LiteRtSession(folder / _FILE, threads=threads, provider=self.provider)

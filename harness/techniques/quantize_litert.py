@@ -1,0 +1,206 @@
+"""Integers by LiteRT's quantizer, which is imported in functions."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.deployment import Deployment, Promise
+from harness.errors import PreparationError, SuiteError
+from harness.runtimes.litert import LiteRt
+from harness.runtimes.packages import missing
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harness.hardware.base import Hardware
+    from harness.runtimes.litert_graph import Graph, Operator
+
+    Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+
+__all__ = ["compress", "quantize_dynamic", "quantize_static", "unavailable"]
+
+EVERYTHING = ".*"
+EIGHT_BITS = frozenset(
+    {"BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "EMBEDDING_LOOKUP", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
+)
+FOUR_BITS = frozenset({"BATCH_MATMUL", "CONV_2D", "EMBEDDING_LOOKUP", "FULLY_CONNECTED"})
+FOUR_BITS_IN_BLOCKS = frozenset({"EMBEDDING_LOOKUP", "FULLY_CONNECTED"})
+"""Operators whose weights the quantizer stores so."""
+SHOWN = 12
+"""Names that an error lists."""
+
+
+def unavailable(hardware: Hardware) -> str | None:
+    """Why a LiteRT network can't be quantized here, and the cure; None where it can."""
+    return missing("litert", "litert_quantizer") or LiteRt().unavailable(hardware)
+
+
+def quantize_dynamic(deployment: Deployment, keep: Sequence[str], *, bits: int = 8, block: int = 0) -> Deployment:
+    """Weights of so many bits, a scale for each channel or `block`; products quantize their inputs at each call."""
+
+    def configure(quantizer: Any, all_operators: Any) -> None:
+        quantizer.add_dynamic_config(EVERYTHING, all_operators, bits, _granularity(block))
+
+    reach = EIGHT_BITS if bits == 8 else FOUR_BITS_IN_BLOCKS if block else FOUR_BITS - {"BATCH_MATMUL"}
+    network, share = _quantized(deployment, configure, reach, keep)
+    return deployment.replace(network=network).promising(
+        Promise("quantized", at_least=share),
+        Promise(f"weights.int{bits}", at_least=share),
+        Promise("nodes.quantized", at_least=1),
+    )
+
+
+def quantize_static(deployment: Deployment, keep: Sequence[str]) -> Deployment:
+    """All that the quantizer can in int8, with ranges measured on the calibration data.
+
+    Inputs and outputs stay as they are, so that a call does what one of the float network does: operators at both ends
+    convert them.
+    """
+    model = deployment.model
+    if model.calibration is None:
+        raise SuiteError(f"int8_static needs calibration data, and the model {model.name} has none")
+
+    def configure(quantizer: Any, all_operators: Any) -> None:
+        from litert_quantizer.qtyping import TFLOperationName
+
+        quantizer.add_static_config(EVERYTHING, all_operators, activation_num_bits=8, weight_num_bits=8)
+        for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
+            _leave(quantizer, EVERYTHING, end)
+
+    network, share = _quantized(deployment, configure, EIGHT_BITS - {"EMBEDDING_LOOKUP"}, keep)
+    return deployment.replace(network=network).promising(
+        Promise("quantized", at_least=share),
+        Promise("weights.int8", at_least=share),
+        Promise("nodes.quantized", at_least=1),
+    )
+
+
+def compress(deployment: Deployment, bits: int, block: int) -> Deployment:  # noqa: ARG001 - only channels have scales
+    """Weights of so many bits, a scale for each channel; they are converted to float32 before they are used."""
+
+    def configure(quantizer: Any, all_operators: Any) -> None:
+        quantizer.add_weight_only_config(EVERYTHING, all_operators, bits)
+
+    network, share = _quantized(deployment, configure, EIGHT_BITS if bits == 8 else FOUR_BITS, ())
+    return deployment.replace(network=network).promising(
+        Promise("quantized", at_least=share), Promise(f"weights.int{bits}", at_least=share)
+    )
+
+
+def _quantized(
+    deployment: Deployment,
+    configure: Callable[[Any, Any], None],
+    reach: Collection[str],
+    keep: Sequence[str],
+) -> tuple[bytes, float]:
+    """The quantized file, and nine tenths of the share of weights that operators in reach have and may be quantized.
+
+    Raises `PreparationError` where there is nothing to quantize.
+    """
+    from litert_quantizer import Quantizer
+    from litert_quantizer.qtyping import TFLOperationName
+
+    from harness.runtimes.litert_graph import Graph
+
+    graph = Graph(deployment.network)
+    kept = _kept(graph, keep)
+    share = _share(graph, reach, kept)
+    quantizer = Quantizer(bytearray(deployment.network))
+    configure(quantizer, TFLOperationName.ALL_SUPPORTED)
+    for operator in kept:
+        _leave(quantizer, f"^{re.escape(';'.join(operator.written))};$", TFLOperationName.ALL_SUPPORTED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it keeps all tensors to see their ranges, which LiteRT takes for debugging
+        ranges = quantizer.calibrate(_calibration(deployment), num_threads=1) if quantizer.need_calibration else None
+        quantized = quantizer.quantize(ranges, enable_progress_report=False, enable_progress_bar=False)
+    return bytes(quantized.quantized_model), share
+
+
+def _leave(quantizer: Any, scope: str, operation: Any) -> None:
+    """Leave an operation in float where the names of what it writes match the regular expression `scope`."""
+    from litert_quantizer.algorithm_manager import AlgorithmName
+
+    quantizer.update_quantization_recipe(scope, operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
+
+
+def _granularity(block: int) -> Any:
+    from litert_quantizer.qtyping import QuantGranularity
+
+    return QuantGranularity[f"BLOCKWISE_{block}" if block else "CHANNELWISE"]
+
+
+def _kept(graph: Graph, patterns: Sequence[str]) -> list[Operator]:
+    """The operators that these patterns name: what they write, globs of it, or their own kind.
+
+    Raises `SuiteError` for a pattern that names none.
+    """
+    operators = graph.operators()
+    for pattern in patterns:
+        if not any(_fits(pattern, operator) for operator in operators):
+            layers = [name for operator in operators if operator.product for name in operator.written]
+            more = len(layers) - SHOWN
+            raise SuiteError(
+                f"keep={pattern!r} names no operator of the network; its products write {', '.join(layers[:SHOWN])}"
+                f"{f' and {more} more' if more > 0 else ''}"
+            )
+    return [operator for operator in operators if any(_fits(pattern, operator) for pattern in patterns)]
+
+
+def _fits(pattern: str, operator: Operator) -> bool:
+    return pattern == operator.name or any(fnmatchcase(name, pattern) for name in operator.written)
+
+
+def _share(graph: Graph, reach: Collection[str], kept: Collection[Operator]) -> float:
+    """Nine tenths of the share of weights that are read by operators in reach and by none that is kept."""
+    weights = graph.weights_with_readers()
+    total = sum(weight.elements for weight, _ in weights)
+    found = sum(
+        weight.elements
+        for weight, readers in weights
+        if any(reader.name in reach for reader in readers) and not any(reader in kept for reader in readers)
+    )
+    if not found:
+        has = sorted({reader.name for _, readers in weights for reader in readers})
+        raise PreparationError(
+            f"there is nothing to quantize: LiteRT's quantizer reaches the weights of {', '.join(sorted(reach))} here, "
+            f"and those of this network are in {', '.join(has) or 'none'}"
+        )
+    return max(math.floor(900 * found / total) / 1000, 0.001)
+
+
+def _calibration(deployment: Deployment) -> dict[str, list[Arrays]]:
+    """The calibration data by signature, in the batches that the file takes.
+
+    Raises `PreparationError` where there are fewer examples than one batch needs.
+    """
+    runtime, model = deployment.runtime, deployment.model
+    assert model.calibration is not None
+    batches = list(model.calibration())
+    if model.batchable:
+        batches = list(_rebatched(batches, deployment.batch_size))
+    if not batches:
+        raise PreparationError(
+            f"the calibration data of {model.name} has fewer than the {deployment.batch_size} examples of one call; "
+            "serve smaller batches, or give more of it"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        runtime.pack(deployment.network, {}, Path(folder), deployment.hardware)
+        session: Any = runtime.load(Path(folder), deployment.hardware)
+        return {session.signature: [session.fitted(batch) for batch in batches]}
+
+
+def _rebatched(batches: Sequence[Arrays], size: int) -> Iterator[Arrays]:
+    """The same examples, `size` at a time; what is left over at the end is dropped."""
+    import numpy as np
+
+    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]} if batches else {}
+    count = min((len(array) for array in joined.values()), default=0)
+    for start in range(0, count - size + 1, size):
+        yield {name: array[start : start + size] for name, array in joined.items()}

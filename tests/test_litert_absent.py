@@ -1,0 +1,81 @@
+"""LiteRT where its packages are not installed: what is said, and how early."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import SuiteError
+from harness.hardware import cpu
+from harness.runtimes.litert import LiteRt
+from harness.runtimes.native import native_runtime
+from harness.sensitivity import sensitivity
+from harness.techniques import int4_dynamic, int8_dynamic, int8_static, litert, onnxruntime
+from harness.techniques.base import as_pipeline
+from harness.testing import tiny_torch_model
+from suites.models import basic_pitch, basic_pitch_litert
+
+
+class Gpu:
+    """What a runtime asks of a GPU that is not here."""
+
+    name = "cuda"
+
+    def describe(self) -> dict[str, str]:
+        return {"kind": "cuda"}
+
+
+@pytest.fixture
+def _absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    hidden = ("ai_edge_litert", "litert_quantizer", "litert_torch")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name in hidden else real(name, *a))
+
+
+@pytest.mark.usefixtures("_absent")
+def test_the_extra_that_brings_it_is_named() -> None:
+    model = tiny_torch_model()
+    runtime = "ai_edge_litert is not installed (pip install 'inference-harness[litert]')"
+    assert native_runtime("litert").unavailable(cpu) == runtime
+    assert as_pipeline(litert).unavailable(model, cpu) == runtime
+    assert as_pipeline(int8_dynamic).unavailable(basic_pitch_litert, cpu) == (
+        "litert_quantizer is not installed (pip install 'inference-harness[litert]')"
+    )
+
+
+def test_the_converter_is_an_extra_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    here = {"ai_edge_litert": object(), "litert_quantizer": object(), "litert_torch": None}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: here[name] if name in here else real(name, *a))
+    assert as_pipeline(litert).unavailable(tiny_torch_model(), cpu) == (
+        "litert_torch is not installed (pip install 'inference-harness[litert-torch]')"
+    )
+    assert as_pipeline(litert | int8_static).unavailable(basic_pitch_litert, cpu) is None
+
+
+def test_it_runs_on_cpus_alone() -> None:
+    gpu: Any = Gpu()
+    assert LiteRt().unavailable(gpu) == ("LiteRT runs on CPUs here, and cuda is none (put cpu on the hardware axis)")
+    assert as_pipeline(litert).unavailable(tiny_torch_model(), gpu) == LiteRt().unavailable(gpu)
+
+
+def test_the_sensitivity_of_a_litert_model_is_refused() -> None:
+    with pytest.raises(SuiteError, match=r"basic_pitch_litert can't be measured: .* try its layers with keep"):
+        sensitivity(basic_pitch_litert)
+
+
+def test_forms_are_told_apart_at_collection(tmp_path: Path) -> None:
+    model = tiny_torch_model("digits")
+    assert as_pipeline(onnxruntime | litert).inapplicable(model) == (
+        "litert works on a torch network or a LiteRT network, and the steps before it have made it an ONNX network: "
+        "put it first"
+    )
+    assert as_pipeline(int4_dynamic).inapplicable(model) == (
+        "int4_dynamic works on a LiteRT network, and gets a torch network: put litert before it (litert | int4_dynamic)"
+    )
+    assert "exists only as a LiteRT network" in str(as_pipeline(onnxruntime).inapplicable(basic_pitch_litert))
+    assert "exists only as an ONNX network" in str(as_pipeline(litert).inapplicable(basic_pitch))
+    assert as_pipeline(litert | int8_static).inapplicable(model) is None
