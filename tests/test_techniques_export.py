@@ -15,7 +15,8 @@ import torch
 from harness import PreparationError
 from harness.runtimes.onnx_graph import network_weights
 from harness.runtimes.torch_session import module_weights
-from harness.techniques.export import export
+from harness.techniques.export import TOLERANCE, _check, export
+from harness.techniques.torch_modules import CastNetwork
 from harness.testing import tiny_torch_model
 
 TINY = tiny_torch_model()
@@ -55,6 +56,14 @@ def test_the_exported_network_has_the_same_weights_and_any_batch() -> None:
     assert sum(w.elements for w in network_weights(model)) == sum(w.elements for w in module_weights(network))
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     assert session.run(None, dict(TINY.inputs(7, 9)))[0].shape == (7, 4)
+
+
+def test_bfloat16_is_checked_in_float32_and_stays() -> None:
+    network = CastNetwork(TINY.load(), torch.bfloat16).eval()
+    model = export(network, batches(2, 1), batchable=True)
+    assert {weight.dtype for weight in network_weights(model)} == {"bfloat16"}
+    with pytest.raises(PreparationError, match=r"away from torch's; the limit is 0\.1"):
+        _check(model, batches(2), [{"output": np.ones((2, 4), np.float32)}], TOLERANCE["bfloat16"])
 
 
 def test_nothing_of_this_machine_is_left_in_the_file() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.records import Scalar
 from harness.runtimes.facts import arithmetic_facts
+from harness.runtimes.onnxruntime_providers import provider_of
 
 __all__ = ["Executed", "executed", "node_facts"]
 
@@ -35,18 +36,29 @@ class Executed:
     dtype: str
 
     @property
+    def compiled(self) -> bool:
+        """Whether it stands for a part of the network that its provider compiled, and does not tell of."""
+        provider = provider_of(self.provider)
+        return provider is not None and provider.compiles
+
+    @property
     def quantized(self) -> bool:
         """Whether it computes on integers of 8 bits or fewer; merely converting to or from them is not computing."""
-        return any(word in self.operator for word in _INTEGER)
+        return not self.compiled and any(word in self.operator for word in _INTEGER)
 
     @property
     def product(self) -> bool:
-        """Whether it is a matrix product, convolution, recurrence or attention."""
-        return any(word in self.operator for word in _PRODUCTS)
+        """Whether it is, or may hold, a matrix product, convolution, recurrence or attention."""
+        return self.compiled or any(word in self.operator for word in _PRODUCTS)
 
     @property
     def arithmetic(self) -> str:
-        """The type in which it computes: `int8` for quantized operators, except those that only store few bits."""
+        """The type in which it computes: `int8` for quantized operators, except those that only store few bits.
+
+        `unknown` for what a provider compiled.
+        """
+        if self.compiled:
+            return "unknown"
         return "int8" if self.quantized and "NBits" not in self.operator else self.dtype
 
 

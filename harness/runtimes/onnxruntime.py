@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import PreparationError, SuiteError
+from harness.runtimes.onnxruntime_providers import PROVIDERS, full_name, provider_of
 from harness.runtimes.packages import missing
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ __all__ = ["LEVELS", "OnnxRuntime"]
 
 LEVELS = ("disable", "basic", "extended", "all")
 _FILE = "model.onnx"
-_CPU = "CPUExecutionProvider"
-_CUDA = "CUDAExecutionProvider"
+_CACHE = "cache"
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,8 @@ class OnnxRuntime:
     """An ONNX network in ONNX Runtime.
 
     level     graph optimisations when it is loaded: `disable`, `basic`, `extended` (fusions) or `all` (layouts as well)
-    provider  execution provider; "" for the hardware's own, `CPUExecutionProvider` or `CUDAExecutionProvider`
+    provider  execution provider: `cpu`, `cuda`, `tensorrt`, `tensorrt_rtx`, `openvino`, or any other by ONNX Runtime's
+              own name for it; "" for `cpu` or `cuda`, as the hardware is
     spinning  with several threads, let them wait actively between the operators of one call. Between calls they always
               sleep, since an arm that waits for its turn must not take cycles from the other.
     """
@@ -40,6 +40,11 @@ class OnnxRuntime:
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise SuiteError(f"ONNX Runtime has no optimisation level {self.level!r}; use {', '.join(LEVELS)}")
+        if self.provider and self.provider not in PROVIDERS and not self.provider.endswith("ExecutionProvider"):
+            raise SuiteError(
+                f"ONNX Runtime has no provider {self.provider!r}; use {', '.join(PROVIDERS)}, or its own name for "
+                "another one, which ends in ExecutionProvider"
+            )
 
     @property
     def name(self) -> str:
@@ -51,19 +56,20 @@ class OnnxRuntime:
 
     def unavailable(self, hardware: Hardware) -> str | None:
         reason = missing("onnx", "onnxruntime")
-        if reason is None and self.provider_on(hardware) == _CUDA:
-            spec = importlib.util.find_spec("onnxruntime")
-            folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
-            if not any(list((folder / "capi").glob("*onnxruntime_providers_cuda*")) for folder in folders):
-                reason = (
-                    "the installed onnxruntime has no CUDA provider "
-                    "(pip uninstall onnxruntime, then pip install onnxruntime-gpu: never both)"
-                )
-        return reason
+        provider = provider_of(self.provider_on(hardware))
+        if reason is not None or provider is None:
+            return reason
+        identity = hardware.describe()
+        if self.provider and provider.kind != identity["kind"]:
+            return (
+                f"ONNX Runtime's provider {provider.name} runs on {provider.kind}, and {hardware.name} is none (put "
+                f"{provider.kind} on the hardware axis, or name another provider)"
+            )
+        return provider.missing(str(identity.get("model", "")))
 
     def provider_on(self, hardware: Hardware) -> str:
-        """The provider that runs the network on a hardware."""
-        return self.provider or (_CUDA if hardware.describe()["kind"] == "cuda" else _CPU)
+        """ONNX Runtime's name of the provider that runs the network on a hardware."""
+        return full_name(self.provider or ("cuda" if hardware.describe()["kind"] == "cuda" else "cpu"))
 
     def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:  # noqa: ARG002
         """Write the network as one file. Raises `PreparationError` for a network that is no `onnx.ModelProto`."""
@@ -75,6 +81,9 @@ class OnnxRuntime:
                 "the form of a network must replace the runtime as well"
             )
         onnx.save(network, str(folder / _FILE))
+        provider = provider_of(self.provider_on(hardware))
+        if provider and provider.compiles:
+            (folder / _CACHE).mkdir(exist_ok=True)
 
     def load(self, folder: Path, hardware: Hardware) -> OrtSession:
         """Load the network. Raises `PreparationError` where ONNX Runtime refuses it, and `MeasurementError` (outcome
@@ -83,11 +92,14 @@ class OnnxRuntime:
         from harness.runtimes.onnxruntime_session import BoundSession, OrtSession
 
         identity = hardware.describe()
-        cls = BoundSession if identity["kind"] == "cuda" else OrtSession
-        return cls(
+        name = self.provider_on(hardware)
+        provider = provider_of(name)
+        bound = identity["kind"] == "cuda" and not (provider and provider.plugin)
+        return (BoundSession if bound else OrtSession)(
             folder / _FILE,
-            provider=self.provider_on(hardware),
+            provider=name,
             level=self.level,
             threads=int(identity.get("threads", 1)),
             spinning=self.spinning,
+            cache=folder / _CACHE,
         )

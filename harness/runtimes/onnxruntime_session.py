@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +13,13 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from harness.errors import MeasurementError, PreparationError
+from harness.errors import MeasurementError, PreparationError, UnavailableError
 from harness.records import Scalar
 from harness.runtimes.facts import weight_facts
 from harness.runtimes.onnx_profile import executed, node_facts
+from harness.runtimes.onnxruntime_providers import provider_of
 
-__all__ = ["BoundSession", "OrtSession"]
+__all__ = ["BoundSession", "OrtSession", "plugin_devices", "provider_options", "session_options"]
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
@@ -27,8 +30,6 @@ _LEVELS = {
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-_PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
-"""Products of fp32 numbers stay fp32, as they do in torch here, so that the precision that is reported is true."""
 
 
 class OrtSession:
@@ -38,9 +39,12 @@ class OrtSession:
     it would run on another provider than the one asked for.
     """
 
-    def __init__(self, path: Path, *, provider: str, level: str, threads: int, spinning: bool) -> None:
+    def __init__(
+        self, path: Path, *, provider: str, level: str, threads: int, spinning: bool, cache: Path | None = None
+    ) -> None:
         self._path = path
         self._provider = provider
+        self._provider_options = provider_options(provider, threads, cache)
         self._options = functools.partial(session_options, provider, level, threads, spinning=spinning)
         self._session = self._open(self._options())
         self._outputs = [output.name for output in self._session.get_outputs()]
@@ -87,15 +91,15 @@ class OrtSession:
             return executed(Path(session.end_profiling()))
 
     def _open(self, options: Any) -> Any:
-        available = ort.get_available_providers()
-        if self._provider not in available:
-            raise MeasurementError(
-                f"{self._provider} was asked for, and this onnxruntime has only {', '.join(available)}",
-                outcome="invalid",
-            )
-        providers = [(self._provider, _PROVIDER_OPTIONS.get(self._provider, {}))]
+        devices = plugin_devices(self._provider)
         try:
-            session = ort.InferenceSession(str(self._path), options, providers=providers)
+            if devices:
+                options.add_provider_for_devices(devices, self._provider_options)
+                session = ort.InferenceSession(str(self._path), options)
+            else:
+                providers = [(self._provider, self._provider_options)]
+                # Without this Python catches what a provider that can't be created says, and tries the CPU's instead.
+                session = ort.InferenceSession(str(self._path), options, providers=providers, enable_fallback=0)
         except Exception as error:
             if "disable_cpu_ep_fallback" in str(error) or "fallback to CPU" in str(error):
                 raise MeasurementError(
@@ -149,3 +153,54 @@ def session_options(provider: str, level: str, threads: int, *, spinning: bool) 
     if provider != _CPU:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return options
+
+
+def provider_options(provider: str, threads: int, cache: Path | None) -> dict[str, str]:
+    """What a provider is told, so that the precision that is reported is true and engines are built once.
+
+    Products of fp32 numbers stay fp32, as they do in torch here: CUDA's provider would round them to TF32, and OpenVINO
+    to bfloat16 on CPUs that have it. Engines and their timings are kept in `cache`.
+    """
+    if provider == "CUDAExecutionProvider":
+        return {"use_tf32": "0"}
+    if provider == "TensorrtExecutionProvider" and cache is not None:
+        return {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": str(cache),
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": str(cache),
+        }
+    if provider == "NvTensorRTRTXExecutionProvider" and cache is not None:
+        return {"nv_runtime_cache_path": str(cache)}
+    if provider == "OpenVINOExecutionProvider":
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+        return {"load_config": json.dumps({"CPU": settings})}
+    return {}
+
+
+def plugin_devices(name: str) -> list[Any]:
+    """The device of a provider that comes as a plugin, whose library is loaded once; none for one that is built in.
+
+    Raises `MeasurementError` (outcome `invalid`) for a provider that there is not, and `UnavailableError` for a plugin
+    that does not load or sees no device here.
+    """
+    available = ort.get_available_providers()
+    if name in available:
+        return []
+    provider = provider_of(name)
+    if provider is None or not provider.plugin or importlib.util.find_spec(provider.plugin) is None:
+        raise MeasurementError(
+            f"{name} was asked for, and this onnxruntime has only {', '.join(available)}", outcome="invalid"
+        )
+    kind = ort.OrtHardwareDeviceType.GPU if provider.kind == "cuda" else ort.OrtHardwareDeviceType.CPU
+    try:
+        ort.register_execution_provider_library(name, importlib.import_module(provider.plugin).get_library_path())
+    except Exception as error:
+        if "already registered" not in str(error):
+            reason = f"{provider.plugin} does not load: {error}"
+            raise UnavailableError(reason, "harness doctor says what is here") from error
+    devices = [device for device in ort.get_ep_devices() if device.ep_name == name and device.device.type == kind]
+    if not devices:
+        reason = f"the plugin {provider.plugin} takes no device of this machine for {provider.kind}"
+        raise UnavailableError(reason, f"use another provider, or pip install {provider.wheel or 'a newer plugin'}")
+    return devices[:1]

@@ -27,7 +27,7 @@ __all__ = ["Pipeline", "Technique", "as_pipeline", "reference", "technique"]
 
 Function = Callable[..., Deployment]
 Needs = Callable[[Mapping[str, Any]], tuple[str, ...]]
-Requires = Callable[[Hardware, str], "str | None"]
+Requires = Callable[..., "str | None"]
 
 _FORMS = {
     "torch": "a torch network",
@@ -54,7 +54,8 @@ class Technique:
     gives      form of network it leaves; None for the same
     needs      what the model must have: "training", "calibration", "batchable"; or a function that tells it from the
                parameters by name, defaults included
-    requires   (hardware, form of the network it gets) -> why it can't be used here, and the cure; None where it can
+    requires   (hardware, form of the network it gets) -> why it can't be used here, and the cure; None where it can. It
+               may take more arguments, with the names of parameters, and gets those that the suite gives
     """
 
     name: str
@@ -99,6 +100,13 @@ class Technique:
             return self.needs
         declared = list(inspect.signature(self.function).parameters.values())[1:]
         return self.needs({parameter.name: parameter.default for parameter in declared} | dict(self.parameters))
+
+    def unavailable(self, hardware: Hardware, form: str) -> str | None:
+        """What is missing on this machine under these parameters, with its cure; None where nothing is."""
+        if self.requires is None:
+            return None
+        accepted = list(inspect.signature(self.requires).parameters)[2:]
+        return self.requires(hardware, form, **{name: value for name, value in self.parameters if name in accepted})
 
     def check_parameters(self) -> None:
         """Raise `SuiteError` where a parameter without default was not given."""
@@ -156,7 +164,7 @@ class Pipeline:
 
     def unavailable(self, model: Model, hardware: Hardware) -> str | None:
         """What is missing on this machine for one of the steps, with its cure; None where nothing is."""
-        reasons = (step.requires(hardware, form) for step, form in self._walk(model) if step.requires)
+        reasons = (step.unavailable(hardware, form) for step, form in self._walk(model))
         return next((reason for reason in reasons if reason), None)
 
     def apply(self, deployment: Deployment) -> Deployment:

@@ -8,7 +8,7 @@ from harness.deployment import Deployment, Promise
 from harness.runtimes.aotinductor import AotInductor
 from harness.runtimes.inductor import Inductor
 from harness.runtimes.onnxruntime import OnnxRuntime
-from harness.runtimes.packages import missing
+from harness.techniques import export
 from harness.techniques.base import technique
 
 if TYPE_CHECKING:
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["aotinductor", "compiled", "onnxruntime"]
 
 
-def _needs_onnxruntime(hardware: Hardware, form: str) -> str | None:
-    exporter = ("onnxscript",) if form == "torch" else ()
-    return missing("onnx", "onnx", "onnxruntime", *exporter) or OnnxRuntime().unavailable(hardware)
+def _needs_onnxruntime(hardware: Hardware, form: str, provider: str = "") -> str | None:
+    return export.unavailable(form) or OnnxRuntime(provider=provider).unavailable(hardware)
 
 
 @technique(takes="torch", requires=lambda hardware, _: Inductor().unavailable(hardware))
@@ -49,23 +48,21 @@ def aotinductor(deployment: Deployment) -> Deployment:
 
 
 @technique(takes=("torch", "onnx"), gives="onnx", requires=_needs_onnxruntime)
-def onnxruntime(deployment: Deployment, level: str = "all") -> Deployment:
+def onnxruntime(deployment: Deployment, level: str = "all", *, provider: str = "") -> Deployment:
     """ONNX Runtime: a torch network is exported, with a batch of any size where the model has one, and checked.
 
-    `level` is that of graph optimisations, `disable`, `basic`, `extended` or `all`. A network that is ONNX already only
-    changes its level.
+    `level` is that of graph optimisations, `disable`, `basic`, `extended` or `all`. `provider` is the execution
+    provider: `cpu`, `cuda`, `tensorrt`, `tensorrt_rtx` or `openvino`; the hardware's own by default. A network that is
+    ONNX already only changes these two.
     """
-    runtime = OnnxRuntime(level)
-    if deployment.form == "torch":
-        from harness.techniques.export import export
-
-        model = deployment.model
-        sizes = (2, 1, deployment.batch_size) if model.batchable else (deployment.batch_size,)
-        examples = [model.inputs(size, seed) for seed, size in enumerate(dict.fromkeys(sizes))]
-        deployment = deployment.replace(network=export(deployment.network, examples, batchable=model.batchable))
-    return deployment.replace(runtime=runtime).promising(
-        Promise("runtime", equals=runtime.name),
-        Promise("provider", equals=runtime.provider_on(deployment.hardware)),
-        Promise("level", equals=level),
-        Promise("fallbacks", at_most=0),
+    runtime = OnnxRuntime(level, provider)
+    return (
+        export.exported(deployment)
+        .replace(runtime=runtime)
+        .promising(
+            Promise("runtime", equals=runtime.name),
+            Promise("provider", equals=runtime.provider_on(deployment.hardware)),
+            Promise("level", equals=level),
+            Promise("fallbacks", at_most=0),
+        )
     )

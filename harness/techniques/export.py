@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import io
 import warnings
@@ -10,13 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import PreparationError
+from harness.runtimes.packages import missing
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from harness.deployment import Deployment
+
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["dynamic_shapes", "export"]
+__all__ = ["dynamic_shapes", "export", "exported", "unavailable"]
 
 OPSET = 18
 """The oldest opset that is accepted: layer normalisation came with 17, quantization per channel with 13."""
@@ -24,8 +28,27 @@ OPSET = 18
 TOLERANCE = {"float32": 1e-3, "float16": 3e-2, "bfloat16": 0.1}
 """Relative L2 distance of the exported network's outputs from torch's, by the least precise type of the weights.
 
-Exports that were right came within 1e-5 in float32; a lost layer or a wrong constant gives 0.1 and more.
+Exports that were right came within 1e-5 in float32; a lost layer or a wrong constant gives 0.1 and more. What is
+bfloat16 is run in float32, and differs by what torch rounds between the layers.
 """
+
+
+def unavailable(form: str) -> str | None:
+    """Why a network of this form can't be made ONNX here, and the cure; None where it can, or is ONNX already."""
+    return missing("onnx", "onnx", "onnxruntime", *(("onnxscript",) if form == "torch" else ()))
+
+
+def exported(deployment: Deployment) -> Deployment:
+    """The deployment with its torch network exported, for a batch of any size where the model has one.
+
+    One whose network is ONNX already stays as it is.
+    """
+    if deployment.form != "torch":
+        return deployment
+    model = deployment.model
+    sizes = (2, 1, deployment.batch_size) if model.batchable else (deployment.batch_size,)
+    examples = [model.inputs(size, seed) for seed, size in enumerate(dict.fromkeys(sizes))]
+    return deployment.replace(network=export(deployment.network, examples, batchable=model.batchable))
 
 
 def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
@@ -68,6 +91,7 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
             raise PreparationError(f"torch.onnx.export failed: {type(reason).__name__}: {reason}") from error
     model = program.model_proto
     _without_origins(model)
+    _narrow_folded(model, network)
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if opset < OPSET:
         raise PreparationError(f"the exporter wrote opset {opset}; {OPSET} or newer is needed (upgrade torch)")
@@ -103,9 +127,56 @@ def _without_origins(model: Any) -> None:
         entry.doc_string = ""
 
 
+def _narrow_folded(model: Any, network: Any) -> None:
+    """Give weights of a bfloat16 network that type again.
+
+    The exporter folds a normalisation into the convolution before it, in float32, and leaves the weights so: beside an
+    input in bfloat16 that is no valid network.
+    """
+    import torch
+    from onnx import TensorProto, helper, numpy_helper
+
+    from harness.runtimes.onnx_graph import constants
+
+    if {parameter.dtype for parameter in network.parameters()} != {torch.bfloat16}:
+        return
+    narrow = helper.tensor_dtype_to_np_dtype(TensorProto.BFLOAT16)
+    for constant in constants(model.graph):
+        folded = any(node.op_type in ("Conv", "ConvTranspose", "Gemm") for node, _ in constant.readers)
+        if folded and constant.tensor.data_type == TensorProto.FLOAT:
+            values = numpy_helper.to_array(constant.tensor).astype(narrow)
+            constant.tensor.CopyFrom(numpy_helper.from_array(values, constant.tensor.name))
+
+
 def _coarsest(network: Any) -> str:
     types = {str(parameter.dtype).removeprefix("torch.") for parameter in network.parameters()}
     return max(types, key=lambda name: TOLERANCE.get(name, 0.0), default="float32")
+
+
+def _in_float32(model: Any) -> Any:
+    """A network that computes in float32 with the weights that bfloat16 has rounded, since ONNX Runtime's CPU provider
+    has no kernels to run it otherwise; the network itself where nothing of it is bfloat16.
+    """
+    from onnx import TensorProto, numpy_helper
+
+    from harness.runtimes.onnx_graph import constants, nodes
+
+    if all(constant.tensor.data_type != TensorProto.BFLOAT16 for constant in constants(model.graph)):
+        return model
+    model = copy.deepcopy(model)
+    for constant in constants(model.graph):
+        if constant.tensor.data_type == TensorProto.BFLOAT16:
+            values = numpy_helper.to_array(constant.tensor).astype("float32")
+            constant.tensor.CopyFrom(numpy_helper.from_array(values, constant.tensor.name))
+    for node in nodes(model.graph):
+        for attribute in node.attribute:
+            if attribute.name in ("to", "dtype") and attribute.i == TensorProto.BFLOAT16:
+                attribute.i = TensorProto.FLOAT
+    del model.graph.value_info[:]
+    for value in (*model.graph.input, *model.graph.output):
+        if value.type.tensor_type.elem_type == TensorProto.BFLOAT16:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    return model
 
 
 def _check(model: Any, examples: Sequence[Arrays], wanted: Sequence[Arrays], tolerance: float) -> None:
@@ -115,7 +186,9 @@ def _check(model: Any, examples: Sequence[Arrays], wanted: Sequence[Arrays], tol
     options = ort.SessionOptions()
     options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(
+            _in_float32(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
         found = [session.run(list(wanted[0]), dict(example)) for example in examples]
     except Exception as error:
         raise PreparationError(f"ONNX Runtime can't run the exported network: {error}") from error
