@@ -17,6 +17,8 @@ from harness.techniques import (
     pruned_channels,
     pruned_weights,
     reference,
+    tensorrt,
+    tensorrt_rtx,
 )
 from suites.models import digits, digits_student
 
@@ -71,6 +73,34 @@ def test_integers(case, bench):
 )
 def test_cuda_graphs(case, bench):
     """What launching all kernels at once saves, which only GPUs have."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@grid(
+    model=[digits],
+    technique=[
+        tensorrt,
+        tensorrt | fp16,
+        tensorrt | int8_static,
+        tensorrt | batched(32),
+        tensorrt(max_batch=32),
+        tensorrt_rtx,
+        tensorrt_rtx | fp16,
+        onnxruntime(provider="tensorrt"),
+    ],
+    hardware=[cuda],
+)
+def test_tensorrt(case, bench):
+    """Engines for the one GPU that is there, alone and inside ONNX Runtime."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(model=[digits], technique=[onnxruntime(provider="openvino")], hardware=[cpu])
+def test_providers(case, bench):
+    """Other kernels behind the same interface, where the package that brings them is installed."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE
 

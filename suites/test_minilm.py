@@ -15,6 +15,8 @@ from harness.techniques import (
     pruned_channels,
     pruned_weights,
     reference,
+    tensorrt,
+    tensorrt_rtx,
 )
 from suites.models import minilm
 
@@ -60,6 +62,24 @@ def test_more(case, bench):
 @grid(model=[minilm], technique=[fp16], hardware=[cuda])
 def test_half_precision(case, bench):
     """On a GPU alone: most CPUs take several times as long in float16 as in float32."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@grid(
+    model=[minilm],
+    technique=[
+        tensorrt,
+        bf16 | tensorrt,
+        tensorrt | fp16,
+        tensorrt | int8_static("percentile", ops="MatMul"),
+        tensorrt | fp16 | batched(8),
+        tensorrt_rtx | fp16,
+    ],
+    hardware=[cuda],
+)
+def test_tensorrt(case, bench):
+    """Engines for the one GPU that is there."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE
 

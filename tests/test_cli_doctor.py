@@ -47,7 +47,8 @@ def test_a_gpu_is_described_with_its_state(monkeypatch: pytest.MonkeyPatch, caps
     assert data["identities"]["cuda"]["model"] == "NVIDIA H100 PCIe"
     assert data["states"]["cuda"]["sm_clock"] == 1755
     assert {item["name"] for item in data["runtimes"] if item["hardware"] == "cuda"} == {
-        "eager", "cudagraph", "inductor", "aotinductor", "onnxruntime", "tensorrt"
+        "eager", "cudagraph", "inductor", "aotinductor", "onnxruntime", "onnxruntime:cuda", "onnxruntime:tensorrt",
+        "onnxruntime:tensorrt_rtx", "tensorrt", "tensorrt_rtx"
     }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from harness.runtimes.cudagraph import CudaGraph
 from harness.runtimes.eager import Eager
 from harness.runtimes.inductor import Inductor
 from harness.runtimes.onnxruntime import OnnxRuntime
+from harness.runtimes.tensorrt import TensorRt, TensorRtRtx
 from harness.techniques import Technique
 from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_student_model, tiny_torch_model
@@ -210,7 +211,9 @@ def test_every_runtime_is_documented_with_its_form_and_options() -> None:
     table = {row[0].strip("`"): row[1] for row in rows("| runtime | form")}
     classes = runtime_classes()
     assert (
-        set(classes) == set(table) == {cls.__name__ for cls in (AotInductor, CudaGraph, Eager, Inductor, OnnxRuntime)}
+        set(classes)
+        == set(table)
+        == {cls.__name__ for cls in (AotInductor, CudaGraph, Eager, Inductor, OnnxRuntime, TensorRt, TensorRtRtx)}
     )
     for name, cls in classes.items():
         assert table[name] == cls().form

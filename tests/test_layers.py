@@ -62,6 +62,7 @@ HEAVY = {
     "openvino",
     "safetensors",
     "tensorrt",
+    "tensorrt_rtx",
     "tokenizers",
     "torch",
     "torch_pruning",

@@ -17,16 +17,16 @@ from harness.runtimes.cudagraph import CudaGraph
 from harness.runtimes.eager import Eager
 from harness.runtimes.inductor import Inductor, compiler_version
 from harness.runtimes.onnxruntime import OnnxRuntime
+from harness.runtimes.onnxruntime_providers import PROVIDERS
+from harness.runtimes.tensorrt import TensorRt, TensorRtRtx
 from harness.techniques import Technique
 
 __all__ = ["Item", "Survey", "survey"]
 
 HARDWARE: tuple[Hardware, ...] = (cpu, cuda)
-TENSORRT = (
-    "this version has no runtime for it (its libraries are not on PyPI either: pip install "
-    "'inference-harness[tensorrt]' with NVIDIA's own package index added)"
-)
-RUNTIMES: tuple[Runtime, ...] = (Eager(), CudaGraph(), Inductor(), AotInductor(), OnnxRuntime())
+RUNTIMES: tuple[Runtime, ...] = (
+    Eager(), CudaGraph(), Inductor(), AotInductor(), OnnxRuntime(), TensorRt(), TensorRtRtx()
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def survey() -> Survey:
             Item(
                 "technique",
                 technique.name,
-                (technique.requires and technique.requires(item, form)) or "",
+                technique.unavailable(item, form) or "",
                 item.name,
                 form,
             )
@@ -98,14 +98,10 @@ def _techniques() -> list[Technique]:
     return [value for value in exported if isinstance(value, Technique)]
 
 
-def _on(hardware: Hardware) -> Iterator[Item]:
-    for technique in _techniques():
-        for form in technique.takes or ("",):
-            reason = technique.requires(hardware, form) if technique.requires else None
-            yield Item("technique", technique.name, reason or "", hardware.name, form)
-
-
 def _runtimes(hardware: Hardware) -> Iterator[Item]:
     for runtime in RUNTIMES:
         yield Item("runtime", runtime.name, runtime.unavailable(hardware) or "", hardware.name)
-    yield Item("runtime", "tensorrt", TENSORRT, hardware.name)
+    for provider in PROVIDERS.values():
+        if provider.kind == hardware.describe()["kind"]:
+            reason = OnnxRuntime(provider=provider.name).unavailable(hardware)
+            yield Item("runtime", f"onnxruntime:{provider.name}", reason or "", hardware.name)

@@ -59,7 +59,8 @@ class Session(Protocol):
 class Runtime(Protocol):
     """A runtime: a frozen dataclass of scalars (its options) with these members.
 
-    form is the form of network it takes, "torch", "onnx" or one of its own.
+    form is the form of network it takes, "torch", "onnx" or one of its own. One of ONNX networks may have a further
+    member, `symmetric`: True where its kernels for integers want activations that are signed, with their zero at 0.
     """
 
     @property

@@ -11,6 +11,7 @@ from harness.techniques.prune_channels import pruned_channels
 from harness.techniques.prune_heads import pruned_heads
 from harness.techniques.prune_layers import pruned_layers
 from harness.techniques.quantize import int8_dynamic, int8_static
+from harness.techniques.tensorrt import tensorrt, tensorrt_rtx
 from harness.techniques.weights import int4_weights, int8_weights
 
 __all__ = [
@@ -37,4 +38,6 @@ __all__ = [
     "pruned_weights",
     "reference",
     "technique",
+    "tensorrt",
+    "tensorrt_rtx",
 ]

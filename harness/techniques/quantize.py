@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from harness.deployment import Deployment
 from harness.errors import SuiteError
-from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.packages import missing
 from harness.techniques import quantize_onnx, quantize_torch
 from harness.techniques.base import technique
@@ -21,7 +20,7 @@ __all__ = ["int8_dynamic", "int8_static", "onnx_quantizer"]
 def _needs_quantizer(hardware: Hardware, form: str) -> str | None:
     if form == "torch":
         return quantize_torch.unavailable(hardware)
-    return missing("onnx", "onnx", "onnxruntime") or OnnxRuntime().unavailable(hardware)
+    return missing("onnx", "onnx", "onnxruntime")
 
 
 def _needs_static_quantizer(hardware: Hardware, form: str) -> str | None:

@@ -28,6 +28,16 @@ METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 """How a range follows from the values seen, with ONNX Runtime's names for it."""
 _WEIGHTED = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 """Operators with weights that static quantization reaches."""
+SYMMETRIC = {
+    "ActivationSymmetric": True,
+    "WeightSymmetric": True,
+    "QuantizeBias": False,
+    "OpTypesToExcludeOutputQuantization": _WEIGHTED,
+}
+"""TensorRT's recipe: zero points of 0, biases in float, and the inputs of what has weights, not its outputs.
+
+Source: NVIDIA, "TensorRT Developer Guide", Working with Quantized Types, placement of Q/DQ layers.
+"""
 SHOWN = 12
 """Names that an error lists."""
 
@@ -66,7 +76,10 @@ def dynamic_quantizer(deployment: Deployment, ops: Sequence[str]) -> Quantizer:
 def static_quantizer(
     deployment: Deployment, batches: Iterable[Arrays], method: str, ops: Sequence[str], *, per_channel: bool
 ) -> Quantizer:
-    """Weights in int8, activations in uint8 with ranges measured on `batches`. `ops` () is all that can be."""
+    """Weights in int8, activations in uint8 with ranges measured on `batches`. `ops` () is all that can be.
+
+    For a runtime whose integers are symmetric (`harness.runtimes.base.Runtime`) activations are int8 around 0 as well.
+    """
     from onnxruntime import quantization
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
@@ -75,6 +88,8 @@ def static_quantizer(
     accepted = inspect.signature(quantization.quantize_static).parameters
     kept_ranges = {"calibration_cache_path": source.with_name("ranges.json")}
     options = {name: value for name, value in kept_ranges.items() if name in accepted}
+    symmetric = bool(getattr(deployment.runtime, "symmetric", False))
+    ops = list(ops) or (_WEIGHTED if symmetric else [])
 
     def run(target: Path, only: list[str], without: list[str]) -> None:
         with contextlib.redirect_stdout(io.StringIO()):  # the calibrators report their bins there
@@ -88,9 +103,10 @@ def static_quantizer(
                 nodes_to_exclude=without,
                 per_channel=per_channel,
                 reduce_range=reduced,
-                activation_type=quantization.QuantType.QUInt8,
+                activation_type=quantization.QuantType.QInt8 if symmetric else quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
                 calibrate_method=getattr(quantization.CalibrationMethod, METHODS[method]),
+                extra_options=SYMMETRIC if symmetric else {},
                 **options,
             )
 
