@@ -48,6 +48,5 @@ def test_torch_is_too_large_and_onnx_runtime_is_not(tmp_path: Path) -> None:
     (limit,) = (item for item in fits["evidence"] if item["technique"] == "edge.128MB")
     assert limit["promise"] == "memory <= 128MB"
     assert limit["kept"]
-    (launch,) = fits["launches"]
-    assert launch["state"]["memory_limit"] == 128_000_000
+    assert {launch["state"]["memory_limit"] for launch in fits["launches"]} == {128_000_000}
     assert done.run["environment"]["hardware"]["edge.128MB"]["memory_limit"] == 128_000_000

@@ -36,6 +36,9 @@ UNITS = ("s", "bytes", "items/s", "x", "share", "count", "dB", "")
         (115466, "count", "115,466"),
         (math.nan, "s", "not a number"),
         (-math.inf, "bytes", "-infinite"),
+        (0.0123, "J", "12.3 mJ"),
+        (4.2e-5, "J", "42.0 µJ"),
+        (0.0, "J", "0 J"),
     ],
 )
 def test_quantity(value: float, unit: str, text: str) -> None:

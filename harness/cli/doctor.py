@@ -53,7 +53,7 @@ def _text(found: Survey, noise: Noise | None, failure: str) -> Iterator[str]:
     for name, identity in found.identities.items():
         yield from _table(f"identity of {name}: times are compared where all of it is equal", identity.items())
         yield from _table(f"state of {name}", found.states[name].items())
-    for name in found.identities:
+    for name in dict.fromkeys(item.hardware for item in found.runtimes):
         yield from _section(f"runtimes on {name}", [item for item in found.runtimes if item.hardware == name])
         yield from _section(f"techniques on {name}", [item for item in found.techniques if item.hardware == name])
     yield from _section("energy", found.energy)
