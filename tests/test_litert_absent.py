@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from harness import SuiteError
 from harness.hardware import cpu
+from harness.runtimes import packages
 from harness.runtimes.litert import LiteRt
 from harness.runtimes.native import native_runtime
 from harness.sensitivity import sensitivity
@@ -30,9 +30,7 @@ class Gpu:
 
 @pytest.fixture
 def _absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = importlib.util.find_spec
-    hidden = ("ai_edge_litert", "litert_quantizer", "litert_torch")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name in hidden else real(name, *a))
+    monkeypatch.setattr(packages, "_found", lambda module: "litert" not in module)
 
 
 @pytest.mark.usefixtures("_absent")
@@ -47,9 +45,7 @@ def test_the_extra_that_brings_it_is_named() -> None:
 
 
 def test_the_converter_is_an_extra_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = importlib.util.find_spec
-    here = {"ai_edge_litert": object(), "litert_quantizer": object(), "litert_torch": None}
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: here[name] if name in here else real(name, *a))
+    monkeypatch.setattr(packages, "_found", lambda module: module != "litert_torch")
     assert as_pipeline(litert).unavailable(tiny_torch_model(), cpu) == (
         "litert_torch is not installed (pip install 'inference-harness[litert-torch]')"
     )
