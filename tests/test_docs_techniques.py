@@ -237,6 +237,8 @@ def runtime_classes() -> dict[str, type]:
     """Every runtime that harness.runtimes holds, by the name of its class."""
     found: dict[str, type] = {}
     for module in pkgutil.iter_modules(harness.runtimes.__path__):
+        if module.name.endswith("_session"):
+            continue  # imports what it runs, which need not be installed
         members = vars(importlib.import_module(f"harness.runtimes.{module.name}")).items()
         found |= {name: value for name, value in members if hasattr(value, "pack") and dataclasses.is_dataclass(value)}
     return found

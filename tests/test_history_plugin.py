@@ -77,6 +77,7 @@ def test_another_store_or_none(folder: Folder) -> None:
     ("url", "cause"),
     [
         (".damaged.db", "is damaged"),
+        # Nobody listens there; and without psycopg the same address stands beside what to install.
         ("postgresql://someone:secret@127.0.0.1:1/runs", "127.0.0.1:1/runs"),
     ],
 )

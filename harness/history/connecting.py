@@ -40,7 +40,12 @@ class Database:
             sa.event.listen(self._engine, "begin", _begin_sqlite)
         else:
             limits = {} if "connect_timeout" in self._url.query else {"connect_timeout": CONNECT}
-            self._engine = sa.create_engine(self._url, poolclass=sa.NullPool, connect_args=limits)
+            try:
+                self._engine = sa.create_engine(self._url, poolclass=sa.NullPool, connect_args=limits)
+            except ModuleNotFoundError as error:
+                raise HistoryError(
+                    f"the history store {self} needs {error.name}: pip install 'inference-harness[postgres]'"
+                ) from None
             sa.event.listen(self._engine, "begin", _begin_postgresql)
 
     def __str__(self) -> str:
