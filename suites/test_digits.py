@@ -14,8 +14,10 @@ from harness.techniques import (
     int4_dynamic,
     int8_dynamic,
     int8_static,
+    int8_weights,
     litert,
     onnxruntime,
+    openvino,
     pruned_channels,
     pruned_weights,
     reference,
@@ -64,6 +66,17 @@ def test_inference(case, bench):
 )
 def test_integers(case, bench):
     """INT8 in ONNX Runtime, which has these kernels for CPUs alone."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@grid(
+    model=[digits],
+    technique=[openvino, openvino(precision="bfloat16"), openvino | int8_static],
+    hardware=[cpu],
+)
+def test_openvino(case, bench):
+    """OpenVINO, where it is installed; in float32 unless told otherwise, and in INT8 by NNCF."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE
 
@@ -157,5 +170,23 @@ def test_more_integers(case, bench):
 )
 def test_litert(case, bench):
     """LiteRT, as on a phone; a file is made for one batch, so that comes first."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(
+    model=[digits],
+    technique=[
+        openvino | fp16,
+        openvino | int8_weights,
+        openvino(precision="bfloat16") | int8_static,
+        pruned_channels(0.5) | openvino | int8_static,
+        openvino | int8_static | batched(32),
+    ],
+    hardware=[cpu],
+)
+def test_more_openvino(case, bench):
+    """Smaller files, both kinds of short numbers at once, and integers of a smaller network and of several images."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE

@@ -11,7 +11,9 @@ from harness.techniques import (
     fp16,
     int8_dynamic,
     int8_static,
+    int8_weights,
     onnxruntime,
+    openvino,
     pruned_channels,
     pruned_weights,
     reference,
@@ -98,6 +100,22 @@ def test_integers(case, bench):
 
     Quantizing more than the matrix products statically costs a tenth of the accuracy and more.
     """
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(
+    model=[minilm],
+    technique=[
+        openvino,
+        openvino(precision="bfloat16"),
+        openvino | int8_weights,
+    ],
+    hardware=[cpu],
+)
+def test_openvino(case, bench):
+    """OpenVINO, where it is installed, with weights in INT8 by NNCF."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE
 

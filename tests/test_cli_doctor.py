@@ -48,7 +48,7 @@ def test_a_gpu_is_described_with_its_state(monkeypatch: pytest.MonkeyPatch, caps
     assert data["states"]["cuda"]["sm_clock"] == 1755
     assert {item["name"] for item in data["runtimes"] if item["hardware"] == "cuda"} == {
         "eager", "cudagraph", "inductor", "aotinductor", "onnxruntime", "onnxruntime:cuda", "onnxruntime:tensorrt",
-        "onnxruntime:tensorrt_rtx", "litert", "tensorrt", "tensorrt_rtx"
+        "onnxruntime:tensorrt_rtx", "openvino", "litert", "tensorrt", "tensorrt_rtx"
     }  # fmt: skip
 
 
@@ -85,6 +85,7 @@ def test_on_a_machine_with_the_base_install_alone() -> None:
     reasons = {item["name"]: item["reason"] for item in (*data["runtimes"], *data["techniques"])}
     assert "pip install 'inference-harness[torch]'" in reasons["eager"]
     assert "pip install 'inference-harness[onnx]'" in reasons["onnxruntime"]
+    assert "pip install 'inference-harness[openvino]'" in reasons["openvino"]
     assert reasons["int8_static"]
     assert data["noise_failure"] == ""
     assert data["noise"]["call"] > 0

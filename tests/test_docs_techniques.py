@@ -25,6 +25,7 @@ from harness.runtimes.eager import Eager
 from harness.runtimes.inductor import Inductor
 from harness.runtimes.litert import LiteRt
 from harness.runtimes.onnxruntime import OnnxRuntime
+from harness.runtimes.openvino import OpenVino
 from harness.runtimes.tensorrt import TensorRt, TensorRtRtx
 from harness.techniques import Technique
 from harness.techniques.base import as_pipeline
@@ -221,10 +222,23 @@ def test_facts_of_compiled_networks_are_those_of_the_table(technique: str, runti
     assert generic(json.loads(done.stdout.splitlines()[-1])) == documented_facts(runtime)
 
 
+def test_facts_and_promises_of_openvino_are_those_of_the_page(tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    model = tiny_torch_model()
+    assert generic(check_technique(written("openvino | int8_static"), model)[1]) == documented_facts("openvino")
+    for expression in ("fp16", "int8_static(keep='MatMul')", "int8_weights", "int4_weights"):
+        deployment = Deployment(model, model.load(), Eager(), cpu, tmp_path)
+        for technique, promise in as_pipeline(written(f"openvino | {expression}")).apply(deployment).promises:
+            section = SECTIONS[technique.partition(":")[0]]
+            assert f"`{promise.fact}`" in section[section.index("* Promises") :]
+
+
 def runtime_classes() -> dict[str, type]:
     """Every runtime that harness.runtimes holds, by the name of its class."""
     found: dict[str, type] = {}
     for module in pkgutil.iter_modules(harness.runtimes.__path__):
+        if module.name.endswith("_session"):  # needs its runtime's package, and holds no runtime
+            continue
         members = vars(importlib.import_module(f"harness.runtimes.{module.name}")).items()
         found |= {name: value for name, value in members if hasattr(value, "pack") and dataclasses.is_dataclass(value)}
     return found
@@ -233,14 +247,8 @@ def runtime_classes() -> dict[str, type]:
 def test_every_runtime_is_documented_with_its_form_and_options() -> None:
     table = {row[0].strip("`"): row[1] for row in rows("| runtime | form")}
     classes = runtime_classes()
-    assert (
-        set(classes)
-        == set(table)
-        == {
-            cls.__name__
-            for cls in (AotInductor, CudaGraph, Eager, Inductor, LiteRt, OnnxRuntime, TensorRt, TensorRtRtx)
-        }
-    )
+    known = (AotInductor, CudaGraph, Eager, Inductor, LiteRt, OnnxRuntime, OpenVino, TensorRt, TensorRtRtx)
+    assert set(classes) == set(table) == {cls.__name__ for cls in known}
     for name, cls in classes.items():
         assert table[name] == cls().form
         described = re.search(rf"^\* \*\*{name}\*\*(.*?)(?=^\* |\n\n)", TEXT, re.MULTILINE | re.DOTALL)

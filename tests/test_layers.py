@@ -62,6 +62,7 @@ HEAVY = {
     "alembic",
     "litert_quantizer",
     "litert_torch",
+    "nncf",
     "onnx",
     "onnxruntime",
     "onnxscript",

@@ -21,6 +21,7 @@ from harness.runtimes.inductor import Inductor, compiler_version
 from harness.runtimes.litert import LiteRt
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.onnxruntime_providers import PROVIDERS
+from harness.runtimes.openvino import OpenVino
 from harness.runtimes.tensorrt import TensorRt, TensorRtRtx
 from harness.techniques import Technique
 
@@ -28,7 +29,7 @@ __all__ = ["Item", "Survey", "survey"]
 
 HARDWARE: tuple[Hardware, ...] = (cpu, edge, cuda)
 RUNTIMES: tuple[Runtime, ...] = (
-    Eager(), CudaGraph(), Inductor(), AotInductor(), OnnxRuntime(), LiteRt(), TensorRt(), TensorRtRtx()
+    Eager(), CudaGraph(), Inductor(), AotInductor(), OnnxRuntime(), OpenVino(), LiteRt(), TensorRt(), TensorRtRtx()
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ RELEVANT = (
     "inference-harness",
     "litert-quantizer",
     "litert-torch",
+    "nncf",
     "numpy",
     "onnx",
     "onnxruntime",

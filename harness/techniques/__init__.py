@@ -2,7 +2,7 @@
 
 from harness.techniques.base import Pipeline, Technique, reference, technique
 from harness.techniques.batch import batched
-from harness.techniques.compile import aotinductor, compiled, onnxruntime
+from harness.techniques.compile import aotinductor, compiled, onnxruntime, openvino
 from harness.techniques.distill import distilled
 from harness.techniques.graph import cuda_graph
 from harness.techniques.precision import autocast, bf16, fp8, fp16
@@ -34,6 +34,7 @@ __all__ = [
     "int8_weights",
     "litert",
     "onnxruntime",
+    "openvino",
     "pruned_channels",
     "pruned_heads",
     "pruned_layers",

@@ -1,20 +1,22 @@
-"""Compiled runtimes: torch.compile, AOTInductor, and ONNX Runtime."""
+"""Compiled runtimes: torch.compile, AOTInductor, ONNX Runtime, and OpenVINO."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from harness.deployment import Deployment, Promise
+from harness.errors import PreparationError
 from harness.runtimes.aotinductor import AotInductor
 from harness.runtimes.inductor import Inductor
 from harness.runtimes.onnxruntime import OnnxRuntime
+from harness.runtimes.openvino import OpenVino
 from harness.techniques import export
 from harness.techniques.base import technique
 
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware
 
-__all__ = ["aotinductor", "compiled", "onnxruntime"]
+__all__ = ["aotinductor", "compiled", "onnxruntime", "openvino"]
 
 
 def _needs_onnxruntime(hardware: Hardware, form: str, provider: str = "") -> str | None:
@@ -65,4 +67,35 @@ def onnxruntime(deployment: Deployment, level: str = "all", *, provider: str = "
             Promise("level", equals=level),
             Promise("fallbacks", at_most=0),
         )
+    )
+
+
+def _needs_openvino(hardware: Hardware, form: str, precision: str = "float32") -> str | None:
+    return OpenVino(precision).unavailable(hardware) or export.unavailable(form)
+
+
+@technique(takes=("torch", "onnx"), gives="openvino", requires=_needs_openvino)
+def openvino(deployment: Deployment, *, precision: str = "float32", fusing: bool = True) -> Deployment:
+    """OpenVINO: the network read from ONNX, to which a torch network is exported and checked, and compiled by its CPU
+    plugin for the shapes that are served.
+
+    `precision` is in which it computes, `float32` or `bfloat16`. Left alone, OpenVINO computes in bfloat16 wherever the
+    CPU can, and says so nowhere; here it is set and read back. `fusing` lets it fuse chains of operations into code
+    that it generates, which is checked against the network without.
+    Source: OpenVINO, "CPU Device".
+    """
+    import onnx
+    from openvino import Core
+
+    path = deployment.folder / "exported.onnx"
+    onnx.save(export.exported(deployment).network, str(path))
+    try:
+        network = Core().read_model(path)
+    except RuntimeError as error:
+        raise PreparationError(f"OpenVINO can't read the network: {error}") from error
+    runtime = OpenVino(precision, fusing)
+    return deployment.replace(network=network, runtime=runtime).promising(
+        Promise("runtime", equals=runtime.name),
+        Promise("provider", equals="CPU"),
+        Promise("precision.float", equals=precision),
     )

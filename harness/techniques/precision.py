@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.deployment import Deployment, Promise
 from harness.errors import SuiteError
+from harness.runtimes.openvino import OpenVino
 from harness.runtimes.packages import installed, missing
-from harness.techniques import quantize_torch
+from harness.techniques import quantize_openvino, quantize_torch
 from harness.techniques.base import technique
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ AUTOCAST = ("bfloat16", "float16")
 """Types that torch casts to."""
 
 
-def _needs_package(hardware: Hardware, form: str) -> str | None:  # noqa: ARG001 - all hardware alike
+def _needs_package(hardware: Hardware, form: str) -> str | None:
+    if form == "openvino":
+        return OpenVino().unavailable(hardware)
     return missing("torch", "torch") if form == "torch" else missing("onnx", "onnx", "onnxruntime")
 
 
@@ -40,18 +43,20 @@ def bf16(deployment: Deployment) -> Deployment:
     )
 
 
-@technique(takes=("torch", "onnx"), requires=_needs_package)
+@technique(takes=("torch", "onnx", "openvino"), requires=_needs_package)
 def fp16(deployment: Deployment) -> Deployment:
     """Weights in float16: half the size, 11 bits of precision, a range that ends at 65,504.
 
-    On a torch network the arithmetic is float16 too, which pays on GPUs and rarely on CPUs. On an ONNX network the
-    weights are promised alone: ONNX Runtime has no float16 arithmetic on CPUs, converts back to float32 and gives a
-    smaller file at the same speed; `precision` among the facts says which it was.
+    On a torch network the arithmetic is float16 too, which pays on GPUs and rarely on CPUs. On an ONNX or OpenVINO
+    network the weights are promised alone: on CPUs their runtimes convert back to float32, and give a smaller file at
+    the same speed; `precision` among the facts says which it was.
     Source: Micikevicius et al., Mixed Precision Training, arXiv 1710.03740.
     """
     if deployment.form == "onnx":
         network = _float16_graph(deployment.network)
         return deployment.replace(network=network).promising(Promise("weights.float16", at_least=0.9))
+    if deployment.form == "openvino":
+        return quantize_openvino.halve(deployment)
     import torch
 
     return _cast(deployment, torch.float16).promising(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness.deployment import Deployment
 from harness.errors import SuiteError
 from harness.runtimes.packages import missing
-from harness.techniques import quantize_litert, quantize_onnx, quantize_torch
+from harness.techniques import quantize_litert, quantize_onnx, quantize_openvino, quantize_torch
 from harness.techniques.base import technique
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def _needs_quantizer(hardware: Hardware, form: str) -> str | None:
         return quantize_torch.unavailable(hardware)
     if form == "litert":
         return quantize_litert.unavailable(hardware)
+    if form == "openvino":
+        return quantize_openvino.unavailable(hardware)
     return missing("onnx", "onnx", "onnxruntime")
 
 
@@ -61,7 +63,7 @@ def int8_dynamic(
     return quantize_onnx.quantize(deployment, onnx_quantizer(deployment, "int8_dynamic", ops=ops), _names(keep))
 
 
-@technique(takes=("torch", "onnx", "litert"), needs=["calibration"], requires=_needs_static_quantizer)
+@technique(takes=("torch", "onnx", "openvino", "litert"), needs=["calibration"], requires=_needs_static_quantizer)
 def int8_static(
     deployment: Deployment,
     method: str = "minmax",
@@ -70,6 +72,7 @@ def int8_static(
     per_channel: bool = True,
     keep: str | Sequence[str] = (),
     max_drop: float | None = None,
+    transformer: bool | None = None,
 ) -> Deployment:
     """Weights in int8, activations in uint8 with ranges measured once, on the model's calibration data.
 
@@ -81,9 +84,23 @@ def int8_static(
     On a torch network `method` is `minmax` or `histogram`, and `compiled` must follow: torch marks where to quantize,
     and only the compiler makes integer kernels of it. On a LiteRT network everything is int8, activations too, but the
     inputs and outputs; what the quantizer leaves in float stands between conversions.
-    Source: ONNX Runtime, "Quantize ONNX models"; torchao, "PT2E quantization with X86 backend through inductor";
-    Jacob et al., arXiv 1712.05877.
+
+    On an OpenVINO network `method` is `minmax`, `mean`, `percentile` or `histogram`, and `transformer` says whether
+    NNCF's scheme for transformers is used; by default it is where the network has attention.
+    Source: ONNX Runtime, "Quantize ONNX models"; torchao, "PT2E quantization with X86 backend through inductor"; NNCF,
+    "Post-Training Quantization"; Jacob et al., arXiv 1712.05877.
     """
+    if transformer is not None and deployment.form != "openvino":
+        raise SuiteError("int8_static(transformer=…) is of OpenVINO networks: put openvino before it")
+    if deployment.form == "openvino":
+        if _names(ops) or max_drop is not None:
+            raise SuiteError(
+                "int8_static has ops and max_drop on ONNX networks: on an OpenVINO network it has a method "
+                f"({', '.join(quantize_openvino.METHODS)}), per_channel, keep and transformer"
+            )
+        return quantize_openvino.quantize_static(
+            deployment, method, _names(keep), per_channel=per_channel, transformer=transformer
+        )
     if deployment.form == "torch":
         if _names(ops) or not per_channel or max_drop is not None:
             raise SuiteError(

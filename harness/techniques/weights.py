@@ -8,7 +8,7 @@ from harness.deployment import Deployment
 from harness.errors import SuiteError
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.packages import missing
-from harness.techniques import quantize_litert, quantize_torch, weights_onnx
+from harness.techniques import quantize_litert, quantize_openvino, quantize_torch, weights_onnx
 from harness.techniques.base import technique
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def _needs_quantizer(hardware: Hardware, form: str) -> str | None:
         return quantize_torch.unavailable(hardware)
     if form == "litert":
         return quantize_litert.unavailable(hardware)
+    if form == "openvino":
+        return quantize_openvino.unavailable(hardware)
     return missing("onnx", "onnx", "onnxruntime") or OnnxRuntime().unavailable(hardware)
 
 
@@ -39,26 +41,28 @@ def _needs_four_bits(hardware: Hardware, form: str) -> str | None:
     return _needs_quantizer(hardware, form)
 
 
-@technique(takes=("torch", "onnx", "litert"), requires=_needs_quantizer)
+@technique(takes=("torch", "onnx", "openvino", "litert"), requires=_needs_quantizer)
 def int8_weights(deployment: Deployment) -> Deployment:
     """Weights of matrix products in int8; activations and arithmetic stay as they were. No data, nearly no loss.
 
     A quarter of the memory. It pays in speed only where reading the weights takes the time: large networks, one item a
     call. Embeddings and convolutions stay as they are, but on a LiteRT network they change too, and all that it brings
     there is a smaller file: the weights are converted to float32 again.
-    Source: ONNX Runtime, "Quantize ONNX models", MatMulNBits; torchao, Int8WeightOnlyConfig.
+    Source: ONNX Runtime, "Quantize ONNX models", MatMulNBits; torchao, Int8WeightOnlyConfig; NNCF, "Weight
+    Compression".
     """
     return _compressed(deployment, 8, BLOCK)
 
 
-@technique(takes=("torch", "onnx", "litert"), requires=_needs_four_bits)
+@technique(takes=("torch", "onnx", "openvino", "litert"), requires=_needs_four_bits)
 def int4_weights(deployment: Deployment, *, block: int = BLOCK) -> Deployment:
     """Weights of matrix products in int4, with a scale for each `block` numbers; arithmetic stays as it was.
 
     An eighth of the memory, and scales of a float32 for each block beside it. Look at the accuracy: smaller blocks keep
     more of it. Raises `SuiteError` for a block that kernels do not have. On a LiteRT network it is a smaller file
     alone, with a scale for each channel and no blocks, convolutions too; `int4_dynamic` computes with such weights.
-    Source: ONNX Runtime, "Quantize ONNX models", MatMulNBits; Frantar et al., arXiv 2210.17323.
+    Source: ONNX Runtime, "Quantize ONNX models", MatMulNBits; NNCF, "Weight Compression"; Frantar et al., arXiv
+    2210.17323.
     """
     if block not in BLOCKS:
         raise SuiteError(f"int4_weights(block={block}): use {', '.join(map(str, BLOCKS))}")
@@ -71,5 +75,10 @@ def int4_weights(deployment: Deployment, *, block: int = BLOCK) -> Deployment:
 
 def _compressed(deployment: Deployment, bits: int, block: int) -> Deployment:
     """By the module of the network's form, each of which has `compress(deployment, bits, block)`."""
-    compress = {"torch": quantize_torch.compress, "onnx": weights_onnx.compress, "litert": quantize_litert.compress}
+    compress = {
+        "torch": quantize_torch.compress,
+        "onnx": weights_onnx.compress,
+        "openvino": quantize_openvino.compress,
+        "litert": quantize_litert.compress,
+    }
     return compress[deployment.form](deployment, bits, block)

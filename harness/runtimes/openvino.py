@@ -1,0 +1,93 @@
+"""OpenVINO on CPUs, in the precision that was asked for and no other."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import PreparationError, SuiteError
+from harness.hardware.cpu import instruction_sets
+from harness.runtimes.packages import missing
+
+if TYPE_CHECKING:
+    from harness.hardware.base import Hardware
+    from harness.runtimes.base import Arrays
+    from harness.runtimes.openvino_session import OpenVinoSession
+
+__all__ = ["PRECISIONS", "OpenVino"]
+
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+"""What to compute in, with OpenVINO's names for it."""
+_BFLOAT16 = ("avx512_bf16", "amx_bf16")
+_FILE = "model.xml"
+
+
+@dataclass(frozen=True)
+class OpenVino:
+    """An OpenVINO network, an `openvino.Model`, compiled for the shapes that are served when it is loaded.
+
+    precision  in which what is not quantized computes: `float32` or `bfloat16`. It is always set, since OpenVINO's own
+               choice is bfloat16 wherever the CPU has it.
+    fusing     let OpenVINO fuse chains of operations into code that it generates (its Snippets)
+
+    What is fused is checked when the network is packed, against the same network without: of OpenVINO 2026.4, the code
+    for two quantized linear layers with a ReLU between them gives zeros on CPUs with AVX512.
+    """
+
+    precision: str = "float32"
+    fusing: bool = True
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise SuiteError(f"OpenVINO has no precision {self.precision!r} here; use {' or '.join(PRECISIONS)}")
+
+    @property
+    def name(self) -> str:
+        return "openvino"
+
+    @property
+    def form(self) -> str:
+        return "openvino"
+
+    def unavailable(self, hardware: Hardware) -> str | None:
+        if hardware.describe()["kind"] != "cpu":
+            return f"OpenVINO runs on CPUs here, and {hardware.name} is none (put cpu on the hardware axis)"
+        if self.precision == "bfloat16" and not {*_BFLOAT16} & {*instruction_sets()}:
+            return (
+                f"this CPU has no arithmetic in bfloat16 ({' or '.join(_BFLOAT16)}), and OpenVINO would emulate it "
+                "(leave the precision at float32, or use another machine)"
+            )
+        return missing("openvino", "openvino")
+
+    def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:
+        """Write the network as `model.xml` and `model.bin`, in its own types and for the shapes of `example`.
+
+        Raises `PreparationError` for a network that is no `openvino.Model`, for shapes that it does not take, and where
+        fusing changes what it computes.
+        """
+        import openvino
+
+        from harness.runtimes.openvino_session import check_fusing, shaped
+
+        if not isinstance(network, openvino.Model):
+            raise PreparationError(
+                f"OpenVINO got a {type(network).__name__} instead of an openvino.Model; a technique that changes the "
+                "form of a network must replace the runtime as well"
+            )
+        openvino.save_model(shaped(network, example), folder / _FILE, compress_to_fp16=False)
+        if self.fusing:
+            plain = dataclasses.replace(self, fusing=False)
+            check_fusing(self.load(folder, hardware), plain.load(folder, hardware), example)
+
+    def load(self, folder: Path, hardware: Hardware) -> OpenVinoSession:
+        """Compile the network. Raises `PreparationError` where OpenVINO refuses it, and `MeasurementError` (outcome
+        `invalid`) where it takes other threads or another precision than it was told.
+        """
+        from harness.runtimes.openvino_session import OpenVinoSession
+
+        threads = int(hardware.describe().get("threads", 1))
+        return OpenVinoSession(
+            folder / _FILE, precision=PRECISIONS[self.precision], threads=threads, fusing=self.fusing
+        )

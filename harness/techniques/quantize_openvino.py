@@ -1,0 +1,243 @@
+"""Quantization of OpenVINO networks by NNCF. openvino and nncf are imported in functions."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from harness.deployment import Deployment, Promise
+from harness.errors import PreparationError, SuiteError
+from harness.runtimes.openvino import OpenVino
+from harness.runtimes.packages import missing
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harness.hardware.base import Hardware
+
+    Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+
+__all__ = ["METHODS", "compress", "halve", "quantize_static", "unavailable"]
+
+METHODS = {"minmax": "MINMAX", "mean": "MEAN_MINMAX", "percentile": "MEAN_QUANTILE", "histogram": "HISTOGRAM"}
+"""How a range follows from the values seen, with NNCF's names for it."""
+_WEIGHTED = (
+    "MatMul", "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
+)  # fmt: skip
+"""Operations with weights that static quantization reaches."""
+SHOWN = 12
+"""Names that an error lists."""
+
+
+def unavailable(hardware: Hardware) -> str | None:
+    """Why an OpenVINO network can't be quantized here, and the cure; None where it can."""
+    return OpenVino().unavailable(hardware) or missing("openvino", "nncf")
+
+
+def quantize_static(
+    deployment: Deployment, method: str, keep: Sequence[str], *, per_channel: bool, transformer: bool | None
+) -> Deployment:
+    """Weights and activations in 8 bits, with ranges measured on the calibration data.
+
+    Raises `SuiteError` for a method that there is not and for names that the network does not have, and
+    `PreparationError` where there is nothing to quantize.
+    """
+    if method not in METHODS:
+        raise SuiteError(f"int8_static has no method {method!r} on an OpenVINO network; use {', '.join(METHODS)}")
+    model = deployment.model
+    if model.calibration is None:
+        raise SuiteError(f"int8_static needs calibration data, and the model {model.name} has none")
+    batches, network = list(model.calibration()), _folded(deployment.network)
+    kept = _named(network, keep)
+    promises = _promises(network, kept)
+    attention = has_attention(network) if transformer is None else transformer
+    with _quiet_nncf() as nncf:
+        from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
+        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+        advanced = AdvancedQuantizationParameters(
+            activations_range_estimator_params=getattr(RangeEstimatorParametersSet, METHODS[method]),
+            weights_quantization_params=None if per_channel else QuantizationParameters(per_channel=False),
+        )
+        quantized = nncf.quantize(
+            network,
+            nncf.Dataset(batches),
+            subset_size=len(batches),
+            model_type=nncf.ModelType.TRANSFORMER if attention else None,
+            ignored_scope=nncf.IgnoredScope(names=list(kept)),
+            advanced_parameters=advanced,
+        )
+    done = deployment.replace(network=quantized).promising(*promises)
+    return done.noting(kept=", ".join(kept)) if kept else done
+
+
+def compress(deployment: Deployment, bits: int, block: int) -> Deployment:
+    """Weights of matrix products in so many bits; 8 with a scale for each row, 4 with one for each `block` numbers.
+
+    Where a row is no whole number of blocks, blocks are halved until it is. Raises `PreparationError` for a network
+    without such products.
+    """
+    from harness.runtimes.openvino_graph import weights_with_readers
+
+    network = deployment.network
+    weights = [(elements, {reader.get_type_name() for reader in readers})
+               for elements, readers in weights_with_readers(network)]  # fmt: skip
+    total = sum(elements for elements, _ in weights)
+    share = sum(elements for elements, kinds in weights if "MatMul" in kinds) / max(total, 1)
+    found = sorted({kind for _, kinds in weights for kind in kinds})
+    if not share:
+        raise PreparationError(
+            "there is nothing to quantize: no matrix product of this network has weights; those that have are "
+            f"{', '.join(found) or 'none'}"
+        )
+    others = [kind for kind in found if kind != "MatMul"]
+    with _quiet_nncf() as nncf:
+        from nncf.quantization.advanced_parameters import AdvancedCompressionParameters, GroupSizeFallbackMode
+
+        four: dict[str, Any] = {
+            "mode": nncf.CompressWeightsMode.INT4_SYM,
+            "group_size": block,
+            "all_layers": True,
+            "advanced_parameters": AdvancedCompressionParameters(
+                group_size_fallback_mode=GroupSizeFallbackMode.ADJUST, min_adjusted_group_size=2
+            ),
+        }
+        # NNCF changes the network that it is given.
+        compressed = nncf.compress_weights(
+            network.clone(),
+            ignored_scope=nncf.IgnoredScope(types=others, validate=False),
+            **(four if bits == 4 else {"mode": nncf.CompressWeightsMode.INT8_SYM}),
+        )
+    least = _least(share)
+    return deployment.replace(network=compressed).promising(
+        Promise("quantized", at_least=least),
+        Promise(f"weights.int{bits}", at_least=least),
+        Promise("nodes.quantized", at_least=1),
+    )
+
+
+def halve(deployment: Deployment) -> Deployment:
+    """Weights stored in float16; OpenVINO converts them back, and computes in the precision that it is set to."""
+    import openvino
+
+    path = deployment.folder / "half.xml"
+    openvino.save_model(deployment.network, path, compress_to_fp16=True)
+    return deployment.replace(network=openvino.Core().read_model(path)).promising(
+        Promise("weights.float16", at_least=0.9)
+    )
+
+
+def has_attention(network: Any) -> bool:
+    """Whether a softmax of the network is multiplied with other activations, as attention does."""
+    from harness.runtimes.openvino_graph import behind, operations
+
+    return any(
+        found.get_type_name() == "ScaledDotProductAttention"
+        or (found.get_type_name() == "Softmax" and any(one.get_type_name() == "MatMul" for one in behind(found)))
+        for found in operations(network)
+    )
+
+
+def _folded(network: Any) -> Any:
+    """A copy with what follows from constants alone computed, such as the embedding of positions.
+
+    NNCF leaves such operations out of its graph, and then looks for them there.
+    """
+    from openvino.passes import ConstantFolding, Manager
+
+    copy, manager = network.clone(), Manager()
+    manager.register_pass(ConstantFolding())
+    manager.run_passes(copy)
+    return copy
+
+
+def _named(network: Any, patterns: Sequence[str]) -> tuple[str, ...]:
+    """The operations that these patterns name: their own names, globs of them, or types.
+
+    Raises `SuiteError` for a pattern that names none.
+    """
+    from harness.runtimes.openvino_graph import operations, weights_with_readers
+
+    names = {
+        found.get_friendly_name(): found.get_type_name()
+        for found in operations(network)
+        if found.get_type_name() not in ("Constant", "Parameter", "Result")
+    }
+    for pattern in patterns:
+        if not any(_fits(pattern, *item) for item in names.items()):
+            layers = [one.get_friendly_name() for _, readers in weights_with_readers(network) for one in readers]
+            more = len(layers) - SHOWN
+            raise SuiteError(
+                f"keep={pattern!r} names no operation of the network; there are {', '.join(layers[:SHOWN])}"
+                f"{f' and {more} more with weights' if more > 0 else ''}"
+            )
+    return tuple(name for name, kind in names.items() if any(_fits(one, name, kind) for one in patterns))
+
+
+def _fits(pattern: str, name: str, kind: str) -> bool:
+    return pattern == kind or fnmatchcase(name, pattern)
+
+
+def _promises(network: Any, kept: Collection[str]) -> tuple[Promise, ...]:
+    """That nine tenths of the weights in reach are quantized, what is kept is not, and integers are computed on.
+
+    Raises `PreparationError` where nothing is left to quantize.
+    """
+    from harness.runtimes.openvino_graph import weights_with_readers
+
+    weights = weights_with_readers(network)
+    total = max(sum(elements for elements, _ in weights), 1)
+    reached = floats = 0
+    for elements, readers in weights:
+        names = {one.get_friendly_name() for one in readers if one.get_type_name() in _WEIGHTED}
+        reached += elements if names - {*kept} else 0
+        floats += elements if names and not names - {*kept} else 0
+    if not reached:
+        raise PreparationError(
+            f"there is nothing to quantize: no {', '.join(_WEIGHTED)} of this network has weights"
+            f"{' that keep leaves' if kept else ''}"
+        )
+    promises: tuple[Promise, ...] = (
+        Promise("quantized", at_least=_least(reached / total)),
+        Promise("nodes.quantized", at_least=1),
+    )
+    if floats:
+        promises = (*promises, Promise("weights.float32", at_least=math.floor(999 * floats / total) / 1000))
+    return promises
+
+
+def _least(share: float) -> float:
+    """Nine tenths of a share, rounded down to thousandths, and more than nothing."""
+    return max(math.floor(900 * share) / 1000, 0.001)
+
+
+@contextlib.contextmanager
+def _quiet_nncf() -> Iterator[Any]:
+    """NNCF, without its reports and progress on standard output, and without what it would send home.
+
+    It looks for the variable when it is first imported (NNCF, telemetry/wrapper.py).
+    """
+    before = os.environ.get("NNCF_CI")
+    os.environ["NNCF_CI"] = "1"
+    logger = logging.getLogger("nncf")
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            import nncf
+
+            level = logger.level
+            logger.setLevel(logging.ERROR)
+            try:
+                yield nncf
+            finally:
+                logger.setLevel(level)
+    finally:
+        if before is None:
+            del os.environ["NNCF_CI"]
+        else:
+            os.environ["NNCF_CI"] = before

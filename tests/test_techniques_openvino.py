@@ -1,0 +1,282 @@
+"""OpenVINO and NNCF as techniques: what they leave, what they promise, and where they are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness import Deployment, Model, PreparationError, SuiteError
+from harness.hardware import Cpu, cpu
+from harness.records import Scalar
+from harness.runtimes import openvino as runtime
+from harness.runtimes import packages
+from harness.runtimes.onnxruntime import OnnxRuntime
+from harness.techniques import (
+    batched,
+    fp16,
+    int4_weights,
+    int8_static,
+    int8_weights,
+    onnxruntime,
+    openvino,
+    pruned_weights,
+)
+from harness.techniques.base import Pipeline, Technique, as_pipeline
+from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
+from tests.attention_networks import encoder_model
+from tests.onnx_networks import model as network
+from tests.onnx_networks import tensor
+
+TORCH = tiny_torch_model()
+LINEAR = 1152
+WEIGHTS = 16 * 9 + 32 * 16 * 9 + LINEAR
+PLAIN = openvino(fusing=False)
+"""What two quantized linear layers need, until OpenVINO's generated code for them is right."""
+
+
+@pytest.fixture
+def onnx_model(tmp_path: Path) -> Model:
+    return tiny_onnx_model(tmp_path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpu(Cpu):
+    """A GPU that says what it is and nothing else."""
+
+    def describe(self) -> Mapping[str, Scalar]:
+        return {"kind": "cuda"}
+
+
+def network_of(model: Model, folder: Path) -> Any:
+    """The network of an ONNX model as OpenVINO reads it."""
+    import onnx
+
+    loaded = onnx.load(str(model.load()))
+    return openvino.apply(Deployment(model, loaded, OnnxRuntime(), cpu, folder)).network
+
+
+def test_ids_name_what_is_not_the_default() -> None:
+    assert openvino(precision="bfloat16").id == "openvino:precision-bfloat16"
+    assert (PLAIN | int8_static(transformer=False)).id == "openvino:fusing-False+int8_static:transformer-False"
+
+
+def test_what_is_missing_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = {"openvino", "nncf"}
+    monkeypatch.setattr(packages, "_found", lambda module: module not in absent)
+    cure = r"is not installed (pip install 'inference-harness[openvino]')"
+    for technique in (openvino, openvino | int8_static, openvino | fp16):
+        assert as_pipeline(technique).unavailable(TORCH, cpu) == f"openvino {cure}"
+    absent.remove("openvino")
+    assert as_pipeline(openvino | int8_weights).unavailable(TORCH, cpu) == f"nncf {cure}"
+
+
+def test_it_runs_on_cpus_alone() -> None:
+    reason = as_pipeline(openvino).unavailable(TORCH, Gpu())
+    assert reason is not None
+    assert "OpenVINO runs on CPUs here" in reason
+
+
+def test_bfloat16_needs_a_cpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "missing", lambda *_: None)
+    asked = as_pipeline(openvino(precision="bfloat16"))
+    monkeypatch.setattr(runtime, "instruction_sets", lambda: ("avx2", "avx512f"))
+    reason = asked.unavailable(TORCH, cpu)
+    assert reason is not None
+    assert "no arithmetic in bfloat16" in reason
+    assert "leave the precision at float32" in reason
+    monkeypatch.setattr(runtime, "instruction_sets", lambda: ("avx512_bf16",))
+    assert asked.unavailable(TORCH, cpu) is None
+
+
+def test_forms_that_do_not_fit_are_refused_with_the_way_round() -> None:
+    assert as_pipeline(openvino | onnxruntime).inapplicable(TORCH) == (
+        "onnxruntime works on a torch network or an ONNX network, and the steps before it have made it an OpenVINO "
+        "network: put it first"
+    )
+
+
+@pytest.mark.parametrize("technique", [openvino, openvino(precision="bfloat16"), openvino | batched(3)])
+def test_a_torch_network_is_exported(technique: Technique | Pipeline) -> None:
+    pytest.importorskip("openvino")
+    evidence, facts = check_technique(technique, TORCH)
+    assert all(item.kept for item in evidence)
+    assert facts["parameters"] == WEIGHTS
+    assert facts["precision"] == facts["precision.float"]
+    assert facts["nodes.quantized"] == 0
+
+
+def test_zeros_stay_zeros() -> None:
+    pytest.importorskip("nncf")
+    pipeline = pruned_weights(0.9, finetune=False) | PLAIN
+    assert float(check_technique(pipeline, TORCH)[1]["sparsity"]) >= 0.9
+    assert float(check_technique(pipeline | int8_weights, TORCH)[1]["sparsity"]) >= 0.9
+
+
+@pytest.mark.parametrize("method", ["minmax", "mean", "percentile", "histogram"])
+def test_integers_are_computed_with(method: str, onnx_model: Model) -> None:
+    pytest.importorskip("nncf")
+    _, facts = check_technique(PLAIN | int8_static(method), onnx_model)
+    assert facts["weights.int8"] == facts["quantized"] == 1.0
+    assert facts["precision"] == "int8"
+    assert facts["nodes.quantized"] == 2
+
+
+def test_convolutions_are_quantized() -> None:
+    pytest.importorskip("nncf")
+    _, facts = check_technique(openvino | int8_static(per_channel=False), TORCH)
+    assert facts["quantized"] == 1.0
+    assert facts["arithmetic.int8"] == 1.0
+    assert facts["parameters"] == WEIGHTS
+
+
+def test_what_keep_names_stays_in_float(onnx_model: Model) -> None:
+    """The last product goes by the name of the output that it gives."""
+    pytest.importorskip("nncf")
+    _, facts = check_technique(PLAIN | int8_static(keep="out*"), onnx_model)
+    assert facts["weights.float32"] == pytest.approx(48 * 4 / (144 * 48 + 48 * 4))
+    assert facts["nodes.quantized"] == 1
+    with pytest.raises(SuiteError, match=r"keep='classes' names no operation of the network; there are features, out"):
+        check_technique(PLAIN | int8_static(keep="classes"), onnx_model)
+
+
+def test_what_follows_from_constants_does_not_stop_it(tmp_path: Path) -> None:
+    """As the embedding of positions in a transformer: a row for each of them is looked up by constants."""
+    pytest.importorskip("nncf")
+    import numpy as np
+    import onnx
+
+    steps = [
+        onnx.helper.make_node("Gather", ["table", "positions"], ["rows"]),
+        onnx.helper.make_node("MatMul", ["x", "w"], ["z"]),
+        onnx.helper.make_node("Add", ["z", "rows"], ["sum"]),
+        onnx.helper.make_node("MatMul", ["sum", "w"], ["y"]),
+    ]
+    tables = [tensor("table", np.eye(6, 4)), tensor("positions", [0], np.int64), tensor("w", np.eye(4) - 0.5)]
+    path = tmp_path / "positions.onnx"
+    onnx.save(network(steps, tables), str(path))
+    inputs = {"x": np.ones((2, 4), np.float32)}
+    model = dataclasses.replace(
+        tiny_onnx_model(tmp_path),
+        load=lambda: path,
+        inputs=lambda size, seed: {"x": np.random.default_rng(seed).random((size, 4), np.float32)},
+        calibration=lambda: [inputs],
+    )
+    assert check_technique(PLAIN | int8_static, model)[1]["nodes.quantized"] == 2
+
+
+def test_keeping_everything_is_refused(onnx_model: Model) -> None:
+    pytest.importorskip("nncf")
+    with pytest.raises(PreparationError, match="has weights that keep leaves"):
+        check_technique(PLAIN | int8_static(keep="MatMul"), onnx_model)
+
+
+@pytest.mark.parametrize(
+    ("technique", "text"),
+    [
+        (int8_static(ops="Conv"), r"on an OpenVINO network it has a method \(minmax, mean, percentile, histogram\)"),
+        (int8_static(max_drop=0.01), "int8_static has ops and max_drop on ONNX networks"),
+        (int8_static("entropy"), "has no method 'entropy' on an OpenVINO network; use minmax, mean"),
+        (int4_weights(block=48), "use 16, 32, 64, 128, 256"),
+    ],
+)
+def test_parameters_that_mean_nothing_are_refused(technique: Technique, text: str, onnx_model: Model) -> None:
+    pytest.importorskip("nncf")
+    with pytest.raises(SuiteError, match=text):
+        check_technique(openvino | technique, onnx_model)
+
+
+def test_the_scheme_for_transformers_is_openvinos(onnx_model: Model) -> None:
+    with pytest.raises(SuiteError, match="is of OpenVINO networks: put openvino before it"):
+        check_technique(int8_static(transformer=True), onnx_model)
+
+
+def test_quantizing_that_does_nothing_breaks_the_promise(onnx_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    nncf = pytest.importorskip("nncf")
+    monkeypatch.setattr(nncf, "quantize", lambda network, *_, **__: network)
+    monkeypatch.setattr(nncf, "compress_weights", lambda network, **_: network)
+    with pytest.raises(AssertionError, match=r"int8_static promised quantized >= 0\.9, found 0\.0"):
+        check_technique(openvino | int8_static, onnx_model)
+    with pytest.raises(AssertionError, match=r"int4_weights promised .* weights\.int4"):
+        check_technique(openvino | int4_weights, onnx_model)
+
+
+def test_attention_is_found_and_quantized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nncf = pytest.importorskip("nncf")
+    from harness.techniques.quantize_openvino import has_attention
+
+    asked: list[Any] = []
+    quantize = nncf.quantize
+    monkeypatch.setattr(
+        nncf, "quantize", lambda *given, **named: asked.append(named["model_type"]) or quantize(*given, **named)
+    )
+    model = encoder_model()
+    model = dataclasses.replace(model, calibration=lambda: [model.inputs(4, seed) for seed in range(2)])
+    _, facts = check_technique(openvino | int8_static, model)
+    assert facts["arithmetic.int8"] > 0.5
+    check_technique(openvino | int8_static(transformer=False), model)
+    assert asked == [nncf.ModelType.TRANSFORMER, None]
+    assert not has_attention(network_of(tiny_onnx_model(tmp_path), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("technique", "dtype"), [(int8_weights, "int8"), (int4_weights, "int4"), (int4_weights(block=16), "int4")]
+)
+def test_weights_of_few_bits(technique: Technique, dtype: str, onnx_model: Model) -> None:
+    """The integers are read by kernels that compute in float32."""
+    pytest.importorskip("nncf")
+    evidence, facts = check_technique(openvino | technique, onnx_model)
+    assert all(item.kept for item in evidence)
+    assert facts[f"weights.{dtype}"] == facts["quantized"] == 1.0
+    assert facts["precision"] == "float32"
+    assert facts["nodes.quantized"] == 2
+    assert facts["parameters"] == 144 * 48 + 48 * 4
+
+
+def test_only_matrix_products_are_compressed() -> None:
+    pytest.importorskip("nncf")
+    _, facts = check_technique(openvino | int8_weights, TORCH)
+    assert facts["weights.int8"] == pytest.approx(LINEAR / WEIGHTS)
+
+
+class Convolution(torch.nn.Module):
+    """A network without a matrix product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv2d(1, 4, 12)
+
+    def forward(self, image: Any) -> Any:
+        return self.layer(image).flatten(1)
+
+
+def test_a_network_without_products_is_refused() -> None:
+    pytest.importorskip("nncf")
+    model = dataclasses.replace(TORCH, load=lambda: Convolution().eval())
+    with pytest.raises(PreparationError, match=r"no matrix product of this network .* are Convolution"):
+        check_technique(openvino | int8_weights, model)
+
+
+def test_half_precision_is_storage(onnx_model: Model) -> None:
+    pytest.importorskip("openvino")
+    _, facts = check_technique(openvino | fp16, onnx_model)
+    assert facts["weights.float16"] == 1.0
+    assert facts["precision"] == "float32"
+
+
+def test_nothing_is_sent_home_and_nothing_is_left_behind() -> None:
+    pytest.importorskip("nncf")
+    code = (
+        "import os; from harness.techniques.quantize_openvino import _quiet_nncf\n"
+        "with _quiet_nncf(): pass\n"
+        "from nncf.telemetry.wrapper import NNCFTelemetry, telemetry\n"
+        "print(isinstance(telemetry, NNCFTelemetry), 'NNCF_CI' in os.environ)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False False"
