@@ -39,7 +39,7 @@ SHOWN = 12
 
 def unavailable(hardware: Hardware) -> str | None:
     """Why a LiteRT network can't be quantized here, and the cure; None where it can."""
-    return missing("litert", "litert_quantizer") or LiteRt().unavailable(hardware)
+    return LiteRt().unavailable(hardware) or missing("litert", "litert_quantizer")
 
 
 def quantize_dynamic(deployment: Deployment, keep: Sequence[str], *, bits: int = 8, block: int = 0) -> Deployment:
