@@ -33,7 +33,7 @@ suites: $(VENV)/.suites
 
 test: $(VENV)/.dev
 	$(BIN)/python -m suites.fetch
-	$(BIN)/python -m pytest tests/ -n 2 --dist loadfile -m "not alone" $(ARGS)
+	$(BIN)/python -m pytest tests/ -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" $(ARGS)
 	@# What measures for real has the machine to itself; 5 says that ARGS selected none of it.
 	$(BIN)/python -m pytest tests/ -m alone $(ARGS) || [ $$? -eq 5 -a -n "$(ARGS)" ]
 

@@ -38,7 +38,6 @@ ACCEPTABLE = 0.93
         fp16,
         compiled,
         onnxruntime,
-        onnxruntime(level="basic"),
         pruned_weights(0.8),
         pruned_channels(0.5),
         pruned_channels(0.5) | onnxruntime,
@@ -126,6 +125,7 @@ def test_providers(case, bench):
     technique=[
         bf16 | compiled,
         bf16 | batched(32),
+        onnxruntime(level="basic"),
         onnxruntime | fp16,
         pruned_channels(0.5) | bf16,
         pruned_channels(0.5) | batched(32),

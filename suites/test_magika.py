@@ -13,7 +13,7 @@ ACCEPTABLE = 0.68
 
 @grid(
     model=[magika],
-    technique=[reference, onnxruntime(level="basic"), compiled, fp16, batched(16)],
+    technique=[reference, compiled, fp16],
     hardware=[cpu, cuda],
 )
 def test_inference(case, bench):
@@ -22,13 +22,25 @@ def test_inference(case, bench):
     assert result.accuracy >= ACCEPTABLE
 
 
-@grid(
-    model=[magika],
-    technique=[int8_static(ops="Conv"), int8_static(ops="Conv") | batched(16)],
-    hardware=[cpu],
-)
+@pytest.mark.full
+@grid(model=[magika], technique=[onnxruntime(level="basic"), batched(16)], hardware=[cpu, cuda])
+def test_more(case, bench):
+    """Fewer of ONNX Runtime's optimisations, and calls of several files, which take long to measure."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@grid(model=[magika], technique=[int8_static(ops="Conv")], hardware=[cpu])
 def test_integers(case, bench):
     """INT8 in ONNX Runtime, which has these kernels for CPUs alone."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(model=[magika], technique=[int8_static(ops="Conv") | batched(16)], hardware=[cpu])
+def test_more_integers(case, bench):
+    """The same with several files a call."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE
 

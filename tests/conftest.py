@@ -8,6 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
+LONGEST = (
+    "test_plugin", "test_planted_untimed", "test_docs_techniques", "test_report_browser", "test_timed_test",
+    "test_terminal", "test_suites_models", "test_history_plugin", "test_measure_ahead", "test_plugin_selection",
+    "test_measure_artefacts", "test_runtimes_aotinductor", "test_runtimes_inductor", "test_docs", "test_fidelity_run",
+    "test_against", "test_edge_run",
+)  # fmt: skip
+"""Files that take longest come first, so that no process is left with one of them while the others have nothing."""
+
 # A pytest that a test starts is no worker: pytest-benchmark would switch itself off there.
 os.environ.pop("PYTEST_XDIST_WORKER", None)
 
@@ -19,3 +27,9 @@ def _denormals_as_python_has_them() -> Iterator[None]:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_flush_denormal(False)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order files for `--dist loadfile --no-loadscope-reorder`."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))

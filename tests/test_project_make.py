@@ -127,7 +127,7 @@ def test_tests_and_linters(project: Project) -> None:
     asked = project.asked()
     assert asked[1].endswith("--editable .[dev]")
     assert asked[2:5] == ["-m ruff check .", "-m ruff format --check .", "-m mypy"]
-    beside_each_other = "-m pytest tests/ -n 2 --dist loadfile -m not alone"
+    beside_each_other = "-m pytest tests/ -n 2 --dist loadfile --no-loadscope-reorder -m not alone"
     assert asked[5:] == ["-m suites.fetch", beside_each_other, "-m pytest tests/ -m alone"]
     project.make("suites")
     assert not any("pip" in line for line in project.asked())
