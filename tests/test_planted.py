@@ -21,11 +21,13 @@ FAST = ("--plan", "seconds=0.3", "--plan", "confirm=5", "--plan", "repeats=0")
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with a baseline of two blocks."""
+    """A project with a baseline of two blocks. A run that is too noisy to extend it is refused, and made again."""
     made = Project.make(tmp_path_factory.mktemp("project"))
-    for _ in range(2):
-        done = made.pytest(*FAST, "--baseline=update", "--reason", "where we start")
-        assert done.code == 0, done.text
+    runs = [made.pytest(*FAST, "--baseline=update", "--reason", "where we start")]
+    while sum(run.code == 0 for run in runs) < 2:
+        assert len(runs) < 5, runs[-1].text
+        assert runs[-1].code == 0 or "could not be decided" in runs[-1].text, runs[-1].text
+        runs.append(made.pytest(*FAST, "--baseline=update", "--reason", "where we start"))
     return made
 
 

@@ -206,9 +206,13 @@ def test_the_gate(tmp_path: Path) -> None:
     assert "Nothing was judged" in text
 
     code, text = folder.pytest("suites", *plan)
-    assert code == 0, text
     (row,) = (one for one in folder.run()["comparisons"] if one["metric"] == "latency.p50")
     assert row["verdict"] in ("unchanged", "inconclusive", "improved")
+    if row["verdict"] == "inconclusive":  # on a noisy machine; then the run says that it has decided nothing
+        assert code == 1
+        assert "nothing was decided" in text
+    else:
+        assert code == 0, text
     assert "relative to the anchor" in row["reason"]
 
     file = tmp_path / "suites" / "test_sorting.py"
