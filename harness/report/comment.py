@@ -7,17 +7,13 @@ from collections.abc import Iterator
 from harness.records import Comparison, Run, Verdict
 from harness.report.overview import (
     GATING,
-    GLYPHS,
     accept_command,
-    change_text,
     comparisons_by_weight,
-    estimate_text,
     failures,
     headline,
-    limit_text,
     reproduce_command,
 )
-from harness.report.summary import escape
+from harness.report.summary import comparison_rows, escape
 from harness.report.text import one_line
 
 __all__ = ["MARKER", "MAX_CHARACTERS", "render"]
@@ -58,17 +54,8 @@ def _changes(run: Run) -> list[Comparison]:
 
 
 def _table(found: tuple[Comparison, ...]) -> Iterator[str]:
-    if not found:
-        return
-    yield "| verdict | case | metric | before | now | change | limit |"
-    yield "|---|---|---|---:|---:|---:|---:|"
-    for c in found[:_ROWS]:
-        word = f"{GLYPHS[c.verdict.value]} {c.verdict.value}"
-        if c.metric == "case":
-            yield f"| {word} | {escape(c.case_id)} | {escape(c.reason)} | | | | |"
-            continue
-        numbers = (estimate_text(c.baseline, c.unit), estimate_text(c.candidate, c.unit), change_text(c), limit_text(c))
-        yield f"| {word} | {escape(c.case_id)} | {escape(c.metric)} | {' | '.join(map(escape, numbers))} |"
+    if found:
+        yield from comparison_rows(found[:_ROWS])
     if len(found) > _ROWS:
         yield ""
         yield f"{len(found) - _ROWS} more are in the report."

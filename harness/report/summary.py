@@ -24,7 +24,7 @@ from harness.report.text import commit_name, moment, one_line, shorten
 from harness.report.trust import checks
 from harness.units import duration, quantity
 
-__all__ = ["MAX_BYTES", "escape", "render"]
+__all__ = ["MAX_BYTES", "comparison_rows", "escape", "render"]
 
 MAX_BYTES = 900_000
 """GitHub drops a summary above 1 MiB whole."""
@@ -48,11 +48,11 @@ def render(run: Run) -> str:
     ]
     found = seen.failures
     if found:
-        lines += ["", "### Why", "", *_comparison_rows(found)]
+        lines += ["", "### Why", "", *comparison_rows(found)]
     failing = set(found)
     undecided = [c for c in run.comparisons if c.verdict is Verdict.INCONCLUSIVE and c not in failing]
     if undecided:
-        lines += ["", "### Could not be decided", "", *_comparison_rows(comparisons_by_weight(undecided))]
+        lines += ["", "### Could not be decided", "", *comparison_rows(comparisons_by_weight(undecided))]
     lines += ["", "### Can it be trusted?", ""]
     lines += [f"- {'✓' if c.fine else '**!**'} {escape(c.question)}: {escape(c.answer)}" for c in checks(seen)]
     slack = accuracy_slack(run)
@@ -80,7 +80,8 @@ def escape(text: str) -> str:
     return re.sub(r"^([-+=]|\d+[.)])(?=\s|$|[-+=])", r"\\\1", text)
 
 
-def _comparison_rows(comparisons: Sequence[Comparison]) -> Iterable[str]:
+def comparison_rows(comparisons: Sequence[Comparison]) -> Iterable[str]:
+    """A table of comparisons, line by line, with every cell escaped."""
     yield "| verdict | case | metric | before | now | change | limit |"
     yield "|---|---|---|---:|---:|---:|---:|"
     for c in comparisons:

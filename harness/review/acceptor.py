@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.baseline import accept as acceptance
-from harness.baseline.records import machine_class
+from harness.baseline.records import Portable, Times, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.judge import Prior, compare, fit_prior
@@ -55,26 +55,19 @@ class Acceptor:
 
     def accept(self, result: Result, reason: str) -> list[Path]:
         """Accept one result and give the files that were written. Raises `BaselineError` where it is refused."""
-        self._check(result)
-        metrics = metrics_of(self._run, result.suite)
-        prior = self._prior(result)
-        return acceptance.accept(
-            self._store, result, self._run.environment, reason, self._when, metrics=metrics, prior=prior
-        )
+        return [self._store.write(record) for record in self._proposed(result, reason)]
 
     def preview(self, result: Result, reason: str) -> list[FileChange]:
         """What `accept` would write. Raises `BaselineError` where it would be refused."""
-        self._check(result)
-        metrics = metrics_of(self._run, result.suite)
-        records = acceptance.proposed(
-            self._store, result, self._run.environment, reason, self._when, metrics=metrics, prior=self._prior(result)
-        )
-        return [FileChange(*self._store.preview(record)) for record in records]
+        return [FileChange(*self._store.preview(record)) for record in self._proposed(result, reason)]
 
-    def _check(self, result: Result) -> None:
+    def _proposed(self, result: Result, reason: str) -> list[Portable | Times]:
         refused = self.judged(result).refused
         if refused:
             raise BaselineError(f"{result.case_id}: not accepted into the baseline: {refused}")
+        metrics, prior = metrics_of(self._run, result.suite), self._prior(result)
+        where = self._run.environment
+        return acceptance.proposed(self._store, result, where, reason, self._when, metrics=metrics, prior=prior)
 
     def _prior(self, result: Result) -> Prior:
         machine = machine_class(self._run.environment.hardware.get(result.hardware, {}))
