@@ -10,7 +10,7 @@ and after export, fusion and quantization, but for rows that no input can reach 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from harness.records import Scalar
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["N_M", "Weight", "arithmetic_facts", "is_weight_shape", "kept_patterns", "weight_facts"]
+__all__ = ["N_M", "Weight", "arithmetic_facts", "is_weight_shape", "kept_patterns", "weight_facts", "weight_of"]
 
 N_M = {"1:2": (1, 2), "1:4": (1, 4), "2:4": (2, 4), "4:8": (4, 8)}
 """Patterns of zeros that are looked for: at most n of m numbers beside each other on the input axis are not zero."""
@@ -68,6 +68,23 @@ def kept_patterns(nonzero: np.ndarray[Any, Any], axis: int) -> dict[str, int]:
         if rows.shape[-1] % m == 0:
             kept[name] = int((rows.reshape(-1, m).sum(axis=1) <= n).sum()) * m
     return kept
+
+
+def weight_of(dtype: str, values: np.ndarray[Any, Any], zero_point: Callable[[], Any], axis: int | None) -> Weight:
+    """What there is to say of a weight from its numbers as they are stored, of this type.
+
+    Integers are counted by their distance from the zero point, which is asked for them alone. `axis` is the one that is
+    multiplied with inputs, None where no product reads the weight.
+    """
+    integers = "float" not in dtype
+    distances = abs(values.astype("int32") - zero_point()) if integers else values
+    return Weight(
+        dtype,
+        values.size,
+        int((distances == 0).sum()),
+        int(distances.max(initial=0)) if integers else None,
+        None if axis is None else kept_patterns(distances != 0, axis),
+    )
 
 
 def bits_of(dtype: str) -> int:

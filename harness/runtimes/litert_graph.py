@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import PreparationError
-from harness.runtimes.facts import Weight, bits_of, is_weight_dtype, is_weight_shape, kept_patterns
+from harness.runtimes.facts import Weight, bits_of, is_weight_dtype, is_weight_shape, weight_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,17 +102,9 @@ class Graph:
         dtype = _dtype(tensor)
         shape = _shape(tensor)
         values = _values(self._model.buffers[tensor.buffer].data, dtype)[: math.prod(shape)].reshape(shape)
-        integers = "float" not in dtype
-        distances = abs(values.astype("int32") - _zero_points(tensor)) if integers else values
         axes = {_INPUT_AXES.get(reader.name) for reader in readers}
         axis = axes.pop() if len(axes) == 1 else None
-        return Weight(
-            dtype,
-            values.size,
-            int((distances == 0).sum()),
-            int(distances.max(initial=0)) if integers else None,
-            None if axis is None else kept_patterns(distances != 0, axis),
-        )
+        return weight_of(dtype, values, lambda: _zero_points(tensor), axis)
 
     def _operator(self, graph: Any, number: int, operator: Any) -> Operator:
         inputs = tuple(int(index) for index in operator.inputs if index >= 0)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.runtimes.facts import Weight, is_weight_dtype, is_weight_shape, kept_patterns
+from harness.runtimes.facts import Weight, is_weight_dtype, is_weight_shape, weight_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,16 +124,8 @@ def _weight(constant: Constant, known: dict[str, Constant], readers: dict[str, l
             return Weight(f"int{_attribute(node, 'bits', 4)}", _elements(constant), _zeros_in_blocks(node, known))
     values = numpy_helper.to_array(tensor)
     dtype = _dtype_name(tensor)
-    integers = "float" not in dtype
-    distances = abs(values.astype("int32") - _zero_point(constant, known, values.ndim)) if integers else values
     axis = _input_axis(constant.readers, readers)
-    return Weight(
-        dtype,
-        values.size,
-        int((distances == 0).sum()),
-        int(distances.max(initial=0)) if integers else None,
-        None if axis is None else kept_patterns(distances != 0, axis),
-    )
+    return weight_of(dtype, values, lambda: _zero_point(constant, known, values.ndim), axis)
 
 
 def _input_axis(found: list[tuple[Any, int]], readers: dict[str, list[tuple[Any, int]]]) -> int | None:

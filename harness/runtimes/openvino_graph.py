@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.records import Scalar
-from harness.runtimes.facts import Weight, arithmetic_facts, bits_of, is_weight_dtype, is_weight_shape, kept_patterns
+from harness.runtimes.facts import Weight, arithmetic_facts, bits_of, is_weight_dtype, is_weight_shape, weight_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -194,16 +194,7 @@ def _readers(constant: Any) -> list[tuple[Any, int]]:
 def _weight(constant: Any) -> Weight:
     values = _values(constant)
     dtype = type_name(constant.get_element_type())
-    integers = "float" not in dtype
-    distances = abs(values.astype("int32") - _zero_point(constant)) if integers else values
-    axis = _input_axis(constant)
-    return Weight(
-        dtype,
-        values.size,
-        int((distances == 0).sum()),
-        int(distances.max(initial=0)) if integers else None,
-        None if axis is None else kept_patterns(distances != 0, axis),
-    )
+    return weight_of(dtype, values, lambda: _zero_point(constant), _input_axis(constant))
 
 
 def _values(constant: Any) -> np.ndarray[Any, Any]:
