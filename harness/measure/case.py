@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +26,7 @@ from harness.measure.passes import (
     measure_memory,
 )
 from harness.measure.sampling import Sampled, sample
+from harness.measure.stage import stage
 from harness.measure.values import BUILT_IN, counted, exact_measurements, measurements_of, warnings_of, with_latency_of
 from harness.metrics import Metric
 from harness.names import file_name
@@ -98,15 +97,15 @@ class Measurer:
     def _alone(self, result: Result, case: Case, address: Address, metrics: Mapping[str, Metric], logs: Path) -> Result:
         seconds: dict[str, float] = {}
         is_reference = case.id == case.reference.id
-        with self._stage(seconds, "prepare"):
+        with stage(self.progress, seconds, "prepare"):
             artefact = self.cache.get(case, address, logs)
             of_reference = dataclasses.replace(address, case_id=case.reference.id)
             reference = artefact if is_reference else self.cache.get(case.reference, of_reference, logs)
         # First, since it tells whether a model fits into its hardware.
-        with self._stage(seconds, "memory"):
+        with stage(self.progress, seconds, "memory"):
             memory = self._measure_memory(case, artefact, logs)
             energy = self._measure_energy(case, artefact, logs)
-        with self._stage(seconds, "evaluate"):
+        with stage(self.progress, seconds, "evaluate"):
             truth = self._evaluate_reference(case.reference, of_reference, reference, logs)
             known = is_reference and unlimited(case) is None
             evaluation, note = (truth, "") if known else self._evaluate(case, address, artefact, logs)
@@ -127,7 +126,7 @@ class Measurer:
         absent = "" if is_reference else self._too_large_reference(case.reference, reference, logs)
         if not is_reference and not absent:
             arms["reference"] = ArmSpec.of(reference)
-        with self._stage(seconds, "sample"):
+        with stage(self.progress, seconds, "sample"):
             result = self._sample(result, case, arms, fixed, metrics, logs)
         notes = (note, f"there is no speedup, since its reference can't run here: {absent}" if absent else "")
         return dataclasses.replace(result, seconds=seconds, warnings=(*warnings_of(result), *filter(None, notes)))
@@ -137,9 +136,9 @@ class Measurer:
         there = dataclasses.replace(address, root=str(other.tree.root))
         seconds: dict[str, float] = {}
         try:
-            with self._stage(seconds, "prepare the other tree"):
+            with stage(self.progress, seconds, "prepare the other tree"):
                 artefact = other.get(case, there, logs)
-            with self._stage(seconds, "evaluate the other tree"):
+            with stage(self.progress, seconds, "evaluate the other tree"):
                 memory = self._measure_memory(case, artefact, logs)
                 evaluation, _ = self._evaluate(case, there, artefact, logs)
         except HarnessError as error:
@@ -158,18 +157,18 @@ class Measurer:
         logs: Path,
     ) -> tuple[Result, Result]:
         seconds: dict[str, float] = {}
-        with self._stage(seconds, "prepare"):
+        with stage(self.progress, seconds, "prepare"):
             artefact = self.cache.get(case, address, logs)
-        with self._stage(seconds, "memory"):
+        with stage(self.progress, seconds, "memory"):
             memory = self._measure_memory(case, artefact, logs)
-        with self._stage(seconds, "evaluate"):
+        with stage(self.progress, seconds, "evaluate"):
             evaluation, note = self._evaluate(case, address, artefact, logs)
         result, fixed = _described(case, result, artefact, evaluation, memory)
         arms = {"candidate": ArmSpec.of(artefact)}
         if previous.outcome is Outcome.COMPLETED:
             there = dataclasses.replace(address, root=str(other.tree.root))
             arms["previous"] = ArmSpec.of(other.get(case, there, logs))
-        with self._stage(seconds, "sample"):
+        with stage(self.progress, seconds, "sample"):
             result = self._sample(result, case, arms, fixed, metrics, logs)
         previous = with_latency_of(previous, result.launches)
         warnings = (*warnings_of(result), *([note] if note else []))
@@ -253,13 +252,6 @@ class Measurer:
             else:
                 self._oversized[artefact.folder] = ""
         return self._oversized[artefact.folder]
-
-    @contextmanager
-    def _stage(self, seconds: dict[str, float], stage: str) -> Iterator[None]:
-        self.progress(stage)
-        start = time.perf_counter()
-        yield
-        seconds[stage] = round(time.perf_counter() - start, 3)
 
 
 def _described(

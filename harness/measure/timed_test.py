@@ -10,9 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from harness.measure.ending import ended
 from harness.measure.environment import library_versions
 from harness.measure.launch import ArmSpec
 from harness.measure.sampling import sample
+from harness.measure.stage import stage
 from harness.measure.tree import Tree
 from harness.measure.values import BUILT_IN, measurements_of, warnings_of, with_latency_of
 from harness.metrics import Metric
@@ -66,18 +65,18 @@ class TestMeasurer:
         previous: Result | None = None
         seconds: dict[str, float] = {}
         try:
-            with self._stage(seconds, "prepare"):
+            with stage(self.progress, seconds, "prepare"):
                 facts = self._prepare(test, self.tree, folder)
             result = dataclasses.replace(result, facts=facts)
             arms = {"candidate": ArmSpec(self.tree, str(folder))}
             if self.other is None:
                 arms["anchor"] = ArmSpec(self.tree)
             else:
-                with self._stage(seconds, "prepare the other tree"):
+                with stage(self.progress, seconds, "prepare the other tree"):
                     previous = self._previous(test, result, self.other, folder)
                 if previous.outcome is Outcome.COMPLETED:
                     arms["previous"] = ArmSpec(self.other, str(folder))
-            with self._stage(seconds, "sample"):
+            with stage(self.progress, seconds, "sample"):
                 result = self._sample(result, test, arms, metrics, folder)
         except Exception as error:  # it ends this case, and no other
             return ended(result, error), previous
@@ -137,13 +136,6 @@ class TestMeasurer:
             end=self.budget.end,
         )
         return dataclasses.replace(seen(sampled.launches), cut_short=sampled.cut_short)
-
-    @contextmanager
-    def _stage(self, seconds: dict[str, float], stage: str) -> Iterator[None]:
-        self.progress(stage)
-        start = time.perf_counter()
-        yield
-        seconds[stage] = round(time.perf_counter() - start, 3)
 
 
 def a_call(launch: Launch, iterations: int) -> Launch:
