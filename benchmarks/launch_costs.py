@@ -25,7 +25,7 @@ from harness.worker.protocol import Load, Loaded, Settle, Settled
 __all__ = ["LaunchCost", "Share", "artefact_of", "launch_cost", "sampling_share"]
 
 FILE, FUNCTION = "suites/test_digits.py", "test_inference"
-EXCLUDED = ("prepare", "evaluate", "memory")
+EXCLUDED = ("prepare", "evaluate", "memory", "ahead")
 """Stages of a case that are no part of its launches: artefacts are made, accuracy and memory have their own passes."""
 
 

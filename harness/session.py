@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +23,7 @@ from harness.measure.ahead import Wanted, make_ahead, needed
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.budget import Budget
 from harness.measure.case import Measurer, Measuring, More
+from harness.measure.case_passes import CasePasses, Coming
 from harness.measure.environment import environment
 from harness.measure.thinning import thinned
 from harness.measure.timed_test import TestMeasurer
@@ -89,12 +89,13 @@ class Session:
             unfinished(settings.reports / "latest", self._head) if settings.resume else ({}, "")
         )
         point_latest(self.folder)
-        budget = Budget(settings.budget, measurable)
-        for_real = functools.partial(self._for_real, progress, budget)
-        self._measurer: Measuring = (measuring or for_real)(self._comparing.more)
-        other = self._other.tree if self._other else None
-        logs, more = self.folder / "logs", self._comparing.more
-        self._test_measurer = TestMeasurer(tree, other, settings.plan, logs, more, progress, budget)
+        budget, more = Budget(settings.budget, measurable), self._comparing.more
+        plan, logs, other = settings.plan, self.folder / "logs", self._other
+        self._passes = CasePasses(self._cache, plan, logs, other, settings.jobs)
+        for_real = Measurer(self._cache, self._passes, plan, logs, more, progress, other, budget)
+        self._measurer: Measuring = measuring(more) if measuring else for_real
+        there = other.tree if other else None
+        self._test_measurer = TestMeasurer(tree, there, plan, logs, more, progress, budget)
 
     def decided(self, suite: str, case_id: str) -> Decision | None:
         """The decision on a case of this session; a second measurement can't improve it."""
@@ -106,13 +107,15 @@ class Session:
         `told` gets how many are ready, and of how many. Those that need the GPU are left: their cases are made one by
         one, since they share its memory. An interrupt gets out, and leaves what is finished in the cache.
         """
-        found: dict[tuple[str, str], Wanted] = {}
+        coming, found = [], dict[tuple[str, str], Wanted]()
         for case, address, suite in wanted:
             here = not (case.inapplicable() or self.absent.get(case.hardware.name) or case.unavailable())
             if here and (suite, case.id) not in self._earlier and case.hardware.describe()["kind"] != "cuda":
                 found |= needed(case, address, suite, self.folder / "logs", self._cache, self._other)
+                coming.append(Coming(case, dataclasses.replace(address, root=str(self._cache.tree.root)), suite))
         if len(found) > 1 and self.settings.jobs > 1:
             make_ahead(list(found.values()), self.settings.jobs, lambda ready: told(ready, len(found)))
+        self._passes.expect(coming)
 
     def measure(self, case: Case, address: Address, suite: str, nodeid: str) -> Decision:
         """Measure and judge a case, or say why it is not measured."""
@@ -250,10 +253,6 @@ class Session:
             expected=expected,
             reserved=settings.reserved,
         )
-
-    def _for_real(self, progress: Callable[[str], None], budget: Budget, more: More) -> Measurer:
-        logs = self.folder / "logs"
-        return Measurer(self._cache, self.settings.plan, logs, more, progress, self._other, budget)
 
     def _cache_of(self, tree: Tree, versions: Mapping[str, str]) -> ArtefactCache:
         settings = self.settings

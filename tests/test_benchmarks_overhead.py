@@ -31,10 +31,17 @@ def test_the_share_of_sampling_leaves_out_what_is_no_launch() -> None:
         names = (name, "model", "technique", "cpu")
         return Result("suite", name, "id", *names[1:], Outcome.COMPLETED, launches=(one,) * launches, seconds=stages)
 
-    stages = {"prepare": 4.0, "evaluate": 2.0, "memory": 1.0, "sample": 5.0, "prepare the other tree": 3.0}
-    run = dataclasses.replace(sample_run(1, 1), seconds=22.0, results=(a_case("a", stages, 3), a_case("b", {}, 3)))
+    stages = {
+        "prepare": 4.0,
+        "evaluate": 2.0,
+        "memory": 1.0,
+        "sample": 5.0,
+        "prepare the other tree": 3.0,
+        "ahead": 9.0,
+    }
+    run = dataclasses.replace(sample_run(1, 1), seconds=31.0, results=(a_case("a", stages, 3), a_case("b", {}, 3)))
     found = sampling_share(run)
-    assert found.excluded == {"prepare": 7.0, "evaluate": 2.0, "memory": 1.0}
+    assert found.excluded == {"prepare": 7.0, "evaluate": 2.0, "memory": 1.0, "ahead": 9.0}
     assert (found.counted, found.launches, found.sampled, found.share) == (12.0, 9.0, 6.0, 0.5)
     with pytest.raises(ValueError, match="no case has launches"):
         sampling_share(dataclasses.replace(run, results=()))

@@ -127,6 +127,71 @@ def test_an_interrupt_ends_the_children_and_keeps_what_is_finished(folder: Folde
     assert len(kept) == 2, "slow(1)'s, and the reference's"
 
 
+EVALUATED = """
+import dataclasses, os, time
+
+
+def beside(predict):
+    notes = Path(__file__).parent.parent / ".notes"
+    notes.mkdir(exist_ok=True)
+    (notes / str(os.getpid())).touch()
+    end = time.monotonic() + 60
+    while len(list(notes.iterdir())) < {meets} and time.monotonic() < end:
+        time.sleep(0.02)
+    assert len(list(notes.iterdir())) >= {meets}, "this evaluation was made alone"
+    return tiny.evaluate(predict)
+
+
+noted = dataclasses.replace(tiny, name="noted", evaluate=beside)
+
+
+def too_bright(predict):
+    return tiny.evaluate(lambda inputs: predict({{"image": inputs["image"] * 1e38}}))
+
+
+far = dataclasses.replace(tiny, name="far", evaluate=too_bright)
+
+
+@grid(model=[{models}], technique=[{techniques}], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+"""
+
+
+def test_accuracy_and_memory_of_several_cases_are_measured_beside_each_other(folder: Folder) -> None:
+    folder.suite("test_own", EVALUATED.format(meets=2, models="noted", techniques="batched(2), batched(3)"))
+    code, text = folder.pytest("suites", "--baseline=off", "--jobs=2", *PLAN)
+    assert code == 0, text
+    assert len(list((folder.path / ".notes").iterdir())) == 3, "two, and the reference, once each"
+    for number in (2, 3):
+        result = folder.result(f"noted/batched:{number}/cpu")
+        names = {measurement["metric"] for measurement in result["measurements"]}
+        assert {"accuracy", "fidelity.cosine", "memory.peak", "latency.p50"} <= names
+        assert result["seconds"]["evaluate"] < 0.2, "it was made ahead"
+
+
+def test_a_pass_that_fails_ahead_fails_its_own_case(folder: Folder) -> None:
+    folder.suite("test_own", EVALUATED.format(meets=1, models="far, noted", techniques="batched(2), batched(3)"))
+    code, text = folder.pytest("suites", "--baseline=off", "--jobs=2", *PLAN)
+    assert code == 1
+    assert "2 failed, 2 passed" in text, text
+    for number in (2, 3):
+        result = folder.result(f"far/batched:{number}/cpu")
+        assert result["outcome"] == "invalid"
+        assert "holds NaN or infinity" in result["reason"]
+
+
+def test_the_same_cases_of_two_trees_are_measured_beside_each_other(folder: Folder) -> None:
+    suite = EVALUATED.format(meets=1, models="noted", techniques="batched(2)")
+    folder.suite("test_own", suite)
+    folder.commit("start")
+    folder.suite("test_own", f"{suite}\n")
+    code, text = folder.pytest("suites", "--against", "HEAD", "--jobs=2", *PLAN)
+    assert code in (0, 1), text
+    verdicts = {one["metric"]: one["verdict"] for one in folder.run()["comparisons"]}
+    assert verdicts["accuracy"] == verdicts["size"] == "unchanged"
+
+
 def test_no_jobs_is_an_error(folder: Folder) -> None:
     folder.suite("test_own", SUITE.format(techniques="slow(1)"))
     code, text = folder.pytest("suites", "--jobs=0")

@@ -38,7 +38,7 @@ def artefact_of(folder: Path, fault: str = "", after: int = 12) -> Artefact:
 
 
 def memory_of(case: Case, artefact: Artefact, logs: Path):
-    found, failure = or_without(case, lambda where: measure_memory(where, artefact, PLAN, logs))
+    found, failure = or_without(case, lambda where: measure_memory(where, artefact, PLAN, logs / "memory.log"))
     if failure:
         raise too_large(case, failure, need_of(found))
     return found

@@ -149,6 +149,16 @@ def test_a_budget_keeps_what_the_other_cases_need_and_gives_a_share_of_the_rest(
     assert budget.end() == 210.0, "it is over"
 
 
+def test_what_was_made_for_several_cases_is_shared_out_among_them() -> None:
+    now = [0.0]
+    budget = Budget(100.0, 3, clock=lambda: now[0])
+    now[0] = 12.0
+    budget.share(12.0, 3)
+    budget.begin()
+    now[0] = 20.0  # its own eight seconds, and four of the twelve: as much is expected of each of the two to come
+    assert budget.end() == 20.0 + (80 - 2 * 12) / 4
+
+
 def test_without_a_budget_there_is_no_end() -> None:
     budget = Budget(cases=2)
     budget.begin()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import signal
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from harness.errors import HarnessError
 from harness.grid import Address, Case
 from harness.hardware.cpu import cores_allowed
 from harness.measure.artefacts import ArtefactCache
-from harness.measure.child import Child
-from harness.measure.tree import Tree
+from harness.measure.crew import Starter, at_once
 from harness.names import file_name
 
 __all__ = ["Wanted", "make_ahead", "needed", "usual_jobs"]
@@ -62,50 +60,10 @@ def make_ahead(wanted: Sequence[Wanted], jobs: int, told: Callable[[int], None])
     `told` gets the number of those that are ready. What can't be made fails when its case comes, from what the
     cache remembers. An interrupt ends the children at once; the artefacts that are finished are kept.
     """
-    crew = _Crew()
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(_make, one, crew) for one in wanted]
-        try:
-            for ready, future in enumerate(as_completed(futures), 1):
-                future.result()
-                told(ready)
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            crew.end()
-            raise
+    at_once([functools.partial(_make, one) for one in wanted], jobs, told)
 
 
-def _make(one: Wanted, crew: _Crew) -> None:
+def _make(one: Wanted, start: Starter) -> None:
     one.logs.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(HarnessError):
-        one.cache.get(one.case, one.address, one.logs, crew.start)
-
-
-class _Member(Child):
-    """A child that another thread than its own may end."""
-
-    def end(self) -> None:
-        """End it if it lives; the number of a process that is gone may be another's."""
-        if self._process.poll() is None:
-            self._signal(signal.SIGKILL)
-
-
-class _Crew:
-    """The children of all threads. Their own threads see them end, and tidy up."""
-
-    def __init__(self) -> None:
-        self._members: list[_Member] = []
-        self._ended = False
-
-    def start(self, name: str, log: Path, env: Mapping[str, str], tree: Tree) -> Child:
-        member = _Member(name, log, env, tree)
-        self._members.append(member)
-        if self._ended:
-            member.end()
-        return member
-
-    def end(self) -> None:
-        self._ended = True
-        for member in self._members:
-            member.end()
+        one.cache.get(one.case, one.address, one.logs, start)

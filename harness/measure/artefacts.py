@@ -6,13 +6,14 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, MeasurementError, PreparationError, RecordError
 from harness.grid import Address, Case
 from harness.measure.child import Child
+from harness.measure.crew import Starter
 from harness.measure.sources import digest_of, digest_sources, relevant_environment
 from harness.measure.tree import Tree
 from harness.model import Model
@@ -24,8 +25,6 @@ from harness.worker.protocol import PROTOCOL, Prepare, Prepared
 __all__ = ["Artefact", "ArtefactCache"]
 
 KEPT_BYTES = 4 * 2**30
-
-Starter = Callable[[str, Path, Mapping[str, str], Tree], Child]
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,15 @@ class Budget:
     cases: int = 0
     clock: Callable[[], float] = time.perf_counter
     _taken: list[float] = field(default_factory=list)
+    _ahead: list[tuple[float, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._end = self.clock() + self.seconds
         self._case = self.clock()
+
+    def share(self, seconds: float, cases: int) -> None:
+        """So many seconds were spent for this case and some that come after it, together so many."""
+        self._ahead.append((seconds, cases))
 
     def begin(self) -> None:
         """A case begins."""
@@ -43,5 +48,8 @@ class Budget:
         self._taken.append(now - self._case)
         if self._end == math.inf:
             return math.inf
-        over = self._end - now - max(0, self.cases) * statistics.fmean(self._taken)
+        each = statistics.fmean(self._taken)
+        if cases := sum(cases for _, cases in self._ahead):
+            each += sum(seconds for seconds, _ in self._ahead) / cases
+        over = self._end - now - max(0, self.cases) * each
         return now + SHARE * max(0.0, over)

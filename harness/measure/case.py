@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,18 +14,11 @@ from harness.errors import HarnessError, MeasurementError, UnavailableError
 from harness.grid import Address, Case
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.budget import Budget
+from harness.measure.case_passes import CasePasses
 from harness.measure.ending import ended
 from harness.measure.launch import ArmSpec
-from harness.measure.limits import evidence_of, need_of, or_without, too_large, unlimited
-from harness.measure.passes import (
-    EvaluationPass,
-    check_changed,
-    energy_facts,
-    evaluate,
-    fidelity,
-    measure_energy,
-    measure_memory,
-)
+from harness.measure.limits import evidence_of, or_without, too_large, unlimited
+from harness.measure.passes import EvaluationPass, check_changed, energy_facts, fidelity, measure_energy
 from harness.measure.sampling import Sampled, sample
 from harness.measure.stage import stage
 from harness.measure.values import BUILT_IN, counted, exact_measurements, measurements_of, warnings_of, with_latency_of
@@ -54,6 +48,7 @@ class Measurer:
     """Measures cases of one project under one plan.
 
     cache       artefacts of the working tree
+    passes      accuracy and memory of its cases
     more        says how many more launches to make
     progress    told in a few words what is going on
     other       artefacts of the tree to compare with; its cases take turns with the working tree's
@@ -63,6 +58,7 @@ class Measurer:
     """
 
     cache: ArtefactCache
+    passes: CasePasses
     plan: Plan
     logs: Path
     more: More
@@ -71,7 +67,6 @@ class Measurer:
     budget: Budget = field(default_factory=Budget)
     timed: Callable[[Result], bool] = lambda _: True
     anchored: bool = True
-    _references: dict[Path, EvaluationPass] = field(default_factory=dict)
     _oversized: dict[Path, str] = field(default_factory=dict)
 
     def measure(
@@ -82,6 +77,11 @@ class Measurer:
         A failure becomes the result's outcome; only an interrupt gets out.
         """
         result = Result(suite, case.id, nodeid, *case.words, Outcome.COMPLETED)
+        begun = time.perf_counter()
+        if together := self.passes.make_ahead(suite, case, self.progress):
+            ahead = time.perf_counter() - begun
+            result = dataclasses.replace(result, seconds={"ahead": round(ahead, 3)})
+            self.budget.share(ahead, together)
         self.budget.begin()
         logs = self.logs / file_name(f"{suite}/{case.id}")
         logs.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ class Measurer:
             return ended(result, error), previous
 
     def _alone(self, result: Result, case: Case, address: Address, metrics: Mapping[str, Metric], logs: Path) -> Result:
-        seconds: dict[str, float] = {}
+        seconds = dict(result.seconds)
         is_reference = case.id == case.reference.id
         with stage(self.progress, seconds, "prepare"):
             artefact = self.cache.get(case, address, logs)
@@ -103,10 +103,11 @@ class Measurer:
             reference = artefact if is_reference else self.cache.get(case.reference, of_reference, logs)
         # First, since it tells whether a model fits into its hardware.
         with stage(self.progress, seconds, "memory"):
-            memory = self._measure_memory(case, artefact, logs)
+            memory = self.passes.memory(case, artefact, logs / "memory.log")
             energy = self._measure_energy(case, artefact, logs)
         with stage(self.progress, seconds, "evaluate"):
-            truth = self._evaluate_reference(case.reference, of_reference, reference, logs)
+            log = logs / "evaluate-reference.log"
+            truth = self.passes.reference(case.reference, of_reference, reference, log)
             known = is_reference and unlimited(case) is None
             evaluation, note = (truth, "") if known else self._evaluate(case, address, artefact, logs)
         extra: Mapping[str, float] = {}
@@ -139,8 +140,8 @@ class Measurer:
             with stage(self.progress, seconds, "prepare the other tree"):
                 artefact = other.get(case, there, logs)
             with stage(self.progress, seconds, "evaluate the other tree"):
-                memory = self._measure_memory(case, artefact, logs)
-                evaluation, _ = self._evaluate(case, there, artefact, logs)
+                memory = self.passes.memory(case, artefact, logs / "memory-previous.log")
+                evaluation, _ = self.passes.evaluation(case, there, artefact, logs / "evaluate-previous.log")
         except HarnessError as error:
             return dataclasses.replace(result, outcome=Outcome(error.outcome), reason=str(error))
         found, fixed = _described(case, result, artefact, evaluation, memory)
@@ -156,11 +157,11 @@ class Measurer:
         metrics: Mapping[str, Metric],
         logs: Path,
     ) -> tuple[Result, Result]:
-        seconds: dict[str, float] = {}
+        seconds = dict(result.seconds)
         with stage(self.progress, seconds, "prepare"):
             artefact = self.cache.get(case, address, logs)
         with stage(self.progress, seconds, "memory"):
-            memory = self._measure_memory(case, artefact, logs)
+            memory = self.passes.memory(case, artefact, logs / "memory.log")
         with stage(self.progress, seconds, "evaluate"):
             evaluation, note = self._evaluate(case, address, artefact, logs)
         result, fixed = _described(case, result, artefact, evaluation, memory)
@@ -207,31 +208,12 @@ class Measurer:
         return dataclasses.replace(seen(found.launches), cut_short=found.cut_short)
 
     def _evaluate(self, case: Case, address: Address, artefact: Artefact, logs: Path) -> tuple[EvaluationPass, str]:
-        """An evaluation, and a word where it is too large for the limits of the hardware: the model need not be.
-
-        Its data and the code of the suite take memory as well, which a device would not have to hold.
-        """
-        found, failure = or_without(case, lambda where: evaluate(where, address, artefact, self.plan, logs))
+        """An evaluation, and a word where it had to be made without the limits of the hardware."""
+        found, failure = self.passes.evaluation(case, address, artefact, logs / "evaluate.log")
         if failure:
             note = f"{case.hardware.name} is too little for its evaluation, with data and code: made without a limit"
             return found, f"{note} ({str(failure).rstrip(': ')})"
         return found, ""
-
-    def _evaluate_reference(self, case: Case, address: Address, artefact: Artefact, logs: Path) -> EvaluationPass:
-        """Once a session for each model: every case of it is compared with its reference's answers.
-
-        Without the limits of its hardware: a reference that does not fit there has the same answers elsewhere.
-        """
-        if artefact.folder not in self._references:
-            anywhere = unlimited(case) or case
-            self._references[artefact.folder] = evaluate(anywhere, address, artefact, self.plan, logs)
-        return self._references[artefact.folder]
-
-    def _measure_memory(self, case: Case, artefact: Artefact, logs: Path) -> MemoryMeasured:
-        found, failure = or_without(case, lambda where: measure_memory(where, artefact, self.plan, logs))
-        if failure:
-            raise too_large(case, failure, need_of(found))
-        return found
 
     def _measure_energy(self, case: Case, artefact: Artefact, logs: Path) -> EnergyMeasured | str:
         """The energy of a call, or why it is not known: that is no fault of the case."""
@@ -246,7 +228,7 @@ class Measurer:
             return ""
         if artefact.folder not in self._oversized:
             try:
-                self._measure_memory(case, artefact, logs)
+                self.passes.memory(case, artefact, logs / "memory-reference.log")
             except MeasurementError as error:
                 self._oversized[artefact.folder] = str(error)
             else:

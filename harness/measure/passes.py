@@ -14,6 +14,7 @@ from harness.grid import Address, Case
 from harness.hardware.energy import energy_meter
 from harness.measure.artefacts import Artefact
 from harness.measure.child import Child
+from harness.measure.crew import Starter
 from harness.plan import Plan
 from harness.records import Scalar, Scores
 from harness.specs import spec_of
@@ -72,16 +73,21 @@ class EvaluationPass:
         return Scores(self.reply.label, self.reply.value, len(self.scores), bits, answers)
 
 
-def evaluate(case: Case, address: Address, artefact: Artefact, plan: Plan, logs: Path) -> EvaluationPass:
-    """Run the model's evaluation on an artefact. Raises `MeasurementError`."""
+def evaluate(
+    case: Case, address: Address, artefact: Artefact, plan: Plan, log: Path, start: Starter = Child
+) -> EvaluationPass:
+    """Run the model's evaluation on an artefact. Raises `MeasurementError`.
+
+    What the child prints goes to `log`, beside which nothing else of that name may be written; `start` starts it.
+    """
     import numpy as np
 
-    output = logs / "evaluation.npz"
+    output = log.with_suffix(".npz")
     request = Evaluate(
         address.root, address.file, address.function, address.case_id, str(artefact.folder), spec_of(case.hardware),
         str(output),
     )  # fmt: skip
-    with Child(f"evaluating {case.id}", logs / "evaluate.log", case.hardware.environment(), artefact.tree) as child:
+    with start(f"evaluating {case.id}", log, case.hardware.environment(), artefact.tree) as child:
         child.ask(request)
         reply = child.reply(Evaluated, plan.prepare_deadline)
         child.stop(plan.deadline)
@@ -132,11 +138,11 @@ def check_changed(what: str, candidate: EvaluationPass, reference: EvaluationPas
     )
 
 
-def measure_memory(case: Case, artefact: Artefact, plan: Plan, logs: Path) -> MemoryMeasured:
+def measure_memory(case: Case, artefact: Artefact, plan: Plan, log: Path, start: Starter = Child) -> MemoryMeasured:
     """Peaks of process and device memory, and how they were read. Raises `MeasurementError`."""
     request = MeasureMemory(str(artefact.folder), str(artefact.tree.root), spec_of(case.hardware), MEMORY_CALLS)
     env = {**case.hardware.environment(), **ALLOCATOR}
-    with Child(f"memory of {case.id}", logs / "memory.log", env, artefact.tree) as child:
+    with start(f"memory of {case.id}", log, env, artefact.tree) as child:
         child.ask(request)
         reply = child.reply(MemoryMeasured, plan.deadline)
         child.stop(plan.deadline)

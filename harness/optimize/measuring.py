@@ -17,6 +17,7 @@ from harness.judge.interval import Interval
 from harness.judge.prior import DEFAULT_LAUNCH
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.case import Measurer
+from harness.measure.case_passes import CasePasses
 from harness.measure.environment import environment
 from harness.measure.launch import ArmSpec
 from harness.measure.sampling import sample
@@ -84,10 +85,12 @@ class Bench:
         self._best: Interval | None = None
         self._reference: Result | None = None
         self._results: dict[str, Result] = {}
+        logs = self.folder / "logs"
         self._measurer = Measurer(
             self._artefacts,
+            CasePasses(self._artefacts, PLAN, logs),
             PLAN,
-            self.folder / "logs",
+            logs,
             self._more,
             self.progress,
             timed=self._timed,

@@ -1,0 +1,65 @@
+"""Children of several threads, which an interrupt ends at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from harness.measure.child import Child
+from harness.measure.tree import Tree
+
+__all__ = ["Starter", "at_once"]
+
+Starter = Callable[[str, Path, Mapping[str, str], Tree], Child]
+"""What starts a child: `Child`, or what keeps an account of those that it started."""
+
+
+def at_once(tasks: Sequence[Callable[[Starter], object]], jobs: int, told: Callable[[int], None]) -> None:
+    """Do these tasks, `jobs` at a time; each starts its children by what it is given.
+
+    `told` gets the number of those that are done. What a task raises gets out, and ends the others, as an interrupt
+    does: their children are ended, and the tasks that have not begun never do.
+    """
+    crew = _Crew()
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(task, crew.start) for task in tasks]
+        try:
+            for done, future in enumerate(as_completed(futures), 1):
+                future.result()
+                told(done)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            crew.end()
+            raise
+
+
+class _Member(Child):
+    """A child that another thread than its own may end."""
+
+    def end(self) -> None:
+        """End it if it lives; the number of a process that is gone may be another's."""
+        if self._process.poll() is None:
+            self._signal(signal.SIGKILL)
+
+
+class _Crew:
+    """The children of all threads. Their own threads see them end, and tidy up."""
+
+    def __init__(self) -> None:
+        self._members: list[_Member] = []
+        self._ended = False
+
+    def start(self, name: str, log: Path, env: Mapping[str, str], tree: Tree) -> Child:
+        member = _Member(name, log, env, tree)
+        self._members.append(member)
+        if self._ended:
+            member.end()
+        return member
+
+    def end(self) -> None:
+        self._ended = True
+        for member in self._members:
+            member.end()
