@@ -20,6 +20,12 @@ LONGEST = (
 os.environ.pop("PYTEST_XDIST_WORKER", None)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _inner_pytests_start_without_what_they_do_not_use() -> None:
+    """Tests start pytest more than a hundred times, and importing hypothesis takes a second."""
+    os.environ["PYTEST_ADDOPTS"] = "-p no:hypothesispytest -p no:anyio"
+
+
 @pytest.fixture(autouse=True)
 def _denormals_as_python_has_them() -> Iterator[None]:
     """The torch runtimes make a process flush denormals, as a served model wants it; other tests need whole floats."""

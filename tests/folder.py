@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PLAN = ("--plan", "screen=2", "--plan", "confirm=0", "--plan", "seconds=0.1", "--plan", "rounds=3")
+PLAN = ("--plan", "screen=1", "--plan", "confirm=0", "--plan", "seconds=0.1", "--plan", "rounds=3")
 
 MODEL = '''\
 from pathlib import Path

@@ -111,12 +111,12 @@ class Project:
     folder: Path
 
     @classmethod
-    def make(cls, folder: Path) -> Project:
+    def make(cls, folder: Path, techniques: str = TECHNIQUES, suite: str = SUITE) -> Project:
         suites = folder / "suites"
         ignored = shutil.ignore_patterns("__pycache__", "test_*.py")
         shutil.copytree(ROOT / "suites", suites, ignore=ignored)
-        (suites / "own.py").write_text(TECHNIQUES)
-        (suites / "test_small.py").write_text(SUITE)
+        (suites / "own.py").write_text(techniques)
+        (suites / "test_small.py").write_text(suite)
         (folder / "pytest.ini").write_text("[pytest]\n")
         return cls(folder)
 
@@ -132,14 +132,19 @@ class Project:
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
         path.write_text(text.replace(old, new))
 
-    def pytest(self, *arguments: str, timeout: float = 600) -> Outcome:
+    def pytest(self, *arguments: str) -> Outcome:
         """Run pytest in the project, in a process of its own."""
-        env = {**os.environ, "HARNESS_DATA": os.environ.get("HARNESS_DATA", str(ROOT / ".harness" / "data"))}
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "suites", *arguments]
-        done = subprocess.run(
-            command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        done = self.python("-m", "pytest", "-p", "no:cacheprovider", "suites", *arguments)
         return Outcome(done.returncode, done.stdout + done.stderr, self.latest())
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python in the project, with this repository's data."""
+        data = os.environ.get("HARNESS_DATA", str(ROOT / ".harness" / "data"))
+        env = {**os.environ, "HARNESS_DATA": data}
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder, env=env, capture_output=True, text=True, timeout=600, check=False,
+        )  # fmt: skip
 
     def latest(self) -> dict[str, Any]:
         """The record of the latest run; empty where there is none."""

@@ -5,11 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
-import json
 import pkgutil
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -208,18 +205,6 @@ def test_facts_of_cuda_graphs_are_those_of_the_table(monkeypatch: pytest.MonkeyP
     FakeDevice().in_torch(monkeypatch)
     monkeypatch.setattr(CudaGraph, "unavailable", lambda self, hardware: None)
     assert generic(check_technique(written("cuda_graph"), tiny_torch_model())[1]) == documented_facts("cudagraph")
-
-
-@pytest.mark.skipif(Inductor().unavailable(cpu) is not None, reason="torch.compile can't be used here")
-@pytest.mark.parametrize(("technique", "runtime"), [("compiled", "inductor"), ("aotinductor", "aotinductor")])
-def test_facts_of_compiled_networks_are_those_of_the_table(technique: str, runtime: str) -> None:
-    code = (
-        "import json; from harness.techniques import *; from harness.testing import *; "
-        f"print(json.dumps(check_technique({technique}, tiny_torch_model(channels=4, trained=False))[1]))"
-    )
-    # In a process of its own, whose settings compiling changes.
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert generic(json.loads(done.stdout.splitlines()[-1])) == documented_facts(runtime)
 
 
 def test_facts_and_promises_of_openvino_are_those_of_the_page(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ COUNT = 18
 
 
 def a_series(suite: str, case_id: str, metric: str = "latency.p50", *, moved: bool = True, text: str = "") -> Series:
-    rng = random.Random(f"{suite}/{case_id}")
+    rng = random.Random(ascii(f"{suite}/{case_id}"))
     values = [(0.0014 if moved and i >= 10 else 0.0012) * rng.lognormvariate(0, 0.01) for i in range(COUNT)]
     points = tuple(
         Point(

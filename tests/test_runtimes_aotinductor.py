@@ -19,6 +19,7 @@ from harness.hardware import cpu
 from harness.runtimes.aotinductor import AotInductor
 from harness.runtimes.aotinductor_source import Constant, read_source
 from harness.runtimes.inductor import compiler
+from tests.test_docs_techniques import documented_facts, generic
 
 PACK = """
 import json, sys
@@ -92,6 +93,7 @@ def test_a_package_that_was_moved_is_loaded_without_a_compiler_and_is_of_its_pro
     assert (facts["parameters"], facts["precision"]) == (144 * 16 + 16 * 4, "float32")
     assert facts["sparsity"] == pytest.approx(8 * 144 / (144 * 16 + 16 * 4), abs=1e-3)
     assert facts["nodes.quantized"] == 0
+    assert generic(facts) | {"batch"} == documented_facts("aotinductor"), "the batch is what prepares an artefact adds"
 
     moved = (tmp_path / "made").rename(tmp_path / "moved")
     found = run(LOAD, moved, PATH="/nonexistent", CXX="/nonexistent")

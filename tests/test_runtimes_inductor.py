@@ -15,6 +15,7 @@ import torch
 from harness import PreparationError
 from harness.hardware import cpu
 from harness.runtimes.inductor import Inductor, compiler
+from tests.test_docs_techniques import documented_facts, generic
 
 PACK = """
 import json, sys
@@ -63,6 +64,7 @@ def test_an_artefact_that_was_moved_is_loaded_without_the_compiler(tmp_path: Pat
     facts, promises = run(PACK, tmp_path / "made")
     assert (facts["runtime"], facts["graphs"], facts["graph_breaks"]) == ("inductor", 1, 0)
     assert all(kept for _, kept in promises), promises
+    assert generic(facts) | {"batch"} == documented_facts("inductor"), "the batch is what prepares an artefact adds"
 
     moved = (tmp_path / "made").rename(tmp_path / "moved")
     binaries = set(moved.rglob("*.so"))
