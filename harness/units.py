@@ -44,7 +44,8 @@ def count(value: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """A ratio: `2.31x`, `0.43x`."""
+    """A ratio: `2.31x`, `0.43x`, and `1.00x` for what is rounded to it from below too."""
+    value = 1.0 if 0.995 <= value < 1 else value
     return f"{significant(value, 3 if abs(value) >= 1 else 2)}x" if math.isfinite(value) else _fixed(value, 0)
 
 

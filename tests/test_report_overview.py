@@ -146,6 +146,23 @@ def test_gains_are_against_the_reference_of_the_same_model() -> None:
     assert [g.name for g in gain(subject.cases[4], None, 0.002)] == ["speed"]
 
 
+@pytest.mark.parametrize(
+    ("low", "point", "high", "text", "sense"),
+    [(0.98, 1.07, 1.16, "1.07x", "same"), (1.05, 1.07, 1.09, "1.07x", "better"), (0.9, 0.93, 0.96, "0.93x", "worse"),
+     (0.99, 0.998, 0.9985, "1.00x", "same")],
+)  # fmt: skip
+def test_a_speed_up_within_its_noise_of_one_is_no_gain(
+    low: float, point: float, high: float, text: str, sense: str
+) -> None:
+    subject = subjects(cases(sample_run(1, 2, samples=2)))[0]
+    result = subject.cases[1].result
+    assert result is not None
+    speedup = Measurement("speedup", Estimate(point, low, high, 3, 90), (point,) * 3)
+    view = dataclasses.replace(subject.cases[1], result=dataclasses.replace(result, measurements=(speedup,)))
+    (found,) = gain(view, subject.reference, 0.002)
+    assert (found.text, found.sense) == (text, sense)
+
+
 def test_trust_asks_only_what_the_run_can_answer() -> None:
     run = sample_run(samples=2)
     every = {check.question: check.fine for check in checks(Overview(run))}

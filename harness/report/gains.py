@@ -90,7 +90,8 @@ def gain(view: CaseView, reference: CaseView | None, slack: float) -> tuple[Gain
     found = []
     speedup = view.estimate("speedup")
     if speedup:
-        found.append(Gain("speed", ratio(speedup.point), _sense(speedup.point), speedup.point))
+        sense = "same" if speedup.low <= 1 <= speedup.high else _sense(speedup.point)
+        found.append(Gain("speed", ratio(speedup.point), sense, speedup.point))
     if reference is None or reference is view:
         return tuple(found)
     for metric in _MEMORY:

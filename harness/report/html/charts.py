@@ -146,7 +146,7 @@ def timeline(key: str, launches: Sequence[Launch]) -> Markup:
                 marks = "".join(f"M{number(px)} {number(py)}h0" for px, py in places)
                 parts.append(element("path", class_="marks candidate", d=marks))
     parts.append(element("text", "launch", class_="tick", x=(x.start + x.end) / 2, y=height - 3, text_anchor="middle"))
-    parts += _legend([arm for arm in ARMS if any(launch[arm] for launch in series)])
+    parts += _legend([arm for arm in ARMS if any(launch[arm] for launch in series)], in_time=True)
     medians = [statistics.median(launch["candidate"]) for launch in series if launch["candidate"]]
     said = f"{len(series)} launches, each in fresh processes"
     if medians:
@@ -257,8 +257,14 @@ def seconds(values: Sequence[float]) -> dict[float, str]:
     return {value: re.sub(r"\.0+(?= )", "", quantity(value, "s")) for value in values}
 
 
-def _legend(arms: Mapping[str, Sequence[float]] | Sequence[str]) -> Iterator[Markup]:
+def _legend(arms: Mapping[str, Sequence[float]] | Sequence[str], *, in_time: bool = False) -> Iterator[Markup]:
+    """Each arm's mark as it is drawn: `in_time` a candidate is dots, and its reference a thin full line."""
     for i, arm in enumerate(arms):
         left = 52 + i * 110
-        yield element("line", class_=f"line {arm}", x1=left, x2=left + 22, y1=11, y2=11)
+        if in_time and arm == "candidate":
+            dots = "".join(f"M{number(left + dx)} 11h0" for dx in (3, 11, 19))
+            yield element("path", class_="marks candidate", d=dots)
+        else:
+            thin = " thin" if in_time else ""
+            yield element("line", class_=f"line{thin} {arm}", x1=left, x2=left + 22, y1=11, y2=11)
         yield element("text", arm, class_="tick strong", x=left + 27, y=15)
