@@ -57,7 +57,7 @@ def test_numbers_that_fit_raise_no_doubt() -> None:
     check = numbers_fit(run)
     assert check.fine
     assert check.answer == (
-        "5 of 5 cases differ from their reference as what was read of them says; the farthest is "
+        "In all 5 cases the outputs fit what was read from the network; the farthest is "
         "digits/distilled:twin/cpu with an SQNR of 9.00 dB."
     )
 
@@ -74,7 +74,7 @@ def test_infinite_sqnr_where_numbers_must_change_exposes_a_no_op(facts: dict, wo
     run = run_of(("changed", facts, EQUAL))
     check = numbers_fit(run)
     assert not check.fine
-    assert check.answer.startswith("0 of 1 cases differ from their reference as what was read of them says")
+    assert check.answer.startswith("In 1 of 1 cases the outputs contradict what was read from the network")
     (line,) = check.more
     assert line.startswith(f"digits/changed/cpu {words}, and its outputs equal the reference's to the last bit")
 
@@ -85,6 +85,13 @@ def test_43_decibels_of_what_calls_itself_float32_expose_bfloat16() -> None:
     assert line.startswith("digits/fast/cpu is float32 by all that was read, and only 43.1 dB from the reference")
     page = Page(render(run))
     assert line in plain(page.text)
+
+
+@pytest.mark.parametrize(("sqnr", "wrong"), [(10.6, True), (17.9, True), (18.1, False), (69.9, False)])
+def test_what_no_number_of_bits_explains_is_called_wrong_values(sqnr: float, wrong: bool) -> None:
+    (line,) = numbers_fit(run_of(("fast", {}, {**BFLOAT16, "fidelity.sqnr": sqnr}))).more
+    assert ("computes something else: look for wrong values" in line) == wrong
+    assert ("somewhere it computes in fewer bits" in line) == (not wrong)
 
 
 def test_without_the_reference_s_facts_nothing_is_doubted() -> None:

@@ -168,11 +168,32 @@ def test_trust_asks_only_what_the_run_can_answer() -> None:
     every = {check.question: check.fine for check in checks(Overview(run))}
     assert every["Quiet machine"] is False
     assert every["Baseline"] is True
-    calm = tuple(dataclasses.replace(r, launches=(), warnings=(), evidence=(), measurements=()) for r in run.results)
+    calm = tuple(
+        dataclasses.replace(r, launches=(), warnings=(), evidence=(), measurements=(), reason="") for r in run.results
+    )
     bare = dataclasses.replace(run, results=calm, comparisons=(), baselines={}, mode="quick")
     assert {check.question for check in checks(Overview(bare))} == {"Cases", "What was measured"}
     unbased = {check.question: check for check in checks(Overview(dataclasses.replace(run, baselines={})))}
     assert not unbased["Baseline"].fine
+
+
+def test_a_promise_that_stopped_a_case_counts_as_broken() -> None:
+    """Its evidence is not in the record then, since there is nothing that ran: only its reason tells."""
+    run = sample_run(1, 3, samples=2)
+    broken = dataclasses.replace(
+        run.results[1],
+        outcome=Outcome.INVALID,
+        reason=f"{run.results[1].case_id}: bf16 promised weights.bfloat16 >= 0.9, found 0.0: nothing happened",
+        evidence=(),
+    )
+    run = dataclasses.replace(run, results=(run.results[0], broken, run.results[2]))
+    check = next(check for check in checks(Overview(run)) if check.question == "Techniques happened")
+    assert not check.fine
+    assert check.answer == "1 case broke a promise; 2 other promises were found kept in what ran."
+    assert check.more == (f"{broken.case_id}: bf16 promised weights.bfloat16 >= 0.9, found 0.0: nothing happened",)
+    kept = dataclasses.replace(run, results=(run.results[0], run.results[2]))
+    check = next(check for check in checks(Overview(kept)) if check.question == "Techniques happened")
+    assert (check.fine, check.answer) == (True, "All 2 promises of techniques were found kept in what ran.")
 
 
 def test_a_blind_comparison_is_worth_a_second_look() -> None:

@@ -20,6 +20,9 @@ It lies between what was measured of the bundled models (see docs/metrics.md): f
 79 dB and more, weights in float16 left 63 and less. bfloat16 leaves about 43.
 """
 
+FEWEST_BITS = 18.0
+"""Decibels below which fewer bits explain nothing any more: what INT8 left at its worst (see docs/metrics.md)."""
+
 
 @dataclass(frozen=True)
 class Nearness:
@@ -85,9 +88,12 @@ def _doubt(view: CaseView, reference: CaseView | None, sqnr: float | None) -> st
         )
     # What was trained anew gives other numbers in the same precision.
     trained = any(name.startswith("teacher.") for name in facts)
-    if not altered and not trained and facts.get("precision") == "float32" and sqnr < FULL_PRECISION:
+    if altered or trained or facts.get("precision") != "float32" or sqnr >= FULL_PRECISION:
+        return ""
+    found = f"{view.id} is float32 by all that was read, and only {quantity(sqnr, 'dB')} from the reference: "
+    if sqnr < FEWEST_BITS:
         return (
-            f"{view.id} is float32 by all that was read, and only {quantity(sqnr, 'dB')} from the reference: "
-            "somewhere it computes in fewer bits (bfloat16 leaves about 43 dB, float16 and TF32 about 65)"
+            f"{found}that is less than even INT8 leaves ({FEWEST_BITS:.0f} dB and more), so fewer bits can't explain "
+            "it. It computes something else: look for wrong values, such as other weights or another order of outputs"
         )
-    return ""
+    return f"{found}somewhere it computes in fewer bits (bfloat16 leaves about 43 dB, float16 and TF32 about 65)"

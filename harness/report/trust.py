@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.disturbance import PRESSURE, disturbances
-from harness.records import Comparison, Run, Verdict
+from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.fidelity import measured
 from harness.report.overview import GATING, CaseView, Overview
+from harness.report.reasons import without_name
 from harness.report.text import commit_name, moment
 from harness.units import duration, percent, quantity
 
@@ -71,7 +72,8 @@ def _baseline(run: Run) -> Iterator[Check]:
         return
     lines = [
         f"{'1 case' if number == 1 else f'{number} cases'} accepted {moment(when) or 'at an unknown time'}"
-        f"{f' at {commit_name(commit)}' if commit else ''}: {reason or 'no reason was given'}"
+        f"{f' at {commit_name(commit)}' if commit else ''}"
+        f"{f', for this reason: “{reason}”' if reason else ', and no reason was given'}"
         for (when, commit, reason), number in sorted(groups.items(), reverse=True)
     ]
     yield Check("Baseline", lines[0], True, _first(lines[1:]))
@@ -110,12 +112,24 @@ def _quiet(run: Run) -> Iterator[Check]:
 
 
 def _evidence(run: Run) -> Iterator[Check]:
-    every = [(r.case_id, e) for r in run.results for e in r.evidence]
-    if not every:
-        return
-    broken = [f"{case}: {e.technique} promised {e.promise}, found {e.found}" for case, e in every if not e.kept]
-    answer = f"{len(every) - len(broken)} of {len(every)} promises of techniques were found kept in what ran."
-    yield Check("Techniques happened", answer, not broken, _first(broken))
+    kept = sum(e.kept for r in run.results for e in r.evidence)
+    broken = {(r.suite, r.case_id): _broken(r) for r in run.results}
+    lines = [f"{case}: {said}" for (_, case), every in broken.items() for said in every]
+    if lines:
+        number = sum(map(bool, broken.values()))
+        cases = "1 case" if number == 1 else f"{number} cases"
+        answer = f"{cases} broke a promise; {kept} other promises were found kept in what ran."
+        yield Check("Techniques happened", answer, False, _first(lines))
+    elif kept:
+        yield Check("Techniques happened", f"All {kept} promises of techniques were found kept in what ran.", True)
+
+
+def _broken(result: Result) -> list[str]:
+    """The promises that a case broke. One that was stopped for it while it was made has them in its reason alone."""
+    broken = [f"{e.technique} promised {e.promise}, found {e.found}" for e in result.evidence if not e.kept]
+    if not broken and result.outcome is Outcome.INVALID and " promised " in result.reason:
+        broken = [without_name(result.reason, result.case_id)]
+    return broken
 
 
 def _numbers(views: Sequence[CaseView]) -> Iterator[Check]:
@@ -125,7 +139,10 @@ def _numbers(views: Sequence[CaseView]) -> Iterator[Check]:
         return
     odd = [near.doubt for near in every if near.doubt]
     lowest = min(every, key=lambda near: near.sqnr or 0.0)
-    answer = f"{len(every) - len(odd)} of {len(every)} cases differ from their reference as what was read of them says"
+    number = "1 case" if len(every) == 1 else f"all {len(every)} cases"
+    answer = f"In {number} the outputs fit what was read from the network"
+    if odd:
+        answer = f"In {len(odd)} of {len(every)} cases the outputs contradict what was read from the network"
     if lowest.sqnr is not None and math.isfinite(lowest.sqnr):
         answer += f"; the farthest is {lowest.view.id} with an SQNR of {quantity(lowest.sqnr, 'dB')}"
     yield Check("Numbers fit", f"{answer}.", not odd, _first(odd))
@@ -156,7 +173,7 @@ def _together(run: Run) -> Iterator[Check]:
     commit = commit_name(commits.most_common(1)[0][0]) or "REV"
     answer = (
         f"In {len(blind)} of {len(rows)} cases the anchor leaves so much of the machine's drift that a slow-down of "
-        "model and reference together could pass. They are gated in turns with the commit that was accepted"
+        "model and reference together could pass. To rule it out, measure in turns with the commit that was accepted"
     )
     yield Check("Slower together", f"{answer}: pytest suites/ --against {commit}", False)
 
