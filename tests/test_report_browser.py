@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from harness.records import Run
 from harness.report.html import render
 from harness.report.html.cases import anchor
 from harness.report.overview import cases, failures, headline
+from harness.report.reasons import said
 from harness.report.record import read_run
 from harness.review import Review
 from harness.review.page import render as render_review
@@ -112,6 +114,28 @@ def test_axe_would_find_something(browser: Any, tmp_path: Path) -> None:
         assert {one.split(":")[0] for one in violations(page)} >= {"image-alt", "color-contrast", "html-has-lang"}
 
 
+def test_the_first_screen_names_failing_cases_and_leads_to_their_cards(browser: Any, file: Path, run: Run) -> None:
+    with opened(browser, file, viewport={"width": 1280, "height": 900}) as page:
+        named = page.locator(".named li")
+        assert named.count() == 6
+        assert "and 7 more" in named.last.text_content()
+        assert named.last.evaluate("one => one.getBoundingClientRect().bottom") < 900
+        named.first.locator("a").click()
+        card = page.locator("#why-1")
+        assert page.url.endswith("#why-1")
+        assert named.first.locator("a").text_content() in card.text_content()
+        assert 0 <= card.evaluate("one => one.getBoundingClientRect().top") < 900
+
+
+def test_lost_examples_are_seen_without_a_click(browser: Any, run: Run, tmp_path: Path) -> None:
+    comparisons = tuple(
+        dataclasses.replace(c, reason=f"{c.reason} 3 lost: 75, 233, 571.") if c.metric == "accuracy" else c
+        for c in run.comparisons
+    )
+    with opened(browser, written(tmp_path, dataclasses.replace(run, comparisons=comparisons))) as page:
+        assert page.locator("#why").get_by_text("3 lost: 75, 233, 571.").is_visible()
+
+
 def test_the_link_of_a_case_opens_it(browser: Any, file: Path, run: Run) -> None:
     target = fragment(run, CASE)
     with opened(browser, file, target) as page:
@@ -171,7 +195,7 @@ def test_it_is_read_without_a_script(browser: Any, file: Path, run: Run) -> None
     with opened(browser, file, java_script_enabled=False) as page:
         text = page.locator("main").inner_text().replace("\u00a0", " ")
         assert headline(run).sentence in text
-        assert failures(run)[0].reason in text
+        assert said(failures(run)[0]) in text
         assert not page.locator("#filter").is_visible()
         assert not page.locator("#theme").is_visible()
         case = page.locator(fragment(run, CASE))
@@ -191,7 +215,7 @@ def test_it_is_read_without_a_style(browser: Any, run: Run, tmp_path: Path) -> N
         text = page.locator("main").inner_text().replace("\u00a0", " ")
         for words in (
             headline(run).sentence,
-            failures(run)[0].reason,
+            said(failures(run)[0]),
             "Can it be trusted?",
             "regressed digits/compiled",
         ):

@@ -12,6 +12,7 @@ from harness.records import Estimate, Measurement, Outcome, Run, Verdict
 from harness.report.html import render, sections
 from harness.report.html.cases import anchor
 from harness.report.overview import GLYPHS, Overview, cases, failures, headline
+from harness.report.reasons import said
 from tests.report_hostile import HOSTILE, hostile_run
 from tests.report_samples import sample_run
 
@@ -96,9 +97,9 @@ def test_the_first_words_are_the_verdict_and_its_commands(page: Page, run: Run) 
 def test_every_failure_has_its_sentence_numbers_limit_and_commands(page: Page, run: Run) -> None:
     text = plain(page.text)
     for failure in failures(run):
-        assert failure.reason in text
-    assert "before 1.40 ms [1.39, 1.42] now 1.62 ms [1.60, 1.64] change +15.2 % [+13.4, +17.0] limit +10.0 %" in text
-    assert "Regressed: the whole interval of the change lies beyond the limit." in text
+        assert said(failure) in text
+    assert "latency.p50 regressed 1.40 ms [1.39, 1.42] 1.62 ms [1.60, 1.64] +15.2 % [+13.4, +17.0] +10.0 %" in text
+    assert "speedup, latency.p50: the whole interval of the change lies beyond the limit." in text
     assert "pytest 'suites/test_digits.py::test_inference[digits/compiled/cpu]' --baseline=compare" in text
     assert 'harness accept --case digits/compiled/cpu --reason "why this is right"' in text
 
@@ -266,7 +267,7 @@ def test_two_thousand_cases_fit_and_what_was_left_out_is_said() -> None:
     text = plain(page.text)
     assert re.search(r"To keep this page small, \d+ cases have no pictures, \d+ have one line\. Everything is in", text)
     for failure in failures(run):
-        assert failure.reason in text
+        assert said(failure) in text
     shown = {i for i in page.attributes("id") if i.startswith("case-") and not i.endswith(("-e", "-s", "-t", "-d"))}
     assert shown == {anchor(view.suite, view.id) for view in cases(run)}
 

@@ -86,11 +86,11 @@ def test_the_worst_comparison_is_the_cases_verdict() -> None:
     assert CaseView("s", "c", None, ()).word == "measured"
 
 
-def test_failures_are_worst_first_and_then_furthest_beyond_the_limit() -> None:
+def test_failures_are_worst_first_then_what_users_notice_and_then_furthest_beyond_the_limit() -> None:
     found = failures(sample_run(samples=2))
     assert [c.verdict.severity for c in found] == sorted((c.verdict.severity for c in found), reverse=True)
     regressed = [c for c in found if c.verdict is Verdict.REGRESSED]
-    assert [c.metric for c in regressed] == ["memory.peak", "accuracy", "speedup", "latency.p50"]
+    assert [c.metric for c in regressed] == ["accuracy", "speedup", "latency.p50", "memory.peak"]
 
 
 def test_cases_of_two_suites_with_one_id_are_two_cases() -> None:

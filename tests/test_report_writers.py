@@ -15,7 +15,8 @@ import pytest
 from harness.records import Outcome, Run, Verdict
 from harness.report.github import LIMIT, annotation_lines
 from harness.report.junit import properties
-from harness.report.overview import cases, failures, headline
+from harness.report.overview import Overview, cases, failures, headline
+from harness.report.reasons import MAX_NAMED, brief, said
 from harness.report.record import read_run
 from harness.report.summary import MAX_BYTES, escape, render
 from harness.report.terminal import case_line, closing_lines, verdict_table
@@ -38,12 +39,31 @@ def test_the_summary_says_what_the_page_says(run: Run) -> None:
     text = unescaped(render(run))
     assert text.startswith("## ❌ 12 cases failed.\n\n3 got worse, 7 could not be measured")
     for failure in failures(run):
-        assert failure.reason in text if failure.metric == "case" else failure.case_id in text
+        assert said(failure) in text if failure.metric == "case" else failure.case_id in text
     assert "| ▼ regressed | digits/compiled/cpu | latency.p50 | 1.40 ms [1.39, 1.42] | 1.62 ms [1.60, 1.64] " in text
     assert "| +15.2 % [+13.4, +17.0] | +10.0 % |" in text
     assert "- digits on cpu: Fastest call with at most 0.2 points lost: onnxruntime" in text
     for view in cases(run):
         assert f"| {view.id} |" in text
+
+
+def test_the_summary_names_the_worst_cases_right_below_the_verdict(run: Run) -> None:
+    failing = Overview(run).failing
+    named = [line for line in unescaped(render(run)).partition("### Why")[0].splitlines() if line.startswith("- ")]
+    assert len(named) == MAX_NAMED + 1
+    for line, one in zip(named[:-1], failing, strict=False):
+        assert line.endswith(f" {one.worst.verdict.value} **{one.view.id}**: {brief(one.worst)}")
+    assert named[-1] == f"- and {len(failing) - MAX_NAMED} more"
+
+
+def test_the_summary_offers_to_accept_only_what_can_be_accepted(run: Run) -> None:
+    assert "harness accept" not in render(run)  # the worst case crashed
+    decided = tuple(r for r in run.results if r.outcome is Outcome.COMPLETED)
+    ids = {r.case_id for r in decided}
+    said_of_them = tuple(c for c in run.comparisons if c.case_id in ids)
+    assert 'harness accept --case minilm/onnxruntime+int8_dynamic/cpu --reason "why this is right"' in render(
+        dataclasses.replace(run, results=decided, comparisons=said_of_them)
+    )
 
 
 def test_every_table_row_of_the_summary_has_the_columns_of_its_head() -> None:

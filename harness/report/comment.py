@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.records import Comparison, Run, Verdict
-from harness.report.overview import (
-    GATING,
-    accept_command,
-    comparisons_by_weight,
-    failures,
-    headline,
-    reproduce_command,
-)
+from harness.report.commands import accept_command, reproduce_command
+from harness.report.overview import GATING, failures, headline
 from harness.report.summary import comparison_rows, escape
 from harness.report.text import one_line
+from harness.report.weight import comparisons_by_weight
 
 __all__ = ["MARKER", "MAX_CHARACTERS", "render"]
 

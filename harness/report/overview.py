@@ -9,33 +9,30 @@ from __future__ import annotations
 import functools
 import math
 import re
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.records import Comparison, Estimate, Outcome, Result, Run, Verdict
+from harness.report.weight import weight
 from harness.units import percent, points, with_interval
 
 __all__ = [
     "GATING",
     "GLYPHS",
     "MEANINGS",
-    "RULES",
     "CaseView",
+    "Failing",
     "Headline",
     "Overview",
-    "accept_command",
     "cases",
     "change_text",
-    "comparisons_by_weight",
     "counts",
     "estimate_text",
     "failures",
     "headline",
     "limit_text",
     "relative_text",
-    "reproduce_command",
 ]
 
 GATING = ("compare", "strict")
@@ -60,16 +57,6 @@ MEANINGS: Mapping[str, str] = {
     "invalid": "It ran, and what ran is not what was promised, or its outputs are wrong. Its numbers do not count.",
     "error": "It could not be measured: it crashed, hung, ran out of memory or failed to prepare.",
     "measured": "It was measured, and no verdict was asked for.",
-}
-
-RULES: Mapping[Verdict, str] = {
-    Verdict.REGRESSED: "the whole interval of the change lies beyond the limit",
-    Verdict.MISSING: "a case with a baseline must have a result",
-    Verdict.INVALID: "numbers count only for the artefact that was promised, with right outputs",
-    Verdict.ERROR: "a case that can't be measured can't be shown not to have got worse",
-    Verdict.INCONCLUSIVE: "in strict mode what can't be decided fails",
-    Verdict.INCOMPARABLE: "in strict mode what can't be compared fails",
-    Verdict.NEW: "in strict mode every case needs a baseline",
 }
 
 _PHRASES = {"regressed": "got worse", "error": "could not be measured", "missing": "left out"}
@@ -110,6 +97,19 @@ class CaseView:
 
 
 @dataclass(frozen=True)
+class Failing:
+    """A case that makes the run fail, with what fails in it: what decides first, and of that the worst."""
+
+    view: CaseView
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def worst(self) -> Comparison:
+        """What this case is named with where there is room for one thing."""
+        return self.comparisons[0]
+
+
+@dataclass(frozen=True)
 class Headline:
     """The verdict on the whole run. `state` is one of `passed failed incomplete empty undecided unjudged`."""
 
@@ -131,13 +131,29 @@ class Overview:
 
     @functools.cached_property
     def worst_first(self) -> tuple[CaseView, ...]:
-        """The cases by their verdicts."""
-        return tuple(sorted(self.cases, key=lambda view: -(view.verdict.severity if view.verdict else -1)))
+        """The cases by their verdicts, those that fail in the order of `failing`."""
+        place = {(one.view.suite, one.view.id): i for i, one in enumerate(self.failing)}
+
+        def badness(view: CaseView) -> tuple[int, int]:
+            severity = view.verdict.severity if view.verdict else -1
+            return (-severity, place.get((view.suite, view.id), len(place)))
+
+        return tuple(sorted(self.cases, key=badness))
+
+    @functools.cached_property
+    def failing(self) -> tuple[Failing, ...]:
+        """The cases that make this run fail, worst first.
+
+        Those without numbers that count come before lost accuracy, that before lost speed, and that before the rest;
+        among equals the one that is furthest beyond its limit.
+        """
+        found = [Failing(view, failed) for view in self.cases if (failed := _failed(self.run, view))]
+        return tuple(sorted(found, key=lambda one: (*weight(one.worst)[:3], one.view.id, one.view.suite)))
 
     @functools.cached_property
     def failures(self) -> tuple[Comparison, ...]:
-        """Everything that makes this run fail, worst first (see `failures`)."""
-        return _failures(self.run, self.cases)
+        """Everything that makes this run fail, case by case (see `failing`)."""
+        return tuple(comparison for one in self.failing for comparison in one.comparisons)
 
     @functools.cached_property
     def headline(self) -> Headline:
@@ -163,33 +179,21 @@ def counts(views: tuple[CaseView, ...]) -> dict[str, int]:
 
 
 def failures(run: Run) -> tuple[Comparison, ...]:
-    """Everything that makes this run fail, worst first, each as a comparison.
+    """Everything that makes this run fail, each as a comparison: case by case, in the order of `Overview.failing`."""
+    return Overview(run).failures
+
+
+def _failed(run: Run, view: CaseView) -> tuple[Comparison, ...]:
+    """What fails in a case, the worst first.
 
     Where nothing gates (a smoke run, an update, baselines off) only what could not be measured or accepted does. A case
     that ended without numbers and without a comparison is given one here.
     """
-    return Overview(run).failures
-
-
-def _failures(run: Run, views: tuple[CaseView, ...]) -> tuple[Comparison, ...]:
-    found = []
-    for view in views:
-        failing = [c for c in view.comparisons if _fails(c, run.mode)]
-        if not failing and view.verdict and view.result and not view.completed and view.verdict.fails(strict=False):
-            reason = f"{view.id} {view.result.outcome.value}: {view.result.reason or 'no reason was recorded'}"
-            failing = [Comparison(view.suite, view.id, "case", view.verdict, reason)]
-        found += failing
-    return comparisons_by_weight(found)
-
-
-def comparisons_by_weight(comparisons: list[Comparison]) -> tuple[Comparison, ...]:
-    """Worst verdict first; among equals the one that is furthest beyond its limit, then by name."""
-
-    def weight(c: Comparison) -> tuple[float, float, str, str]:
-        excess = abs(c.change.point) / max(c.limit or 0.0, 1e-3) if c.change else 0.0
-        return (-c.verdict.severity, -excess, c.case_id, c.metric)
-
-    return tuple(sorted(comparisons, key=weight))
+    failing = [c for c in view.comparisons if _fails(c, run.mode)]
+    if not failing and view.verdict and view.result and not view.completed and view.verdict.fails(strict=False):
+        reason = f"{view.id} {view.result.outcome.value}: {view.result.reason or 'no reason was recorded'}"
+        failing = [Comparison(view.suite, view.id, "case", view.verdict, reason)]
+    return tuple(sorted(failing, key=weight))
 
 
 def headline(run: Run) -> Headline:
@@ -263,17 +267,6 @@ def relative_text(comparison: Comparison, value: float) -> str:
     if comparison.unit == "share" and comparison.baseline and comparison.baseline.point:
         return points(value * abs(comparison.baseline.point))
     return percent(value)
-
-
-def reproduce_command(run: Run, nodeid: str) -> str:
-    """The command that measures one case again, quoted for a shell."""
-    return f"pytest {shlex.quote(nodeid)} --baseline={run.mode if run.mode in GATING else 'off'}"
-
-
-def accept_command(case_id: str = "") -> str:
-    """The command that makes a case of the newest run (or all of it) the baseline, quoted for a shell."""
-    case = f"--case {shlex.quote(case_id)} " if case_id else ""
-    return f'harness accept {case}--reason "why this is right"'
 
 
 def _fails(comparison: Comparison, mode: str) -> bool:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from harness.records import Comparison, Outcome, Run, Verdict
+from harness.records import Comparison, Run, Verdict
 from harness.report.batching import knees
+from harness.report.commands import accept_command, acceptable, reproduce_command
 from harness.report.gains import accuracy_slack, answers, subjects
 from harness.report.overview import (
     GLYPHS,
     CaseView,
     Overview,
-    accept_command,
     change_text,
-    comparisons_by_weight,
     counts,
     estimate_text,
     limit_text,
-    reproduce_command,
 )
+from harness.report.reasons import MAX_NAMED, brief, said
 from harness.report.text import commit_name, moment, one_line, shorten
 from harness.report.trust import checks
+from harness.report.weight import comparisons_by_weight
 from harness.units import duration, quantity
 
 __all__ = ["MAX_BYTES", "comparison_rows", "escape", "render"]
@@ -46,6 +46,7 @@ def render(run: Run) -> str:
         "",
         " · ".join(f"{GLYPHS[word]} **{number}** {word}" for word, number in counts(seen.cases).items()),
     ]
+    lines += ["", *_named(seen)] if seen.failing else []
     found = seen.failures
     if found:
         lines += ["", "### Why", "", *comparison_rows(found)]
@@ -66,8 +67,16 @@ def render(run: Run) -> str:
     if swept:
         lines += ["", "### How large a batch", ""]
         lines += [f"- {escape(f'{s.model} on {s.hardware}, {sweep.pipeline}: {said}')}" for s, sweep, said in swept]
-    lines += ["", "### Each case", "", *_case_rows(seen.worst_first), "", *_footer(run, found)]
+    lines += ["", "### Each case", "", *_case_rows(seen.worst_first), "", *_footer(seen)]
     return _cut(lines)
+
+
+def _named(seen: Overview) -> Iterable[str]:
+    """The cases that failed, each with what is worst in it."""
+    for one in seen.failing[:MAX_NAMED]:
+        yield f"- {_word(one.worst)} **{escape(one.view.id)}**: {escape(brief(one.worst))}"
+    if len(seen.failing) > MAX_NAMED:
+        yield f"- and {len(seen.failing) - MAX_NAMED} more"
 
 
 def escape(text: str) -> str:
@@ -87,7 +96,7 @@ def comparison_rows(comparisons: Sequence[Comparison]) -> Iterable[str]:
     for c in comparisons:
         numbers = (estimate_text(c.baseline, c.unit), estimate_text(c.candidate, c.unit), change_text(c), limit_text(c))
         if c.metric == "case":
-            yield f"| {_word(c)} | {escape(c.case_id)} | {escape(c.reason)} | | | | |"
+            yield f"| {_word(c)} | {escape(c.case_id)} | {escape(said(c))} | | | | |"
         else:
             cells = " | ".join(escape(number) for number in numbers)
             yield f"| {_word(c)} | {escape(c.case_id)} | {escape(c.metric)} | {cells} |"
@@ -103,20 +112,21 @@ def _case_rows(views: Iterable[CaseView]) -> Iterable[str]:
         yield f"| {GLYPHS[view.word]} {view.word} | {escape(view.id)} | {values} |"
 
 
-def _footer(run: Run, found: Sequence[Comparison]) -> Iterable[str]:
+def _footer(seen: Overview) -> Iterable[str]:
+    run = seen.run
     commit = commit_name(run.environment.commit, dirty=run.environment.dirty) or "no commit"
     when = f"{moment(run.started)}, {duration(run.seconds)}"
     about = ", ".join(escape(text) for text in (run.id, commit, when, f"mode {run.mode}"))
     yield f"Run {about}. The whole report is index.html."
-    results = {(r.suite, r.case_id): r for r in run.results}
-    first = next((r for c in found if (r := results.get((c.suite, c.case_id)))), None)
-    if first is not None:
+    first = next((one.view for one in seen.failing if one.view.result), None)
+    if first is not None and first.result is not None:
         yield ""
-        yield "To measure the worst failure again, and to accept it if it is right:"
+        accept = acceptable(seen.run, first)
+        yield f"To measure the worst failure again{', and to accept it if it is right' if accept else ''}:"
         yield ""
-        yield f"    {shorten(one_line(reproduce_command(run, first.nodeid)), 2 * _CELL)}"
-        if first.outcome is Outcome.COMPLETED:
-            yield f"    {shorten(one_line(accept_command(first.case_id)), 2 * _CELL)}"
+        yield f"    {shorten(one_line(reproduce_command(seen.run, first.result.nodeid)), 2 * _CELL)}"
+        if accept:
+            yield f"    {shorten(one_line(accept_command(first.id)), 2 * _CELL)}"
 
 
 def _word(comparison: Comparison) -> str:

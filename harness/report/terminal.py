@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.records import Comparison, Result, Run, Verdict
 from harness.report.batching import knees
-from harness.report.overview import CaseView, Overview, comparisons_by_weight, counts
+from harness.report.overview import CaseView, Overview, counts
 from harness.report.text import one_line, shorten
+from harness.report.weight import comparisons_by_weight
 from harness.units import quantity
 
 __all__ = ["case_line", "closing_lines", "live_line", "painted", "verdict_table"]

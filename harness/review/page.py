@@ -6,8 +6,8 @@ import hashlib
 
 from markupsafe import Markup
 
+from harness.report.commands import reproduce_command
 from harness.report.html.page import asset, digest, environment
-from harness.report.overview import reproduce_command
 from harness.review.pending import Pending, Review
 
 __all__ = ["content_policy", "key_of", "render"]

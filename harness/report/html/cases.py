@@ -15,18 +15,19 @@ from harness.disturbance import disturbances
 from harness.metrics import calls_needed
 from harness.names import slug
 from harness.records import Comparison, Launch, Measurement, Run, Verdict
+from harness.report.commands import accept_command, acceptable, reproduce_command
 from harness.report.html.charts import ecdf, pooled, quantile, timeline
 from harness.report.html.history import histories
 from harness.report.overview import (
     CaseView,
     Overview,
-    accept_command,
     change_text,
     estimate_text,
     limit_text,
-    reproduce_command,
 )
 from harness.report.past import NO_PAST, Past
+from harness.report.ran import facts_beside, references
+from harness.report.reasons import said, without_name
 from harness.units import percent, quantity
 
 __all__ = ["Row", "Sections", "anchor", "render_cases"]
@@ -36,6 +37,7 @@ CHARTS_SHARE = 0.65
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 _LOG_LINES = 40
+_WIDE = 0.5
 _RATIOS = {
     "speedup": "The speed-up",
     "anchored": "The ratio to the anchor",
@@ -80,11 +82,15 @@ def render_cases(
     Every case gets its line first, and only past the room are cases left out. `section` renders one from its context,
     whose `level` says how much.
     """
-    run, views = seen.run, seen.worst_first
+    run, views, beside = seen.run, seen.worst_first, references(seen.cases)
+
+    def rendered(view: CaseView, level: str) -> str:
+        return section(_context(run, view, level, past, beside.get((view.suite, view.id))))
+
     parts: list[str] = []
     spent = 0
     for view in views:
-        line = section(_context(run, view, "line", past))
+        line = rendered(view, "line")
         spent += len(line.encode())
         if spent > room:
             break
@@ -93,7 +99,7 @@ def render_cases(
     levels = {"full": 0, "tables": 0}
     for i, view in enumerate(views[: len(parts)]):
         level = "full" if spent < charts else "tables"
-        text = section(_context(run, view, level, past))
+        text = rendered(view, level)
         added = len(text.encode()) - len(parts[i].encode())
         if spent + added > room:
             break
@@ -122,7 +128,7 @@ def row(view: CaseView) -> Row:
     )
 
 
-def _context(run: Run, view: CaseView, level: str, past: Past) -> dict[str, Any]:
+def _context(run: Run, view: CaseView, level: str, past: Past, reference: CaseView | None) -> dict[str, Any]:
     line = row(view)
     context: dict[str, Any] = {"level": level, "row": line, "view": view, "result": view.result}
     if level == "line":
@@ -134,12 +140,16 @@ def _context(run: Run, view: CaseView, level: str, past: Past) -> dict[str, Any]
         "comparisons": [_compared(c) for c in view.comparisons],
         "baseline": run.baselines.get(f"{view.suite}/{view.id}", {}),
         "reproduce": reproduce_command(run, result.nodeid) if result else "",
-        "accept": accept_command(view.id) if view.verdict not in (None, Verdict.UNCHANGED, Verdict.SKIPPED) else "",
+        "accept": accept_command(view.id) if acceptable(run, view) else "",
+        "reason": without_name(result.reason, view.id) if result else "",
+        "facts": facts_beside(view, reference),
+        "beside": anchor(reference.suite, reference.id) if reference and reference.result else "",
         "log_lines": _LOG_LINES,
         "histories": histories(view, past, line.anchor, drawn=level == "full"),
     }
     launches = result.launches if result and level == "full" else ()
     samples = pooled(launches)
+    context["apart"] = _apart(view, samples)
     context["launches"] = [
         {
             "number": i,
@@ -183,6 +193,28 @@ def _too_few(measurement: Measurement) -> str:
     return f" (too few calls: {calls} a launch of {needed})" if calls < needed else ""
 
 
+def _apart(view: CaseView, samples: Mapping[str, Sequence[float]]) -> str:
+    """Why the time of a call is not the same number everywhere in the section; "" where it is."""
+    measured = view.result.measurement("latency.p50") if view.result else None
+    judged = next((c.candidate for c in view.comparisons if c.metric == "latency.p50"), None)
+    if measured is None:
+        return ""
+    places: list[tuple[str, str]] = []
+    if judged and judged.launches != len(measured.values):
+        where = f"against the baseline (the {judged.launches} launches that were made to confirm a first suspicion)"
+        places.append((quantity(judged.point, "s"), where))
+    places.append(
+        (quantity(measured.estimate.point, "s"), f"here (all {len(measured.values)} launches, each counted once)")
+    )
+    if "candidate" in samples:
+        middle = quantity(quantile(samples["candidate"], 0.5), "s")
+        places.append((middle, "among the call times (the middle of all calls, whichever launch they are of)"))
+    if len({value for value, _ in places}) < 2:
+        return ""
+    *first, last = (f"{value} {where}" for value, where in places)
+    return f"latency.p50 is {', '.join(first)} and {last}."
+
+
 def _spreads(launches: Sequence[Launch]) -> list[str]:
     """How far the launches lie apart, for each ratio that is judged, and how much of it their rounds explain."""
     counted = [launch for launch in launches if launch.counts]
@@ -199,7 +231,7 @@ def _spreads(launches: Sequence[Launch]) -> list[str]:
 def _compared(comparison: Comparison) -> dict[str, Any]:
     return {
         "c": comparison,
-        "told": comparison.verdict is not Verdict.UNCHANGED or _beyond(comparison),
+        "told": said(comparison) if _to_be_told(comparison) else "",
         "before": estimate_text(comparison.baseline, comparison.unit),
         "now": estimate_text(comparison.candidate, comparison.unit),
         "change": change_text(comparison),
@@ -208,7 +240,13 @@ def _compared(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _beyond(comparison: Comparison) -> bool:
-    """Whether the change is larger than the limit, so that a verdict that lets it pass has to be explained."""
+def _to_be_told(comparison: Comparison) -> bool:
+    """Whether the numbers alone do not explain the verdict.
+
+    They do for what is unchanged within a narrow limit. A change beyond its limit that passes has to be explained, and
+    so has a limit above the half of a value: it is an absolute one, and only its sentence says so.
+    """
     change, limit = comparison.change, comparison.limit
-    return change is not None and limit is not None and abs(change.point) > limit
+    if comparison.verdict is not Verdict.UNCHANGED or change is None or limit is None:
+        return comparison.verdict is not Verdict.UNCHANGED
+    return abs(change.point) > limit or (limit > _WIDE and comparison.unit != "share")

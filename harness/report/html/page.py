@@ -6,23 +6,25 @@ import base64
 import functools
 import hashlib
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
-from harness.records import Run, Verdict
+from harness.records import Run
 from harness.report.batching import speed_tolerance
+from harness.report.commands import accept_command, accepted_by_all
 from harness.report.gains import accuracy_slack
 from harness.report.html import outputs, sections
 from harness.report.html.cases import anchor, render_cases
 from harness.report.html.history import moved
+from harness.report.html.why import not_decided, why
 from harness.report.overview import (
     GLYPHS,
     MEANINGS,
     Overview,
-    accept_command,
     change_text,
     counts,
     estimate_text,
@@ -39,16 +41,23 @@ PAGE_BYTES = 5_000_000
 """What the page takes at most. Cases get what the rest leaves of it, or a quarter where the rest is that long."""
 _HEADING = 2_000
 """Bytes of the section of cases above its lines."""
+_CLAUSE = 48
 _PLACE = "\0"
 """Where the cases come: no text of a run can have this character, since it is written out (see `visible`)."""
-_ACCEPTED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE)
 
 
 def render(run: Run, past: Past = NO_PAST) -> bytes:
     """The whole report as one HTML file in UTF-8; `past` is what is known of earlier runs."""
     style, script = asset("style.css"), asset("script.js")
     seen = Overview(run)
-    undecided, better = sections.not_decided(seen)
+    undecided, better = not_decided(seen)
+    accepts = accepted_by_all(run, seen.cases)
+    shown: dict[str, Any] = {
+        "why": why(seen),
+        "maps": sections.gain_maps(seen),
+        "fronts": sections.fronts(seen),
+        "batchings": outputs.batchings(seen),
+    }
     page = (
         environment()
         .get_template("page.html")
@@ -60,21 +69,19 @@ def render(run: Run, past: Past = NO_PAST) -> bytes:
             script=Markup(script),
             headline=seen.headline,
             counts=counts(seen.cases),
-            accept=accept_command() if any(c.verdict in _ACCEPTED for c in run.comparisons) else "",
+            accept=accept_command() if accepts else "",
+            accepts=accepts,
             checks=checks(seen),
-            why=sections.why(seen),
             undecided=undecided,
             better=better,
-            maps=sections.gain_maps(seen),
             slack=accuracy_slack(run),
-            fronts=sections.fronts(seen),
+            **shown,
+            pictures=_pictures(run, shown, drawn_past=bool(past.series)),
             prunings=sections.prunings(seen),
             fidelities=outputs.fidelities(seen),
-            batchings=outputs.batchings(seen),
             tolerance=speed_tolerance(run),
             moved=moved(past),
             past_notes=past.notes,
-            has_past=bool(past.series),
             total=len(seen.cases),
             cases=Markup(_PLACE),
             problems=sections.problems(seen),
@@ -85,6 +92,19 @@ def render(run: Run, past: Past = NO_PAST) -> bytes:
     found = render_cases(seen, environment().get_template("case.html").render, room, past)
     cases = environment().get_template("cases.html").render(cases=found)
     return b"".join((above, cases.encode("utf-8"), below))
+
+
+def _pictures(run: Run, shown: Mapping[str, Any], *, drawn_past: bool) -> set[str]:
+    """The kinds of pictures that this page has, and so has to explain."""
+    has = {
+        "change": shown["why"]["drawn"],
+        "samples": any(launch.samples for result in run.results for launch in result.launches),
+        "gains": any(not one.absent for one in shown["maps"]),
+        "front": any(one["picture"] for one in shown["fronts"]),
+        "batch": shown["batchings"],
+        "past": drawn_past,
+    }
+    return {name for name, there in has.items() if there}
 
 
 def policy(style: str, script: str) -> str:
@@ -132,6 +152,7 @@ def environment() -> jinja2.Environment:
         "num": _typeset,
         "name": _breakable,
         "kept": _kept,
+        "clause": _clause,
         "moment": moment,
         "duration": duration,
         "tail": tail,
@@ -162,6 +183,12 @@ def _breakable(name: str) -> Markup:
 def _kept(sentence: str) -> str:
     """A sentence whose numbers are not torn from their units by a line break."""
     return re.sub(r"(?<=\d) (?=\S)", "\u00a0", sentence)
+
+
+def _clause(text: str) -> str:
+    """The start of a long text: what stands before its first colon, or some words."""
+    head, colon, _ = text.partition(":")
+    return head if colon and head.strip() and len(head) <= _CLAUSE else f"{text[:_CLAUSE]}…"
 
 
 def _typeset(number: str) -> str:

@@ -6,82 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records import Comparison, Outcome, Verdict
+from harness.records import Verdict
 from harness.report.gains import REFERENCE, Gain, Subject, accuracy_slack, answers, front, gain, points_of, subjects
 from harness.report.html.cases import anchor
-from harness.report.html.charts import dumbbell, pareto, removal
-from harness.report.overview import (
-    RULES,
-    CaseView,
-    Overview,
-    accept_command,
-    change_text,
-    comparisons_by_weight,
-    estimate_text,
-    limit_text,
-    reproduce_command,
-)
+from harness.report.html.charts import pareto, removal
+from harness.report.overview import CaseView, Overview
 from harness.report.pruned import removals, verdict_on_speed
+from harness.report.reasons import said, without_name
 from harness.units import quantity, ratio
 
-__all__ = ["MAX_FRONTS", "GainMap", "fronts", "gain_maps", "not_decided", "problems", "prunings", "why"]
+__all__ = ["MAX_FRONTS", "GainMap", "fronts", "gain_maps", "problems", "prunings"]
 
-MAX_CARDS = 40
-"""Failures that get a card with a picture; further ones get a line in a table."""
-MAX_LINES = 2000
 MAX_FRONTS = 12
 MAX_POINTS = 500
 """Cases in the pictures and tables of all fronts; the models past it have their answers in words."""
 MAX_CELLS = 1000
 """A map with more of them shows the speed-up alone."""
-_LOG_LINES = 20
-
-
-def why(seen: Overview) -> dict[str, Any]:
-    """The failures, worst first: cards with pictures, then lines, then a count."""
-    run, found = seen.run, seen.failures
-    results = {(r.suite, r.case_id): r for r in run.results}
-    cards = []
-    for i, c in enumerate(found[:MAX_CARDS], start=1):
-        result = results.get((c.suite, c.case_id))
-        measured = result is not None and result.outcome is Outcome.COMPLETED
-        cards.append(
-            {
-                "c": c,
-                "key": f"why-{i}",
-                "anchor": anchor(c.suite, c.case_id),
-                "before": estimate_text(c.baseline, c.unit),
-                "now": estimate_text(c.candidate, c.unit),
-                "change": change_text(c),
-                "limit": limit_text(c),
-                "rule": RULES.get(c.verdict, ""),
-                "launches": c.candidate.launches if c.candidate else 0,
-                "picture": dumbbell(f"why-{i}", c),
-                "numbers": c.baseline is not None or c.candidate is not None,
-                "reproduce": reproduce_command(run, result.nodeid) if result else "",
-                "accept": _cure(c, measured=measured),
-                "outcome": "" if measured or result is None else result.outcome.value,
-                "log": "" if measured or result is None else result.log,
-                "log_lines": _LOG_LINES,
-            }
-        )
-    lines = found[MAX_CARDS : MAX_CARDS + MAX_LINES]
-    return {"cards": cards, "lines": lines, "dropped": len(found) - len(cards) - len(lines), "total": len(found)}
-
-
-def _cure(c: Comparison, *, measured: bool) -> str:
-    if c.verdict is Verdict.MISSING and c.metric == "case":
-        return "harness prune"
-    return accept_command(c.case_id) if measured else ""
-
-
-def not_decided(seen: Overview) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
-    """What fails nothing and should be known: what could not be decided, and what got better."""
-    run, failing = seen.run, set(seen.failures)
-    open_ones = (Verdict.INCONCLUSIVE, Verdict.INCOMPARABLE, Verdict.NEW)
-    undecided = [c for c in run.comparisons if c.verdict in open_ones and c not in failing]
-    better = [c for c in run.comparisons if c.verdict is Verdict.IMPROVED]
-    return comparisons_by_weight(undecided)[:MAX_LINES], comparisons_by_weight(better)[:MAX_LINES]
 
 
 @dataclass(frozen=True)
@@ -150,7 +90,7 @@ def _cell(view: CaseView | None, reference: CaseView | None, slack: float, *, br
     if view.result.technique == REFERENCE:
         return Cell("reference", view, link, values=values)
     gains = gain(view, None if brief else reference, slack)
-    speed = next((g.factor for g in gains if g.name == "speed"), 1.0)
+    speed = next((g.factor for g in gains if g.name == "speed" and g.sense != "same"), 1.0)
     steps = ((3.0, 3), (1.5, 2), (1.02, 1), (0.98, 0), (0.67, -1))
     heat = next((grade for least, grade in steps if speed >= least), -2)
     return Cell("gain", view, link, heat, gains, values)
@@ -224,10 +164,16 @@ def prunings(seen: Overview) -> list[dict[str, Any]]:
     return found
 
 
-def problems(seen: Overview) -> dict[str, list[CaseView]]:
-    """The cases without numbers: those that failed, and those that can't run here."""
+def problems(seen: Overview) -> dict[str, list[tuple[CaseView, str]]]:
+    """The cases without numbers, with their reasons: those that failed, and those that can't run here."""
     views = [view for view in seen.cases if not view.completed]
     return {
-        "failed": [view for view in views if view.verdict is not Verdict.SKIPPED],
-        "skipped": [view for view in views if view.verdict is Verdict.SKIPPED],
+        "failed": [(view, _why_not(view)) for view in views if view.verdict is not Verdict.SKIPPED],
+        "skipped": [(view, _why_not(view)) for view in views if view.verdict is Verdict.SKIPPED],
     }
+
+
+def _why_not(view: CaseView) -> str:
+    if view.result and view.result.reason:
+        return without_name(view.result.reason, view.id)
+    return " ".join(said(c) for c in view.comparisons)

@@ -1,0 +1,67 @@
+"""The commands that a report hands on, quoted for a shell: how to measure again, and what may be accepted."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from harness.records import Run, Verdict
+from harness.report.overview import GATING, CaseView, counts
+
+__all__ = ["accept_command", "acceptable", "accepted_by_all", "plan_options", "reproduce_command"]
+
+_CHANGED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE, Verdict.MISSING)
+_REFUSED = (Verdict.INVALID, Verdict.ERROR, Verdict.INCONCLUSIVE)
+
+
+def reproduce_command(run: Run, nodeid: str) -> str:
+    """The command that measures one case again as this run did, quoted for a shell."""
+    words = ["pytest", nodeid, f"--baseline={run.mode if run.mode in GATING else 'off'}", *plan_options(run)]
+    return shlex.join(words)
+
+
+def plan_options(run: Run) -> tuple[str, ...]:
+    """The options of a run's command that change its sampling plan: another plan can tell other changes."""
+    try:
+        words = shlex.split(run.command)
+    except ValueError:  # not a shell's words: the command of a run that something else than pytest made
+        return ()
+    found: list[str] = []
+    for word, value in zip(words, [*words[1:], ""], strict=True):
+        if word == "--plan" and value:
+            found += [word, value]
+        elif word.startswith("--plan="):
+            found.append(word)
+    return tuple(found)
+
+
+def accept_command(case_id: str = "") -> str:
+    """The command that makes a case of the newest run (or all of it) the baseline, quoted for a shell."""
+    case = f"--case {shlex.quote(case_id)} " if case_id else ""
+    return f'harness accept {case}--reason "why this is right"'
+
+
+def acceptable(run: Run, view: CaseView) -> bool:
+    """Whether accepting a case would change the baseline: its run came to its end, and it has numbers that count and
+    were all decided.
+    """
+    return run.complete and _may_be_a_baseline(view) and any(c.verdict in _CHANGED for c in view.comparisons)
+
+
+def accepted_by_all(run: Run, views: Sequence[CaseView]) -> str:
+    """What accepting the whole run would do, as a sentence; "" where there is nothing to accept."""
+    if not any(acceptable(run, view) for view in views):
+        return ""
+    taken = counts(tuple(view for view in views if _may_be_a_baseline(view)))
+    refused = counts(tuple(view for view in views if view.result and not _may_be_a_baseline(view)))
+    refused.pop("skipped", None)
+    said = f"Accepts {_tally(taken)}"
+    return f"{said}; refuses {_tally(refused)}." if refused else f"{said}."
+
+
+def _may_be_a_baseline(view: CaseView) -> bool:
+    return view.completed and not any(c.verdict in _REFUSED for c in view.comparisons)
+
+
+def _tally(found: dict[str, int]) -> str:
+    return ", ".join(f"{number} {word}" for word, number in found.items())

@@ -1,0 +1,88 @@
+"""Why the run failed, case by case, and what else was found, as values that the templates only lay out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.records import Comparison, Run, Verdict
+from harness.report.commands import accept_command, acceptable, reproduce_command
+from harness.report.fidelity import measured
+from harness.report.html.cases import anchor
+from harness.report.html.charts import dumbbell
+from harness.report.overview import Failing, Overview
+from harness.report.ran import more_or_fewer, references
+from harness.report.reasons import MAX_NAMED, brief, rules, said, without_name
+from harness.report.weight import comparisons_by_weight
+
+__all__ = ["MAX_CARDS", "MAX_LINES", "not_decided", "why"]
+
+MAX_CARDS = 40
+"""Failing cases that get a card with pictures; what fails in further ones gets lines in a table."""
+MAX_FINDINGS = 8
+"""Metrics of a case in its card; a case has all of them in its own section."""
+MAX_LINES = 2000
+_LOG_LINES = 20
+
+
+def why(seen: Overview) -> dict[str, Any]:
+    """The cases that fail, worst first: cards with pictures, then lines, then a count."""
+    failing = seen.failing
+    beside = references(seen.cases) if failing else {}
+    doubts = {(near.view.suite, near.view.id): near.doubt for near in measured(seen.cases)} if failing else {}
+    cards = []
+    for i, one in enumerate(failing[:MAX_CARDS], start=1):
+        key = (one.view.suite, one.view.id)
+        doubt = without_name(doubts.get(key, ""), one.view.id)
+        hints = (more_or_fewer(one.view, beside.get(key)), f"{doubt[:1].upper()}{doubt[1:]}.")
+        cards.append(_card(seen, f"why-{i}", one, [hint for hint in hints if hint.strip(".")]))
+    rest = [comparison for one in failing[MAX_CARDS:] for comparison in one.comparisons]
+    lines = [(c, said(c)) for c in rest[:MAX_LINES]]
+    return {
+        "named": cards[:MAX_NAMED],
+        "unnamed": max(len(failing) - MAX_NAMED, 0),
+        "cards": cards,
+        "lines": lines,
+        "dropped": len(rest) - len(lines),
+        "total": len(failing),
+        "drawn": any(finding["picture"] for card in cards for finding in card["findings"]),
+    }
+
+
+def _card(seen: Overview, key: str, one: Failing, hints: Sequence[str]) -> dict[str, Any]:
+    view, result = one.view, one.view.result
+    ended = result is not None and not view.completed
+    return {
+        "key": key,
+        "view": view,
+        "word": one.worst.verdict.value,
+        "anchor": anchor(view.suite, view.id),
+        "brief": brief(one.worst),
+        "hints": hints,
+        "findings": [
+            {"c": c, "said": said(c), "picture": dumbbell(f"{key}-{i}", c)}
+            for i, c in enumerate(one.comparisons[:MAX_FINDINGS], start=1)
+        ],
+        "dropped": max(len(one.comparisons) - MAX_FINDINGS, 0),
+        "rules": rules(one.comparisons),
+        "reproduce": reproduce_command(seen.run, result.nodeid) if result else "",
+        "accept": _cure(seen.run, one),
+        "outcome": result.outcome.value if result is not None and ended else "",
+        "log": result.log if result is not None and ended else "",
+        "log_lines": _LOG_LINES,
+    }
+
+
+def _cure(run: Run, one: Failing) -> str:
+    if one.worst.verdict is Verdict.MISSING and one.worst.metric == "case":
+        return "harness prune"
+    return accept_command(one.view.id) if acceptable(run, one.view) else ""
+
+
+def not_decided(seen: Overview) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
+    """What fails nothing and should be known: what could not be decided, and what got better."""
+    run, failing = seen.run, set(seen.failures)
+    open_ones = (Verdict.INCONCLUSIVE, Verdict.INCOMPARABLE, Verdict.NEW)
+    undecided = [c for c in run.comparisons if c.verdict in open_ones and c not in failing]
+    better = [c for c in run.comparisons if c.verdict is Verdict.IMPROVED]
+    return comparisons_by_weight(undecided)[:MAX_LINES], comparisons_by_weight(better)[:MAX_LINES]

@@ -1,0 +1,237 @@
+"""Why a run failed, case by case: what is named, in which order, by which rule and with which commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from harness.records import Comparison, Estimate, Measurement, Outcome, Result, Run, Scalar, Verdict
+from harness.report.commands import acceptable, accepted_by_all, plan_options, reproduce_command
+from harness.report.html import render, why
+from harness.report.html.cases import anchor
+from harness.report.overview import CaseView, Overview, cases
+from harness.report.ran import facts_beside, more_or_fewer, references
+from harness.report.reasons import MAX_NAMED, brief, rule, said
+from tests.report_samples import sample_run
+from tests.test_report_html import Page, plain
+
+EXACT = Estimate.exact(1.0)
+
+
+def worse(metric: str, change: Estimate, limit: float = 0.05, reason: str = "It is worse.") -> Comparison:
+    return Comparison(
+        "test_digits", "digits/bf16/cpu", metric, Verdict.REGRESSED, reason, EXACT, EXACT, change, limit, "s"
+    )
+
+
+def run_with(*comparisons: Comparison) -> Run:
+    return dataclasses.replace(sample_run(1, 3, samples=4), comparisons=comparisons)
+
+
+def with_facts(facts: dict[str, Scalar], reference: dict[str, Scalar]) -> tuple[CaseView, CaseView]:
+    first, second, *_ = sample_run(1, 2, samples=2).results
+    results = (dataclasses.replace(first, facts=reference), dataclasses.replace(second, facts=facts))
+    before, view, *_ = cases(dataclasses.replace(sample_run(1, 2, samples=2), results=results))
+    return view, before
+
+
+def test_a_case_has_one_card_and_what_decides_comes_first_in_it() -> None:
+    metrics = ("size", "fidelity.error", "latency.p50", "accuracy", "memory.peak", "speedup")
+    far = {"size": 9.0, "fidelity.error": 99.0, "latency.p50": 0.2, "accuracy": 0.1, "memory.peak": 3.0, "speedup": 0.3}
+    run = run_with(*(worse(metric, Estimate.exact(far[metric])) for metric in metrics))
+    (one,) = Overview(run).failing
+    order = ["accuracy", "speedup", "latency.p50", "memory.peak", "fidelity.error", "size"]
+    assert [c.metric for c in one.comparisons] == order
+    page = Page(render(run))
+    assert len(page.find("article", id="why-1")) == 1
+    assert not page.find("article", id="why-2")
+    assert len([i for i in page.attributes("id") if re.fullmatch(r"why-1-\d-t", i)]) == len(order)
+
+
+def test_cases_that_answer_wrongly_come_before_slow_ones_and_after_those_without_numbers() -> None:
+    seen = Overview(sample_run(samples=4))
+    kinds = [one.worst.verdict.value if one.worst.metric == "case" else one.worst.metric for one in seen.failing]
+    assert kinds == [*["error"] * 7, "invalid", "missing", "accuracy", "speedup", "memory.peak"]
+    assert [view.id for view in seen.worst_first[: len(kinds)]] == [one.view.id for one in seen.failing]
+
+
+def test_the_worst_cases_are_named_below_the_verdict_with_links_to_their_cards() -> None:
+    run = sample_run(samples=4)
+    page = Page(render(run))
+    text = plain(page.text)
+    failing = Overview(run).failing
+    for one in failing[:MAX_NAMED]:
+        assert text.index(f"{one.view.id} {brief(one.worst)}") < text.index("Can it be trusted?", 300)
+    links = page.attributes("href")
+    assert {f"#why-{i}" for i in range(1, MAX_NAMED + 1)} <= set(links)
+    assert f"and {len(failing) - MAX_NAMED} more" in text
+    (slow,) = (one for one in failing if one.view.id == "digits/compiled/cpu")
+    assert brief(slow.worst) == "speed-up 1.50x -> 1.31x, -13.1 %"
+
+
+def test_past_the_cards_what_fails_is_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(why, "MAX_CARDS", 3)
+    run = sample_run(samples=4)
+    page = Page(render(run))
+    assert len([i for i in page.attributes("id") if re.fullmatch(r"why-\d+", i)]) == 3
+    text = plain(page.text)
+    for one in Overview(run).failing:
+        assert said(one.worst) in text
+
+
+def test_a_card_with_very_many_metrics_leaves_some_to_the_section_of_the_case() -> None:
+    run = run_with(*(worse(f"own.{i}", Estimate.exact(0.2)) for i in range(20)))
+    assert "And 12 more metrics, in the section of the case." in plain(Page(render(run)).text)
+
+
+@pytest.mark.parametrize(
+    ("reason", "short"),
+    [
+        ("a/b/cpu gave no valid numbers: a/b/cpu: b promised x >= 1, found 0: the technique did not do what its name "
+         "says; reproduce: pytest 'a.py::t[a/b/cpu]'", "b promised x >= 1, found 0"),
+        ("a/b/cpu could not be measured (oom): too much; reproduce: pytest a", "Could not be measured (oom): too much"),
+        ("a/b/cpu has a baseline and was not measured.", "Has a baseline and was not measured."),
+        ("something else", "Something else"),
+        ("a/b/cpu", "A/b/cpu"),
+    ],
+)  # fmt: skip
+def test_a_reason_beside_its_case_repeats_neither_its_name_nor_its_command(reason: str, short: str) -> None:
+    comparison = Comparison("s", "a/b/cpu", "case", Verdict.INVALID, reason)
+    assert brief(comparison) == short
+    assert "reproduce" not in said(comparison)
+    assert reason == "a/b/cpu" or "a/b/cpu" not in said(comparison)
+
+
+def test_the_rule_is_the_one_that_fired() -> None:
+    sampled, exact = Estimate(0.2, 0.15, 0.25, 3), Estimate.exact(0.2)
+    assert rule(worse("speedup", sampled)) == "the whole interval of the change lies beyond the limit"
+    assert "divided by the anchor's" in rule(worse("latency.p50", sampled, reason="+20 % relative to the anchor."))
+    for metric in ("size", "accuracy", "fidelity.error"):
+        assert "whole interval" not in rule(worse(metric, exact))
+    assert rule(worse("parameters", exact, 0.0)).endswith("no change for the worse is accepted")
+    assert "coin toss" in rule(worse("accuracy", exact, reason="6 lost and 1 won, exact p = 0.062."))
+    assert "coin toss" not in rule(worse("accuracy", exact))
+    # On another class of machine a loss of accuracy is judged by its interval.
+    assert rule(worse("accuracy", sampled)) == "the whole interval of the change lies beyond the limit"
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("pytest suites/ --plan seconds=0.3 -q --plan=confirm=5", ("--plan", "seconds=0.3", "--plan=confirm=5")),
+        ("pytest suites/", ()),
+        ("pytest --plan", ()),
+        ("pytest 'unclosed --plan a=1", ()),
+        ("pytest --plan 'a=$(reboot)'", ("--plan", "a=$(reboot)")),
+    ],
+)
+def test_a_case_is_measured_again_by_the_plan_of_the_run(command: str, options: tuple[str, ...]) -> None:
+    run = dataclasses.replace(sample_run(1, 1, samples=2), command=command)
+    assert plan_options(run) == options
+    assert reproduce_command(run, "a.py::t[x]").startswith("pytest 'a.py::t[x]' --baseline=compare")
+    assert ("$(" in reproduce_command(run, "t")) == ("'a=$(reboot)'" in reproduce_command(run, "t"))
+
+
+def test_only_what_has_numbers_and_was_decided_is_offered_to_be_accepted() -> None:
+    run = sample_run(samples=4)
+    text = plain(Page(render(run)).text)
+    offered = [view for view in cases(run) if f"harness accept --case {view.id} " in text]
+    assert {view.word for view in offered} == {"regressed", "improved", "new", "incomparable"}
+    assert offered == [view for view in cases(run) if acceptable(run, view)]
+    assert accepted_by_all(run, cases(run)) in text
+    assert accepted_by_all(run, cases(run)).startswith("Accepts 3 regressed, 1 incomparable, 1 new, 1 improved, ")
+    assert accepted_by_all(run, cases(run)).endswith("; refuses 7 error, 1 invalid, 2 inconclusive.")
+    assert "harness accept --case digits/" not in plain(Page(render(dataclasses.replace(run, complete=False))).text)
+    assert accepted_by_all(dataclasses.replace(run, complete=False), cases(run)) == ""
+
+
+def test_counts_that_differ_from_the_reference_are_said_and_marked() -> None:
+    facts: dict[str, Scalar] = {"runtime": "eager", "nodes": 27, "nodes.cpu": 20, "precision": "float32", "batch": 1}
+    view, reference = with_facts(facts, {**facts, "nodes": 19, "nodes.cpu": 12, "batch": 8, "more": "there"})
+    assert more_or_fewer(view, reference) == "Ran with 27 nodes, 20 nodes (cpu); its reference with 19, 12."
+    assert {f.name for f in facts_beside(view, reference) if f.differs} == {"nodes", "nodes.cpu", "batch", "more"}
+    assert references((view, reference)) == {(view.suite, view.id): reference}
+    run = dataclasses.replace(
+        run_with(worse("speedup", Estimate(0.2, 0.15, 0.25, 3))),
+        results=(_result(reference), _result(view)),
+    )
+    text = plain(Page(render(run)).text)
+    assert "digits/bf16/cpu Ran with 27 nodes, 20 nodes (cpu); its reference with 19, 12." in text
+    assert "fact here does it differ? in the reference runtime eager eager nodes 27 ≠ differs 19 " in text
+    assert anchor(reference.suite, reference.id) in render(run).decode()
+
+
+def test_nothing_is_said_of_counts_where_another_runtime_counts() -> None:
+    own: dict[str, Scalar] = {"runtime": "onnxruntime", "nodes": 10}
+    assert more_or_fewer(*with_facts(own, {"runtime": "eager", "nodes": 19})) == ""
+    assert more_or_fewer(*with_facts(own, own)) == ""
+    view, _ = with_facts(own, {})
+    assert more_or_fewer(view, None) == ""
+    assert [f.differs for f in facts_beside(view, None)] == [False, False]
+    many: dict[str, Scalar] = {"runtime": "r", **{f"nodes.{i}": 1 for i in range(9)}}
+    said_of_many = more_or_fewer(*with_facts(many, {name: "r" if name == "runtime" else 2 for name in many}))
+    assert said_of_many == "Ran with 1 nodes (0), 1 nodes (1), 1 nodes (2); its reference with 2, 2, 2."
+
+
+def test_why_the_time_of_a_call_has_several_values_is_said() -> None:
+    run = sample_run(1, 2, samples=4)
+    result = next(r for r in run.results if r.technique == "bf16")
+    wide = Measurement("latency.p50", Estimate(9.18e-4, 9e-4, 9.3e-4, 8), (9.18e-4,) * 8)
+    judged = dataclasses.replace(
+        worse("latency.p50", Estimate(0.2, 0.1, 0.3, 5)), candidate=Estimate(9.49e-4, 8e-4, 1.1e-3, 5)
+    )
+    run = dataclasses.replace(run, results=(dataclasses.replace(result, measurements=(wide,)),), comparisons=(judged,))
+    text = plain(Page(render(run)).text)
+    assert "latency.p50 is 949 µs against the baseline (the 5 launches that were made to confirm a first" in text
+    assert "suspicion), 918 µs here (all 8 launches, each counted once) and " in text
+    once = dataclasses.replace(result, measurements=(wide,), launches=())
+    plain_run = dataclasses.replace(run, results=(once,), comparisons=())
+    assert "latency.p50 is " not in plain(Page(render(plain_run)).text)
+
+
+def test_a_limit_wider_than_the_value_is_explained_by_its_sentence() -> None:
+    wide = dataclasses.replace(
+        worse("memory.inference", Estimate.exact(0.27), 1.73, "592 KiB more than nothing; limit +1.00 MiB."),
+        verdict=Verdict.UNCHANGED,
+        unit="bytes",
+    )
+    assert wide.reason in plain(Page(render(run_with(wide))).text)
+    assert wide.reason not in plain(Page(render(run_with(dataclasses.replace(wide, limit=0.4)))).text)
+
+
+def test_only_pictures_that_are_there_are_explained() -> None:
+    run = sample_run(1, 2, samples=4)
+    every = plain(Page(render(run)).text)
+    assert "Distribution of call times For each time" in every
+    assert "Accuracy against latency A technique" in every
+    for words in ("Batch scaling Items in one call", "Change against its limit The open"):
+        assert words not in every
+    failed = run_with(worse("speedup", Estimate(0.2, 0.1, 0.3, 3)))
+    assert "Change against its limit The open" in plain(Page(render(failed)).text)
+    bare = dataclasses.replace(
+        run,
+        results=tuple(dataclasses.replace(r, launches=(), measurements=()) for r in run.results),
+        comparisons=(),
+    )
+    few = plain(Page(render(bare)).text)
+    for words in ("Distribution of call times For each time", "Accuracy against latency A technique"):
+        assert words not in few
+
+
+def test_a_long_fact_is_folded_and_kept_whole() -> None:
+    note = f"not measured: {'no counter of energy ' * 6}".strip()
+    first, second = sample_run(1, 2, samples=2).results
+    results = tuple(dataclasses.replace(r, facts={"energy": note, "odd": f": {note}"}) for r in (first, second))
+    page = Page(render(dataclasses.replace(sample_run(1, 2, samples=2), results=results)))
+    summaries = page.texts["summary"]
+    assert "not measured" in summaries
+    assert any(re.fullmatch(": not measured: .+…", summary) for summary in summaries)
+    assert note in page.text
+
+
+def _result(view: CaseView) -> Result:
+    assert view.result is not None
+    assert view.result.outcome is Outcome.COMPLETED
+    return view.result
