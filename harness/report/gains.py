@@ -1,6 +1,6 @@
 """What each technique buys and costs against the model as it is: the gain map, the front, and a plain answer.
 
-Ratios against the reference case of the same suite, model and hardware; nothing here looks at a baseline.
+Ratios against the reference case of the same suite, model and hardware. Of baselines only where a case stood is told.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.records import Run
+from harness.records import Run, Verdict
 from harness.report.overview import CaseView
 from harness.timed_test import TECHNIQUE
 from harness.units import points, quantity, ratio
@@ -59,7 +59,10 @@ class Gain:
 
 @dataclass(frozen=True)
 class Point:
-    """A case in the plane of latency (seconds a call) and accuracy (0..1)."""
+    """A case in the plane of latency (seconds a call) and accuracy (0..1).
+
+    `was` is where it stood when its baseline was accepted; None where neither was judged to have changed.
+    """
 
     view: CaseView
     technique: str
@@ -68,6 +71,7 @@ class Point:
     throughput: float | None
     memory: float | None
     batch: float
+    was: tuple[float, float] | None = None
 
 
 def subjects(views: Iterable[CaseView]) -> tuple[Subject, ...]:
@@ -128,9 +132,24 @@ def points_of(subject: Subject) -> tuple[Point, ...]:
                 throughput.point if throughput else None,
                 memory.point if memory else None,
                 batch if isinstance(batch, (int, float)) else 1,
+                _was(view, latency.point, accuracy.point),
             )
         )
     return tuple(found)
+
+
+def _was(view: CaseView, latency: float, accuracy: float) -> tuple[float, float] | None:
+    """Where a case stood before what was judged to have changed.
+
+    The time is this run's, less the judged change: the machine of another hour was faster or slower for every case.
+    """
+    judged = {c.metric: c for c in view.comparisons if c.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)}
+    p50, speedup = (c.change.point if c and c.change else None for c in map(judged.get, ("latency.p50", "speedup")))
+    slower = 1 + p50 if p50 is not None else 1 / (1 + speedup) if speedup not in (None, -1) else 1.0
+    before = latency / slower if slower > 0 and math.isfinite(slower) else latency
+    answers = judged.get("accuracy")
+    right = answers.baseline.point if answers and answers.baseline else accuracy
+    return (before, right) if (before, right) != (latency, accuracy) else None
 
 
 def front(candidates: Iterable[Point]) -> tuple[Point, ...]:

@@ -6,12 +6,10 @@ import math
 import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 
 from markupsafe import Markup
 
 from harness.records import Comparison, Launch
-from harness.report.gains import Point
 from harness.report.html.svg import Axis, chart, element, number, path
 from harness.report.overview import change_text, limit_text, relative_text
 from harness.report.pruned import Removal, families
@@ -23,7 +21,6 @@ __all__ = [
     "dumbbell",
     "ecdf",
     "free_place",
-    "pareto",
     "pooled",
     "quantile",
     "removal",
@@ -153,41 +150,6 @@ def timeline(key: str, launches: Sequence[Launch]) -> Markup:
         said += f"; the candidate's median is {quantity(min(medians), 's')} in the fastest and "
         said += f"{quantity(max(medians), 's')} in the slowest"
     return chart(key, width, height, "Samples in time order", f"{said}.", parts)
-
-
-def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point], links: Mapping[str, str]) -> Markup:
-    """Latency against accuracy, the area of a mark its memory, with the front. `links` maps case ids to anchors.
-
-    Marks are numbered in the order of `points`, which is that of the table beside the picture.
-    """
-    width, height = 620.0, 340.0
-    x = Axis.around([p.latency for p in points], 58, width - 24, log=True, pad=0.12)
-    y = Axis.around([p.accuracy for p in points], height - 44, 22, pad=0.14)
-    largest = max((p.memory or 0.0 for p in points), default=0.0) or 1.0
-    shares = {share: f"{share * 100:.4g} %" for share in y.ticks(5)}
-    parts = [*rows(y, shares, x.start, x.end), *columns(x, seconds(x.ticks(5)), y.start)]
-    corners = [(x(p.latency), y(p.accuracy)) for p in best]
-    if corners:
-        stairs = [corners[0]]
-        for (_, before), (px, py) in pairwise(corners):
-            stairs += [(px, before), (px, py)]
-        stairs.append((x.end, corners[-1][1]))
-        parts.append(element("path", class_="front", d=path(stairs)))
-    on_front = {p.view.id for p in best}
-    marks = [(x(p.latency), y(p.accuracy), 4 + 9 * max((p.memory or 0.0) / largest, 0.0) ** 0.5) for p in points]
-    taken = [*marks]
-    for i, (p, (cx, cy, radius)) in enumerate(zip(points, marks, strict=True), start=1):
-        lx, ly = free_place(cx, cy, radius, taken)
-        kind = "mark best" if p.view.id in on_front else "mark"
-        said = f"{p.technique}: {quantity(p.latency, 's')}, {quantity(p.accuracy, 'share')}"
-        mark = element("circle", element("title", said), class_=kind, cx=cx, cy=cy, r=radius)
-        label = element("text", str(i), class_="key", x=lx, y=ly + 4, text_anchor="middle")
-        parts.append(element("a", mark, label, href=f"#{links[p.view.id]}", aria_label=said))
-    parts.append(element("text", "time of one call (p50)", class_="tick", x=x.end, y=height - 4, text_anchor="end"))
-    parts.append(element("text", "accuracy", class_="tick", x=8, y=12))
-    names = ", ".join(p.technique for p in best)
-    title, said = f"{model}: accuracy against latency", f"On the front, fastest first: {names}."
-    return chart(key, width, height, title, said, parts, role="group")
 
 
 def removal(

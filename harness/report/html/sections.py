@@ -9,7 +9,8 @@ from typing import Any
 from harness.records import Verdict
 from harness.report.gains import REFERENCE, Gain, Subject, accuracy_slack, answers, front, gain, points_of, subjects
 from harness.report.html.cases import anchor
-from harness.report.html.charts import pareto, removal
+from harness.report.html.charts import removal
+from harness.report.html.front import pareto, since
 from harness.report.overview import CaseView, Overview
 from harness.report.pruned import removals, verdict_on_speed
 from harness.report.reasons import said, without_name
@@ -113,6 +114,7 @@ def fronts(seen: Overview) -> list[dict[str, Any]]:
                 "subject": subject,
                 "answers": answers(subject, slack),
                 "picture": pareto(f"front-{i}", subject.model, points, best, links) if drawn else None,
+                "since": since(points) if drawn else "",
                 "rows": [
                     {
                         "technique": p.technique,

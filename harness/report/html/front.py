@@ -1,0 +1,89 @@
+"""Accuracy against latency: where the techniques of a model stand, and where they stood when they were accepted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from markupsafe import Markup
+
+from harness.report.gains import Point
+from harness.report.html.charts import columns, free_place, rows, seconds
+from harness.report.html.svg import Axis, chart, element, path
+from harness.units import quantity
+
+__all__ = ["pareto", "since"]
+
+_HEAD, _SPREAD = 7.0, 0.45
+"""Length of an arrow's head, and the angle of its sides in radians."""
+
+
+def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point], links: Mapping[str, str]) -> Markup:
+    """Latency against accuracy, the area of a mark its memory, with the front. `links` maps case ids to anchors.
+
+    Marks are numbered in the order of `points`, which is that of the table beside the picture.
+    """
+    width, height = 620.0, 340.0
+    places = [(p.latency, p.accuracy) for p in points]
+    places += [p.was for p in points if p.was]
+    x = Axis.around([latency for latency, _ in places], 58, width - 24, log=True, pad=0.12)
+    y = Axis.around([accuracy for _, accuracy in places], height - 44, 22, pad=0.14)
+    largest = max((p.memory or 0.0 for p in points), default=0.0) or 1.0
+    shares = {share: f"{share * 100:.4g} %" for share in y.ticks(5)}
+    parts = [*rows(y, shares, x.start, x.end), *columns(x, seconds(x.ticks(5)), y.start)]
+    corners = [(x(p.latency), y(p.accuracy)) for p in best]
+    if corners:
+        stairs = [corners[0]]
+        for (_, before), (px, py) in pairwise(corners):
+            stairs += [(px, before), (px, py)]
+        stairs.append((x.end, corners[-1][1]))
+        parts.append(element("path", class_="front", d=path(stairs)))
+    on_front = {p.view.id for p in best}
+    marks = [(x(p.latency), y(p.accuracy), 4 + 9 * max((p.memory or 0.0) / largest, 0.0) ** 0.5) for p in points]
+    for p, (cx, cy, radius) in zip(points, marks, strict=True):
+        if p.was and (line := _arrow((x(p.was[0]), y(p.was[1])), (cx, cy), radius)):
+            parts.append(element("path", class_="arrow", d=line))
+    taken = [*marks]
+    for i, (p, (cx, cy, radius)) in enumerate(zip(points, marks, strict=True), start=1):
+        lx, ly = free_place(cx, cy, radius, taken)
+        kind = "mark best" if p.view.id in on_front else "mark"
+        said = f"{p.technique}: {quantity(p.latency, 's')}, {quantity(p.accuracy, 'share')}"
+        mark = element("circle", element("title", said), class_=kind, cx=cx, cy=cy, r=radius)
+        label = element("text", str(i), class_="key", x=lx, y=ly + 4, text_anchor="middle")
+        parts.append(element("a", mark, label, href=f"#{links[p.view.id]}", aria_label=said))
+    parts.append(element("text", "time of one call (p50)", class_="tick", x=x.end, y=height - 4, text_anchor="end"))
+    parts.append(element("text", "accuracy", class_="tick", x=8, y=12))
+    names = ", ".join(p.technique for p in best)
+    title, said = f"{model}: accuracy against latency", f"On the front, fastest first: {names}. {since(points)}".strip()
+    return chart(key, width, height, title, said, parts, role="group")
+
+
+def since(points: Sequence[Point]) -> str:
+    """What moved since the baseline, in a sentence for each; "" where nothing did."""
+    told = []
+    for p in points:
+        if p.was is None:
+            continue
+        latency, accuracy = p.was
+        moves = [
+            f"{quantity(before, unit)} to {quantity(now, unit)}"
+            for before, now, unit in ((latency, p.latency, "s"), (accuracy, p.accuracy, "share"))
+            if before != now
+        ]
+        told.append(f"{p.technique} went from {' and from '.join(moves)} since its baseline.")
+    return " ".join(told)
+
+
+def _arrow(start: tuple[float, float], end: tuple[float, float], radius: float) -> str:
+    """The path of an arrow that ends at the edge of a mark; "" for one that would be no longer than its head."""
+    length = math.dist(start, end)
+    if length < radius + _HEAD:
+        return ""
+    along = math.atan2(end[1] - start[1], end[0] - start[0])
+    tip = (end[0] - (radius + 1) * math.cos(along), end[1] - (radius + 1) * math.sin(along))
+    sides = [
+        (tip[0] - _HEAD * math.cos(along + turn), tip[1] - _HEAD * math.sin(along + turn))
+        for turn in (_SPREAD, -_SPREAD)
+    ]
+    return path([start, tip]) + path([sides[0], tip, sides[1]])

@@ -1,0 +1,88 @@
+"""Where techniques stand between time and accuracy, and from where they have come."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from harness.records import Comparison, Estimate, Run, Verdict
+from harness.report.gains import Point, points_of, subjects
+from harness.report.html import render
+from harness.report.html.front import since
+from harness.report.overview import cases
+from tests.report_samples import sample_run
+from tests.test_report_html import Page, plain
+
+SUITE, CASE = "test_digits", "digits/bf16/cpu"
+
+
+def a_run(*comparisons: Comparison) -> Run:
+    return dataclasses.replace(sample_run(1, 3, samples=2), comparisons=comparisons)
+
+
+def judged(metric: str, verdict: Verdict, change: float | None = None, *, baseline: float | None = None) -> Comparison:
+    estimates = [None if value is None else Estimate(value, value, value) for value in (baseline, change)]
+    return Comparison(SUITE, CASE, metric, verdict, f"{metric} moved.", baseline=estimates[0], change=estimates[1])
+
+
+def the_point(run: Run) -> Point:
+    (subject,) = subjects(cases(run))
+    return next(point for point in points_of(subject) if point.view.id == CASE)
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "slower", "accuracy"),
+    [
+        ([judged("latency.p50", Verdict.REGRESSED, 0.25)], 1.25, None),
+        ([judged("latency.p50", Verdict.IMPROVED, -0.2)], 0.8, None),
+        ([judged("speedup", Verdict.REGRESSED, -0.2)], 1.25, None),
+        # Both say the same thing; the time is what the picture shows.
+        ([judged("speedup", Verdict.REGRESSED, -0.3), judged("latency.p50", Verdict.REGRESSED, 0.25)], 1.25, None),
+        ([judged("accuracy", Verdict.REGRESSED, -0.01, baseline=0.75)], 1.0, 0.75),
+        (
+            [judged("latency.p50", Verdict.IMPROVED, -0.5), judged("accuracy", Verdict.IMPROVED, 0.1, baseline=0.5)],
+            0.5,
+            0.5,
+        ),
+    ],
+)
+def test_an_arrow_comes_from_where_a_case_was_accepted(
+    comparisons: list[Comparison], slower: float, accuracy: float | None
+) -> None:
+    point = the_point(a_run(*comparisons))
+    assert point.was is not None
+    assert point.was[0] == pytest.approx(point.latency / slower)
+    assert point.was[1] == (point.accuracy if accuracy is None else accuracy)
+
+
+@pytest.mark.parametrize(
+    "comparison",
+    [
+        judged("latency.p50", Verdict.UNCHANGED, 0.04, baseline=0.5),
+        judged("latency.p50", Verdict.INCONCLUSIVE, 0.2, baseline=0.5),
+        judged("latency.p50", Verdict.INCOMPARABLE),
+        judged("latency.p50", Verdict.REGRESSED, -1.0),
+        judged("speedup", Verdict.IMPROVED, -1.0),
+        judged("latency.p50", Verdict.REGRESSED, float("inf")),
+        judged("size", Verdict.REGRESSED, 0.5, baseline=1.0),
+    ],
+)
+def test_what_was_not_judged_to_have_moved_has_no_arrow(comparison: Comparison) -> None:
+    run = a_run(comparison)
+    assert the_point(run).was is None
+    assert 'class="arrow"' not in render(run).decode()
+
+
+def test_the_picture_has_the_arrow_and_a_sentence_says_the_same() -> None:
+    run = a_run(judged("latency.p50", Verdict.REGRESSED, 1.0), judged("accuracy", Verdict.REGRESSED, baseline=0.995))
+    point = the_point(run)
+    sentence = since([point])
+    assert sentence.startswith("bf16 went from ")
+    assert sentence.endswith(" since its baseline.")
+    assert " and from 99.50 % to " in sentence
+    data = render(run)
+    assert data.decode().count('class="arrow"') == 1
+    page = Page(data)
+    assert sentence in plain(page.text)
+    assert any(sentence in plain(words) for words in page.texts["desc"])
