@@ -10,12 +10,13 @@ from harness.baseline.accept import baseline_of
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
+from harness.facts import counts, moved
 from harness.judge import Prior, compare, fit_prior, fresh_launches
 from harness.judge.against import _row, compare_against, more_launches, spread_of
 from harness.measure.tree import Tree
 from harness.metrics import Metric
 from harness.plan import Plan
-from harness.records import Comparison, Environment, Outcome, Result, Verdict
+from harness.records import Comparison, Environment, Outcome, Result, Scalar, Verdict
 from harness.settings import Against
 from harness.timed_test import TECHNIQUE
 
@@ -100,7 +101,7 @@ class WithBaselines:
             baseline = self.baseline(result.suite, result.case_id, result.hardware)
         except BaselineError as error:
             return (Comparison(result.suite, result.case_id, "case", Verdict.ERROR, str(error)),)
-        self.note_origin(result.suite, result.case_id, baseline)
+        self.note_origin(result.suite, result.case_id, baseline, result.facts)
         return self._judged(result, baseline, metrics)
 
     def _judged(self, result: Result, baseline: Baseline, metrics: Metrics) -> tuple[Comparison, ...]:
@@ -111,8 +112,12 @@ class WithBaselines:
             self._last = (judged, baseline, rows)
         return self._last[2]
 
-    def note_origin(self, suite: str, case_id: str, baseline: Baseline) -> None:
-        """Remember who accepted the baseline of a case, when and why, and which software changed since."""
+    def note_origin(
+        self, suite: str, case_id: str, baseline: Baseline, facts: Mapping[str, Scalar] | None = None
+    ) -> None:
+        """Remember who accepted the baseline of a case, when and why, and what changed since: software, and by the
+        `facts` of its result what ran.
+        """
         source = baseline.times or baseline.portable
         if source is None:
             return
@@ -120,6 +125,8 @@ class WithBaselines:
         origin = {"commit": accepted.commit, "when": accepted.when, "reason": accepted.reason}
         if baseline.times:
             origin["differs"] = _changed(baseline.times.software, self._environment.software)
+            if ran := moved(baseline.times.ran, facts or {}):
+                origin["ran"] = ran
         self.origins[f"{suite}/{case_id}"] = origin
 
 
@@ -151,12 +158,15 @@ class WithTree:
     def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:
         spread = spread_of(self._results)
         self._results.append(result)
-        self.origins[f"{result.suite}/{result.case_id}"] = {
+        origin = {
             "commit": self._tree.revision,
             "when": "",
             "reason": f"measured in turns, at {self._against}",
             "differs": self._differs,
         }
+        if previous is not None and (ran := moved(counts(previous.facts), result.facts)):
+            origin["ran"] = ran
+        self.origins[f"{result.suite}/{result.case_id}"] = origin
         if previous is not None and previous.outcome is not Outcome.COMPLETED and result.outcome is Outcome.COMPLETED:
             text = f"{result.case_id} can't be compared: at {self._against} it is {previous.outcome}: {previous.reason}"
             return (Comparison(result.suite, result.case_id, "case", Verdict.INCOMPARABLE, text),)

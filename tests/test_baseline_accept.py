@@ -60,13 +60,15 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_a_first_result_becomes_the_baseline(store: Store) -> None:
-    assert take(store, measured(), "first baseline") == ["portable.json", TIMES]
+    facts = {"nodes": 19, "nodes.quantized": 3, "runtime": "onnxruntime", "sparsity": 0.5}
+    assert take(store, measured(facts=facts), "first baseline") == ["portable.json", TIMES]
     portable, times = parts(store)
     assert portable.values == {"size": 4e7, "accuracy": 0.75}
     assert (portable.made_on, portable.weights, portable.scores) == (machine_class(IDENTITY), "aaaa", scores("1110"))
     assert portable.workload == {"evaluation": "2222", "metric": "top-1 accuracy"}
     assert times.workload == {"batch": "1", "inputs": "1111"}
     assert (times.identity, times.software) == (IDENTITY, ENVIRONMENT.software)
+    assert times.ran == {"nodes": 19, "nodes.quantized": 3}
     (block,) = times.blocks
     assert set(block.values) == {"latency.p50", "speedup", "memory.peak"}, "what nobody judges is not kept"
     assert block.relative == {"latency.p50": (1.12, 1.121, 1.119)}

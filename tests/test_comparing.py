@@ -82,3 +82,17 @@ def test_what_changed_since_is_judged_anew(with_baselines: WithBaselines, judged
     rows = with_baselines.compare(changed, None, METRICS)
     assert len(judged) == 2
     assert rows == compare(changed, baseline, METRICS, with_baselines.prior("cpu"), IDENTITY)
+
+
+def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_path: Path) -> None:
+    times = some_times([a_block({"speedup": [2.0, 2.001, 2.002]})])
+    store = Store(tmp_path)
+    store.write(a_portable({"size": 4.0}))
+    store.write(dataclasses.replace(times, ran={"nodes": 19, "parameters": 10}))
+    rows = []
+    for nodes, said in ((19, None), (27, "nodes 19 -> 27")):
+        found = WithBaselines(store, ENVIRONMENT, 16)
+        result = dataclasses.replace(a_result(SCREENS["unchanged"]), facts={"nodes": nodes, "parameters": 10})
+        rows.append(found.compare(result, None, METRICS))
+        assert found.origins[f"digits/{CASE}"].get("ran") == said
+    assert rows[0] == rows[1], "it judges nothing"

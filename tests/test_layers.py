@@ -19,6 +19,7 @@ ORDER = (
     "harness.names",
     "harness.codec",
     "harness.units",
+    "harness.facts",
     "harness.amounts",
     "harness.fidelity",
     "harness.specs",

@@ -159,6 +159,11 @@ def test_counts_that_differ_from_the_reference_are_said_and_marked() -> None:
     )
     text = plain(Page(render(run)).text)
     assert "digits/bf16/cpu Ran with 27 nodes, 20 nodes (cpu); its reference with 19, 12." in text
+    origin = {"commit": "", "when": "", "reason": "", "ran": "nodes 25 -> 27"}
+    kept = dataclasses.replace(run, baselines={"test_digits/digits/bf16/cpu": origin})
+    text = plain(Page(render(kept)).text)
+    assert "digits/bf16/cpu What ran is no longer the same: nodes 25 -> 27." in text
+    assert "its reference with" not in text, "what ran before says more than what runs in another case"
     assert "fact here does it differ? in the reference runtime eager eager nodes 27 ≠ differs 19 " in text
     assert anchor(reference.suite, reference.id) in render(run).decode()
 

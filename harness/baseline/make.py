@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from harness.baseline.records import BASELINE_SCHEMA, Accepted, Block, Portable, Times, machine_class
 from harness.errors import BaselineError
+from harness.facts import counts
 from harness.judge.scope import workload_of
 from harness.judge.times import judged_values
 from harness.records import Environment, Result, Scalar
@@ -60,4 +61,5 @@ def make_times(result: Result, environment: Environment, blocks: tuple[Block, ..
         software=environment.software,
         blocks=blocks,
         accepted=accepted,
+        ran=counts(result.facts),
     )

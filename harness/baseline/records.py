@@ -60,7 +60,10 @@ class Portable:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """`times.<class>.json`: times and memory on one class of machine."""
+    """`times.<class>.json`: times and memory on one class of machine.
+
+    `ran` counts what the newest block's network consisted of there; empty where that was not kept.
+    """
 
     schema: int
     suite: str
@@ -70,6 +73,7 @@ class Times:
     software: Mapping[str, str]
     blocks: tuple[Block, ...]
     accepted: Accepted
+    ran: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

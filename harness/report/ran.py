@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.facts import counts
 from harness.records import Scalar
 from harness.report.gains import subjects
 from harness.report.overview import CaseView
@@ -13,7 +14,6 @@ from harness.units import count
 __all__ = ["Fact", "facts_beside", "more_or_fewer", "references"]
 
 MAX_SAID = 3
-_COUNTS = ("nodes", "parameters", "graphs")
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,12 @@ def more_or_fewer(view: CaseView, reference: CaseView | None) -> str:
     own, other = _facts(view), _facts(reference)
     if not own or own.get("runtime") != other.get("runtime"):
         return ""
-    differing = []
-    for name, value in own.items():
-        before = other.get(name)
-        if _counted(name) and isinstance(value, int) and isinstance(before, int) and value != before:
-            differing.append((name, value, before))
+    before = counts(other)
+    differing = [(name, value, before[name]) for name, value in counts(own).items() if before.get(name, value) != value]
     if not differing:
         return ""
     here = ", ".join(f"{count(value)} {_noun(name)}" for name, value, _ in differing[:MAX_SAID])
-    there = ", ".join(count(before) for _, _, before in differing[:MAX_SAID])
+    there = ", ".join(count(value) for _, _, value in differing[:MAX_SAID])
     return f"Ran with {here}; its reference with {there}."
 
 
@@ -72,10 +69,6 @@ def _facts(view: CaseView | None) -> Mapping[str, Scalar]:
 
 def _text(facts: Mapping[str, Scalar], name: str) -> str:
     return str(facts[name]) if name in facts else ""
-
-
-def _counted(name: str) -> bool:
-    return name in _COUNTS or name.startswith("nodes.")
 
 
 def _noun(name: str) -> str:

@@ -34,7 +34,10 @@ def why(seen: Overview) -> dict[str, Any]:
     for i, one in enumerate(failing[:MAX_CARDS], start=1):
         key = (one.view.suite, one.view.id)
         doubt = without_name(doubts.get(key, ""), one.view.id)
-        hints = (more_or_fewer(one.view, beside.get(key)), f"{doubt[:1].upper()}{doubt[1:]}.")
+        ran = seen.run.baselines.get("/".join(key), {}).get("ran", "")
+        # What ran before says more than what runs in the reference, where a baseline has kept it.
+        beside_it = f"What ran is no longer the same: {ran}." if ran else more_or_fewer(one.view, beside.get(key))
+        hints = (beside_it, f"{doubt[:1].upper()}{doubt[1:]}.")
         cards.append(_card(seen, f"why-{i}", one, [hint for hint in hints if hint.strip(".")]))
     rest = [comparison for one in failing[MAX_CARDS:] for comparison in one.comparisons]
     lines = [(c, said(c)) for c in rest[:MAX_LINES]]

@@ -1,0 +1,24 @@
+"""Counts of what ran, and what they say of a change."""
+
+from __future__ import annotations
+
+from harness.facts import counts, moved
+
+FACTS = {
+    "nodes": 27, "nodes.CPUExecutionProvider": 27, "parameters": 185_888, "graphs": True, "sparsity": 0.5,
+    "runtime": "onnxruntime", "nodes.share": 0.5, "batch": 1,
+}  # fmt: skip
+
+
+def test_counts_are_whole_numbers_of_parts_of_a_network() -> None:
+    assert counts(FACTS) == {"nodes": 27, "nodes.CPUExecutionProvider": 27, "parameters": 185_888}
+
+
+def test_what_moved_is_told_with_both_numbers() -> None:
+    assert moved({"nodes": 19, "parameters": 185_888}, FACTS) == "nodes 19 -> 27"
+    assert moved({"parameters": 92_944, "nodes": 19}, FACTS) == "parameters 92,944 -> 185,888, nodes 19 -> 27"
+
+
+def test_what_was_not_kept_or_is_not_known_any_more_moved_nowhere() -> None:
+    assert moved({}, FACTS) == ""
+    assert moved({"nodes.XNNPACK": 3}, FACTS) == ""
