@@ -152,7 +152,7 @@ def asv_says(before: Sequence[Any], after: Sequence[Any]) -> tuple[str, float]:
     one, two = (np.concatenate([_samples(run) for run in runs]) for runs in (before, after))
     change = float(np.median(two) / np.median(one))
     method = "asymptotic" if max(len(one), len(two)) > 20 else "exact"
-    if math.comb(len(one) + len(two), len(one)) * ASV_LEVEL <= 1:
+    if math.comb(len(one) + len(two), len(one)) <= 1 / ASV_LEVEL:  # a whole number beyond all floats for long runs
         raise MeasurementError("too few samples for asv's test; give the rivals more seconds")
     different = float(mannwhitneyu(one, two, method=method).pvalue) < ASV_LEVEL
     return _word(different and change > ASV_FACTOR, different and change < 1 / ASV_FACTOR), change - 1

@@ -215,3 +215,9 @@ def test_the_command_explains_itself() -> None:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "--append" in done.stdout
+
+
+def test_long_runs_have_more_orders_than_a_float_counts() -> None:
+    times = np.random.default_rng(1).normal(0.011, 0.0001, 1500)
+    assert asv_says([times], [times * 1.2])[0] == "regressed"
+    assert asv_says([times], [times[::-1].copy()])[0] == "unchanged"
