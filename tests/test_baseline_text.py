@@ -73,6 +73,7 @@ def test_the_layout_is_made_for_short_diffs() -> None:
         '    "reason": "first baseline",\n'
         '    "previous": {}\n'
         "  },\n"
+        '  "ran": {},\n'
         f'  "digest": "{json.loads(dump(TIMES))["digest"]}"\n'
         "}\n"
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
 from harness.records import Comparison, Estimate, Run, Verdict
 from harness.report.gains import Point, points_of, subjects
 from harness.report.html import render
+from harness.report.html.cases import anchor
 from harness.report.html.front import since
 from harness.report.overview import cases
+from harness.units import quantity
 from tests.report_samples import sample_run
 from tests.test_report_html import Page, plain
 
@@ -86,3 +89,36 @@ def test_the_picture_has_the_arrow_and_a_sentence_says_the_same() -> None:
     page = Page(data)
     assert sentence in plain(page.text)
     assert any(sentence in plain(words) for words in page.texts["desc"])
+
+
+def the_case(run: Run) -> str:
+    """The section of the case that the comparisons are of."""
+    text = render(run).decode()
+    start = text.index(f'id="{anchor(SUITE, CASE)}"')
+    return text[start : text.index("</details>", text.index("Call times", start))]
+
+
+def test_the_distribution_has_the_baseline_s_median_at_today_s_speed() -> None:
+    run = a_run(judged("latency.p50", Verdict.UNCHANGED, 0.04, baseline=99.0))
+    now = the_point(run).latency
+    assert f"the baseline&#39;s median would be {quantity(now / 1.04, 's')} now" in the_case(run).replace("&nbsp;", " ")
+    assert the_case(run).count("line baseline") == 2, "in the picture, and in its legend"
+    for change in (-1.0, float("nan")):
+        assert "line baseline" not in the_case(a_run(judged("latency.p50", Verdict.REGRESSED, change)))
+
+
+def test_in_turns_with_another_tree_its_calls_have_a_curve_of_their_own() -> None:
+    run = a_run(judged("latency.p50", Verdict.UNCHANGED, 0.04))
+    results = []
+    for result in run.results:
+        launches = tuple(
+            dataclasses.replace(one, samples={**one.samples, "previous": one.samples["candidate"]})
+            for one in result.launches
+        )
+        results.append(dataclasses.replace(result, launches=launches))
+    section = the_case(dataclasses.replace(run, results=tuple(results)))
+    assert "line previous" in section
+    assert "line thin previous" in section
+    assert "line baseline" not in section, "what it is compared with is drawn"
+    assert re.search(r"previous: half of the calls within", section)
+    assert '<th scope="row">previous</th>' in section

@@ -166,13 +166,23 @@ def _context(run: Run, view: CaseView, level: str, past: Past, reference: CaseVi
         for i, launch in enumerate(launches, start=1)
     ]
     context["spreads"] = _spreads(launches)
-    context["ecdf"] = ecdf(f"{line.anchor}-e", samples) if samples else None
+    accepted = None if "previous" in samples else _accepted(view)
+    context["ecdf"] = ecdf(f"{line.anchor}-e", samples, accepted) if samples else None
     context["timeline"] = timeline(f"{line.anchor}-s", launches) if samples else None
     context["quantiles"] = {
         arm: [quantity(quantile(values, share), "s") for share in _QUANTILES] for arm, values in samples.items()
     }
     context["quantile_names"] = [f"{share * 100:.0f} %" for share in _QUANTILES]
     return context
+
+
+def _accepted(view: CaseView) -> float | None:
+    """The baseline's median time (s) at this run's speed of the machine: today's, less the change that was judged."""
+    now, judged = view.estimate("latency.p50"), (c for c in view.comparisons if c.metric == "latency.p50" and c.change)
+    change = next((c.change.point for c in judged if c.change), None)
+    if now is None or change is None or not math.isfinite(change) or change <= -1:
+        return None
+    return now.point / (1 + change)
 
 
 def _measured(measurement: Measurement, declared: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -29,7 +29,7 @@ __all__ = [
     "timeline",
 ]
 
-ARMS = ("candidate", "reference")
+ARMS = ("candidate", "previous", "reference")
 _CURVE_POINTS = 80
 _TIME_POINTS = 240
 
@@ -100,10 +100,14 @@ def quantile(ascending: Sequence[float], share: float) -> float:
     return ascending[min(int(share * len(ascending)), len(ascending) - 1)]
 
 
-def ecdf(key: str, samples: Mapping[str, Sequence[float]]) -> Markup:
-    """For each time, the share of calls that took at most that long. `samples` as from `pooled`."""
+def ecdf(key: str, samples: Mapping[str, Sequence[float]], accepted: float | None = None) -> Markup:
+    """For each time, the share of calls that took at most that long. `samples` as from `pooled`.
+
+    `accepted` is the baseline's median at this run's speed of the machine, of which there are no calls to draw.
+    """
     width, height = 460.0, 220.0
     ends = [quantile(values, share) for values in samples.values() for share in (0.0, 0.99)]
+    ends += [accepted] if accepted else []
     log = max(ends) > 3 * min(ends) > 0
     x, y = Axis.around(ends, 52, width - 12, log=log, pad=0.03), Axis(0, 1, height - 34, 26)
     shares = {share: f"{share * 100:.0f} %" for share in (0, 0.25, 0.5, 0.75, 1)}
@@ -111,12 +115,15 @@ def ecdf(key: str, samples: Mapping[str, Sequence[float]]) -> Markup:
     for arm, values in samples.items():
         curve = [(x(quantile(values, i / _CURVE_POINTS)), y(i / _CURVE_POINTS)) for i in range(_CURVE_POINTS + 1)]
         parts.append(element("path", class_=f"line {arm}", d=path(curve)))
-    parts += _legend(samples)
+    if accepted:
+        parts.append(element("line", class_="line baseline", x1=x(accepted), x2=x(accepted), y1=y.start, y2=y.end))
+    parts += _legend([*samples, "baseline"] if accepted else samples)
     said = "; ".join(
         f"{arm}: half of the calls within {quantity(quantile(values, 0.5), 's')}, "
         f"95 % within {quantity(quantile(values, 0.95), 's')}"
         for arm, values in samples.items()
     )
+    said += f"; the baseline's median would be {quantity(accepted, 's')} now" if accepted else ""
     return chart(key, width, height, "Distribution of call times", f"{said}.", parts)
 
 
@@ -137,8 +144,8 @@ def timeline(key: str, launches: Sequence[Launch]) -> Markup:
             parts.append(element("text", f"{i + 1}", class_="tick", x=x(i + 0.5), y=height - 18, text_anchor="middle"))
         for arm, values in launch.items():
             places = [(x(i + (k + 0.5) / len(values)), y(value)) for k, value in enumerate(values)]
-            if arm == "reference":
-                parts += [element("path", class_="line thin reference", d=path(places))] if places else []
+            if arm != "candidate":
+                parts += [element("path", class_=f"line thin {arm}", d=path(places))] if places else []
             elif places:
                 marks = "".join(f"M{number(px)} {number(py)}h0" for px, py in places)
                 parts.append(element("path", class_="marks candidate", d=marks))
@@ -220,7 +227,7 @@ def seconds(values: Sequence[float]) -> dict[float, str]:
 
 
 def _legend(arms: Mapping[str, Sequence[float]] | Sequence[str], *, in_time: bool = False) -> Iterator[Markup]:
-    """Each arm's mark as it is drawn: `in_time` a candidate is dots, and its reference a thin full line."""
+    """Each arm's mark as it is drawn: `in_time` a candidate is dots, and the other arms are thin lines."""
     for i, arm in enumerate(arms):
         left = 52 + i * 110
         if in_time and arm == "candidate":
