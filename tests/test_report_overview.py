@@ -246,3 +246,17 @@ def test_shares_change_in_points_and_everything_else_relatively() -> None:
     assert limit_text(share) == "-0.20 pt"
     assert change_text(dataclasses.replace(share, unit="x")) == "-1.0 % [-1.5, -0.50]"
     assert change_text(dataclasses.replace(share, change=None)) == "–"
+
+
+def test_a_run_that_could_compare_a_part_says_that_and_not_that_nothing_was_decided() -> None:
+    run = sample_run(1, 2, samples=2)
+    rows = tuple(
+        Comparison(result.suite, result.case_id, metric, verdict, f"{metric}.")
+        for result in run.results
+        for metric, verdict in (("accuracy", Verdict.UNCHANGED), ("latency.p50", Verdict.INCOMPARABLE))
+    )
+    found = headline(dataclasses.replace(run, comparisons=rows))
+    assert (found.state, found.sentence) == ("undecided", "What could be compared got no worse.")
+    assert found.detail.startswith("2 of 4 comparisons were decided, and of no case all; 2 of 2 cases were measured")
+    times = tuple(row for row in rows if row.metric == "latency.p50")
+    assert headline(dataclasses.replace(run, comparisons=times)).sentence == "Nothing could be decided."

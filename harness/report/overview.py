@@ -226,6 +226,12 @@ def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, 
     decided = tally.get("unchanged", 0) + tally.get("improved", 0)
     others = ", ".join(f"{n} {word}" for word, n in tally.items() if word not in ("unchanged", "improved"))
     if not decided:
+        # On another class of machine, say: no times, and yet everything that is the same everywhere.
+        made = [c for c in run.comparisons if c.verdict is not Verdict.SKIPPED]
+        held = sum(c.verdict in (Verdict.UNCHANGED, Verdict.IMPROVED) for c in made)
+        if held:
+            told = f"{held} of {len(made)} comparisons were decided, and of no case all"
+            return Headline("undecided", "What could be compared got no worse.", f"{told}; {ran}: {others}.")
         return Headline("undecided", "Nothing could be decided.", f"{ran}: {others}.")
     better = f", {tally['improved']} of them better" if tally.get("improved") else ""
     rest = f"; besides: {others}" if others else ""

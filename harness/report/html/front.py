@@ -41,10 +41,12 @@ def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point],
         parts.append(element("path", class_="front", d=path(stairs)))
     on_front = {p.view.id for p in best}
     marks = [(x(p.latency), y(p.accuracy), 4 + 9 * max((p.memory or 0.0) / largest, 0.0) ** 0.5) for p in points]
-    for p, (cx, cy, radius) in zip(points, marks, strict=True):
-        if p.was and (line := _arrow((x(p.was[0]), y(p.was[1])), (cx, cy), radius)):
-            parts.append(element("path", class_="arrow", d=line))
     taken = [*marks]
+    for p, (cx, cy, radius) in zip(points, marks, strict=True):
+        if p.was and (corners := _arrow((x(p.was[0]), y(p.was[1])), (cx, cy), radius)):
+            start, tip, *sides = corners
+            parts.append(element("path", class_="arrow", d=path([start, tip]) + path([sides[0], tip, sides[1]])))
+            taken.append((*tip, _HEAD))
     for i, (p, (cx, cy, radius)) in enumerate(zip(points, marks, strict=True), start=1):
         lx, ly = free_place(cx, cy, radius, taken)
         kind = "mark best" if p.view.id in on_front else "mark"
@@ -75,15 +77,16 @@ def since(points: Sequence[Point]) -> str:
     return " ".join(told)
 
 
-def _arrow(start: tuple[float, float], end: tuple[float, float], radius: float) -> str:
-    """The path of an arrow that ends at the edge of a mark; "" for one that would be no longer than its head."""
-    length = math.dist(start, end)
-    if length < radius + _HEAD:
-        return ""
+def _arrow(start: tuple[float, float], end: tuple[float, float], radius: float) -> list[tuple[float, float]]:
+    """The start, the tip and the ends of the head of an arrow that ends at the edge of a mark; empty for one that would
+    be no longer than its head.
+    """
+    if math.dist(start, end) < radius + _HEAD:
+        return []
     along = math.atan2(end[1] - start[1], end[0] - start[0])
     tip = (end[0] - (radius + 1) * math.cos(along), end[1] - (radius + 1) * math.sin(along))
     sides = [
         (tip[0] - _HEAD * math.cos(along + turn), tip[1] - _HEAD * math.sin(along + turn))
         for turn in (_SPREAD, -_SPREAD)
     ]
-    return path([start, tip]) + path([sides[0], tip, sides[1]])
+    return [start, tip, *sides]
