@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.records import Run, Verdict
+from harness.records import Estimate, Run, Verdict
 from harness.report.overview import CaseView
 from harness.timed_test import TECHNIQUE
 from harness.units import points, quantity, ratio
@@ -21,6 +21,7 @@ __all__ = [
     "Subject",
     "accuracy_slack",
     "answers",
+    "before",
     "front",
     "gain",
     "points_of",
@@ -144,12 +145,19 @@ def _was(view: CaseView, latency: float, accuracy: float) -> tuple[float, float]
     The time is this run's, less the judged change: the machine of another hour was faster or slower for every case.
     """
     judged = {c.metric: c for c in view.comparisons if c.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)}
-    p50, speedup = (c.change.point if c and c.change else None for c in map(judged.get, ("latency.p50", "speedup")))
-    slower = 1 + p50 if p50 is not None else 1 / (1 + speedup) if speedup not in (None, -1) else 1.0
-    before = latency / slower if slower > 0 and math.isfinite(slower) else latency
-    answers = judged.get("accuracy")
+    p50, speedup, answers = map(judged.get, ("latency.p50", "speedup", "accuracy"))
+    # A speed-up lost is time gained, by the same factor.
+    slowed = None if p50 else before(1.0, speedup.change if speedup else None)
+    was = latency / slowed if slowed else before(latency, p50.change if p50 else None) or latency
     right = answers.baseline.point if answers and answers.baseline else accuracy
-    return (before, right) if (before, right) != (latency, accuracy) else None
+    return (was, right) if (was, right) != (latency, accuracy) else None
+
+
+def before(now: float, change: Estimate | None) -> float | None:
+    """A value less the relative change that was judged of it; None where that is no change of a number."""
+    if change is None or not math.isfinite(change.point) or change.point <= -1:
+        return None
+    return now / (1 + change.point)
 
 
 def front(candidates: Iterable[Point]) -> tuple[Point, ...]:

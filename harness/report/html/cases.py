@@ -16,6 +16,7 @@ from harness.metrics import calls_needed
 from harness.names import slug
 from harness.records import Comparison, Launch, Measurement, Run, Verdict
 from harness.report.commands import accept_command, acceptable, reproduce_command
+from harness.report.gains import before
 from harness.report.html.charts import ecdf, pooled, quantile, timeline
 from harness.report.html.history import histories
 from harness.report.overview import (
@@ -178,11 +179,9 @@ def _context(run: Run, view: CaseView, level: str, past: Past, reference: CaseVi
 
 def _accepted(view: CaseView) -> float | None:
     """The baseline's median time (s) at this run's speed of the machine: today's, less the change that was judged."""
-    now, judged = view.estimate("latency.p50"), (c for c in view.comparisons if c.metric == "latency.p50" and c.change)
-    change = next((c.change.point for c in judged if c.change), None)
-    if now is None or change is None or not math.isfinite(change) or change <= -1:
-        return None
-    return now.point / (1 + change)
+    now = view.estimate("latency.p50")
+    change = next((c.change for c in view.comparisons if c.metric == "latency.p50"), None)
+    return before(now.point, change) if now else None
 
 
 def _measured(measurement: Measurement, declared: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from harness.report.commands import accept_command, acceptable, reproduce_comman
 from harness.report.fidelity import measured
 from harness.report.html.cases import anchor
 from harness.report.html.charts import dumbbell
-from harness.report.overview import Failing, Overview
+from harness.report.overview import CaseView, Failing, Overview
 from harness.report.ran import more_or_fewer, references
 from harness.report.reasons import MAX_NAMED, brief, rules, said, without_name
 from harness.report.weight import comparisons_by_weight
@@ -28,8 +28,10 @@ _LOG_LINES = 20
 def why(seen: Overview) -> dict[str, Any]:
     """The cases that fail, worst first: cards with pictures, then lines, then a count."""
     failing = seen.failing
-    beside = references(seen.cases) if failing else {}
-    doubts = {(near.view.suite, near.view.id): near.doubt for near in measured(seen.cases)} if failing else {}
+    shown = {_subject(one.view) for one in failing[:MAX_CARDS]}
+    near_by = [view for view in seen.cases if _subject(view) in shown]
+    beside = references(near_by)
+    doubts = {(near.view.suite, near.view.id): near.doubt for near in measured(near_by)}
     cards = []
     for i, one in enumerate(failing[:MAX_CARDS], start=1):
         key = (one.view.suite, one.view.id)
@@ -50,6 +52,11 @@ def why(seen: Overview) -> dict[str, Any]:
         "total": len(failing),
         "drawn": any(finding["picture"] for card in cards for finding in card["findings"]),
     }
+
+
+def _subject(view: CaseView) -> tuple[str, ...]:
+    """What a case shares with the reference that it is held against."""
+    return (view.suite, view.result.model, view.result.hardware) if view.result else ()
 
 
 def _card(seen: Overview, key: str, one: Failing, hints: Sequence[str]) -> dict[str, Any]:
