@@ -20,6 +20,11 @@ LONGEST = (
 os.environ.pop("PYTEST_XDIST_WORKER", None)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings are errors here alone: the suites run beside whatever plugins their user has, of whatever age."""
+    config.addinivalue_line("filterwarnings", "error")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _inner_pytests_start_without_what_they_do_not_use() -> None:
     """Tests start pytest more than a hundred times, and importing hypothesis takes a second."""
