@@ -92,9 +92,9 @@ def test_parameters_of_onnx_networks_are_refused() -> None:
 
 def test_quantizing_that_does_nothing_breaks_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torchao")
-    from harness.techniques import torchao_modules
+    from harness.techniques import torchao_linear
 
-    monkeypatch.setattr(torchao_modules, "quantize_", lambda *_, **__: None)
+    monkeypatch.setattr(torchao_linear, "quantize_", lambda *_, **__: None)
     with pytest.raises(AssertionError, match="int8_dynamic promised quantized"):
         check_technique(int8_dynamic, TORCH)
 
@@ -137,14 +137,14 @@ def test_fp8_asks_torchao_for_the_layers_that_fit(tmp_path: Path, monkeypatch: p
 
     from harness import Deployment, PreparationError
     from harness.runtimes.eager import Eager
-    from harness.techniques import torchao_modules
+    from harness.techniques import torchao_linear
 
     asked: list[Any] = []
 
     def note(network: Any, config: Any, filter_fn: Any) -> None:
         asked.append((type(config).__name__, [name for name, part in network.named_modules() if filter_fn(part, name)]))
 
-    monkeypatch.setattr(torchao_modules, "quantize_", note)
+    monkeypatch.setattr(torchao_linear, "quantize_", note)
     network = torch.nn.Sequential(torch.nn.Linear(144, 32), torch.nn.Linear(32, 10), torch.nn.Linear(10, 16))
     deployment = fp8.apply(Deployment(TORCH, network, Eager(), Gpu(), tmp_path))
     assert {weight.dtype for weight in deployment.network.parameters()} == {torch.bfloat16}

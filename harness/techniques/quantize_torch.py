@@ -72,7 +72,7 @@ def float8_unavailable(hardware: Hardware) -> str | None:
 
 def quantize_dynamic(deployment: Deployment, keep: Sequence[str]) -> Deployment:
     """Linear layers with int8 weights for each row, and activations quantized at each call for each token."""
-    from harness.techniques.torchao_modules import dynamic_config
+    from harness.techniques.torchao_linear import dynamic_config
 
     network = copy.deepcopy(deployment.network)
     share = _quantize_linear(network, keep, lambda: dynamic_config(str(deployment.hardware.describe()["kind"])))
@@ -89,7 +89,7 @@ def quantize_float8(deployment: Deployment, keep: Sequence[str]) -> Deployment:
     import torch
 
     from harness.techniques.torch_modules import CastNetwork
-    from harness.techniques.torchao_modules import float8_config
+    from harness.techniques.torchao_linear import float8_config
 
     network = CastNetwork(copy.deepcopy(deployment.network), torch.bfloat16).eval()
     share = _quantize_linear(network.network, keep, float8_config, lambda shape: not any(side % 16 for side in shape))
@@ -100,7 +100,7 @@ def quantize_float8(deployment: Deployment, keep: Sequence[str]) -> Deployment:
 
 def compress(deployment: Deployment, bits: int, block: int) -> Deployment:  # noqa: ARG001 - 8 bits need no blocks
     """Linear layers with int8 weights, a scale for each row; products stay in floating point."""
-    from harness.techniques.torchao_modules import weights_config
+    from harness.techniques.torchao_linear import weights_config
 
     network = copy.deepcopy(deployment.network)
     share = _quantize_linear(network, (), weights_config)
@@ -144,7 +144,7 @@ def _quantize_linear(
     fits: Callable[[Iterable[int]], bool] = lambda _: True,
 ) -> float:
     """Let torchao change the linear layers of a network in place, and give the promised share of weights in them."""
-    from harness.techniques import torchao_modules
+    from harness.techniques import torchao_linear
 
     modules = dict(network.named_modules())
     layers = [name for name in _layers(network, keep) if type(modules[name]).__name__ == "Linear"]
@@ -155,7 +155,7 @@ def _quantize_linear(
             "that it could; onnxruntime | int8_static quantizes convolutions"
         )
     share = _share(network, chosen)
-    torchao_modules.quantize_(network, config(), filter_fn=lambda _, name: name in chosen)
+    torchao_linear.quantize_(network, config(), filter_fn=lambda _, name: name in chosen)
     for name in chosen:
         # It describes the layer to people, and can't be pickled.
         modules[name].__dict__.pop("extra_repr", None)

@@ -1,7 +1,9 @@
-"""What torchao makes of networks, and the module that carries it. Imports torchao: import this inside functions only.
+"""What torchao makes of exported graphs, and the module that carries one. Import this inside functions only.
 
 The module stands at the top level of this file, so that the process that serves an artefact imports what registers
-torchao's operators, and its patterns with torch's compiler, before it rebuilds a quantized graph.
+torchao's operators, and its patterns with torch's compiler, before it rebuilds a quantized graph. What changes linear
+layers is in another file for the same reason: nothing that is pickled there would bring these patterns along, and a
+network would be compiled in one way where it is prepared and in another where it is served.
 """
 
 from __future__ import annotations
@@ -19,13 +21,6 @@ from harness.techniques.export import dynamic_shapes
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about escapes in docstrings, and its own use of what torch will drop
-    from torchao.quantization import (
-        Float8DynamicActivationFloat8WeightConfig,
-        Int8DynamicActivationInt8WeightConfig,
-        Int8WeightOnlyConfig,
-        PerTensor,
-        quantize_,
-    )
     from torchao.quantization.pt2e import observer as observers
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
@@ -39,15 +34,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = [
-    "QuantizedGraph",
-    "dynamic_config",
-    "exported",
-    "float8_config",
-    "quantize_",
-    "quantized",
-    "weights_config",
-]
+__all__ = ["QuantizedGraph", "exported", "quantized"]
 
 
 EPSILON = 2**-12
@@ -84,25 +71,6 @@ def _restored(stored: bytes) -> QuantizedGraph:
     graph = QuantizedGraph(torch.export.load(io.BytesIO(stored)))
     graph.eval()
     return graph
-
-
-def dynamic_config(kind: str) -> Any:
-    """What torchao shall do to a linear layer for INT8 with ranges measured at each call, on this kind of hardware.
-
-    On a CPU without VNNI products of 8 bits saturate, so values keep to 7 there.
-    """
-    reduced = kind == "cpu" and should_reduce_range(torch.device("cpu"))
-    return Int8DynamicActivationInt8WeightConfig(set_inductor_config=False, reduce_range=reduced)
-
-
-def float8_config() -> Any:
-    """What torchao shall do to a linear layer for FP8, one scale for each tensor."""
-    return Float8DynamicActivationFloat8WeightConfig(granularity=PerTensor(), set_inductor_config=False)
-
-
-def weights_config() -> Any:
-    """What torchao shall do to a linear layer for int8 weights alone, one scale for each row."""
-    return Int8WeightOnlyConfig(set_inductor_config=False)
 
 
 def exported(network: Any, example: Arrays, *, batchable: bool) -> Any:
