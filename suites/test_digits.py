@@ -5,6 +5,8 @@ import pytest
 from harness import grid
 from harness.hardware import cpu, cuda
 from harness.techniques import (
+    aotinductor,
+    autocast,
     batched,
     bf16,
     compiled,
@@ -19,6 +21,7 @@ from harness.techniques import (
     onnxruntime,
     openvino,
     pruned_channels,
+    pruned_n_m,
     pruned_weights,
     reference,
     tensorrt,
@@ -123,10 +126,14 @@ def test_providers(case, bench):
 @grid(
     model=[digits],
     technique=[
+        autocast,
+        aotinductor,
         bf16 | compiled,
+        bf16 | aotinductor,
         bf16 | batched(32),
         onnxruntime(level="basic"),
         onnxruntime | fp16,
+        pruned_n_m,
         pruned_channels(0.5) | bf16,
         pruned_channels(0.5) | batched(32),
         distilled(into=digits_student) | bf16,
@@ -150,6 +157,14 @@ def test_more(case, bench):
 )
 def test_more_integers(case, bench):
     """INT8 of a smaller network, and of several images a call."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(model=[digits], technique=[int8_static | compiled, int8_dynamic, int8_weights], hardware=[cpu])
+def test_integers_in_torch(case, bench):
+    """INT8 by torchao: the compiler makes kernels of convolutions; the others reach linear layers, which are few."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE
 

@@ -5,23 +5,32 @@ import pytest
 from harness import Metric, grid
 from harness.hardware import cpu, cuda
 from harness.techniques import (
+    aotinductor,
+    autocast,
     batched,
     bf16,
     compiled,
     cuda_graph,
+    distilled,
+    fp8,
     fp16,
     int4_dynamic,
+    int4_weights,
     int8_dynamic,
     int8_static,
+    int8_weights,
     litert,
     onnxruntime,
+    pruned_n_m,
     pruned_weights,
     reference,
 )
-from suites.models import gpt_decode, gpt_prefill
+from suites.models import gpt_decode, gpt_prefill, gpt_student
 
 ACCEPTABLE, MOST = 0.63, 4.2
 """Characters foretold, and perplexity; the network as it is has 0.66 and 3.8."""
+SMALLER = 0.55
+"""Characters foretold by half of the network."""
 PERPLEXITY = Metric(
     name="perplexity",
     unit="choices",
@@ -56,7 +65,9 @@ def test_inference(case, bench):
     technique=[
         reference,
         bf16,
+        autocast,
         compiled,
+        aotinductor,
         bf16 | compiled,
         onnxruntime | fp16,
         pruned_weights(0.3, finetune=False),
@@ -75,13 +86,37 @@ def test_more(case, bench):
 
 @pytest.mark.full
 @grid(
+    model=[gpt_prefill],
+    technique=[
+        pruned_n_m,
+        distilled(into=gpt_student),
+        distilled(into=gpt_student) | onnxruntime,
+        distilled(into=gpt_student) | onnxruntime | int8_weights,
+    ],
+    hardware=[cpu, cuda],
+    metrics=METRICS,
+)
+def test_smaller(case, bench):
+    """Half of the weights by a pattern, which brings nothing, and one layer of two, taught by the whole network."""
+    result = bench(case)
+    assert result.accuracy >= SMALLER
+
+
+@pytest.mark.full
+@grid(
     model=[gpt_prefill, gpt_decode],
-    technique=[onnxruntime | int8_dynamic, onnxruntime | int8_static(ops="MatMul")],
+    technique=[
+        int8_dynamic | compiled,
+        onnxruntime | int8_dynamic,
+        onnxruntime | int8_static(ops="MatMul"),
+        onnxruntime | int8_weights,
+        onnxruntime | int4_weights,
+    ],
     hardware=[cpu],
     metrics=METRICS,
 )
 def test_integers(case, bench):
-    """INT8 in ONNX Runtime, which has these kernels for CPUs alone, on products that are small for it."""
+    """INT8 by torchao and in ONNX Runtime, and weights alone, on products that are small for it."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE
     assert result["perplexity"] <= MOST
@@ -91,6 +126,14 @@ def test_integers(case, bench):
 @grid(model=[gpt_decode], technique=[cuda_graph, cuda_graph | batched(16)], hardware=[cuda], metrics=METRICS)
 def test_cuda_graphs(case, bench):
     """Decoding launches many small kernels a character, which a graph launches at once."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(model=[gpt_prefill], technique=[fp8 | compiled], hardware=[cuda], metrics=METRICS)
+def test_fp8(case, bench):
+    """On GPUs that multiply in it."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE
 

@@ -5,16 +5,23 @@ import pytest
 from harness import grid
 from harness.hardware import cpu, cuda
 from harness.techniques import (
+    aotinductor,
+    autocast,
     batched,
     bf16,
     compiled,
+    fp8,
     fp16,
+    int4_weights,
     int8_dynamic,
     int8_static,
     int8_weights,
     onnxruntime,
     openvino,
     pruned_channels,
+    pruned_heads,
+    pruned_layers,
+    pruned_n_m,
     pruned_weights,
     reference,
     tensorrt,
@@ -46,10 +53,15 @@ def test_inference(case, bench):
 @grid(
     model=[minilm],
     technique=[
+        autocast,
         compiled,
+        aotinductor,
         bf16 | compiled,
+        bf16 | aotinductor,
         onnxruntime | fp16,
         pruned_weights(0.3, finetune=False),
+        pruned_heads(0.2, finetune=False),
+        pruned_layers(1, finetune=False),
         batched(8),
         bf16 | batched(8),
     ],
@@ -61,9 +73,9 @@ def test_more(case, bench):
     assert result.accuracy >= ACCEPTABLE
 
 
-@grid(model=[minilm], technique=[fp16], hardware=[cuda])
-def test_half_precision(case, bench):
-    """On a GPU alone: most CPUs take several times as long in float16 as in float32."""
+@grid(model=[minilm], technique=[fp16, fp8 | compiled], hardware=[cuda])
+def test_short_floats(case, bench):
+    """On a GPU alone: most CPUs take several times as long in float16 as in float32, and have no FP8."""
     result = bench(case)
     assert result.accuracy >= ACCEPTABLE
 
@@ -108,6 +120,24 @@ def test_integers(case, bench):
 @grid(
     model=[minilm],
     technique=[
+        int8_dynamic,
+        int8_dynamic | compiled,
+        int8_weights,
+        onnxruntime | int8_weights,
+        onnxruntime | int4_weights,
+    ],
+    hardware=[cpu],
+)
+def test_more_integers(case, bench):
+    """INT8 by torchao, and weights alone, which are unpacked at each call: smaller, and the slower the fewer bits."""
+    result = bench(case)
+    assert result.accuracy >= ACCEPTABLE
+
+
+@pytest.mark.full
+@grid(
+    model=[minilm],
+    technique=[
         openvino,
         openvino(precision="bfloat16"),
         openvino | int8_weights,
@@ -121,9 +151,13 @@ def test_openvino(case, bench):
 
 
 @pytest.mark.full
-@grid(model=[minilm], technique=[onnxruntime | int8_static(ops="MatMul")], hardware=[cpu])
+@grid(
+    model=[minilm],
+    technique=[onnxruntime | int8_static(ops="MatMul"), pruned_n_m(finetune=False)],
+    hardware=[cpu],
+)
 def test_what_breaks_it(case, bench):
-    """Ranges from the least to the largest value seen, which a few large ones decide.
+    """Ranges from the least to the largest value seen, which a few large ones decide; half of the weights by a pattern.
 
     Here so that the report shows it; nothing is promised but that it gets no worse.
     """

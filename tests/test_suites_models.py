@@ -21,6 +21,7 @@ from suites.models import (
     digits_student,
     gpt_decode,
     gpt_prefill,
+    gpt_student,
     magika,
     minilm,
     silero,
@@ -32,7 +33,18 @@ from suites.models.magika import features, files
 from suites.models.minilm import texts, tokens
 from suites.models.silero import recordings
 
-ALL = (digits, digits_student, minilm, magika, silero, gpt_prefill, gpt_decode, basic_pitch, basic_pitch_litert)
+ALL = (
+    digits,
+    digits_student,
+    minilm,
+    magika,
+    silero,
+    gpt_prefill,
+    gpt_decode,
+    gpt_student,
+    basic_pitch,
+    basic_pitch_litert,
+)
 SHAPES = {
     "digits": {"image": ((3, 1, 28, 28), np.float32)},
     "digits_student": {"image": ((3, 1, 28, 28), np.float32)},
@@ -40,6 +52,7 @@ SHAPES = {
     "magika": {"bytes": ((3, 2048), np.int32)},
     "silero": {"input": ((32, 576), np.float32), "h": ((1, 1, 128), np.float32), "c": ((1, 1, 128), np.float32)},
     "gpt_prefill": {"ids": ((3, 64), np.int64)},
+    "gpt_student": {"ids": ((3, 64), np.int64)},
     "gpt_decode": {
         "id": ((3,), np.int64),
         "position": ((3,), np.int64),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from suites.models.basic_pitch import basic_pitch, basic_pitch_litert
 from suites.models.digits import digits, digits_student
-from suites.models.gpt import gpt_decode, gpt_prefill
+from suites.models.gpt import gpt_decode, gpt_prefill, gpt_student
 from suites.models.magika import magika
 from suites.models.minilm import minilm
 from suites.models.silero import silero
@@ -16,6 +16,7 @@ __all__ = [
     "digits_student",
     "gpt_decode",
     "gpt_prefill",
+    "gpt_student",
     "magika",
     "minilm",
     "silero",

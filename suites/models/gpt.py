@@ -3,7 +3,8 @@
 One network is two models, since reading a prompt and writing on are different work: `gpt_prefill` reads a prompt of 64
 characters at once, and `gpt_decode` one more character, with the keys and values of those before it in a cache. Both
 are judged by how often the likeliest next character is the one that stands there, and by the perplexity, on files that
-the training has not seen.
+the training has not seen. `gpt_student`, which `distilled(into=gpt_student)` teaches, is one of its two layers with all
+else.
 
 The text is that of two pinned packages. Characters are the 95 printable ones of ASCII and the line break; all others
 are one symbol.
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-__all__ = ["ALPHABET", "PROMPT", "WEIGHTS", "batches", "gpt_decode", "gpt_prefill", "symbols", "windows"]
+__all__ = ["ALPHABET", "PROMPT", "WEIGHTS", "batches", "gpt_decode", "gpt_prefill", "gpt_student", "symbols", "windows"]
 
 WEIGHTS = Path(__file__).with_name("gpt.safetensors")
 ALPHABET = "\n" + "".join(map(chr, range(32, 127)))
@@ -92,6 +93,17 @@ def _load() -> nn.Module:
 
     network = Gpt()
     network.load_state_dict(load_file(WEIGHTS))
+    return network.eval()
+
+
+def _load_student() -> nn.Module:
+    """One of the two layers, with all else: as DistilBERT begins (Sanh et al., arXiv 1910.01108)."""
+    from safetensors.torch import load_file
+
+    from suites.models.gpt_network import Gpt
+
+    network = Gpt(layers=1)
+    network.load_state_dict(load_file(WEIGHTS), strict=False)
     return network.eval()
 
 
@@ -191,6 +203,8 @@ def _data() -> Mapping[str, str]:
 _UNSUPPORTED = {
     "pruned_channels": "its code fixes three attention heads of 32 channels, and cutting a share of the channels cuts "
     "through all of them",
+    "pruned_heads": "the keys and values that it gives and takes are of three heads",
+    "pruned_layers": "the keys and values that it gives and takes are of two layers",
 }
 
 gpt_prefill = Model(
@@ -212,6 +226,18 @@ gpt_decode = Model(
     inputs=_steps,
     evaluate=_evaluate_streams,
     calibration=_step_calibration,
+    data=_data,
+    unsupported=_UNSUPPORTED,
+)
+
+gpt_student = Model(
+    name="gpt_student",
+    form="torch",
+    load=_load_student,
+    inputs=_prompts,
+    evaluate=_evaluate_prompts,
+    calibration=_prompt_calibration,
+    training=_training,
     data=_data,
     unsupported=_UNSUPPORTED,
 )
