@@ -124,6 +124,14 @@ def test_dynamic_integers_survive_the_compiler() -> None:
     assert facts["nodes.quantized"] == 1
 
 
+def test_linear_layers_bring_no_patterns_that_the_serving_process_would_not_have() -> None:
+    """What is compiled where it is prepared would not be what is timed."""
+    pytest.importorskip("torchao")
+    code = "import sys, harness.techniques.torchao_linear; print([name for name in sys.modules if 'pt2e' in name])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr[-3000:]
+
+
 def test_fp8_says_which_hardware_it_needs() -> None:
     assert "compute capability 8.9 or more" in str(as_pipeline(fp8).unavailable(TORCH, cpu))
     assert "of compute capability 8.0 is none" in str(as_pipeline(fp8).unavailable(TORCH, Gpu(capability="8.0")))
