@@ -1,15 +1,16 @@
 """The table of docs/results.md: technique x runtime x model, as a run measured them.
 
     pytest suites/ -m "full or not full" --baseline=off
-    python benchmarks/results_table.py reports/latest docs/results.md
+    python benchmarks/results_table.py reports/latest [RUN ...] docs/results.md
 
-One section for each model and hardware; the fastest first. A case that gave no numbers says why.
+One section for each model and hardware; the fastest first. A case that gave no numbers says why. Of several runs of one
+machine the later ones add the cases that the earlier ones have not.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.records import Outcome, Result, Run
@@ -25,8 +26,13 @@ __all__ = ["main", "text_of"]
 REASON = 140
 
 
-def text_of(run: Run) -> str:
+def text_of(runs: Sequence[Run]) -> str:
     """The page."""
+    run = runs[0]
+    found: dict[tuple[str, str], CaseView] = {}
+    for each in runs:
+        for view in cases(each):
+            found.setdefault((view.suite, view.id), view)
     hardware = "; ".join(str(one.get("model", name)) for name, one in run.environment.hardware.items())
     software = ", ".join(
         f"{name} {run.environment.software[name]}"
@@ -40,7 +46,7 @@ def text_of(run: Run) -> str:
         f"({escape(software)}). Speed-up is against the model as it is, an item, with its 95 % interval; *found* is "
         "what the runtime says of the network that ran. Figures of one machine: leads, not promises.",
     ]
-    for subject in subjects(cases(run)):
+    for subject in subjects(found.values()):
         lines += ["", *_section(subject)]
     return "\n".join(lines) + "\n"
 
@@ -78,14 +84,20 @@ def _cell(view: CaseView, metric: str, unit: str) -> str:
 
 
 def _found(result: Result) -> str:
-    words = [str(result.facts.get("precision", ""))]
+    facts = result.facts
+    words = [str(facts.get("precision", ""))]
     for fact, word in (("quantized", "quantized"), ("sparsity", "zero")):
-        share = result.facts.get(fact)
+        share = facts.get(fact)
         if isinstance(share, float) and share > 0.005:
             words.append(f"{share:.0%} {word}")
-    parameters = result.facts.get("parameters")
+    parameters, before, after = (facts.get(name) for name in ("parameters", "macs.before", "macs.after"))
     if isinstance(parameters, (int, float)):
         words.append(f"{quantity(float(parameters), 'count')} weights")
+    if isinstance(before, (int, float)) and isinstance(after, (int, float)) and 0 < after < before:
+        words.append(f"{ratio(before / after)} less work")
+    taught, alone = facts.get("student.distilled"), facts.get("student.alone")
+    if isinstance(taught, float) and isinstance(alone, float):
+        words.append(f"student {taught:.1%} taught, {alone:.1%} alone")
     return escape(", ".join(word for word in words if word))
 
 
@@ -95,11 +107,12 @@ def _gain(view: CaseView) -> float:
 
 
 def main(arguments: list[str]) -> int:
-    """Read a run, write the page."""
-    if len(arguments) != 2:
+    """Read the runs, write the page."""
+    if len(arguments) < 2:
         print(__doc__, file=sys.stderr)
         return 2
-    Path(arguments[1]).write_text(text_of(read_run(arguments[0])), encoding="utf-8")
+    *runs, page = arguments
+    Path(page).write_text(text_of([read_run(run) for run in runs]), encoding="utf-8")
     return 0
 
 

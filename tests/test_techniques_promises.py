@@ -108,6 +108,28 @@ def test_only_the_named_operators_are_quantized() -> None:
     assert facts["precision"] == "float32+int8"
 
 
+def test_layers_that_share_a_bias_are_quantized_each_with_its_own(onnx_model: Model, tmp_path: Path) -> None:
+    """ONNX Runtime's own copy of the second would be named `b0`, as the features are here."""
+    import numpy as np
+    import onnx
+    from onnx import helper, numpy_helper
+
+    network = onnx.load(str(onnx_model.load()))
+    flatten, _, relu, classes = network.graph.node
+    relu.input[0] = "again"
+    first = helper.make_node("Gemm", ["flat", "first", "b"], ["b0"], name="first")
+    second = helper.make_node("Gemm", ["b0", "same", "b"], ["again"], name="second")
+    del network.graph.node[:]
+    network.graph.node.extend([flatten, first, second, relu, classes])
+    arrays = {"b": np.full(48, 0.01, np.float32), "same": np.eye(48, dtype=np.float32)}
+    network.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
+    path = tmp_path / "shared.onnx"
+    onnx.save(network, str(path))
+    _, facts = check_technique(int8_static, dataclasses.replace(onnx_model, load=lambda: path))
+    assert facts["nodes.quantized"] == 3
+    assert facts["quantized"] == 1.0
+
+
 def test_without_vnni_the_weights_keep_to_seven_bits(onnx_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.techniques import quantize_onnx
 

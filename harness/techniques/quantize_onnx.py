@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.hardware.cpu import instruction_sets
+from harness.techniques.preprocess_onnx import preprocessed
 
 if TYPE_CHECKING:
     import numpy as np
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["METHODS", "Layer", "Quantizer", "dynamic_quantizer", "preprocessed", "quantize", "static_quantizer"]
+__all__ = ["METHODS", "Layer", "Quantizer", "dynamic_quantizer", "quantize", "static_quantizer"]
 
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 """How a range follows from the values seen, with ONNX Runtime's names for it."""
@@ -226,59 +227,6 @@ class _Batches:
 
     def get_next(self) -> Arrays | None:
         return next(self._batches, None)
-
-
-def preprocessed(deployment: Deployment, *, gemm: bool = True) -> Path:
-    """The network with shapes inferred, constants folded and every node named, as a file in the deployment's folder.
-
-    How much of a network can be quantized depends on the first two. Without `gemm`, each Gemm is written as MatMul.
-    """
-    import onnx
-    from onnxruntime.quantization.onnx_model import ONNXModel
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    # As a file: of a network in memory, the weights would be moved out of it.
-    folder = deployment.folder.resolve()
-    source, target = folder / "float.onnx", folder / "preprocessed.onnx"
-    onnx.save(deployment.network, str(source))
-    with contextlib.chdir(folder):  # where it fails, it leaves what it has in the current folder
-        try:
-            quant_pre_process(source, target)
-        except Exception:
-            # Symbolic inference gives up on some exporters' shape arithmetic; ONNX's own inference is the next best.
-            quant_pre_process(source, target, skip_symbolic_shape=True)
-    network = _loaded(target)
-    _flatten_biases(network)
-    if not gemm:
-        ONNXModel(network).replace_gemm_with_matmul()
-    _name(network)
-    onnx.save(network, str(target))
-    return target
-
-
-def _name(network: Any) -> None:
-    """Give a name of its own to every node that has none, or another one's."""
-    from harness.runtimes.onnx_graph import nodes
-
-    taken: set[str] = set()
-    for number, node in enumerate(nodes(network.graph)):
-        if not node.name or node.name in taken:
-            node.name = f"{node.name or node.op_type}_{number}"
-        taken.add(node.name)
-
-
-def _flatten_biases(network: Any) -> None:
-    """Give biases of shape (1, N), which fusing MatMul and Add leaves, the shape (N,).
-
-    ONNX Runtime's quantizer fails on the former (microsoft/onnxruntime issue 24815).
-    """
-    from harness.runtimes.onnx_graph import constants
-
-    for constant in constants(network.graph):
-        dims = constant.tensor.dims
-        biases = [number == 2 and node.op_type == "Gemm" for node, number in constant.readers]
-        if len(dims) == 2 and dims[0] == 1 and biases and all(biases):
-            del dims[0]
 
 
 def _fits(pattern: str, name: str, operator: str) -> bool:

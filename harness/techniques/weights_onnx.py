@@ -6,7 +6,7 @@ import math
 
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError
-from harness.techniques.quantize_onnx import preprocessed
+from harness.techniques.preprocess_onnx import preprocessed
 
 __all__ = ["compress"]
 

@@ -1,0 +1,83 @@
+"""ONNX networks made ready for ONNX Runtime's quantizer. onnx and ONNX Runtime are imported in functions."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from harness.deployment import Deployment
+
+__all__ = ["preprocessed"]
+
+_BIASED = ("Conv", "ConvTranspose", "Gemm")
+"""Operators whose third input is a bias."""
+
+
+def preprocessed(deployment: Deployment, *, gemm: bool = True) -> Path:
+    """The network with shapes inferred, constants folded and every node named, as a file in the deployment's folder.
+
+    How much of a network can be quantized depends on the first two. Without `gemm`, each Gemm is written as MatMul.
+    """
+    import onnx
+    from onnxruntime.quantization.onnx_model import ONNXModel
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    # As a file: of a network in memory, the weights would be moved out of it.
+    folder = deployment.folder.resolve()
+    source, target = folder / "float.onnx", folder / "preprocessed.onnx"
+    onnx.save(deployment.network, str(source))
+    with contextlib.chdir(folder):  # where it fails, it leaves what it has in the current folder
+        try:
+            quant_pre_process(source, target)
+        except Exception:
+            # Symbolic inference gives up on some exporters' shape arithmetic; ONNX's own inference is the next best.
+            quant_pre_process(source, target, skip_symbolic_shape=True)
+    network = onnx.load(str(target))
+    _flatten_biases(network)
+    if not gemm:
+        ONNXModel(network).replace_gemm_with_matmul()
+    _name(network)
+    _separate_biases(network)
+    onnx.save(network, str(target))
+    return target
+
+
+def _name(network: Any) -> None:
+    """Give a name of its own to every node that has none, or another one's."""
+    from harness.runtimes.onnx_graph import nodes
+
+    taken: set[str] = set()
+    for number, node in enumerate(nodes(network.graph)):
+        if not node.name or node.name in taken:
+            node.name = f"{node.name or node.op_type}_{number}"
+        taken.add(node.name)
+
+
+def _flatten_biases(network: Any) -> None:
+    """Give biases of shape (1, N), which fusing MatMul and Add leaves, the shape (N,).
+
+    ONNX Runtime's quantizer fails on the former (microsoft/onnxruntime issue 24815).
+    """
+    from harness.runtimes.onnx_graph import constants
+
+    for constant in constants(network.graph):
+        dims = constant.tensor.dims
+        biases = [number == 2 and node.op_type == "Gemm" for node, number in constant.readers]
+        if len(dims) == 2 and dims[0] == 1 and biases and all(biases):
+            del dims[0]
+
+
+def _separate_biases(network: Any) -> None:
+    """Give every node a bias of its own.
+
+    ONNX Runtime's quantizer copies a shared one, under its name with a number behind, which another tensor may have.
+    """
+    from harness.runtimes.onnx_graph import constants
+
+    for constant in constants(network.graph):
+        biased = [node for node, number in constant.readers if number == 2 and node.op_type in _BIASED]
+        for node in biased[1:]:
+            own = network.graph.initializer.add()
+            own.CopyFrom(constant.tensor)
+            own.name = node.input[2] = f"{constant.tensor.name} of {node.name}"
