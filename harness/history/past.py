@@ -10,7 +10,7 @@ from harness.baseline.log import versions
 from harness.baseline.records import Portable, Times, machine_class
 from harness.baseline.store import Store
 from harness.history.changes import CURE, with_changes
-from harness.history.entries import Entry, Kept, Value, Wanted, entry_of
+from harness.history.entries import Entry, Kept, Value, Wanted
 from harness.history.sources import LAST, Sources
 from harness.judge.estimate import estimate
 from harness.metrics import METRICS
@@ -27,13 +27,12 @@ WITH_LEVELS = 500
 """Cases of a report whose baselines are looked up in git."""
 
 
-def past_of(run: Run, sources: Sources) -> Past:
+def past_of(run: Run, own: Entry, sources: Sources) -> Past:
     """What was measured before of the cases of a run, on the same machines and up to it, with this run as the last.
 
-    There is a series for each watched metric with two runs or more. The accepted baselines are looked up where a change
-    or a verdict calls for a picture.
+    `own` is its entry. There is a series for each watched metric with two runs or more. The accepted baselines are
+    looked up where a change or a verdict calls for a picture.
     """
-    own = entry_of(run)
     here = {(one.suite, one.case_id): one.machine for one in own.cases}
     wanted = Wanted(here.keys(), metrics=WATCHED if len(here) <= MANY else WATCHED[:1])
     found = sources.entries(LAST, wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.history.entries import entry_of, refusal
+from harness.history.entries import Entry, entry_of, refusal
 from harness.history.past import past_of
 from harness.history.sources import Sources
 from harness.records import Run
@@ -27,34 +27,51 @@ def publish(run: Run, folder: Path, settings: Settings, journal: Journal) -> str
     """
     write_run(run, folder, journal)
     sources = Sources(settings.reports, settings.baselines, settings.history)
-    warning = "" if refusal(run) else _record(run, sources)
-    past = _looking_back(run, sources)
+    warning, past = _with_history(run, sources, keep=not refusal(run))
     draw(run, folder, past)
     return warning
 
 
 def redraw(run: Run, folder: Path, sources: Sources) -> list[Path]:
     """Write the record and the reports of an earlier run, and give their paths. Nothing is kept. Raises `OSError`."""
-    return [write_run(run, folder), *draw(run, folder, _looking_back(run, sources))]
+    _, past = _with_history(run, sources, keep=False)
+    return [write_run(run, folder), *draw(run, folder, past)]
 
 
 # Libraries that the base install does without keep and search the history. Whatever they raise must not take the report
 # of this run along, or change how it ends.
 
 
-def _record(run: Run, sources: Sources) -> str:
+def _with_history(run: Run, sources: Sources, *, keep: bool) -> tuple[str, Past]:
+    """What could not be kept, as a sentence, and what was measured before."""
     try:
-        sources.record(entry_of(run))
+        own = entry_of(run)
     except Exception as error:
-        return f"warning: this run was not kept in the history: {_told(error)}"
+        return _not_kept(error), _not_read(error)
+    return _record(own, sources) if keep else "", _looking_back(run, own, sources)
+
+
+def _record(own: Entry, sources: Sources) -> str:
+    try:
+        sources.record(own)
+    except Exception as error:
+        return _not_kept(error)
     return ""
 
 
-def _looking_back(run: Run, sources: Sources) -> Past:
+def _looking_back(run: Run, own: Entry, sources: Sources) -> Past:
     try:
-        return past_of(run, sources)
+        return past_of(run, own, sources)
     except Exception as error:
-        return Past(notes=(f"earlier runs could not be read: {_told(error)}",))
+        return _not_read(error)
+
+
+def _not_kept(error: Exception) -> str:
+    return f"warning: this run was not kept in the history: {_told(error)}"
+
+
+def _not_read(error: Exception) -> Past:
+    return Past(notes=(f"earlier runs could not be read: {_told(error)}",))
 
 
 def _told(error: Exception) -> str:
