@@ -3,8 +3,8 @@
     pytest suites/ -m "full or not full" --baseline=off
     python benchmarks/results_table.py reports/latest [RUN ...] docs/results.md
 
-One section for each model and hardware; the fastest first. A case that gave no numbers says why. Of several runs of one
-machine the later ones add the cases that the earlier ones have not.
+One section for each model and hardware; the fastest first. A case that gave no numbers says why. A case that several
+suites have is taken from the last of them; of several runs of one machine, later ones add what the earlier have not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.records import Outcome, Result, Run
-from harness.report.gains import Subject, subjects
 from harness.report.overview import CaseView, cases
 from harness.report.record import read_run
 from harness.report.summary import escape
@@ -29,11 +28,7 @@ REASON = 140
 def text_of(runs: Sequence[Run]) -> str:
     """The page."""
     run = runs[0]
-    found: dict[tuple[str, str], CaseView] = {}
-    for each in runs:
-        for view in cases(each):
-            found.setdefault((view.suite, view.id), view)
-    hardware = "; ".join(str(one.get("model", name)) for name, one in run.environment.hardware.items())
+    hardware = "; ".join(sorted({str(one.get("model", name)) for name, one in run.environment.hardware.items()}))
     software = ", ".join(
         f"{name} {run.environment.software[name]}"
         for name in ("python", "torch", "onnxruntime", "openvino", "ai-edge-litert", "torchao", "nncf")
@@ -44,22 +39,35 @@ def text_of(runs: Sequence[Run]) -> str:
         "",
         f"Made by `python benchmarks/results_table.py` from a run of {moment(run.started)} on {escape(hardware)} "
         f"({escape(software)}). Speed-up is against the model as it is, an item, with its 95 % interval; *found* is "
-        "what the runtime says of the network that ran. Figures of one machine: leads, not promises.",
+        "what the runtime says of the network that ran. Figures of one machine: leads, not promises. What loses, and "
+        "why, is told [with the techniques](techniques.md#what-loses-and-why).",
     ]
-    for subject in subjects(found.values()):
-        lines += ["", *_section(subject)]
+    for (model, where), views in _grouped(runs).items():
+        lines += ["", *_section(f"{model} on {where}", views)]
     return "\n".join(lines) + "\n"
 
 
-def _section(subject: Subject) -> Iterator[str]:
-    yield f"## {escape(subject.model)} on {escape(subject.hardware)}"
+def _grouped(runs: Sequence[Run]) -> dict[tuple[str, str], list[CaseView]]:
+    """The cases that ran, or failed to, by model and hardware."""
+    found: dict[str, CaseView] = {}
+    for run in runs:
+        known = {case_id for case_id, view in found.items() if view.completed}
+        found |= {view.id: view for view in cases(run) if view.id not in known}
+    grouped: dict[tuple[str, str], list[CaseView]] = {}
+    for view in found.values():
+        if view.result and view.result.outcome is not Outcome.UNAVAILABLE:
+            grouped.setdefault((view.result.model, view.result.hardware), []).append(view)
+    return dict(sorted(grouped.items()))
+
+
+def _section(title: str, views: Sequence[CaseView]) -> Iterator[str]:
+    yield f"## {escape(title)}"
     yield ""
     yield "| technique | runtime | speed-up | p50 | memory | size | accuracy | found |"
     yield "|---|---|---:|---:|---:|---:|---:|---|"
-    measured = [view for view in subject.cases if view.completed]
+    measured = [view for view in views if view.completed]
     yield from (_row(view) for view in sorted(measured, key=_gain, reverse=True))
-    failed = [view.result for view in subject.cases if not view.completed and view.result]
-    failed = [result for result in failed if result.outcome is not Outcome.UNAVAILABLE]
+    failed = [view.result for view in views if not view.completed and view.result]
     if failed:
         yield ""
         yield from (f"* `{one.technique}`: {one.outcome}: {escape(shorten(one.reason, REASON))}" for one in failed)

@@ -1,4 +1,4 @@
-"""What a parameter does: sparsity, channels, batch size, ranges of INT8 and optimisation of the graph, value by value.
+"""What a parameter does: sparsity, channels, teaching, batch size, ranges of INT8, levels of the graph, value by value.
 
 All of it is left to the full selection (`pytest suites/ -m full`), and kept apart from the models' own suites, so that
 `harness optimize` does not try every value there. A curve shows where a technique stops paying as well; so nothing is
@@ -9,8 +9,26 @@ import pytest
 
 from harness import grid
 from harness.hardware import cpu, cuda
-from harness.techniques import batched, int8_static, onnxruntime, pruned_channels, pruned_weights, reference
-from suites.models import basic_pitch, digits, gpt_decode, gpt_prefill, magika, minilm, silero
+from harness.techniques import (
+    batched,
+    distilled,
+    int8_static,
+    onnxruntime,
+    pruned_channels,
+    pruned_weights,
+    reference,
+)
+from suites.models import (
+    basic_pitch,
+    digits,
+    digits_student,
+    gpt_decode,
+    gpt_prefill,
+    gpt_student,
+    magika,
+    minilm,
+    silero,
+)
 
 pytestmark = pytest.mark.full
 
@@ -51,6 +69,18 @@ def test_sparsity_untrained(case, bench):
 )
 def test_channels(case, bench):
     """Speed and accuracy against removed channels."""
+    bench(case)
+
+
+@grid(model=[digits], technique=[distilled(into=digits_student, seeds=5)], hardware=[cpu])
+def test_teacher(case, bench):
+    """Whether the teacher helps: five trainings with it and five without, which the case's facts tell."""
+    bench(case)
+
+
+@grid(model=[gpt_prefill], technique=[distilled(into=gpt_student, temperature=1.0)], hardware=[cpu])
+def test_temperature(case, bench):
+    """A language model's own answers, not softened, help where softened ones do harm."""
     bench(case)
 
 

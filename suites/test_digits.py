@@ -137,7 +137,6 @@ def test_providers(case, bench):
         pruned_channels(0.5) | bf16,
         pruned_channels(0.5) | batched(32),
         distilled(into=digits_student) | bf16,
-        distilled(into=digits_student, seeds=5),
     ],
     hardware=[cpu, cuda],
 )
