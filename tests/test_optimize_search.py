@@ -123,6 +123,24 @@ def test_a_technique_that_needs_another_form_comes_after_what_gives_it() -> None
     assert found.best.case.technique.id == "small+export+integers"
 
 
+def test_what_gives_a_form_is_tried_before_what_takes_it_wherever_it_stands() -> None:
+    other = made("other", gives="onnx")
+    factors = {"export": 0.9, "integers": 4.0, "other": 1.2}
+    measuring = Measuring(space(EXPORT, INTEGERS, other), factors)
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert found.best.case.technique.id == "other+integers"
+    assert measuring.tried[:3] == ["reference", "export", "other"]
+
+
+def test_nothing_is_put_after_a_form_that_could_not_be_made() -> None:
+    measuring = Measuring(
+        space(EXPORT, INTEGERS, SMALL), {"export": 1, "integers": 4, "small": 1.5}, failing=frozenset({"export"})
+    )
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert found.best.steps == {"small"}
+    assert measuring.tried == ["reference", "export", "small"]
+
+
 def test_what_loses_accuracy_is_in_no_combination() -> None:
     measuring = Measuring(space(HALF, SMALL), {"half": 9.0, "small": 1.5}, losses={"half": 0.02})
     found = Search(measuring.space, GOAL, measuring).run()

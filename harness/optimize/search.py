@@ -108,7 +108,8 @@ class Search:
         for step, pipeline in self.space.singles():
             if self._over():
                 break
-            if frozenset(one.id for one in pipeline.steps) in self._trials:
+            steps = frozenset(one.id for one in pipeline.steps)
+            if steps in self._trials or any(bad <= steps for bad in self._bad):
                 continue
             trial = self._try(pipeline)
             base = self._trials[frozenset(one.id for one in pipeline.steps[:-1])]

@@ -59,13 +59,16 @@ class Space:
         return Case(self.model, pipeline, self.hardware)
 
     def singles(self) -> Iterator[tuple[Technique, Pipeline]]:
-        """Each technique with the shortest pipeline that makes it applicable: alone, or after what gives its form."""
+        """Each technique with the shortest pipeline that makes it applicable: alone, or after what gives its form.
+
+        Those that stand alone come first, so that what another one follows was tried by itself.
+        """
+        alone = [step for step in self.steps if self._possible(Pipeline((step,)))]
+        yield from ((step, Pipeline((step,))) for step in alone)
         for step in self.steps:
-            alone = Pipeline((step,))
-            if self._possible(alone):
-                yield step, alone
+            if step in alone:
                 continue
-            makers = (Pipeline((maker, step)) for maker in self.steps if maker.gives in (step.takes or ()))
+            makers = (Pipeline((maker, step)) for maker in alone if maker.gives in (step.takes or ()))
             yield from ((step, one) for one in makers if self._possible(one))
 
     def extended(self, pipeline: Pipeline, step: Technique) -> Pipeline | None:
