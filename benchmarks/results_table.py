@@ -28,6 +28,7 @@ REASON = 140
 def text_of(runs: Sequence[Run]) -> str:
     """The page."""
     run = runs[0]
+    when = ", and for what it lacks of ".join(moment(each.started) for each in runs)
     hardware = "; ".join(sorted({str(one.get("model", name)) for name, one in run.environment.hardware.items()}))
     software = ", ".join(
         f"{name} {run.environment.software[name]}"
@@ -37,7 +38,7 @@ def text_of(runs: Sequence[Run]) -> str:
     lines = [
         "# What each technique brought",
         "",
-        f"Made by `python benchmarks/results_table.py` from a run of {moment(run.started)} on {escape(hardware)} "
+        f"Made by `python benchmarks/results_table.py` from a run of {when} on {escape(hardware)} "
         f"({escape(software)}). Speed-up is against the model as it is, an item, with its 95 % interval; *found* is "
         "what the runtime says of the network that ran. Figures of one machine: leads, not promises. What loses, and "
         "why, is told [with the techniques](techniques.md#what-loses-and-why).",

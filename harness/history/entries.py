@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import operator
 import statistics
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from harness.baseline.records import machine_class
@@ -76,9 +75,6 @@ class Kept:
     values: tuple[Value, ...]
 
 
-_METRIC, _CASE = operator.attrgetter("metric"), operator.attrgetter("suite", "case_id")
-
-
 @dataclass(frozen=True)
 class Entry:
     """A run. `key` is a digest of what was measured, when and where: the same run has the same key wherever it is read.
@@ -118,10 +114,8 @@ def entry_of(run: Run) -> Entry:
 
 def ordered(kept: Iterable[Kept]) -> tuple[Kept, ...]:
     """Cases in the order of their names, and values in that of their metrics: as all entries have them."""
-    by_metric = (
-        Kept(one.suite, one.case_id, one.machine, one.verdict, tuple(sorted(one.values, key=_METRIC))) for one in kept
-    )
-    return tuple(sorted(by_metric, key=_CASE))
+    by_metric = (replace(one, values=tuple(sorted(one.values, key=lambda value: value.metric))) for one in kept)
+    return tuple(sorted(by_metric, key=lambda one: (one.suite, one.case_id)))
 
 
 def _machine(run: Run, result: Result) -> str:

@@ -34,8 +34,9 @@ def publish(run: Run, folder: Path, settings: Settings, journal: Journal) -> str
 
 def redraw(run: Run, folder: Path, sources: Sources) -> list[Path]:
     """Write the record and the reports of an earlier run, and give their paths. Nothing is kept. Raises `OSError`."""
+    record = write_run(run, folder)
     _, past = _with_history(run, sources, keep=False)
-    return [write_run(run, folder), *draw(run, folder, past)]
+    return [record, *draw(run, folder, past)]
 
 
 # Libraries that the base install does without keep and search the history. Whatever they raise must not take the report

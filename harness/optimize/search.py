@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from harness.judge.interval import Interval
 from harness.optimize.goal import Goal
-from harness.optimize.space import Space
+from harness.optimize.space import Space, steps_of
 from harness.optimize.trial import Trial, gain_of, usual_spread
 from harness.techniques.base import Pipeline, as_pipeline, reference
 
@@ -108,11 +108,10 @@ class Search:
         for step, pipeline in self.space.singles():
             if self._over():
                 break
-            steps = frozenset(one.id for one in pipeline.steps)
-            if steps in self._trials or any(bad <= steps for bad in self._bad):
+            if self._settled(steps_of(pipeline)):
                 continue
             trial = self._try(pipeline)
-            base = self._trials[frozenset(one.id for one in pipeline.steps[:-1])]
+            base = self._trials[steps_of(Pipeline(pipeline.steps[:-1]))]
             tried.append(self._tell(1, trial, base))
             if trial.extensible and base.gains:
                 own, under = self.gain(trial), self.gain(base)
@@ -141,7 +140,7 @@ class Search:
                 if pipeline is None:
                     continue
                 steps = base.steps | {step.id}
-                if steps in self._trials or any(bad <= steps for bad in self._bad):
+                if self._settled(steps):
                     continue
                 hoped = self.gain(base).point + added[step.id].point
                 if steps not in wanted or hoped > wanted[steps][0]:
@@ -156,6 +155,10 @@ class Search:
                 continue
             tried.append(self._tell(number, self._try(pipeline), base))
         return Round(number, tuple(tried), skipped)
+
+    def _settled(self, steps: frozenset[str]) -> bool:
+        """Whether a combination was tried, or holds one that failed or lost too much."""
+        return steps in self._trials or any(bad <= steps for bad in self._bad)
 
     def _try(self, pipeline: Pipeline) -> Trial:
         trial = self.measure(pipeline, self._best())

@@ -11,7 +11,7 @@ from harness.hardware.base import Hardware
 from harness.model import Model
 from harness.techniques.base import Pipeline, Technique
 
-__all__ = ["Space"]
+__all__ = ["Space", "steps_of"]
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,15 @@ class Space:
         found: dict[frozenset[str], Pipeline] = {}
         latest: dict[frozenset[str], Pipeline] = {}
         for _, pipeline in self.singles():
-            latest.setdefault(_key(pipeline), pipeline)
+            latest.setdefault(steps_of(pipeline), pipeline)
         while latest:
             found |= latest
             longer: dict[frozenset[str], Pipeline] = {}
             for pipeline in latest.values():
                 for step in self.steps:
                     made = self.extended(pipeline, step)
-                    if made and _key(made) not in found:
-                        longer.setdefault(_key(made), made)
+                    if made and steps_of(made) not in found:
+                        longer.setdefault(steps_of(made), made)
             latest = longer
         return sorted(found.values(), key=lambda one: len(one.steps))
 
@@ -111,5 +111,6 @@ class Space:
         return case.inapplicable() is None and case.unavailable() is None
 
 
-def _key(pipeline: Pipeline) -> frozenset[str]:
+def steps_of(pipeline: Pipeline) -> frozenset[str]:
+    """The ids of its techniques: what a combination is, in whatever order."""
     return frozenset(step.id for step in pipeline.steps)

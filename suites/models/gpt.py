@@ -12,6 +12,7 @@ are one symbol.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from harness.model import Predict
+    from suites.models.gpt_network import Gpt
 
     Array = np.ndarray[Any, Any]
 
@@ -86,7 +88,7 @@ def batches(epoch: int, size: int = EPOCH, batch: int = BATCH, length: int = PRO
         yield {"ids": piece[:, :-1]}, piece[:, 1:]
 
 
-def _load() -> nn.Module:
+def _load() -> Gpt:
     from safetensors.torch import load_file
 
     from suites.models.gpt_network import Gpt
@@ -96,15 +98,11 @@ def _load() -> nn.Module:
     return network.eval()
 
 
-def _load_student() -> nn.Module:
+def _load_student() -> Gpt:
     """One of the two layers, with all else: as DistilBERT begins (Sanh et al., arXiv 1910.01108)."""
-    from safetensors.torch import load_file
-
-    from suites.models.gpt_network import Gpt
-
-    network = Gpt(layers=1)
-    network.load_state_dict(load_file(WEIGHTS), strict=False)
-    return network.eval()
+    network = _load()
+    del network.layers[1:]
+    return network
 
 
 def _load_decode() -> nn.Module:
@@ -230,14 +228,4 @@ gpt_decode = Model(
     unsupported=_UNSUPPORTED,
 )
 
-gpt_student = Model(
-    name="gpt_student",
-    form="torch",
-    load=_load_student,
-    inputs=_prompts,
-    evaluate=_evaluate_prompts,
-    calibration=_prompt_calibration,
-    training=_training,
-    data=_data,
-    unsupported=_UNSUPPORTED,
-)
+gpt_student = dataclasses.replace(gpt_prefill, name="gpt_student", load=_load_student)

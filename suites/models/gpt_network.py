@@ -25,11 +25,11 @@ class Gpt(nn.Module):
     keys, values  (B, layers, heads, T, 32): what `Decode` needs of these characters
     """
 
-    def __init__(self, layers: int = LAYERS) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.symbol = nn.Embedding(SYMBOLS, WIDTH)
         self.position = nn.Embedding(CONTEXT, WIDTH)
-        self.layers = nn.ModuleList(Layer() for _ in range(layers))
+        self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
         self.norm = nn.LayerNorm(WIDTH)
         self.head = nn.Linear(WIDTH, SYMBOLS)
 
