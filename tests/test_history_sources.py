@@ -74,6 +74,14 @@ def test_the_store_and_the_folder_are_read_together(tmp_path: Path) -> None:
     assert dataclasses.replace(sources, store="off").entries(10).entries == tuple(entry_of(run) for run in runs[1:])
 
 
+def test_the_record_of_a_run_at_hand_is_not_read(tmp_path: Path) -> None:
+    first, second = days([0.0012, 0.0013])
+    on_disk(tmp_path, [first, second])
+    (tmp_path / second.id / "run.json").write_text("no record")
+    found = Sources(tmp_path, tmp_path, "off").entries(10, at_hand=second.id)
+    assert found == folder.Found((entry_of(first),))
+
+
 def test_a_store_that_can_t_be_read_is_a_note(tmp_path: Path) -> None:
     pytest.importorskip("alembic")
     runs = days([0.0012, 0.0013])

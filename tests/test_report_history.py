@@ -106,8 +106,8 @@ def test_hostile_words_stay_words(run: Run) -> None:
     assert len(page.find("script")) == 1
 
 
-def test_the_page_of_ten_thousand_cases_keeps_its_size() -> None:
-    large = sample_run(models=1000, techniques=10, samples=8)
+def test_the_page_of_thousands_of_cases_keeps_its_size() -> None:
+    large = sample_run(models=200, techniques=10, samples=8)
     data = render(large, past_of(large, moved=True))
     assert len(data) <= len(render(large)) + 50_000
     page = Page(data)

@@ -35,8 +35,10 @@ def past_of(run: Run, own: Entry, sources: Sources) -> Past:
     """
     here = {(one.suite, one.case_id): one.machine for one in own.cases}
     wanted = Wanted(here.keys(), metrics=WATCHED if len(here) <= MANY else WATCHED[:1])
-    found = sources.entries(LAST, wanted)
+    found = sources.entries(LAST, wanted, at_hand=own.run)
     earlier = [entry for entry in found.entries if entry.started <= own.started and entry.key != own.key]
+    if not earlier:
+        return Past(notes=found.notes)
     series = [
         with_changes(one)
         for one in series_of([*earlier, own], LAST, wanted)

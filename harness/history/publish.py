@@ -49,7 +49,9 @@ def _with_history(run: Run, sources: Sources, *, keep: bool) -> tuple[str, Past]
         own = entry_of(run)
     except Exception as error:
         return _not_kept(error), _not_read(error)
-    return _record(own, sources) if keep else "", _looking_back(run, own, sources)
+    # In this order, so that a run of very many cases is not read back from where it was just kept.
+    past = _looking_back(run, own, sources)
+    return _record(own, sources) if keep else "", past
 
 
 def _record(own: Entry, sources: Sources) -> str:

@@ -67,10 +67,11 @@ class Sources:
         finally:
             store.close()
 
-    def entries(self, last: int = LAST, wanted: Wanted = EVERYTHING) -> folder.Found:
+    def entries(self, last: int = LAST, wanted: Wanted = EVERYTHING, *, at_hand: str = "") -> folder.Found:
         """The newest runs in the store and in the folder of reports, oldest first, each once.
 
         A store that can't be read is a note; the runs of the folder are read then, as where there is no store.
+        `at_hand` is the id of a run of the folder that the caller has already, whose record is not read.
         """
         kept: tuple[Entry, ...] = ()
         known: set[str] = set()
@@ -84,7 +85,7 @@ class Sources:
                     store.close()
         except (HistoryError, UnavailableError) as error:
             kept, known, notes = (), set(), (str(error),)
-        found = folder.entries(self.reports, last, known=known)
+        found = folder.entries(self.reports, last, known={*known, at_hand})
         every = {entry.key: entry for entry in (*found.entries, *kept)}
         ordered = sorted(every.values(), key=lambda entry: (entry.started, entry.run))
         return folder.Found(tuple(ordered), (*notes, *found.notes))
