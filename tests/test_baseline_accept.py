@@ -300,6 +300,14 @@ def test_what_may_be_accepted(store: Store, one: Comparison, blocks: int, updati
     assert (refusal(measured(), [one], baseline, updating=updating) is not None) is refused
 
 
+def test_a_run_that_confirms_nothing_is_told_what_does(store: Store) -> None:
+    take(store, measured())
+    baseline, one = store.read("digits", CASE, IDENTITY), row(Verdict.INCONCLUSIVE, point=0.2)
+    advice = f"--plan screen={4 * len(measured().launches)}"
+    assert advice in str(refusal(measured(), [one], baseline, updating=True))
+    assert advice not in str(refusal(measured(), [one], baseline))
+
+
 def test_unfinished_and_quick_runs_are_refused(store: Store) -> None:
     baseline = store.read("digits", CASE, IDENTITY)
     assert "did not finish" in str(refusal(measured(), (), baseline, run_complete=False))

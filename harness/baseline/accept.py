@@ -56,7 +56,9 @@ def refusal(
             return one.reason
         undecided = one.verdict is Verdict.INCONCLUSIVE and one.detectable is not None
         if undecided and not (extends and _within_limit(one)):
-            return f"{one.metric} could not be decided, so it may hide a regression: {one.reason}"
+            # What the judge advises is for a run that confirms, and an update does not.
+            more = f" In an update, --plan screen={4 * len(result.launches)} makes more launches." if updating else ""
+            return f"{one.metric} could not be decided, so it may hide a regression: {one.reason}{more}"
     return None
 
 
