@@ -234,14 +234,26 @@ def test_every_combination_is_counted_once() -> None:
 
 
 def test_only_some_techniques() -> None:
-    @grid(model=[MODEL], technique=[reference, HALF, SMALL], hardware=[cpu])
+    @technique(takes="torch")
+    def level(deployment: Deployment, number: int) -> Deployment:
+        return deployment.promising(Promise("batch", equals=number))
+
+    @technique(takes="torch")
+    def named(deployment: Deployment, number: int = 0) -> Deployment:
+        return deployment.promising(Promise("batch", equals=number))
+
+    tried = [reference, HALF, SMALL, level(1), level(2), named, named(1)]
+
+    @grid(model=[MODEL], technique=tried, hardware=[cpu])
     def test_it(case, bench):
         bench(case)
 
     found = grid_of(test_it)
     assert found is not None
     assert [step.id for step in Space.of([found], "tiny", "cpu", ["half"]).steps] == ["half"]
-    with pytest.raises(SuiteError, match="no technique 'quarter' in this file; it has half, small"):
+    assert [step.id for step in Space.of([found], "tiny", "cpu", ["level"]).steps] == ["level:1", "level:2"]
+    assert [step.id for step in Space.of([found], "tiny", "cpu", ["level:2", "named"]).steps] == ["level:2", "named"]
+    with pytest.raises(SuiteError, match="no technique 'quarter' in this file; it has half, small, level:1"):
         Space.of([found], "tiny", "cpu", ["quarter"])
     with pytest.raises(SuiteError, match="no model 'huge' in this file; it has tiny"):
         Space.of([found], "huge", "cpu")

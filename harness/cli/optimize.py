@@ -62,7 +62,7 @@ def add(commands: Any) -> None:
     limits.add_argument("--max-latency", type=seconds_of, metavar="TIME", help="most of latency.p95, such as 5ms")
     parser.add_argument(
         "--technique", action="append", default=[], metavar="NAME",
-        help="try only this technique of the file, by its name or id; repeatable",
+        help="try only this technique of the file: the one of this id, else all of this name; repeatable",
     )  # fmt: skip
     parser.add_argument("--budget", type=seconds_of, default=math.inf, metavar="TIME", help="such as 30m or 1h30m")
     parser.add_argument("--resume", action="store_true", help="go on with the latest search if it was interrupted")

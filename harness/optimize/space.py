@@ -29,7 +29,9 @@ class Space:
 
     @classmethod
     def of(cls, grids: Iterable[Grid], model: str, hardware: str, only: Sequence[str] = ()) -> Space:
-        """The space of a file's grids. `only` names the techniques to try, all by default.
+        """The space of a file's grids. `only` says which techniques to try, all by default.
+
+        A word of it that is a technique's id means this one, and any other word all techniques that have it as a name.
 
         Raises `SuiteError` for a model, a hardware or a technique that the file does not have.
         """
@@ -42,10 +44,13 @@ class Space:
         own = [grid for grid in grids if models[model] in grid.models and places[hardware] in grid.hardware]
         pipelines = [pipeline for grid in own for pipeline in grid.techniques]
         steps = {step.id: step for one in pipelines for step in one.steps if step.name != "reference"}
-        absent = [word for word in only if not any(word in (step.id, step.name) for step in steps.values())]
-        if absent:
-            raise SuiteError(f"no technique {absent[0]!r} in this file; it has {', '.join(steps) or 'none'}")
-        chosen = [step for step in steps.values() if not only or step.id in only or step.name in only]
+        asked = set[str]()
+        for word in only:
+            found = [word] if word in steps else [step.id for step in steps.values() if step.name == word]
+            if not found:
+                raise SuiteError(f"no technique {word!r} in this file; it has {', '.join(steps) or 'none'}")
+            asked.update(found)
+        chosen = [step for step in steps.values() if not only or step.id in asked]
         before = {
             (first.name, then.name)
             for one in pipelines
