@@ -68,6 +68,7 @@ class Measuring:
         self.space, self.factors, self.losses, self.memory = space, factors, losses, memory
         self.together, self.failing, self.random = together, failing, random.Random(seed)
         self.tried: list[str] = []
+        self.to_beat: dict[str, Interval | None] = {}
 
     def factor(self, steps: frozenset[str]) -> float:
         return math.prod(self.factors[step] for step in steps) * self.together.get(steps, 1.0)
@@ -76,6 +77,7 @@ class Measuring:
         case = self.space.case(pipeline)
         names = frozenset(step.id for step in pipeline.steps if step.name != "reference")
         self.tried.append(pipeline.id)
+        self.to_beat[pipeline.id] = best
         accuracy = 0.9 - sum(self.losses.get(name, 0.0) for name in names)
         memory = 100.0 * math.prod(self.memory.get(name, 1.0) for name in names)
         result = Result(
@@ -181,6 +183,17 @@ def test_what_brings_nothing_alone_is_tried_on_the_best_and_no_other() -> None:
     assert "nothing+small" not in measuring.tried
 
 
+def test_what_is_longer_than_the_best_has_to_be_better_by_two_percent() -> None:
+    measuring = Measuring(space(HALF, SMALL), {"half": 2.0, "small": 1.5})
+    Search(measuring.space, GOAL, measuring).run()
+    assert measuring.to_beat["reference"] is None
+    alone, together = measuring.to_beat["small"], measuring.to_beat["half+small"]
+    assert alone is not None
+    assert together is not None
+    assert alone.least < alone.point < alone.most
+    assert together.least == together.most == pytest.approx(alone.point + 0.02, abs=0.002)
+
+
 def test_an_order_of_the_suite_is_kept() -> None:
     found = space(SMALL | HALF, NOTHING).extended(Pipeline((SMALL,)), HALF)
     assert found is not None
@@ -188,6 +201,9 @@ def test_an_order_of_the_suite_is_kept() -> None:
     reverse = space(HALF | SMALL, NOTHING).extended(Pipeline((SMALL,)), HALF)
     assert reverse is not None
     assert reverse.id == "half+small"
+    both = space(HALF | SMALL, SMALL | HALF).extended(Pipeline((SMALL,)), HALF)
+    assert both is not None, "a file with both orders forbids neither"
+    assert both.id == "small+half"
 
 
 def test_the_time_ends_a_search_that_keeps_what_it_has() -> None:

@@ -8,9 +8,10 @@ trying everything.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from harness.judge.interval import Interval
@@ -19,7 +20,7 @@ from harness.optimize.space import Space, steps_of
 from harness.optimize.trial import Trial, gain_of, usual_spread
 from harness.techniques.base import Pipeline, as_pipeline, reference
 
-__all__ = ["Found", "Round", "Search", "Tried"]
+__all__ = ["Found", "Round", "Search", "Tried", "to_beat"]
 
 WIDTH = 3
 """How many of a round's best are extended."""
@@ -30,6 +31,9 @@ best so far even then is not tried."""
 
 DEPTH = 4
 """Techniques in a pipeline at most."""
+
+WORTH = 0.02
+"""What a further technique has to gain (a logarithm): launches that would show less are not made."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Found:
 class Search:
     """One search.
 
-    measure   measures a pipeline; told the gain that it should reach to matter, so that it can stop early
+    measure   measures a pipeline; told the gain that it should reach to matter (`to_beat`), so that it can stop early
     told      called after each trial, with the number of its round
     end       reading of `clock` after which nothing new is tried
     """
@@ -149,7 +153,7 @@ class Search:
         for hoped, pipeline, base in sorted(wanted.values(), key=lambda one: -one[0]):
             if self._over():
                 break
-            goal = self._best()
+            goal = to_beat(self._trials.values(), 0)
             if goal is not None and hoped + SYNERGY < goal.point:
                 skipped += 1
                 continue
@@ -161,7 +165,7 @@ class Search:
         return steps in self._trials or any(bad <= steps for bad in self._bad)
 
     def _try(self, pipeline: Pipeline) -> Trial:
-        trial = self.measure(pipeline, self._best())
+        trial = self.measure(pipeline, to_beat(self._trials.values(), len(steps_of(pipeline))))
         self._trials[trial.steps] = trial
         if trial.failed or trial.lossy:
             self._bad.append(trial.steps)
@@ -186,10 +190,6 @@ class Search:
             return f"worse than {than}"
         return f"kept: better than {than}" if change.least > 0 else f"kept: about as {than}"
 
-    def _best(self) -> Interval | None:
-        gains = [self.gain(trial) for trial in self._trials.values() if trial.stands]
-        return max(gains, key=lambda gain: gain.point, default=None)
-
     def _front(self, standing: list[Trial]) -> tuple[Trial, ...]:
         def values(trial: Trial) -> tuple[float, float, float]:
             measured = [trial.result.measurement(name) for name in ("accuracy", "memory.peak")]
@@ -209,6 +209,21 @@ class Search:
 
     def _over(self) -> bool:
         return self.clock() >= self.end
+
+
+def to_beat(trials: Collection[Trial], techniques: int) -> Interval | None:
+    """The gain that a pipeline of so many techniques should reach to matter; None before there is any.
+
+    Of two that are alike the shorter one is recommended, so what is longer than the best has to be better by `WORTH`.
+    """
+    spread = usual_spread(trials)
+    standing = [trial for trial in trials if trial.stands]
+    best = max(standing, key=lambda trial: gain_of(trial.gains, spread).point, default=None)
+    if best is None:
+        return None
+    gain = gain_of(best.gains, spread)
+    bar = gain.point + WORTH
+    return gain if techniques <= len(best.steps) else dataclasses.replace(gain, point=bar, least=bar, most=bar)
 
 
 def _difference(one: Interval, other: Interval) -> Interval:

@@ -19,7 +19,7 @@ class Space:
     """The techniques that a suite file tries on a model, each step of its pipelines by itself.
 
     steps   in the order in which they stand in the file
-    before  (name, name) pairs of techniques that some pipeline of the file puts in this order
+    before  (name, name) pairs of techniques that some pipeline of the file puts in this order, and none in the other
     """
 
     model: Model
@@ -51,13 +51,14 @@ class Space:
                 raise SuiteError(f"no technique {word!r} in this file; it has {', '.join(steps) or 'none'}")
             asked.update(found)
         chosen = [step for step in steps.values() if not only or step.id in asked]
-        before = {
+        shown = {
             (first.name, then.name)
             for one in pipelines
             for position, first in enumerate(one.steps)
             for then in one.steps[position + 1 :]
         }
-        return cls(models[model], places[hardware], tuple(chosen), frozenset(before))
+        before = frozenset((first, then) for first, then in shown if (then, first) not in shown)
+        return cls(models[model], places[hardware], tuple(chosen), before)
 
     def case(self, pipeline: Pipeline) -> Case:
         """The case of a pipeline."""

@@ -40,9 +40,9 @@ def compiled(deployment: Deployment, *, mode: str = "default") -> Deployment:
 def aotinductor(deployment: Deployment) -> Deployment:
     """The network exported and compiled ahead of time into a shared library, with frozen weights, for served shapes.
 
-    A load opens the library, in milliseconds and without a compiler, and a call runs no Python between the kernels. These
-    are those of `compiled`, but for products in float32: oneDNN's, where torch.compile packs the weights for MKL. The
-    network must be exportable as a whole.
+    A load opens the library, in milliseconds and without a compiler, and a call runs no Python between the kernels.
+    These are those of `compiled`, but for products in float32: oneDNN's, where torch.compile packs the weights for MKL.
+    The network must be exportable as a whole.
     Source: PyTorch, "AOTInductor: Ahead-Of-Time Compilation for Torch.Export-ed Models".
     """
     return deployment.replace(runtime=AotInductor()).promising(
