@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -24,12 +24,12 @@ MODEL = tiny_torch_model()
 GOAL = Goal("latency.p50", "s", "lower", (Limit("accuracy", 0.01, "share"),))
 
 
-def made(name: str, *, takes: str | None = "torch", gives: str | None = None) -> Technique:
+def made(name: str, *, takes: str | None = "torch", gives: str | None = None, needs: Sequence[str] = ()) -> Technique:
     def function(deployment: Deployment) -> Deployment:
         return deployment.promising(Promise("batch", equals=1))
 
     function.__name__ = name
-    return technique(takes=takes, gives=gives)(function)
+    return technique(takes=takes, gives=gives, needs=needs)(function)
 
 
 HALF, SMALL, EXPORT, INTEGERS, NOTHING, HARM = (
@@ -204,6 +204,17 @@ def test_an_order_of_the_suite_is_kept() -> None:
     both = space(HALF | SMALL, SMALL | HALF).extended(Pipeline((SMALL,)), HALF)
     assert both is not None, "a file with both orders forbids neither"
     assert both.id == "small+half"
+
+
+def test_what_trains_comes_first_unless_the_suite_shows_otherwise() -> None:
+    trained = made("trained", needs=["training"])
+    late = space(HALF, trained).extended(Pipeline((HALF,)), trained)
+    early = space(HALF, trained).extended(Pipeline((trained,)), HALF)
+    shown = space(HALF | trained).extended(Pipeline((HALF,)), trained)
+    assert late is not None
+    assert early is not None
+    assert shown is not None
+    assert (late.id, early.id, shown.id) == ("trained+half", "trained+half", "half+trained")
 
 
 def test_the_time_ends_a_search_that_keeps_what_it_has() -> None:

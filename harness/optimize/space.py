@@ -80,15 +80,16 @@ class Space:
     def extended(self, pipeline: Pipeline, step: Technique) -> Pipeline | None:
         """The pipeline with a technique added as late as it applies; None where it does not, or is there already.
 
-        Orders that the suite's own pipelines show are kept.
+        Orders that the suite's own pipelines show are kept, and what trains comes before what does not: numbers of few
+        bits learn nothing.
         """
         steps = pipeline.steps
         if any(one.name == step.name for one in steps):
             return None
         for position in range(len(steps), -1, -1):
-            if any((step.name, one.name) in self.before for one in steps[:position]):
+            if any(self._first(step, one) for one in steps[:position]):
                 continue
-            if any((one.name, step.name) in self.before for one in steps[position:]):
+            if any(self._first(one, step) for one in steps[position:]):
                 continue
             made = Pipeline((*steps[:position], step, *steps[position:]))
             if self._possible(made):
@@ -111,6 +112,13 @@ class Space:
                         longer.setdefault(steps_of(made), made)
             latest = longer
         return sorted(found.values(), key=lambda one: len(one.steps))
+
+    def _first(self, one: Technique, other: Technique) -> bool:
+        """Whether one technique has to stand before the other, wherever both are."""
+        if (other.name, one.name) in self.before:
+            return False
+        trains = ["training" in step.needed for step in (one, other)]
+        return (one.name, other.name) in self.before or trains == [True, False]
 
     def _possible(self, pipeline: Pipeline) -> bool:
         case = self.case(pipeline)
