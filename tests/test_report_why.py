@@ -145,6 +145,7 @@ def test_only_what_has_numbers_and_was_decided_is_offered_to_be_accepted() -> No
     assert accepted_by_all(run, cases(run)).endswith("; refuses 7 error, 1 invalid, 2 inconclusive.")
     assert "harness accept --case digits/" not in plain(Page(render(dataclasses.replace(run, complete=False))).text)
     assert accepted_by_all(dataclasses.replace(run, complete=False), cases(run)) == ""
+    assert accepted_by_all(dataclasses.replace(run, mode="update"), cases(run)) == ""
 
 
 def test_counts_that_differ_from_the_reference_are_said_and_marked() -> None:

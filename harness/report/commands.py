@@ -42,10 +42,11 @@ def accept_command(case_id: str = "") -> str:
 
 
 def acceptable(run: Run, view: CaseView) -> bool:
-    """Whether accepting a case would change the baseline: its run came to its end, and it has numbers that count and
-    were all decided.
+    """Whether accepting a case would change the baseline: its run came to its end and has not updated it itself, and
+    the case has numbers that count and were all decided.
     """
-    return run.complete and _may_be_a_baseline(view) and any(c.verdict in _CHANGED for c in view.comparisons)
+    open_still = run.complete and run.mode != "update"
+    return open_still and _may_be_a_baseline(view) and any(c.verdict in _CHANGED for c in view.comparisons)
 
 
 def accepted_by_all(run: Run, views: Sequence[CaseView]) -> str:
