@@ -16,6 +16,7 @@ from harness.hardware.base import Hardware
 from harness.hardware.check import check_hardware
 from harness.model import Model, Training, classification
 from harness.records import Evidence, Scalar
+from harness.report.files import write_atomic
 from harness.runtimes.native import load_network, native_runtime
 from harness.techniques.base import Pipeline, Technique, as_pipeline, reference
 
@@ -107,7 +108,6 @@ def tiny_onnx_model(folder: Path) -> Model:
 
     def load() -> Path:
         import numpy as np
-        import onnx
         from onnx import TensorProto, helper, numpy_helper
 
         images, labels = _examples(1000, 1)
@@ -127,9 +127,9 @@ def tiny_onnx_model(folder: Path) -> Model:
             [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", CLASSES])],
             [numpy_helper.from_array(first, "first"), numpy_helper.from_array(second, "second")],
         )
-        path = folder / "tiny.onnx"
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), str(path))
-        return path
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        # Artefacts are made by several processes at a time: none may find half of what another one writes.
+        return write_atomic(folder / "tiny.onnx", made.SerializeToString())
 
     return _model("tiny_onnx", "onnx", load)
 

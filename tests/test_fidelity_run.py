@@ -8,6 +8,7 @@ from tests.folder import PLAN, Folder
 
 SUITE = '''
 import dataclasses
+import os
 
 from harness.runtimes.onnxruntime import OnnxRuntime
 
@@ -18,6 +19,7 @@ def two_outputs():
 
     path = tiny.load()
     network = onnx.load(path)
+    path = path.with_name(f"two-{os.getpid()}.onnx")  # of this process alone: several load the network at a time
     network.graph.node.append(onnx.helper.make_node("ArgMax", ["output"], ["label"], axis=1, keepdims=0))
     network.graph.output.append(onnx.helper.make_tensor_value_info("label", onnx.TensorProto.INT64, ["batch"]))
     onnx.save(network, path)
