@@ -21,10 +21,9 @@ from typing import Any
 from harness.grid import grids_of, load_suite
 from harness.optimize import Goal, Limit, Search, Space, Trial
 from harness.optimize.measuring import TIE, Bench
-from harness.optimize.search import to_beat
+from harness.optimize.search import best_of, to_beat
 from harness.optimize.space import steps_of
 from harness.optimize.text import trial_line
-from harness.optimize.trial import gain_of, usual_spread
 from harness.techniques.base import as_pipeline, reference
 
 ROOT = Path(__file__).parent.parent
@@ -72,8 +71,7 @@ def exhausted(bench: Bench) -> tuple[Trial, list[Trial]]:
     for pipeline in bench.space.combinations():
         trials.append(bench.measure(pipeline, to_beat(trials, len(steps_of(pipeline)))))
         print(f"  {pipeline.id}: {'; '.join(trials[-1].broken) or trials[-1].failed or 'kept'}", flush=True)
-    spread = usual_spread(trials)
-    return max((one for one in trials if one.stands), key=lambda one: gain_of(one.gains, spread).point), trials
+    return best_of(trials) or trials[0], trials
 
 
 def compare(file: str, model: str, techniques: list[str], loss: float) -> dict[str, Any]:

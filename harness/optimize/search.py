@@ -20,7 +20,7 @@ from harness.optimize.space import Space, steps_of
 from harness.optimize.trial import Trial, gain_of, usual_spread
 from harness.techniques.base import Pipeline, as_pipeline, reference
 
-__all__ = ["Found", "Round", "Search", "Tried", "to_beat"]
+__all__ = ["Found", "Round", "Search", "Tried", "best_of", "to_beat"]
 
 WIDTH = 3
 """How many of a round's best are extended."""
@@ -99,7 +99,7 @@ class Search:
         complete = not self._over()
         trials = list(self._trials.values())
         standing = [trial for trial in trials if trial.stands]
-        best = max(standing, key=lambda trial: (self.gain(trial).point, -len(trial.steps)), default=start)
+        best = best_of(trials) or start
         return Found(start, tuple(one for one in rounds if one.tried), self._front(standing), best, complete)
 
     def gain(self, trial: Trial) -> Interval:
@@ -211,17 +211,22 @@ class Search:
         return self.clock() >= self.end
 
 
+def best_of(trials: Collection[Trial]) -> Trial | None:
+    """The trial with the largest gain of those that keep every limit, of equals the shortest; None where none does."""
+    spread = usual_spread(trials)
+    standing = [trial for trial in trials if trial.stands]
+    return max(standing, key=lambda trial: (gain_of(trial.gains, spread).point, -len(trial.steps)), default=None)
+
+
 def to_beat(trials: Collection[Trial], techniques: int) -> Interval | None:
     """The gain that a pipeline of so many techniques should reach to matter; None before there is any.
 
     Of two that are alike the shorter one is recommended, so what is longer than the best has to be better by `WORTH`.
     """
-    spread = usual_spread(trials)
-    standing = [trial for trial in trials if trial.stands]
-    best = max(standing, key=lambda trial: gain_of(trial.gains, spread).point, default=None)
+    best = best_of(trials)
     if best is None:
         return None
-    gain = gain_of(best.gains, spread)
+    gain = gain_of(best.gains, usual_spread(trials))
     bar = gain.point + WORTH
     return gain if techniques <= len(best.steps) else dataclasses.replace(gain, point=bar, least=bar, most=bar)
 
