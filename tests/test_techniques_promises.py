@@ -227,10 +227,9 @@ def test_a_technique_that_does_nothing_breaks_its_promise(
 
 
 def test_masks_that_fine_tuning_forgets_break_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.techniques import prune
+    from harness.techniques import prune, training
 
-    real = prune.train
-    monkeypatch.setattr(prune, "train", lambda network, training, after_step: real(network, training))
+    monkeypatch.setattr(prune, "retrain", training.train)
     with pytest.raises(AssertionError, match="promised sparsity"):
         check_technique(pruned_weights(0.5), TORCH)
 

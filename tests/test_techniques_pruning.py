@@ -120,6 +120,18 @@ def test_a_gradual_schedule_keeps_its_promise_and_gives_other_weights_than_one_s
 
 
 @pytest.mark.parametrize(
+    "pipeline",
+    [pruned_weights(0.8) | pruned_n_m(), pruned_n_m() | pruned_weights(0.8, schedule="gradual")],
+    ids=lambda pipeline: pipeline.id,
+)
+def test_what_one_technique_removed_no_later_training_brings_back(pipeline: Pipeline) -> None:
+    evidence, facts = check_technique(pipeline, TINY)
+    assert len(evidence) == 2
+    assert facts["sparsity"] >= 0.799
+    assert facts["sparsity.2:4"] > 0.96
+
+
+@pytest.mark.parametrize(
     "changes", [{"scope": "row"}, {"schedule": "slow"}, {"schedule": "gradual", "finetune": False}]
 )
 def test_what_pruning_can_not_do_is_a_mistake_in_the_suite(changes: dict[str, Any]) -> None:
@@ -253,10 +265,9 @@ def test_pruning_that_does_nothing_breaks_its_promise(
 
 
 def test_patterns_that_fine_tuning_forgets_break_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.techniques import prune
+    from harness.techniques import prune, training
 
-    real = prune.train
-    monkeypatch.setattr(prune, "train", lambda network, training, after_step: real(network, training))
+    monkeypatch.setattr(prune, "retrain", training.train)
     with pytest.raises(AssertionError, match=r"promised sparsity\.2:4"):
         check_technique(pruned_n_m(), TINY)
 

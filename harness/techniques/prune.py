@@ -15,7 +15,7 @@ from harness.errors import PreparationError, SuiteError
 from harness.runtimes.facts import N_M
 from harness.runtimes.packages import installed
 from harness.techniques.base import technique
-from harness.techniques.training import train, training_of
+from harness.techniques.training import retrain, training_of
 
 __all__ = ["pruned_n_m", "pruned_weights", "training_to_finetune"]
 
@@ -65,7 +65,7 @@ def pruned_weights(
         return _smallest(network, share, scope)
 
     if schedule == "gradual":
-        train(network, training_of(deployment.model), after_step=_gradually(masks, sparsity))
+        retrain(network, training_of(deployment.model), after_step=_gradually(masks, sparsity))
     else:
         _remove(deployment, network, masks(sparsity), finetune=finetune)
     return (
@@ -105,13 +105,10 @@ def pruned_n_m(deployment: Deployment, n: int = 2, m: int = 4, finetune: bool = 
 def _remove(deployment: Deployment, network: Any, masks: Masks, *, finetune: bool) -> None:
     """Set what the masks name to zero and, with fine-tuning, train the rest."""
 
-    def apply(_: float = 0.0) -> None:
-        for parameter, mask in masks:
-            parameter.data.masked_fill_(mask, 0.0)
-
-    apply()
+    for parameter, mask in masks:
+        parameter.data.masked_fill_(mask, 0.0)
     if finetune:
-        train(network, training_of(deployment.model), after_step=apply)
+        retrain(network, training_of(deployment.model))
 
 
 def _gradually(masks: Callable[[float], Masks], sparsity: float) -> Callable[[float], None]:

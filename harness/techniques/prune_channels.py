@@ -11,7 +11,7 @@ from harness.runtimes.packages import installed
 from harness.techniques.base import technique
 from harness.techniques.prune import training_to_finetune
 from harness.techniques.structure import cant_run, example_of, shapes_of, with_macs
-from harness.techniques.training import train, training_of
+from harness.techniques.training import retrain, training_of
 
 __all__ = ["output_layers", "pruned_channels"]
 
@@ -33,7 +33,7 @@ def pruned_channels(deployment: Deployment, fraction: float, finetune: bool = Tr
     before = sum(weight.elements for weight in module_weights(network))
     _remove_channels(network, fraction, example_of(deployment))
     if finetune:
-        train(network, training_of(deployment.model))
+        retrain(network, training_of(deployment.model))
     return with_macs(deployment, network).promising(
         Promise("parameters", at_least=1, at_most=int(before * (1 - 0.8 * fraction)))
     )

@@ -13,7 +13,7 @@ from harness.runtimes.packages import installed
 from harness.techniques.base import technique
 from harness.techniques.prune import training_to_finetune
 from harness.techniques.structure import Batch, cant_run, change, check_same, outputs_on, probes_of, with_macs
-from harness.techniques.training import train, training_of
+from harness.techniques.training import retrain, training_of
 
 __all__ = ["pruned_heads"]
 
@@ -52,7 +52,7 @@ def pruned_heads(deployment: Deployment, fraction: float, finetune: bool = True)
     gone = sum(attention.cut(heads) for attention, heads in chosen)
     _check(network, batches, muted)
     if finetune:
-        train(network, training_of(deployment.model))
+        retrain(network, training_of(deployment.model))
     left = sum(attention.heads - len(heads) for attention, heads in chosen)
     return (
         with_macs(deployment, network)

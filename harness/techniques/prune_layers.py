@@ -14,7 +14,7 @@ from harness.runtimes.packages import installed
 from harness.techniques.base import technique
 from harness.techniques.prune import training_to_finetune
 from harness.techniques.structure import Batch, cant_run, change, check_same, outputs_on, probes_of, with_macs
-from harness.techniques.training import train, training_of
+from harness.techniques.training import retrain, training_of
 
 __all__ = ["pruned_layers"]
 
@@ -52,7 +52,7 @@ def pruned_layers(deployment: Deployment, amount: int | float, finetune: bool = 
         raise cant_run("blocks", error) from error
     check_same("the blocks", outputs, muted)
     if finetune:
-        train(network, training_of(deployment.model))
+        retrain(network, training_of(deployment.model))
     return (
         with_macs(deployment, network)
         .promising(Promise("parameters", at_least=1, at_most=before - gone))

@@ -10,7 +10,7 @@ from typing import Any
 from harness.errors import PreparationError, SuiteError
 from harness.model import Model, Training
 
-__all__ = ["train", "training_of"]
+__all__ = ["retrain", "train", "training_of"]
 
 
 def train(
@@ -57,6 +57,23 @@ def train(
             if after_step:
                 after_step(done)
         network.eval()
+
+
+def retrain(network: Any, training: Training, *, after_step: Callable[[float], None] | None = None) -> None:
+    """Train what pruning has left of a network, as `train` does: a weight that is zero before stays zero.
+
+    So what one technique has removed comes back in no later one's training.
+    """
+    weights = [parameter for parameter in network.parameters() if parameter.dim() > 1]
+    removed = [(weight, zero) for weight in weights if (zero := weight.detach() == 0).any()]
+
+    def keep_zeros(done: float) -> None:
+        for weight, zero in removed:
+            weight.data.masked_fill_(zero, 0.0)
+        if after_step:
+            after_step(done)
+
+    train(network, training, after_step=keep_zeros)
 
 
 def training_of(model: Model) -> Training:
