@@ -28,7 +28,7 @@ from harness.techniques.base import as_pipeline, reference
 
 ROOT = Path(__file__).parent.parent
 THIRD = 1 / 3
-DEFAULT = ("bf16", "fp16", "onnxruntime", "pruned_channels", "int8_static", "batched")
+DEFAULT = ("fp16", "onnxruntime", "pruned_weights", "pruned_channels", "pruned_n_m", "int8_static", "batched")
 """Techniques whose combinations mostly work, since what fails costs no measuring."""
 
 
