@@ -77,9 +77,9 @@ def _deploy(pipeline: Pipeline, model: Model, hardware: Hardware) -> tuple[Deplo
         packed.mkdir()
         native = native_runtime(model.form)
         deployment = pipeline.apply(Deployment(model, load_network(model), native, hardware, scratch))
-        inputs = model.inputs(deployment.batch_size, 0)
-        deployment.runtime.pack(deployment.network, inputs, packed, hardware)
+        deployment.runtime.pack(deployment.network, model.inputs(deployment.batch_size, 0), packed, hardware)
         session = deployment.runtime.load(packed, hardware)
+        inputs = model.inputs(deployment.batch_size, 1)  # as when an artefact is made: not what packing has seen
         facts = dict(session.facts(inputs))
         first = next(iter(session.fetch(session(session.stage(inputs))).values()))
         facts["batch"] = int(first.shape[0]) if model.batchable and first.ndim else 1

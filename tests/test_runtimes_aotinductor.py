@@ -128,6 +128,16 @@ def test_a_network_that_can_not_be_exported_is_refused_with_the_cure(tmp_path: P
         AotInductor().pack(Wayward(), {"x": np.ones((1, 4), np.float32)}, tmp_path, cpu)
 
 
+def test_a_package_that_computes_otherwise_than_its_program_is_refused() -> None:
+    from harness.runtimes.aotinductor_session import _check
+
+    wanted = {"y": torch.tensor([3.0, 4.0]), "z": torch.ones(2)}
+    _check({**wanted, "y": wanted["y"] * 1.04}, wanted)
+    for found in (wanted["y"] * 1.06, torch.full((2,), torch.nan)):
+        with pytest.raises(PreparationError, match=r"gives y .* away from the exported program's; the limit is 0\.05"):
+            _check({**wanted, "y": found}, wanted)
+
+
 def test_without_a_compiler_it_is_unavailable_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "/nonexistent")

@@ -209,6 +209,22 @@ def test_a_later_runtime_breaks_the_promise(device: FakeDevice) -> None:
         check_technique(as_pipeline(reference) | cuda_graph, MODEL)
 
 
+def test_inputs_that_name_entries_of_tables_are_never_made_up(device: FakeDevice) -> None:
+    """Two columns, of three values and of seven: no other number may reach the second table's place in the first."""
+    session = session_of(Columns())
+    facts = session.facts({"columns": np.array([[2, 6]])})
+    assert facts["cuda_graph"] is True
+
+
+class Columns(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables = torch.nn.ModuleList(torch.nn.Embedding(values, 2) for values in (3, 7))
+
+    def forward(self, columns: Any) -> Any:
+        return torch.cat([table(columns[:, place]) for place, table in enumerate(self.tables)], dim=1)
+
+
 def test_packing_keeps_the_served_shape_and_loading_captures_it(device: FakeDevice, tmp_path: Path) -> None:
     deployment = as_pipeline(cuda_graph).apply(Deployment(MODEL, MODEL.load(), Eager(), cpu, tmp_path))
     deployment.runtime.pack(deployment.network, MODEL.inputs(3, 0), tmp_path, cpu)

@@ -42,7 +42,7 @@ class AotInductor:
         return Inductor().unavailable(hardware)
 
     def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:
-        """Compile. Raises `PreparationError` where the network can't be exported or compiled, or computes otherwise."""
+        """Compile. Raises `PreparationError` where the network can't be exported or compiled."""
         from harness.runtimes.aotinductor_session import compile_package
 
         compile_package(network, example, folder, hardware, freezing=self.freezing)

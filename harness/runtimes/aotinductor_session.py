@@ -47,7 +47,7 @@ _INTEGER_CALLS = ("qlinear", "qconv", "int_mm", "int8")
 
 
 def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardware, *, freezing: bool) -> None:
-    """Export a network and compile it. Raises `PreparationError` where one fails, or the package computes otherwise."""
+    """Export a network and compile it. Raises `PreparationError` where one fails."""
     device = enter_torch(hardware)
     if not isinstance(network, torch.nn.Module):
         raise PreparationError(
@@ -75,7 +75,6 @@ def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardw
                 f"the network can't be compiled ahead of time: {type(error).__name__}: {what}; let forward compute "
                 "with tensors alone, without ways that depend on their values, or use compiled"
             ) from error
-    _check(exported.module(), inputs, folder, device)
 
 
 class AotInductorSession(TorchSession):
@@ -98,13 +97,14 @@ class AotInductorSession(TorchSession):
         """What the package's own source says; what it can't tell is read from the program, by a call of it.
 
         From the package: types and sizes of the weights, and the kernels for integers. From the program: zeros, and in
-        which types the other products compute, which the compiler keeps.
+        which types the other products compute, which the compiler keeps. Raises `PreparationError` where the two give
+        other outputs, which an example that the compiler has not seen shows.
         """
-        program = self._program()
-        module = program.module()
+        module, staged = self._program().module(), self.stage(example)
         with warnings.catch_warnings(), torch.no_grad(), OperatorTypes() as operators:
             warnings.simplefilter("ignore")
-            module(*self.stage(example))
+            wanted = named_outputs(module(*staged))
+        _check(named_outputs(self(staged)), wanted)
         source = read_source(self._folder / _PACKAGE)
         weights = module_weights(module)
         integers = operators.products.count(INTEGER)
@@ -147,13 +147,8 @@ def _packed_weights(source: Source, weights: list[Weight]) -> list[Weight]:
     return found
 
 
-def _check(program: Any, inputs: tuple[Any, ...], folder: Path, device: Any) -> None:
-    """Hold the package against the program, on inputs whose values no compilation has seen."""
-    session = AotInductorSession("aotinductor", folder, device)
-    other = tuple(tensor.flip(-1) if tensor.dim() else tensor for tensor in inputs)
-    with torch.no_grad():
-        wanted = named_outputs(program(*other))
-    found = named_outputs(session(other))
+def _check(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Hold the outputs of the package against those of the program."""
     for name, tensor in wanted.items():
         distance = float(torch.linalg.vector_norm(found[name].float() - tensor.float()))
         norm = float(torch.linalg.vector_norm(tensor.float()))

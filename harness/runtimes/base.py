@@ -33,6 +33,8 @@ class Session(Protocol):
     def facts(self, example: Arrays) -> dict[str, Scalar]:
         """What can be read from the network that really runs. May be slow; never called in an arm that is timed.
 
+        `example` is one that `pack` has not seen, so that a network which holds on to its example is found out.
+
         Standard keys, each where the runtime can tell (`harness.runtimes.facts` says what a weight is):
 
         runtime, provider
