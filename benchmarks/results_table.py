@@ -28,7 +28,8 @@ REASON = 140
 def text_of(runs: Sequence[Run]) -> str:
     """The page."""
     run = runs[0]
-    when = ", and for what it lacks of ".join(moment(each.started) for each in runs)
+    first, *others = (moment(each.started) for each in runs)
+    when = f"{first}{'; what it lacks is of ' if others else ''}{', '.join(others)}"
     hardware = "; ".join(sorted({str(one.get("model", name)) for name, one in run.environment.hardware.items()}))
     software = ", ".join(
         f"{name} {run.environment.software[name]}"
@@ -38,8 +39,8 @@ def text_of(runs: Sequence[Run]) -> str:
     lines = [
         "# What each technique brought",
         "",
-        f"Made by `python benchmarks/results_table.py` from a run of {when} on {escape(hardware)} "
-        f"({escape(software)}). Speed-up is against the model as it is, an item, with its 95 % interval; *found* is "
+        f"Made by `python benchmarks/results_table.py` from a run of {when} (on {escape(hardware)}, "
+        f"{escape(software)}). Speed-up is against the model as it is, an item, with its 95 % interval; *found* is "
         "what the runtime says of the network that ran. Figures of one machine: leads, not promises. What loses, and "
         "why, is told [with the techniques](techniques.md#what-loses-and-why).",
     ]
