@@ -7,10 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from harness import Deployment, Model, PreparationError, SuiteError, technique
+from harness import Deployment, Evaluation, Model, PreparationError, SuiteError, Training, technique
 from harness.hardware import cpu
 from harness.runtimes.eager import Eager
 from harness.techniques import batched, distilled, onnxruntime, pruned_channels, pruned_weights
@@ -63,6 +64,36 @@ def test_the_gain_is_over_the_same_student_without_its_teacher() -> None:
 def test_a_teacher_that_counts_for_nothing_gives_no_gain() -> None:
     notes = deployed(distilled(into=STUDENT, weight=0.0, seeds=2)).notes
     assert (notes["student.gain"], notes["student.gain.spread"], notes["student.seeds"]) == (0.0, 0.0, 2)
+
+
+def test_a_teacher_of_one_number_is_followed_too() -> None:
+    """Softmax of one number is 1 whatever it is: the distance has to be one of the numbers themselves."""
+
+    class One(torch.nn.Module):
+        def __init__(self, network: torch.nn.Module) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return self.network(image)[:, :1]
+
+    def batches(epoch: int) -> Any:
+        assert TINY.training is not None
+        return [(inputs, np.zeros((len(labels), 1), np.float32)) for inputs, labels in TINY.training().batches(epoch)]
+
+    def evaluate(predict: Any) -> Evaluation:
+        scores = np.abs(predict(TINY.inputs(8, 0))["output"]).reshape(-1) < 1
+        return Evaluation(float(scores.mean()), scores.astype(float), "8 images")
+
+    training = Training(batches, torch.nn.functional.l1_loss, epochs=5, learning_rate=1e-2)
+    changes: dict[str, Any] = {"training": lambda: training, "evaluate": evaluate}
+    model = dataclasses.replace(TINY, load=lambda: One(TINY.load()).eval(), **changes)
+    student = dataclasses.replace(STUDENT, load=lambda: One(STUDENT.load()).eval(), **changes)
+    taught = deployed(distilled(into=student, weight=1.0), model).network
+    images = torch.from_numpy(TINY.inputs(64, 1)["image"])
+    with torch.no_grad():
+        wanted, found = model.load()(images), taught(images)
+    assert float((found - wanted).abs().mean()) < 0.5 * float(wanted.abs().mean()), "the labels say 0, the teacher not"
 
 
 def test_seeds_are_other_trainings_and_the_first_one_is_served() -> None:

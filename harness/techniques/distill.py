@@ -36,8 +36,10 @@ def distilled(
     `into` is the student: a torch model, or techniques that make it of the network itself, such as
     `pruned_channels(0.5, finetune=False)`. The loss of a batch is `weight * T^2 * KL(teacher / T || student / T) +
     (1 - weight) * Training.loss + features * hint`, with T the temperature, on the first output taken as logits over
-    its last axis. The hint is the relative squared distance between features of the teacher and linear projections of
-    the student's: at the modules that `hints` names in both, or else at the input of the layer of the outputs.
+    its last axis. One number an item, a regression or a single logit, is no distribution: there the mean absolute
+    difference from the teacher's stands for `T^2 * KL`. The hint is the relative squared distance between features of
+    the teacher and linear projections of the student's: at the modules that `hints` names in both, or else at the
+    input of the layer of the outputs.
 
     The same student is trained on the same batches without the teacher, and the notes `student.distilled`,
     `student.alone` and `student.gain` are what the model's own evaluation says of both; with more than one of `seeds`
@@ -127,18 +129,24 @@ class _Lesson:
         return names[0], names[1]
 
     def _loss(self, outputs: Any, labels: Any, taught: Any) -> Any:
-        from torch.nn.functional import kl_div
+        return self.weight * self._distance(outputs, taught) + (1 - self.weight) * self.training.loss(outputs, labels)
+
+    def _distance(self, outputs: Any, taught: Any) -> Any:
+        """How far the student's answers are from the teacher's."""
+        from torch.nn.functional import kl_div, l1_loss
 
         from harness.runtimes.torch_session import named_outputs
 
-        student, teacher = (next(iter(named_outputs(each).values())) / self.temperature for each in (outputs, taught))
+        student, teacher = (next(iter(named_outputs(each).values())) for each in (outputs, taught))
+        if student.dim() < 2 or student.shape[-1] == 1:
+            return l1_loss(student, teacher)
         soft = kl_div(
-            student.log_softmax(-1).flatten(0, -2),
-            teacher.log_softmax(-1).flatten(0, -2),
+            (student / self.temperature).log_softmax(-1).flatten(0, -2),
+            (teacher / self.temperature).log_softmax(-1).flatten(0, -2),
             log_target=True,
             reduction="batchmean",
         )
-        return self.weight * self.temperature**2 * soft + (1 - self.weight) * self.training.loss(outputs, labels)
+        return self.temperature**2 * soft
 
 
 def _made(deployment: Deployment, into: Any) -> Deployment:
