@@ -10,11 +10,12 @@ from harness.report.record import read_run
 __all__ = ["unfinished"]
 
 
-def unfinished(latest: Path, now: Run) -> tuple[dict[tuple[str, str], Result], str]:
+def unfinished(latest: Path, now: Run, *, finished: bool = False) -> tuple[dict[tuple[str, str], Result], str]:
     """The completed results of the latest run by (suite, case id), and a sentence about them.
 
     There are none unless that run was interrupted, and measured the same sources with the same plan, packages and
-    machine: a result of other code must not stand in a run of this one.
+    machine: a result of other code must not stand in a run of this one. With `finished` a run that was not
+    interrupted does as well.
     """
     again = "so this run starts from the beginning"
     if not latest.exists():
@@ -22,7 +23,7 @@ def unfinished(latest: Path, now: Run) -> tuple[dict[tuple[str, str], Result], s
     run = read_run(latest)
     here, there = now.environment, run.environment
     differs = {
-        "the earlier run was finished": run.complete,
+        "the earlier run was finished": run.complete and not finished,
         "the mode differs": run.mode != now.mode,
         "the sampling plan differs": run.plan != now.plan,
         "the machine differs": there.hardware != here.hardware,
@@ -33,4 +34,5 @@ def unfinished(latest: Path, now: Run) -> tuple[dict[tuple[str, str], Result], s
     if why:
         return {}, f"--resume: {' and '.join(why)}, {again}"
     found = {(result.suite, result.case_id): result for result in run.results if result.outcome is Outcome.COMPLETED}
-    return found, f"--resume: {len(found)} cases were measured before the run was interrupted"
+    when = "in the latest run" if run.complete else "before the run was interrupted"
+    return found, f"--resume: {len(found)} cases were measured {when}"

@@ -124,13 +124,17 @@ def optimize(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_a_search_ends_with_a_recommendation_a_suite_and_an_artefact(project: Path) -> None:
     (project / "suites" / "own.py").write_text(OWN, encoding="utf-8")
     (project / "suites" / "test_tiny.py").write_text(FAST, encoding="utf-8")
-    done = optimize(
-        project, "--technique", "lean", "--technique", "int8_dynamic", "--max-accuracy-drop", "50%",
-        "--suite-file", "suites/test_best.py", "--export", "best",
-    )  # fmt: skip
+    words = ("--technique", "lean", "--technique", "int8_dynamic", "--max-accuracy-drop", "50%")
+    first = optimize(project, *words)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "round 1: one technique at a time" in first.stdout
+    assert "recommended: " in first.stdout
+    assert " --resume --export DIR --suite-file suites/test_best.py" in first.stdout
+
+    done = optimize(project, *words, "--resume", "--suite-file", "suites/test_best.py", "--export", "best")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "round 1: one technique at a time" in done.stdout
-    assert "recommended: " in done.stdout
+    assert "cases were measured in the latest run" in done.stdout
+    assert "to ship it" not in done.stdout
     manifest = json.loads((project / "best" / "manifest.json").read_text(encoding="utf-8"))
     assert "lean" in manifest["case_id"]
     folder = (project / "reports" / "optimize" / "latest").resolve()

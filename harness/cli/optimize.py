@@ -65,7 +65,7 @@ def add(commands: Any) -> None:
         help="try only this technique of the file: the one of this id, else all of this name; repeatable",
     )  # fmt: skip
     parser.add_argument("--budget", type=seconds_of, default=math.inf, metavar="TIME", help="such as 30m or 1h30m")
-    parser.add_argument("--resume", action="store_true", help="go on with the latest search if it was interrupted")
+    parser.add_argument("--resume", action="store_true", help="take what the latest search has measured, and go on")
     parser.add_argument("--suite-file", type=Path, metavar="FILE", help="write a suite with the front as its grid")
     parser.add_argument("--export", type=Path, metavar="DIR", help="copy the recommended artefact, with its manifest")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end instead of text")
@@ -143,6 +143,9 @@ def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found) -> list[
     if export:
         shutil.copytree(bench.artefact(found.best).folder, export)
         lines.append(f"artefact: {export}; its manifest says what it is and what was found in it")
+    if not (target or export):
+        again = bench.command if arguments.resume else f"{bench.command} --resume"
+        lines.append(f"to ship it: {again} --export DIR --suite-file suites/test_best.py")
     return lines
 
 

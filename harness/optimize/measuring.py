@@ -55,7 +55,7 @@ class Bench:
     file      the suite file relative to `root`
     reports   folder that the search's own folder is made in
     cache     folder of the project's caches
-    resume    take the results of the latest search, if it was interrupted and measured the same
+    resume    take the results of the latest search, interrupted or not, if it measured the same
     progress  told in a few words what is going on
     """
 
@@ -80,7 +80,9 @@ class Bench:
         self.folder = self.reports / self._head.id
         self.journal = Journal(self.folder)
         self.journal.start(self._head)
-        self._earlier, self.notice = unfinished(self.reports / "latest", self._head) if self.resume else ({}, "")
+        self._earlier, self.notice = (
+            unfinished(self.reports / "latest", self._head, finished=True) if self.resume else ({}, "")
+        )
         point_latest(self.folder)
         self._best: Interval | None = None
         self._reference: Result | None = None
