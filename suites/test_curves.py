@@ -78,6 +78,34 @@ def test_teacher(case, bench):
     bench(case)
 
 
+@grid(
+    model=[digits],
+    technique=[
+        distilled(into=pruned_channels(0.5, finetune=False)),
+        distilled(into=digits_student, features=1.0),
+        pruned_weights(0.9, schedule="gradual"),
+        pruned_weights(0.9, scope="layer"),
+    ],
+    hardware=[cpu],
+)
+def test_ways(case, bench):
+    """A pruned copy as the student, features as well as answers, and weights removed bit by bit or layer by layer."""
+    bench(case)
+
+
+@grid(model=[magika], technique=[int8_static(max_drop=0.01)], hardware=[cpu])
+def test_drop(case, bench):
+    """Layers that cost more accuracy than is allowed are found, and stay in float."""
+    result = bench(case)
+    assert result.accuracy >= 0.70
+
+
+@grid(model=[digits, minilm], technique=[onnxruntime], hardware=[cpu, cpu(threads=2)])
+def test_threads(case, bench):
+    """What a second core brings to a call: more to a large network than to a small one."""
+    bench(case)
+
+
 @grid(model=[gpt_prefill], technique=[distilled(into=gpt_student, temperature=1.0)], hardware=[cpu])
 def test_temperature(case, bench):
     """A language model's own answers, not softened, help where softened ones do harm."""

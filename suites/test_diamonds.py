@@ -21,6 +21,7 @@ from harness.techniques import (
     onnxruntime,
     openvino,
     pruned_channels,
+    pruned_layers,
     pruned_n_m,
     pruned_weights,
     reference,
@@ -71,6 +72,7 @@ def test_inference(case, bench):
         pruned_weights(0.5),
         pruned_n_m,
         pruned_channels(0.5),
+        pruned_layers(1),
         distilled(into=diamonds_student),
         distilled(into=diamonds_student) | onnxruntime,
         batched(256),
@@ -92,6 +94,7 @@ def test_more(case, bench):
         onnxruntime | int8_weights,
         onnxruntime | int4_weights,
         onnxruntime | int8_static | batched(256),
+        int8_static | compiled,
     ],
     hardware=[cpu],
     metrics=[ERROR],
@@ -104,7 +107,7 @@ def test_integers(case, bench):
 @pytest.mark.full
 @grid(
     model=[diamonds],
-    technique=[openvino(fusing=False), openvino | batched(256), litert],
+    technique=[openvino(fusing=False), openvino(fusing=False) | fp16, openvino | batched(256), litert],
     hardware=[cpu],
     metrics=[ERROR],
 )
