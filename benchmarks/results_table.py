@@ -79,7 +79,8 @@ def _row(view: CaseView) -> str:
     result = view.result
     assert result is not None
     speedup = view.estimate("speedup")
-    gain = f"{ratio(speedup.point)} [{speedup.low:.2f}, {speedup.high:.2f}]" if speedup else "1"
+    alone = "1" if result.technique == "reference" else "–"
+    gain = f"{ratio(speedup.point)} [{speedup.low:.2f}, {speedup.high:.2f}]" if speedup else alone
     cells = [
         _cell(view, metric, unit)
         for metric, unit in (("latency.p50", "s"), ("memory.peak", "bytes"), ("size", "bytes"), ("accuracy", "share"))

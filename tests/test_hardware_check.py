@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
@@ -138,3 +141,14 @@ def test_values_that_can_be_no_hardware() -> None:
         check_hardware(object())
     with pytest.raises(SuiteError, match="use only letters"):
         check_hardware(NameWithSpace())
+
+
+def test_the_hardware_in_the_documentation_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "hardware.md").read_text(encoding="utf-8")
+    code = text.partition("## Hardware of your own")[2].partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "documented_core.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("documented_core")
+    own, absent = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0)) + 1
+    check_hardware(module.Core(core=own))
+    assert "name another" in module.Core(core=absent).available()
