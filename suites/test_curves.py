@@ -100,9 +100,9 @@ def test_drop(case, bench):
     assert result.accuracy >= 0.70
 
 
-@grid(model=[digits, minilm], technique=[onnxruntime], hardware=[cpu, cpu(threads=2)])
+@grid(model=[digits, minilm], technique=[onnxruntime], hardware=[cpu(threads=2)])
 def test_threads(case, bench):
-    """What a second core brings to a call: more to a large network than to a small one."""
+    """What a second core brings to a call, beside the same with one in `test_levels`."""
     bench(case)
 
 
