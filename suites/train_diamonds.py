@@ -19,16 +19,14 @@ def main() -> int:
     from safetensors.torch import save_file
     from torch.nn.functional import l1_loss
 
-    from suites.models.diamonds import WEIGHTS, batches, diamonds, scale, stones
+    from suites.models.diamonds import WEIGHTS, batches, diamonds, scaled, stones
     from suites.models.diamonds_network import teacher
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(0)
-    network = teacher()
-    for buffer, value in zip((network.mean, network.deviation), scale(), strict=True):
-        buffer.copy_(torch.from_numpy(value))
+    network = scaled(teacher())
     size = len(stones("training")[1])
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK, total_steps=EPOCHS * (size // BATCH))

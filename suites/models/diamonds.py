@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +23,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from harness.model import Predict
+    from suites.models.diamonds_network import Tabular
 
     Array = np.ndarray[Any, Any]
 
-__all__ = ["WEIGHTS", "batches", "diamonds", "diamonds_student", "of_price", "scale", "stones"]
+__all__ = ["WEIGHTS", "batches", "diamonds", "diamonds_student", "of_price", "scaled", "stones"]
 
 WEIGHTS = Path(__file__).with_name("diamonds.safetensors")
 TABLE = "plotnine/data/diamonds.csv"
@@ -70,10 +70,14 @@ def stones(part: str) -> tuple[Mapping[str, Array], Array]:
     return {"numbers": found[0], "grades": found[1]}, found[2]
 
 
-def scale() -> tuple[Array, Array]:
-    """Mean and standard deviation of each number (6,) in the training."""
+def scaled(network: Tabular) -> Tabular:
+    """The network itself, told the mean and the standard deviation of each number in the training."""
+    import torch
+
     numbers = stones("training")[0]["numbers"]
-    return numbers.mean(axis=0), numbers.std(axis=0)
+    network.mean.copy_(torch.from_numpy(numbers.mean(axis=0)))
+    network.deviation.copy_(torch.from_numpy(numbers.std(axis=0)))
+    return network
 
 
 def of_price(prices: Array) -> Array:
@@ -111,10 +115,7 @@ def _load_student() -> nn.Module:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SPLIT_SEED)
-        network = student()
-    for buffer, value in zip((network.mean, network.deviation), scale(), strict=True):
-        buffer.copy_(torch.from_numpy(value))
-    return network.eval()
+        return scaled(student()).eval()
 
 
 def _inputs(batch_size: int, seed: int) -> Mapping[str, Array]:
@@ -157,8 +158,7 @@ def _evaluate(predict: Predict) -> Evaluation:
 
 
 def _table_digest() -> Mapping[str, str]:
-    content = data.member(PLOTNINE, TABLE).read_bytes()
-    return {"diamonds.csv": hashlib.sha256(content).hexdigest()}
+    return data.digests([data.member(PLOTNINE, TABLE)])
 
 
 def _data() -> Mapping[str, str]:
