@@ -7,6 +7,9 @@ slightly different weights.
 from __future__ import annotations
 
 import sys
+from typing import Any
+
+from suites.training import fit, keep, reproducibly
 
 EPOCHS, BATCH = 40, 256
 PEAK = 4e-3
@@ -16,38 +19,29 @@ PEAK = 4e-3
 def main() -> int:
     """Train the teacher from a fixed seed, write it, and print its accuracy on the test set."""
     import torch
-    from safetensors.torch import save_file
     from torch.nn.functional import l1_loss
 
     from suites.models.diamonds import WEIGHTS, batches, diamonds, scaled, stones
     from suites.models.diamonds_network import teacher
 
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    torch.use_deterministic_algorithms(True)
-    torch.manual_seed(0)
+    reproducibly()
     network = scaled(teacher())
     size = len(stones("training")[1])
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK, total_steps=EPOCHS * (size // BATCH))
-    for epoch in range(EPOCHS):
-        total, steps = 0.0, 0
-        for inputs, wanted in batches(epoch, size, BATCH):
-            optimizer.zero_grad()
-            loss = l1_loss(network(*map(torch.from_numpy, inputs.values())), torch.from_numpy(wanted))
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total, steps = total + loss.item(), steps + 1
-        print(f"epoch {epoch + 1} of {EPOCHS}: loss {total / steps:.4f}", flush=True)
-    network.eval()
+
+    def loss(inputs: Any, wanted: Any) -> Any:
+        return l1_loss(network(*map(torch.from_numpy, inputs.values())), wanted)
+
+    def epoch(number: int) -> list[Any]:
+        return list(batches(number, size, BATCH))
+
+    fit(network, epoch, loss, epochs=EPOCHS, peak=PEAK, weight_decay=0.02)
     with torch.inference_mode():
         found = diamonds.evaluate(
             lambda inputs: {"price": network(*(torch.from_numpy(array.copy()) for array in inputs.values())).numpy()}
         )
     error = found.metrics["price_error"]
     print(f"{len(found.scores)} stones of the test: {found.value:.4f} {found.label}, median error {error:.4f}")
-    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, WEIGHTS)
+    keep(network, WEIGHTS)
     return 0
 
 

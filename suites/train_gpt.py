@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from suites.training import keep, reproducibly
+
 STEPS, BATCH = 1600, 32
 EPOCH = 1000
 """Number of the one epoch of this training; fine-tuning has those from 0 on."""
@@ -19,15 +21,11 @@ PEAK = 4e-3
 def main() -> int:
     """Train from a fixed seed, write the weights, and print what both ways of reading give on the test."""
     import torch
-    from safetensors.torch import save_file
 
     from suites.models.gpt import CONTEXT, WEIGHTS, batches, gpt_decode, gpt_prefill, symbols
     from suites.models.gpt_network import Gpt
 
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    torch.use_deterministic_algorithms(True)
-    torch.manual_seed(0)
+    reproducibly()
     print(f"{len(symbols('training'))} characters for training, {len(symbols('test'))} for the test", flush=True)
     network = Gpt()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.05, betas=(0.9, 0.99))
@@ -45,7 +43,7 @@ def main() -> int:
         if step % 100 == 0:
             print(f"step {step} of {STEPS}: loss {total / 100:.4f}", flush=True)
             total = 0.0
-    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, WEIGHTS)
+    keep(network, WEIGHTS)
     for model in (gpt_prefill, gpt_decode):
         found = model.evaluate(_predictor(model.load()))
         perplexity = found.metrics["perplexity"]
