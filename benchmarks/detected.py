@@ -14,12 +14,16 @@ from scipy.stats import beta
 
 __all__ = ["Kept", "Observed", "Row", "bounds", "rows_of", "table"]
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is counted together. `where` is what the extra work was planted in, "" for none."""
+    """What is counted together.
+
+    where   what the extra work was planted in, "" for none
+    blocks  how many the baseline held, 0 where nothing was judged against one
+    """
 
     tool: str
     mode: str
@@ -27,6 +31,7 @@ class Row:
     planted_percent: float
     where: str
     tolerance: float
+    blocks: int
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Observed:
     change    relative change that was estimated (for a baseline, of the metric whose verdict was the worse one)
     sampling  seconds of calls, of both blocks where two are compared; `wall` is all that it took
     pressure  share of the sampling in which some task waited for a processor
+    blocks    how many the baseline held, 0 without one
     """
 
     when: int
@@ -56,10 +62,11 @@ class Observed:
     sampling: float
     wall: float
     pressure: float
+    blocks: int
 
     @property
     def row(self) -> Row:
-        return Row(self.tool, self.mode, self.load, self.planted_percent, self.where, self.tolerance)
+        return Row(self.tool, self.mode, self.load, self.planted_percent, self.where, self.tolerance, self.blocks)
 
 
 @dataclass
@@ -122,8 +129,8 @@ def bounds(hits: int, of: int) -> tuple[float, float]:
     return low, high
 
 
-def _rest(row: Row) -> tuple[float, float, str]:
-    return row.tolerance, row.planted_percent, row.where
+def _rest(row: Row) -> tuple[int, float, float, str]:
+    return row.blocks, row.tolerance, row.planted_percent, row.where
 
 
 def _row(row: Row, seen: Sequence[Observed]) -> dict[str, Any]:
@@ -138,6 +145,7 @@ def _row(row: Row, seen: Sequence[Observed]) -> dict[str, Any]:
         "planted_percent": row.planted_percent,
         "where": row.where,
         "tolerance": row.tolerance,
+        "blocks": row.blocks,
         "judge": seen[0].judge,
         "verdicts": len(seen),
         "alarms": alarms,
@@ -154,7 +162,7 @@ def _row(row: Row, seen: Sequence[Observed]) -> dict[str, Any]:
 def table(rows: Iterable[dict[str, Any]]) -> str:
     """Rows for people."""
     lines = [
-        f"{'tool':25} {'mode':9} {'load':5} {'limit':>5} {'planted':>15}  {'alarms':>28} {'unchanged':>9} "
+        f"{'tool':25} {'mode':11} {'load':5} {'limit':>5} {'planted':>15}  {'alarms':>28} {'unchanged':>9} "
         f"{'improved':>8} {'undecided':>9} {'s, mean':>8} {'median':>7} {'wall':>6} {'waiting':>7}"
     ]
     for row in rows:
@@ -163,8 +171,9 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
         rate = f"{row['alarms']:4d} of {count:4d} [{low:6.2%}, {high:7.2%}]"
         planted = f"{row['planted_percent']:g} % {row['where']}".strip()
         limit = f"{row['tolerance']:.0%}" if row["tolerance"] else "-"
+        mode = f"{row['mode']} {row['blocks'] or ''}".strip()
         lines.append(
-            f"{row['tool']:25} {row['mode']:9} {row['load']:5} {limit:>5} {planted:>15}  {rate:>28} "
+            f"{row['tool']:25} {mode:11} {row['load']:5} {limit:>5} {planted:>15}  {rate:>28} "
             f"{row['unchanged']:9d} {row['improved']:8d} {row['inconclusive']:9d} {row['seconds_per_case']:8.1f} "
             f"{row['median_seconds']:7.1f} {row['wall_seconds_per_case']:6.1f} "
             f"{row['median_pressure']:7.0%}"

@@ -259,6 +259,7 @@ class Bench:
             sampling=round(seen.sampling, 2),
             wall=round(seen.wall, 2),
             pressure=round(seen.pressure, 3),
+            blocks=len(self.kept.blocks[self.judge][case.id]) if task.kind == "baseline" else 0,
         )
         self.kept.verdicts.append(observed)
         self.kept.write(self.json)
@@ -275,8 +276,9 @@ def _counts(task: Task, one: Observed) -> bool:
     """Whether a verdict is one of those that a task asks for."""
     if task.kind in CHAINS:
         return (one.tool, one.load, one.planted_percent) == (CHAINS[task.kind].tools[0], task.load, 0.0)
-    return (one.tool, one.mode, one.load, one.planted_percent, one.where, one.tolerance) == (
-        "harness", task.kind, task.load, task.planted, task.where, task.tolerance,
+    blocks = BLOCKS if task.kind == "baseline" else 0
+    return (one.tool, one.mode, one.load, one.planted_percent, one.where, one.tolerance, one.blocks) == (
+        "harness", task.kind, task.load, task.planted, task.where, task.tolerance, blocks,
     )  # fmt: skip
 
 

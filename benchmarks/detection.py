@@ -5,8 +5,9 @@
 Slow-downs of 0, 1, 2.5, 5 and 12 % are real extra work (25 % too, in the model); see `planting`. A verdict is one run
 of one case; an alarm is REGRESSED. The row that is furthest behind what is wanted is done next, so that a run of any
 length gives a balanced table, and `--append` goes on with it. Every verdict is on the disk before the next begins: end
-it with Ctrl-C whenever you like. Blocks of a baseline lie ten minutes apart at least, and verdicts against it need
-three. The first verdicts of a day wait until the planted work was measured, which takes a few minutes.
+it with Ctrl-C whenever you like. Blocks of a baseline lie ten minutes apart at least, and verdicts against it need as
+many as a baseline keeps, eight. The first verdicts of a day wait until the planted work was measured, which takes a few
+minutes.
 """
 
 from __future__ import annotations

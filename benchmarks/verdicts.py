@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.planting import ROOT, Case
+from harness.baseline.accept import KEPT_BLOCKS
 from harness.baseline.make import block_of
 from harness.baseline.records import BASELINE_SCHEMA, Accepted, Baseline, Block, Times
 from harness.hardware import cpu
@@ -27,8 +28,8 @@ from harness.records import Launch, Outcome, Result, Verdict
 
 __all__ = ["BLOCKS", "Judge", "Seen"]
 
-BLOCKS = 3
-"""Blocks of launches in a baseline before anything is judged against it."""
+BLOCKS = KEPT_BLOCKS
+"""Blocks of launches in a baseline before anything is judged against it: as many as a baseline keeps."""
 JUDGED = {metric.name: metric for metric in METRICS if metric.name in ("latency.p50", "speedup")}
 SUITE = "detection"
 ACCEPTED = Accepted("", "", "blocks of this benchmark")

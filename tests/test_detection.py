@@ -17,6 +17,7 @@ from benchmarks.detecting import CHAINS, WANTED, Schedule
 from benchmarks.extra_work import Work, least_width, plant
 from benchmarks.planting import CASES, _choose, _fit
 from benchmarks.rivals import asv_says, pyperf_says
+from benchmarks.verdicts import BLOCKS
 from harness.hardware import cpu
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.specs import spec_of
@@ -40,6 +41,7 @@ ONE = Observed(
     sampling=3.0,
     wall=5.0,
     pressure=0.01,
+    blocks=0,
 )
 
 
@@ -58,14 +60,18 @@ def test_bounds_are_exact() -> None:
 def test_rows_count_what_belongs_together() -> None:
     verdicts = [seen(), seen(verdict="regressed", sampling=9.0), seen(verdict="inconclusive", when=1_007_200)]
     verdicts += [seen(planted_percent=2.5, where="technique", verdict="regressed"), seen(tool="asv", tolerance=0.0)]
-    clean, planted, asv = rows_of(verdicts)
+    verdicts += [seen(mode="baseline", blocks=blocks) for blocks in (3, 8, 8)]
+    clean, planted, *stored, asv = rows_of(verdicts)
     assert (clean["verdicts"], clean["alarms"], clean["unchanged"], clean["inconclusive"]) == (3, 1, 1, 1)
     assert (clean["seconds_per_case"], clean["median_seconds"], clean["hours"]) == (5.0, 3.0, 2.0)
     assert (planted["planted_percent"], planted["alarms"]) == (2.5, 1)
     assert (asv["tool"], asv["verdicts"]) == ("asv", 1)
-    lines = table([clean, planted, asv]).splitlines()
-    assert len(lines) == 4
+    assert [(row["blocks"], row["verdicts"]) for row in (clean, *stored)] == [(0, 3), (3, 1), (8, 2)]
+    lines = table([clean, planted, *stored, asv]).splitlines()
+    assert len(lines) == 6
     assert "1 of    3" in lines[1]
+    assert " against    " in lines[1]
+    assert " baseline 8 " in lines[4]
 
 
 def test_the_file_goes_on_and_judges_do_not_mix(tmp_path: Path) -> None:
@@ -110,7 +116,7 @@ def test_what_is_furthest_behind_comes_next() -> None:
     assert {task.kind for task in WANTED} == {"against", "baseline", *CHAINS}
 
 
-def test_verdicts_against_a_baseline_wait_for_three_blocks_that_lie_apart() -> None:
+def test_verdicts_against_a_baseline_wait_for_all_blocks_that_lie_apart() -> None:
     kept = Kept()
     schedule = Schedule(kept, "a", ("idle",), "baseline")
     now = int(time.time())
@@ -123,11 +129,14 @@ def test_verdicts_against_a_baseline_wait_for_three_blocks_that_lie_apart() -> N
     assert schedule.next("idle") is None
     assert schedule.seconds_to_next_block() == pytest.approx(300, abs=5)
     for case in CASES:
-        blocks[case.id] = [{"when": now - seconds} for seconds in (3000, 1500, 300)]
+        blocks[case.id] = [{"when": now - 600 * (i + 1)} for i in reversed(range(BLOCKS))]
     task = schedule.next("idle")
     assert task is not None
     assert task.kind == "baseline"
     assert schedule.seconds_to_next_block() is None
+    few = seen(mode="baseline", planted_percent=task.planted, where=task.where, tolerance=task.tolerance, blocks=3)
+    kept.verdicts += [few] * 9  # what fewer blocks could tell is another row
+    assert schedule.next("idle") == task
 
 
 def test_a_judge_that_is_in_no_commit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
