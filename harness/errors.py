@@ -8,6 +8,7 @@
     ├── PreparationError    a technique, a training or an export failed
     │   └── EvidenceError   it ran, and what it promised is not in the artefact
     ├── MeasurementError    a child process crashed, hung, ran out of memory or answered wrongly
+    │   └── WrongTreeError  it imported other sources than those that it should serve
     ├── HistoryError        the store of earlier runs can't be reached, read or written
     └── RecordError         a file of ours can't be read
         └── BaselineError   a committed baseline is damaged, or an acceptance is refused
@@ -30,6 +31,7 @@ __all__ = [
     "Regression",
     "SuiteError",
     "UnavailableError",
+    "WrongTreeError",
 ]
 
 
@@ -74,6 +76,13 @@ class MeasurementError(HarnessError):
         super().__init__(message)
         self.outcome = outcome
         self.log = log
+
+
+class WrongTreeError(MeasurementError):
+    """A child imported other sources than those that it should serve, so that its numbers are of something else."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, outcome="invalid")
 
 
 class HistoryError(HarnessError):

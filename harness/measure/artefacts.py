@@ -128,7 +128,7 @@ class ArtefactCache:
                 child.ask(request)
                 try:
                     prepared = child.reply(Prepared, self._plan.prepare_deadline)
-                    self.tree.check(prepared.harness_file, prepared.suite_file)
+                    self.tree.check(prepared.harness_file, prepared.suite_file, prepared.modules)
                     child.stop(self._plan.deadline)
                 except MeasurementError as error:
                     error.log = error.log or child.tail()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from harness.errors import HarnessError, MeasurementError, UnavailableError
+from harness.errors import HarnessError, MeasurementError, UnavailableError, WrongTreeError
 from harness.grid import Address, Case
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.budget import Budget
@@ -142,6 +142,8 @@ class Measurer:
             with stage(self.progress, seconds, "evaluate the other tree"):
                 memory = self.passes.memory(case, artefact, logs / "memory-previous.log")
                 evaluation, _ = self.passes.evaluation(case, there, artefact, logs / "evaluate-previous.log")
+        except WrongTreeError:
+            raise  # it says nothing of the other tree, and a comparison with it would be one with something else
         except HarnessError as error:
             return dataclasses.replace(result, outcome=Outcome(error.outcome), reason=str(error))
         found, fixed = _described(case, result, artefact, evaluation, memory)

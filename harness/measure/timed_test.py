@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import HarnessError, MeasurementError
+from harness.errors import HarnessError, MeasurementError, WrongTreeError
 from harness.measure.budget import Budget
 from harness.measure.child import Child
 from harness.measure.ending import ended
@@ -92,7 +92,8 @@ class TestMeasurer:
         _describe(test, folder, iterations=0)
         with Child(f"preparing {test.id}", folder / "prepare.log", test.hardware.environment(), tree) as child:
             child.ask(Load(str(folder), str(tree.root), spec_of(test.hardware)))
-            tree.check(child.reply(Loaded, self.plan.prepare_deadline).harness_file)
+            loaded = child.reply(Loaded, self.plan.prepare_deadline)
+            tree.check(loaded.harness_file, modules=loaded.modules)
             child.ask(Settle())
             child.reply(Settled, self.plan.deadline)
             child.ask(Turn(0, 1))
@@ -111,6 +112,8 @@ class TestMeasurer:
         there.mkdir(exist_ok=True)
         try:
             return dataclasses.replace(result, facts=self._prepare(test, other, there))
+        except WrongTreeError:
+            raise  # it says nothing of the other tree, and a comparison with it would be one with something else
         except HarnessError as error:
             return dataclasses.replace(result, facts={}, outcome=Outcome(error.outcome), reason=str(error))
 

@@ -6,6 +6,7 @@ and the way of timing are ours, so that two trees are measured by one ruler.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -14,27 +15,37 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import harness
-from harness.errors import MeasurementError, SuiteError
+from harness.errors import SuiteError, WrongTreeError
 
 __all__ = ["Tree", "git", "versions_of", "worktree"]
 
 GIT_SECONDS = 120.0
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders of installed packages, which may lie inside of a project."""
 
 
 @dataclass(frozen=True)
 class Tree:
     """A project's folder and the interpreter for it; `revision` is "" for the working tree.
 
-    `variables` are environment variables of its children.
+    variables  environment variables of its children
+    checkout   of another commit, the folder that it was checked out into
+    origin     and the working tree's top folder, from which nothing may be imported then
     """
 
     root: Path
     python: str = sys.executable
     revision: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
+    checkout: Path | None = None
+    origin: Path | None = None
 
-    def check(self, harness_file: str, suite_file: str = "") -> None:
-        """Raise `MeasurementError` where a child imported the suite, or a harness of the tree's own, from elsewhere."""
+    def check(self, harness_file: str, suite_file: str = "", modules: Mapping[str, str] | None = None) -> None:
+        """Raise `WrongTreeError` where a child imported the suite, or a harness of the tree's own, from elsewhere.
+
+        `modules` are where everything comes from that it imported: a tree of another commit has a package of the
+        project from itself, or both arms would be the same code.
+        """
         own = self.root / "harness" / "__init__.py"
         running = Path(harness.__file__) if self.python == sys.executable else None
         for what, found, right in (
@@ -42,11 +53,26 @@ class Tree:
             ("the suite", suite_file, self.root if suite_file else None),
         ):
             if right and not Path(found).resolve().is_relative_to(right.resolve()):
-                raise MeasurementError(
+                raise WrongTreeError(
                     f"a child that should serve {self.revision or 'the working tree'} imported {what} from {found}, "
-                    f"not from {right}: a path in PYTHONPATH or an installed copy hides it",
-                    outcome="invalid",
+                    f"not from {right}: a path in PYTHONPATH or an installed copy hides it"
                 )
+        for name, found in (modules or {}).items():
+            if self._is_foreign(name, Path(found).resolve()):
+                raise WrongTreeError(
+                    f"a child that should serve {self.revision} imported {name} from {found}, which is not that "
+                    f"commit's, so it would be measured against itself; let pytest's option `pythonpath` name the "
+                    f"folder that holds {name} (such as pythonpath = src), so that each tree imports its own"
+                )
+
+    def _is_foreign(self, name: str, found: Path) -> bool:
+        """Whether a module belongs to the project and is not this checkout's."""
+        if self.origin is None or self.checkout is None or found.is_relative_to(self.checkout.resolve()):
+            return False
+        if found.is_relative_to(self.origin) and not INSTALLED & set(found.parts):
+            return not _ignored(self.origin, found)
+        places = [folder / Path(*name.split(".")) for folder in (self.root, self.root / "src")]
+        return any((place / "__init__.py").exists() or place.with_suffix(".py").exists() for place in places)
 
 
 def worktree(root: Path, revision: str, folder: Path, python: str = sys.executable) -> Tree:
@@ -65,7 +91,8 @@ def worktree(root: Path, revision: str, folder: Path, python: str = sys.executab
         raise SuiteError(f"{place} was edited, so it is no longer {revision}; remove it: git worktree remove --force")
     # What was fetched at set-up lies beside the working tree, and is the same for every commit that pins the same.
     data = os.environ.get("HARNESS_DATA", str(root / ".harness" / "data"))
-    return Tree(place / root.resolve().relative_to(top.resolve()), python, commit, {"HARNESS_DATA": data})
+    own = place / root.resolve().relative_to(top.resolve())
+    return Tree(own, python, commit, {"HARNESS_DATA": data}, checkout=place, origin=top.resolve())
 
 
 def versions_of(tree: Tree) -> dict[str, str]:
@@ -83,6 +110,14 @@ def versions_of(tree: Tree) -> dict[str, str]:
         raise SuiteError(f"{tree.python} can't be run as the other arm's Python: {error}") from None
     pairs = (line.split(" ", 1) for line in reversed(done.stdout.splitlines()) if " " in line)
     return dict(sorted((name.lower().replace("_", "-"), version) for name, version in pairs))
+
+
+def _ignored(top: Path, path: Path) -> bool:
+    """Whether git is told to ignore a file: then it is none of the project's sources, wherever it lies."""
+    command = ["git", "-C", str(top), "check-ignore", "--quiet", str(path)]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, check=False).returncode == 0
+    return False
 
 
 def git(folder: Path, *arguments: str) -> str:

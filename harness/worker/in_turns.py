@@ -19,6 +19,7 @@ import pytest
 import harness
 from harness.hardware.base import Hardware
 
+from .imported import imported
 from .protocol import Loaded, Message, Settle, Settled, Stop, Turn, TurnDone, receive, send
 from .steady import settle
 
@@ -74,7 +75,8 @@ class Conversation:
         self._hardware.settle()
         gc.collect()
         gc.freeze()
-        self.say(Loaded(time.perf_counter() - self._began, str(Path(harness.__file__))))
+        modules = {} if self.iterations else imported()  # of the first process alone: the others import the same
+        self.say(Loaded(time.perf_counter() - self._began, str(Path(harness.__file__)), modules))
 
     def next_turn(self) -> Turn:
         """The next turn that is asked for. Raises `Enough` where there is none."""

@@ -21,6 +21,7 @@ from harness.runtimes.native import load_network, native_runtime
 from harness.specs import spec_of
 
 from .artefact import ARTEFACT_SCHEMA, Manifest, digest_files, save_batches, write_manifest
+from .imported import imported
 from .outputs import check_expected
 from .protocol import Prepare, Prepared
 
@@ -42,7 +43,7 @@ def prepare(request: Prepare) -> Prepared:
         raise
     write_manifest(folder, manifest)
     suite = sys.modules[suite_module(request.file)]
-    return Prepared(manifest.seconds, manifest.harness_file, str(suite.__file__))
+    return Prepared(manifest.seconds, manifest.harness_file, str(suite.__file__), imported())
 
 
 def without_limits(hardware: Hardware) -> Hardware:

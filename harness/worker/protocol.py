@@ -62,12 +62,14 @@ class Prepare:
 class Prepared:
     """The artefact is complete. `seconds` is what the techniques and packing took, imports excluded.
 
-    `harness_file` and `suite_file` are what was imported, so that the parent can tell a wrong tree.
+    `harness_file`, `suite_file` and `modules` are what was imported (`imported`), so that the parent can tell a wrong
+    tree.
     """
 
     seconds: float
     harness_file: str
     suite_file: str
+    modules: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,14 @@ class Load:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Loaded, and the outputs were checked against the expected ones. `harness_file` is what was imported."""
+    """Loaded, and the outputs were checked against the expected ones.
+
+    `harness_file` is what was imported; of a test of pytest-benchmark's, `modules` are (`imported`).
+    """
 
     seconds: float
     harness_file: str
+    modules: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

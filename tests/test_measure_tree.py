@@ -1,0 +1,127 @@
+"""Whether an arm served the tree that it should: of what it imported, nothing may be the other tree's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import WrongTreeError
+from harness.measure.tree import Tree, worktree
+from harness.worker import imported
+from tests.folder import Folder
+
+ROOT = Path(__file__).parent.parent
+SUITE = """
+from own_network import LAYERS
+
+
+@grid(model=[tiny], technique=[batched(64)], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+"""
+SHORT = ("--plan", "screen=2", "--plan", "confirm=2", "--plan", "seconds=0.1")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Folder:
+    """A project whose package lies in `src`, with an environment of its own beside it."""
+    folder = Folder(tmp_path / "project")
+    (folder.path / "src" / "own_network").mkdir(parents=True)
+    (folder.path / "src" / "own_network" / "__init__.py").write_text("LAYERS = 1\n")
+    folder.suite("test_it", SUITE)
+    folder.commit("start")
+    (folder.path / ".gitignore").write_text(".harness\n.model\nreports\n__pycache__\nvendor\n")
+    return folder
+
+
+@pytest.fixture
+def other(project: Folder) -> Tree:
+    return worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+
+
+def check(tree: Tree, name: str, found: Path) -> None:
+    tree.check(str(ROOT / "harness" / "__init__.py"), modules={name: str(found)})
+
+
+@pytest.mark.parametrize("place", ["src/own_network/__init__.py", "src/added.py", "."])
+def test_what_is_the_working_trees_is_not_the_other_trees(project: Folder, other: Tree, place: str) -> None:
+    with pytest.raises(WrongTreeError, match="pythonpath"):
+        check(other, "own_network", project.path / place)
+
+
+@pytest.mark.parametrize("place", [".venv/lib/python3.11/site-packages/torch/__init__.py", "vendor/torch/__init__.py"])
+def test_what_others_made_may_lie_inside_of_a_project(project: Folder, other: Tree, place: str) -> None:
+    (project.path / place).parent.mkdir(parents=True)
+    (project.path / place).touch()
+    check(other, "torch", project.path / place)
+
+
+def test_what_is_the_other_trees_own_is_right(project: Folder, other: Tree) -> None:
+    check(other, "own_network", other.root / "src" / "own_network" / "__init__.py")
+    check(Tree(project.path), "own_network", project.path / "src" / "own_network" / "__init__.py")
+
+
+def test_an_installed_copy_of_what_the_tree_has_is_not_the_trees(other: Tree, tmp_path: Path) -> None:
+    with pytest.raises(WrongTreeError, match="own_network"):
+        check(other, "own_network", tmp_path / "site-packages" / "own_network" / "__init__.py")
+    check(other, "numpy", tmp_path / "site-packages" / "numpy" / "__init__.py")
+
+
+def test_what_was_imported_is_told_with_the_folder_that_a_copy_was_made_from(tmp_path: Path) -> None:
+    for place in ("site/copied", "site/edited", "parts/family/one"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "__init__.py").touch()
+    for name, told in (("copied", {}), ("edited", {"editable": True})):
+        information = tmp_path / "site" / f"{name}-1.dist-info"
+        information.mkdir()
+        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        (information / "RECORD").write_text(f"{name}/__init__.py,,\n")
+        url = {"url": "file:///of/mine/my%20project", "dir_info": told}
+        (information / "direct_url.json").write_text(json.dumps(url))
+    code = "import json, numpy, copied, edited, family.one; from harness.worker.imported import imported\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}print(json.dumps(imported()))"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(str(tmp_path / name) for name in ("site", "parts"))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert found["copied"] == "/of/mine/my project"
+    assert found["edited"] == str(tmp_path / "site" / "edited" / "__init__.py")
+    assert found["family.one"] == str(tmp_path / "parts" / "family" / "one" / "__init__.py")
+    assert {"numpy"} <= found.keys()
+    assert not {"json", "numpy.linalg", "harness", "harness.worker.imported"} & found.keys()
+    assert set(imported.OURS) == {"__main__", "harness"}
+
+
+def test_two_arms_of_one_package_are_red_and_each_may_have_its_own(
+    project: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(project.path / "src"))
+    code, text = project.pytest("suites", "--against", "HEAD", *SHORT)
+    assert code == 1, text
+    (comparison,) = project.run()["comparisons"]
+    assert comparison["verdict"] == "invalid"
+    assert "imported own_network from" in comparison["reason"]
+    monkeypatch.delenv("PYTHONPATH")
+    (project.path / "pytest.ini").write_text("[pytest]\npythonpath = src\n")
+    code, text = project.pytest("suites", "--against", "HEAD", *SHORT)
+    assert {c["metric"]: c["verdict"] for c in project.run()["comparisons"]}["size"] == "unchanged", text
+
+
+def test_a_test_of_pytest_benchmarks_is_held_to_its_tree_too(project: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project.path / "suites" / "test_it.py").unlink()
+    (project.path / "suites" / "test_timed.py").write_text(
+        "from own_network import LAYERS\n\n\ndef test_sum(benchmark):\n    benchmark(sum, range(1000 * LAYERS))\n"
+    )
+    project.commit("a timed test")
+    monkeypatch.setenv("PYTHONPATH", str(project.path / "src"))
+    code, text = project.pytest("suites", "--against", "HEAD", *SHORT)
+    assert code == 1, text
+    assert "imported own_network from" in project.run()["comparisons"][0]["reason"]
