@@ -12,9 +12,11 @@ from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.facts import counts, moved
 from harness.judge import Prior, compare, fit_prior, fresh_launches
-from harness.judge.against import _row, compare_against, more_launches, spread_of
+from harness.judge.against import METRIC, _row, compare_against, more_launches, spread_of
+from harness.judge.prior import Spread
+from harness.judge.scope import changed_parts
 from harness.measure.tree import Tree
-from harness.metrics import Metric
+from harness.metrics import METRICS, Metric
 from harness.plan import Plan
 from harness.records import Comparison, Environment, Outcome, Result, Scalar, Verdict
 from harness.settings import Against
@@ -168,12 +170,12 @@ class WithTree:
             origin["ran"] = ran
         self.origins[f"{result.suite}/{result.case_id}"] = origin
         if previous is not None and previous.outcome is not Outcome.COMPLETED and result.outcome is Outcome.COMPLETED:
-            text = f"{result.case_id} can't be compared: at {self._against} it is {previous.outcome}: {previous.reason}"
-            return (Comparison(result.suite, result.case_id, "case", Verdict.INCOMPARABLE, text),)
-        if result.technique == TECHNIQUE and result.outcome is Outcome.COMPLETED and previous is not None:
+            return (self._failed(result, previous),)
+        both = previous is not None and result.outcome is Outcome.COMPLETED
+        if previous is not None and both and result.technique == TECHNIQUE:
             # There is nothing but its time to compare, which for a case of a grid would be too little.
-            return (_row(result, previous, spread, self._against),)
-        return compare_against(
+            return (self._timed(result, previous, spread, metrics),)
+        rows = compare_against(
             result,
             previous,
             baseline_of(previous, self._environment) if previous else Baseline(None, None),
@@ -182,6 +184,47 @@ class WithTree:
             spread=spread,
             against=self._against,
         )
+        rest = [row for row in rows if row.metric != METRIC]
+        if previous is None or not both or any(row.verdict is Verdict.INVALID for row in rest if row.metric == "case"):
+            return rows
+        # That nothing else has a limit makes no time incomparable.
+        rest = [row for row in rest if row.metric != "case"]
+        return (self._timed(result, previous, spread, metrics), *rest, *_not_in_turns(result, metrics))
+
+    def _failed(self, result: Result, previous: Result) -> Comparison:
+        """Of a case that the other tree can't give. Where an environment was made for that arm, it is what failed."""
+        environment = bool(self._against.packages or self._against.python) and previous.outcome is not Outcome.ABSENT
+        verdict = Verdict.ERROR if environment else Verdict.INCOMPARABLE
+        text = f"{result.case_id} can't be compared: at {self._against} it is {previous.outcome}: {previous.reason}"
+        return Comparison(result.suite, result.case_id, "case", verdict, text)
+
+    def _timed(self, result: Result, previous: Result, spread: Spread, metrics: Metrics) -> Comparison:
+        """The verdict on time, in turns: none where the two do different work."""
+        row = _row(result, previous, spread, self._against)
+        parts = changed_parts(metrics[METRIC], result.workload, previous.workload)
+        if parts:
+            named = " and ".join(parts)
+            reason = f"{METRIC}: {named} differ from those at {self._against}, so that these are times of other work."
+            return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason, change=None, detectable=None)
+        if row.verdict is Verdict.INCONCLUSIVE and result.cut_short:
+            return dataclasses.replace(row, reason=f"{row.reason} Its time was over; a longer --budget gives it more.")
+        return row
+
+
+def _not_in_turns(result: Result, metrics: Metrics) -> list[Comparison]:
+    """A word for each time that the suite has set a limit to, and that is not judged in turns."""
+    usual = {metric.name: metric for metric in METRICS}
+    others = [
+        metric
+        for name, metric in metrics.items()
+        if (name.startswith(("latency.", "throughput", "time.")) or metric.derive) and name != METRIC
+        if metric.gates and metric != usual.get(name) and result.measurement(name)
+    ]
+    reason = "is judged against baselines alone, and not in turns, so that its own limit was not looked at"
+    return [
+        Comparison(result.suite, result.case_id, metric.name, Verdict.INCOMPARABLE, f"{metric.name} {reason}.")
+        for metric in others
+    ]
 
 
 def _judged_parts(result: Result) -> Result:

@@ -4,6 +4,7 @@
 
     HarnessError
     ├── SuiteError          a suite file is wrong: empty grid, duplicate id, techniques in an order that cannot work
+    │   └── AbsentError     it has no such case: another commit may lack what this one has
     ├── UnavailableError    hardware, a runtime, a package or a compiler is not here
     ├── PreparationError    a technique, a training or an export failed
     │   └── EvidenceError   it ran, and what it promised is not in the artefact
@@ -21,6 +22,7 @@ Every message names the case, the cause and the cure.
 from __future__ import annotations
 
 __all__ = [
+    "AbsentError",
     "BaselineError",
     "EvidenceError",
     "HarnessError",
@@ -46,6 +48,12 @@ class HarnessError(Exception):
 
 class SuiteError(HarnessError):
     """A suite file is wrong; nothing is measured until it is mended."""
+
+
+class AbsentError(SuiteError):
+    """A tree has no such case."""
+
+    outcome = "absent"
 
 
 class UnavailableError(HarnessError):

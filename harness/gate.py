@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
+from harness.baseline.records import Portable
 from harness.grid import Case
-from harness.judge import advice
+from harness.judge import advice, missing
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.settings import Settings
 from harness.timed_test import TimedTest
 
-__all__ = ["gate", "undone", "unmeasured", "verdict_of"]
+__all__ = ["gate", "left_out", "undone", "unmeasured", "verdict_of"]
 
 DECIDED = {Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.MISSING, Verdict.INVALID, Verdict.ERROR}
 
@@ -64,6 +66,19 @@ def undone(settings: Settings, run: Run) -> str | None:
             "make one with: pytest suites/ --baseline=update --reason 'first baseline'"
         )
     return None
+
+
+def left_out(result: Result, portable: Portable | None, previous: Result | None) -> Comparison:
+    """What it means that a case was not measured: it is missing where it has a baseline, or the other tree has it."""
+    if portable:
+        (comparison,) = missing([portable], set())
+        return dataclasses.replace(
+            comparison, reason=f"{comparison.reason} It was not measured because: {result.reason}"
+        )
+    lost = previous is not None and previous.outcome is Outcome.COMPLETED
+    verdict = Verdict.MISSING if lost else Verdict.SKIPPED
+    where = f"{result.case_id} can be measured in the other tree, and not in this one" if lost else result.case_id
+    return Comparison(result.suite, result.case_id, "case", verdict, f"{where}: {result.reason}")
 
 
 def unmeasured(case: Case | TimedTest, suite: str, nodeid: str, reason: str) -> Result:

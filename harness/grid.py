@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
 
-from harness.errors import SuiteError
+from harness.errors import AbsentError, SuiteError
 from harness.hardware.base import Hardware
 from harness.metrics import Metric, resolve
 from harness.model import Model
@@ -156,6 +156,8 @@ def load_suite(root: Path, file: str) -> Any:
     name = suite_module(file)
     if name in sys.modules:
         return sys.modules[name]
+    if not (root / file).exists():
+        raise AbsentError(f"there is no {file} in {root}")
     spec = importlib.util.spec_from_file_location(name, root / file)
     if spec is None or spec.loader is None:
         raise SuiteError(f"{file}: can't be imported as a suite")
@@ -177,7 +179,7 @@ def grids_of(module: Any) -> tuple[Grid, ...]:
 
 
 def find_case(address: Address) -> tuple[Case, Grid]:
-    """The case at an address, and its grid. Raises `SuiteError` where it is gone.
+    """The case at an address, and its grid. Raises `AbsentError` where it is not there.
 
     An address without a function names a case that is put together: its model, its hardware and each step of its
     technique must stand on some grid of the file. The grid is then all of them in one.
@@ -188,13 +190,13 @@ def find_case(address: Address) -> tuple[Case, Grid]:
     function = getattr(module, address.function, None)
     found = grid_of(function) if isinstance(function, FunctionType) else None
     if found is None:
-        raise SuiteError(f"{address.file}: no function {address.function} with a grid")
+        raise AbsentError(f"{address.file}: no function {address.function} with a grid")
     for case in found.cases():
         if case.id == address.case_id:
             return case, found
         if case.reference.id == address.case_id:
             return case.reference, found
-    raise SuiteError(f"{address.file}::{address.function} has no case {address.case_id}")
+    raise AbsentError(f"{address.file}::{address.function} has no case {address.case_id}")
 
 
 def _composed(address: Address, grids: Sequence[Grid]) -> tuple[Case, Grid]:

@@ -45,6 +45,7 @@ class Outcome(enum.StrEnum):
     PREMATURE_EXIT = "premature_exit"
     INVALID = "invalid"
     UNAVAILABLE = "unavailable"
+    ABSENT = "absent"
     INTERRUPTED = "interrupted"
 
 

@@ -13,7 +13,7 @@ from harness.baseline.records import Baseline, Portable
 from harness.baseline.store import Store
 from harness.comparing import Comparing, Nothing, WithBaselines, WithTree
 from harness.errors import BaselineError
-from harness.gate import gate, undone, unmeasured, verdict_of
+from harness.gate import gate, left_out, undone, unmeasured, verdict_of
 from harness.grid import Address, Case
 from harness.hardware.base import Hardware
 from harness.history.publish import publish
@@ -73,6 +73,9 @@ class Session:
         if tree.revision:
             state = {**self.environment.state, "at": tree.revision}
             self.environment = dataclasses.replace(self.environment, state=state, commit=tree.revision, dirty=False)
+        if settings.against:
+            state = {**self.environment.state, "against": str(settings.against)}
+            self.environment = dataclasses.replace(self.environment, state=state)
         self._decisions: dict[tuple[str, str], Decision] = {}
         self._pending: dict[tuple[str, str], Result] = {}
         self._loose: list[Comparison] = []
@@ -145,26 +148,26 @@ class Session:
         earlier = self._earlier.get((suite, case.id))
         result, previous = (earlier, None) if earlier else measure(metrics)
         if result.outcome is Outcome.UNAVAILABLE:
-            return self.leave_out(case, suite, nodeid, result.reason)
+            return self.leave_out(case, suite, nodeid, result.reason, previous)
         result = thinned(result, self._head.expected)
         comparisons = self._comparing.compare(result, previous, metrics)
         if self.settings.mode == "update":
             comparisons = self._update(result, comparisons)
         return self._keep(result, comparisons)
 
-    def leave_out(self, case: Case | TimedTest, suite: str, nodeid: str, reason: str) -> Decision:
-        """Record that a case was not measured. One that has a baseline is missing, unless that was allowed."""
+    def leave_out(
+        self, case: Case | TimedTest, suite: str, nodeid: str, reason: str, previous: Result | None = None
+    ) -> Decision:
+        """Record that a case was not measured. One that has a baseline, or that was measured in the other tree, is
+        missing, unless that was allowed.
+        """
         result = unmeasured(case, suite, nodeid, reason)
-        gated = self.settings.gates and not self.settings.against
+        gated = self.settings.gates and not (case.hardware.name in self.absent or self.settings.allows(case.id))
         try:
             portable = self._baselines.baseline(suite, case.id, case.hardware.name).portable if gated else None
         except BaselineError as error:
             return self._keep(result, (Comparison(suite, case.id, "case", Verdict.ERROR, str(error)),))
-        if portable and not (case.hardware.name in self.absent or self.settings.allows(case.id)):
-            (comparison,) = missing_comparisons([portable], set())
-            text = f"{comparison.reason} It was not measured because: {reason}"
-            return self._keep(result, (dataclasses.replace(comparison, reason=text),))
-        return self._keep(result, (Comparison(suite, case.id, "case", Verdict.SKIPPED, f"{case.id}: {reason}"),))
+        return self._keep(result, (left_out(result, portable, previous if gated else None),))
 
     def require(self, case: Case | TimedTest, suite: str, nodeid: str) -> Decision | None:
         """The decision on a case of required hardware that can't be measured; None where it can or needn't."""

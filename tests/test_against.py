@@ -14,7 +14,7 @@ from harness.metrics import METRICS
 from harness.plan import Plan
 from harness.records import Environment, Estimate, Launch, Measurement, Outcome, Result, Verdict
 from harness.settings import Against
-from tests.folder import Folder
+from tests.folder import PLAN, Folder
 
 METRICS_BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -163,11 +163,44 @@ def test_what_the_other_tree_lacks_is_incomparable_and_no_pass(project: Folder) 
     assert "has no case tiny_onnx/batched:32/cpu" in comparison["reason"]
 
 
+def test_what_can_not_be_measured_here_any_more_is_missing(project: Folder) -> None:
+    skipped = SUITE.replace("test_it", "test_skipped").replace("64", "32")
+    project.suite("test_pair", SUITE + skipped)
+    code, text = project.pytest("suites", "--baseline=update", "--reason", "first", *PLAN)
+    assert code == 0, text
+    project.commit("baselines")
+    skipped = skipped.replace("    bench(case)", "    pytest.skip()")
+    project.suite("test_pair", SUITE.replace("batched(64), slowed", "slowed") + skipped)
+    unavailable = "from harness.errors import UnavailableError\n    raise UnavailableError('no such thing here')\n"
+    own = project.path / "suites" / "own.py"
+    own.write_text(own.read_text().replace("import numpy as np\n", unavailable))
+    code, text = project.pytest("suites", "--against", "HEAD", *FAST)
+    assert code == 1, text
+    verdicts = {(c["case_id"], c["metric"]): c["verdict"] for c in project.run()["comparisons"]}
+    assert verdicts == {
+        ("tiny_onnx/batched:64/cpu", "case"): "missing",
+        ("tiny_onnx/slowed+batched:64/cpu", "case"): "missing",
+        ("tiny_onnx/batched:32/cpu", "case"): "missing",
+        ("tiny_onnx/slowed+batched:32/cpu", "case"): "missing",
+    }
+    for path in (project.path / "baselines").rglob("*.json"):
+        path.unlink()
+    project.slow_down(0)
+    project.commit("no baselines")
+    own.write_text(own.read_text().replace("import numpy as np\n", unavailable))
+    code, text = project.pytest("suites", "--against", "HEAD", *FAST)
+    assert code == 1, text
+    verdicts = {c["case_id"]: c["verdict"] for c in project.run()["comparisons"]}
+    assert verdicts["tiny_onnx/slowed+batched:64/cpu"] == "missing"
+    assert verdicts["tiny_onnx/slowed+batched:32/cpu"] == "skipped", "nothing says that it was there before"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--against", "no-such-branch"), "no-such-branch"),
-        (("--against", "HEAD", "--baseline=strict"), "goes with neither"),
+        (("--against", "HEAD", "--baseline=update", "--reason", "right"), "goes with neither"),
+        (("--against", "HEAD", "--plan", "confirm=0"), "could call no case slower"),
         (("--against", "HEAD", "--against-python", "/no/such/python"), "can't be run as the other arm's Python"),
     ],
 )

@@ -9,9 +9,13 @@ import pytest
 
 from harness import comparing
 from harness.baseline.store import Store
-from harness.comparing import WithBaselines
+from harness.comparing import WithBaselines, WithTree
 from harness.judge import compare, fresh_launches
-from harness.records import Result, Verdict
+from harness.measure.tree import Tree
+from harness.metrics import Metric
+from harness.plan import Plan
+from harness.records import Comparison, Evidence, Outcome, Result, Verdict
+from harness.settings import Against
 from tests.judge_samples import CASE, ENVIRONMENT, IDENTITY, METRICS, a_block, a_portable, a_result, some_times
 
 SCREENS = {
@@ -82,6 +86,77 @@ def test_what_changed_since_is_judged_anew(with_baselines: WithBaselines, judged
     rows = with_baselines.compare(changed, None, METRICS)
     assert len(judged) == 2
     assert rows == compare(changed, baseline, METRICS, with_baselines.prior("cpu"), IDENTITY)
+
+
+def with_tree(**changes: object) -> WithTree:
+    return WithTree(Against("HEAD", **changes), Tree(Path()), {}, ENVIRONMENT, Plan())  # type: ignore[arg-type]
+
+
+def in_turns(values: dict[str, tuple[float, ...]], **changes: object) -> Result:
+    """A case that took turns with itself, and was confirmed to take as long."""
+    result = a_result({"latency.p50": (0.01,) * 8, **values}, confirm=5, **changes)
+    launches = tuple(dataclasses.replace(one, anchored=None, against=1.0) for one in result.launches)
+    return dataclasses.replace(result, launches=launches)
+
+
+def verdicts(rows: tuple[Comparison, ...]) -> dict[str, Verdict]:
+    return {row.metric: row.verdict for row in rows}
+
+
+def test_times_of_other_work_are_not_compared_in_turns() -> None:
+    now = in_turns({"size": (4.0,)})
+    before = dataclasses.replace(now, workload={**now.workload, "inputs": "longer"})
+    rows = with_tree().compare(now, before, METRICS)
+    assert verdicts(rows) == {"latency.p50": Verdict.INCOMPARABLE, "size": Verdict.UNCHANGED}
+    assert "inputs differ from those at HEAD" in rows[0].reason
+    assert rows[0].change is None
+    assert verdicts(with_tree().compare(now, now, METRICS))["latency.p50"] is Verdict.UNCHANGED
+
+
+def test_a_limit_that_turns_can_not_hold_is_told() -> None:
+    p99 = METRICS["latency.p99"].with_tolerance(0.1)
+    own = Metric("lag", "s", "lower", tolerance=0.1, derive=lambda values: values["latency.p50"])
+    now = in_turns({"size": (4.0,), "latency.p99": (0.02,) * 8, "lag": (0.01,) * 8})
+    assert verdicts(with_tree().compare(now, now, METRICS)).keys() == {"latency.p50", "size"}
+    found = verdicts(with_tree().compare(now, now, {**METRICS, p99.name: p99, own.name: own}))
+    assert found["latency.p99"] is found["lag"] is Verdict.INCOMPARABLE
+    assert found["latency.p50"] is Verdict.UNCHANGED
+
+
+def test_time_is_judged_where_nothing_else_has_a_limit() -> None:
+    metrics = {name: dataclasses.replace(one, tolerance=None, slack=None) for name, one in METRICS.items()}
+    now = in_turns({"size": (4.0,)})
+    assert verdicts(with_tree().compare(now, now, metrics)) == {"latency.p50": Verdict.UNCHANGED}
+    broken = dataclasses.replace(now, evidence=(Evidence("int8", "quantized", "nothing", kept=False),))
+    assert verdicts(with_tree().compare(broken, now, metrics)) == {"case": Verdict.INVALID}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "arm", "expected"),
+    [
+        (Outcome.CRASHED, {}, Verdict.INCOMPARABLE),
+        (Outcome.CRASHED, {"packages": ("onnxruntime==1.0",)}, Verdict.ERROR),
+        (Outcome.UNAVAILABLE, {"python": "python3.12"}, Verdict.ERROR),
+        (Outcome.ABSENT, {"packages": ("onnxruntime==1.0",)}, Verdict.INCOMPARABLE),
+    ],
+)
+def test_an_arm_that_can_not_run_is_an_error_and_an_absent_case_is_not(
+    outcome: Outcome, arm: dict, expected: Verdict
+) -> None:
+    now = in_turns({"size": (4.0,)})
+    before = dataclasses.replace(now, outcome=outcome, reason="it did not import")
+    (row,) = with_tree(**arm).compare(now, before, METRICS)
+    assert row.verdict is expected
+    assert f"it is {outcome}: it did not import" in row.reason
+
+
+def test_what_had_no_time_left_is_told_so() -> None:
+    now = in_turns({"size": (4.0,)})
+    screen = dataclasses.replace(now, launches=tuple(dataclasses.replace(now.launches[0], against=1.5) for _ in "123"))
+    for cut_short in (True, False):
+        row, *_ = with_tree().compare(dataclasses.replace(screen, cut_short=cut_short), now, METRICS)
+        assert row.verdict is Verdict.INCONCLUSIVE
+        assert ("--budget" in row.reason) is cut_short
 
 
 def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_path: Path) -> None:

@@ -252,6 +252,7 @@ def test_in_turns_with_another_commit(tmp_path: Path) -> None:
     rows = {(one["case_id"].split("/")[0], one["metric"]): one for one in folder.run()["comparisons"]}
     assert rows["test_sort-2000", "latency.p50"]["verdict"] == "regressed"
     assert rows["test_new", "case"]["verdict"] == "incomparable"
+    assert "at HEAD it is absent" in rows["test_new", "case"]["reason"]
     launch = by_test(folder)["test_sort-2000"]["launches"][0]
     assert launch["samples"].keys() == {"candidate", "previous"}
     assert launch["against"] > 1.5

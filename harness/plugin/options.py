@@ -122,8 +122,13 @@ def check_options(config: pytest.Config) -> None:
         raise SuiteError(f"--jobs {config.getoption('jobs')}: give 1 or more; with 1 no artefact is made ahead")
     if mode == "strict" and config.getoption("quick"):
         raise SuiteError("--quick gives no verdicts, so it does not go with --baseline=strict")
-    if against and (mode != "compare" or config.getoption("quick")):
-        raise SuiteError("--against compares with another tree, so it goes with neither --baseline nor --quick")
+    if against and (mode not in ("compare", "strict") or config.getoption("quick")):
+        raise SuiteError(f"--against compares with another tree, so it goes with neither --baseline={mode} nor --quick")
+    if against and not plan_of(config).confirm:
+        raise SuiteError(
+            "--against with --plan confirm=0 could call no case slower: in turns only fresh launches convict; "
+            "give --plan confirm=N above 0"
+        )
     if against and config.getoption("resume"):
         raise SuiteError(
             "--resume does not go with --against: what the other tree's cases gave is not in the journal of the "

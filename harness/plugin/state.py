@@ -117,7 +117,7 @@ class State:
             raise SuiteError(f"--require-hardware={min(unknown)}: no grid has it; there is {', '.join(self._hardware)}")
         self.progress.expect({item.nodeid for item in items})
         settings = self._settings()
-        gated = settings.gates and settings.against is None and not settings.filtered
+        gated = settings.gates and not settings.filtered
         if self._config.option.collectonly or not gated or not (items or self._has_baselines(settings)):
             return []
         return [

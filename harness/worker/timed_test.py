@@ -60,6 +60,7 @@ class Launch:
     def __init__(self, talk: Conversation) -> None:
         self._talk = talk
         self._known = talk.iterations > 0
+        self._looked = False
         self._problem: Failure | None = None
         self._record: Mapping[str, Any] | None = None
 
@@ -67,6 +68,8 @@ class Launch:
         """How it ended, as the answer to the request that is open."""
         if self._problem is not None:
             return self._problem
+        if code == pytest.ExitCode.USAGE_ERROR and self._looked:
+            return Failure("absent", "there is no such test")
         if code != 0:
             return Failure("failed", f"pytest ended with exit code {code} and ran no test; its output is in the log")
         if not self._talk.called:
@@ -92,6 +95,10 @@ class Launch:
         for name in ("lfplugin", "nfplugin", "stepwiseplugin"):  # what failed last is for the user's own run to note
             if config.pluginmanager.hasplugin(name):
                 config.pluginmanager.unregister(name=name)
+
+    def pytest_collection(self) -> None:
+        """Options are understood and plugins are here; from now on it is the test that is not found."""
+        self._looked = True
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_benchmark_generate_machine_info(self) -> dict[str, Any]:
