@@ -215,6 +215,22 @@ def test_a_case_that_no_test_decided_is_missing(folder: Folder) -> None:
     assert code == 5, "a filtered run looks only at what it selected"
 
 
+def test_a_verdict_is_not_taken_back_by_a_call_of_xfail(folder: Folder) -> None:
+    text = (
+        "{mark}@grid(model=[tiny], technique=[liar], hardware=[cpu])\n"
+        "def test_it(case, bench):\n    try:\n        bench(case)\n"
+        "    except AssertionError as error:\n        {instead}\n"
+    )
+    folder.suite("test_xfail", text.format(mark="", instead="pytest.xfail('slow today')"))
+    code, output = folder.pytest("suites", *PLAN)
+    assert code == 1
+    assert "the test called xfail after that; the verdict stands" in output
+    mark = "@pytest.mark.xfail(reason='known to lie')\n"
+    folder.suite("test_xfail", text.format(mark=mark, instead="raise error"))
+    _, output = folder.pytest("suites", *PLAN)
+    assert "1 xfailed" in output
+
+
 def test_a_failed_promise_of_the_suite_is_in_the_record(folder: Folder) -> None:
     folder.suite(
         "test_promise",

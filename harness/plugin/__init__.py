@@ -168,6 +168,11 @@ def pytest_runtest_makereport(
     state = item.config.stash[STATE]
     used = item.stash.get(CASE, None)
     if hasattr(report, "wasxfail"):
+        called = call.excinfo is not None and call.excinfo.errisinstance(pytest.xfail.Exception)
+        if called and used is not None and used.decision and used.decision.fails:
+            # A mark says beforehand what is known to fail; a call comes after the verdict, and can't take it back.
+            del report.wasxfail
+            _fail(report, f"{used.decision.message}\n  (the test called xfail after that; the verdict stands)")
         return report
     unmeasured = used is None or not used.called
     if report.skipped and unmeasured:
