@@ -44,8 +44,9 @@ class Measured:
 
     @property
     def speedup(self) -> float:
-        """Reference time over this case's time, an item; 1 for the reference itself."""
-        return 1.0 if self.result.measurement("speedup") is None else self["speedup"]
+        """Reference time over this case's time, an item; 1 for the reference itself. None is measured in turns."""
+        alone = self.result.technique == "reference" and self.result.measurement("speedup") is None
+        return 1.0 if alone else self["speedup"]
 
     @property
     def memory(self) -> float:

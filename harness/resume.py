@@ -27,6 +27,7 @@ def unfinished(latest: Path, now: Run, *, finished: bool = False) -> tuple[dict[
         "the mode differs": run.mode != now.mode,
         "the sampling plan differs": run.plan != now.plan,
         "the machine differs": there.hardware != here.hardware,
+        "what it is compared with differs": there.state.get("against") != here.state.get("against"),
         "packages differ": there.software != here.software,
         "sources, packages or flags were changed": there.state.get("sources") != here.state.get("sources"),
     }

@@ -308,6 +308,12 @@ def test_a_run_that_confirms_nothing_is_told_what_does(store: Store) -> None:
     assert advice not in str(refusal(measured(), [one], baseline))
 
 
+def test_what_took_turns_with_another_tree_is_no_baseline(store: Store) -> None:
+    baseline, result = store.read("digits", CASE, IDENTITY), measured()
+    launches = tuple(dataclasses.replace(launch, anchored=None, against=1.0) for launch in result.launches)
+    assert "without --against" in str(refusal(dataclasses.replace(result, launches=launches), (), baseline))
+
+
 def test_unfinished_and_quick_runs_are_refused(store: Store) -> None:
     baseline = store.read("digits", CASE, IDENTITY)
     assert "did not finish" in str(refusal(measured(), (), baseline, run_complete=False))

@@ -50,6 +50,11 @@ def refusal(
         return "a quick run measures too little to be a baseline; measure it without --quick"
     if result.outcome is not Outcome.COMPLETED:
         return f"it ended as {result.outcome.value}: {result.reason or 'no reason was recorded'}; nothing was measured"
+    if any(launch.anchored is None for launch in result.launches if launch.counts):
+        return (
+            "it was measured beside another arm and without the anchor and its reference, so that later runs could not "
+            "be compared with it; measure it without --against"
+        )
     extends = updating or baseline.times is None or len(baseline.times.blocks) < FULL_BASELINE
     for one in comparisons:
         if one.verdict in (Verdict.INVALID, Verdict.ERROR):

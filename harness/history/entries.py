@@ -97,6 +97,8 @@ def refusal(run: Run) -> str:
         return "did not finish"
     if "at" in run.environment.state:
         return "measured another commit than the working tree's, which tells nothing of the time when it was made"
+    if "against" in run.environment.state:
+        return "took turns with another tree and not with the anchor, so that its times tell nothing of other hours"
     return "was a smoke test" if run.mode == "quick" else ""
 
 
