@@ -124,6 +124,8 @@ def rows_of(verdicts: Iterable[Observed]) -> list[dict[str, Any]]:
 
 def bounds(hits: int, of: int) -> tuple[float, float]:
     """The exact 95 % interval of a rate (Clopper and Pearson 1934)."""
+    if not of:
+        return 0.0, 1.0
     low = float(beta.ppf(0.025, hits, of - hits + 1)) if hits else 0.0
     high = float(beta.ppf(0.975, hits + 1, of - hits)) if hits < of else 1.0
     return low, high
@@ -134,9 +136,11 @@ def _rest(row: Row) -> tuple[int, float, float, str]:
 
 
 def _row(row: Row, seen: Sequence[Observed]) -> dict[str, Any]:
-    counts = {word: sum(one.verdict == word for one in seen) for word in ("inconclusive", "unchanged", "improved")}
+    words = ("inconclusive", "unchanged", "improved", "error")
+    counts = {word: sum(one.verdict == word for one in seen) for word in words}
     alarms = sum(one.verdict == "regressed" for one in seen)
-    low, high = bounds(alarms, len(seen))
+    # What failed has missed what was planted; among those on unchanged work it would make alarms look rarer.
+    low, high = bounds(alarms, len(seen) if row.planted_percent else len(seen) - counts["error"])
     seconds = [one.sampling for one in seen]
     return {
         "tool": row.tool,
@@ -163,7 +167,7 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
     """Rows for people."""
     lines = [
         f"{'tool':25} {'mode':11} {'load':5} {'limit':>5} {'planted':>15}  {'alarms':>28} {'unchanged':>9} "
-        f"{'improved':>8} {'undecided':>9} {'s, mean':>8} {'median':>7} {'wall':>6} {'waiting':>7}"
+        f"{'improved':>8} {'undecided':>9} {'errors':>6} {'s, mean':>8} {'median':>7} {'wall':>6} {'waiting':>7}"
     ]
     for row in rows:
         count = row["verdicts"]
@@ -174,8 +178,8 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
         mode = f"{row['mode']} {row['blocks'] or ''}".strip()
         lines.append(
             f"{row['tool']:25} {mode:11} {row['load']:5} {limit:>5} {planted:>15}  {rate:>28} "
-            f"{row['unchanged']:9d} {row['improved']:8d} {row['inconclusive']:9d} {row['seconds_per_case']:8.1f} "
-            f"{row['median_seconds']:7.1f} {row['wall_seconds_per_case']:6.1f} "
+            f"{row['unchanged']:9d} {row['improved']:8d} {row['inconclusive']:9d} {row['error']:6d} "
+            f"{row['seconds_per_case']:8.1f} {row['median_seconds']:7.1f} {row['wall_seconds_per_case']:6.1f} "
             f"{row['median_pressure']:7.0%}"
         )
     return "\n".join(lines)

@@ -273,7 +273,9 @@ class Bench:
 
 
 def _counts(task: Task, one: Observed) -> bool:
-    """Whether a verdict is one of those that a task asks for."""
+    """Whether a verdict is one of those that a task asks for; what failed is asked for again."""
+    if one.verdict == "error":
+        return False
     if task.kind in CHAINS:
         return (one.tool, one.load, one.planted_percent) == (CHAINS[task.kind].tools[0], task.load, 0.0)
     blocks = BLOCKS if task.kind == "baseline" else 0

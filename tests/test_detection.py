@@ -54,6 +54,7 @@ def test_bounds_are_exact() -> None:
     assert low == 0
     assert high == pytest.approx(1 - 0.025 ** (1 / 600))
     assert bounds(600, 600) == pytest.approx((0.025 ** (1 / 600), 1.0))
+    assert bounds(0, 0) == (0.0, 1.0)
     assert bounds(5, 10) == pytest.approx((0.18709, 0.81291), abs=1e-5)
 
 
@@ -67,6 +68,8 @@ def test_rows_count_what_belongs_together() -> None:
     assert (planted["planted_percent"], planted["alarms"]) == (2.5, 1)
     assert (asv["tool"], asv["verdicts"]) == ("asv", 1)
     assert [(row["blocks"], row["verdicts"]) for row in (clean, *stored)] == [(0, 3), (3, 1), (8, 2)]
+    (failed,) = rows_of([seen(), seen(verdict="error", sampling=0.0)])
+    assert (failed["verdicts"], failed["error"], failed["alarms_bounds"][1]) == (2, 1, round(bounds(0, 1)[1], 5))
     lines = table([clean, planted, *stored, asv]).splitlines()
     assert len(lines) == 6
     assert "1 of    3" in lines[1]
