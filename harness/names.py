@@ -1,15 +1,27 @@
-"""Names that go into case ids, file names and `-k` expressions."""
+"""Names that go into case ids, file names and `-k` expressions, and those by which what the harness wrote is known."""
 
 from __future__ import annotations
 
+import datetime
 import hashlib
+import os
 import re
+from pathlib import Path
 
 from harness.errors import SuiteError
 
-__all__ = ["check_name", "file_name", "slug", "within"]
+__all__ = ["HISTORY_FILE", "JOURNAL_NAME", "PORTABLE", "check_name", "file_name", "is_ours", "run_id", "slug", "within"]
+
+JOURNAL_NAME = "journal.jsonl"
+"""The first file that is written into a run's folder."""
+PORTABLE = "portable.json"
+"""The first file that is written into the folder of a case's baseline."""
+HISTORY_FILE = "history.db"
+"""The store of one machine, in the folder of reports."""
 
 _ALLOWED = re.compile(r"[A-Za-z0-9_.:+-]+")
+_RUN = re.compile(r"\d{4}-\d\d-\d\d_\d{6}_\d+")
+_BASELINE = re.compile(r".+\.[0-9a-f]{8}")
 
 
 def check_name(what: str, name: str) -> str:
@@ -32,6 +44,24 @@ def file_name(identifier: str) -> str:
     """
     digest = hashlib.sha256(identifier.encode()).hexdigest()[:8]
     return f"{slug(identifier).lower()[:100]}.{digest}"
+
+
+def run_id() -> str:
+    """The id of a run that starts now, which is its folder's name too: the time, and the process."""
+    return f"{datetime.datetime.now():%Y-%m-%d_%H%M%S}_{os.getpid()}"
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a folder holds a run or the baseline of a case, or a file is the store of the runs beside it.
+
+    Both the name and what lies there must fit: a suite may have data of either name.
+    """
+    name = path.name
+    return (
+        (bool(_RUN.fullmatch(name)) and (path / JOURNAL_NAME).exists())
+        or (bool(_BASELINE.fullmatch(name)) and (path / PORTABLE).exists())
+        or (name.startswith(HISTORY_FILE) and path.with_name("latest").is_symlink())
+    )
 
 
 def within(nodeid: str, folder: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -29,7 +28,7 @@ from harness.measure.thinning import thinned
 from harness.measure.timed_test import TestMeasurer
 from harness.measure.tree import Tree, versions_of
 from harness.metrics import METRICS, Metric, resolve
-from harness.names import within
+from harness.names import run_id, within
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
 from harness.report.files import point_latest
 from harness.report.journal import Journal
@@ -241,7 +240,7 @@ class Session:
         state = {**self.environment.state, "sources": sources[:16]}
         return Run(
             schema=RUN_SCHEMA,
-            id=f"{datetime.datetime.now():%Y-%m-%d_%H%M%S}_{os.getpid()}",
+            id=run_id(),
             started=_now(),
             finished="",
             complete=False,

@@ -91,6 +91,33 @@ def test_what_counts_as_a_source(tmp_path: Path, name: str, counts: bool) -> Non
     assert (digest_sources(tmp_path) != before) is counts
 
 
+def test_runs_and_baselines_count_in_no_folder(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "project")
+    folder.suite(
+        "test_it", "@grid(model=[tiny], technique=[onnxruntime], hardware=[cpu])\ndef test_it(case, bench): bench(case)"
+    )
+    before = digest_sources(folder.path)
+    # It is looked at anew after an artefact is made, which is where a run would disturb itself.
+    made = ("--reports", "out/runs", "--baselines", "kept", "--baseline=update", "--reason", "first", *PLAN)
+    code, text = folder.pytest("suites", *made)
+    assert code == 0, text
+    assert list((folder.path / "kept").rglob("portable.json"))
+    assert digest_sources(folder.path) == before
+    (folder.path / "out" / "runs" / "history.db").touch()
+    assert digest_sources(folder.path) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["suites/2026-11-03_120000_4711/table.csv", "suites/run/journal.jsonl", "suites/portable.json", "history.db"],
+)
+def test_what_only_resembles_them_counts(tmp_path: Path, name: str) -> None:
+    before = digest_sources(tmp_path)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    assert digest_sources(tmp_path) != before
+
+
 def test_a_link_counts_with_what_it_points_to(tmp_path: Path) -> None:
     target = tmp_path / "elsewhere.py"
     target.write_text("1")

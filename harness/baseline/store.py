@@ -16,12 +16,11 @@ from harness.baseline.records import Baseline, Portable, Times, machine_class
 from harness.baseline.text import dump, parse
 from harness.baseline.tree import Disk, Revision, Tree
 from harness.errors import BaselineError
-from harness.names import file_name
+from harness.names import PORTABLE, file_name
 from harness.records import Scalar
 
 __all__ = ["PORTABLE", "TIMES", "Store", "folder_of"]
 
-PORTABLE = "portable.json"
 TIMES = re.compile(r"times\.(?P<machine>[A-Za-z0-9_.-]+)\.json")
 PLAIN = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
 

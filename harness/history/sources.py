@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 from harness.errors import HistoryError, UnavailableError
 from harness.history import folder
 from harness.history.entries import EVERYTHING, Entry, Wanted
+from harness.names import HISTORY_FILE
 
 if TYPE_CHECKING:
     from harness.history.store import Store
 
-__all__ = ["DEFAULT_FILE", "LAST", "OFF", "VARIABLE", "Sources"]
+__all__ = ["LAST", "OFF", "VARIABLE", "Sources"]
 
-DEFAULT_FILE = "history.db"
-"""The store of one machine, in the folder of reports."""
 LAST = 30
 """Runs of a case that reports look back at."""
 OFF = "off"
@@ -55,7 +54,7 @@ class Sources:
             raise UnavailableError("the history store needs sqlalchemy and alembic", cure)
         from harness.history.store import Store  # here: the base install does without
 
-        return Store(self.asked or str(self.reports / DEFAULT_FILE))
+        return Store(self.asked or str(self.reports / HISTORY_FILE))
 
     def record(self, entry: Entry) -> bool:
         """Keep a run in the store, if there is one. Gives whether it is new. Raises as `open`, and `HistoryError`."""
@@ -77,7 +76,7 @@ class Sources:
         known: set[str] = set()
         notes: tuple[str, ...] = ()
         try:
-            store = self.open() if self.asked or (self.reports / DEFAULT_FILE).exists() else None
+            store = self.open() if self.asked or (self.reports / HISTORY_FILE).exists() else None
             if store is not None:
                 try:
                     kept, known = store.entries(last, wanted), store.names()

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import harness
+from harness.names import is_ours
 
 __all__ = ["digest_of", "digest_sources", "relevant_environment"]
 
@@ -28,8 +29,8 @@ def digest_sources(root: Path) -> str:
 
     All sources count, not those that a case seems to import: an import that happens late, a data file beside the code
     or a helper two modules away changes what is built just as well. Hidden folders, virtual environments, and the
-    project's own reports, baselines and build folders are left out, and so is prose; of files over 64 MiB, size and
-    time of change stand for the content.
+    project's own reports, baselines and build folders are left out, and so is prose; so are runs and baselines in any
+    other folder, which change while runs go on. Of files over 64 MiB, size and time of change stand for the content.
     """
     digest = hashlib.sha256()
     folders = {"project": root, "harness": Path(harness.__file__).parent, **_editable()}
@@ -71,14 +72,18 @@ def relevant_environment() -> dict[str, str]:
 
 
 def _sources(folder: Path) -> Iterator[Path]:
-    for path, folders, files in os.walk(folder):
-        here = Path(path)
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
         left_out = _SKIPPED | (_SKIPPED_AT_THE_TOP if here == folder else set())
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".") and name not in left_out and not (here / name / "pyvenv.cfg").exists()
+            if not name.startswith(".")
+            and name not in left_out
+            and not (here / name / "pyvenv.cfg").exists()
+            and not is_ours(here / name)
         )
         for name in sorted(files):
-            if Path(name).suffix not in _PROSE and not name.startswith(".") and (here / name).is_file():
-                yield here / name
+            path = here / name
+            if path.suffix not in _PROSE and not name.startswith(".") and path.is_file() and not is_ours(path):
+                yield path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from harness.measure.launch import ArmSpec
 from harness.measure.sampling import sample
 from harness.measure.tree import Tree, versions_of
 from harness.metrics import METRICS, Metric, resolve
+from harness.names import run_id
 from harness.optimize.goal import Goal, gains_of
 from harness.optimize.space import Space
 from harness.optimize.trial import Trial, gain_of
@@ -188,7 +188,7 @@ class Bench:
         added = [{**metric.record(), "suite": self.suite} for grid in self.grids for metric in grid.metrics]
         return Run(
             schema=RUN_SCHEMA,
-            id=f"{datetime.datetime.now():%Y-%m-%d_%H%M%S}_{os.getpid()}",
+            id=run_id(),
             started=_now(),
             finished="",
             complete=False,

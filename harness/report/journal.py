@@ -20,12 +20,12 @@ from typing import Any, BinaryIO
 
 from harness.codec import MAX_BYTES, decode, dumps, loads
 from harness.errors import RecordError
+from harness.names import JOURNAL_NAME
 from harness.records import Comparison, Result, Run
 from harness.report.files import sync_folder
 
 __all__ = ["JOURNAL_NAME", "Journal"]
 
-JOURNAL_NAME = "journal.jsonl"
 SYNC_SECONDS = 0.5
 _RESULT, _COMPARISONS = b'{"result":', b',"comparisons":'
 
