@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from harness.baseline.records import Portable
 from harness.grid import Case
 from harness.judge import advice, missing
+from harness.judge.words import plural
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.settings import Settings
 from harness.timed_test import TimedTest
@@ -51,13 +52,18 @@ def verdict_of(outcome: Outcome) -> Verdict:
     return Verdict.INVALID if outcome is Outcome.INVALID else Verdict.ERROR
 
 
-def undone(settings: Settings, run: Run) -> str | None:
-    """What makes a whole run fail although no single test did; None where nothing does."""
+def undone(settings: Settings, run: Run, unwritten: Sequence[str] = ()) -> str | None:
+    """What makes a whole run fail although no single test did; None where nothing does.
+
+    `unwritten` are the cases whose results could not be written into the baseline, after their tests had ended.
+    """
     if not run.complete:
         return None
     measured = sum(result.outcome is Outcome.COMPLETED for result in run.results)
     if run.expected and not measured:
         return "nothing was measured: every selected case was skipped or failed"
+    if unwritten:
+        return f"the baselines of {plural(len(unwritten), 'case')} were not written: {', '.join(unwritten[:5])}"
     if settings.gates and not any(comparison.verdict in DECIDED for comparison in run.comparisons):
         if settings.against:
             return f"nothing was decided: no selected case could be compared with {settings.against}"

@@ -7,7 +7,6 @@ import datetime
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from harness.baseline.accept import accept, refusal
 from harness.baseline.records import Baseline, Portable
 from harness.baseline.store import Store
 from harness.comparing import Comparing, Nothing, WithBaselines, WithTree
@@ -36,6 +35,7 @@ from harness.resume import unfinished
 from harness.settings import Decision, Settings
 from harness.timed_test import TimedTest
 from harness.trees import candidate_tree, other_tree
+from harness.updating import Updating
 
 __all__ = ["Session"]
 
@@ -76,11 +76,11 @@ class Session:
             state = {**self.environment.state, "against": str(settings.against)}
             self.environment = dataclasses.replace(self.environment, state=state)
         self._decisions: dict[tuple[str, str], Decision] = {}
-        self._pending: dict[tuple[str, str], Result] = {}
         self._loose: list[Comparison] = []
         # What extends a baseline is a block of screen launches; there is no verdict to confirm.
         most = 0 if settings.mode == "update" else settings.plan.confirm
         self._baselines = WithBaselines(self.store, self.environment, most)
+        self._updating = Updating(self.store, self._baselines, settings.reason)
         self._cache = self._cache_of(tree, versions_of(tree))
         self._other, self._comparing = self._compared_with()
         self._head = self._start(expected, own, self._cache.sources)
@@ -151,7 +151,7 @@ class Session:
         result = thinned(result, self._head.expected)
         comparisons = self._comparing.compare(result, previous, metrics)
         if self.settings.mode == "update":
-            comparisons = self._update(result, comparisons)
+            comparisons = self._updating.take(result, comparisons)
         return self._keep(result, comparisons)
 
     def leave_out(
@@ -211,8 +211,7 @@ class Session:
         """End the run, write its reports, and say what makes it fail although no single test did."""
         seconds = round(time.monotonic() - self._began, 1)
         finished = _now()
-        if complete:
-            self._accept()
+        unwritten = self._accept(finished) if complete else []
         self.journal.end(finished=finished, seconds=seconds, complete=complete)
         # An interrupted run that went on with an earlier one hands on what it did not come to.
         not_reached = [] if complete else [r for key, r in self._earlier.items() if key not in self._decisions]
@@ -227,7 +226,7 @@ class Session:
         )
         self.notice = publish(run, self.folder, self.settings, self.journal)
         self._cache.trim()
-        return run, undone(self.settings, run)
+        return run, undone(self.settings, run, unwritten)
 
     def comparisons(self) -> tuple[Comparison, ...]:
         """Everything decided so far."""
@@ -271,23 +270,13 @@ class Session:
         cache = self._cache if tree == self._cache.tree else self._cache_of(tree, versions)
         return cache, WithTree(against, tree, versions, self.environment, settings.plan)
 
-    def _update(self, result: Result, comparisons: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
-        baseline = self._baselines.baseline(result.suite, result.case_id, result.hardware)
-        refused = refusal(result, comparisons, baseline, updating=True)
-        if refused:
-            text = f"{result.case_id}: not accepted into the baseline: {refused}"
-            return (*comparisons, Comparison(result.suite, result.case_id, "case", Verdict.ERROR, text))
-        self._pending[result.suite, result.case_id] = result
-        return comparisons
-
-    def _accept(self) -> None:
-        """Make the run's results the baseline, now that it is whole: a run cut short moves nothing."""
-        for (suite, case_id), result in self._pending.items():
-            if self._decisions[suite, case_id].fails:
-                continue
-            metrics, prior = self._metrics[suite], self._baselines.prior(result.hardware)
-            where, why = self._head.environment, self.settings.reason
-            accept(self.store, result, where, why, _now(), metrics=metrics, prior=prior)
+    def _accept(self, when: str) -> list[str]:
+        """Make the run's results the baseline, now that it is whole. Gives the cases whose baseline was not written."""
+        failing = {key for key, decision in self._decisions.items() if decision.fails}
+        unwritten = list(self._updating.write(self._head, when, self._metrics, failing))
+        for result, reason in unwritten:
+            self.object_to(result.suite, result.case_id, reason)
+        return [f"{result.suite}/{result.case_id}" for result, _ in unwritten]
 
     def _keep(self, result: Result, comparisons: tuple[Comparison, ...]) -> Decision:
         verdict = case_verdict(comparisons) if comparisons else verdict_of(result.outcome)

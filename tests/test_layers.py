@@ -50,6 +50,7 @@ ORDER = (
     "harness.optimize",
     "harness.trees",
     "harness.comparing",
+    "harness.updating",
     "harness.gate",
     "harness.session",
     "harness.testing",

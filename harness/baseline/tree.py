@@ -69,17 +69,11 @@ class Disk:
 
     def save(self, path: str, text: str) -> Path:
         file = self._inside(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
         try:
-            with part.open("wb") as stream:
-                # A lone surrogate, as from a command line that is no UTF-8, becomes the JSON escape for itself.
-                stream.write(text.encode("utf-8", "backslashreplace"))
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(file)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # A lone surrogate, as from a command line that is no UTF-8, becomes the JSON escape for itself.
+            _replace(file, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise BaselineError(f"{self.where(path)}: can't be written: {error.strerror}; it is as it was") from error
         return file
 
@@ -142,6 +136,19 @@ class Revision:
 
     def delete(self, path: str) -> Path:
         raise BaselineError(f"{self.where(path)}: a commit can't be changed; prune without --baseline-rev")
+
+
+def _replace(file: Path, data: bytes) -> None:
+    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    try:
+        with part.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def contents_of(top: Path, blobs: Sequence[str]) -> dict[str, bytes]:
