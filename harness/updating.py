@@ -26,6 +26,8 @@ class Updating:
 
     def take(self, result: Result, comparisons: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
         """Keep a result for the end, and give its comparisons; where it is refused, the last of them says why."""
+        if any(one.verdict is Verdict.ERROR for one in comparisons):
+            return comparisons  # they say why already, and a baseline that is damaged can't be asked once more
         baseline = self._baselines.baseline(result.suite, result.case_id, result.hardware)
         refused = refusal(result, comparisons, baseline, updating=True)
         if refused:

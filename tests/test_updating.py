@@ -39,3 +39,17 @@ def test_a_baseline_that_cant_be_written_is_an_error_of_its_case(folder: Folder)
     assert folder.run()["complete"]
     assert (folder.path / "reports" / "latest" / "index.html").exists()
     assert list((folder.path / "baselines" / "second").rglob("portable.json"))
+
+
+def test_a_result_beside_a_damaged_baseline_is_kept(folder: Folder) -> None:
+    code, text = folder.pytest(*UPDATE)
+    assert code == 0, text
+    (portable,) = (folder.path / "baselines").rglob("portable.json")
+    damaged = "<<<<<<< ours\n" + portable.read_text()
+    portable.write_text(damaged)
+    code, text = folder.pytest(*UPDATE)
+    assert code == 1, text
+    assert folder.result(CASE)["outcome"] == "completed"
+    (error,) = errors(folder)
+    assert "portable.json" in error["reason"]
+    assert portable.read_text() == damaged
