@@ -183,6 +183,21 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert contents(tmp_path) == before
 
 
+def test_a_write_that_is_interrupted_leaves_nothing_beside_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = filled(tmp_path, CASE)
+    before = contents(tmp_path)
+
+    def interrupted(number: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(a_portable({"size": 5.0}))
+    assert contents(tmp_path) == before
+
+
 def test_a_reason_that_is_no_utf_8_is_kept(tmp_path: Path) -> None:
     store = Store(tmp_path)
     odd = a_portable({}, weights="caf\udce9")

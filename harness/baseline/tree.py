@@ -146,7 +146,7 @@ def _replace(file: Path, data: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(file)
-    except OSError:
+    except BaseException:  # an interrupt too: what is left here is committed with the baselines
         part.unlink(missing_ok=True)
         raise
 
