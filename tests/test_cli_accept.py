@@ -66,6 +66,18 @@ def test_a_regression_is_accepted_with_a_reason(place: Place) -> None:
     assert times.accepted.previous["latency.p50"] == pytest.approx(0.010, rel=0.01)
 
 
+def test_a_damaged_baseline_keeps_no_other_case_from_being_accepted(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.accept("--case", "a/*", "--case", "b/*", "--reason", "first")
+    (times,) = (path for path in place.baselines.rglob("times.*.json") if "/a-" in path.as_posix())
+    times.write_text("<<<<<<< ours\n" + times.read_text())
+    larger = on_disk(place.folder, "larger", [a_case("a", size=2e6), a_case("b", size=2e6)])
+    assert place.accept("--reason", "the larger table is worth it", run=larger) == 2
+    assert times.name in capsys.readouterr().err
+    assert place.accepted() == {"a/reference/cpu": "first", "b/reference/cpu": "the larger table is worth it"}
+
+
 def test_the_same_run_twice_adds_nothing(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.accept("--case", "a/*", "--reason", "first")
     before = {path: path.read_bytes() for path in place.baselines.rglob("*.json")}

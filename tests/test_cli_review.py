@@ -176,6 +176,19 @@ def test_without_a_terminal_it_says_what_to_use(place: Place, capsys: pytest.Cap
     assert place.review().decisions() == ()
 
 
+def test_a_damaged_baseline_is_named_and_the_other_cases_are_reviewed(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (times,) = (path for path in place.baselines.rglob("times.*.json") if "/c-" in path.as_posix())
+    times.write_text("<<<<<<< ours\n" + times.read_text())
+    assert main([*place.options(), "--list"]) == 1
+    text = capsys.readouterr().out
+    assert "! toys/c/reference/cpu can't be accepted" in text
+    assert times.name in text
+    assert "regressed  toys/a/reference/cpu" in text
+    assert "3 pending, and 1 that can't be accepted" in text
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [({"complete": False}, "its run did not finish"), ({"mode": "quick"}, "a quick run measures too little")],

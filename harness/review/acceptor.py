@@ -72,5 +72,9 @@ class Acceptor:
     def _prior(self, result: Result) -> Prior:
         machine = machine_class(self._run.environment.hardware.get(result.hardware, {}))
         if machine not in self._priors:
-            self._priors[machine] = fit_prior(self._store.times_of(machine))
+            try:
+                self._priors[machine] = fit_prior(self._store.times_of(machine))
+            except BaselineError:
+                # The damaged case says so itself; the others are judged with the default spreads.
+                self._priors[machine] = Prior()
         return self._priors[machine]

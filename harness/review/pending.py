@@ -24,8 +24,8 @@ _FIGURES = (("latency.p50", "s"), ("speedup", "x"), ("accuracy", "share"), ("mem
 
 @dataclass(frozen=True)
 class Pending:
-    """One case whose baseline would change. `changes` holds the comparisons that say so, heaviest first; `refused` why
-    the case can't be accepted, "" where it can.
+    """One case whose baseline would change, or is damaged. `changes` holds the comparisons that say so, heaviest first;
+    `refused` why the case can't be accepted, "" where it can.
     """
 
     result: Result
@@ -100,7 +100,8 @@ class Review:
         try:
             judged = self._acceptor.judged(result)
         except BaselineError as error:
-            raise BaselineError(f"{result.case_id}: {error}") from None
+            damaged = Comparison(result.suite, result.case_id, "case", Verdict.ERROR, str(error))
+            return Pending(result, (damaged,), str(error))
         changes = [one for one in judged.comparisons if one.verdict in CHANGES]
         if not changes:
             return None
