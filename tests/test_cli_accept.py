@@ -48,6 +48,20 @@ def test_the_suite_may_stand_before_the_id(place: Place) -> None:
     assert set(place.accepted()) == {"a/reference/cpu", "b/reference/cpu"}
 
 
+def test_an_id_that_several_suites_have_says_which_to_choose_from(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = on_disk(place.folder, "both", [a_case("a"), a_case("a", suite="games")])
+    assert place.accept("--case", "a/reference/cpu", "--reason", "x", run=both) == 2
+    error = capsys.readouterr().err
+    assert "--case toys/a/reference/cpu or --case games/a/reference/cpu" in error
+    assert not place.accepted()
+    assert place.accept("--case", "games/a/reference/cpu", "--reason", "x", run=both) == 0
+    assert [portable.suite for portable in Store(place.baselines).all()] == ["games"]
+    assert place.accept("--case", "a/*", "--reason", "x", run=both) == 0
+    assert [portable.suite for portable in Store(place.baselines).all()] == ["games", "toys"]
+
+
 def test_what_may_not_is_refused_by_name_and_the_rest_is_written(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:

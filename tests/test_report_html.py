@@ -101,7 +101,7 @@ def test_every_failure_has_its_sentence_numbers_limit_and_commands(page: Page, r
     assert "latency.p50 regressed 1.40 ms [1.39, 1.42] 1.62 ms [1.60, 1.64] +15.2 % [+13.4, +17.0] +10.0 %" in text
     assert "speedup, latency.p50: the whole interval of the change lies beyond the limit." in text
     assert "pytest 'suites/test_digits.py::test_inference[digits/compiled/cpu]' --baseline=compare" in text
-    assert 'harness accept --case digits/compiled/cpu --reason "why this is right"' in text
+    assert 'harness accept --case test_digits/digits/compiled/cpu --reason "why this is right"' in text
 
 
 def test_trust_names_baseline_environment_noise_coverage_and_power(page: Page) -> None:

@@ -137,7 +137,7 @@ def test_a_case_is_measured_again_by_the_plan_of_the_run(command: str, options: 
 def test_only_what_has_numbers_and_was_decided_is_offered_to_be_accepted() -> None:
     run = sample_run(samples=4)
     text = plain(Page(render(run)).text)
-    offered = [view for view in cases(run) if f"harness accept --case {view.id} " in text]
+    offered = [view for view in cases(run) if f"harness accept --case {view.name} " in text]
     assert {view.word for view in offered} == {"regressed", "improved", "new", "incomparable"}
     assert offered == [view for view in cases(run) if acceptable(run, view)]
     assert accepted_by_all(run, cases(run)) in text

@@ -63,7 +63,8 @@ def accept(arguments: argparse.Namespace) -> int:
 def choose(run: Run, globs: Sequence[str]) -> list[Result]:
     """The results that the globs name, by case id or by suite/case id; all that were measured where there are none.
 
-    Raises `BaselineError` for a glob that names nothing: a typing error must not look like success.
+    Raises `BaselineError` for a glob that names nothing: a typing error must not look like success. An id that several
+    suites have raises it too: whoever copied it from one of them has not looked at the others.
     """
     chosen: dict[tuple[str, str], Result] = {}
     for glob in globs:
@@ -72,6 +73,11 @@ def choose(run: Run, globs: Sequence[str]) -> list[Result]:
             near = difflib.get_close_matches(glob, [one.case_id for one in run.results], n=3)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise BaselineError(f"--case {glob}: run {run.id} has no such case{hint}")
+        if len(found) > 1 and not any(character in glob for character in "*?["):
+            names = " or ".join(f"--case {_long(one)}" for one in found)
+            raise BaselineError(
+                f"--case {glob}: {len(found)} suites of run {run.id} have this case; say which: {names}"
+            )
         chosen.update({(one.suite, one.case_id): one for one in found})
     if globs:
         return list(chosen.values())

@@ -35,9 +35,12 @@ def plan_options(run: Run) -> tuple[str, ...]:
     return tuple(found)
 
 
-def accept_command(case_id: str = "") -> str:
-    """The command that makes a case of the newest run (or all of it) the baseline, quoted for a shell."""
-    case = f"--case {shlex.quote(case_id)} " if case_id else ""
+def accept_command(name: str = "") -> str:
+    """The command that makes a case of the newest run (or all of it) the baseline, quoted for a shell.
+
+    `name` is `suite/case_id`: the id alone may be that of another suite's case too.
+    """
+    case = f"--case {shlex.quote(name)} " if name else ""
     return f'harness accept {case}--reason "why this is right"'
 
 

@@ -72,6 +72,11 @@ class CaseView:
     result: Result | None
     comparisons: tuple[Comparison, ...]
 
+    @property
+    def name(self) -> str:
+        """The suite and the case id: what tells this case from all others."""
+        return f"{self.suite}/{self.id}"
+
     @functools.cached_property
     def verdict(self) -> Verdict | None:
         """The worst of its comparisons and of its outcome; None where it ran and nothing was asked."""

@@ -139,9 +139,9 @@ def _context(run: Run, view: CaseView, level: str, past: Past, reference: CaseVi
     context |= {
         "measurements": [_measured(m, declared) for m in result.measurements] if result else [],
         "comparisons": [_compared(c) for c in view.comparisons],
-        "baseline": run.baselines.get(f"{view.suite}/{view.id}", {}),
+        "baseline": run.baselines.get(view.name, {}),
         "reproduce": reproduce_command(run, result.nodeid) if result else "",
-        "accept": accept_command(view.id) if acceptable(run, view) else "",
+        "accept": accept_command(view.name) if acceptable(run, view) else "",
         "reason": without_name(result.reason, view.id) if result else "",
         "facts": facts_beside(view, reference),
         "beside": anchor(reference.suite, reference.id) if reference and reference.result else "",

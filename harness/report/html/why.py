@@ -86,7 +86,7 @@ def _card(seen: Overview, key: str, one: Failing, hints: Sequence[str]) -> dict[
 def _cure(run: Run, one: Failing) -> str:
     if one.worst.verdict is Verdict.MISSING and one.worst.metric == "case":
         return "harness prune"
-    return accept_command(one.view.id) if acceptable(run, one.view) else ""
+    return accept_command(one.view.name) if acceptable(run, one.view) else ""
 
 
 def not_decided(seen: Overview) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
