@@ -33,6 +33,17 @@ def test_a_run_that_was_cut_short(tmp_path: Path) -> None:
     journal.start(a_run([], complete=False, finished="", expected=2))
     journal.append(a_case("a"), ())
     assert main(["report", str(tmp_path)]) == 0
-    drawn = read_run(tmp_path / "run.json")
+    assert "a/reference/cpu" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert main(["report", str(tmp_path), "--output", str(tmp_path / "there")]) == 0
+    drawn = read_run(tmp_path / "there")
     assert not drawn.complete
     assert [result.case_id for result in drawn.results] == ["a/reference/cpu"]
+
+
+def test_looking_at_a_run_while_it_goes_on_takes_nothing_from_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.start(a_run([], complete=False, finished="", expected=2))
+    journal.append(a_case("a"), ())
+    assert main(["report", str(tmp_path)]) == 0
+    journal.append(a_case("b"), ())
+    assert [result.case_id for result in read_run(tmp_path).results] == ["a/reference/cpu", "b/reference/cpu"]

@@ -8,10 +8,11 @@ from harness.errors import HarnessError
 from harness.history.entries import Entry, entry_of, refusal
 from harness.history.past import past_of
 from harness.history.sources import Sources
+from harness.names import JOURNAL_NAME
 from harness.records import Run
 from harness.report.journal import Journal
 from harness.report.past import Past
-from harness.report.record import write_run
+from harness.report.record import RUN_NAME, write_run
 from harness.report.write import draw
 from harness.settings import Settings
 
@@ -33,10 +34,14 @@ def publish(run: Run, folder: Path, settings: Settings, journal: Journal) -> str
 
 
 def redraw(run: Run, folder: Path, sources: Sources) -> list[Path]:
-    """Write the record and the reports of an earlier run, and give their paths. Nothing is kept. Raises `OSError`."""
-    record = write_run(run, folder)
+    """Write the record and the reports of an earlier run, and give their paths. Nothing is kept. Raises `OSError`.
+
+    A folder with a journal alone gets no record: its run may be going on, and `--resume` would go by what it was now.
+    """
+    alone = (folder / JOURNAL_NAME).exists() and not (folder / RUN_NAME).exists()
+    records = [] if alone else [write_run(run, folder)]
     _, past = _with_history(run, sources, keep=False)
-    return [record, *draw(run, folder, past)]
+    return [*records, *draw(run, folder, past)]
 
 
 # Libraries that the base install does without keep and search the history. Whatever they raise must not take the report
