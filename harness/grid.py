@@ -23,7 +23,18 @@ from harness.model import Model
 from harness.runtimes.native import native_runtime
 from harness.techniques.base import Pipeline, Technique, as_pipeline, reference
 
-__all__ = ["Address", "Case", "Grid", "find_case", "grid", "grid_of", "grids_of", "load_suite", "suite_module"]
+__all__ = [
+    "Address",
+    "Case",
+    "Grid",
+    "find_case",
+    "grid",
+    "grid_of",
+    "grids_of",
+    "load_suite",
+    "own_metrics",
+    "suite_module",
+]
 
 ATTRIBUTE = "__harness_grid__"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -176,6 +187,18 @@ def grids_of(module: Any) -> tuple[Grid, ...]:
     """The grids of a suite's test functions, in the order in which they stand there."""
     found = (grid_of(value) for value in vars(module).values() if isinstance(value, FunctionType))
     return tuple(one for one in found if one is not None)
+
+
+def own_metrics(grids: Iterable[Grid]) -> tuple[Metric, ...]:
+    """The metrics that these grids of a file change or add, each once.
+
+    Raises `SuiteError` where two grids mean different things by one name.
+    """
+    found: dict[str, Metric] = {}
+    for metric in [metric for one in grids for metric in one.metrics]:
+        if found.setdefault(metric.name, metric) != metric:
+            raise SuiteError(f"metric {metric.name} differs between two grids of one model; give both the same value")
+    return tuple(found.values())
 
 
 def find_case(address: Address) -> tuple[Case, Grid]:

@@ -35,7 +35,7 @@ def test_it(case, bench):
     bench(case)
 
 
-@grid(model=[tiny], technique=[distilled(into=student) | batched(4)], hardware=[cpu])
+@grid(model=[tiny], technique=[distilled(into=student) | batched(4)], hardware=[cpu], metrics=[OWN])
 def test_more(case, bench):
     bench(case)
 '''
@@ -155,7 +155,7 @@ def test_a_search_ends_with_a_recommendation_a_suite_and_an_artefact(project: Pa
 
 def test_what_can_not_be_searched_is_said(project: Path) -> None:
     for words, message in (
-        (("--minimize", "wishes"), "no metric 'wishes'"),
+        (("--minimize", "wishes"), "no metric 'wishes'; there is latency.p50"),
         (("--minimize", "throughput"), "write --maximize throughput"),
         (("--hardware", "abacus"), "no hardware 'abacus' in this file; it has cpu"),
         (("--suite-file", "suites/test_tiny.py"), "is there already"),
@@ -163,6 +163,18 @@ def test_what_can_not_be_searched_is_said(project: Path) -> None:
         done = optimize(project, *words)
         assert done.returncode == 2
         assert message in done.stderr
+
+
+def test_grids_of_a_model_mean_the_same_by_a_metric(project: Path) -> None:
+    suite = project / "suites" / "test_tiny.py"
+    other = "metrics=[OWN.with_tolerance(0.1)]"
+    suite.write_text(SUITE.replace("hardware=[cpu], metrics=[OWN]", f"hardware=[cpu], {other}"), encoding="utf-8")
+    done = optimize(project)
+    assert done.returncode == 2
+    assert "metric per_item differs between two grids of one model" in done.stderr
+    more = SUITE.replace("model=[tiny], technique=[distilled", "model=[student], technique=[distilled")
+    suite.write_text(more.replace("hardware=[cpu], metrics=[OWN]", f"hardware=[cpu], {other}"), encoding="utf-8")
+    assert "no metric 'wishes'" in optimize(project, "--minimize", "wishes").stderr
 
 
 def test_a_pipeline_is_written_as_python_with_its_imports(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

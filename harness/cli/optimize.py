@@ -20,7 +20,7 @@ from harness.amounts import bytes_of, seconds_of, share_of
 from harness.cli.output import fail, say
 from harness.codec import dumps
 from harness.errors import MeasurementError, SuiteError
-from harness.grid import Grid, grids_of, load_suite
+from harness.grid import Grid, grids_of, load_suite, own_metrics
 from harness.metrics import Metric, resolve
 from harness.optimize import Found, Goal, Limit, Search, Space, Trial
 from harness.optimize.measuring import Bench, last_choice
@@ -87,6 +87,7 @@ def optimize(arguments: argparse.Namespace) -> int:
     space = Space.of(grids, arguments.model, arguments.hardware, arguments.technique)
     if absent := space.hardware.available():
         raise SuiteError(f"{arguments.hardware}: {absent}")
+    grids = tuple(one for one in grids if space.model in one.models and space.hardware in one.hardware)
     goal = _goal(arguments, grids)
     progress = _progress(sys.stderr.isatty())
     bench = Bench(
@@ -135,9 +136,8 @@ def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found) -> list[
     if target:
         names = Names(bench.root, bench.file)
         pipelines = [found.reference.case.technique, *(one.case.technique for one in found.front if one.steps)]
-        metrics = [metric for grid in bench.grids for metric in grid.metrics]
         why = f"{bench.space.model.name}: what a search kept for {bench.goal}."
-        text = suite_text(names, bench.space.model, pipelines, bench.space.hardware, dict.fromkeys(metrics), why)
+        text = suite_text(names, bench.space.model, pipelines, bench.space.hardware, own_metrics(bench.grids), why)
         write_atomic(target, text.encode("utf-8"))
         lines.append(f"suite: {target}; make it a gate with: pytest {target} --baseline=update --reason 'optimised'")
     if export:
@@ -164,7 +164,7 @@ def _choose(search: Search, bench: Bench) -> tuple[Found, list[str]]:
 
 
 def _goal(arguments: argparse.Namespace, grids: tuple[Grid, ...]) -> Goal:
-    metrics = resolve(metric for grid in grids for metric in grid.metrics)
+    metrics = resolve(own_metrics(grids))
     name = arguments.maximize or arguments.minimize or "latency.p50"
     if name not in metrics:
         raise SuiteError(f"no metric {name!r}; there is {', '.join(metrics)}")

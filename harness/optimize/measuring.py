@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.grid import Address, Grid
+from harness.grid import Address, Grid, own_metrics
 from harness.judge.against import DEFAULT_SPREAD, Judged, judge_launches, more_launches
 from harness.judge.interval import Interval
 from harness.judge.prior import DEFAULT_LAUNCH
@@ -74,7 +74,7 @@ class Bench:
         tree = Tree(self.root)
         self._began = time.monotonic()
         self.suite = Path(self.file).stem.removeprefix("test_")
-        self.metrics: Mapping[str, Metric] = resolve(metric for grid in self.grids for metric in grid.metrics)
+        self.metrics: Mapping[str, Metric] = resolve(own_metrics(self.grids))
         self._artefacts = ArtefactCache(tree, self.cache / "artefacts", versions_of(tree), PLAN, cold=False)
         self._head = self._start()
         self.folder = self.reports / self._head.id
@@ -185,7 +185,7 @@ class Bench:
     def _start(self) -> Run:
         here = environment(self.root, [self.space.hardware])
         state = {**here.state, "sources": self._artefacts.sources[:16]}
-        added = [{**metric.record(), "suite": self.suite} for grid in self.grids for metric in grid.metrics]
+        added = [{**metric.record(), "suite": self.suite} for metric in own_metrics(self.grids)]
         return Run(
             schema=RUN_SCHEMA,
             id=run_id(),
