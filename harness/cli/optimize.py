@@ -128,11 +128,15 @@ def optimize(arguments: argparse.Namespace) -> int:
 
 
 def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found) -> list[str]:
-    """Write the suite file and the artefact that were asked for. Gives a line for each."""
+    """Write the artefact and the suite file that were asked for. Gives a line for each."""
     lines: list[str] = []
     if not found.best.stands:
         return lines
     target, export = arguments.suite_file, arguments.export
+    # Before the suite file, which may lie among the sources: what is made of others than the search's fails.
+    if export:
+        shutil.copytree(bench.artefact(found.best).folder, export)
+        lines.append(f"artefact: {export}; its manifest says what it is and what was found in it")
     if target:
         names = Names(bench.root, bench.file)
         pipelines = [found.reference.case.technique, *(one.case.technique for one in found.front if one.steps)]
@@ -140,9 +144,6 @@ def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found) -> list[
         text = suite_text(names, bench.space.model, pipelines, bench.space.hardware, own_metrics(bench.grids), why)
         write_atomic(target, text.encode("utf-8"))
         lines.append(f"suite: {target}; make it a gate with: pytest {target} --baseline=update --reason 'optimised'")
-    if export:
-        shutil.copytree(bench.artefact(found.best).folder, export)
-        lines.append(f"artefact: {export}; its manifest says what it is and what was found in it")
     if not (target or export):
         again = bench.command if arguments.resume else f"{bench.command} --resume"
         lines.append(f"to ship it: {again} --export DIR --suite-file suites/test_best.py")
