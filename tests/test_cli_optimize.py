@@ -106,6 +106,31 @@ def test_it(case, bench):
     bench(case)
 '''
 
+NAMELESS = '''\
+"""The same, with a technique that no module has under a name."""
+
+from harness import grid, technique
+from harness.hardware import cpu
+from harness.techniques import reference
+from suites.own import lean, tiny
+
+
+def made():
+    @technique(takes="onnx")
+    def leaner(deployment):
+        """Without the weights of that either."""
+        leaned = lean.function(deployment)
+        del leaned.network.graph.initializer[-1]
+        return leaned
+
+    return leaner
+
+
+@grid(model=[tiny], technique=[reference, made()], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+'''
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -154,6 +179,26 @@ def test_a_search_ends_with_a_recommendation_a_suite_and_an_artefact(project: Pa
     )  # fmt: skip
     assert again.returncode == 0, again.stdout
     assert "passed" in again.stdout
+
+
+def test_a_value_without_a_name_costs_the_suite_and_not_the_answer(project: Path) -> None:
+    (project / "suites" / "own.py").write_text(OWN, encoding="utf-8")
+    (project / "suites" / "test_tiny.py").write_text(NAMELESS, encoding="utf-8")
+    asked = optimize(project, "--suite-file", "suites/test_best.py")
+    assert asked.returncode == 2
+    assert "'leaner' has no name in a module of" in asked.stderr
+    assert not (project / "reports").exists()
+
+    done = optimize(project, "--minimize", "size", "--export", "best")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "recommended: leaner" in done.stdout
+    assert "no suite file can be written: 'leaner' has no name in a module of" in done.stdout
+    assert "technique=[" not in done.stdout
+    assert (project / "best" / "manifest.json").is_file()
+    record = json.loads((project / "reports" / "optimize" / "latest" / "optimize.json").read_text(encoding="utf-8"))
+    assert record["recommended"]["technique"] == "leaner"
+    assert record["recommended"]["expression"] is None
+    assert "'leaner' has no name" in record["recommended"]["unnamed"]
 
 
 def test_what_can_not_be_searched_is_said(project: Path) -> None:

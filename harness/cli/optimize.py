@@ -12,7 +12,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from harness.optimize.search import Tried
 from harness.optimize.suite import Names, suite_text
 from harness.optimize.text import answer, round_title, trial_line, values
 from harness.report.files import write_atomic
+from harness.techniques.base import Pipeline, as_pipeline
 from harness.units import duration
 
 __all__ = ["add", "optimize"]
@@ -89,6 +90,9 @@ def optimize(arguments: argparse.Namespace) -> int:
         raise SuiteError(f"{arguments.hardware}: {absent}")
     grids = tuple(one for one in grids if space.model in one.models and space.hardware in one.hardware)
     goal = _goal(arguments, grids)
+    if arguments.suite_file:
+        # Written once before the search as well: what has no name must not be said after it.
+        _suite(root, file, space, grids, map(as_pipeline, space.steps), "")
     progress = _progress(sys.stderr.isatty())
     bench = Bench(
         root=root,
@@ -116,37 +120,56 @@ def optimize(arguments: argparse.Namespace) -> int:
         run = bench.finish(complete=complete)
         if not complete:
             fail("what was measured is kept; the same command with --resume goes on with it")
-    expression = Names(root, file).of(found.best.case.technique)
-    lines = [*_deliver(arguments, bench, found), f"report: {bench.folder / 'index.html'}, {duration(run.seconds)}"]
-    record = _record(found, goal, expression, words, run.id)
+    expression, suite, unnamed = _in_python(bench, found)
+    record = _record(found, goal, expression, unnamed, words, run.id)
     write_atomic(bench.folder / "optimize.json", f"{dumps(record, indent=1)}\n".encode("utf-8", "backslashreplace"))
     if arguments.json:
         print(dumps(record, indent=2))
     else:
-        say(["", *words, *answer(found, goal, expression), *lines])
+        say(["", *words, *answer(found, goal, expression), *([unnamed] if unnamed else [])])
+    # After the answer, which what can't be written must not take away.
+    lines = _deliver(arguments, bench, found, suite) if found.best.stands else []
+    if not arguments.json:
+        say([*lines, f"report: {bench.folder / 'index.html'}, {duration(run.seconds)}"])
     return FOUND if found.best.stands else NOTHING
 
 
-def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found) -> list[str]:
+def _in_python(bench: Bench, found: Found) -> tuple[str, str, str]:
+    """The recommended pipeline and the suite of the front as Python, and why what is "" of them can't be written."""
+    expression = suite = ""
+    if not found.best.stands:
+        return expression, suite, ""
+    pipelines = [found.reference.case.technique, *(one.case.technique for one in found.front if one.steps)]
+    why = f"{bench.space.model.name}: what a search kept for {bench.goal}."
+    try:
+        expression = Names(bench.root, bench.file).of(found.best.case.technique)
+        suite = _suite(bench.root, bench.file, bench.space, bench.grids, pipelines, why)
+    except SuiteError as error:
+        return expression, suite, f"no suite file can be written: {error}"
+    return expression, suite, ""
+
+
+def _suite(
+    root: Path, file: str, space: Space, grids: tuple[Grid, ...], pipelines: Iterable[Pipeline], why: str
+) -> str:
+    """A suite of these pipelines. Raises `SuiteError` where a value of it has no name."""
+    return suite_text(Names(root, file), space.model, pipelines, space.hardware, own_metrics(grids), why)
+
+
+def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found, suite: str) -> list[str]:
     """Write the artefact and the suite file that were asked for. Gives a line for each."""
     lines: list[str] = []
-    if not found.best.stands:
-        return lines
     target, export = arguments.suite_file, arguments.export
     # Before the suite file, which may lie among the sources: what is made of others than the search's fails.
     if export:
         shutil.copytree(bench.artefact(found.best).folder, export)
         lines.append(f"artefact: {export}; its manifest says what it is and what was found in it")
     if target:
-        names = Names(bench.root, bench.file)
-        pipelines = [found.reference.case.technique, *(one.case.technique for one in found.front if one.steps)]
-        why = f"{bench.space.model.name}: what a search kept for {bench.goal}."
-        text = suite_text(names, bench.space.model, pipelines, bench.space.hardware, own_metrics(bench.grids), why)
-        write_atomic(target, text.encode("utf-8"))
+        write_atomic(target, suite.encode("utf-8"))
         lines.append(f"suite: {target}; make it a gate with: pytest {target} --baseline=update --reason 'optimised'")
     if not (target or export):
         again = bench.command if arguments.resume else f"{bench.command} --resume"
-        lines.append(f"to ship it: {again} --export DIR --suite-file suites/test_best.py")
+        lines.append(f"to ship it: {again} --export DIR{' --suite-file suites/test_best.py' if suite else ''}")
     return lines
 
 
@@ -183,7 +206,7 @@ def _goal(arguments: argparse.Namespace, grids: tuple[Grid, ...]) -> Goal:
     return Goal(name, metric.unit, better, tuple(Limit(*one) for one in limits if one[1] is not None))
 
 
-def _record(found: Found, goal: Goal, expression: str, words: list[str], run: str) -> dict[str, Any]:
+def _record(found: Found, goal: Goal, expression: str, unnamed: str, words: list[str], run: str) -> dict[str, Any]:
     def row(trial: Trial) -> dict[str, Any]:
         return {"technique": trial.case.technique.id, "values": values(trial, goal)}
 
@@ -191,6 +214,7 @@ def _record(found: Found, goal: Goal, expression: str, words: list[str], run: st
         gain = [math.exp(end) for end in (one.gain.point, one.gain.least, one.gain.most)] if one.gain else None
         return {**row(one.trial), "gain": gain, "decision": one.decision, "launches": len(one.trial.result.launches)}
 
+    written = {"expression": expression or None, "unnamed": unnamed or None}
     return {
         "run": run,
         "goal": str(goal),
@@ -199,7 +223,7 @@ def _record(found: Found, goal: Goal, expression: str, words: list[str], run: st
         "complete": found.complete,
         "front": [row(trial) for trial in found.front],
         "finals": words,
-        "recommended": row(found.best) | {"expression": expression} if found.best.stands else None,
+        "recommended": row(found.best) | written if found.best.stands else None,
     }
 
 

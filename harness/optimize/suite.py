@@ -66,8 +66,8 @@ class Names:
                     self.imports.setdefault(module.__name__, set()).add(name)
                     return name
         raise SuiteError(
-            f"{getattr(value, 'name', value)!r} has no name in a module of {self.root}; give it one, so that a suite "
-            "file can import it"
+            f"{likely or getattr(value, 'name', value)!r} has no name in a module of {self.root}; give it one, so that "
+            "a suite file can import it"
         )
 
     def _modules(self) -> list[ModuleType]:

@@ -43,7 +43,7 @@ def values(trial: Trial, goal: Goal) -> list[str]:
 
 
 def answer(found: Found, goal: Goal, expression: str) -> Iterator[str]:
-    """The front, and the recommended deployment as Python writes it."""
+    """The front, and the recommended deployment as Python writes it: `expression`, "" where it can't be written."""
     yield f"on the front, none beaten by another in {goal.metric}, accuracy and memory at once:"
     for trial in found.front:
         yield f"  {'  '.join([one_line(trial.case.technique.id), *values(trial, goal)])}"
@@ -57,7 +57,8 @@ def answer(found: Found, goal: Goal, expression: str) -> Iterator[str]:
     gain = math.exp(next(iter(found.best.gains), 0.0)) if len(found.best.gains) == 1 else None
     words = "  ".join(values(found.best, goal))
     yield f"recommended: {one_line(found.best.case.technique.id)}{f'  {ratio(gain)}' if gain else ''}  {words}"
-    yield f"  technique=[{expression}]"
+    if expression:
+        yield f"  technique=[{expression}]"
 
 
 def significant_ratio(logarithm: float) -> str:
