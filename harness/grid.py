@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
 
-from harness.errors import AbsentError, SuiteError
+from harness.errors import AbsentError, HarnessError, SuiteError
 from harness.hardware.base import Hardware
 from harness.metrics import Metric, resolve
 from harness.model import Model
@@ -161,7 +161,10 @@ def grid_of(function: object) -> Grid | None:
 
 
 def load_suite(root: Path, file: str) -> Any:
-    """Import a suite file the way a worker needs it: by its dotted name under `root`, so that pickles find classes."""
+    """Import a suite file the way a worker needs it: by its dotted name under `root`, so that pickles find classes.
+
+    Raises `SuiteError` where it can't be imported.
+    """
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     name = suite_module(file)
@@ -174,7 +177,14 @@ def load_suite(root: Path, file: str) -> Any:
         raise SuiteError(f"{file}: can't be imported as a suite")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]  # or who asks next gets half of it
+        if isinstance(error, (HarnessError, MemoryError)):
+            raise
+        cause = f"{type(error).__name__}: {error}"
+        raise SuiteError(f"{file} can't be imported: {cause}; to see where: pytest --collect-only {file}") from error
     return module
 
 

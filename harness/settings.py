@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.plan import Plan
 from harness.records import Comparison, Result, Verdict
 
-__all__ = ["MODES", "WORKING_TREE", "Against", "Decision", "Settings"]
+__all__ = ["MODES", "WORKING_TREE", "Against", "Decision", "Settings", "path_variables"]
 
 MODES = ("compare", "strict", "update", "off")
 WORKING_TREE = "."
@@ -44,6 +45,14 @@ class Against:
         words += [word for package in self.packages for word in ("--against-with", package)]
         words += ["--against-tolerance", f"{self.tolerance:g}"] if self.tolerance != Against.tolerance else []
         return tuple(words)
+
+
+def path_variables(root: Path, paths: Sequence[str]) -> dict[str, str]:
+    """The environment variable that gives children of a tree the import paths that pytest was configured with."""
+    if not paths:
+        return {}
+    inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+    return {"PYTHONPATH": os.pathsep.join([*(str(root / path) for path in paths), *inherited])}
 
 
 @dataclass(frozen=True)
@@ -83,13 +92,6 @@ class Settings:
     reserved: tuple[str, ...] = ()
     jobs: int = 1
     history: str = ""
-
-    def path_variables(self, root: Path) -> dict[str, str]:
-        """The environment variable that gives children of a tree the import paths that pytest was configured with."""
-        if not self.paths:
-            return {}
-        inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
-        return {"PYTHONPATH": os.pathsep.join([*(str(root / path) for path in self.paths), *inherited])}
 
     def allows(self, case_id: str) -> bool:
         """Whether a case that has a baseline may be without a result, by the user's word."""

@@ -7,7 +7,7 @@ import sys
 
 from harness.measure.interpreter import python_with
 from harness.measure.tree import Tree, worktree
-from harness.settings import WORKING_TREE, Against, Settings
+from harness.settings import WORKING_TREE, Against, Settings, path_variables
 
 __all__ = ["candidate_tree", "other_tree"]
 
@@ -30,4 +30,4 @@ def _tree(settings: Settings, revision: str, python: str) -> Tree:
         tree = Tree(settings.root, python)
     else:
         tree = worktree(settings.root, revision, settings.cache / "trees", python)
-    return dataclasses.replace(tree, variables={**tree.variables, **settings.path_variables(tree.root)})
+    return dataclasses.replace(tree, variables={**tree.variables, **path_variables(tree.root, settings.paths)})

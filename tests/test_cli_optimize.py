@@ -201,6 +201,34 @@ def test_a_value_without_a_name_costs_the_suite_and_not_the_answer(project: Path
     assert "'leaner' has no name" in record["recommended"]["unnamed"]
 
 
+def test_pytests_import_paths_are_those_of_the_command_and_its_children(project: Path) -> None:
+    (project / "pytest.ini").write_text("[pytest]\naddopts = -o pythonpath=src -v\n", encoding="utf-8")
+    (project / "conftest.py").write_text("print('set up')\n", encoding="utf-8")
+    (project / "src").mkdir()
+    (project / "src" / "shapes.py").write_text(OWN, encoding="utf-8")
+    (project / "suites" / "test_tiny.py").write_text(FAST.replace("suites.own", "shapes"), encoding="utf-8")
+    done = optimize(project, "--minimize", "parameters", "--budget", "1ms")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "recommended: reference" in done.stdout
+
+
+def test_what_pytest_or_python_can_not_read_is_a_sentence(project: Path) -> None:
+    suite = project / "suites" / "test_tiny.py"
+    suite.write_text(f"import no_such_thing\n{SUITE}", encoding="utf-8")
+    done = optimize(project)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "harness: suites/test_tiny.py can't be imported: ModuleNotFoundError: No module named 'no_such_thing'; to see"
+    )
+    assert "Traceback" not in done.stderr
+    (project / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n", encoding="utf-8")
+    done = optimize(project)
+    assert done.returncode == 2
+    assert "suites/test_tiny.py: pytest can't read its settings here" in done.stderr
+    assert "--no-such-option" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_what_can_not_be_searched_is_said(project: Path) -> None:
     for words, message in (
         (("--minimize", "wishes"), "no metric 'wishes'; there is latency.p50"),

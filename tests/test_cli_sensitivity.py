@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,20 @@ def test_json_with_a_step_of_the_suite(suite: Path, capsys: pytest.CaptureFixtur
         ("MatMul", True),
     ]
     assert found["layers"][0]["sqnr"] <= found["layers"][1]["sqnr"]
+
+
+def test_pytests_import_paths(suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (suite.parent / "src").mkdir()
+    shape = f"shape_{suite.stem}"
+    (suite.parent / "src" / f"{shape}.py").write_text("name = 'resnet'\n", encoding="utf-8")
+    suite.write_text(f"import {shape}\n{SUITE}", encoding="utf-8")
+    for _ in range(2):  # what could not be imported is not half there afterwards
+        assert main(["sensitivity", str(suite), "--model", "resnet"]) == 2
+        assert f"{suite.name} can't be imported: ModuleNotFoundError: No module named" in capsys.readouterr().err
+    (suite.parent / "pytest.ini").write_text("[pytest]\npythonpath = src\n", encoding="utf-8")
+    assert main(["sensitivity", str(suite), "--model", "resnet"]) == 2
+    assert "has no model 'resnet'; there are tiny_onnx" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

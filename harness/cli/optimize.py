@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.amounts import bytes_of, seconds_of, share_of
+from harness.cli.importing import import_suite
 from harness.cli.output import fail, say
 from harness.codec import dumps
 from harness.errors import MeasurementError, SuiteError
-from harness.grid import Grid, grids_of, load_suite, own_metrics
+from harness.grid import Grid, grids_of, own_metrics
 from harness.metrics import Metric, resolve
 from harness.optimize import Found, Goal, Limit, Search, Space, Trial
 from harness.optimize.measuring import Bench, last_choice
@@ -84,7 +85,8 @@ def optimize(arguments: argparse.Namespace) -> int:
     for path in (arguments.suite_file, arguments.export):
         if path and path.exists():
             raise SuiteError(f"{path} is there already; name another, or remove it")
-    grids = grids_of(load_suite(root, file))
+    module, paths = import_suite(root, file)
+    grids = grids_of(module)
     space = Space.of(grids, arguments.model, arguments.hardware, arguments.technique)
     if absent := space.hardware.available():
         raise SuiteError(f"{arguments.hardware}: {absent}")
@@ -104,6 +106,7 @@ def optimize(arguments: argparse.Namespace) -> int:
         cache=root / ".harness",
         command=shlex.join(["harness", *sys.argv[1:]]),
         progress=progress,
+        paths=paths,
         resume=arguments.resume,
     )
     if not arguments.json:

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.cli.importing import import_suite
 from harness.cli.output import say
 from harness.codec import dumps
 from harness.errors import SuiteError
-from harness.grid import Grid, grids_of, load_suite
+from harness.grid import Grid, grids_of
 from harness.model import Model
 from harness.report.text import shorten
 from harness.sensitivity import EVALUATED, TECHNIQUES, Sensitivity
@@ -80,7 +81,7 @@ def _grids(suite: Path) -> tuple[Grid, ...]:
     if not path.is_file():
         raise SuiteError(f"{suite}: there is no such file; give the file of a suite")
     root = _root(path)
-    grids = grids_of(load_suite(root, path.relative_to(root).as_posix()))
+    grids = grids_of(import_suite(root, path.relative_to(root).as_posix())[0])
     if not grids:
         raise SuiteError(f"{suite}: no function with a grid")
     return grids

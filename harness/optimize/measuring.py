@@ -32,6 +32,7 @@ from harness.report.files import point_latest
 from harness.report.journal import Journal
 from harness.report.write import write_reports
 from harness.resume import unfinished
+from harness.settings import path_variables
 from harness.techniques.base import Pipeline
 
 __all__ = ["PLAN", "Bench", "last_choice"]
@@ -55,6 +56,7 @@ class Bench:
     file      the suite file relative to `root`
     reports   folder that the search's own folder is made in
     cache     folder of the project's caches
+    paths     pytest's `pythonpath`
     resume    take the results of the latest search, interrupted or not, if it measured the same
     progress  told in a few words what is going on
     """
@@ -68,10 +70,11 @@ class Bench:
     cache: Path
     command: str
     progress: Callable[[str], None]
+    paths: tuple[str, ...] = ()
     resume: bool = False
 
     def __post_init__(self) -> None:
-        tree = Tree(self.root)
+        tree = Tree(self.root, variables=path_variables(self.root, self.paths))
         self._began = time.monotonic()
         self.suite = Path(self.file).stem.removeprefix("test_")
         self.metrics: Mapping[str, Metric] = resolve(own_metrics(self.grids))
