@@ -121,7 +121,9 @@ def test_any_other_word_is_refused_with_the_cases_that_there_are(word: str, said
     assert {line.strip() for line in rest} == named
 
 
-def test_cases_are_collected(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("settings", ["", "addopts = -ra -q", "addopts = -v", "verbosity_test_cases = 2"])
+def test_cases_are_collected(folder: Folder, monkeypatch: pytest.MonkeyPatch, settings: str) -> None:
+    (folder.path / "pytest.ini").write_text(f"[pytest]\n{settings}\n", encoding="utf-8")
     folder.suite("test_pair", SUITE)
     folder.slow_down(0)
     monkeypatch.chdir(folder.path)

@@ -15,6 +15,9 @@ from harness.errors import SuiteError
 __all__ = ["Found", "choose", "collect"]
 
 LINE = re.compile(r"(?P<nodeid>(?P<file>[^\n]+?\.py)::[^\n]*?\[(?P<case>[^/\n]+/[^/\n]+/[^/\n]+)\])")
+IDS = ("-o", "verbosity_test_cases=-1")
+"""Prints the id of each test, a line each, whatever -q and -v there are among the project's `addopts`."""
+
 SHOWN = 20
 """Cases that an error names."""
 
@@ -32,7 +35,7 @@ def collect(suites: Sequence[str]) -> list[Found]:
     """Every case of these files and folders. Raises `SuiteError` where pytest can't collect them, or finds none."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "pytest.log"
-        code = run_pytest([*suites, "-m", "full", "--collect-only", "-q", "-p", "no:cacheprovider"], log)
+        code = run_pytest([*suites, "-m", "full", "--collect-only", *IDS, "-p", "no:cacheprovider"], log)
         text = log.read_text(encoding="utf-8", errors="replace")
     matches = [match for line in text.splitlines() if (match := LINE.fullmatch(line))]
     if code or not matches:
