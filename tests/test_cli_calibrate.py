@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import subprocess
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.baseline.records import machine_class
 from harness.cli.main import main
 from harness.plan import Plan
-from harness.records import Outcome, Run
-from tests.cli_runs import a_case, a_run, without_numbers
+from harness.records import Comparison, Outcome, Result, Run, Verdict
+from tests.cli_runs import IDENTITY, a_case, a_run, without_numbers
 from tests.folder import Folder
 from tests.test_judge_calibration import runs_of
 
@@ -29,9 +31,19 @@ def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     return []
 
 
-def prepare(monkeypatch: pytest.MonkeyPatch, given: list[str], spreads: dict[str, float]) -> None:
-    """Let pytest find six cases with these spreads."""
+def prepare(
+    monkeypatch: pytest.MonkeyPatch,
+    given: list[str],
+    spreads: dict[str, float],
+    rows: Sequence[Comparison] = (),
+    more: Sequence[Result] = (),
+) -> None:
+    """Let pytest find six cases with these spreads, the first run with these rows, and all with these results more."""
     paired, alone = runs_of(random.Random(1), cases=6, **spreads)
+    paired, alone = (
+        [dataclasses.replace(run, results=(*run.results, *more)) for run in runs] for runs in (paired, alone)
+    )
+    paired[0] = dataclasses.replace(paired[0], comparisons=tuple(rows))
 
     def run(arguments: Sequence[str], reports: Path) -> Run:
         given.append(" ".join(arguments))
@@ -80,6 +92,45 @@ def test_json(given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert first["ratio"] == "against"
     assert first["tolerance"] < first["detectable"]
     assert first["plan"]["confirm"] > found["calibration"]["plan"]["confirm"]
+
+
+def a_verdict(metric: str) -> Comparison:
+    return Comparison("toys", "c0/reference/cpu", metric, Verdict.REGRESSED, "3 % slower.")
+
+
+@pytest.mark.parametrize(
+    ("rows", "failing", "code"),
+    [
+        ([a_verdict("latency.p50")], [], 1),
+        ([a_verdict("accuracy")], [], 0),
+        ([], [without_numbers("c9", Outcome.FAILED, "no such file")], 2),
+        ([a_verdict("latency.p50")], [without_numbers("c9", Outcome.TIMEOUT, "too long")], 2),
+        ([], [without_numbers("c9", Outcome.UNAVAILABLE, "no GPU")], 0),
+    ],
+)
+def test_a_false_alarm_on_time_and_a_case_that_failed_have_a_code(
+    rows: list[Comparison],
+    failing: list[Result],
+    code: int,
+    given: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    prepare(monkeypatch, given, STEADY, rows, failing)
+    assert main(["calibrate", "--tolerance", "0.02"]) == code
+    printed = capsys.readouterr().out
+    assert ("not measured: c9/reference/cpu: " in printed) == (code == 2)
+
+
+def test_a_damaged_baseline_does_not_cost_the_runs(
+    given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path("baselines/toys/c0")
+    folder.mkdir(parents=True)
+    (folder / f"times.{machine_class(IDENTITY)}.json").write_text("{}", encoding="utf-8")
+    prepare(monkeypatch, given, STEADY)
+    assert main(["calibrate", "--tolerance", "0.02"]) == 0
+    assert "learnt from these runs alone, since a baseline is bad: baselines/toys/c0" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`harness calibrate`: what this machine can tell of these suites, from runs in which nothing changed.
 
-Exit codes: 0 every tolerance can be held; 1 one is smaller than what the plan can tell, and is refused; 2 an error.
+Exit codes: 0 every tolerance can be held; 1 one is smaller than what the plan can tell, and is refused, or a verdict on
+time was a false alarm; 2 a case failed, so that not everything was calibrated, or an error.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from harness.baseline.store import Store
 from harness.cli.output import say
 from harness.cli.running import LOG, SUITES, add_sampling_options, measured, plan_options
 from harness.codec import decode, dumps
-from harness.errors import SuiteError
+from harness.errors import BaselineError, SuiteError
 from harness.judge import Prior, fit_prior
 from harness.judge.alarms import Alarms
 from harness.judge.calibration import Calibration, CaseCalibration, Quantity
@@ -35,7 +36,7 @@ from harness.units import duration, percent
 
 __all__ = ["add", "calibrate"]
 
-HELD, REFUSED = range(2)
+HELD, REFUSED, FAILED = range(3)
 _NAMES = {"against": "against another tree", "anchored": "latency.p50 / anchor", "speedup": "speedup"}
 _COLUMNS = ("launches", "rounds", "runs", "tells", "limit", "advised")
 
@@ -48,7 +49,7 @@ def add(commands: Any) -> None:
         description="Run the suites several times against themselves and several times alone, and say how often an "
         "alarm was false, how much launches and runs differ, and the smallest change that can be told for each case. "
         "Exit code: 0 every tolerance can be held, 1 one is too small and refused, with the plan that would hold it, "
-        "2 an error.",
+        "or a verdict on time was a false alarm, 2 a case failed or an error.",
         allow_abbrev=False,
     )
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"what pytest shall run (default: {SUITES})")
@@ -79,15 +80,15 @@ def calibrate(arguments: argparse.Namespace) -> int:
     plan = _plan(last)
     suites = {result.suite for run in [*paired, *alone] for result in run.results}
     metrics = {suite: metrics_of(last, suite) for suite in suites}
-    committed = _committed(arguments.baselines, last)
+    committed, notes = _committed(arguments.baselines, last)
     found = read_runs(paired, alone, plan, metrics, tolerance=tolerance, committed=committed)
     refused = list(_refusals(found))
-    code = REFUSED if refused else HELD
+    code = FAILED if found.failed else REFUSED if refused or found.times.false else HELD
     if arguments.json:
-        print(dumps({"exit": code, "refused": refused, "calibration": found}, indent=2))
+        print(dumps({"exit": code, "refused": refused, "notes": notes, "calibration": found}, indent=2))
     else:
         say(_text(found))
-        say(refused)
+        say([*notes, *refused])
     return code
 
 
@@ -126,14 +127,23 @@ def _plan(run: Run) -> Plan:
     return plan
 
 
-def _committed(folder: Path, run: Run) -> dict[str, Prior]:
-    """The usual spreads by hardware, where enough baselines of this class of machines are there to learn them."""
-    store, found = Store(folder), {}
+def _committed(folder: Path, run: Run) -> tuple[dict[str, Prior], list[str]]:
+    """The usual spreads by hardware, where enough baselines of this class of machines are there to learn them.
+
+    Gives also a sentence for each hardware of which one is damaged: that must not cost the runs, which have been made.
+    """
+    store, found, notes = Store(folder), {}, []
     for hardware, identity in run.environment.hardware.items():
-        times = list(store.times_of(machine_class(identity)))
+        try:
+            times = list(store.times_of(machine_class(identity)))
+        except BaselineError as error:
+            notes.append(
+                f"What is usual on {hardware} is learnt from these runs alone, since a baseline is bad: {error}"
+            )
+            continue
         if len(times) >= MIN_CASES:
             found[hardware] = fit_prior(times)
-    return found
+    return found, notes
 
 
 def _text(found: Calibration) -> Iterator[str]:
