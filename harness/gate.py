@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 
 from harness.baseline.records import Portable
 from harness.grid import Case
 from harness.judge import advice, missing
-from harness.judge.words import plural
+from harness.judge.words import plural, quoted
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.settings import Settings
 from harness.timed_test import TimedTest
@@ -37,10 +38,17 @@ def gate(settings: Settings, result: Result, comparisons: Sequence[Comparison]) 
     lines = [f"{result.case_id}: {worst or verdict_of(result.outcome)}"]
     lines += [f"  {one.reason}" for one in failing] or [f"  {result.outcome}: {result.reason}"]
     if failing:
-        lines += [f"  {line}" for line in dict.fromkeys(advice(one, result.nodeid) for one in failing)]
+        lines += [f"  {line}" for line in dict.fromkeys(_help(one, result.nodeid, settings) for one in failing)]
     if result.log:
         lines += ["  last output of the process:", *(f"    {line}" for line in result.log.splitlines()[-LOG_LINES:])]
     return True, "\n".join(lines)
+
+
+def _help(comparison: Comparison, nodeid: str, settings: Settings) -> str:
+    """The commands that help; what took turns with another tree is measured so again, and makes no baseline."""
+    if settings.against is None or (comparison.metric == "case" and comparison.verdict is Verdict.MISSING):
+        return advice(comparison, nodeid)
+    return f"reproduce: pytest {quoted(nodeid)} {shlex.join(settings.against.options)}"
 
 
 def verdict_of(outcome: Outcome) -> Verdict:

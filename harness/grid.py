@@ -163,7 +163,7 @@ def grid_of(function: object) -> Grid | None:
 def load_suite(root: Path, file: str) -> Any:
     """Import a suite file the way a worker needs it: by its dotted name under `root`, so that pickles find classes.
 
-    Raises `SuiteError` where it can't be imported.
+    Raises `AbsentError` where there is none, and `SuiteError` where it can't be imported.
     """
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))

@@ -149,6 +149,8 @@ def test_a_slower_working_tree_is_red_and_the_untouched_case_is_not(project: Fol
     assert verdicts["tiny_onnx/batched:64/cpu", "latency.p50"] != "regressed"
     assert verdicts["tiny_onnx/slowed+batched:64/cpu", "size"] == "regressed"
     assert "in turns; limit +5.0 %" in text
+    assert "--against HEAD --against-tolerance 0.05" in text
+    assert "harness accept" not in text
     result = project.result("tiny_onnx/slowed+batched:64/cpu")
     assert all(set(launch["samples"]) == {"candidate", "previous"} for launch in result["launches"])
 

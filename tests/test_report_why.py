@@ -8,7 +8,7 @@ import re
 import pytest
 
 from harness.records import Comparison, Estimate, Measurement, Outcome, Result, Run, Scalar, Verdict
-from harness.report.commands import acceptable, accepted_by_all, plan_options, reproduce_command
+from harness.report.commands import acceptable, accepted_by_all, measuring_options, reproduce_command
 from harness.report.html import render, why
 from harness.report.html.cases import anchor
 from harness.report.overview import CaseView, Overview, cases
@@ -123,15 +123,28 @@ def test_the_rule_is_the_one_that_fired() -> None:
         ("pytest suites/ --plan seconds=0.3 -q --plan=confirm=5", ("--plan", "seconds=0.3", "--plan=confirm=5")),
         ("pytest suites/", ()),
         ("pytest --plan", ()),
+        (
+            "pytest --against main --at=v1 --against-with 'numpy==2.4'",
+            ("--against", "main", "--at=v1", "--against-with", "numpy==2.4"),
+        ),
         ("pytest 'unclosed --plan a=1", ()),
         ("pytest --plan 'a=$(reboot)'", ("--plan", "a=$(reboot)")),
     ],
 )
 def test_a_case_is_measured_again_by_the_plan_of_the_run(command: str, options: tuple[str, ...]) -> None:
     run = dataclasses.replace(sample_run(1, 1, samples=2), command=command)
-    assert plan_options(run) == options
+    assert measuring_options(run) == options
     assert reproduce_command(run, "a.py::t[x]").startswith("pytest 'a.py::t[x]' --baseline=compare")
     assert ("$(" in reproduce_command(run, "t")) == ("'a=$(reboot)'" in reproduce_command(run, "t"))
+
+
+def test_what_took_turns_with_another_tree_is_not_offered() -> None:
+    run = sample_run(samples=4)
+    launches = [tuple(dataclasses.replace(one, against=1.0) for one in result.launches) for result in run.results]
+    results = (dataclasses.replace(one, launches=found) for one, found in zip(run.results, launches, strict=True))
+    beside = dataclasses.replace(run, results=tuple(results))
+    assert accepted_by_all(beside, cases(beside)) == ""
+    assert "why this is right" not in plain(Page(render(beside)).text)
 
 
 def test_only_what_has_numbers_and_was_decided_is_offered_to_be_accepted() -> None:

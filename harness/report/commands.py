@@ -8,29 +8,32 @@ from collections.abc import Sequence
 from harness.records import Run, Verdict
 from harness.report.overview import GATING, CaseView, counts
 
-__all__ = ["accept_command", "acceptable", "accepted_by_all", "plan_options", "reproduce_command"]
+__all__ = ["accept_command", "acceptable", "accepted_by_all", "in_turns", "measuring_options", "reproduce_command"]
 
 _CHANGED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE, Verdict.MISSING)
+_MEASURING = ("--plan", "--against", "--at", "--against-python", "--against-with", "--against-tolerance")
 _REFUSED = (Verdict.INVALID, Verdict.ERROR, Verdict.INCONCLUSIVE)
 
 
 def reproduce_command(run: Run, nodeid: str) -> str:
     """The command that measures one case again as this run did, quoted for a shell."""
-    words = ["pytest", nodeid, f"--baseline={run.mode if run.mode in GATING else 'off'}", *plan_options(run)]
+    words = ["pytest", nodeid, f"--baseline={run.mode if run.mode in GATING else 'off'}", *measuring_options(run)]
     return shlex.join(words)
 
 
-def plan_options(run: Run) -> tuple[str, ...]:
-    """The options of a run's command that change its sampling plan: another plan can tell other changes."""
+def measuring_options(run: Run) -> tuple[str, ...]:
+    """The options of a run's command that say with which plan it measured, and beside what: another one can tell other
+    changes.
+    """
     try:
         words = shlex.split(run.command)
     except ValueError:  # not a shell's words: the command of a run that something else than pytest made
         return ()
     found: list[str] = []
     for word, value in zip(words, [*words[1:], ""], strict=True):
-        if word == "--plan" and value:
+        if word in _MEASURING and value:
             found += [word, value]
-        elif word.startswith("--plan="):
+        elif "=" in word and word.partition("=")[0] in _MEASURING:
             found.append(word)
     return tuple(found)
 
@@ -45,11 +48,16 @@ def accept_command(name: str = "") -> str:
 
 
 def acceptable(run: Run, view: CaseView) -> bool:
-    """Whether accepting a case would change the baseline: its run came to its end and has not updated it itself, and
-    the case has numbers that count and were all decided.
+    """Whether accepting a case would change the baseline: its run came to its end, has not updated it itself and took
+    turns with no other tree, and the case has numbers that count and were all decided.
     """
-    open_still = run.complete and run.mode != "update"
+    open_still = run.complete and run.mode != "update" and not in_turns(run)
     return open_still and _may_be_a_baseline(view) and any(c.verdict in _CHANGED for c in view.comparisons)
+
+
+def in_turns(run: Run) -> bool:
+    """Whether a run took turns with another tree: it was judged by no baseline, and becomes none."""
+    return any(launch.against is not None for result in run.results for launch in result.launches)
 
 
 def accepted_by_all(run: Run, views: Sequence[CaseView]) -> str:

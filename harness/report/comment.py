@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.records import Comparison, Run, Verdict
-from harness.report.commands import accept_command, reproduce_command
+from harness.report.commands import accept_command, in_turns, reproduce_command
 from harness.report.overview import GATING, failures, headline
 from harness.report.summary import comparison_rows, escape
 from harness.report.text import one_line
@@ -27,7 +27,7 @@ def render(run: Run) -> str:
     it is accepted it can be lost again unnoticed. Every name and number is escaped.
     """
     found = failures(run)
-    better = [] if found or not _acceptable(run) else _changes(run)
+    better = [] if found or not _judged_by_baselines(run) else _changes(run)
     if not found and not better and headline(run).state in ("passed", "unjudged"):
         return ""
     total = headline(run)
@@ -38,10 +38,8 @@ def render(run: Run) -> str:
     return f"{text[:MAX_CHARACTERS]}\n"
 
 
-def _acceptable(run: Run) -> bool:
-    """Whether the run was judged by committed baselines; what took turns with another tree changes none."""
-    in_turns = any(launch.against is not None for result in run.results for launch in result.launches)
-    return run.mode in GATING and not in_turns
+def _judged_by_baselines(run: Run) -> bool:
+    return run.mode in GATING and not in_turns(run)
 
 
 def _changes(run: Run) -> list[Comparison]:
@@ -63,7 +61,7 @@ def _commands(run: Run, found: tuple[Comparison, ...], better: list[Comparison])
         yield "Measure the worst of it again, and look at what would change in the baseline:"
         yield ""
         yield f"    {one_line(reproduce_command(run, node))}"
-        if _acceptable(run):
+        if _judged_by_baselines(run):
             yield "    harness review"
     elif better:
         yield "Accept it, so that it can't be lost again unnoticed:"
