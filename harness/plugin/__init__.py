@@ -15,7 +15,9 @@ from harness.errors import HarnessError, Regression, SuiteError
 from harness.grid import Case, grid_of
 from harness.measured import Measured
 from harness.plugin.options import add_options, check_options, plan_of
-from harness.plugin.state import SELECTIONS, STATE, State, case_of
+from harness.plugin.progress import unwritable
+from harness.plugin.selection import SELECTIONS
+from harness.plugin.state import STATE, State, case_of
 from harness.plugin.timed_test import TEST, TimedItem, tell, timed_test
 from harness.report.junit import properties
 from harness.settings import Decision
@@ -212,8 +214,14 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     state = session.config.stash[STATE]
     whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
     complete = whole and not session.shouldstop and not session.shouldfail
-    if state.finish(complete=complete) and exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    try:
+        if state.finish(complete=complete) and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    except OSError as error:
+        # Said in the summary, unless it has ended pytest already: raised from here, it would take the summary along.
+        if exitstatus != pytest.ExitCode.USAGE_ERROR:
+            state.undone = unwritable(state.folder, error)
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -221,6 +229,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     state = terminalreporter.config.stash[STATE]
     if state.run is not None:
         state.progress.summary(terminalreporter, state.run, state.folder, state.undone)
+    elif state.undone:
+        terminalreporter.write_line(f"ERROR: {state.undone}", red=True)
 
 
 def _skip_reason(report: pytest.TestReport) -> str:

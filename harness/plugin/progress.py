@@ -19,7 +19,7 @@ from harness.report.text import shorten
 from harness.settings import Decision
 from harness.units import duration
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "unwritable"]
 
 ROOM = 30
 """Columns that must be left behind a test's name, if what is being done is to be shown there."""
@@ -184,6 +184,14 @@ class Progress:
 
     def _reporter(self) -> Any:
         return self._config.pluginmanager.get_plugin("terminalreporter")
+
+
+def unwritable(folder: Path | None, error: OSError) -> str:
+    """What a run says that can't go on writing, or can't end."""
+    return (
+        f"{folder}: this run can't be written: {error.strerror or error}; make room there, or make it writable. Its "
+        f"journal holds what was measured: go on with --resume, or draw it with: harness report {folder}"
+    )
 
 
 def _put(reporter: Any, text: str) -> None:

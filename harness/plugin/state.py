@@ -10,7 +10,7 @@ import pytest
 
 from harness.baseline.records import Portable
 from harness.baseline.store import Store
-from harness.errors import Regression, SuiteError
+from harness.errors import HarnessError, Regression, SuiteError
 from harness.grid import Address, Case, grid_of
 from harness.hardware import Hardware, cpu, cuda
 from harness.measure.ahead import usual_jobs
@@ -19,7 +19,8 @@ from harness.model import Model
 from harness.names import check_name, within
 from harness.plan import Plan
 from harness.plugin.options import against_of, command_of
-from harness.plugin.progress import Progress
+from harness.plugin.progress import Progress, unwritable
+from harness.plugin.selection import is_filtered
 from harness.plugin.timed_test import TEST
 from harness.records import Comparison, Run, Scalar
 from harness.settings import Decision, Settings
@@ -28,14 +29,7 @@ from harness.timed_test import TimedTest
 if TYPE_CHECKING:
     from harness.session import Session
 
-__all__ = ["SELECTIONS", "MissingCase", "State", "case_of"]
-
-FULL = "full"
-SELECTIONS = {
-    FULL: "every case of the suites; on a test function: its cases are left to this selection",
-    "default": "the cases that are run where no -m is given",
-}
-"""Marks that the cases of grids carry, and what pytest says of them."""
+__all__ = ["MissingCase", "State", "case_of"]
 
 
 def case_of(item: pytest.Item) -> Case | TimedTest | None:
@@ -68,19 +62,22 @@ class State:
 
     @property
     def session(self) -> Session:
-        """The session, started now if it was not. Raises `HarnessError`."""
+        """The session, started now if it was not. Raises `pytest.UsageError`, which ends pytest wherever it is."""
         from harness.session import Session  # with it come the judge and scipy, which other test runs can do without
 
         if self._session is None:
             own = {suite: tuple(metrics.values()) for suite, metrics in self._own.items()}
-            self._session = Session(
-                self._settings(),
-                self._hardware.values(),
-                len(self._items),
-                own,
-                self.progress.stage,
-                measurable=self._measurable(),
-            )
+            try:
+                self._session = Session(
+                    self._settings(),
+                    self._hardware.values(),
+                    len(self._items),
+                    own,
+                    self.progress.stage,
+                    measurable=self._measurable(),
+                )
+            except HarnessError as error:
+                raise pytest.UsageError(str(error)) from None
             self.progress.note(self._session.notice)
         return self._session
 
@@ -155,9 +152,13 @@ class State:
         else:
             first = str(call.excinfo.value).strip().splitlines()[:1]
             reason = f"the test failed: {call.excinfo.typename}: {' '.join(first)}"
-        if self.session.decided(suite, case.id) is None:
-            self.session.leave_out(case, suite, item.nodeid, reason)
-        self.session.object_to(suite, case.id, reason)
+        session = self.session
+        try:
+            if session.decided(suite, case.id) is None:
+                session.leave_out(case, suite, item.nodeid, reason)
+            session.object_to(suite, case.id, reason)
+        except OSError as error:
+            raise pytest.UsageError(unwritable(session.folder, error)) from None
 
     def finish(self, *, complete: bool) -> bool:
         """End the run and write its reports. Gives whether the run fails although no test of it did."""
@@ -246,7 +247,7 @@ class State:
             cold=config.getoption("cold"),
             required=tuple(config.getoption("require_hardware")),
             allowed=tuple(config.getoption("allow_unavailable")),
-            filtered=self._filtered(),
+            filtered=is_filtered(config, deselected=self.deselected),
             command=command_of(config),
             revision=config.getoption("baseline_rev"),
             resume=config.getoption("resume"),
@@ -257,15 +258,6 @@ class State:
             reserved=tuple(f"{suite}/{case_id}" for suite, case_id in sorted(self._reserved)),
             paths=tuple(os.path.relpath(path, root) for path in config.getini("pythonpath")),
         )
-
-    def _filtered(self) -> bool:
-        """Whether a part was selected: by deselecting or ignoring, by a file or an item, or by an error in one."""
-        option = self._config.option
-        names = ("keyword", "lf", "deselect", "stepwise", "ignore", "ignore_glob")
-        broken = getattr(option, "continue_on_collection_errors", False)
-        chosen = self.deselected or broken or any(getattr(option, name, None) for name in names)
-        chosen = chosen or option.markexpr.strip() not in ("", FULL)
-        return chosen or any("::" in argument or not Path(argument).is_dir() for argument in self._config.args)
 
 
 class MissingCase(pytest.Item):

@@ -65,15 +65,25 @@ class Journal:
         self._written: list[_Written] = []
 
     def start(self, run: Run) -> None:
-        """Make the journal, with all of `run` but its results. Raises `RecordError` where one is there already."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self.path.open("xb").close()
-        except FileExistsError:
-            raise RecordError(f"{self.path}: another run has written here; give each run a folder of its own") from None
+        """Make the journal, with all of `run` but its results.
+
+        Raises `RecordError` where one is there already, and where a run can't be written at all.
+        """
+        folder = self.path.parent
         head = dataclasses.replace(run, results=(), comparisons=(), complete=False)
-        self._append({"run": head})
-        sync_folder(self.path.parent)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.path.open("xb").close()
+            self._append({"run": head})
+            sync_folder(folder)
+        except OSError as error:
+            if isinstance(error, FileExistsError) and folder.is_dir():
+                text = f"{self.path}: another run has written here; give each run a folder of its own"
+                raise RecordError(text) from None
+            raise RecordError(
+                f"{folder}: no run can be written there: {error.strerror}; make {folder.parent} a folder that can be "
+                "written, or name another with --reports"
+            ) from None
 
     def append(self, result: Result | None, comparisons: Iterable[Comparison]) -> None:
         """Add one finished case, or comparisons that belong to no result. Raises `OSError` with the journal intact."""

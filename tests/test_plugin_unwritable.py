@@ -1,0 +1,55 @@
+"""A run whose files can't be written ends with a sentence that names the folder, wherever that is found out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.folder import PLAN, Folder
+
+USAGE = 4
+SUITE = """
+@grid(model=[tiny], technique=[reference], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+    {body}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "project")
+
+
+def ended(folder: Folder, body: str, *arguments: str) -> tuple[str, str]:
+    """What pytest says when it runs a test that measures its case and then does this: all of it, and the error."""
+    folder.suite("test_it", SUITE.format(body=body))
+    code, text = folder.pytest("suites", *PLAN, *arguments)
+    assert code == USAGE, text
+    assert "Traceback" not in text
+    assert "INTERNALERROR" not in text
+    (said,) = (line for line in text.splitlines() if line.startswith("ERROR: "))
+    return text, said
+
+
+@pytest.mark.parametrize("mode", ["compare", "off"])
+def test_a_folder_of_reports_that_is_none(folder: Folder, mode: str) -> None:
+    """It is found out at collection where baselines may be missing, and else by the first case."""
+    reports = folder.path / "reports"
+    reports.touch()
+    _, said = ended(folder, "pass", f"--baseline={mode}")
+    assert f"make {reports} a folder that can be written, or name another with --reports" in said
+
+
+def test_a_report_that_cant_be_written_leaves_the_summary_of_the_tests(folder: Folder) -> None:
+    body = "(models.parent / 'reports/latest/index.html/full').mkdir(parents=True); assert not models"
+    text, said = ended(folder, body, "--baseline=off")
+    assert f"draw it with: harness report {(folder.path / 'reports' / 'latest').resolve()}" in said
+    assert "FAILED suites/test_it.py" in text
+
+
+def test_a_journal_that_cant_be_written_any_more(folder: Folder) -> None:
+    body = "(models.parent / 'reports/latest/journal.jsonl').unlink(); assert not models"
+    _, said = ended(folder, body, "--baseline=off")
+    assert f"{(folder.path / 'reports' / 'latest').resolve()}: this run can't be written" in said
