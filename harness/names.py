@@ -20,6 +20,8 @@ HISTORY_FILE = "history.db"
 """The store of one machine, in the folder of reports."""
 
 _ALLOWED = re.compile(r"[A-Za-z0-9_.:+-]+")
+# A minus is a number's sign where no word ends before it: the one in 1e-5 or in a-1 joins two words.
+_WORDS = re.compile(r"(?:(?<![A-Za-z0-9_.])-(?=\.?[0-9]))?[A-Za-z0-9_.]+")
 _RUN = re.compile(r"\d{4}-\d\d-\d\d_\d{6}_\d+")
 _BASELINE = re.compile(r".+\.[0-9a-f]{8}")
 
@@ -32,8 +34,8 @@ def check_name(what: str, name: str) -> str:
 
 
 def slug(text: str) -> str:
-    """`text` with every character that a case id can't hold replaced by `-`."""
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-") or "x"
+    """`text` with every character that a case id can't hold replaced by `-`. A number keeps its sign: -1 is not 1."""
+    return "-".join(_WORDS.findall(text)) or "x"
 
 
 def file_name(identifier: str) -> str:

@@ -50,6 +50,7 @@ def deployment() -> Deployment:
         (onnxruntime("all"), "onnxruntime"),
         (onnxruntime(level="basic"), "onnxruntime:basic"),
         (pruned_channels(0.5), "pruned_channels:0.5"),
+        (int8_static(ops="-1"), "int8_static:ops--1"),
         (pruned_weights(0.8, finetune=False), "pruned_weights:0.8:False"),
         (distilled(into=STUDENT), "distilled:tiny_student"),
         (int8_static(ops="Conv"), "int8_static:ops-Conv"),

@@ -131,6 +131,23 @@ def test_names() -> None:
     assert test.words == tuple(test.id.split("/"))
 
 
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        ("1", "test_a-1"),
+        ("-1", "test_a--1"),
+        ("1-1", "test_a-1-1"),
+        ("1--1", "test_a-1--1"),
+        ("-0.5", "test_a--0.5"),
+        ("1e-05", "test_a-1e-05"),
+        ("a-1", "test_a-a-1"),
+        ("-a", "test_a-a"),
+    ],
+)
+def test_the_sign_of_a_number_is_in_its_name(parameters: str, name: str) -> None:
+    assert TimedTest(f"suites/test_x.py::test_a[{parameters}]").name == name
+
+
 @pytest.mark.parametrize("seconds", [1e-9, 3e-8, 1e-6, 7e-6, 2.4e-5, 5e-5, 1.0])
 def test_a_round_is_long_enough_and_hardly_longer(seconds: float) -> None:
     iterations = iterations_for(seconds)
