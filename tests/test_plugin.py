@@ -129,6 +129,19 @@ def test_a_wrong_grid_is_an_error_at_collection(folder: Folder, text: str, words
     assert not (folder.path / "reports").exists()
 
 
+def test_two_files_of_one_name_are_refused_whatever_their_cases(folder: Folder) -> None:
+    for name, technique in (("a", "reference"), ("b", "onnxruntime")):
+        (folder.path / "suites" / name).mkdir()
+        (folder.path / "suites" / name / "__init__.py").touch()
+        grid = f"@grid(model=[tiny], technique=[{technique}], hardware=[cpu])\ndef test_x(case, bench): ..."
+        folder.suite(f"{name}/test_one", grid)
+    code, output = folder.pytest("suites", "--collect-only")
+    assert code == 4
+    assert "suites/b/test_one.py" in output
+    assert "rename one" in output
+    assert folder.pytest("suites/a", "--collect-only")[0] == 0
+
+
 def test_options_that_make_no_sense_are_usage_errors(folder: Folder) -> None:
     folder.suite(
         "test_one",

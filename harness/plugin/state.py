@@ -49,6 +49,7 @@ class State:
         self._config = config
         self._plan = plan
         self._items: dict[tuple[str, str], pytest.Item] = {}
+        self._files: dict[str, Path] = {}
         self._hardware: dict[str, Hardware] = {item.name: item for item in (cpu, cuda)}
         self._own: dict[str, dict[str, Metric]] = {}
         self._session: Session | None = None
@@ -190,10 +191,15 @@ class State:
     def _select(self, item: pytest.Item, models: dict[tuple[str, str], Model]) -> None:
         case, suite = case_of(item), suite_of(item)
         assert case is not None
-        if (suite, case.id) in self._items or (suite, case.id) in self._reserved:
+        if self._files.setdefault(suite, item.path) != item.path:
             raise SuiteError(
-                f"{item.nodeid}: suite {suite!r} has the case {case.id} twice; give one of the files, "
-                "or one of the models, another name"
+                f"{item.path} and {self._files[suite]} would both be the suite {suite!r}, and share its metrics and "
+                "baselines; rename one"
+            )
+        if (suite, case.id) in self._items or (suite, case.id) in self._reserved:
+            what = "tests, or one of their parameters," if isinstance(case, TimedTest) else "models"
+            raise SuiteError(
+                f"{item.nodeid}: suite {suite!r} has the case {case.id} twice; give one of the {what} another name"
             )
         self._items[suite, case.id] = item
         self._hardware[case.hardware.name] = case.hardware
