@@ -79,6 +79,11 @@ def test_the_tolerance_is_the_run_s_own_and_moves_the_knee() -> None:
     assert [sweep.knee.batch for sweep in found(run)] == [16]
     assert [sweep.knee.batch for sweep in found(dataclasses.replace(run, metrics=wide))] == [8]
     assert speed_tolerance(dataclasses.replace(run, metrics=())) == 0.05
+    (suite,) = {result.suite for result in run.results}
+    own = {**next(m for m in wide if m["name"] == "speedup"), "suite": suite}
+    for name, batch in ((suite, 8), ("another", 16)):
+        suites = dataclasses.replace(run, metrics=(*run.metrics, {**own, "suite": name}))
+        assert [sweep.knee.batch for _, sweep, _ in knees(Overview(suites))] == [batch]
 
 
 def test_a_batch_at_the_very_edge_of_the_tolerance_is_within_it() -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from harness.records import Comparison, Estimate, Measurement, Outcome, Run, Verdict
+from harness.report import summary
 from harness.report.gains import accuracy_slack, answers, front, gain, points_of, subjects
 from harness.report.overview import (
     GLYPHS,
@@ -136,6 +137,16 @@ def test_answers_keep_to_the_accuracy_that_the_run_tolerates() -> None:
     )
     without = dataclasses.replace(magika, cases=tuple(v for v in magika.cases if v is not magika.reference))
     assert answers(without, 0.002) == ()
+
+
+def test_a_suite_s_own_limit_stands_above_the_built_in_one() -> None:
+    run = sample_run(samples=2)
+    own = {**next(m for m in run.metrics if m["name"] == "accuracy"), "slack": 0.02}
+    run = dataclasses.replace(run, metrics=(*run.metrics, {**own, "suite": "test_magika"}, {**own, "suite": "other"}))
+    assert accuracy_slack(run, "test_magika") == 0.02
+    assert accuracy_slack(run, "test_digits") == accuracy_slack(run) == 0.002
+    assert "magika on cpu: Fastest call with at most 2 points lost: " in summary.render(run)
+    assert "digits on cpu: Fastest call with at most 0.2 points lost: " in summary.render(run)
 
 
 def test_gains_are_against_the_reference_of_the_same_model() -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.records import Estimate, Run
-from harness.report.gains import REFERENCE, Subject, subjects
+from harness.report.gains import REFERENCE, Subject, declared, subjects
 from harness.report.overview import CaseView, Overview
 from harness.units import quantity, ratio
 
@@ -80,9 +80,9 @@ class Sweep:
         return self.knee is self.steps[-1]
 
 
-def speed_tolerance(run: Run) -> float:
-    """The loss of speed (0..1) that the run's own definition of the speed-up accepts."""
-    found = next((m.get("tolerance") for m in run.metrics if m["name"] == "speedup"), None)
+def speed_tolerance(run: Run, suite: str = "") -> float:
+    """The loss of speed (0..1) that the speed-up, as a suite or the run in general defines it, accepts."""
+    found = declared(run, "speedup", suite).get("tolerance")
     return float(found) if isinstance(found, (int, float)) and 0 < found < 1 else _TOLERANCE
 
 
@@ -111,8 +111,8 @@ def sweeps(subject: Subject, tolerance: float = _TOLERANCE) -> tuple[Sweep, ...]
 
 def knees(seen: Overview) -> Iterator[tuple[Subject, Sweep, str]]:
     """Every sweep of a run with its sentence."""
-    tolerance = speed_tolerance(seen.run)
     for subject in subjects(seen.cases):
+        tolerance = speed_tolerance(seen.run, subject.suite)
         yield from ((subject, sweep, sentence(sweep)) for sweep in sweeps(subject, tolerance))
 
 

@@ -6,10 +6,10 @@ Ratios against the reference case of the same suite, model and hardware. Of base
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.records import Estimate, Run, Verdict
+from harness.records import Estimate, Run, Scalar, Verdict
 from harness.report.overview import CaseView
 from harness.timed_test import TECHNIQUE
 from harness.units import points, quantity, ratio
@@ -22,6 +22,7 @@ __all__ = [
     "accuracy_slack",
     "answers",
     "before",
+    "declared",
     "front",
     "gain",
     "points_of",
@@ -84,9 +85,15 @@ def subjects(views: Iterable[CaseView]) -> tuple[Subject, ...]:
     return tuple(Subject(*key, tuple(found)) for key, found in grouped.items())
 
 
-def accuracy_slack(run: Run) -> float:
-    """The loss of accuracy (0..1) that the run's own definition of the metric still accepts; 0 where it has none."""
-    found = next((m.get("slack") for m in run.metrics if m["name"] == "accuracy"), None)
+def declared(run: Run, metric: str, suite: str = "") -> Mapping[str, Scalar | None]:
+    """What a run says of a metric: as this suite defines it, if it does; empty where nothing is said."""
+    found = [one for one in run.metrics if one["name"] == metric and one.get("suite") in (None, "", suite)]
+    return found[-1] if found else {}  # a suite's own stand behind the built-in ones
+
+
+def accuracy_slack(run: Run, suite: str = "") -> float:
+    """The loss of accuracy (0..1) that a suite, or the run in general, still accepts; 0 where neither accepts any."""
+    found = declared(run, "accuracy", suite).get("slack")
     return float(found) if isinstance(found, (int, float)) else 0.0
 
 

@@ -56,8 +56,7 @@ def render(run: Run) -> str:
         lines += ["", "### Could not be decided", "", *comparison_rows(comparisons_by_weight(undecided))]
     lines += ["", "### Can it be trusted?", ""]
     lines += [f"- {'✓' if c.fine else '**!**'} {escape(c.question)}: {escape(c.answer)}" for c in checks(seen)]
-    slack = accuracy_slack(run)
-    shipping = [(subject, answers(subject, slack)) for subject in subjects(seen.cases)]
+    shipping = [(subject, answers(subject, accuracy_slack(run, subject.suite))) for subject in subjects(seen.cases)]
     if any(said for _, said in shipping):
         lines += ["", "### What to ship", ""]
         lines += [

@@ -53,10 +53,9 @@ def _near_row(near: Nearness) -> dict[str, Any]:
 
 def batchings(seen: Overview) -> list[dict[str, Any]]:
     """Throughput and latency against the batch, for each model with a sweep."""
-    tolerance = speed_tolerance(seen.run)
     found: list[dict[str, Any]] = []
     for i, subject in enumerate(subjects(seen.cases)):
-        swept = sweeps(subject, tolerance)
+        swept = sweeps(subject, speed_tolerance(seen.run, subject.suite))
         if not swept or len(found) >= MAX_FRONTS:
             continue
         said = [f"{sweep.pipeline}: {sentence(sweep)}" for sweep in swept]

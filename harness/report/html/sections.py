@@ -51,7 +51,6 @@ class GainMap:
 
 def gain_maps(seen: Overview) -> tuple[GainMap, ...]:
     """A map for each hardware."""
-    slack = accuracy_slack(seen.run)
     found = subjects(seen.cases)
     several = {s.model for s in found if sum(o.model == s.model and o.hardware == s.hardware for o in found) > 1}
     maps = []
@@ -64,7 +63,7 @@ def gain_maps(seen: Overview) -> tuple[GainMap, ...]:
         names = [f"{s.model} ({s.suite})" if s.model in several else s.model for s in here]
         techniques = tuple(dict.fromkeys(v.result.technique for s in here for v in s.cases if v.result))
         brief = len(here) * len(techniques) > MAX_CELLS
-        cells = [_cells(subject, techniques, slack, brief=brief) for subject in here]
+        cells = [_cells(s, techniques, accuracy_slack(seen.run, s.suite), brief=brief) for s in here]
         if len(here) > len(techniques):
             rows = tuple(zip(names, (tuple(line) for line in cells), strict=True))
             maps.append(GainMap(hardware, "model", techniques, rows, brief=brief))
@@ -99,7 +98,7 @@ def _cell(view: CaseView | None, reference: CaseView | None, slack: float, *, br
 
 def fronts(seen: Overview) -> list[dict[str, Any]]:
     """Accuracy against latency for each model: a picture, its table, and the answers."""
-    slack, total = accuracy_slack(seen.run), 0
+    total = 0
     found: list[dict[str, Any]] = []
     for i, subject in enumerate(subjects(seen.cases)):
         points = points_of(subject)
@@ -112,7 +111,7 @@ def fronts(seen: Overview) -> list[dict[str, Any]]:
         found.append(
             {
                 "subject": subject,
-                "answers": answers(subject, slack),
+                "answers": answers(subject, accuracy_slack(seen.run, subject.suite)),
                 "picture": pareto(f"front-{i}", subject.model, points, best, links) if drawn else None,
                 "since": since(points) if drawn else "",
                 "rows": [
