@@ -147,6 +147,19 @@ def test_what_took_turns_with_another_tree_is_not_offered() -> None:
     assert "why this is right" not in plain(Page(render(beside)).text)
 
 
+def test_a_missing_case_is_pruned_where_it_is_gone_and_else_allowed_to_be_unavailable() -> None:
+    run = sample_run(1, 2, samples=2)
+    there = dataclasses.replace(run.results[1], outcome=Outcome.UNAVAILABLE, reason="no compiler", measurements=())
+    missing = Comparison(there.suite, there.case_id, "case", Verdict.MISSING, "It was not measured.")
+    unmeasured = dataclasses.replace(run, results=(run.results[0], there), comparisons=(missing,))
+    text = plain(Page(render(unmeasured)).text)
+    assert f"--allow-unavailable={there.case_id}" in text
+    assert "harness prune" not in text
+    text = plain(Page(render(dataclasses.replace(unmeasured, results=run.results[:1]))).text)
+    assert "harness prune" in text
+    assert "--allow-unavailable" not in text
+
+
 def test_only_what_has_numbers_and_was_decided_is_offered_to_be_accepted() -> None:
     run = sample_run(samples=4)
     text = plain(Page(render(run)).text)

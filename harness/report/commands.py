@@ -5,10 +5,18 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from harness.records import Run, Verdict
+from harness.records import Result, Run, Verdict
 from harness.report.overview import GATING, CaseView, counts
 
-__all__ = ["accept_command", "acceptable", "accepted_by_all", "in_turns", "measuring_options", "reproduce_command"]
+__all__ = [
+    "accept_command",
+    "acceptable",
+    "accepted_by_all",
+    "allow_command",
+    "in_turns",
+    "measuring_options",
+    "reproduce_command",
+]
 
 _CHANGED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE, Verdict.MISSING)
 _MEASURING = ("--plan", "--against", "--at", "--against-python", "--against-with", "--against-tolerance")
@@ -19,6 +27,11 @@ def reproduce_command(run: Run, nodeid: str) -> str:
     """The command that measures one case again as this run did, quoted for a shell."""
     words = ["pytest", nodeid, f"--baseline={run.mode if run.mode in GATING else 'off'}", *measuring_options(run)]
     return shlex.join(words)
+
+
+def allow_command(run: Run, result: Result) -> str:
+    """The same for a case that may be unavailable where that command is given, although it has a baseline."""
+    return f"{reproduce_command(run, result.nodeid)} --allow-unavailable={shlex.quote(result.case_id)}"
 
 
 def measuring_options(run: Run) -> tuple[str, ...]:

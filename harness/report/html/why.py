@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.records import Comparison, Run, Verdict
-from harness.report.commands import accept_command, acceptable, reproduce_command
+from harness.report.commands import accept_command, acceptable, allow_command, reproduce_command
 from harness.report.fidelity import measured
 from harness.report.html.cases import anchor
 from harness.report.html.charts import dumbbell
@@ -76,17 +76,21 @@ def _card(seen: Overview, key: str, one: Failing, hints: Sequence[str]) -> dict[
         "dropped": max(len(one.comparisons) - MAX_FINDINGS, 0),
         "rules": rules(one.comparisons),
         "reproduce": reproduce_command(seen.run, result.nodeid) if result else "",
-        "accept": _cure(seen.run, one),
+        "cure": _cure(seen.run, one),
         "outcome": result.outcome.value if result is not None and ended else "",
         "log": result.log if result is not None and ended else "",
         "log_lines": _LOG_LINES,
     }
 
 
-def _cure(run: Run, one: Failing) -> str:
+def _cure(run: Run, one: Failing) -> tuple[str, str]:
+    """What to do if what failed is right: what it is called, and the command; "" where there is none."""
     if one.worst.verdict is Verdict.MISSING and one.worst.metric == "case":
-        return "harness prune"
-    return accept_command(one.view.name) if acceptable(run, one.view) else ""
+        # One that is still in the suites has a result that says why it was not measured, and prune leaves it alone.
+        if one.view.result is None:
+            return "If it was removed on purpose", "harness prune"
+        return "If it can't run here", allow_command(run, one.view.result)
+    return "Accept it", accept_command(one.view.name) if acceptable(run, one.view) else ""
 
 
 def not_decided(seen: Overview) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
