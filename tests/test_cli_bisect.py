@@ -77,6 +77,32 @@ def test_a_branch_that_was_merged_is_searched(folder: Folder) -> None:
     assert found == Found(side[1], ())
 
 
+def forked(folder: Folder) -> tuple[str, str, list[str], list[str]]:
+    """A branch that forked before the good commit and was merged after it: start, good, the branch, merge and later."""
+    start = folder.commit("start")
+    main = folder.git("branch", "--show-current")
+    folder.git("switch", "-qc", "side")
+    side = [folder.commit(f"side {number}") for number in range(2)]
+    folder.git("switch", "-q", main)
+    good = folder.commit("speed-up")
+    folder.git("merge", "-q", "--no-ff", "-m", "merge", "side")
+    return start, good, side, [folder.git("rev-parse", "HEAD"), folder.commit("after")]
+
+
+def test_a_branch_from_before_the_good_commit_is_not_blamed_for_what_it_lacks(folder: Folder) -> None:
+    start, good, side, (merge, bad) = forked(folder)
+    found, asked = search(folder, good, bad, worse=[start, *side, bad])
+    assert found == Found(side[0], (), (start,))
+    assert asked.count(start) == 1
+    found, _ = search(folder, good, bad, worse=[*side, bad], undecided=[start])
+    assert found == Found(side[0], (), (start,))
+    found, _ = search(folder, good, bad, worse=[start, side[1], bad], undecided=side[:1])
+    assert found == Found(side[1], (side[0],), (start,))
+    for first in range(2):  # where the branch was good when it forked, a commit of it is to blame
+        found, _ = search(folder, good, bad, worse=[*side[first:], merge, bad])
+        assert found == Found(side[first], ())
+
+
 def test_what_can_not_be_decided_is_named_where_it_may_be_the_first(folder: Folder) -> None:
     commits = [folder.commit(str(number)) for number in range(8)]
     found, asked = search(folder, commits[0], commits[7], worse=commits[5:], undecided=commits[3:5])
@@ -174,6 +200,20 @@ def test_an_undecided_commit_is_tried_again_with_more_launches_and_then_left(
     assert len(given) == 5
     assert len(again) == 2
     assert all("--plan confirm=4" in options and f"--against {commits[0]}" in options for options in given)
+
+
+def test_a_fork_that_was_bad_already_is_said(
+    folder: Folder, runs: tuple[dict[str, list[Comparison]], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    start, good, side, (merge, bad) = forked(folder)
+    runs[0].update({commit: [a_row(Verdict.REGRESSED)] for commit in (start, *side, bad)})
+    runs[0][merge] = [a_row(Verdict.UNCHANGED)]
+    assert main(["bisect", "*int8*", "--good", good]) == 1
+    said = capsys.readouterr().out
+    assert "the first bad commit" not in said
+    assert f"no commit is to blame: {side[0][:10]} lies on a branch that forked before {good[:10]}" in said
+    assert f"  {start[:10]} start" in said.splitlines()
+    assert f"--against {good[:10]} --at {side[0][:10]}" in said
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`harness bisect`: find the commit that made a case worse, each candidate measured in turns with the good one.
 
-Exit codes: 0 the commit was found; 1 several commits are left, since those between could not be decided; 2 the bad
+Exit codes: 0 the commit was found; 1 several commits are left, since those between could not be decided, or the search
+ended on a branch that forked before the good commit and was not good there already, so that none is to blame; 2 the bad
 commit was not shown to be worse, or an error.
 """
 
@@ -36,7 +37,7 @@ def add(commands: Any) -> None:
         help="find the commit that made a case worse",
         description="Find the first commit after GOOD at which a case is worse than at GOOD. Each commit is measured "
         "in turns with GOOD, by the rules of pytest --against, in git worktrees: the working tree stays as it is. Exit "
-        "code: 0 found, 1 several commits are left, 2 the bad commit is not worse, or an error.",
+        "code: 0 found, 1 several commits are left or none is to blame, 2 the bad commit is not worse, or an error.",
         allow_abbrev=False,
     )
     parser.add_argument("case", metavar="CASE", help="id of a case, or a glob that fits one, such as 'digits/*int8*'")
@@ -88,16 +89,21 @@ def _search(history: History, trial: _Trial, bad: str, last: _Measured) -> int:
 
     found = first_bad(history, trial.good, bad, state_of)
     say("")
-    if found.skipped:
+    short, good = found.bad[:_SHORT], trial.good[:_SHORT]
+    sure = not (found.skipped or found.forks)
+    if found.forks:
+        say(f"no commit is to blame: {short} lies on a branch that forked before {good} and was not good there:")
+        say(f"  {_named(history, commit)}" for commit in found.forks)
+        say(f"it may only lack what {good} has; give a --bad from before the branch was merged to search the rest")
+    elif found.skipped:
         say("the first bad commit is one of these; the others could not be decided:")
         say(f"  {_named(history, commit)}" for commit in (found.bad, *found.skipped))
     else:
         say(f"the first bad commit is {found.bad}")
         say(f"  {history.subject(found.bad)}")
-    say(f"at {found.bad[:_SHORT]}, {trial.metric} against {trial.good[:_SHORT]}: {every[found.bad].words}")
-    before = f"{found.bad[:_SHORT]}~1" if not found.skipped else trial.good[:_SHORT]
-    say(f"to see it: {trial.command(found.bad[:_SHORT], before)}")
-    return SEVERAL if found.skipped else FOUND
+    say(f"at {short}, {trial.metric} against {good}: {every[found.bad].words}")
+    say(f"to see it: {trial.command(short, f'{short}~1' if sure else good)}")
+    return FOUND if sure else SEVERAL
 
 
 @dataclass(frozen=True)

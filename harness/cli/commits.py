@@ -23,10 +23,15 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Found:
-    """`bad` is the last commit that was found bad; `skipped` are those before it that might be the first, undecided."""
+    """`bad` is the last commit that was found bad; `skipped` are those before it that might be the first, undecided.
+
+    `forks` are commits that these come from, where they lie on a branch without the good commit, and that are not good
+    either: where there is one, none of these need be to blame.
+    """
 
     bad: str
     skipped: tuple[str, ...]
+    forks: tuple[str, ...] = ()
 
 
 class History:
@@ -63,19 +68,30 @@ class History:
         commits = [line.split()[0] for line in listed.splitlines()]
         return [commit for commit in commits if commit != bad]
 
+    def forks(self, good: str, bad: str, before: Sequence[str]) -> list[str]:
+        """What `bad`, and these commits that it comes from, come from in turn; none where `bad` comes from `good`."""
+        if not git(self._folder, "rev-list", "--max-count=1", good, "--not", bad):
+            return []
+        parents = git(self._folder, "rev-parse", *(f"{one}^@" for one in (bad, *before))).splitlines()
+        return [one for one in dict.fromkeys(parents) if one not in before]
+
 
 def first_bad(history: History, good: str, bad: str, state_of: Callable[[str, int], State]) -> Found:
     """Find the first bad commit by halving, where `good` is good and `bad` is bad.
 
     `state_of` is given a commit and about how many steps are left with it. A commit that it skips is not asked again,
     and may be the first bad one.
+
+    A branch that forked before the good commit may lack what made that one good. So where the search ends on one, what
+    it forked from is asked for as well.
     """
     goods, skipped = [good], set[str]()
     while True:
         left = history.between(bad, goods)
         commit = next((one for one in left if one not in skipped), None)
         if commit is None:
-            return Found(bad, tuple(left))
+            forks = [one for one in history.forks(good, bad, left) if one not in goods]
+            return Found(bad, tuple(left), tuple(one for one in forks if state_of(one, 1) is not State.GOOD))
         state = state_of(commit, len(left).bit_length())
         if state is State.BAD:
             bad = commit
