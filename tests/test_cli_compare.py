@@ -173,9 +173,7 @@ def test_two_trees_are_compared_by_pytest_whose_exit_code_is_ours(handed_on: lis
 
 
 def test_every_option_is_handed_on(handed_on: list[str]) -> None:
-    options = (
-        "--against main --at HEAD~1 --with a==1 --with b==2 --python /py --tolerance 0.02 -k int8 --plan seconds=2"
-    )
+    options = "--against main --at HEAD~1 --with a==1 --with b==2 --python /py --tolerance 2% -k int8 --plan seconds=2"
     assert main(["compare", *options.split(), "suites/test_a.py", "more"]) == 7
     assert handed_on == [
         *("suites/test_a.py", "more", "--against", "main", "--at", "HEAD~1", "--against-python", "/py"),
@@ -192,6 +190,9 @@ def test_every_option_is_handed_on(handed_on: list[str]) -> None:
         ("one two --at HEAD -k x", "--at, -k can only be used with --against REV"),
         ("one two --tolerance 0", "--tolerance can only be used with --against REV"),
         ("--against main --strict", "--strict and --json go with two runs"),
+        ("--against main --tolerance 5", "--tolerance: '5' is no share between 0 and 1; write 1% or 0.01"),
+        ("--against main --tolerance nan", "'nan' is no share"),
+        ("--against main --tolerance -0.01", "'-0.01' is no share"),
     ],
 )
 def test_a_wrong_mix_is_wrong_usage(

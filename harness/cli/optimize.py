@@ -18,6 +18,7 @@ from typing import Any
 
 from harness.amounts import bytes_of, seconds_of, share_of
 from harness.cli.importing import import_suite
+from harness.cli.options import amount
 from harness.cli.output import fail, say
 from harness.codec import dumps
 from harness.errors import MeasurementError, SuiteError
@@ -56,17 +57,23 @@ def add(commands: Any) -> None:
     goal.add_argument("--maximize", metavar="METRIC", help="what shall become large, such as throughput")
     limits = parser.add_argument_group("limits")
     limits.add_argument(
-        "--max-accuracy-drop", type=share_of, metavar="SHARE",
+        "--max-accuracy-drop", type=amount(share_of), metavar="SHARE",
         help="accuracy that may be lost against the model as it is: 0.01 or 1%% is one point",
     )  # fmt: skip
-    limits.add_argument("--max-memory", type=bytes_of, metavar="SIZE", help="most of memory.peak, such as 200MB")
-    limits.add_argument("--max-size", type=bytes_of, metavar="SIZE", help="most of the served model's size")
-    limits.add_argument("--max-latency", type=seconds_of, metavar="TIME", help="most of latency.p95, such as 5ms")
+    limits.add_argument(
+        "--max-memory", type=amount(bytes_of), metavar="SIZE", help="most of memory.peak, such as 200MB"
+    )
+    limits.add_argument("--max-size", type=amount(bytes_of), metavar="SIZE", help="most of the served model's size")
+    limits.add_argument(
+        "--max-latency", type=amount(seconds_of), metavar="TIME", help="most of latency.p95, such as 5ms"
+    )
     parser.add_argument(
         "--technique", action="append", default=[], metavar="NAME",
         help="try only this technique of the file: the one of this id, else all of this name; repeatable",
     )  # fmt: skip
-    parser.add_argument("--budget", type=seconds_of, default=math.inf, metavar="TIME", help="such as 30m or 1h30m")
+    parser.add_argument(
+        "--budget", type=amount(seconds_of), default=math.inf, metavar="TIME", help="such as 30m or 1h30m"
+    )
     parser.add_argument("--resume", action="store_true", help="take what the latest search has measured, and go on")
     parser.add_argument("--suite-file", type=Path, metavar="FILE", help="write a suite with the front as its grid")
     parser.add_argument("--export", type=Path, metavar="DIR", help="copy the recommended artefact, with its manifest")

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["add_baselines_option", "add_source_option"]
+__all__ = ["add_baselines_option", "add_source_option", "amount"]
+
+
+def amount(read: Callable[[str], float]) -> Callable[[str], float]:
+    """An option's type that refuses an amount with the sentence of its reader, which argparse would keep to itself."""
+
+    def told(text: str) -> float:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return told
 
 
 def add_source_option(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.amounts import share_of
+from harness.cli.options import amount
 from harness.records import Run
 from harness.report.record import read_run
 from harness.settings import Against
@@ -63,8 +65,8 @@ def measured(arguments: Sequence[str], reports: Path) -> Run | None:
 def add_sampling_options(parser: argparse._ActionsContainer) -> None:
     """Add the options that every command which measures hands on to pytest."""
     parser.add_argument(
-        "--tolerance", type=float, metavar="SHARE",
-        help=f"slow-down that is accepted (default: {Against.tolerance:g}, which is 1 %%)",
+        "--tolerance", type=amount(share_of), metavar="SHARE",
+        help=f"slow-down that is accepted, such as 0.02 or 2%% (default: {Against.tolerance:g})",
     )  # fmt: skip
     parser.add_argument(
         "--plan", action="append", default=[], metavar="NAME=VALUE",

@@ -9,7 +9,7 @@ import shlex
 
 import pytest
 
-from harness.amounts import seconds_of
+from harness.amounts import seconds_of, share_of
 from harness.errors import BaselineError, SuiteError
 from harness.plan import Plan
 from harness.settings import MODES, Against
@@ -53,7 +53,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--against-tolerance",
-        type=float,
+        type=share_of,
         default=0.01,
         metavar="SHARE",
         help="slow-down that --against accepts (default: %(default)s)",
