@@ -14,6 +14,7 @@ from harness.cli import output
 from harness.cli.main import main
 from tests.bare import run_bare
 from tests.cli_runs import a_case, on_disk
+from tests.history_runs import STEP, days
 
 COMMANDS = ("report", "export", "compare", "bisect", "calibrate", "accept", "prune", "doctor")
 CALL = "import sys; from harness.cli.main import main; sys.exit(main(sys.argv[1:]))"
@@ -72,6 +73,19 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     os.close(write)
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("encoding", ["iso-8859-1", "ascii:surrogateescape"])
+def test_what_the_terminals_encoding_lacks_is_replaced(tmp_path: Path, encoding: str) -> None:
+    for run in days(STEP):
+        on_disk(tmp_path / "reports", run.id, run.results, started=run.started)
+    command = [sys.executable, "-m", "harness.cli.main", "history", "--history", "off"]
+    variables = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"toys/a/reference/cpu")
+    assert b"??" in done.stdout
+    assert done.stderr == b""
 
 
 def test_every_command_starts_with_the_base_install(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from harness.cli import (
     review,
     sensitivity,
 )
-from harness.cli.output import fail
+from harness.cli.output import fail, print_anywhere
 from harness.errors import HarnessError
 
 __all__ = ["build_parser", "main"]
@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code. Errors are sentences on standard error, without a traceback."""
+    print_anywhere()
     arguments = build_parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)

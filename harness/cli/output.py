@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -9,10 +10,16 @@ from collections.abc import Iterable
 
 from harness.report.text import visible
 
-__all__ = ["coloured", "fail", "say", "width"]
+__all__ = ["coloured", "fail", "print_anywhere", "say", "width"]
 
 PLAIN_WIDTH = 120
 """Columns where standard output is no terminal."""
+
+
+def print_anywhere() -> None:
+    """Let standard output print `?` for what its encoding lacks, such as bars, where it would fail otherwise."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def say(lines: str | Iterable[str]) -> None:
