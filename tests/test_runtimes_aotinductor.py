@@ -17,7 +17,9 @@ import torch
 from harness import PreparationError
 from harness.hardware import cpu
 from harness.runtimes.aotinductor import AotInductor
+from harness.runtimes.aotinductor_session import _with_patterns
 from harness.runtimes.aotinductor_source import Constant, read_source
+from harness.runtimes.facts import Weight, weight_facts
 from harness.runtimes.inductor import compiler
 from tests.test_docs_techniques import documented_facts, generic
 
@@ -104,6 +106,22 @@ def test_a_package_that_was_moved_is_loaded_without_a_compiler_and_is_of_its_pro
         program.write(b"x")
     with pytest.raises(PreparationError, match="was compiled from another program"):
         AotInductor().load(moved, cpu).facts({"x": np.zeros((2, 1, 12, 12), np.float32)})
+
+
+def test_the_pattern_of_the_weights_is_read_from_the_program() -> None:
+    network = torch.nn.Sequential(torch.nn.Conv1d(8, 4, 3), torch.nn.Flatten(), torch.nn.Linear(24, 8)).eval()
+    with torch.no_grad():
+        network[0].weight[:, 2:4] = network[0].weight[:, 6:] = 0  # two of four, on the axis of the inputs
+    program = torch.export.export(network, (torch.ones(1, 8, 8),)).module()
+    stored = [Weight("float32", 96, 48), Weight("float32", 192, 0)]
+    assert "sparsity.2:4" not in weight_facts(_with_patterns(stored, program)), "a third of the weights"
+    with torch.no_grad():
+        network[2].weight[:, ::2] = 0
+    program = torch.export.export(network, (torch.ones(1, 8, 8),)).module()
+    facts = weight_facts(_with_patterns(stored, program))
+    assert facts["sparsity.2:4"] == 1.0
+    program = torch.export.export(torch.nn.ReLU(), (torch.ones(2),)).module()
+    assert _with_patterns(stored, program) == stored, "it multiplies nothing with weights"
 
 
 def test_the_source_in_a_package_is_read(tmp_path: Path) -> None:

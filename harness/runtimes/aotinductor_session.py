@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
 import os
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +21,14 @@ from torch.utils import _pytree
 from harness.errors import PreparationError
 from harness.records import Scalar
 from harness.runtimes.aotinductor_source import Source, read_source
-from harness.runtimes.facts import Weight, arithmetic_facts, is_weight_dtype, is_weight_shape, weight_facts
+from harness.runtimes.facts import (
+    Weight,
+    arithmetic_facts,
+    is_weight_dtype,
+    is_weight_shape,
+    kept_patterns,
+    weight_facts,
+)
 from harness.runtimes.inductor import compiler
 from harness.runtimes.inductor_session import configure
 from harness.runtimes.torch_session import (
@@ -44,6 +54,10 @@ _DIGEST = "harness.program"
 CLOSE = 0.05
 """Relative distance (L2) within which the package must agree with the program; bfloat16 fused otherwise gives 0.01."""
 _INTEGER_CALLS = ("qlinear", "qconv", "int_mm", "int8")
+_PRODUCTS = tuple(
+    getattr(torch.ops.aten, name).default for name in ("linear", "conv1d", "conv2d", "conv3d", "convolution")
+)
+"""The operators of an exported program that multiply inputs with a weight, their second argument."""
 
 
 def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardware, *, freezing: bool) -> None:
@@ -118,7 +132,7 @@ class AotInductorSession(TorchSession):
         return {
             "runtime": self._name,
             "provider": self._loader.get_metadata()["AOTI_DEVICE_KEY"],
-            **weight_facts(weights),
+            **weight_facts(_with_patterns(weights, module)),
             **arithmetic_facts(products, operators.others),
             "nodes.quantized": integers,
             "graphs": 1,
@@ -145,6 +159,34 @@ def _packed_weights(source: Source, weights: list[Weight]) -> list[Weight]:
             elements = torch.Size(constant.shape).numel()
             found.append(Weight(constant.dtype, elements, round(share * elements)))
     return found
+
+
+def _with_patterns(weights: list[Weight], module: Any) -> list[Weight]:
+    """The weights with the patterns that the program's have in its products, as shares."""
+    multiplied = list(_multiplied(module))
+    total = sum(weight.numel() for weight in multiplied)
+    kept = Counter[str]()
+    for weight in multiplied:
+        kept.update(kept_patterns((weight != 0).cpu().numpy(), 1))
+    if not total:
+        return weights
+    return [
+        dataclasses.replace(one, patterns={name: round(count / total * one.elements) for name, count in kept.items()})
+        for one in weights
+    ]
+
+
+def _multiplied(module: Any) -> Iterator[Any]:
+    """The weights of the linear layers and convolutions of an exported program, shared ones once."""
+    names = {
+        str(node.args[1].target)
+        for node in module.graph.nodes
+        if node.op == "call_function" and node.target in _PRODUCTS and node.args[1].op == "get_attr"
+    }
+    for name in sorted(names):
+        weight = functools.reduce(getattr, name.split("."), module)
+        if is_weight_shape(weight.shape) and weight.is_floating_point():
+            yield weight
 
 
 def _check(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
