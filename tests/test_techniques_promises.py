@@ -108,6 +108,13 @@ def test_only_the_named_operators_are_quantized() -> None:
     assert facts["precision"] == "float32+int8"
 
 
+def test_each_quantizer_of_a_pipeline_measures_its_own_ranges() -> None:
+    steps = onnxruntime | int8_static(ops="Conv") | int8_static("percentile", ops="Gemm")
+    _, facts = check_technique(steps, TORCH)
+    _, of_convolutions = check_technique(onnxruntime | int8_static(ops="Conv"), TORCH)
+    assert facts["nodes.quantized"] > of_convolutions["nodes.quantized"]
+
+
 def test_layers_that_share_a_bias_are_quantized_each_with_its_own(onnx_model: Model, tmp_path: Path) -> None:
     """ONNX Runtime's own copy of the second would be named `b0`, as the features are here."""
     import numpy as np

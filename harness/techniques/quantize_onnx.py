@@ -7,6 +7,7 @@ import inspect
 import io
 import math
 import platform
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -87,7 +88,8 @@ def static_quantizer(
     source, reduced, batches = preprocessed(deployment), _reduced_range(deployment), list(batches)
     # The ranges are those of the float network, whatever is quantized: measured once where ONNX Runtime can keep them.
     accepted = inspect.signature(quantization.quantize_static).parameters
-    kept_ranges = {"calibration_cache_path": source.with_name("ranges.json")}
+    # A folder for each, since another quantizer's ranges are of another network, or by another method.
+    kept_ranges = {"calibration_cache_path": Path(tempfile.mkdtemp(dir=source.parent)) / "ranges.json"}
     options = {name: value for name, value in kept_ranges.items() if name in accepted}
     symmetric = bool(getattr(deployment.runtime, "symmetric", False))
     ops = list(ops) or (_WEIGHTED if symmetric else [])
