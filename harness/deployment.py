@@ -65,7 +65,7 @@ class Deployment:
     folder      an empty folder for files of a technique's own; gone after preparation
     promises    (technique id, promise) pairs, checked against the artefact that runs
     notes       what techniques learnt while they worked, by name (`student.gain`): the facts of the artefact take it
-                in. A technique's promise can't rest on its own word: what the runtime reads goes before
+                in, behind what the runtime reads. No promise rests on it, which would be a technique's own word
     """
 
     model: Model

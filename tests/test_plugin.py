@@ -245,6 +245,20 @@ def test_a_verdict_is_not_taken_back_by_a_call_of_xfail(folder: Folder) -> None:
     assert "1 xfailed" in output
 
 
+def test_no_promise_rests_on_a_techniques_own_word(folder: Folder) -> None:
+    folder.suite(
+        "test_boasting",
+        "@technique\ndef boasting(deployment):\n    word = {'sparsity.2:4': 1.0}\n"
+        "    return deployment.noting(**word).promising(Promise('sparsity.2:4', at_least=0.9))\n\n\n"
+        "@grid(model=[tiny], technique=[boasting], hardware=[cpu])\ndef test_it(case, bench):\n    bench(case)\n",
+    )
+    code, _ = folder.pytest("suites", *PLAN, "--baseline=off")
+    assert code == 1
+    result = folder.result("tiny_onnx/boasting/cpu")
+    assert result["outcome"] == "invalid"
+    assert "boasting promised sparsity.2:4 >= 0.9, found not found" in result["reason"]
+
+
 def test_a_failed_promise_of_the_suite_is_in_the_record(folder: Folder) -> None:
     folder.suite(
         "test_promise",

@@ -72,15 +72,15 @@ def _make(case: Case, folder: Path) -> Manifest:
     save_batches(folder / "inputs.npz", inputs)
     save_batches(folder / "expected.npz", expected)
     # Of an example that packing has not seen: what was compiled for one must not give its answers for all.
-    facts = {**deployment.notes, **_facts(session, inputs[-1], expected[-1], model)}
+    read = _facts(session, inputs[-1], expected[-1], model)
     return Manifest(
         schema=ARTEFACT_SCHEMA,
         case_id=case.id,
         batch_size=deployment.batch_size,
         batchable=model.batchable,
         runtime=spec_of(deployment.runtime),
-        facts=facts,
-        evidence=_evidence(deployment, facts),
+        facts={**deployment.notes, **read},
+        evidence=_evidence(deployment, read),
         workload={
             "batch": str(deployment.batch_size),
             "inputs": digest_arrays({f"{i}/{name}": a for i, batch in enumerate(inputs) for name, a in batch.items()}),
