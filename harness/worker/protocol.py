@@ -60,7 +60,7 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The artefact is complete. `seconds` is what the techniques and packing took, imports excluded.
+    """The artefact is complete. `seconds` is what the techniques and packing took, with the libraries that they import.
 
     `harness_file`, `suite_file` and `modules` are what was imported (`imported`), so that the parent can tell a wrong
     tree.
