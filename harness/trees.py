@@ -30,4 +30,5 @@ def _tree(settings: Settings, revision: str, python: str) -> Tree:
         tree = Tree(settings.root, python)
     else:
         tree = worktree(settings.root, revision, settings.cache / "trees", python)
-    return dataclasses.replace(tree, variables={**tree.variables, **path_variables(tree.root, settings.paths)})
+    variables = {**tree.variables, **path_variables(tree.root, settings.paths)}
+    return dataclasses.replace(tree, variables=variables, paths=tuple(tree.root / path for path in settings.paths))

@@ -74,6 +74,7 @@ def test_an_edited_technique_makes_a_new_artefact(tmp_path: Path) -> None:
         ("code.py", True),
         ("deep/data/table.csv", True),
         ("deep/build/weights.bin", True),
+        ("suites/calibration/0.png", True),
         ("README.md", False),
         ("build/lib.py", False),
         ("reports/run.json", False),
@@ -126,6 +127,51 @@ def test_a_link_counts_with_what_it_points_to(tmp_path: Path) -> None:
     (root / "linked.py").symlink_to(target)
     before = digest_sources(root)
     target.write_text("2")
+    assert digest_sources(root) != before
+
+
+def test_a_link_to_a_folder_counts_by_where_it_leads(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "data").mkdir(parents=True)
+    link = root / "data" / "images"
+    link.symlink_to("../../first")
+    (tmp_path / "first").mkdir()
+    before = digest_sources(root)
+    (tmp_path / "first" / "0.bin").touch()
+    assert digest_sources(root) == before, "what lies outside is told by the model's own `data`"
+    (tmp_path / "second").mkdir()
+    link.unlink()
+    link.symlink_to("../../second")
+    assert digest_sources(root) != before
+
+
+def test_what_else_is_imported_from_counts(tmp_path: Path) -> None:
+    root, common = tmp_path / "root", tmp_path / "common"
+    for folder in (root, common):
+        folder.mkdir()
+    before = digest_sources(root, [common, root])
+    (common / "table.csv").touch()
+    assert digest_sources(root, [common, root]) == before, "of folders that are no project's only code is looked at"
+    (common / "network.py").touch()
+    assert digest_sources(root, [common, root]) != before
+    assert digest_sources(root) == digest_sources(root, [root, tmp_path / "nowhere"])
+
+
+def test_a_package_that_was_copied_from_a_folder_counts_by_its_installers_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    information = tmp_path / "site" / "copied-1.dist-info"
+    for folder in (root, information):
+        folder.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: copied\nVersion: 1\n")
+    (information / "direct_url.json").write_text('{"url": "file:///of/mine", "dir_info": {}}')
+    (information / "RECORD").write_text("copied/__init__.py,sha256=one,10\n")
+    without = digest_sources(root)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    before = digest_sources(root)
+    assert before != without
+    (information / "RECORD").write_text("copied/__init__.py,sha256=two,10\n")
     assert digest_sources(root) != before
 
 

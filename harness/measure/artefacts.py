@@ -19,6 +19,7 @@ from harness.measure.tree import Tree
 from harness.model import Model
 from harness.plan import Plan
 from harness.runtimes.inductor import compiler_version
+from harness.techniques.base import Pipeline, Technique, as_pipeline
 from harness.worker.artefact import ARTEFACT_SCHEMA, Manifest, digest_files, read_manifest
 from harness.worker.protocol import PROTOCOL, Prepare, Prepared
 
@@ -54,7 +55,7 @@ class ArtefactCache:
         self._fixed = {
             "schema": ARTEFACT_SCHEMA,
             "protocol": PROTOCOL,
-            "sources": digest_sources(tree.root),
+            "sources": digest_sources(tree.root, tree.paths),
             "versions": dict(versions),
             "environment": relevant_environment(),
             "interpreter": tree.python,
@@ -133,7 +134,7 @@ class ArtefactCache:
                 except MeasurementError as error:
                     error.log = error.log or child.tail()
                     raise
-            if digest_sources(self.tree.root) != self._fixed["sources"]:
+            if digest_sources(self.tree.root, self.tree.paths) != self._fixed["sources"]:
                 raise PreparationError(f"{case.id}: sources were edited while the run went on; start it again")
             manifest = read_manifest(folder)
             if digest_files(folder) != manifest.files:
@@ -145,8 +146,18 @@ class ArtefactCache:
 
 def _data_of(case: Case) -> dict[str, dict[str, str]]:
     """What the model, and the models among the techniques' parameters, say of their data."""
-    parameters = [value for step in case.technique.steps for _, value in step.parameters if isinstance(value, Model)]
-    return {model.name: dict(model.data()) for model in (case.model, *parameters) if model.data}
+    models = (case.model, *_models(case.technique))
+    return {model.name: dict(model.data()) for model in models if model.data}
+
+
+def _models(technique: Pipeline) -> Iterator[Model]:
+    """The models among a technique's parameters, and among those of techniques that are parameters."""
+    for step in technique.steps:
+        for _, value in step.parameters:
+            if isinstance(value, Model):
+                yield value
+            elif isinstance(value, (Pipeline, Technique)):
+                yield from _models(as_pipeline(value))
 
 
 def _sweep(folder: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from importlib.metadata import distributions
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,47 +17,67 @@ __all__ = ["digest_of", "digest_sources", "relevant_environment"]
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 _SKIPPED_AT_THE_TOP = {"reports", "baselines", "build", "dist"}
-_PROSE = {".md", ".rst", ".html", ".css", ".xml", ".log", ".png", ".jpg", ".svg", ".pdf", ".pyc", ".pyo"}
+_PROSE = {".md", ".rst", ".html", ".css", ".xml", ".log", ".pyc", ".pyo"}
+"""What people read, and what tools write beside the sources while a run goes on. Pictures are data of some models."""
 _LARGE = 64 * 2**20
 _LIBRARIES = ("TORCH", "PYTORCH", "ATEN_", "ORT_", "ONNX", "CUDA", "TENSORRT")
 _KERNELS = ("OMP_", "MKL_", "OPENBLAS", "KMP_", "ONEDNN_", "DNNL_")
 _COMPILER = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
 
 
-def digest_sources(root: Path) -> str:
-    """SHA-256 over every first-party file: of the project, of the harness, and of packages installed from a folder.
+def digest_sources(root: Path, paths: Iterable[Path] = ()) -> str:
+    """SHA-256 over every first-party file: of the project, of the harness, and of packages installed from a folder; and
+    over the Python files of `paths`, from which is imported as well.
 
     All sources count, not those that a case seems to import: an import that happens late, a data file beside the code
     or a helper two modules away changes what is built just as well. Hidden folders, virtual environments, and the
     project's own reports, baselines and build folders are left out, and so is prose; so are runs and baselines in any
-    other folder, which change while runs go on. Of files over 64 MiB, size and time of change stand for the content.
+    other folder, which change while runs go on. Of files over 64 MiB, size and time of change stand for the content;
+    of a link to a folder, where it leads; of a package that was copied from a folder, what its installer noted.
     """
     digest = hashlib.sha256()
-    folders = {"project": root, "harness": Path(harness.__file__).parent, **_editable()}
-    for label, folder in folders.items():
+    local = dict(sorted(_local()))
+    editable = {name: place for name, (place, copied) in local.items() if not copied and place.is_dir()}
+    for label, folder in {"project": root, "harness": Path(harness.__file__).parent, **editable}.items():
         for path in _sources(folder):
-            stat = path.stat()
             digest.update(f"{label}/{path.relative_to(folder).as_posix()}|".encode())
-            if stat.st_size > _LARGE:
-                digest.update(f"{stat.st_size}|{stat.st_mtime_ns}".encode())
-            else:
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(_content(path))
+    for number, folder in enumerate(paths):
+        if folder.is_dir() and not folder.resolve().is_relative_to(root.resolve()):
+            for path in _sources(folder):
+                if path.suffix == ".py":
+                    digest.update(f"path {number}/{path.relative_to(folder).as_posix()}|".encode())
+                    digest.update(_content(path))
+    for name, (_, copied) in local.items():
+        digest.update(f"{name}|{copied}".encode())
     return digest.hexdigest()
 
 
-def _editable() -> dict[str, Path]:
-    """Folders of distributions that are installed in place (PEP 610), by name; the harness is counted already."""
-    found: dict[str, Path] = {}
+def _content(path: Path) -> bytes:
+    if path.is_dir():
+        return os.fsencode(path.readlink())
+    stat = path.stat()
+    if stat.st_size > _LARGE:
+        return f"{stat.st_size}|{stat.st_mtime_ns}".encode()
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+def _local() -> Iterator[tuple[str, tuple[Path, str]]]:
+    """Distributions that were installed from a folder (PEP 610), by name: the folder, and where they were copied the
+    digests of their files, else "". The harness is counted already.
+    """
     for distribution in distributions():
         name, origin = distribution.metadata["Name"], distribution.read_text("direct_url.json")
         if not origin or name == "inference-harness":
             continue
         data = json.loads(origin)
-        if data.get("dir_info", {}).get("editable") and str(data.get("url", "")).startswith("file://"):
-            folder = Path(unquote(urlsplit(data["url"]).path))
-            if folder.is_dir():
-                found[f"editable {name}"] = folder
-    return dict(sorted(found.items()))
+        if "dir_info" in data and str(data.get("url", "")).startswith("file://"):
+            copied = "" if data["dir_info"].get("editable") else _record(distribution)
+            yield f"local {name}", (Path(unquote(urlsplit(data["url"]).path)), copied)
+
+
+def _record(distribution: Distribution) -> str:
+    return distribution.read_text("RECORD") or "copied"
 
 
 def digest_of(parts: Mapping[str, object]) -> str:
@@ -83,6 +103,8 @@ def _sources(folder: Path) -> Iterator[Path]:
             and not (here / name / "pyvenv.cfg").exists()
             and not is_ours(here / name)
         )
+        links = (here / name for name in folders if (here / name).is_symlink())
+        yield from (link for link in links if not is_ours(link.resolve()))
         for name in sorted(files):
             path = here / name
             if path.suffix not in _PROSE and not name.startswith(".") and path.is_file() and not is_ours(path):

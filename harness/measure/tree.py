@@ -29,6 +29,7 @@ class Tree:
     """A project's folder and the interpreter for it; `revision` is "" for the working tree.
 
     variables  environment variables of its children
+    paths      folders that they import from beside `root` and installed packages
     checkout   of another commit, the folder that it was checked out into
     origin     and the working tree's top folder, from which nothing may be imported then
     """
@@ -37,6 +38,7 @@ class Tree:
     python: str = sys.executable
     revision: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
+    paths: tuple[Path, ...] = ()
     checkout: Path | None = None
     origin: Path | None = None
 
