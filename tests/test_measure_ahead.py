@@ -186,7 +186,7 @@ def test_the_same_cases_of_two_trees_are_measured_beside_each_other(folder: Fold
     folder.suite("test_own", suite)
     folder.commit("start")
     folder.suite("test_own", f"{suite}\n")
-    code, text = folder.pytest("suites", "--against", "HEAD", "--jobs=2", *PLAN)
+    code, text = folder.pytest("suites", "--against", "HEAD", "--jobs=2", *PLAN, "--plan", "confirm=1")
     assert code in (0, 1), text
     verdicts = {one["metric"]: one["verdict"] for one in folder.run()["comparisons"]}
     assert verdicts["accuracy"] == verdicts["size"] == "unchanged"

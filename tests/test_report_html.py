@@ -76,7 +76,7 @@ def page(run: Run) -> Page:
 
 def test_the_sample_holds_every_verdict_and_every_outcome(run: Run) -> None:
     assert {c.verdict for c in run.comparisons} == set(Verdict)
-    assert {r.outcome for r in run.results} == set(Outcome)
+    assert {r.outcome for r in run.results} == set(Outcome) - {Outcome.ABSENT}, "that is of another tree's cases"
 
 
 def test_the_sections_stand_in_the_order_of_the_readers_questions(page: Page) -> None:
