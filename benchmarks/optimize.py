@@ -20,7 +20,8 @@ from typing import Any
 
 from harness.grid import grids_of, load_suite
 from harness.optimize import Goal, Limit, Search, Space, Trial
-from harness.optimize.measuring import TIE, Bench
+from harness.optimize.finals import TIE
+from harness.optimize.measuring import Bench
 from harness.optimize.search import best_of, to_beat
 from harness.optimize.space import steps_of
 from harness.optimize.text import trial_line

@@ -25,6 +25,7 @@ from harness.errors import MeasurementError, SuiteError
 from harness.grid import Grid, grids_of, own_metrics
 from harness.metrics import Metric, resolve
 from harness.optimize import Found, Goal, Limit, Search, Space, Trial
+from harness.optimize.finals import not_compared
 from harness.optimize.measuring import Bench, last_choice
 from harness.optimize.search import Tried
 from harness.optimize.suite import Names, suite_text
@@ -186,8 +187,10 @@ def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found, suite: s
 def _choose(search: Search, bench: Bench) -> tuple[Found, list[str]]:
     """Search, then let those that look as good as the best take turns with it."""
     found = search.run()
-    if not found.best.stands or not bench.goal.sampled:
+    if not found.best.stands:
         return found, []
+    if not bench.goal.sampled:
+        return found, list(filter(None, [not_compared(bench.goal, found.best)]))
     leader = search.gain(found.best)
     alike = [one for one in found.front if one is not found.best and search.gain(one).most >= leader.least]
     try:

@@ -10,7 +10,7 @@ from harness.errors import SuiteError
 from harness.records import Launch, Result
 from harness.units import points, quantity
 
-__all__ = ["Goal", "Limit", "gains_of"]
+__all__ = ["Goal", "Limit", "gains_of", "value_of"]
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _TOO_SMALL = 1e-12
@@ -61,7 +61,12 @@ class Goal:
     @property
     def sampled(self) -> bool:
         """Whether it is timed, so that each launch has a value of its own."""
-        return self.metric.startswith("latency.") or self.metric in ("throughput", "speedup")
+        return self.metric.startswith("latency.") or self.per_item
+
+    @property
+    def per_item(self) -> bool:
+        """Whether it is a matter of the time an item, whatever the items in a call; latencies are those of calls."""
+        return self.metric in ("throughput", "speedup")
 
     def __str__(self) -> str:
         wanted = "least" if self.better == "lower" else "most"
@@ -86,15 +91,17 @@ def gains_of(goal: Goal, result: Result, reference: Result) -> tuple[float, ...]
 
 
 def _of_launch(goal: Goal, launch: Launch) -> float | None:
-    if not goal.metric.startswith("latency."):
+    if goal.per_item:
         return math.log(launch.speedup) if launch.speedup else None
     if "reference" not in launch.samples:
         return None
-    word = goal.metric.removeprefix("latency.")
-    return math.log(_value(launch.samples["reference"], word) / _value(launch.samples["candidate"], word))
+    own, other = (value_of(launch.samples[arm], goal.metric) for arm in ("candidate", "reference"))
+    return math.log(other / own)
 
 
-def _value(times: Sequence[float], word: str) -> float:
+def value_of(times: Sequence[float], metric: str) -> float:
+    """The percentile, or the mean, of calls' times that a latency is (`latency.p95`)."""
+    word = metric.removeprefix("latency.")
     if word == "mean":
         return math.fsum(times) / len(times)
     ordered = sorted(times)

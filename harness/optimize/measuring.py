@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.grid import Address, Grid, own_metrics
-from harness.judge.against import DEFAULT_SPREAD, Judged, judge_launches, more_launches
+from harness.judge.against import Judged
 from harness.judge.interval import Interval
 from harness.judge.prior import DEFAULT_LAUNCH
 from harness.measure.artefacts import Artefact, ArtefactCache
@@ -23,11 +23,13 @@ from harness.measure.sampling import sample
 from harness.measure.tree import Tree, versions_of
 from harness.metrics import METRICS, Metric, resolve
 from harness.names import run_id
+from harness.optimize.finals import FINAL, TIE, beside, compared, incomparable, judged, launch_seconds, wanted
 from harness.optimize.goal import Goal, gains_of
 from harness.optimize.space import Space
+from harness.optimize.text import final_line
 from harness.optimize.trial import Trial, gain_of
 from harness.plan import Plan
-from harness.records import RUN_SCHEMA, Estimate, Launch, Outcome, Result, Run
+from harness.records import RUN_SCHEMA, Launch, Outcome, Result, Run
 from harness.report.files import point_latest
 from harness.report.journal import Journal
 from harness.report.write import write_reports
@@ -43,10 +45,6 @@ PLAN = Plan(screen=2, confirm=6, seconds=0.5)
 LOT = 2
 NARROW = 0.02
 """A gain that is known so well (half its interval, in logarithms) needs no more launches."""
-
-FINAL = Plan(screen=3, confirm=16)
-TIE = 0.01
-"""Of two that differ by less than this the one with fewer techniques is recommended."""
 
 
 @dataclass
@@ -117,11 +115,12 @@ class Bench:
         return self._trial(pipeline, result)
 
     def faster(self, one: Trial, other: Trial) -> Judged:
-        """Two trials in turns with each other, by fresh launches: the first one's change of time against the second.
+        """Two trials in turns with each other, by fresh launches: the first one's change against the second, in what
+        the goal asks for (`harness.optimize.finals`).
 
         Needed for the last choice: the best of many trials looks better than it is.
         """
-        return judge_launches(self._in_turns(one, other), TIE, DEFAULT_SPREAD)
+        return judged(self.goal, self._in_turns(one, other))
 
     def artefact(self, trial: Trial) -> Artefact:
         """What is served in a trial."""
@@ -170,15 +169,15 @@ class Bench:
         return 0 if apart or gain.most - gain.least < 2 * NARROW else LOT
 
     def _in_turns(self, one: Trial, other: Trial) -> tuple[Launch, ...]:
-        arms = {"candidate": ArmSpec.of(self.artefact(one)), "previous": ArmSpec.of(self.artefact(other))}
+        arms = {"candidate": ArmSpec.of(self.artefact(one)), beside(self.goal): ArmSpec.of(self.artefact(other))}
         logs = self.folder / "logs"
         return sample(
             arms,
             hardware=self.space.hardware,
-            plan=FINAL,
+            plan=dataclasses.replace(FINAL, seconds=launch_seconds(self.goal, one, other)),
             rng=random.Random(f"{one.case.id} {other.case.id}"),
             logs=logs,
-            more=lambda launches: more_launches(launches, TIE, DEFAULT_SPREAD, FINAL.lots),
+            more=lambda launches: wanted(self.goal, launches),
             progress=self.progress,
         ).launches
 
@@ -209,24 +208,20 @@ class Bench:
 def last_choice(bench: Bench, candidates: Sequence[Trial]) -> tuple[Trial, list[str]]:
     """The best of trials that look alike, the apparent best first: each takes turns with the leader.
 
-    The challenger leads where it is faster beyond doubt, or as fast with fewer techniques. Gives the leader, and a
-    sentence for each comparison. Raises `MeasurementError` where a child fails.
+    The challenger leads where it is better beyond doubt in what the goal asks for, or as good with fewer techniques.
+    Gives the leader, and a sentence for each comparison. Raises `MeasurementError` where a child fails.
     """
     best, words = candidates[0], []
     for trial in candidates[1:]:
+        if reason := incomparable(bench.goal, trial, best):
+            words.append(reason)
+            continue
         change = bench.faster(trial, best).change
-        words.append(
-            f"{trial.case.technique.id} takes {with_change(change)} of the time of {best.case.technique.id}, in turns"
-        )
+        words.append(final_line(trial, best, compared(bench.goal), change))
         simpler = len(trial.steps) < len(best.steps)
         if change.high < 0 or (simpler and change.high <= TIE):
             best = trial
     return best, words
-
-
-def with_change(change: Estimate) -> str:
-    """A relative change of time as a share of the other's: `96.2 % [95.5, 97.0]`."""
-    return f"{100 * (1 + change.point):.1f} % [{100 * (1 + change.low):.1f}, {100 * (1 + change.high):.1f}]"
 
 
 def _now() -> str:

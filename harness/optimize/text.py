@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from harness.optimize.goal import Goal
 from harness.optimize.search import Found, Tried
 from harness.optimize.trial import Trial
+from harness.records import Estimate
 from harness.report.text import one_line, shorten
 from harness.units import quantity, ratio
 
-__all__ = ["answer", "round_title", "trial_line"]
+__all__ = ["answer", "final_line", "round_title", "trial_line"]
 
 _SHOWN = (("accuracy", "share"), ("memory.peak", "bytes"), ("size", "bytes"))
 _REASON = 160
@@ -33,6 +34,13 @@ def trial_line(tried: Tried, goal: Goal) -> str:
         words.append(f"{ratio(math.exp(tried.gain.point))}{width}")
     words += values(trial, goal)
     return "  ".join([*words, shorten(one_line(tried.decision), _REASON)])
+
+
+def final_line(one: Trial, other: Trial, compared: str, change: Estimate) -> str:
+    """What came of two trials in turns: `bf16 takes 96.2 % [95.5, 97.0] of the latency.p95 of fp16, in turns`."""
+    shares = (f"{100 * (1 + end):.1f}" for end in (change.point, change.low, change.high))
+    width = "{} % [{}, {}]".format(*shares)
+    return f"{one.case.technique.id} takes {width} of the {compared} of {other.case.technique.id}, in turns"
 
 
 def values(trial: Trial, goal: Goal) -> list[str]:
