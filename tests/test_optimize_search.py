@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from harness import Deployment, Promise, grid
+from harness.cli.optimize import _choose, _kept
 from harness.errors import SuiteError
 from harness.grid import grid_of
 from harness.hardware import cpu
+from harness.judge.against import Judged
 from harness.judge.interval import Interval
 from harness.optimize import Goal, Limit, Search, Space, Trial
 from harness.optimize.goal import gains_of
-from harness.records import Estimate, Measurement, Outcome, Result
+from harness.optimize.measuring import last_choice
+from harness.records import Estimate, Measurement, Outcome, Result, Verdict
 from harness.techniques import Pipeline, Technique, reference, technique
 from harness.testing import tiny_torch_model
 
@@ -238,6 +241,79 @@ def test_the_front_holds_what_no_other_beats() -> None:
     )
     found = Search(measuring.space, GOAL, measuring).run()
     assert [one.case.technique.id for one in found.front] == ["half+small", "small"]
+
+
+class InTurns:
+    """A bench on which each pipeline takes a known time, else 1, which turns show to half a percent."""
+
+    goal = GOAL
+
+    def __init__(self, **times: float) -> None:
+        self.times, self.pairs = {name.replace("_", "+"): time for name, time in times.items()}, list[str]()
+
+    def faster(self, one: Trial, other: Trial) -> Judged:
+        words = [trial.case.technique.id for trial in (one, other)]
+        self.pairs.append(" ".join(words))
+        point = self.times.get(words[0], 1.0) / self.times.get(words[1], 1.0) - 1
+        change = Estimate(point, point - 0.005, point + 0.005)
+        return Judged(Verdict.IMPROVED if change.high < -0.0099 else Verdict.UNCHANGED, change, 0.0)
+
+
+def test_what_is_as_good_with_fewer_techniques_wins_from_behind_the_front() -> None:
+    measuring = Measuring(space(HALF, SMALL), {"half": 3.0, "small": 1.01}, memory={"small": 0.99})
+    search, bench = Search(measuring.space, GOAL, measuring), InTurns(half=1.003, half_small=1.0)
+    found, words = _choose(search, bench)  # type: ignore[arg-type]
+    assert bench.pairs == ["half half+small"]
+    assert words == ["half takes 100.3 % [99.8, 100.8] of the latency.p50 of half+small, in turns"]
+    assert [one.case.technique.id for one in found.front] == ["half+small"]
+    assert found.best.case.technique.id == "half"
+    assert [one.id for one in _kept(found)] == ["reference", "half+small", "half"]
+
+
+def test_the_best_is_recommended_where_the_shorter_one_is_worse_in_turns() -> None:
+    measuring = Measuring(space(HALF, SMALL), {"half": 3.0, "small": 1.01}, memory={"small": 0.99})
+    search, bench = Search(measuring.space, GOAL, measuring), InTurns(half=1.02, half_small=1.0)
+    found, _ = _choose(search, bench)  # type: ignore[arg-type]
+    assert bench.pairs == ["half half+small"]
+    assert found.best.case.technique.id == "half+small"
+    assert [one.id for one in _kept(found)] == ["reference", "half+small"]
+
+
+def test_those_with_the_fewest_techniques_take_turns_first_and_three_at_most() -> None:
+    names = ("one", "two", "three", "four", "five")
+    sets = [frozenset(some) for count in (2, 3, 4) for some in itertools.combinations(names, count)]
+    together = {some: 2.0 ** (1 - len(some)) for some in sets}
+    measuring = Measuring(space(*map(made, names)), dict.fromkeys(names, 2.0), together=together)
+    search, bench = Search(measuring.space, GOAL, measuring), InTurns()
+    found, words = _choose(search, bench)  # type: ignore[arg-type]
+    assert len(bench.pairs) == 3
+    assert {pair.split()[0] for pair in bench.pairs} <= set(names)
+    assert len(found.best.steps) == 1
+    left = len(measuring.tried) - len(("reference", "the best", *bench.pairs))
+    assert words[3:] == [f"{left} more may be as good by their intervals; at most 3 take turns with the best"]
+
+
+def test_what_breaks_a_limit_or_is_clearly_worse_challenges_nothing() -> None:
+    measuring = Measuring(
+        space(HALF, SMALL, NOTHING, HARM),
+        {"half": 2.0, "small": 1.99, "nothing": 1.99, "harm": 1.5},
+        losses={"nothing": 0.02},
+        memory={"small": 2.0},
+        failing=frozenset({"half", "harm"}),
+    )
+    search = Search(measuring.space, GOAL, measuring)
+    found = search.run()
+    assert search.alike(found.best) == []
+
+
+@pytest.mark.parametrize(("times", "leads"), [((0.985, 1.0), True), ((0.994, 1.0), False), ((1.0, 1.0), False)])
+def test_a_longer_pipeline_leads_where_it_is_better_by_more_than_what_is_alike(
+    times: tuple[float, float], leads: bool
+) -> None:
+    measuring = Measuring(space(HALF, SMALL), {"half": 2.0, "small": 1.0})
+    both, half = (measuring(Pipeline(steps), None) for steps in ((HALF, SMALL), (HALF,)))
+    best, _ = last_choice(InTurns(half_small=times[0], half=times[1]), [half, both])  # type: ignore[arg-type]
+    assert best is (both if leads else half)
 
 
 @pytest.mark.parametrize("seed", range(30))

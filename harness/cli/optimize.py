@@ -37,7 +37,8 @@ from harness.units import duration
 __all__ = ["add", "optimize"]
 
 FOUND, NOTHING = range(2)
-FINALISTS = 3
+CHALLENGERS = 3
+"""Trials that take turns with the best, at most: each comparison makes up to nineteen launches, a minute or more."""
 
 
 def add(commands: Any) -> None:
@@ -76,7 +77,12 @@ def add(commands: Any) -> None:
         "--budget", type=amount(seconds_of), default=math.inf, metavar="TIME", help="such as 30m or 1h30m"
     )
     parser.add_argument("--resume", action="store_true", help="take what the latest search has measured, and go on")
-    parser.add_argument("--suite-file", type=Path, metavar="FILE", help="write a suite with the front as its grid")
+    parser.add_argument(
+        "--suite-file",
+        type=Path,
+        metavar="FILE",
+        help="write a suite whose grid is the front and the recommended pipeline",
+    )
     parser.add_argument("--export", type=Path, metavar="DIR", help="copy the recommended artefact, with its manifest")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end instead of text")
     parser.add_argument(
@@ -146,18 +152,23 @@ def optimize(arguments: argparse.Namespace) -> int:
 
 
 def _in_python(bench: Bench, found: Found) -> tuple[str, str, str]:
-    """The recommended pipeline and the suite of the front as Python, and why what is "" of them can't be written."""
+    """The recommended pipeline and the suite as Python, and why what is "" of them can't be written."""
     expression = suite = ""
     if not found.best.stands:
         return expression, suite, ""
-    pipelines = [found.reference.case.technique, *(one.case.technique for one in found.front if one.steps)]
     why = f"{bench.space.model.name}: what a search kept for {bench.goal}."
     try:
         expression = Names(bench.root, bench.file).of(found.best.case.technique)
-        suite = _suite(bench.root, bench.file, bench.space, bench.grids, pipelines, why)
+        suite = _suite(bench.root, bench.file, bench.space, bench.grids, _kept(found), why)
     except SuiteError as error:
         return expression, suite, f"no suite file can be written: {error}"
     return expression, suite, ""
+
+
+def _kept(found: Found) -> list[Pipeline]:
+    """The pipelines of the suite: the reference, the front, and the recommended one, which need not be on it."""
+    trials = {one.steps: one for one in (found.reference, *found.front, found.best)}
+    return [one.case.technique for one in trials.values()]
 
 
 def _suite(
@@ -191,12 +202,13 @@ def _choose(search: Search, bench: Bench) -> tuple[Found, list[str]]:
         return found, []
     if not bench.goal.sampled:
         return found, list(filter(None, [not_compared(bench.goal, found.best)]))
-    leader = search.gain(found.best)
-    alike = [one for one in found.front if one is not found.best and search.gain(one).most >= leader.least]
+    alike = search.alike(found.best)
     try:
-        best, words = last_choice(bench, [found.best, *alike[: FINALISTS - 1]])
+        best, words = last_choice(bench, [found.best, *alike[:CHALLENGERS]])
     except MeasurementError as error:
         return found, [f"the best could not be compared in turns: {error}"]
+    if left := len(alike[CHALLENGERS:]):
+        words.append(f"{left} more may be as good by their intervals; at most {CHALLENGERS} take turns with the best")
     return dataclasses.replace(found, best=best), words
 
 

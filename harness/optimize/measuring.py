@@ -29,7 +29,7 @@ from harness.optimize.space import Space
 from harness.optimize.text import final_line
 from harness.optimize.trial import Trial, gain_of
 from harness.plan import Plan
-from harness.records import RUN_SCHEMA, Launch, Outcome, Result, Run
+from harness.records import RUN_SCHEMA, Launch, Outcome, Result, Run, Verdict
 from harness.report.files import point_latest
 from harness.report.journal import Journal
 from harness.report.write import write_reports
@@ -208,18 +208,23 @@ class Bench:
 def last_choice(bench: Bench, candidates: Sequence[Trial]) -> tuple[Trial, list[str]]:
     """The best of trials that look alike, the apparent best first: each takes turns with the leader.
 
-    The challenger leads where it is better beyond doubt in what the goal asks for, or as good with fewer techniques.
-    Gives the leader, and a sentence for each comparison. Raises `MeasurementError` where a child fails.
+    The challenger leads where it is better beyond doubt in what the goal asks for, or as good with fewer techniques;
+    with more of them it has to be better by more than what counts as alike. Gives the leader, and a sentence for each
+    comparison. Raises `MeasurementError` where a child fails.
     """
     best, words = candidates[0], []
     for trial in candidates[1:]:
         if reason := incomparable(bench.goal, trial, best):
             words.append(reason)
             continue
-        change = bench.faster(trial, best).change
-        words.append(final_line(trial, best, compared(bench.goal), change))
-        simpler = len(trial.steps) < len(best.steps)
-        if change.high < 0 or (simpler and change.high <= TIE):
+        found = bench.faster(trial, best)
+        words.append(final_line(trial, best, compared(bench.goal), found.change))
+        more = len(trial.steps) - len(best.steps)
+        if more > 0:
+            leads = found.verdict is Verdict.IMPROVED
+        else:
+            leads = found.change.high < 0 or (more < 0 and found.change.high <= TIE)
+        if leads:
             best = trial
     return best, words
 

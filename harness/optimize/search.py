@@ -106,6 +106,18 @@ class Search:
         """The gain of a trial, with what all trials so far show of the spread."""
         return gain_of(trial.gains, usual_spread(self._trials.values()))
 
+    def alike(self, best: Trial) -> list[Trial]:
+        """The other trials that may be recommended and whose intervals reach the best's: those with the fewest
+        techniques first, of them what seems better.
+
+        On the front or not: what lies a hair below another in everything is off it, and may be what is as good with
+        less.
+        """
+        least = self.gain(best).least
+        others = [trial for trial in self._trials.values() if trial.stands and trial is not best]
+        reaching = [trial for trial in others if self.gain(trial).most >= least]
+        return sorted(reaching, key=lambda trial: (len(trial.steps), -self.gain(trial).point))
+
     def _singles(self, rounds: list[Round]) -> dict[str, Interval]:
         """Try each technique by itself. Gives what each adds to what it was put on, by its id, where it works."""
         tried, added = [], {}
