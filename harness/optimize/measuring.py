@@ -72,7 +72,8 @@ class Bench:
     resume: bool = False
 
     def __post_init__(self) -> None:
-        tree = Tree(self.root, variables=path_variables(self.root, self.paths))
+        folders = tuple(self.root / path for path in self.paths)
+        tree = Tree(self.root, variables=path_variables(self.root, self.paths), paths=folders)
         self._began = time.monotonic()
         self.suite = Path(self.file).stem.removeprefix("test_")
         self.metrics: Mapping[str, Metric] = resolve(own_metrics(self.grids))
