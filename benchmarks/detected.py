@@ -71,11 +71,15 @@ class Observed:
 
 @dataclass
 class Kept:
-    """The file: parts with their machines, what was planted, blocks of baselines by judge and case, verdicts."""
+    """The file: parts with their machines, what was planted, blocks of baselines, verdicts.
+
+    planted  class of machine -> case id -> its calibration: what work costs is each machine's own
+    blocks   judge -> class of machine -> case id -> blocks; those of another machine say nothing of this one
+    """
 
     parts: list[dict[str, Any]] = field(default_factory=list)
-    planted: dict[str, Any] = field(default_factory=dict)
-    blocks: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
+    planted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    blocks: dict[str, dict[str, dict[str, list[dict[str, Any]]]]] = field(default_factory=dict)
     verdicts: list[Observed] = field(default_factory=list)
 
     @classmethod
@@ -106,6 +110,10 @@ class Kept:
         new = path.with_name(f".{path.name}.new")
         new.write_text(text, encoding="utf-8")
         new.replace(path)
+
+    def blocks_of(self, judge: str, machine: str) -> dict[str, list[dict[str, Any]]]:
+        """Case id -> the blocks that a judge has made on a class of machine, to be added to."""
+        return self.blocks.setdefault(judge, {}).setdefault(machine, {})
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """The rows by judge, that of the last verdict last: those of one never count for another."""

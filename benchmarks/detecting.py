@@ -6,10 +6,11 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from benchmarks.detected import Kept, Observed
 from benchmarks.planting import CASES, SIZES, Case, Planter
@@ -70,10 +71,14 @@ WANTED = (
 
 @dataclass
 class Schedule:
-    """Which row is furthest behind. `only` leaves out the other parts, `scale` multiplies what is wanted."""
+    """Which row is furthest behind. `only` leaves out the other parts, `scale` multiplies what is wanted.
+
+    machine  class of machine whose blocks count
+    """
 
     kept: Kept
     judge: str
+    machine: str
     loads: tuple[str, ...]
     only: str | None = None
     scale: float = 1.0
@@ -104,12 +109,14 @@ class Schedule:
         return statistics.fmean(min(1.0, self._share(one)) for one in self._tasks(load))
 
     def _to_block(self) -> float | None:
-        times = [_to_block(self.kept, self.judge, case) for case in CASES]
+        times = [_to_block(self._blocks(), case) for case in CASES]
         return min((found for found in times if found is not None), default=None)
 
     def _judged(self) -> bool:
-        blocks = self.kept.blocks.get(self.judge, {})
-        return all(len(blocks.get(case.id, ())) >= BLOCKS for case in CASES)
+        return all(len(self._blocks().get(case.id, ())) >= BLOCKS for case in CASES)
+
+    def _blocks(self) -> dict[str, list[dict[str, Any]]]:
+        return self.kept.blocks_of(self.judge, self.machine)
 
     def _share(self, task: Task) -> float:
         seen = [one for one in self.kept.verdicts if one.judge == self.judge]
@@ -120,12 +127,14 @@ class Schedule:
 class Bench:
     """Does tasks, and keeps what they gave at once.
 
+    machine          class of machine that this is
     wait_until_idle  called before each verdict on the idle machine
     check            called before each verdict; raises where the judge is no longer the same
     """
 
     kept: Kept
     judge: str
+    machine: str
     folder: Path
     json: Path
     wait_until_idle: Callable[[], None]
@@ -133,7 +142,9 @@ class Bench:
 
     def __enter__(self) -> Bench:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._planter = Planter(self.folder, self.kept.planted, self.say, self.wait_until_idle)
+        planted = self.kept.planted.setdefault(self.machine, {})
+        self._planter = Planter(self.folder, planted, self.say, self.wait_until_idle)
+        self._blocks = self.kept.blocks_of(self.judge, self.machine)
         self._judging = Judge(self.folder, lambda _: None)
         self._failures = 0
         return self
@@ -174,7 +185,7 @@ class Bench:
     def _case(self, task: Task) -> Case:
         """The case that has the fewest verdicts of the task, or the block that is due."""
         if task.kind == "block":
-            return next(case for case in CASES if _to_block(self.kept, self.judge, case) == 0)
+            return next(case for case in CASES if _to_block(self._blocks, case) == 0)
         counts = Counter(one.case for one in self.kept.verdicts if one.judge == self.judge and _counts(task, one))
         return min(CASES, key=lambda case: counts[case.id])
 
@@ -187,7 +198,7 @@ class Bench:
             "values": {name: list(values) for name, values in made.values.items()},
             "relative": {name: list(values) for name, values in made.relative.items()},
         }
-        blocks = self.kept.blocks.setdefault(self.judge, {}).setdefault(case.id, [])
+        blocks = self._blocks.setdefault(case.id, [])
         blocks.append(block)
         self.say(f"block {len(blocks)} of the baseline of {case.id}")
         self.kept.write(self.json)
@@ -239,7 +250,7 @@ class Bench:
     def _baselines(self) -> dict[str, list[Block]]:
         return {
             case_id: [Block(str(one["when"]), "", one["values"], one["relative"]) for one in blocks]
-            for case_id, blocks in self.kept.blocks[self.judge].items()
+            for case_id, blocks in self._blocks.items()
         }
 
     def _keep(self, task: Task, case: Case, tool: str, size: float, seen: Seen | Heard) -> None:
@@ -259,7 +270,7 @@ class Bench:
             sampling=round(seen.sampling, 2),
             wall=round(seen.wall, 2),
             pressure=round(seen.pressure, 3),
-            blocks=len(self.kept.blocks[self.judge][case.id]) if task.kind == "baseline" else 0,
+            blocks=len(self._blocks[case.id]) if task.kind == "baseline" else 0,
         )
         self.kept.verdicts.append(observed)
         self.kept.write(self.json)
@@ -284,9 +295,9 @@ def _counts(task: Task, one: Observed) -> bool:
     )  # fmt: skip
 
 
-def _to_block(kept: Kept, judge: str, case: Case) -> float | None:
+def _to_block(made: Mapping[str, Sequence[Mapping[str, Any]]], case: Case) -> float | None:
     """Seconds until a case's next block is due; None where it has all."""
-    blocks = kept.blocks.get(judge, {}).get(case.id, [])
+    blocks = made.get(case.id, [])
     if len(blocks) >= BLOCKS:
         return None
     return max(0.0, blocks[-1]["when"] + APART - time.time()) if blocks else 0.0

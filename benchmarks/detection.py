@@ -30,6 +30,7 @@ from benchmarks.detected import Kept, table
 from benchmarks.detecting import Bench, Schedule
 from benchmarks.neighbour import neighbours
 from benchmarks.planting import sizes_of
+from harness.baseline.records import machine_class
 from harness.hardware import cpu
 from harness.hardware.cpu import cores_allowed
 from harness.measure.environment import identity, software
@@ -70,7 +71,9 @@ def machine() -> dict[str, Any]:
     here = identity(cpu)
     names = ("python", "numpy", "torch", "onnxruntime", "pytest-benchmark", "pyperf")
     return {
+        "machine": machine_class(here),
         "cpu": here["model"],
+        "family": here["family"],
         "cores": here["cores"],
         "hypervisor": here["hypervisor"],
         "kernel": platform.release(),
@@ -105,16 +108,17 @@ def run(options: argparse.Namespace, kept: Kept) -> None:
     """Verdicts until the time is over or all that was wanted is there."""
     judge = judge_now(dirty=options.dirty)
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    kept.parts.append({"started": started, "judge": judge, "minutes": options.minutes, **machine()})
+    part = {"started": started, "judge": judge, "minutes": options.minutes, **machine()}
+    kept.parts.append(part)
 
     def check() -> None:
         if not options.dirty and judge_now(dirty=False) != judge:
             raise SystemExit("detection: another judge was checked out meanwhile; go on with --append")
 
     loads = ("idle", "busy") if options.load == "both" else (options.load,)
-    schedule = Schedule(kept, judge, loads, options.only, options.scale)
+    schedule = Schedule(kept, judge, part["machine"], loads, options.only, options.scale)
     end = time.monotonic() + 60 * options.minutes
-    with Bench(kept, judge, options.folder, options.json, wait_until_idle, check) as bench:
+    with Bench(kept, judge, part["machine"], options.folder, options.json, wait_until_idle, check) as bench:
         while time.monotonic() < end:
             load = schedule.load()
             if load is None:
@@ -161,8 +165,9 @@ def main(arguments: list[str]) -> int:
     for judge, rows in kept.rows().items():
         print(f"\njudge {judge}, {sum(row['verdicts'] for row in rows)} verdicts, with exact 95 % bounds")
         print(table(rows))
-    for size, (least, most) in sizes_of(kept.planted).items():
-        print(f"planted as {size} %: {least:.2f} to {most:.2f} % as measured")
+    for kind, planted in kept.planted.items():
+        for size, (least, most) in sizes_of(planted).items():
+            print(f"planted as {size} % on {kind}: {least:.2f} to {most:.2f} % as measured")
     if kept.verdicts:
         print(f"\n{len(kept.verdicts)} verdicts are in {options.json}")
     if ended:

@@ -81,6 +81,7 @@ def test_the_file_goes_on_and_judges_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "results" / "rows.json"
     kept = Kept(verdicts=[seen(verdict="regressed"), seen(judge="b"), seen(judge="b", verdict="improved")])
     kept.parts.append({"cpu": "some"})
+    kept.blocks_of("b", "cpu-1")["case"] = [{"when": 1}]
     kept.write(path)
     again = Kept.read(path)
     assert again == kept
@@ -101,7 +102,7 @@ def test_the_file_goes_on_and_judges_do_not_mix(tmp_path: Path) -> None:
 
 def test_what_is_furthest_behind_comes_next() -> None:
     kept = Kept()
-    schedule = Schedule(kept, "a", ("idle", "busy"), "against")
+    schedule = Schedule(kept, "a", "cpu-1", ("idle", "busy"), "against")
     first = schedule.next("idle")
     assert first is not None
     kept.verdicts += [seen(judge="other")] * 9  # another judge's count for nothing
@@ -121,9 +122,9 @@ def test_what_is_furthest_behind_comes_next() -> None:
 
 def test_verdicts_against_a_baseline_wait_for_all_blocks_that_lie_apart() -> None:
     kept = Kept()
-    schedule = Schedule(kept, "a", ("idle",), "baseline")
+    schedule = Schedule(kept, "a", "cpu-1", ("idle",), "baseline")
     now = int(time.time())
-    blocks = kept.blocks.setdefault("a", {})
+    blocks = kept.blocks_of("a", "cpu-1")
     task = schedule.next("idle")
     assert task is not None
     assert task.kind == "block"
@@ -137,6 +138,9 @@ def test_verdicts_against_a_baseline_wait_for_all_blocks_that_lie_apart() -> Non
     assert task is not None
     assert task.kind == "baseline"
     assert schedule.seconds_to_next_block() is None
+    elsewhere = Schedule(kept, "a", "cpu-2", ("idle",), "baseline").next("idle")
+    assert elsewhere is not None
+    assert elsewhere.kind == "block"  # the blocks of another machine say nothing of this one
     few = seen(mode="baseline", planted_percent=task.planted, where=task.where, tolerance=task.tolerance, blocks=3)
     kept.verdicts += [few] * 9  # what fewer blocks could tell is another row
     assert schedule.next("idle") == task
