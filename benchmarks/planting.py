@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import nnls
 from scipy.special import stdtrit
 
 from benchmarks import extra_work, planted_suite
@@ -224,13 +225,15 @@ def _row(work: Work) -> list[float]:
 def _fit(seen: Sequence[tuple[Work, float]]) -> tuple[Prices, Interval]:
     """Prices of any work, of a pair and of a column in percent, and (point, low, high) at 95 % for a work.
 
-    By least squares with Huber's weights (1964): a launch that stands out counts for less.
+    By least squares with Huber's weights (1964): a launch that stands out counts for less. No price is below nothing
+    (Lawson and Hanson 1974): where works are of about one width, the price of a pair and that of its columns are hard to
+    tell apart, and one that came out negative would have to be made up for by the other.
     """
     x = np.array([_row(work) for work, _ in seen], dtype=np.float64)
     y = np.array([slow for _, slow in seen])
     weights = np.ones(len(y))
     for _ in range(20):
-        prices, *_ = np.linalg.lstsq(x * np.sqrt(weights)[:, None], y * np.sqrt(weights), rcond=None)
+        prices, _ = nnls(x * np.sqrt(weights)[:, None], y * np.sqrt(weights))
         left = np.abs(y - x @ prices)
         scale = max(1.4826 * float(np.median(left)), 1e-6)
         weights = np.minimum(1.0, HUBER * scale / np.maximum(left, 1e-12))
@@ -245,7 +248,7 @@ def _fit(seen: Sequence[tuple[Work, float]]) -> tuple[Prices, Interval]:
         return point, point - reach, point + reach
 
     # A price of nothing would ask for work without end.
-    return (max(float(prices[0]), 0.0), max(float(prices[1]), 1e-6), max(float(prices[2]), 1e-9)), interval
+    return (float(prices[0]), float(prices[1]), max(float(prices[2]), 1e-9)), interval
 
 
 def _name(work: Work) -> str:

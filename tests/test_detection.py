@@ -181,6 +181,17 @@ def test_the_price_of_work_is_found_and_met() -> None:
         assert high - low < 0.1 * size + 0.6
 
 
+def test_works_of_one_width_are_priced_together() -> None:
+    random = np.random.default_rng(3)
+    works = [Work(1, 214), Work(32, 214), Work(32, 428), Work(48, 420), Work(101, 426), Work(61, 428), Work(135, 426)]
+    for _ in range(20):
+        found = [(w, 0.2 + 0.1 * w.pairs + random.normal(0, 0.6)) for w in works for _ in range(4)]
+        prices, _ = _fit(found)
+        for size in (5.0, 12.0):
+            work = _choose(size, prices, 214, 428)
+            assert 0.2 + 0.1 * work.pairs == pytest.approx(size, rel=0.1)
+
+
 def test_planted_work_gives_the_same_answers(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     clean = make_artefact(tmp_path / "clean")
