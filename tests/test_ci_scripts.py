@@ -91,9 +91,16 @@ def git(folder: Path, *words: str) -> str:
 def test_without_a_pull_request_the_baselines_are_compared(gate: Gate) -> None:
     done = gate.run()
     assert done.returncode == 0, done.stderr
-    assert gate.arguments() == ["-m", "pytest", "suites/", "--baseline=compare"]
+    assert gate.arguments() == ["-m", "pytest", "--baseline=compare", "suites/"]
     assert gate.text("output") == "folder=reports/a-run\n"
     assert gate.text("summary") == "## what was found\n"
+
+
+def test_what_the_workflow_says_of_baselines_goes_before_the_default(gate: Gate) -> None:
+    for base in ("", "a-pull-request's"):
+        gate.run(HARNESS_ARGUMENTS="--baseline=strict", HARNESS_AGAINST="baseline", HARNESS_BASE=base)
+        modes = [word for word in gate.arguments() if word.startswith("--baseline")]
+        assert modes[-1] == "--baseline=strict"
 
 
 def test_a_red_gate_leaves_its_summary_and_its_code(gate: Gate) -> None:
@@ -115,8 +122,7 @@ def test_arguments_are_words_and_never_shell(gate: Gate, tmp_path: Path) -> None
         HARNESS_SUITES="suites/ other/", HARNESS_ARGUMENTS="-k 'a or b' $(touch hacked)\n--budget=5m `touch hacked`;"
     )
     assert gate.arguments()[2:] == [
-        "suites/", "other/", "-k", "a or b", "$(touch", "hacked)", "--budget=5m", "`touch", "hacked`;",
-        "--baseline=compare",
+        "--baseline=compare", "suites/", "other/", "-k", "a or b", "$(touch", "hacked)", "--budget=5m", "`touch", "hacked`;",
     ]  # fmt: skip
     assert not (tmp_path / "hacked").exists()
 
@@ -136,7 +142,7 @@ def test_a_pull_request_is_compared_with_its_base_which_is_fetched(tmp_path: Pat
     assert gate.arguments()[-1] == f"--against={base}"
     assert git(clone, "cat-file", "-t", base) == "commit"
     gate.run(HARNESS_BASE=base, HARNESS_AGAINST="baseline")
-    assert gate.arguments()[-1] == "--baseline=compare"
+    assert gate.arguments()[2:] == ["--baseline=compare", "suites/"]
     gate.run(HARNESS_BASE=base, HARNESS_AGAINST="v1.0")
     assert gate.arguments()[-1] == "--against=v1.0"
     done = gate.run(HARNESS_BASE="0" * 40)

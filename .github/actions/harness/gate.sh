@@ -30,7 +30,8 @@ sys.stdout.write("".join(f"{word}\0" for word in words))')
 if [[ -n $against ]]; then
     words+=("--against=$against")
 else
-    words+=(--baseline=compare)
+    # In front, so that what the workflow's arguments say of baselines goes before it.
+    words=(--baseline=compare "${words[@]}")
 fi
 
 before=$(readlink reports/latest || true)
