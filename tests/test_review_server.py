@@ -86,6 +86,14 @@ def test_the_page_shows_what_is_pending_and_links_the_report(served: Served) -> 
     assert "Harness report" in served.ask(f"{served.base}report")[1]
 
 
+def test_a_script_in_the_report_can_decide_nothing(served: Served) -> None:
+    """Where the run is another's, so is its page: the browser gives it an origin of its own, `null`."""
+    policy = str(served.ask(f"{served.base}report")[2]["Content-Security-Policy"])
+    assert policy.split() == ["sandbox", "allow-scripts"]
+    assert served.decide(0, "accept", "worth it", Origin="null") == 403
+    assert served.review.decisions() == ()
+
+
 def test_accepting_writes_the_baseline_and_rejecting_does_not(served: Served) -> None:
     assert served.decide(0, "accept", "worth it") == 303
     assert "Accepted toys/a/reference/cpu: 1 files written." in served.ask()[1]

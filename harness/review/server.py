@@ -109,7 +109,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             said, self.server.site.said = self.server.site.said, ""
             self._page(said)
         elif path == "report" and (page := self.server.site.folder / _REPORT).is_file():
-            self._send(page.read_bytes(), HTTPStatus.OK)
+            # Somebody else's file: in an origin of its own, so that no script in it can decide anything.
+            self._send(page.read_bytes(), HTTPStatus.OK, "sandbox allow-scripts")
         elif path is not None:
             self._refuse(HTTPStatus.NOT_FOUND)
 
