@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,9 +120,11 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     if not connection.get_execution_options().get("writes"):
         connection.exec_driver_sql("BEGIN")
         return
-    # With a log of its own (write-ahead) readers do not wait for writers; the file remembers it.
-    if connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete":
-        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    # With a log of its own (write-ahead) readers do not wait for writers; the file remembers it. To switch, SQLite does
+    # not wait for its turn: where another process has the file, it or a later one switches.
+    with contextlib.suppress(sa.exc.OperationalError):
+        if connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete":
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
     # A writer takes its turn now: two that read first and then want to write would each wait for the other.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
