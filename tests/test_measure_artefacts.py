@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,27 @@ def test_the_flags_of_compilers_and_runtimes_count(monkeypatch: pytest.MonkeyPat
     found = relevant_environment()
     assert {"CXX", "ORT_LEVEL", "OMP_NUM_THREADS", "ONEDNN_MAX_CPU_ISA"} <= found.keys()
     assert "EDITOR" not in found
+
+
+def test_a_suite_that_writes_into_the_project_is_told_what_it_wrote(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "project")
+    writes = '    __import__("pathlib").Path("loss.png").write_bytes(b"picture")\n    import onnx\n'
+    (folder.path / "suites" / "own.py").write_text(TECHNIQUE.replace("    import onnx\n", writes))
+    folder.suite("test_own", SUITE)
+    code, text = folder.pytest("suites", "--baseline=off", *PLAN)
+    assert code == 1
+    assert "sources were edited while the run went on (the last one: loss.png)" in text
+
+
+def test_what_changes_twice_in_no_time_is_read_twice(tmp_path: Path) -> None:
+    found = set()
+    for content in (b"a", b"b", b"c"):
+        (tmp_path / "data.bin").write_bytes(content)
+        found.add(digest_sources(tmp_path))
+    for when in (1_700_000_000, 1_600_000_000):
+        os.utime(tmp_path / "data.bin", (when, when))
+        found.add(digest_sources(tmp_path))
+    assert len(found) == 3, "the time of change is no part of what counts"
+    (tmp_path / "data.bin").write_bytes(b"d")
+    os.utime(tmp_path / "data.bin", (1_500_000_000, 1_500_000_000))
+    assert digest_sources(tmp_path) not in found

@@ -14,7 +14,7 @@ from harness.errors import HarnessError, MeasurementError, PreparationError, Rec
 from harness.grid import Address, Case
 from harness.measure.child import Child
 from harness.measure.crew import Starter
-from harness.measure.sources import digest_of, digest_sources, relevant_environment
+from harness.measure.sources import digest_of, digest_sources, last_edited, relevant_environment
 from harness.measure.tree import Tree
 from harness.model import Model
 from harness.plan import Plan
@@ -135,7 +135,11 @@ class ArtefactCache:
                     error.log = error.log or child.tail()
                     raise
             if digest_sources(self.tree.root, self.tree.paths) != self._fixed["sources"]:
-                raise PreparationError(f"{case.id}: sources were edited while the run went on; start it again")
+                raise PreparationError(
+                    f"{case.id}: sources were edited while the run went on (the last one: {last_edited(self.tree.root)}); "
+                    "start it again. What a suite writes by itself belongs below reports, a hidden folder or another place "
+                    "than the project"
+                )
             manifest = read_manifest(folder)
             if digest_files(folder) != manifest.files:
                 raise PreparationError(f"{case.id}: the artefact's files are not those that the worker wrote")

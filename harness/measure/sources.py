@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -13,13 +15,15 @@ from urllib.parse import unquote, urlsplit
 import harness
 from harness.names import is_ours
 
-__all__ = ["digest_of", "digest_sources", "relevant_environment"]
+__all__ = ["digest_of", "digest_sources", "last_edited", "relevant_environment"]
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 _SKIPPED_AT_THE_TOP = {"reports", "baselines", "build", "dist"}
 _PROSE = {".md", ".rst", ".html", ".css", ".xml", ".log", ".pyc", ".pyo"}
 """What people read, and what tools write beside the sources while a run goes on. Pictures are data of some models."""
 _LARGE = 64 * 2**20
+_TICK = 2 * 10**9
+"""Nanoseconds between two times of change that no file system takes for the same."""
 _LIBRARIES = ("TORCH", "PYTORCH", "ATEN_", "ORT_", "ONNX", "CUDA", "TENSORRT")
 _KERNELS = ("OMP_", "MKL_", "OPENBLAS", "KMP_", "ONEDNN_", "DNNL_")
 _COMPILER = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
@@ -53,13 +57,32 @@ def digest_sources(root: Path, paths: Iterable[Path] = ()) -> str:
     return digest.hexdigest()
 
 
+def last_edited(root: Path) -> Path | None:
+    """The source of the project whose content changed last, below `root`; None where there is none."""
+    return max((path.relative_to(root) for path in _sources(root)), key=lambda one: _changed(root / one), default=None)
+
+
+def _changed(path: Path) -> int:
+    return path.lstat().st_mtime_ns
+
+
 def _content(path: Path) -> bytes:
     if path.is_dir():
         return os.fsencode(path.readlink())
     stat = path.stat()
     if stat.st_size > _LARGE:
         return f"{stat.st_size}|{stat.st_mtime_ns}".encode()
+    # A file that changes twice between two ticks of the clock has one time for both contents.
+    read = _read if time.time_ns() - stat.st_mtime_ns < _TICK else _read_once
+    return read(path, stat.st_size, stat.st_mtime_ns)
+
+
+def _read(path: Path, size: int, changed: int) -> bytes:  # noqa: ARG001 (with another of them it is another file)
     return hashlib.sha256(path.read_bytes()).digest()
+
+
+_read_once = functools.cache(_read)
+"""Sources are looked at again after each artefact, and data beside them may be gigabytes."""
 
 
 def _local() -> Iterator[tuple[str, tuple[Path, str]]]:
