@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Sequence
 
 from harness.judge.against import DEFAULT_SPREAD, Judged, judge_launches, more_launches
+from harness.measure.sampling import SHORTEST
 from harness.measure.turns import plan_turn
 from harness.metrics import calls_needed
 from harness.optimize.goal import Goal, value_of
@@ -27,7 +28,7 @@ TIE = 0.01
 """Of two that differ by less than this the one with fewer techniques is recommended."""
 
 LONGEST = 5.0
-"""Seconds that a launch is made longer to at most, for the calls that a percentile needs."""
+"""Seconds that a first launch is made longer to at most, for the calls that a percentile needs."""
 SPARE = 1.2
 """Calls that are planned for each one that is needed: they may take longer than in the search."""
 
@@ -64,14 +65,15 @@ def not_compared(goal: Goal, best: Trial) -> str:
 
 
 def launch_seconds(goal: Goal, one: Trial, other: Trial) -> float:
-    """Seconds of turns after which a launch of both has the calls that tell the goal; `FINAL.seconds` at least."""
+    """Seconds of turns for a first launch, so that the shortest fresh one has the calls that tell the goal."""
     needed = calls_needed(goal.metric)
     calls = [found.estimate.point for trial in (one, other) if (found := trial.result.measurement("latency.p50"))]
     if needed == 1 or not calls:
         return FINAL.seconds
     turn = plan_turn(statistics.fmean(calls), FINAL.turn)
     discarded = 1 + turn.discard / turn.calls
-    return max(FINAL.seconds, SPARE * needed * discarded * math.fsum(calls))
+    # Fresh launches may be made shorter than the first ones, by this much at most.
+    return max(FINAL.seconds, SPARE * needed * discarded * math.fsum(calls) / SHORTEST)
 
 
 def beside(goal: Goal) -> str:
