@@ -226,8 +226,8 @@ def _fit(seen: Sequence[tuple[Work, float]]) -> tuple[Prices, Interval]:
     """Prices of any work, of a pair and of a column in percent, and (point, low, high) at 95 % for a work.
 
     By least squares with Huber's weights (1964): a launch that stands out counts for less. No price is below nothing
-    (Lawson and Hanson 1974): where works are of about one width, the price of a pair and that of its columns are hard to
-    tell apart, and one that came out negative would have to be made up for by the other.
+    (Lawson and Hanson 1974): where works are of about one width, the price of a pair and that of its columns are hard
+    to tell apart, and one that came out negative would have to be made up for by the other.
     """
     x = np.array([_row(work) for work, _ in seen], dtype=np.float64)
     y = np.array([slow for _, slow in seen])

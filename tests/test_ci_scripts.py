@@ -122,7 +122,8 @@ def test_arguments_are_words_and_never_shell(gate: Gate, tmp_path: Path) -> None
         HARNESS_SUITES="suites/ other/", HARNESS_ARGUMENTS="-k 'a or b' $(touch hacked)\n--budget=5m `touch hacked`;"
     )
     assert gate.arguments()[2:] == [
-        "--baseline=compare", "suites/", "other/", "-k", "a or b", "$(touch", "hacked)", "--budget=5m", "`touch", "hacked`;",
+        "--baseline=compare", "suites/", "other/", "-k", "a or b", "$(touch", "hacked)", "--budget=5m", "`touch",
+        "hacked`;",
     ]  # fmt: skip
     assert not (tmp_path / "hacked").exists()
 

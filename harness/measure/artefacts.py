@@ -135,10 +135,10 @@ class ArtefactCache:
                     error.log = error.log or child.tail()
                     raise
             if digest_sources(self.tree.root, self.tree.paths) != self._fixed["sources"]:
+                last = last_edited(self.tree.root)
                 raise PreparationError(
-                    f"{case.id}: sources were edited while the run went on (the last one: {last_edited(self.tree.root)}); "
-                    "start it again. What a suite writes by itself belongs below reports, a hidden folder or another place "
-                    "than the project"
+                    f"{case.id}: sources were edited while the run went on (the last one: {last}); start it again. What "
+                    "a suite writes itself belongs below reports, in a hidden folder or out of the project"
                 )
             manifest = read_manifest(folder)
             if digest_files(folder) != manifest.files:
