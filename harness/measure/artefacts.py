@@ -137,8 +137,8 @@ class ArtefactCache:
             if digest_sources(self.tree.root, self.tree.paths) != self._fixed["sources"]:
                 last = last_edited(self.tree.root)
                 raise PreparationError(
-                    f"{case.id}: sources were edited while the run went on (the last one: {last}); start it again. What "
-                    "a suite writes itself belongs below reports, in a hidden folder or out of the project"
+                    f"{case.id}: sources were edited while the run went on (the last one: {last}); start it again. "
+                    "What a suite writes itself belongs below reports, in a hidden folder or out of the project"
                 )
             manifest = read_manifest(folder)
             if digest_files(folder) != manifest.files:
