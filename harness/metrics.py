@@ -87,7 +87,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("throughput", "items/s", "higher", help="Items a second of calls one after the other."),
     Metric("speedup", "x", "higher", tolerance=0.05, help="Reference time over candidate time, an item."),
     _memory("memory.inference", "Peak of the process's own memory during calls, above idle."),
-    _memory("memory.peak", "Peak of the process's own memory during calls; pages of files are left out."),
+    _memory("memory.peak", "Peak of the process's own memory and of the model's mapped files during calls."),
     _memory("gpu_memory.allocated", "Peak of the allocator's live bytes."),
     _memory("gpu_memory.reserved", "Peak that the allocator holds."),
     _memory("gpu_memory.process", "Device memory of the process, by NVML."),

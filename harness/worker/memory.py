@@ -2,10 +2,11 @@
 
 The peak is `VmHWM` of the kernel, reset after warm-up by writing 5 to `/proc/self/clear_refs`, so that what loading
 needed for a moment is not called inference. Never `ru_maxrss`: a child inherits its parent's. Pages of files
-(`RssFile`: libraries, mapped weights) are taken off: the kernel shares them, drops them under pressure, and maps more
-or fewer of them as its cache happens to lie. The same process held 1.5 MiB more of them one hour than another, while
-its own memory repeated within 0.4 %. The parent starts this process with allocator settings that give freed memory
-back.
+(`RssFile`: libraries) are taken off: the kernel shares them, drops them under pressure, and maps more or fewer of them
+as its cache happens to lie. The same process held 1.5 MiB more of them one hour than another, while its own memory
+repeated within 0.4 %. Pages of the artefact's files count, as they are after the calls: some runtimes map their weights
+where others copy them, and an inference needs them all the same. The parent starts this process with allocator settings
+that give freed memory back.
 Idle is the process's own memory after loading and before the first call.
 """
 
@@ -19,7 +20,7 @@ from harness.hardware.base import Hardware
 from .protocol import MeasureMemory, MemoryMeasured
 from .serve import Loading
 
-__all__ = ["ALLOCATOR", "measure_memory"]
+__all__ = ["ALLOCATOR", "mapped", "measure_memory"]
 
 ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 """Environment of the memory pass: one arena, and freed blocks go back to the kernel (glibc's mallopt(3))."""
@@ -38,14 +39,31 @@ def measure_memory(request: MeasureMemory) -> MemoryMeasured:
     for number in range(request.calls):
         session(staged[number % len(staged)])
     peak = _status("VmHWM") - _status("RssFile")
-    values = {"memory.inference": float(max(0, peak - idle)), "memory.peak": float(peak), **hardware.peak_memory()}
+    values = {
+        "memory.inference": float(max(0, peak - idle)),
+        "memory.peak": float(peak + mapped(Path(request.folder))),
+        **hardware.peak_memory(),
+    }
     limits = getattr(hardware, "limits", None)
     return MemoryMeasured(
         values,
-        "VmHWM - RssFile since warm-up" if reset else "VmHWM - RssFile since the start (no clear_refs here)",
+        f"VmHWM - RssFile + the artefact's, {'since warm-up' if reset else 'since the start (no clear_refs here)'}",
         asked=float(_status("VmData")),
         limits=limits() if limits else {},
     )
+
+
+def mapped(folder: Path) -> int:
+    """Resident bytes of the files below a folder that this process maps; pages that it has written to are its own."""
+    inside, kilobytes = False, 0
+    place = f"{folder.resolve()}/"
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8", errors="replace").splitlines():
+        name, *words = line.split(maxsplit=5)
+        if not name.endswith(":"):
+            inside = len(words) == 5 and words[4].startswith(place)
+        elif inside and name in ("Rss:", "Anonymous:"):
+            kilobytes += int(words[0]) if name == "Rss:" else -int(words[0])
+    return kilobytes * 1024
 
 
 def _status(field: str) -> int:
