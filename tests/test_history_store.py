@@ -206,6 +206,13 @@ def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_password_among_the_parameters_is_not_told() -> None:
+    with pytest.raises(HistoryError) as caught:  # nobody listens there, or there is no driver
+        Store("postgresql://127.0.0.1:1/runs?user=someone&password=secret").names()
+    assert "postgresql+psycopg://127.0.0.1:1/runs" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("url", ["mysql://someone:secret@host/runs", "://", "postgresql://host:port/x"])
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(HistoryError) as caught:

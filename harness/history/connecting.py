@@ -50,8 +50,8 @@ class Database:
             sa.event.listen(self._engine, "begin", _begin_postgresql)
 
     def __str__(self) -> str:
-        """Where it is, without the password."""
-        return self._url.render_as_string(hide_password=True)
+        """Where it is, without the password, which may be among the parameters too."""
+        return self._url.set(query={}).render_as_string(hide_password=True)
 
     @contextmanager
     def connection(self, *, writes: bool = False) -> Iterator[sa.Connection]:

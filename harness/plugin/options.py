@@ -156,7 +156,23 @@ def plan_of(config: pytest.Config) -> Plan:
 
 def command_of(config: pytest.Config) -> str:
     """What was typed, for a shell, without passwords: it is kept in the record."""
-    return re.sub(r"(://[^/@\s:]*):[^/@\s]*@", r"\1:***@", shlex.join(["pytest", *config.invocation_params.args]))
+    words = list(config.invocation_params.args)
+    for i, word in enumerate(words):
+        option, equals, url = word.partition("=")
+        if option == "--history" and equals:
+            words[i] = f"--history={_without_password(url)}"
+        elif word == "--history" and i + 1 < len(words):
+            words[i + 1] = _without_password(words[i + 1])
+    return re.sub(r"(://[^/@\s:]*):[^/@\s]*@", r"\1:***@", shlex.join(["pytest", *words]))
+
+
+def _without_password(url: str) -> str:
+    """The URL of a store; only its kind is left where a password may be in it.
+
+    A password may have any character, also those that end it for one reader and not for the other, or be a parameter.
+    """
+    kind, _, rest = url.partition("://")
+    return f"{kind}://***" if "?" in rest or ":" in rest.rpartition("@")[0] else url
 
 
 def against_of(config: pytest.Config) -> Against | None:
