@@ -18,6 +18,8 @@ LONGEST = (
 
 # A pytest that a test starts is no worker: pytest-benchmark would switch itself off there.
 os.environ.pop("PYTEST_XDIST_WORKER", None)
+# Nor may it keep its toy runs in the store of whoever runs the tests.
+os.environ.pop("HARNESS_HISTORY_URL", None)
 
 
 def pytest_configure(config: pytest.Config) -> None:

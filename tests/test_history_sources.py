@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,8 @@ from harness.report.files import point_latest
 from harness.report.record import write_run
 from tests.bare import run_bare
 from tests.history_runs import STEP, a_day, days
+
+ROOT = Path(__file__).parent.parent
 
 
 def on_disk(reports: Path, runs: list[Run]) -> None:
@@ -50,6 +54,15 @@ def test_what_is_no_history_is_left_out(tmp_path: Path) -> None:
     assert [entry.run for entry in found.entries] == [good.id]
     (note,) = found.notes
     assert "2026-09-01_damaged" in note
+
+
+def test_the_tests_keep_nothing_in_the_store_of_whoever_runs_them() -> None:
+    code = "import os, tests.conftest; print(os.environ.get('HARNESS_HISTORY_URL'))"
+    team = {"HARNESS_HISTORY_URL": "postgresql://team/runs"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | team, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "None\n"
 
 
 def test_large_records_are_not_all_read(tmp_path: Path) -> None:
