@@ -82,7 +82,7 @@ def test_the_picture_has_the_arrow_and_a_sentence_says_the_same() -> None:
     point = the_point(run)
     sentence = since([point])
     assert sentence.startswith("bf16 went from ")
-    assert sentence.endswith(" since its baseline.")
+    assert sentence.endswith(" %.")
     assert " and from 99.50 % to " in sentence
     data = render(run)
     assert data.decode().count('class="arrow"') == 1

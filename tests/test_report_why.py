@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterable
 
 import pytest
 
@@ -11,7 +12,7 @@ from harness.records import Comparison, Estimate, Measurement, Outcome, Result, 
 from harness.report.commands import acceptable, accepted_by_all, measuring_options, reproduce_command
 from harness.report.html import render, why
 from harness.report.html.cases import anchor
-from harness.report.overview import CaseView, Overview, cases
+from harness.report.overview import CaseView, Overview, cases, other_tree
 from harness.report.ran import facts_beside, more_or_fewer, references
 from harness.report.reasons import MAX_NAMED, brief, rule, said
 from tests.report_samples import sample_run
@@ -140,11 +141,34 @@ def test_a_case_is_measured_again_by_the_plan_of_the_run(command: str, options: 
 
 def test_what_took_turns_with_another_tree_is_not_offered() -> None:
     run = sample_run(samples=4)
-    launches = [tuple(dataclasses.replace(one, against=1.0) for one in result.launches) for result in run.results]
-    results = (dataclasses.replace(one, launches=found) for one, found in zip(run.results, launches, strict=True))
-    beside = dataclasses.replace(run, results=tuple(results))
+    beside = dataclasses.replace(run, results=_in_turns(run.results))
     assert accepted_by_all(beside, cases(beside)) == ""
     assert "why this is right" not in plain(Page(render(beside)).text)
+
+
+def test_what_took_turns_with_another_tree_speaks_of_no_accepted_baseline() -> None:
+    run = run_with(worse("latency.p50", Estimate(0.2, 0.15, 0.25, 3)))
+    run = dataclasses.replace(run, results=_in_turns(run.results))
+    environment = dataclasses.replace(run.environment, state={"against": "origin/main with onnxruntime==1.30.0"})
+    name = "test_digits/digits/bf16/cpu"
+    origin = {"commit": "0123456789abcdef", "when": "", "reason": "measured in turns, at origin/main"}
+    origin |= {"differs": "onnxruntime 1.30.0 -> 1.32.0", "ran": "nodes 25 -> 27"}
+    beside = dataclasses.replace(run, environment=environment, baselines={name: origin})
+    text = plain(Page(render(beside)).text)
+    tree = "Compared in turns with origin/main with onnxruntime==1.30.0, commit 0123456789. "
+    assert text.count(tree) == 2, "for the run and for the case"
+    assert f"{tree}What ran is no longer the same: nodes 25 -> 27." in text
+    assert "Differs from the other tree (look twice) onnxruntime 1.30.0 -> 1.32.0" in text
+    assert "Against the other tree" in text
+    assert "An arrow starts where it is in the other tree, in today's speed" in text
+    of_baselines = (
+        "accepted at", "Baseline accepted", "Against the baseline", "its baseline", "since the baseline",
+        "unknown time", "accepted run", "when it was accepted", "the baseline,", "harness accept",
+    )  # fmt: skip
+    assert [words for words in of_baselines if words in text] == []
+    itself = dataclasses.replace(environment, state={"against": "."})
+    assert other_tree(dataclasses.replace(run, environment=itself)) == "the working tree"
+    assert other_tree(run) == ""
 
 
 def test_a_missing_case_is_pruned_where_it_is_gone_and_else_allowed_to_be_unavailable() -> None:
@@ -261,6 +285,13 @@ def test_a_long_fact_is_folded_and_kept_whole() -> None:
     assert "not measured" in summaries
     assert any(re.fullmatch(": not measured: .+…", summary) for summary in summaries)
     assert note in page.text
+
+
+def _in_turns(results: Iterable[Result]) -> tuple[Result, ...]:
+    return tuple(
+        dataclasses.replace(one, launches=tuple(dataclasses.replace(launch, against=1.0) for launch in one.launches))
+        for one in results
+    )
 
 
 def _result(view: CaseView) -> Result:

@@ -63,7 +63,7 @@ class Gain:
 class Point:
     """A case in the plane of latency (seconds a call) and accuracy (0..1).
 
-    `was` is where it stood when its baseline was accepted; None where neither was judged to have changed.
+    `was` is where it stood in what it is compared with; None where neither was judged to have changed.
     """
 
     view: CaseView

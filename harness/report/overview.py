@@ -32,6 +32,7 @@ __all__ = [
     "failures",
     "headline",
     "limit_text",
+    "other_tree",
     "relative_text",
 ]
 
@@ -164,6 +165,11 @@ class Overview:
     def headline(self) -> Headline:
         """One sentence on the run (see `headline`)."""
         return _headline(self.run, self.cases, self.failures)
+
+
+def other_tree(run: Run) -> str:
+    """The tree that the cases of a run took turns with, as it was asked for; "" where baselines judged them."""
+    return re.sub(r"^\.(?= |$)", "the working tree", str(run.environment.state.get("against", "")))
 
 
 def cases(run: Run) -> tuple[CaseView, ...]:

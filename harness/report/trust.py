@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from harness.disturbance import PRESSURE, disturbances
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.fidelity import measured
-from harness.report.overview import GATING, CaseView, Overview
+from harness.report.overview import GATING, CaseView, Overview, other_tree
 from harness.report.reasons import without_name
 from harness.report.text import commit_name, moment
 from harness.units import duration, percent, quantity
@@ -66,6 +66,10 @@ def _source(run: Run) -> Iterator[Check]:
 def _baseline(run: Run) -> Iterator[Check]:
     if run.mode not in GATING:
         return
+    if tree := other_tree(run):
+        commit = next((commit_name(b.get("commit", "")) for b in run.baselines.values()), "")
+        yield Check("Compared in turns with", f"{tree}{f', commit {commit}' if commit else ''}.", True)
+        return
     groups = Counter((b.get("when", ""), b.get("commit", ""), b.get("reason", "")) for b in run.baselines.values())
     if not groups:
         yield Check("Baseline", "No case has a baseline; there was nothing to compare with.", False)
@@ -83,7 +87,8 @@ def _differences(run: Run) -> Iterator[Check]:
     differing = Counter(part for b in run.baselines.values() if (part := b.get("differs", "")))
     lines = [f"{text} ({number} cases)" for text, number in differing.most_common()]
     if lines:
-        yield Check("Changed since the baseline", lines[0], False, _first(lines[1:]))
+        question = "Differs from the other tree" if other_tree(run) else "Changed since the baseline"
+        yield Check(question, lines[0], False, _first(lines[1:]))
     apart = [c for c in run.comparisons if c.verdict is Verdict.INCOMPARABLE]
     if apart:
         reasons = list(dict.fromkeys(c.reason for c in apart))

@@ -25,6 +25,7 @@ from harness.report.overview import (
     change_text,
     estimate_text,
     limit_text,
+    other_tree,
 )
 from harness.report.past import NO_PAST, Past
 from harness.report.ran import facts_beside, references
@@ -140,6 +141,7 @@ def _context(run: Run, view: CaseView, level: str, past: Past, reference: CaseVi
         "measurements": [_measured(m, declared) for m in result.measurements] if result else [],
         "comparisons": [_compared(c) for c in view.comparisons],
         "baseline": run.baselines.get(view.name, {}),
+        "other_tree": other_tree(run),
         "reproduce": reproduce_command(run, result.nodeid) if result else "",
         "accept": accept_command(view.name) if acceptable(run, view) else "",
         "reason": without_name(result.reason, view.id) if result else "",

@@ -85,7 +85,7 @@ def dumbbell(key: str, comparison: Comparison) -> Markup | None:
         element("circle", class_="dot old", cx=x(0), cy=y, r=5),
         element("circle", class_="dot now", cx=now, cy=y, r=5.5),
     ]
-    said = f"Against the baseline at 0 the change is {change_text(comparison)}; the limit is {limit_text(comparison)}."
+    said = f"From what it was, at 0, the change is {change_text(comparison)}; the limit is {limit_text(comparison)}."
     return chart(key, width, height, f"Change of {comparison.metric}", said, parts)
 
 

@@ -1,4 +1,4 @@
-"""Accuracy against latency: where the techniques of a model stand, and where they stood when they were accepted."""
+"""Accuracy against latency: where the techniques of a model stand, and where they stood before."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point],
 
 
 def since(points: Sequence[Point]) -> str:
-    """What moved since the baseline, in a sentence for each; "" where nothing did."""
+    """What was judged to have moved, in a sentence for each; "" where nothing was."""
     told = []
     for p in points:
         if p.was is None:
@@ -73,7 +73,7 @@ def since(points: Sequence[Point]) -> str:
             for before, now, unit in ((latency, p.latency, "s"), (accuracy, p.accuracy, "share"))
             if before != now
         ]
-        told.append(f"{p.technique} went from {' and from '.join(moves)} since its baseline.")
+        told.append(f"{p.technique} went from {' and from '.join(moves)}.")
     return " ".join(told)
 
 

@@ -29,6 +29,7 @@ from harness.report.overview import (
     counts,
     estimate_text,
     limit_text,
+    other_tree,
 )
 from harness.report.past import NO_PAST, Past
 from harness.report.text import commit_name, moment, tail, visible
@@ -72,6 +73,7 @@ def render(run: Run, past: Past = NO_PAST) -> bytes:
             accept=accept_command() if accepts else "",
             accepts=accepts,
             checks=checks(seen),
+            other_tree=other_tree(run),
             undecided=undecided,
             better=better,
             slack=accuracy_slack(run),
