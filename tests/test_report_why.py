@@ -241,10 +241,28 @@ def test_why_the_time_of_a_call_has_several_values_is_said() -> None:
     run = dataclasses.replace(run, results=(dataclasses.replace(result, measurements=(wide,)),), comparisons=(judged,))
     text = plain(Page(render(run)).text)
     assert "latency.p50 is 949 µs against the baseline (the 5 launches that were made to confirm a first" in text
-    assert "suspicion), 918 µs here (all 8 launches, each counted once) and " in text
+    assert "suspicion), 918 µs here (all 8 launches that count, each once) and " in text
     once = dataclasses.replace(result, measurements=(wide,), launches=())
     plain_run = dataclasses.replace(run, results=(once,), comparisons=())
     assert "latency.p50 is " not in plain(Page(render(plain_run)).text)
+
+
+def test_launches_that_were_made_again_are_in_no_number() -> None:
+    run = sample_run(1, 2, samples=4)
+    result = next(r for r in run.results if r.technique == "bf16")
+    odd = dataclasses.replace(result.launches[0], phase="repeated", samples={"candidate": (7.7,) * 4})
+    launches = (result.launches[0], odd, *result.launches[1:])
+    point = 9.18e-4
+    measured = Measurement("latency.p50", Estimate(point, 9e-4, 9.3e-4, 3), (point, 7.7, point, point))
+    judged = dataclasses.replace(worse("latency.p50", Estimate(0.2, 0.1, 0.3, 3)), candidate=measured.estimate)
+    result = dataclasses.replace(result, measurements=(measured,), launches=launches)
+    text = plain(Page(render(dataclasses.replace(run, results=(result,), comparisons=(judged,)))).text)
+    assert "latency.p50 is 918 µs here (all 3 launches that count, each once) and " in text
+    assert "made to confirm" not in text
+    assert "latency.p50 918 µs [900, 930] 3 lower" in text
+    assert "7.70 s" not in text, "neither among the quantiles nor in a description"
+    assert "4 launches, each in fresh processes; those in brackets were disturbed, made again, and count" in text
+    assert " (2) " in text
 
 
 def test_a_limit_wider_than_the_value_is_explained_by_its_sentence() -> None:

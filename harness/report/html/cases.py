@@ -193,7 +193,7 @@ def _measured(measurement: Measurement, declared: Mapping[str, Mapping[str, Any]
         "metric": measurement.metric,
         "value": estimate_text(estimate, str(about.get("unit", ""))) + _too_few(measurement),
         "better": str(about.get("better", "")),
-        "launches": str(len(measurement.values)),
+        "launches": str(estimate.launches),
         "help": str(about.get("help", "")),
     }
 
@@ -211,12 +211,12 @@ def _apart(view: CaseView, samples: Mapping[str, Sequence[float]]) -> str:
     if measured is None:
         return ""
     places: list[tuple[str, str]] = []
-    if judged and judged.launches != len(measured.values):
+    counted = measured.estimate.launches
+    # Only a conviction leaves launches that count out of its estimate: those of the screen, where others confirm it.
+    if judged and judged.launches != counted:
         where = f"against the baseline (the {judged.launches} launches that were made to confirm a first suspicion)"
         places.append((quantity(judged.point, "s"), where))
-    places.append(
-        (quantity(measured.estimate.point, "s"), f"here (all {len(measured.values)} launches, each counted once)")
-    )
+    places.append((quantity(measured.estimate.point, "s"), f"here (all {counted} launches that count, each once)"))
     if "candidate" in samples:
         middle = quantity(quantile(samples["candidate"], 0.5), "s")
         places.append((middle, "among the call times (the middle of all calls, whichever launch they are of)"))

@@ -90,8 +90,9 @@ def dumbbell(key: str, comparison: Comparison) -> Markup | None:
 
 
 def pooled(launches: Sequence[Launch]) -> dict[str, list[float]]:
-    """The samples of candidate and reference, in seconds and ascending, over all launches, where there are any."""
-    found = {arm: sorted(s for launch in launches for s in launch.samples.get(arm, ())) for arm in ARMS}
+    """The samples of each arm, in seconds and ascending, over all launches that count, where there are any."""
+    counted = [launch for launch in launches if launch.counts]
+    found = {arm: sorted(s for launch in counted for s in launch.samples.get(arm, ())) for arm in ARMS}
     return {arm: values for arm, values in found.items() if values}
 
 
@@ -128,7 +129,7 @@ def ecdf(key: str, samples: Mapping[str, Sequence[float]], accepted: float | Non
 
 
 def timeline(key: str, launches: Sequence[Launch]) -> Markup:
-    """Every kept sample in the order in which it was taken, launch after launch."""
+    """Every kept sample in the order in which it was taken, launch after launch; in brackets those made again."""
     width, height = 460.0, 220.0
     step = max(1, -(-sum(len(v) for launch in launches for v in launch.samples.values()) // (2 * _TIME_POINTS)))
     series = [{arm: launch.samples.get(arm, ())[::step] for arm in ARMS} for launch in launches]
@@ -140,8 +141,10 @@ def timeline(key: str, launches: Sequence[Launch]) -> Markup:
     for i, launch in enumerate(series):
         if i:
             parts.append(element("line", class_="axis faint", x1=x(i), x2=x(i), y1=26, y2=height - 34))
-        if len(series) <= 12 or i % (len(series) // 6) == 0:
-            parts.append(element("text", f"{i + 1}", class_="tick", x=x(i + 0.5), y=height - 18, text_anchor="middle"))
+        counts = launches[i].counts
+        if len(series) <= 12 or i % (len(series) // 6) == 0 or not counts:
+            label = f"{i + 1}" if counts else f"({i + 1})"
+            parts.append(element("text", label, class_="tick", x=x(i + 0.5), y=height - 18, text_anchor="middle"))
         for arm, values in launch.items():
             places = [(x(i + (k + 0.5) / len(values)), y(value)) for k, value in enumerate(values)]
             if arm != "candidate":
@@ -151,8 +154,11 @@ def timeline(key: str, launches: Sequence[Launch]) -> Markup:
                 parts.append(element("path", class_="marks candidate", d=marks))
     parts.append(element("text", "launch", class_="tick", x=(x.start + x.end) / 2, y=height - 3, text_anchor="middle"))
     parts += _legend([arm for arm in ARMS if any(launch[arm] for launch in series)], in_time=True)
-    medians = [statistics.median(launch["candidate"]) for launch in series if launch["candidate"]]
+    counted = [arms["candidate"] for arms, launch in zip(series, launches, strict=True) if launch.counts]
+    medians = [statistics.median(values) for values in counted if values]
     said = f"{len(series)} launches, each in fresh processes"
+    if len(counted) < len(series):
+        said += "; those in brackets were disturbed, made again, and count for nothing"
     if medians:
         said += f"; the candidate's median is {quantity(min(medians), 's')} in the fastest and "
         said += f"{quantity(max(medians), 's')} in the slowest"
