@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -20,6 +21,15 @@ LONGEST = (
 os.environ.pop("PYTEST_XDIST_WORKER", None)
 # Nor may it keep its toy runs in the store of whoever runs the tests.
 os.environ.pop("HARNESS_HISTORY_URL", None)
+
+# No test depends on how fast the machine is. Where an extra is tested alone there is no hypothesis.
+with suppress(ImportError):
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile(
+        "any machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness import units
@@ -99,3 +99,8 @@ def test_larger_seconds_never_read_smaller(value: float, factor: float) -> None:
         return float(number.replace(",", "")) * scale[unit]
 
     assert read(units.quantity(value * factor, "s")) > read(units.quantity(value, "s"))
+
+
+def test_no_property_depends_on_how_fast_the_machine_is() -> None:
+    assert settings.default.deadline is None
+    assert HealthCheck.too_slow in settings.default.suppress_health_check
