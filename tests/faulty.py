@@ -83,11 +83,12 @@ class FaultySession:
 
     def _hang(self, output: Any) -> Any:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        ctypes.PyDLL(None).sleep(60)  # holds the interpreter's lock: nothing in Python can interrupt it
+        print("hanging", flush=True)
+        ctypes.PyDLL(None).sleep(600)  # holds the interpreter's lock: nothing in Python can interrupt it
 
     def _orphan(self, output: Any) -> Any:
         if os.fork() == 0:
-            time.sleep(60)
+            time.sleep(600)
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _raise(self, output: Any) -> Any:
