@@ -272,6 +272,21 @@ def test_two_thousand_cases_fit_and_what_was_left_out_is_said() -> None:
     assert shown == {anchor(view.suite, view.id) for view in cases(run)}
 
 
+def test_a_model_of_too_many_cases_is_not_drawn_and_the_page_says_where_its_numbers_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sections, "MAX_POINTS", 8)
+    many, few = (sample_run(2, number, samples=2) for number in (10, 5))
+    run = dataclasses.replace(many, results=(*many.results[:10], *few.results[5:]))
+    first, second = sections.fronts(Overview(run))
+    assert first["picture"] is None
+    assert first["rows"] == []
+    assert first["answers"]
+    assert second["picture"], "the next one has its room still"
+    told = "the picture and its table are left out here. The numbers are in each case, and in run.json."
+    assert plain(Page(render(run)).text).count(told) == 1
+
+
 def test_past_the_budget_cases_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     run = sample_run(samples=4)
     monkeypatch.setattr("harness.report.html.page.PAGE_BYTES", 36_000)

@@ -8,7 +8,7 @@ import pytest
 
 from harness.records import Estimate, Evidence, Measurement, Result, Run
 from harness.report.gains import subjects
-from harness.report.html import render
+from harness.report.html import render, sections
 from harness.report.overview import cases
 from harness.report.pruned import Removal, families, removals, verdict_on_speed
 from tests.report_samples import sample_run
@@ -98,6 +98,15 @@ def test_the_page_draws_them_with_their_table(run: Run) -> None:
     assert "5 pruned_weights:0.9 90.0 % 70.00 % 1.01x" in text
     (curve,) = page.find("path", **{"class": "line thin candidate"})
     assert (curve["d"] or "").count("L") == 1
+
+
+def test_too_many_are_not_drawn_and_the_page_says_where_they_are(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sections, "MAX_POINTS", 4)
+    page = Page(render(run))
+    assert page.find("section", id="pruned")
+    text = plain(page.text)
+    assert "digits: accuracy against removed weights" not in text
+    assert text.count("the picture and its table are left out here") == 1
 
 
 def test_without_two_of_them_there_is_no_section(run: Run) -> None:

@@ -44,6 +44,7 @@ def removals(subject: Subject) -> tuple[Removal, ...]:
     if total <= 0:
         return ()
     found = []
+    known = {v.result.technique: v for v in subject.cases if v.completed and v.result}
     for view in subject.cases:
         accuracy = view.estimate("accuracy")
         removing = {e.technique for e in view.result.evidence if _removes(e)} if view.result else set()
@@ -51,7 +52,7 @@ def removals(subject: Subject) -> tuple[Removal, ...]:
             continue
         steps = view.result.technique.split("+")
         unpruned = "+".join(step for step in steps if step not in removing) or REFERENCE
-        factor, faster = _against(view, next((v for v in subject.cases if _is(v, unpruned)), None))
+        factor, faster = _against(view, known.get(unpruned))
         removed = min(max(1 - _weights(view) / total, 0.0), 1.0)
         found.append(Removal(view, view.result.technique, removed, accuracy.point, factor, faster, unpruned))
     return tuple(sorted(found, key=lambda item: item.removed))
@@ -91,10 +92,6 @@ def _weights(view: CaseView) -> float:
     numbers = [facts.get(name, 0) for name in ("parameters", "sparsity")]
     parameters, sparsity = (float(n) if isinstance(n, (int, float)) else 0.0 for n in numbers)
     return parameters * (1 - sparsity)
-
-
-def _is(view: CaseView, technique: str) -> bool:
-    return view.completed and view.result is not None and view.result.technique == technique
 
 
 def _against(view: CaseView, unpruned: CaseView | None) -> tuple[float | None, bool]:

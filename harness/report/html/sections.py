@@ -20,7 +20,8 @@ __all__ = ["MAX_FRONTS", "GainMap", "fronts", "gain_maps", "problems", "prunings
 
 MAX_FRONTS = 12
 MAX_POINTS = 500
-"""Cases in the pictures and tables of all fronts; the models past it have their answers in words."""
+"""Cases in the pictures and tables of all fronts, and again in those of what was removed. For a model with more than is
+left of them the page says where its numbers are."""
 MAX_CELLS = 1000
 """A map with more of them shows the speed-up alone."""
 
@@ -105,8 +106,8 @@ def fronts(seen: Overview) -> list[dict[str, Any]]:
         if len(points) < 2:
             continue
         best = front(points)
-        drawn = len(found) < MAX_FRONTS and total <= MAX_POINTS
-        total += len(points)
+        drawn = len(found) < MAX_FRONTS and total + len(points) <= MAX_POINTS
+        total += len(points) if drawn else 0
         links = {p.view.id: anchor(p.view.suite, p.view.id) for p in points}
         found.append(
             {
@@ -136,12 +137,17 @@ def fronts(seen: Overview) -> list[dict[str, Any]]:
 
 def prunings(seen: Overview) -> list[dict[str, Any]]:
     """Accuracy against removed weights for each model with two cases or more that removed some."""
+    total = 0
     found: list[dict[str, Any]] = []
     for i, subject in enumerate(subjects(seen.cases)):
         pruned = removals(subject)
         reference = subject.reference and subject.reference.estimate("accuracy")
         if len(pruned) < 2 or not reference or len(found) >= MAX_FRONTS:
             continue
+        if total + len(pruned) > MAX_POINTS:  # what names them all would be as long
+            found.append({"subject": subject, "said": "", "picture": None, "rows": []})
+            continue
+        total += len(pruned)
         links = {item.view.id: anchor(item.view.suite, item.view.id) for item in pruned}
         said = verdict_on_speed(pruned)
         found.append(
