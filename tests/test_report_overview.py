@@ -249,6 +249,8 @@ def test_text_is_made_visible() -> None:
     assert tail("", 5) == ""
     assert moment("2026-05-04T12:08:30+02:00") == "4 May 2026, 10:08 UTC"
     assert moment("yesterday") == "yesterday"
+    for text in ("0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"):
+        assert moment(text) == text, "there is no such year in UTC"
 
 
 def test_shares_change_in_points_and_everything_else_relatively() -> None:

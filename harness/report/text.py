@@ -46,10 +46,9 @@ def moment(text: str) -> str:
     """An ISO 8601 time as `4 May 2026, 10:08 UTC`; what is no such time stays as it is."""
     try:
         when = datetime.fromisoformat(text)
-    except ValueError:
+        when = when if when.tzinfo is None else when.astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter of a time in year 1 or 9999 whose time in UTC is in none
         return text
-    if when.tzinfo is not None:
-        when = when.astimezone(UTC)
     return f"{when.day} {when:%b %Y, %H:%M}{' UTC' if when.tzinfo else ''}"
 
 
