@@ -56,6 +56,29 @@ def test_what_is_no_history_is_left_out(tmp_path: Path) -> None:
     assert "2026-09-01_damaged" in note
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "cause"),
+    [
+        ('"seconds":0.0', '"seconds":NaN', "NaN is not allowed"),
+        ('"schema":', '"schema":1,"schema":', "key 'schema' stands twice"),
+        ('"schema":', '"schema":9', "by a newer harness"),
+    ],
+)
+def test_a_record_that_the_report_refuses_is_none_of_the_history(
+    tmp_path: Path, old: str, new: str, cause: str
+) -> None:
+    good, odd = days([0.0012, 0.0013])
+    on_disk(tmp_path, [good, odd])
+    record = tmp_path / odd.id / "run.json"
+    text = record.read_text()
+    record.write_text(text.replace(old, new, 1))
+    assert record.read_text() != text
+    found = folder.entries(tmp_path, 10)
+    assert [entry.run for entry in found.entries] == [good.id]
+    (note,) = found.notes
+    assert cause in note
+
+
 def test_the_tests_keep_nothing_in_the_store_of_whoever_runs_them() -> None:
     code = "import os, tests.conftest; print(os.environ.get('HARNESS_HISTORY_URL'))"
     team = {"HARNESS_HISTORY_URL": "postgresql://team/runs"}

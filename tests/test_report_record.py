@@ -16,7 +16,7 @@ from harness.records import Estimate, Run
 from harness.report.files import point_latest, write_atomic
 from harness.report.journal import JOURNAL_NAME, Journal
 from harness.report.overview import failures, headline
-from harness.report.record import parse_run, read_run, write_run
+from harness.report.record import read_run, write_run
 from harness.worker.protocol import Stop
 from tests.report_hostile import hostile_run
 from tests.report_samples import sample_run
@@ -60,10 +60,12 @@ def test_no_number_that_is_not_finite_is_written(tmp_path: Path, run: Run) -> No
     ],
 )
 def test_nonsense_is_refused(run: Run, tmp_path: Path, old: str, new: str, what: str) -> None:
-    text = write_run(run, tmp_path).read_text(encoding="utf-8")
+    path = write_run(run, tmp_path)
+    text = path.read_text(encoding="utf-8")
     assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(RecordError, match=what):
-        parse_run(text.replace(old, new), "run.json")
+        read_run(path)
 
 
 def test_two_results_of_one_case_are_refused(run: Run, tmp_path: Path) -> None:

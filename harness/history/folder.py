@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.codec import decode
 from harness.errors import RecordError
 from harness.history.entries import Entry, entry_of, refusal
-from harness.records import Run
-from harness.report.record import RUN_NAME, checked
+from harness.report.record import RUN_NAME, read_data, run_of
 
 __all__ = ["MOST_BYTES", "Found", "entries", "read_entry"]
 
@@ -56,14 +53,12 @@ def read_entry(record: Path) -> Entry | str:
 
     The launches, nearly all of a record, are left unread: to check those of thirty runs would take seconds.
     """
+    data = read_data(record)
     try:
-        data = json.loads(record.read_bytes())
-        results = data["results"]
-        for result in results:
+        for result in data["results"]:
             result.pop("launches", None)
             result["log"] = ""
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         raise RecordError(f"{record}: no record of a run: {error}") from None
-    run: Run = decode(Run, data, str(record))
-    run = checked(run, str(record))
+    run = run_of(data, str(record))
     return refusal(run) or entry_of(run)

@@ -13,7 +13,7 @@ from harness.records import RUN_SCHEMA, Run
 from harness.report.files import write_atomic
 from harness.report.journal import JOURNAL_NAME, Journal
 
-__all__ = ["MODES", "RUN_NAME", "metrics_of", "read_run", "write_run"]
+__all__ = ["MODES", "RUN_NAME", "metrics_of", "read_data", "read_run", "run_of", "write_run"]
 
 RUN_NAME = "run.json"
 MODES = ("compare", "strict", "update", "off", "quick")
@@ -40,12 +40,16 @@ def read_run(path: Path | str) -> Run:
         path = next((path / name for name in (RUN_NAME, JOURNAL_NAME) if (path / name).exists()), path / RUN_NAME)
     if path.suffix == ".jsonl":
         return checked(Journal.load(path.parent), str(path))
-    return parse_run(_read(path), str(path))
+    return run_of(read_data(path), str(path))
 
 
-def parse_run(text: str, source: str) -> Run:
-    """The run that this JSON text holds; `source` names it in errors. Raises `RecordError`."""
-    data = loads(text, source)
+def read_data(path: Path) -> Any:
+    """What the JSON of a `run.json` holds, for `run_of`. Raises `RecordError` for what can't be read or is damaged."""
+    return loads(_read(path), str(path))
+
+
+def run_of(data: Any, source: str) -> Run:
+    """The run that parsed JSON holds; `source` names it in errors. Raises `RecordError`."""
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema != RUN_SCHEMA:
         raise RecordError(_wrong_schema(source, schema))
