@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from harness.report.comment import MARKER
 from tests.cli_runs import a_case, on_disk
@@ -230,6 +233,39 @@ def test_snippets_fit_the_schemas(schema: str, path: Path) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+GUIDE = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "ci-guide.md").read_text(), re.MULTILINE | re.DOTALL)
+"""Its two workflows: the gate, and the comment after it."""
+
+
+def parsed(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = YAML(typ="safe").load(text)
+    return found
+
+
+def test_the_comment_of_the_guide_follows_its_gate() -> None:
+    gate, comment = map(parsed, GUIDE)
+    assert comment["on"]["workflow_run"]["workflows"] == [gate["name"]]
+    (measuring,) = (step for job in gate["jobs"].values() for step in job["steps"] if "harness" in step.get("uses", ""))
+    action = parsed((ACTION / "action.yml").read_text())
+    kept = measuring.get("with", {}).get("artifact", action["inputs"]["artifact"]["default"])
+    steps = comment["jobs"]["comment"]["steps"]
+    (found,) = (step["with"] for step in steps if "download-artifact" in step.get("uses", ""))
+    assert found["name"] == kept
+    (writing,) = (step for step in steps if "comment.sh" in step.get("run", ""))
+    script, folder = writing["run"].split()
+    assert folder == found["path"]
+    assert (ROOT / script).is_file()
+    assert script.startswith(measuring["uses"].removeprefix("./"))
+    needed = set(re.findall(r"\$([A-Z_]{2,})", (ROOT / script).read_text())) | {"GH_TOKEN"}
+    assert set(writing["env"]) == needed, "what the script takes from its environment"
+
+
+def test_the_workflows_of_the_guide_fit_the_schema(tmp_path: Path) -> None:
+    for text in GUIDE:
+        (tmp_path / "workflow.yml").write_text(text)
+        test_snippets_fit_the_schemas("vendor.github-workflows", tmp_path / "workflow.yml")
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck here; apt-get install shellcheck")
