@@ -213,12 +213,18 @@ def test_a_password_among_the_parameters_is_not_told() -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["mysql://someone:secret@host/runs", "://", "postgresql://host:port/x"])
+@pytest.mark.parametrize("url", ["mysql://a:no@secret@host/x", "mysql://host/x?password=secret", "://", "postgresql://host:port/x"])
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(HistoryError) as caught:
         Store(url)
     assert "secret" not in str(caught.value)
     assert "postgresql://user@host/" in str(caught.value)
+
+
+def test_half_a_password_is_not_taken_for_the_host() -> None:
+    with pytest.raises(HistoryError, match="%40") as caught:
+        Store("postgresql://someone:no@secret@127.0.0.1:1/runs")
+    assert "secret" not in str(caught.value)
 
 
 def test_what_is_not_kept() -> None:

@@ -105,6 +105,8 @@ def test_forms_that_do_not_fit_are_refused_with_the_way_round() -> None:
 @pytest.mark.parametrize("technique", [openvino, openvino(precision="bfloat16"), openvino | batched(3)])
 def test_a_torch_network_is_exported(technique: Technique | Pipeline) -> None:
     pytest.importorskip("openvino")
+    if missing := as_pipeline(technique).unavailable(TORCH, cpu):
+        pytest.skip(missing)
     evidence, facts = check_technique(technique, TORCH)
     assert all(item.kept for item in evidence)
     assert facts["parameters"] == WEIGHTS

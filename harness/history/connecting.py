@@ -50,8 +50,8 @@ class Database:
             sa.event.listen(self._engine, "begin", _begin_postgresql)
 
     def __str__(self) -> str:
-        """Where it is, without the password, which may be among the parameters too."""
-        return self._url.set(query={}).render_as_string(hide_password=True)
+        """Where it is, without the password."""
+        return _told(self._url)
 
     @contextmanager
     def connection(self, *, writes: bool = False) -> Iterator[sa.Connection]:
@@ -104,10 +104,18 @@ def _url(text: str) -> sa.URL:
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise HistoryError(
-            f"the history store {url.render_as_string(hide_password=True)} is of an unknown kind; give the path of a "
-            "SQLite file or postgresql://user@host/database"
+            f"the history store {_told(url)} is of an unknown kind; give the path of a SQLite file or "
+            "postgresql://user@host/database"
         )
+    if "@" in (url.host or ""):
+        raise HistoryError("the history store's URL has an @ too many; in a password it is written %40")
     return url
+
+
+def _told(url: sa.URL) -> str:
+    """A URL without its password, which may be among the parameters too; nor is the host's part of one told."""
+    host = (url.host or "").rpartition("@")[2] or None
+    return url.set(query={}, host=host).render_as_string(hide_password=True)
 
 
 def _as_sqlite_should_be(connection: Any, record: object) -> None:  # noqa: ARG001 (SQLAlchemy's event has both)

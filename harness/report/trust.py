@@ -85,7 +85,7 @@ def _baseline(run: Run) -> Iterator[Check]:
 
 def _differences(run: Run) -> Iterator[Check]:
     differing = Counter(part for b in run.baselines.values() if (part := b.get("differs", "")))
-    lines = [f"{text} ({number} cases)" for text, number in differing.most_common()]
+    lines = [f"{text} ({number} case{'s' if number > 1 else ''})" for text, number in differing.most_common()]
     if lines:
         question = "Differs from the other tree" if other_tree(run) else "Changed since the baseline"
         yield Check(question, lines[0], False, _first(lines[1:]))
