@@ -213,7 +213,9 @@ def test_a_password_among_the_parameters_is_not_told() -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["mysql://a:no@secret@host/x", "mysql://host/x?password=secret", "://", "postgresql://host:port/x"])
+@pytest.mark.parametrize(
+    "url", ["mysql://a:no@secret@host/x", "mysql://host/x?password=secret", "://", "postgresql://host:port/x"]
+)
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(HistoryError) as caught:
         Store(url)
