@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from harness.baseline.records import Portable
+from harness.baseline.store import Store, folder_of
+from harness.errors import BaselineError
 from harness.grid import Case
 from harness.judge import advice, missing
 from harness.judge.words import plural, quoted
+from harness.names import within
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.settings import Settings
 from harness.timed_test import TimedTest
 
-__all__ = ["gate", "left_out", "undone", "unmeasured", "verdict_of"]
+__all__ = ["gate", "left_out", "undone", "unmeasured", "verdict_of", "without_case"]
 
 DECIDED = {Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.MISSING, Verdict.INVALID, Verdict.ERROR}
 
@@ -93,6 +96,25 @@ def left_out(result: Result, portable: Portable | None, previous: Result | None)
     verdict = Verdict.MISSING if lost else Verdict.SKIPPED
     where = f"{result.case_id} can be measured in the other tree, and not in this one" if lost else result.case_id
     return Comparison(result.suite, result.case_id, "case", verdict, f"{where}: {result.reason}")
+
+
+def without_case(
+    settings: Settings, store: Store, absent: Container[str], nodeids: set[str], selected: set[tuple[str, str]]
+) -> Iterator[tuple[Comparison, Portable | None]]:
+    """A MISSING with the baseline of each case that no longer exists in the suites that were run whole, and an ERROR with None for each baseline that is damaged: nobody can tell whether its case is gone.
+
+    `absent` are the names of hardware that is not here, `nodeids` the files and folders that were selected, `selected`
+    the (suite, case id) pairs found in them.
+    """
+    for folder, found in store.each():
+        if isinstance(found, BaselineError):
+            suite, case_id = next((key for key in selected if folder_of(*key) == folder), folder.split("/", 1))
+            yield Comparison(suite, case_id, "case", Verdict.ERROR, str(found)), None
+        elif (
+            any(within(found.nodeid, nodeid) for nodeid in nodeids)
+            and found.case_id.rsplit("/", 1)[-1] not in absent
+        ):
+            yield from ((comparison, found) for comparison in missing([found], selected))
 
 
 def unmeasured(case: Case | TimedTest, suite: str, nodeid: str, reason: str) -> Result:

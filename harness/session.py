@@ -11,12 +11,11 @@ from harness.baseline.records import Baseline, Portable
 from harness.baseline.store import Store
 from harness.comparing import Comparing, Nothing, WithBaselines, WithTree
 from harness.errors import BaselineError
-from harness.gate import gate, left_out, undone, unmeasured, verdict_of
+from harness.gate import gate, left_out, undone, unmeasured, verdict_of, without_case
 from harness.grid import Address, Case
 from harness.hardware.base import Hardware
 from harness.history.publish import publish
 from harness.judge import case_verdict
-from harness.judge import missing as missing_comparisons
 from harness.measure.ahead import Wanted, make_ahead, needed
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.budget import Budget
@@ -27,7 +26,7 @@ from harness.measure.thinning import thinned
 from harness.measure.timed_test import TestMeasurer
 from harness.measure.tree import Tree, versions_of
 from harness.metrics import METRICS, Metric, resolve
-from harness.names import run_id, within
+from harness.names import run_id
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
 from harness.report.files import point_latest
 from harness.report.journal import Journal
@@ -187,25 +186,19 @@ class Session:
         )
         self.journal.append(None, (row,))
 
-    def missing(self, nodeids: set[str], selected: set[tuple[str, str]]) -> list[tuple[Portable, Comparison]]:
-        """The baselines, for hardware that is here, of cases that no longer exist in the suites that were run whole.
+    def missing(self, nodeids: set[str], selected: set[tuple[str, str]]) -> list[tuple[Comparison, Portable | None]]:
+        """The baselines, for hardware that is here, whose case is gone, and those that are damaged (`without_case`)."""
+        return list(without_case(self.settings, self.store, self.absent, nodeids, selected))
 
-        `nodeids` are the files and folders that were selected, `selected` the (suite, case id) pairs found in them.
-        """
-        gone = [
-            portable
-            for portable in self.store.all()
-            if (portable.suite, portable.case_id) not in selected
-            and any(within(portable.nodeid, nodeid) for nodeid in nodeids)
-            and portable.case_id.rsplit("/", 1)[-1] not in self.absent
-        ]
-        return list(zip(gone, missing_comparisons(gone, selected), strict=True))
-
-    def add_missing(self, portable: Portable, comparison: Comparison) -> None:
-        """Record a missing case."""
+    def add_missing(self, comparison: Comparison, portable: Portable | None) -> None:
+        """Record what `missing` gave, unless the case has said it itself."""
+        known = self.decided(comparison.suite, comparison.case_id)
+        if known and comparison in known.comparisons:
+            return
         self._loose.append(comparison)
         self.journal.append(None, (comparison,))
-        self._baselines.note_origin(portable.suite, portable.case_id, Baseline(portable, None))
+        if portable:
+            self._baselines.note_origin(portable.suite, portable.case_id, Baseline(portable, None))
 
     def finish(self, *, complete: bool) -> tuple[Run, str | None]:
         """End the run, write its reports, and say what makes it fail although no single test did."""

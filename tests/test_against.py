@@ -165,6 +165,21 @@ def test_what_the_other_tree_lacks_is_incomparable_and_no_pass(project: Folder) 
     assert "has no case tiny_onnx/batched:32/cpu" in comparison["reason"]
 
 
+def test_a_damaged_baseline_keeps_no_case_from_being_measured(project: Folder) -> None:
+    project.suite("test_pair", SUITE.replace(", slowed | batched(64)", ""))
+    damaged = project.path / "baselines" / "pair" / "gone.12345678" / "portable.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("<<<<<<< ours\n{}\n")
+    for options in (("--against", ".", "--plan", "confirm=1"), ()):
+        code, text = project.pytest("suites", *PLAN, *options)
+        assert code == 1, text
+        assert "gone.12345678/portable.json: holds git conflict markers" in text
+        assert project.result("tiny_onnx/batched:64/cpu")["outcome"] == "completed"
+        assert "error" in {c["verdict"] for c in project.run()["comparisons"]}
+    code, text = project.pytest("suites", "-k", "no_such_case", *PLAN)
+    assert code == 5, text
+
+
 def test_what_can_not_be_measured_here_any_more_is_missing(project: Folder) -> None:
     skipped = SUITE.replace("test_it", "test_skipped").replace("64", "32")
     project.suite("test_pair", SUITE + skipped)

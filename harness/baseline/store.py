@@ -61,10 +61,21 @@ class Store:
 
     def all(self) -> Iterator[Portable]:
         """The portable part of every baseline, in the order of suites and file names. Raises `BaselineError`."""
+        for _, found in self.each():
+            if isinstance(found, BaselineError):
+                raise found
+            yield found
+
+    def each(self) -> Iterator[tuple[str, Portable | BaselineError]]:
+        """The same with the folder of each, `suite/case` below that of all, and what is wrong where one is damaged."""
         for folder in self._folders():
-            portable = self._portable(folder)
-            if portable:
-                yield portable
+            try:
+                portable = self._portable(folder)
+            except BaselineError as error:
+                yield folder, error
+            else:
+                if portable:
+                    yield folder, portable
 
     def times_of(self, machine: str) -> Iterator[Times]:
         """The times of every case on a class of machine (see `machine_class`). Raises `BaselineError`."""

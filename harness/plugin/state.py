@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.baseline.records import Portable
 from harness.baseline.store import Store
-from harness.errors import HarnessError, Regression, SuiteError
+from harness.errors import BaselineError, HarnessError, SuiteError
 from harness.grid import Address, Case, grid_of
 from harness.hardware import Hardware, cpu, cuda
 from harness.measure.ahead import usual_jobs
@@ -18,18 +17,19 @@ from harness.metrics import Metric
 from harness.model import Model
 from harness.names import check_name, within
 from harness.plan import Plan
+from harness.plugin.missing import MissingCase
 from harness.plugin.options import against_of, command_of
 from harness.plugin.progress import Progress, unwritable
 from harness.plugin.selection import is_filtered
 from harness.plugin.timed_test import TEST
-from harness.records import Comparison, Run, Scalar
+from harness.records import Run, Scalar
 from harness.settings import Decision, Settings
 from harness.timed_test import TimedTest
 
 if TYPE_CHECKING:
     from harness.session import Session
 
-__all__ = ["MissingCase", "State", "case_of"]
+__all__ = ["State", "case_of"]
 
 
 def case_of(item: pytest.Item) -> Case | TimedTest | None:
@@ -105,7 +105,10 @@ class State:
             self.deselected = True
 
     def collected(self, session: pytest.Session, items: list[pytest.Item]) -> list[pytest.Item]:
-        """Check the selected cases, and give an item for each baseline whose case is gone. Raises `HarnessError`."""
+        """Check the selected cases, and give an item for each baseline whose case is gone, or that is damaged.
+
+        Raises `HarnessError`.
+        """
         models: dict[tuple[str, str], Model] = {}
         self._reserved = {(suite_of(item), case.id) for item in self._left.values() if (case := case_of(item))}
         for item in items:
@@ -120,9 +123,9 @@ class State:
             return []
         return [
             MissingCase.from_parent(
-                session, name=f"{portable.suite}/{portable.case_id}", missing=(portable, comparison)
+                session, name=f"{one.suite}/{one.case_id}", run=self.session, missing=(one, portable)
             )
-            for portable, comparison in self.session.missing(self._folders(), self._items.keys() | self._reserved)
+            for one, portable in self.session.missing(self._folders(), self._items.keys() | self._reserved)
         ]
 
     def measure(self, item: pytest.Item, case: Case | TimedTest) -> Decision:
@@ -222,8 +225,8 @@ class State:
     def _has_baselines(self, settings: Settings) -> bool:
         """Whether there is something to miss in a run that has no case at all: a suite's file may be gone."""
         folders = self._folders()
-        portables = Store(settings.baselines).all() if settings.baselines.is_dir() else iter(())
-        return any(within(portable.nodeid, folder) for portable in portables for folder in folders)
+        found = (one for _, one in Store(settings.baselines).each()) if settings.baselines.is_dir() else iter(())
+        return any(isinstance(one, BaselineError) or within(one.nodeid, each) for one in found for each in folders)
 
     def _folders(self) -> set[str]:
         """The folders that were selected, relative to the project's."""
@@ -264,29 +267,6 @@ class State:
             reserved=tuple(f"{suite}/{case_id}" for suite, case_id in sorted(self._reserved)),
             paths=tuple(os.path.relpath(path, root) for path in config.getini("pythonpath")),
         )
-
-
-class MissingCase(pytest.Item):
-    """A baseline whose case is gone, as a test that fails, so that every reader of results sees it."""
-
-    def __init__(self, *, missing: tuple[Portable, Comparison], **kwargs: object) -> None:
-        super().__init__(**kwargs)  # type: ignore[arg-type]
-        self._missing = missing
-
-    def runtest(self) -> None:
-        portable, comparison = self._missing
-        self.config.stash[STATE].session.add_missing(portable, comparison)
-        self.user_properties.append(("harness.verdict", comparison.verdict.value))
-        raise Regression(
-            f"{comparison.reason}\n  if it was removed on purpose: harness prune\n"
-            f"  if it can't run here:            --allow-unavailable='{portable.case_id}'"
-        )
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:  # noqa: ARG002
-        return str(excinfo.value)
-
-    def reportinfo(self) -> tuple[Path, int | None, str]:
-        return self.config.rootpath, None, f"missing case {self.name}"
 
 
 STATE = pytest.StashKey[State]()

@@ -1,0 +1,48 @@
+"""Baselines without a case, and those that can't be read, as tests that fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.baseline.records import Portable
+from harness.errors import Regression
+from harness.records import Comparison
+
+if TYPE_CHECKING:
+    from harness.session import Session
+
+__all__ = ["MissingCase"]
+
+
+class MissingCase(pytest.Item):
+    """A baseline whose case is gone, or None with what is wrong with one, as a test that fails: every reader of results
+    sees it, and the other cases are measured.
+
+    `run` is the session that it is recorded in.
+    """
+
+    def __init__(self, *, run: Session, missing: tuple[Comparison, Portable | None], **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self._run = run
+        self._comparison, self._portable = missing
+
+    def runtest(self) -> None:
+        text = self._comparison.reason
+        self._run.add_missing(self._comparison, self._portable)
+        self.user_properties.append(("harness.verdict", self._comparison.verdict.value))
+        if self._portable:
+            text += (
+                f"\n  if it was removed on purpose: harness prune\n"
+                f"  if it can't run here:            --allow-unavailable='{self._portable.case_id}'"
+            )
+        raise Regression(text)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:  # noqa: ARG002
+        return str(excinfo.value)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        what = "missing case" if self._portable else "damaged baseline of"
+        return self.config.rootpath, None, f"{what} {self.name}"

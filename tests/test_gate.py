@@ -1,0 +1,53 @@
+"""What makes a case red that has no result, and the words that say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.baseline.store import Store, folder_of
+from harness.gate import without_case
+from harness.plan import Plan
+from harness.records import Comparison, Verdict
+from harness.settings import Settings
+from tests.judge_samples import CASE, a_portable
+
+GONE = "digits/bf16/cpu"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """The baselines of a case and of one that is gone."""
+    store = Store(tmp_path / "baselines")
+    store.write(a_portable({"size": 4.0}))
+    store.write(a_portable({"size": 4.0}, case_id=GONE))
+    return store
+
+
+def settings(folder: Path, **changes: object) -> Settings:
+    return Settings(folder, folder / "baselines", folder / "reports", folder, Plan(), **changes)  # type: ignore[arg-type]
+
+
+def found(folder: Path, store: Store, absent: set[str] | None = None, **changes: object) -> dict[str, Comparison]:
+    """What there is to say of the baselines, in a run that has selected the case that is there."""
+    rows = without_case(settings(folder, **changes), store, absent or set(), {"."}, {("digits", CASE)})
+    return {row.case_id: row for row, _ in rows}
+
+
+def test_a_baseline_whose_case_is_gone_is_missing(tmp_path: Path, store: Store) -> None:
+    (row,) = found(tmp_path, store).values()
+    assert (row.case_id, row.verdict) == (GONE, Verdict.MISSING)
+    assert found(tmp_path, store, {"cpu"}) == {}
+
+
+@pytest.mark.parametrize("case_id", [CASE, GONE])
+def test_a_damaged_baseline_is_an_error_of_its_own(tmp_path: Path, store: Store, case_id: str) -> None:
+    folder = folder_of("digits", case_id)
+    (tmp_path / "baselines" / folder / "portable.json").write_text("<<<<<<< ours\n{}\n")
+    rows = found(tmp_path, store)
+    # Who hasn't its case can't tell which it was: the folder's name stands for it.
+    error = rows.pop(case_id if case_id == CASE else folder.partition("/")[2])
+    assert error.verdict is Verdict.ERROR
+    assert f"{folder}/portable.json: holds git conflict markers" in error.reason
+    assert {row.verdict for row in rows.values()} == ({Verdict.MISSING} if case_id == CASE else set())
