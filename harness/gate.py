@@ -101,7 +101,8 @@ def left_out(result: Result, portable: Portable | None, previous: Result | None)
 def without_case(
     settings: Settings, store: Store, absent: Container[str], nodeids: set[str], selected: set[tuple[str, str]]
 ) -> Iterator[tuple[Comparison, Portable | None]]:
-    """A MISSING with the baseline of each case that no longer exists in the suites that were run whole, and an ERROR with None for each baseline that is damaged: nobody can tell whether its case is gone.
+    """A MISSING with the baseline of each case that no longer exists in the suites that were run whole, unless that was
+    allowed; and an ERROR with None for each baseline that is damaged: nobody can tell whether its case is gone.
 
     `absent` are the names of hardware that is not here, `nodeids` the files and folders that were selected, `selected`
     the (suite, case id) pairs found in them.
@@ -113,6 +114,7 @@ def without_case(
         elif (
             any(within(found.nodeid, nodeid) for nodeid in nodeids)
             and found.case_id.rsplit("/", 1)[-1] not in absent
+            and not settings.allows(found.case_id)
         ):
             yield from ((comparison, found) for comparison in missing([found], selected))
 

@@ -61,7 +61,7 @@ class Settings:
 
     mode       compare, strict, update, off or quick
     required   names of hardware that must be here
-    allowed    words of case ids whose cases may be unavailable although they have a baseline
+    allowed    words of case ids whose cases may be unavailable or gone although they have a baseline
     filtered   whether only a part of the suites was selected
     revision   git revision to read the baselines from, "" for the working tree
     budget     seconds that the whole run may take, shared out over its cases; infinite where none was set
@@ -95,7 +95,8 @@ class Settings:
 
     def allows(self, case_id: str) -> bool:
         """Whether a case that has a baseline may be without a result, by the user's word."""
-        model, technique, _ = case_id.split("/")
+        model, _, rest = case_id.partition("/")
+        technique = rest.rpartition("/")[0]
         steps = {step.split(":")[0] for step in technique.split("+")}
         return bool({case_id, model, technique, *steps} & set(self.allowed))
 

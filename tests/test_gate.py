@@ -41,6 +41,12 @@ def test_a_baseline_whose_case_is_gone_is_missing(tmp_path: Path, store: Store) 
     assert found(tmp_path, store, {"cpu"}) == {}
 
 
+@pytest.mark.parametrize("name", [GONE, "digits", "bf16"])
+def test_a_case_that_may_be_unavailable_may_be_gone(tmp_path: Path, store: Store, name: str) -> None:
+    assert found(tmp_path, store, allowed=(name,)) == {}
+    assert found(tmp_path, store, allowed=("int8",)).keys() == {GONE}
+
+
 @pytest.mark.parametrize("case_id", [CASE, GONE])
 def test_a_damaged_baseline_is_an_error_of_its_own(tmp_path: Path, store: Store, case_id: str) -> None:
     folder = folder_of("digits", case_id)

@@ -100,7 +100,7 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="cases with this model, technique or id may be unavailable although they have a baseline",
+        help="cases with this model, technique or id may be unavailable or gone although they have a baseline",
     )
     parser.addini(
         "harness_suites",
