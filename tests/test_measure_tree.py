@@ -72,18 +72,29 @@ def test_an_installed_copy_of_what_the_tree_has_is_not_the_trees(other: Tree, tm
     check(other, "numpy", tmp_path / "site-packages" / "numpy" / "__init__.py")
 
 
-def test_what_was_imported_is_told_with_the_folder_that_a_copy_was_made_from(tmp_path: Path) -> None:
-    for place in ("site/copied", "site/edited", "parts/family/one"):
-        (tmp_path / place).mkdir(parents=True)
-        (tmp_path / place / "__init__.py").touch()
-    for name, told in (("copied", {}), ("edited", {"editable": True})):
-        information = tmp_path / "site" / f"{name}-1.dist-info"
-        information.mkdir()
-        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
-        (information / "RECORD").write_text(f"{name}/__init__.py,,\n")
+def installed(folder: Path, name: str, file: str, told: dict[str, object] | None = None) -> Path:
+    """Describe a file in a folder of installed packages as that of a distribution, which was made from a folder."""
+    information = folder / f"{name}-1.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (information / "RECORD").write_text(f"{file},,\n")
+    if told is not None:
         url = {"url": "file:///of/mine/my%20project", "dir_info": told}
         (information / "direct_url.json").write_text(json.dumps(url))
-    code = "import json, numpy, copied, edited, family.one; from harness.worker.imported import imported\n"
+    return folder / file
+
+
+def test_what_was_imported_is_told_with_the_folder_that_a_copy_was_made_from(tmp_path: Path) -> None:
+    for place in ("site/copied", "site/edited", "site/family/two", "site/family/three", "parts/family/one"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "__init__.py").touch()
+    for name, told in (("copied", {}), ("edited", {"editable": True}), ("family/two", {}), ("family/three", None)):
+        installed(tmp_path / "site", name.replace("/", "_"), f"{name}/__init__.py", told)
+    code = (
+        "import json, numpy, copied, edited, family.one, family.two, family.three, sysconfig\n"
+        "from harness.worker.imported import imported\n"
+        "assert sysconfig.get_config_vars()\n"  # they lie in a module of the standard library with a name of its own
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"{code}print(json.dumps(imported()))"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(str(tmp_path / name) for name in ("site", "parts"))},
@@ -94,6 +105,9 @@ def test_what_was_imported_is_told_with_the_folder_that_a_copy_was_made_from(tmp
     found = json.loads(done.stdout)
     assert found["copied"] == "/of/mine/my project"
     assert found["edited"] == str(tmp_path / "site" / "edited" / "__init__.py")
+    assert found["family.two"] == "/of/mine/my project"
+    assert found["family.three"] == str(tmp_path / "site" / "family" / "three" / "__init__.py")
+    assert not [name for name in found if name.startswith("_sysconfigdata")]
     assert found["family.one"] == str(tmp_path / "parts" / "family" / "one" / "__init__.py")
     assert {"numpy"} <= found.keys()
     assert not {"json", "numpy.linalg", "harness", "harness.worker.imported"} & found.keys()

@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import harness
 from harness.names import is_ours
+from harness.worker.imported import folder_of
 
 __all__ = ["digest_of", "digest_sources", "last_edited", "relevant_environment"]
 
@@ -90,13 +90,10 @@ def _local() -> Iterator[tuple[str, tuple[Path, str]]]:
     digests of their files, else "". The harness is counted already.
     """
     for distribution in distributions():
-        name, origin = distribution.metadata["Name"], distribution.read_text("direct_url.json")
-        if not origin or name == "inference-harness":
-            continue
-        data = json.loads(origin)
-        if "dir_info" in data and str(data.get("url", "")).startswith("file://"):
-            copied = "" if data["dir_info"].get("editable") else _record(distribution)
-            yield f"local {name}", (Path(unquote(urlsplit(data["url"]).path)), copied)
+        name, origin = distribution.metadata["Name"], folder_of(distribution)
+        if origin and name != "inference-harness":
+            folder, copied = origin
+            yield f"local {name}", (Path(folder), _record(distribution) if copied else "")
 
 
 def _record(distribution: Distribution) -> str:

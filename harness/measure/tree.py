@@ -16,13 +16,11 @@ from pathlib import Path
 
 import harness
 from harness.errors import SuiteError, WrongTreeError
+from harness.worker.imported import INSTALLED
 
 __all__ = ["Tree", "git", "versions_of", "worktree"]
 
 GIT_SECONDS = 120.0
-INSTALLED = frozenset({"site-packages", "dist-packages"})
-"""Folders of installed packages, which may lie inside of a project."""
-
 
 @dataclass(frozen=True)
 class Tree:

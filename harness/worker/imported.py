@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["imported"]
+__all__ = ["folder_of", "imported"]
 
 OURS = ("__main__", "harness", __name__.partition(".")[0])
 """What is told elsewhere, or is no part of a project."""
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders of installed packages, which may lie inside of a project, or among the standard library."""
 
 
 def imported() -> dict[str, str]:
@@ -21,15 +24,31 @@ def imported() -> dict[str, str]:
     library and the harness are left out.
     """
     copied = _copied()
+    standard = Path(os.__file__).resolve().parent
     found = {}
     for name, module in list(sys.modules.items()):
         top, _, _ = name.partition(".")
         file = _file(module)
         if not file or top in OURS or top in sys.stdlib_module_names or _in_a_package(name):
             continue
-        place, source = copied.get(top, (None, ""))
-        found[name] = source if place and Path(file).resolve().is_relative_to(place) else file
+        path = Path(file).resolve()
+        # Not all of it has a name in that list: _sysconfigdata and sitecustomize haven't.
+        if path.is_relative_to(standard) and not INSTALLED & set(path.relative_to(standard).parts):
+            continue
+        found[name] = copied.get(path, file)
     return found
+
+
+def folder_of(distribution: Distribution) -> tuple[str, bool] | None:
+    """The folder that a distribution was installed from, and whether it was copied (PEP 610); None of all others."""
+    text = distribution.read_text("direct_url.json")
+    if not text:
+        return None
+    told = json.loads(text)
+    url = urlsplit(str(told.get("url", "")))
+    if "dir_info" not in told or url.scheme != "file":
+        return None
+    return unquote(url.path), not told["dir_info"].get("editable")
 
 
 def _in_a_package(name: str) -> bool:
@@ -43,24 +62,12 @@ def _file(module: object) -> str:
     return str(vars(module).get("__file__") or "") if isinstance(module, ModuleType) else ""
 
 
-def _copied() -> dict[str, tuple[Path, str]]:
-    """By the names of their packages the distributions that were installed from a folder: where they lie, and it."""
-    found = dict[str, tuple[Path, str]]()
+def _copied() -> dict[Path, str]:
+    """The files of distributions that were copied from a folder, each with that folder."""
+    found = dict[Path, str]()
     for distribution in distributions():
-        source = _folder_of(distribution)
-        if source:
+        folder, copied = folder_of(distribution) or ("", False)
+        if copied:
             place = Path(str(distribution.locate_file(""))).resolve()
-            names = {file.parts[0].removesuffix(".py") for file in distribution.files or () if file.suffix == ".py"}
-            found |= dict.fromkeys(names, (place, source))
+            found |= {place / file: folder for file in distribution.files or ()}
     return found
-
-
-def _folder_of(distribution: Distribution) -> str:
-    """The folder that a distribution was copied from, "" where it was none or its files are still used (PEP 610)."""
-    text = distribution.read_text("direct_url.json")
-    if not text:
-        return ""
-    told = json.loads(text)
-    url = urlsplit(str(told.get("url", "")))
-    copied = "dir_info" in told and not told["dir_info"].get("editable")
-    return unquote(url.path) if copied and url.scheme == "file" else ""
