@@ -72,6 +72,17 @@ def test_an_installed_copy_of_what_the_tree_has_is_not_the_trees(other: Tree, tm
     check(other, "numpy", tmp_path / "site-packages" / "numpy" / "__init__.py")
 
 
+def test_a_submodule_is_of_no_commit_of_the_project(project: Folder, tmp_path: Path) -> None:
+    theirs = Folder(tmp_path / "theirs")
+    theirs.commit("start")
+    project.git("-c", "protocol.file.allow=always", "submodule", "add", str(theirs.path), "libs/theirs")
+    project.commit("a submodule")
+    other = worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+    check(other, "common", project.path / "libs" / "theirs" / "suites" / "common.py")
+    with pytest.raises(WrongTreeError, match="own_network"):
+        check(other, "own_network", project.path / "libs" / "theirs" / "own_network" / "__init__.py")
+
+
 def installed(folder: Path, name: str, file: str, told: dict[str, object] | None = None) -> Path:
     """Describe a file in a folder of installed packages as that of a distribution, which was made from a folder."""
     information = folder / f"{name}-1.dist-info"

@@ -69,7 +69,8 @@ class Tree:
         """Whether a module belongs to the project and is not this checkout's."""
         if self.origin is None or self.checkout is None or found.is_relative_to(self.checkout.resolve()):
             return False
-        if found.is_relative_to(self.origin) and not INSTALLED & set(found.parts):
+        outside = INSTALLED & set(found.parts) or _in_another_repository(self.origin, found)
+        if found.is_relative_to(self.origin) and not outside:
             return not _ignored(self.origin, found)
         places = [folder / Path(*name.split(".")) for folder in (self.root, self.root / "src")]
         return any((place / "__init__.py").exists() or place.with_suffix(".py").exists() for place in places)
@@ -110,6 +111,12 @@ def versions_of(tree: Tree) -> dict[str, str]:
         raise SuiteError(f"{tree.python} can't be run as the other arm's Python: {error}") from None
     pairs = (line.split(" ", 1) for line in reversed(done.stdout.splitlines()) if " " in line)
     return dict(sorted((name.lower().replace("_", "-"), version) for name, version in pairs))
+
+
+def _in_another_repository(top: Path, path: Path) -> bool:
+    """Whether a file below `top` lies in a submodule, or in another clone: it is of no commit of this repository."""
+    folders = (folder for folder in (path, *path.parents) if folder != top and folder.is_relative_to(top))
+    return any((folder / ".git").exists() for folder in folders)
 
 
 def _ignored(top: Path, path: Path) -> bool:
