@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -70,6 +71,17 @@ def test_an_installed_copy_of_what_the_tree_has_is_not_the_trees(other: Tree, tm
     with pytest.raises(WrongTreeError, match="own_network"):
         check(other, "own_network", tmp_path / "site-packages" / "own_network" / "__init__.py")
     check(other, "numpy", tmp_path / "site-packages" / "numpy" / "__init__.py")
+
+
+def test_another_environment_may_have_the_project_in_another_version(other: Tree, tmp_path: Path) -> None:
+    (tmp_path / "environment" / "bin").mkdir(parents=True)
+    python = tmp_path / "environment" / "bin" / "python"
+    python.symlink_to(sys.executable)
+    there = dataclasses.replace(other, python=str(python))
+    packages = Path("lib", "python3.11", "site-packages", "own_network", "__init__.py")
+    check(there, "own_network", tmp_path / "environment" / packages)
+    with pytest.raises(WrongTreeError, match="own_network"):  # a copy in the environment underneath
+        check(there, "own_network", tmp_path / "underneath" / packages)
 
 
 def test_a_submodule_is_of_no_commit_of_the_project(project: Folder, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -72,8 +73,21 @@ class Tree:
         outside = INSTALLED & set(found.parts) or _in_another_repository(self.origin, found)
         if found.is_relative_to(self.origin) and not outside:
             return not _ignored(self.origin, found)
+        if self._is_of_another_environment(found):
+            return False
         places = [folder / Path(*name.split(".")) for folder in (self.root, self.root / "src")]
         return any((place / "__init__.py").exists() or place.with_suffix(".py").exists() for place in places)
+
+    def _is_of_another_environment(self, found: Path) -> bool:
+        """Whether a file is of an environment that was given for this tree, or made for other packages.
+
+        What that one sees of the running interpreter's environment lies in the latter's own folders.
+        """
+        if self.python == sys.executable:
+            return False
+        # Not where the interpreter leads: that of a virtual environment is a link to the one that made it.
+        environment = Path(shutil.which(self.python) or self.python).absolute().parent.parent.resolve()
+        return environment != Path(sys.prefix).resolve() and found.is_relative_to(environment)
 
 
 def worktree(root: Path, revision: str, folder: Path, python: str = sys.executable) -> Tree:
