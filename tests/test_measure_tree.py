@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -84,6 +85,17 @@ def test_another_environment_may_have_the_project_in_another_version(other: Tree
         check(there, "own_network", tmp_path / "underneath" / packages)
 
 
+@pytest.mark.parametrize("said", ["src/__init__.py", "pyproject.toml"])
+def test_a_file_in_src_makes_no_package_of_that_name_the_projects(project: Folder, tmp_path: Path, said: str) -> None:
+    (project.path / "src" / "datasets.py").touch()
+    (project.path / said).write_text('[project]\nname = "own-network"\n' if said == "pyproject.toml" else "")
+    project.commit("files of src")
+    other = worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+    check(other, "datasets", tmp_path / "site-packages" / "datasets" / "__init__.py")
+    with pytest.raises(WrongTreeError, match="datasets"):
+        check(other, "datasets", project.path / "src" / "datasets.py")
+
+
 def test_a_submodule_is_of_no_commit_of_the_project(project: Folder, tmp_path: Path) -> None:
     theirs = Folder(tmp_path / "theirs")
     theirs.commit("start")
@@ -105,6 +117,22 @@ def installed(folder: Path, name: str, file: str, told: dict[str, object] | None
         url = {"url": "file:///of/mine/my%20project", "dir_info": told}
         (information / "direct_url.json").write_text(json.dumps(url))
     return folder / file
+
+
+def test_a_copy_of_what_the_project_distributes_is_not_the_trees_wherever_it_lies(
+    project: Folder, tmp_path: Path
+) -> None:
+    (project.path / "parts" / "deep").mkdir(parents=True)
+    (project.path / "parts" / "deep" / "pyproject.toml").write_text('[project]\nname = "Own.Parts"\n')
+    (project.path / "parts" / "pyproject.toml").write_text('project = "of a test"\n')
+    project.commit("a distribution")
+    other = worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+    for number, (told, wrong) in enumerate([(None, True), ({}, True), ({"editable": True}, False)]):
+        site = tmp_path / str(number) / "site-packages"
+        found = installed(site, "own_parts", "parts_of_mine/__init__.py", told)
+        with pytest.raises(WrongTreeError, match="parts_of_mine") if wrong else contextlib.nullcontext():
+            check(other, "parts_of_mine", found)
+        check(other, "others", installed(site, "others", "others.py"))
 
 
 def test_what_was_imported_is_told_with_the_folder_that_a_copy_was_made_from(tmp_path: Path) -> None:

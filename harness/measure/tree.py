@@ -7,6 +7,7 @@ and the way of timing are ours, so that two trees are measured by one ruler.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -17,11 +18,13 @@ from pathlib import Path
 
 import harness
 from harness.errors import SuiteError, WrongTreeError
+from harness.measure.distributions import files_of, names_in
 from harness.worker.imported import INSTALLED
 
 __all__ = ["Tree", "git", "versions_of", "worktree"]
 
 GIT_SECONDS = 120.0
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -70,12 +73,19 @@ class Tree:
         """Whether a module belongs to the project and is not this checkout's."""
         if self.origin is None or self.checkout is None or found.is_relative_to(self.checkout.resolve()):
             return False
-        outside = INSTALLED & set(found.parts) or _in_another_repository(self.origin, found)
-        if found.is_relative_to(self.origin) and not outside:
+        installed = next((folder for folder in found.parents if folder.name in INSTALLED), None)
+        if installed is None and found.is_relative_to(self.origin) and not _in_another_repository(self.origin, found):
             return not _ignored(self.origin, found)
         if self._is_of_another_environment(found):
             return False
-        places = [folder / Path(*name.split(".")) for folder in (self.root, self.root / "src")]
+        own = _distributions(self.checkout) if installed else ()
+        if installed and found in files_of(own, installed):
+            return True
+        # An installed file that none of the project's distributions has is somebody else's, and what is imported as
+        # src.data is no package named data.
+        source = self.root / "src"
+        folders = [self.root] if own or (source / "__init__.py").exists() else [self.root, source]
+        places = [folder / Path(*name.split(".")) for folder in folders]
         return any((place / "__init__.py").exists() or place.with_suffix(".py").exists() for place in places)
 
     def _is_of_another_environment(self, found: Path) -> bool:
@@ -125,6 +135,13 @@ def versions_of(tree: Tree) -> dict[str, str]:
         raise SuiteError(f"{tree.python} can't be run as the other arm's Python: {error}") from None
     pairs = (line.split(" ", 1) for line in reversed(done.stdout.splitlines()) if " " in line)
     return dict(sorted((name.lower().replace("_", "-"), version) for name, version in pairs))
+
+
+@functools.cache
+def _distributions(checkout: Path) -> tuple[str, ...]:
+    """The names of the distributions that a commit makes, wherever in the repository their packages lie."""
+    listed = git(checkout, "ls-files", "-z", "--", ":(glob)**/pyproject.toml").split("\0")
+    return names_in(checkout / path for path in listed if path)
 
 
 def _in_another_repository(top: Path, path: Path) -> bool:

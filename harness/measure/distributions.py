@@ -1,0 +1,37 @@
+"""Which installed files are copies of the project's own packages, by the names that it gives its distributions."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import distributions
+from pathlib import Path
+
+from harness.worker.imported import folder_of
+
+__all__ = ["files_of", "names_in"]
+
+
+def names_in(projects: Iterable[Path]) -> tuple[str, ...]:
+    """The names of distributions that these `pyproject.toml` files give. One that gives none is passed over, and so is
+    one that can't be read: tests are made with such files.
+    """
+    found = []
+    for path in projects:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            told = tomllib.loads(path.read_text(encoding="utf-8"))
+            found.append(told.get("project", {}).get("name") or told.get("tool", {}).get("poetry", {}).get("name"))
+    return tuple(name for name in found if isinstance(name, str) and name)
+
+
+@functools.cache
+def files_of(names: tuple[str, ...], folder: Path) -> frozenset[Path]:
+    """The files that distributions of these names have in a folder of installed packages.
+
+    Of editable ones nothing is a copy: what they have there finds the project's own files.
+    """
+    every = (one for name in names for one in distributions(name=name, path=[str(folder)]))
+    copies = (one for one in every if (folder_of(one) or ("", True))[1])
+    return frozenset(folder / file for one in copies for file in one.files or ())
