@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from collections.abc import Container, Iterator, Sequence
 
@@ -49,7 +48,7 @@ def gate(settings: Settings, result: Result, comparisons: Sequence[Comparison]) 
 
 def _help(comparison: Comparison, nodeid: str, settings: Settings) -> str:
     """The commands that help; what took turns with another tree is measured so again, and makes no baseline."""
-    if settings.against is None or (comparison.metric == "case" and comparison.verdict is Verdict.MISSING):
+    if settings.against is None:
         return advice(comparison, nodeid)
     return f"reproduce: pytest {quoted(nodeid)} {shlex.join(settings.against.options)}"
 
@@ -87,15 +86,16 @@ def undone(settings: Settings, run: Run, unwritten: Sequence[str] = ()) -> str |
 
 def left_out(result: Result, portable: Portable | None, previous: Result | None) -> Comparison:
     """What it means that a case was not measured: it is missing where it has a baseline, or the other tree has it."""
+    text = f"{result.case_id}: {result.reason}"
     if portable:
-        (comparison,) = missing([portable], set())
-        return dataclasses.replace(
-            comparison, reason=f"{comparison.reason} It was not measured because: {result.reason}"
-        )
-    lost = previous is not None and previous.outcome is Outcome.COMPLETED
-    verdict = Verdict.MISSING if lost else Verdict.SKIPPED
-    where = f"{result.case_id} can be measured in the other tree, and not in this one" if lost else result.case_id
-    return Comparison(result.suite, result.case_id, "case", verdict, f"{where}: {result.reason}")
+        accepted = portable.accepted
+        why = f"it has a baseline (accepted {accepted.when}: {accepted.reason}) and was not measured"
+    elif previous is not None and previous.outcome is Outcome.COMPLETED:
+        why = "it can be measured in the other tree, and not in this one"
+    else:
+        return Comparison(result.suite, result.case_id, "case", Verdict.SKIPPED, text)
+    cure = f"if it can't run here, allow that: --allow-unavailable={quoted(result.case_id)}"
+    return Comparison(result.suite, result.case_id, "case", Verdict.MISSING, f"{text}; {why}; {cure}")
 
 
 def without_case(

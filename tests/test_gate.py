@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from harness.baseline.store import Store, folder_of
-from harness.gate import without_case
+from harness.gate import gate, left_out, without_case
 from harness.plan import Plan
-from harness.records import Comparison, Verdict
-from harness.settings import Settings
-from tests.judge_samples import CASE, a_portable
+from harness.records import Comparison, Outcome, Verdict
+from harness.settings import Against, Settings
+from tests.judge_samples import CASE, a_portable, a_result
 
 GONE = "digits/bf16/cpu"
 
@@ -57,3 +58,27 @@ def test_a_damaged_baseline_is_an_error_of_its_own(tmp_path: Path, store: Store,
     assert error.verdict is Verdict.ERROR
     assert f"{folder}/portable.json: holds git conflict markers" in error.reason
     assert {row.verdict for row in rows.values()} == ({Verdict.MISSING} if case_id == CASE else set())
+
+
+@pytest.mark.parametrize(("against", "before"), [(None, True), (Against("main"), True), (Against("main"), False)])
+def test_a_case_that_was_not_measured_is_not_said_to_be_gone(
+    tmp_path: Path, against: Against | None, before: bool
+) -> None:
+    """`before` says that it has a baseline; else the other tree can measure it."""
+    unmeasured = dataclasses.replace(a_result({}), outcome=Outcome.UNAVAILABLE, reason="no compiler")
+    portable = a_portable({"size": 4.0}) if before else None
+    row = left_out(unmeasured, portable, None if before else a_result({"size": (4.0,)}))
+    fails, text = gate(settings(tmp_path, against=against), unmeasured, [row])
+    assert fails
+    for words in (row.reason, text):
+        assert "no compiler" in words
+        assert f"--allow-unavailable='{CASE}'" in words
+        assert "prune" not in words
+    assert ("first baseline" in text) is before
+    assert ("--against main" in text) is bool(against)
+
+
+def test_what_has_no_baseline_is_skipped() -> None:
+    unmeasured = dataclasses.replace(a_result({}), outcome=Outcome.UNAVAILABLE, reason="no compiler")
+    assert left_out(unmeasured, None, None).verdict is Verdict.SKIPPED
+    assert left_out(unmeasured, None, unmeasured).verdict is Verdict.SKIPPED

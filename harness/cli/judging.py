@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from harness.baseline.accept import baseline_of
 from harness.baseline.records import Baseline, Portable, Times
 from harness.judge import Prior, compare, fit_prior, missing
-from harness.records import Comparison, Outcome, Result, Run
+from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.record import metrics_of
 
 __all__ = ["compare_runs"]
@@ -53,8 +52,8 @@ def _absent(result: Result, baseline: Baseline, hardware: Mapping[str, object]) 
     """The MISSING of a case that was measured before and could not be now, on hardware that is here; None otherwise."""
     if result.outcome is not Outcome.UNAVAILABLE or baseline.portable is None or result.hardware not in hardware:
         return None
-    (gone,) = missing([baseline.portable], set())
-    return dataclasses.replace(gone, reason=f"{gone.reason} It was not measured because: {result.reason}")
+    text = f"{result.case_id}: {result.reason}; the old run measured it, and this one did not"
+    return Comparison(result.suite, result.case_id, "case", Verdict.MISSING, text)
 
 
 def _expected(baselines: Iterable[Baseline], hardware: Mapping[str, object]) -> list[Portable]:

@@ -45,11 +45,15 @@ def quoted(text: str) -> str:
 
 
 def advice(comparison: Comparison, nodeid: str) -> str:
-    """The commands that help with a comparison that fails: how to reproduce it, and how to accept it if it is right."""
-    accept = f'harness accept --case {quoted(comparison.case_id)} --reason "why this is right"'
-    if comparison.metric == "case" and comparison.verdict is Verdict.MISSING:
-        return f"if it was removed on purpose: harness prune; if not, bring it back: pytest {quoted(nodeid)}"
+    """The commands that help with a comparison that fails: how to reproduce it, and how to accept it if it is right.
+
+    A case with a `nodeid` is still in the suites, so that no baseline is left over where it is missing.
+    """
+    name = quoted(f"{comparison.suite}/{comparison.case_id}")
+    accept = f'harness accept --case {name} --reason "why this is right"'
     lines = f"reproduce: pytest {quoted(nodeid)}"
+    if comparison.metric == "case" and comparison.verdict is Verdict.MISSING:
+        return f"{lines}; if it can't run here: --allow-unavailable={quoted(comparison.case_id)}"
     if comparison.verdict in (Verdict.INVALID, Verdict.ERROR):
         return f"{lines}; once it gives valid numbers, and they are right: {accept}"
     return f"{lines}; if the change is right: {accept}"
