@@ -63,7 +63,9 @@ def test_a_missing_case_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_a_case_that_became_unavailable_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gone = without_numbers("c", Outcome.UNAVAILABLE, "no compiler here")
     assert compare(tmp_path, CASES, [*CASES[:2], gone]) == 1
-    assert "no compiler here" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "no compiler here" in printed
+    assert "prune" not in printed, "it is not gone, and the old run is no baseline"
 
 
 def test_hardware_that_is_not_there_is_not_missed(tmp_path: Path) -> None:
@@ -174,11 +176,12 @@ def test_two_trees_are_compared_by_pytest_whose_exit_code_is_ours(handed_on: lis
 
 def test_every_option_is_handed_on(handed_on: list[str]) -> None:
     options = "--against main --at HEAD~1 --with a==1 --with b==2 --python /py --tolerance 2% -k int8 --plan seconds=2"
+    options += " --allow-unavailable compiled --allow-unavailable bf16"
     assert main(["compare", *options.split(), "suites/test_a.py", "more"]) == 7
     assert handed_on == [
         *("suites/test_a.py", "more", "--against", "main", "--at", "HEAD~1", "--against-python", "/py"),
         *("--against-with", "a==1", "--against-with", "b==2", "--against-tolerance", "0.02"),
-        *("-k", "int8", "--plan", "seconds=2"),
+        *("-k", "int8", "--plan", "seconds=2", "--allow-unavailable", "compiled", "--allow-unavailable", "bf16"),
     ]
 
 
@@ -189,6 +192,7 @@ def test_every_option_is_handed_on(handed_on: list[str]) -> None:
         ("one two three", "give two runs"),
         ("one two --at HEAD -k x", "--at, -k can only be used with --against REV"),
         ("one two --tolerance 0", "--tolerance can only be used with --against REV"),
+        ("one two --allow-unavailable x", "--allow-unavailable can only be used with --against REV"),
         ("--against main --strict", "--strict and --json go with two runs"),
         ("--against main --tolerance 5", "--tolerance: '5' is no share between 0 and 1; write 1% or 0.01"),
         ("--against main --tolerance nan", "'nan' is no share"),

@@ -30,7 +30,7 @@ _BROKEN = {Verdict.INVALID, Verdict.ERROR}
 _OPEN = {Verdict.INCONCLUSIVE, Verdict.INCOMPARABLE, Verdict.NEW}
 _GOOD = {Verdict.UNCHANGED, Verdict.IMPROVED}
 _TREES = {"--at": "at", "--with": "packages", "--python": "python", "-k": "expression", "--tolerance": "tolerance",
-          "--plan": "plan"}  # fmt: skip
+          "--plan": "plan", "--allow-unavailable": "allowed"}  # fmt: skip
 """The options that only `--against` gives a meaning to, and where they are kept."""
 
 
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
         help="judge one run against another, or measure and judge the working tree against a commit",
         usage="harness compare OLD NEW [--strict] [--json]\n"
         "       harness compare --against REV [SUITE ...] [--at REV] [--with REQUIREMENT] [--python PATH]\n"
-        "                       [--tolerance SHARE] [-k EXPRESSION] [--plan NAME=VALUE]",
+        "                       [--tolerance SHARE] [-k EXPRESSION] [--plan NAME=VALUE] [--allow-unavailable NAME]",
         description="Judge the run NEW as if OLD were its baseline. Exit code: 0 nothing got worse, 1 a case regressed "
         "or is missing, 2 incomplete or an error, 3 something is undecided (under --strict). Or, with --against, run "
         "the suites with pytest, each case in turns with the same case at another commit; the exit code is pytest's.",
@@ -63,6 +63,10 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     trees.add_argument("--python", default="", metavar="PATH", help="interpreter of the other arm")
     trees.add_argument("-k", default="", dest="expression", metavar="EXPRESSION", help="only the cases that match")
+    trees.add_argument(
+        "--allow-unavailable", action="append", default=[], dest="allowed", metavar="NAME",
+        help="cases with this model, technique or id may be unavailable or gone, as pytest's option says; repeatable",
+    )  # fmt: skip
     add_sampling_options(trees)
     parser.set_defaults(run=compare, wrong=parser.error)
 
@@ -88,7 +92,8 @@ def _trees(arguments: argparse.Namespace) -> int:
     tolerance = Against.tolerance if arguments.tolerance is None else arguments.tolerance
     against = Against(arguments.against, arguments.python, tuple(arguments.packages), tolerance, arguments.at)
     chosen = ["-k", arguments.expression] if arguments.expression else []
-    return run_pytest([*(arguments.paths or [SUITES]), *against.options, *chosen, *plan_options(arguments)])
+    allowed = [word for name in arguments.allowed for word in ("--allow-unavailable", name)]
+    return run_pytest([*(arguments.paths or [SUITES]), *against.options, *chosen, *plan_options(arguments), *allowed])
 
 
 def _runs(arguments: argparse.Namespace) -> int:
