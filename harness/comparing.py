@@ -22,7 +22,7 @@ from harness.records import Comparison, Environment, Outcome, Result, Scalar, Ve
 from harness.settings import Against
 from harness.timed_test import TECHNIQUE
 
-__all__ = ["Comparing", "Nothing", "WithBaselines", "WithTree"]
+__all__ = ["Comparing", "Nothing", "WithBaselines", "WithTree", "not_in_turns"]
 
 Metrics = Mapping[str, Metric]
 DOUBTFUL = (Verdict.REGRESSED, Verdict.INCONCLUSIVE)
@@ -189,7 +189,7 @@ class WithTree:
             return rows
         # That nothing else has a limit makes no time incomparable.
         rest = [row for row in rest if row.metric != "case"]
-        return (self._timed(result, previous, spread, metrics), *rest, *_not_in_turns(result, metrics))
+        return (self._timed(result, previous, spread, metrics), *rest)
 
     def _failed(self, result: Result, previous: Result) -> Comparison:
         """Of a case that the other tree can't give. Where an environment was made for that arm, it is what failed."""
@@ -211,20 +211,22 @@ class WithTree:
         return row
 
 
-def _not_in_turns(result: Result, metrics: Metrics) -> list[Comparison]:
-    """A word for each time that the suite has set a limit to, and that is not judged in turns."""
+def not_in_turns(result: Result, metrics: Metrics) -> tuple[str, ...]:
+    """A warning where the suite has set a limit of its own to times that are not judged in turns.
+
+    A verdict would say that a case that was compared could not be, and make it red under `--baseline=strict` for ever.
+    """
     usual = {metric.name: metric for metric in METRICS}
-    others = [
-        metric
+    names = [
+        name
         for name, metric in metrics.items()
         if (name.startswith(("latency.", "throughput", "time.")) or metric.derive) and name != METRIC
         if metric.gates and metric != usual.get(name) and result.measurement(name)
     ]
-    reason = "is judged against baselines alone, and not in turns, so that its own limit was not looked at"
-    return [
-        Comparison(result.suite, result.case_id, metric.name, Verdict.INCOMPARABLE, f"{metric.name} {reason}.")
-        for metric in others
-    ]
+    found = (
+        f"the suite's own limits on {', '.join(names)} hold against baselines alone, and were not looked at in turns"
+    )
+    return (found,) if names else ()
 
 
 def _judged_parts(result: Result) -> Result:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.baseline.records import Baseline, Portable
 from harness.baseline.store import Store
-from harness.comparing import Comparing, Nothing, WithBaselines, WithTree
+from harness.comparing import Comparing, Nothing, WithBaselines, WithTree, not_in_turns
 from harness.errors import BaselineError
 from harness.gate import gate, left_out, undone, unmeasured, verdict_of, without_case
 from harness.grid import Address, Case
@@ -148,6 +148,8 @@ class Session:
         if result.outcome is Outcome.UNAVAILABLE:
             return self.leave_out(case, suite, nodeid, result.reason, previous)
         result = thinned(result, self._head.expected)
+        if self.settings.against:
+            result = dataclasses.replace(result, warnings=(*result.warnings, *not_in_turns(result, metrics)))
         comparisons = self._comparing.compare(result, previous, metrics)
         if self.settings.mode == "update":
             comparisons = self._updating.take(result, comparisons)

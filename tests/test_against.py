@@ -165,6 +165,26 @@ def test_what_the_other_tree_lacks_is_incomparable_and_no_pass(project: Folder) 
     assert "has no case tiny_onnx/batched:32/cpu" in comparison["reason"]
 
 
+LIMITED = """
+from harness.metrics import METRICS
+
+THROUGHPUT = next(metric for metric in METRICS if metric.name == "throughput").with_tolerance(0.1)
+
+
+@grid(model=[tiny], technique=[batched(64)], hardware=[cpu], metrics=[THROUGHPUT])
+def test_it(case, bench):
+    bench(case)
+"""
+
+
+def test_a_limit_that_turns_can_not_hold_is_a_warning_of_the_case(project: Folder) -> None:
+    project.suite("test_pair", LIMITED)
+    _, text = project.pytest("suites", "--against", ".", "--baseline=strict", *PLAN, "--plan", "confirm=1")
+    (warning,) = (one for one in project.result("tiny_onnx/batched:64/cpu")["warnings"] if "limits" in one)
+    assert "throughput" in warning
+    assert "throughput" not in {c["metric"] for c in project.run()["comparisons"]}, text
+
+
 def test_a_damaged_baseline_keeps_no_case_from_being_measured(project: Folder) -> None:
     project.suite("test_pair", SUITE.replace(", slowed | batched(64)", ""))
     damaged = project.path / "baselines" / "pair" / "gone.12345678" / "portable.json"
