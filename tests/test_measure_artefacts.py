@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.measure.artefacts import ArtefactCache
 from harness.measure.sources import digest_sources, relevant_environment
+from harness.measure.tree import Tree
+from harness.plan import Plan
 from tests.folder import PLAN, Folder
 
 SUITE = """
@@ -176,11 +179,20 @@ def test_a_package_that_was_copied_from_a_folder_counts_by_its_installers_record
     assert digest_sources(root) != before
 
 
-def test_the_flags_of_compilers_and_runtimes_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CXX", "ORT_LEVEL", "OMP_NUM_THREADS", "ONEDNN_MAX_CPU_ISA", "EDITOR"):
+def test_what_the_working_tree_made_is_no_artefact_of_another_commit(tmp_path: Path) -> None:
+    """It may have been made with packages from elsewhere, which only other commits are asked about."""
+    root = tmp_path / "root"
+    root.mkdir()
+    trees = (Tree(root), Tree(root, checkout=root, origin=tmp_path))
+    here, there = (ArtefactCache(tree, tmp_path / "artefacts", {}, Plan(), cold=False).sources for tree in trees)
+    assert here != there
+
+
+def test_the_flags_of_compilers_and_runtimes_and_the_import_path_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CXX", "ORT_LEVEL", "OMP_NUM_THREADS", "ONEDNN_MAX_CPU_ISA", "PYTHONPATH", "EDITOR"):
         monkeypatch.setenv(name, "x")
     found = relevant_environment()
-    assert {"CXX", "ORT_LEVEL", "OMP_NUM_THREADS", "ONEDNN_MAX_CPU_ISA"} <= found.keys()
+    assert {"CXX", "ORT_LEVEL", "OMP_NUM_THREADS", "ONEDNN_MAX_CPU_ISA", "PYTHONPATH"} <= found.keys()
     assert "EDITOR" not in found
 
 

@@ -59,6 +59,8 @@ class ArtefactCache:
             "versions": dict(versions),
             "environment": relevant_environment(),
             "interpreter": tree.python,
+            # Where a tree of another commit imports from is looked at when it makes an artefact, and then alone.
+            "checked": tree.checkout is not None,
             "compiler": compiler_version(),
         }
         self._ready: dict[str, Artefact] = {}

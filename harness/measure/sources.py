@@ -106,9 +106,10 @@ def digest_of(parts: Mapping[str, object]) -> str:
 
 
 def relevant_environment() -> dict[str, str]:
-    """The environment variables that runtimes and compilers read."""
+    """The environment variables that runtimes and compilers read, and the one that says where from is imported."""
     found = sorted(os.environ.items())
-    return {name: value for name, value in found if name in _COMPILER or name.startswith(_LIBRARIES + _KERNELS)}
+    wanted = (*_COMPILER, "PYTHONPATH")
+    return {name: value for name, value in found if name in wanted or name.startswith(_LIBRARIES + _KERNELS)}
 
 
 def _sources(folder: Path) -> Iterator[Path]:
