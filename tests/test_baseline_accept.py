@@ -311,7 +311,9 @@ def test_a_run_that_confirms_nothing_is_told_what_does(store: Store) -> None:
 def test_what_took_turns_with_another_tree_is_no_baseline(store: Store) -> None:
     baseline, result = store.read("digits", CASE, IDENTITY), measured()
     launches = tuple(dataclasses.replace(launch, anchored=None, against=1.0) for launch in result.launches)
-    assert "without --against" in str(refusal(dataclasses.replace(result, launches=launches), (), baseline))
+    said = str(refusal(dataclasses.replace(result, launches=launches), (), baseline))
+    assert "harness optimize" in said, "whose runs have no anchor either"
+    assert "measure it with pytest and without --against" in said
 
 
 def test_unfinished_and_quick_runs_are_refused(store: Store) -> None:

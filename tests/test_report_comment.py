@@ -55,6 +55,15 @@ def test_in_turns_with_another_tree_there_is_nothing_to_accept() -> None:
     assert "harness review" not in render(a_run([case], comparisons=(said(Verdict.REGRESSED),)))
 
 
+def test_nor_is_there_where_the_other_tree_lacks_every_case() -> None:
+    here = a_run([]).environment
+    there = dataclasses.replace(here, state={**here.state, "against": "main"})
+    for verdict, command in ((Verdict.NEW, "harness accept"), (Verdict.REGRESSED, "harness review")):
+        run = a_run([a_case("a")], comparisons=(said(verdict),))
+        assert command in render(run)
+        assert command not in render(dataclasses.replace(run, environment=there))
+
+
 def test_a_run_that_did_not_finish_is_never_silent() -> None:
     assert "The run did not finish" in render(a_run([a_case("a")], complete=False))
 

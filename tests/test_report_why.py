@@ -142,7 +142,10 @@ def test_a_case_is_measured_again_by_the_plan_of_the_run(command: str, options: 
 def test_what_took_turns_with_another_tree_is_not_offered() -> None:
     run = sample_run(samples=4)
     beside = dataclasses.replace(run, results=_in_turns(run.results))
-    assert accepted_by_all(beside, cases(beside)) == ""
+    alone = dataclasses.replace(run.environment, state={**run.environment.state, "against": "main"})
+    assert accepted_by_all(run, cases(run))
+    for one in (beside, dataclasses.replace(run, environment=alone)):
+        assert accepted_by_all(one, cases(one)) == ""
     assert "why this is right" not in plain(Page(render(beside)).text)
 
 

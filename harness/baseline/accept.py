@@ -52,8 +52,8 @@ def refusal(
         return f"it ended as {result.outcome.value}: {result.reason or 'no reason was recorded'}; nothing was measured"
     if any(launch.anchored is None for launch in result.launches if launch.counts):
         return (
-            "it was measured beside another arm and without the anchor and its reference, so that later runs could not "
-            "be compared with it; measure it without --against"
+            "it was measured without the anchor, as --against and harness optimize do, so that later runs could not be "
+            "compared with it; measure it with pytest and without --against"
         )
     extends = updating or baseline.times is None or len(baseline.times.blocks) < FULL_BASELINE
     for one in comparisons:

@@ -64,13 +64,17 @@ def acceptable(run: Run, view: CaseView) -> bool:
     """Whether accepting a case would change the baseline: its run came to its end, has not updated it itself and took
     turns with no other tree, and the case has numbers that count and were all decided.
     """
-    open_still = run.complete and run.mode != "update" and not in_turns(run)
-    return open_still and _may_be_a_baseline(view) and any(c.verdict in _CHANGED for c in view.comparisons)
+    changed = _may_be_a_baseline(view) and any(c.verdict in _CHANGED for c in view.comparisons)
+    return changed and run.complete and run.mode != "update" and not in_turns(run)
 
 
 def in_turns(run: Run) -> bool:
-    """Whether a run took turns with another tree: it was judged by no baseline, and becomes none."""
-    return any(launch.against is not None for result in run.results for launch in result.launches)
+    """Whether a run took turns with another tree: it was judged by no baseline, and becomes none.
+
+    Where that tree lacks every case no launch shows it, and the numbers become none all the same.
+    """
+    launches = (launch for result in run.results for launch in result.launches)
+    return "against" in run.environment.state or any(launch.against is not None for launch in launches)
 
 
 def accepted_by_all(run: Run, views: Sequence[CaseView]) -> str:
