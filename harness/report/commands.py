@@ -65,7 +65,8 @@ def acceptable(run: Run, view: CaseView) -> bool:
     turns with no other tree, and the case has numbers that count and were all decided.
     """
     changed = _may_be_a_baseline(view) and any(c.verdict in _CHANGED for c in view.comparisons)
-    return changed and run.complete and run.mode != "update" and not in_turns(run)
+    alone = "against" not in run.environment.state and view.result is not None and not _beside(view.result)
+    return changed and alone and run.complete and run.mode != "update"
 
 
 def in_turns(run: Run) -> bool:
@@ -73,8 +74,11 @@ def in_turns(run: Run) -> bool:
 
     Where that tree lacks every case no launch shows it, and the numbers become none all the same.
     """
-    launches = (launch for result in run.results for launch in result.launches)
-    return "against" in run.environment.state or any(launch.against is not None for launch in launches)
+    return "against" in run.environment.state or any(_beside(result) for result in run.results)
+
+
+def _beside(result: Result) -> bool:
+    return any(launch.against is not None for launch in result.launches)
 
 
 def accepted_by_all(run: Run, views: Sequence[CaseView]) -> str:
