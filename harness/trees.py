@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
+from pathlib import Path
 
 from harness.measure.interpreter import python_with
 from harness.measure.tree import Tree, worktree
@@ -20,6 +22,8 @@ def candidate_tree(settings: Settings) -> Tree:
 def other_tree(settings: Settings, against: Against) -> Tree:
     """The tree to compare with. Raises `SuiteError` where it, or the environment for it, can't be made."""
     python = against.python or sys.executable
+    if os.sep in python:
+        python = str(Path(python).absolute())  # children run in the folder of their tree
     if against.packages:
         python = python_with(against.packages, settings.cache / "environments", python)
     return _tree(settings, against.revision, python)
