@@ -91,3 +91,7 @@ def test_a_file_that_is_no_suite(tmp_path: Path, capsys: pytest.CaptureFixture[s
     empty.write_text("", encoding="utf-8")
     assert main(["sensitivity", str(empty)]) == 2
     assert "no function with a grid" in capsys.readouterr().err
+    skipping = tmp_path / f"test_skipping_{tmp_path.name}.py"
+    skipping.write_text("import pytest\n\npytest.importorskip('no_such_thing')\n", encoding="utf-8")
+    assert main(["sensitivity", str(skipping)]) == 2
+    assert f"{skipping.name} skips itself as a whole: could not import 'no_such_thing'" in capsys.readouterr().err

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.errors import SuiteError
 from harness.grid import load_suite
 
@@ -36,11 +38,14 @@ answers, and collects nothing."""
 def import_suite(root: Path, file: str) -> tuple[Any, tuple[str, ...]]:
     """The module of a suite file, and pytest's `pythonpath`, which the children of it need as well.
 
-    Raises `SuiteError` where pytest can't be asked, or the file can't be imported.
+    Raises `SuiteError` where pytest can't be asked, or the file can't be imported or skips itself.
     """
     paths = _paths(root, file)
     sys.path[:0] = [path for path in paths if path not in sys.path]
-    return load_suite(root, file), paths
+    try:
+        return load_suite(root, file), paths
+    except pytest.skip.Exception as skipped:  # no Exception of Python's
+        raise SuiteError(f"{file} skips itself as a whole: {skipped}") from None
 
 
 def _paths(root: Path, file: str) -> tuple[str, ...]:
