@@ -38,14 +38,15 @@ from harness.measure.environment import identity, software
 ROOT = Path(__file__).parent.parent
 JUDGE = (
     "harness/judge",
+    ":(exclude)harness/judge/words.py",
     "harness/plan.py",
     "harness/disturbance.py",
     "harness/hardware/cpu.py",
     *(f"harness/measure/{name}.py" for name in ("child", "launch", "sampling", "thinning", "turns", "values")),
     *(f"harness/worker/{name}.py" for name in ("anchor", "bootstrap", "serve", "steady")),
 )
-"""What samples and judges: with another of these, verdicts are another judge's. How artefacts are made, and accuracy
-and memory measured, is none of it."""
+"""What samples and judges: with another of these, verdicts are another judge's. How artefacts are made, accuracy and
+memory measured, and what was found put into sentences, is none of it."""
 STINT = 300.0
 """Seconds after which the other load is looked at: the wait for an idle machine after a busy one is long."""
 QUIET, PATIENCE = 5.0, 60.0
