@@ -192,6 +192,20 @@ def test_trust_asks_only_what_the_run_can_answer() -> None:
     assert not unbased["Baseline"].fine
 
 
+def test_what_was_accepted_together_is_said_once() -> None:
+    origins = [
+        ("2026-05-04T10:08:30+00:00", f"{'0' * 38}a1", "first"),
+        ("2026-05-04T10:08:31+00:00", f"{'0' * 38}a1", "first"),
+        ("2026-05-06T09:00:00+00:00", f"{'b' * 40}-dirty", "faster"),
+    ]
+    baselines = {str(n): dict(zip(("when", "commit", "reason"), one, strict=True)) for n, one in enumerate(origins)}
+    run = dataclasses.replace(sample_run(samples=2), baselines=baselines)
+    check = next(check for check in checks(Overview(run)) if check.question == "Baseline")
+    last = "1 case accepted 6 May 2026, 09:00 UTC at bbbbbbbbbb with uncommitted changes, for this reason: “faster”"
+    assert check.answer == last
+    assert check.more == ("2 cases accepted 4 May 2026, 10:08 UTC at 0000000000, for this reason: “first”",)
+
+
 def test_a_promise_that_stopped_a_case_counts_as_broken() -> None:
     """Its evidence is not in the record then, since there is nothing that ran: only its reason tells."""
     run = sample_run(1, 3, samples=2)

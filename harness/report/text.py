@@ -54,8 +54,9 @@ def moment(text: str) -> str:
 
 def commit_name(commit: str, *, dirty: bool = False) -> str:
     """A commit as people write it, and whether the files were changed since; "" outside a repository."""
-    short = commit[:10] if re.fullmatch("[0-9a-f]{11,64}", commit) else commit
-    return f"{short} with uncommitted changes" if short and dirty else short
+    name = commit.removesuffix("-dirty")
+    short = name[:10] if re.fullmatch("[0-9a-f]{11,64}", name) else name
+    return f"{short} with uncommitted changes" if short and (dirty or name != commit) else short
 
 
 def _written(match: re.Match[str]) -> str:

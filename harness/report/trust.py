@@ -70,15 +70,17 @@ def _baseline(run: Run) -> Iterator[Check]:
         commit = next((commit_name(b.get("commit", "")) for b in run.baselines.values()), "")
         yield Check("Compared in turns with", f"{tree}{f', commit {commit}' if commit else ''}.", True)
         return
-    groups = Counter((b.get("when", ""), b.get("commit", ""), b.get("reason", "")) for b in run.baselines.values())
-    if not groups:
+    accepted = sorted((b.get("when", ""), b.get("commit", ""), b.get("reason", "")) for b in run.baselines.values())
+    if not accepted:
         yield Check("Baseline", "No case has a baseline; there was nothing to compare with.", False)
         return
+    # The last ones first. Cases are accepted one after the other: what looks the same is said once.
+    groups = Counter((moment(when), commit, reason) for when, commit, reason in reversed(accepted))
     lines = [
-        f"{'1 case' if number == 1 else f'{number} cases'} accepted {moment(when) or 'at an unknown time'}"
+        f"{'1 case' if number == 1 else f'{number} cases'} accepted {when or 'at an unknown time'}"
         f"{f' at {commit_name(commit)}' if commit else ''}"
         f"{f', for this reason: “{reason}”' if reason else ', and no reason was given'}"
-        for (when, commit, reason), number in sorted(groups.items(), reverse=True)
+        for (when, commit, reason), number in groups.items()
     ]
     yield Check("Baseline", lines[0], True, _first(lines[1:]))
 
