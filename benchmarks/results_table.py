@@ -1,6 +1,6 @@
 """The table of docs/results.md: technique x runtime x model, as a run measured them.
 
-    pytest suites/ -m "full or not full" --baseline=off
+    pytest suites/ -m full --baseline=off
     python benchmarks/results_table.py reports/latest [RUN ...] docs/results.md
 
 One section for each model and hardware; the fastest first. A case that gave no numbers says why. A case that several
