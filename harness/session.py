@@ -67,7 +67,7 @@ class Session:
         self.store = Store.at_revision(folder, revision) if revision else Store(folder)
         self._began = time.monotonic()
         tree = candidate_tree(settings)
-        self.environment = environment(settings.root, self._hardware.values())
+        self.environment = environment(settings.root, self._hardware.values(), settings.baselines)
         if tree.revision:
             state = {**self.environment.state, "at": tree.revision}
             self.environment = dataclasses.replace(self.environment, state=state, commit=tree.revision, dirty=False)
@@ -110,8 +110,11 @@ class Session:
         """
         coming, found = [], dict[tuple[str, str], Wanted]()
         for case, address, suite in wanted:
-            here = not (case.inapplicable() or self.absent.get(case.hardware.name) or case.unavailable())
-            if here and (suite, case.id) not in self._earlier and case.hardware.describe()["kind"] != "cuda":
+            if (
+                not self._why_not(case)
+                and (suite, case.id) not in self._earlier
+                and case.hardware.describe()["kind"] != "cuda"
+            ):
                 found |= needed(case, address, suite, self.folder / "logs", self._cache, self._other)
                 coming.append(Coming(case, dataclasses.replace(address, root=str(self._cache.tree.root)), suite))
         if len(found) > 1 and self.settings.jobs > 1:
@@ -140,8 +143,7 @@ class Session:
         if known:
             return known
         metrics = self._metrics[suite]
-        absent = case.inapplicable() or self.absent.get(case.hardware.name) or case.unavailable()
-        if absent:
+        if absent := self._why_not(case):
             return self.leave_out(case, suite, nodeid, absent)
         earlier = self._earlier.get((suite, case.id))
         result, previous = (earlier, None) if earlier else measure(metrics)
@@ -154,6 +156,10 @@ class Session:
         if self.settings.mode == "update":
             comparisons = self._updating.take(result, comparisons)
         return self._keep(result, comparisons)
+
+    def _why_not(self, case: Case | TimedTest) -> str | None:
+        """Why a case can't be measured here; None where it can."""
+        return case.inapplicable() or self.absent.get(case.hardware.name) or case.unavailable()
 
     def leave_out(
         self, case: Case | TimedTest, suite: str, nodeid: str, reason: str, previous: Result | None = None
@@ -173,7 +179,7 @@ class Session:
         """The decision on a case of required hardware that can't be measured; None where it can or needn't."""
         if case.hardware.name not in self.settings.required or case.inapplicable():
             return None
-        if not (reason := self.absent.get(case.hardware.name) or case.unavailable()):
+        if not (reason := self._why_not(case)):
             return None
         text = f"{case.id}: --require-hardware={case.hardware.name}, and it can't be measured: {reason}"
         comparison = Comparison(suite, case.id, "case", Verdict.ERROR, text)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.baseline.accept import KEPT_BLOCKS, accept, baseline_of, prune, refusal, unknown
+from harness.baseline.accept import KEPT_BLOCKS, accept, baseline_of, refusal
 from harness.baseline.records import Portable, Times, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
@@ -321,17 +321,6 @@ def test_unfinished_and_quick_runs_are_refused(store: Store) -> None:
     assert "did not finish" in str(refusal(measured(), (), baseline, run_complete=False))
     assert "quick run" in str(refusal(measured(), (), baseline, quick=True))
     assert refusal(measured(), (), baseline) is None
-
-
-def test_prune_deletes_what_is_unknown_and_nothing_else(store: Store) -> None:
-    other = "digits/bf16/cpu"
-    for case_id in (CASE, other):
-        take(store, measured(case_id=case_id))
-    known = {("digits", CASE)}
-    assert [one.case_id for one in unknown(store, known)] == [other]
-    assert sorted(path.name for path in prune(store, known)) == ["portable.json", TIMES]
-    assert [one.case_id for one in store.all()] == [CASE]
-    assert prune(store, known) == []
 
 
 def test_two_runs_are_compared_like_a_run_and_its_baseline() -> None:

@@ -129,5 +129,7 @@ def test_revision(tmp_path: Path) -> None:
     assert (clean.commit, clean.dirty) == (git("rev-parse", "HEAD"), False)
     (tmp_path / "baselines" / "a.json").write_text("{ }\n")
     assert not environment(tmp_path, []).dirty
+    assert not environment(tmp_path, [], tmp_path / "baselines").dirty
+    assert environment(tmp_path, [], tmp_path / "other").dirty
     (tmp_path / "suite.py").write_text("2\n")
     assert environment(tmp_path, []).dirty

@@ -118,7 +118,7 @@ def test_the_terminal_ends_with_reasons_and_the_verdict(run: Run) -> None:
 
 @pytest.mark.parametrize("width", [200, 100, 80, 60, 40, 20])
 def test_the_table_fits_into_the_terminal(run: Run, width: int) -> None:
-    table = verdict_table(run, width)
+    table = verdict_table(Overview(run), width)
     assert len(table) - 2 == sum(view.word != "skipped" for view in cases(run))
     assert table[-1] == "2 cases can't run here; the report has the reasons"
     assert all(len(line) <= width for line in table[:-1])
@@ -134,7 +134,7 @@ def test_colour_only_adds_colour(run: Run) -> None:
 
 def test_many_cases_are_counted_and_not_listed() -> None:
     run = sample_run(30, 10, samples=1)
-    table = verdict_table(run)
+    table = verdict_table(Overview(run))
     assert len(table) < 150
     assert re.fullmatch(r"\d+ further cases are in the report", table[-2])
     assert not any(line.startswith("unchanged") for line in table)

@@ -21,7 +21,7 @@ from harness.judge.times import FULL_BASELINE
 from harness.metrics import Metric, resolve
 from harness.records import Comparison, Environment, Outcome, Result, Verdict
 
-__all__ = ["accept", "baseline_of", "proposed", "prune", "refusal", "unknown"]
+__all__ = ["accept", "baseline_of", "proposed", "refusal"]
 
 KEPT_BLOCKS = 8
 """The newest blocks that a baseline keeps: enough for its spread, few enough that it follows the machine."""
@@ -119,16 +119,6 @@ def proposed(
         _times(result, environment, metrics, baseline.times, comparisons, accepted),
     )
     return [record for record in records if record]
-
-
-def unknown(store: Store, known: set[tuple[str, str]]) -> list[Portable]:
-    """The baselines of cases that are not among the `known` (suite, case id) pairs."""
-    return [portable for portable in store.all() if (portable.suite, portable.case_id) not in known]
-
-
-def prune(store: Store, known: set[tuple[str, str]]) -> list[Path]:
-    """Delete the baselines of unknown cases and give the deleted files; `known` must be the whole grid."""
-    return [path for portable in unknown(store, known) for path in store.remove(portable.suite, portable.case_id)]
 
 
 def baseline_of(result: Result, environment: Environment) -> Baseline:

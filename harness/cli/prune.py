@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from harness.baseline import accept as acceptance
 from harness.baseline.store import Store
 from harness.cli.options import add_baselines_option, add_source_option
 from harness.cli.output import say
@@ -44,7 +43,7 @@ def prune(arguments: argparse.Namespace) -> int:
         say(f"{suite}/{case_id}" for suite, case_id in sorted(kept & gone))
         say("these would be deleted; do it with: harness prune --yes")
         return 0
-    say(f"deleted {path}" for path in acceptance.prune(store, kept - gone))
+    say(f"deleted {path}" for suite, case_id in sorted(kept & gone) for path in store.remove(suite, case_id))
     return 0
 
 

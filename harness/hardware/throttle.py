@@ -51,7 +51,7 @@ class ClockWatch:
 
     def __init__(self, number: int) -> None:
         """Open device `number` and hold it open. Raises `UnavailableError`."""
-        self._stack = ExitStack()
+        self._stack = ExitStack()  # held for as long as the process lives
         self._device = self._stack.enter_context(opened(number))
         self.due = self._device.max_sm_clock()
         self.rejected = 0
@@ -104,10 +104,6 @@ class ClockWatch:
             "rejected_for": " ".join(sorted(self._words)) or "none",
         }
         return {key: value for key, value in found.items() if value is not None}
-
-    def close(self) -> None:
-        """Let the device go; a process that ends does it by itself."""
-        self._stack.close()
 
     def _faults(self, before: Clock, after: Clock) -> set[str]:
         """Why calls between two glances are rejected, in words; nothing where they are not.

@@ -48,10 +48,13 @@ CHOICES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_")
 GIT_SECONDS = 20.0
 
 
-def environment(root: Path, hardware: Iterable[Hardware]) -> Environment:
-    """The environment of a run of the project at `root`, with the identity of each hardware that is available."""
+def environment(root: Path, hardware: Iterable[Hardware], baselines: Path | None = None) -> Environment:
+    """The environment of a run of the project at `root`, with the identity of each hardware that is available.
+
+    `baselines` is the folder of the baselines, `baselines` in the project where none is given.
+    """
     here = {item.name: item for item in hardware if item.available() is None}
-    commit, dirty = _revision(root)
+    commit, dirty = _revision(root, baselines or root / "baselines")
     state: dict[str, Scalar] = {"kernel": platform.release(), **_load()}
     for name, item in here.items():
         state.update({f"{name}.{key}": value for key, value in item.state().items()})
@@ -167,7 +170,7 @@ def _load() -> dict[str, Scalar]:
     return state
 
 
-def _revision(root: Path) -> tuple[str, bool]:
+def _revision(root: Path, baselines: Path) -> tuple[str, bool]:
     """The commit that is checked out, and whether sources differ from it; ("", False) outside git.
 
     Baselines do not count: a run that updates them measures the commit all the same.
@@ -175,7 +178,10 @@ def _revision(root: Path) -> tuple[str, bool]:
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     if not commit:
         return "", False
-    return commit, bool(_git(root, "status", "--porcelain", "--", ".", ":(exclude)baselines"))
+    ours, place = root.resolve(), baselines.resolve()
+    # Only a folder below the root can be left out; another one is not looked at.
+    without = [f":(exclude,literal){place.relative_to(ours).as_posix()}"] if ours in place.parents else []
+    return commit, bool(_git(root, "status", "--porcelain", "--", ".", *without))
 
 
 def _git(root: Path, *arguments: str) -> str:

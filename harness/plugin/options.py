@@ -10,6 +10,7 @@ import shlex
 import pytest
 
 from harness.amounts import seconds_of, share_of
+from harness.cli.options import amount
 from harness.errors import BaselineError, SuiteError
 from harness.plan import Plan
 from harness.settings import MODES, Against
@@ -53,7 +54,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--against-tolerance",
-        type=share_of,
+        type=amount(share_of),
         default=0.01,
         metavar="SHARE",
         help="slow-down that --against accepts (default: %(default)s)",
@@ -86,7 +87,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--budget",
-        type=seconds_of,
+        type=amount(seconds_of),
         default=math.inf,
         metavar="TIME",
         help="how long the whole run may take, such as 10m or 1h30m: shared out over its cases, which then get fewer "
@@ -148,7 +149,7 @@ def plan_of(config: pytest.Config) -> Plan:
             raise SuiteError(f"--plan {option}: no {name!r} in a plan; it has {', '.join(fields)}")
         kind = type(getattr(plan, name))
         try:
-            plan = dataclasses.replace(plan, **{name: text == "true" if kind is bool else kind(text)})
+            plan = dataclasses.replace(plan, **{name: kind(text)})
         except ValueError:
             raise SuiteError(f"--plan {option}: {text!r} is no {kind.__name__}") from None
     return plan

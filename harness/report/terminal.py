@@ -81,16 +81,12 @@ def painted(line: str) -> str:
     return f"{_paint(word, _COLOURS.get(word, ''), True)}{space}{rest}"
 
 
-def verdict_table(run: Run, width: int = 100, *, colour: bool = False) -> list[str]:
+def verdict_table(seen: Overview, width: int = 100, *, colour: bool = False) -> list[str]:
     """A row for each case, worst last so that it stands next to the prompt, in at most `width` columns.
 
     Where the terminal is narrow, metrics are left out from the right, and then ids are cut in their middle. Cases
     that can't run here, and in a run of more than 200 those that are unchanged, are only counted.
     """
-    return _table(Overview(run), width, colour=colour)
-
-
-def _table(seen: Overview, width: int, *, colour: bool) -> list[str]:
     every = sorted(seen.cases, key=lambda view: view.verdict.severity if view.verdict else -1)
     views = [view for view in every if view.word != "skipped"]
     shown = views if len(views) <= MAX_ROWS else [v for v in views if v.word not in ("unchanged", "measured")]
@@ -124,7 +120,7 @@ def closing_lines(run: Run, width: int = 100, *, colour: bool = False, verbosity
     `colour` the lines hold sequences for colours, and nothing else that a terminal would act on.
     """
     seen = Overview(run)
-    lines = _table(seen, width, colour=colour) if verbosity >= 0 else []
+    lines = verdict_table(seen, width, colour=colour) if verbosity >= 0 else []
     if verbosity >= -1:
         for group in _explained(seen, every=verbosity > 0):
             lines += [*([""] if lines else []), *_reasons(group, colour, len(group) if verbosity > 0 else MAX_REASONS)]

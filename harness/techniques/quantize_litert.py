@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import tempfile
 import warnings
@@ -15,6 +14,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.runtimes.litert import LiteRt
 from harness.runtimes.packages import missing
+from harness.techniques.shares import most_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,7 +172,7 @@ def _share(graph: Graph, reach: Collection[str], kept: Collection[Operator]) -> 
             f"there is nothing to quantize: LiteRT's quantizer reaches the weights of {', '.join(sorted(reach))} here, "
             f"and those of this network are in {', '.join(has) or 'none'}"
         )
-    return max(math.floor(900 * found / total) / 1000, 0.001)
+    return most_of(found / total)
 
 
 def _calibration(deployment: Deployment) -> dict[str, list[Arrays]]:

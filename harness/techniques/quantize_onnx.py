@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
-import math
 import platform
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.hardware.cpu import instruction_sets
 from harness.techniques.preprocess_onnx import preprocessed
+from harness.techniques.shares import most_of, nearly
 
 if TYPE_CHECKING:
     import numpy as np
@@ -213,11 +213,11 @@ class Quantizer:
         if not share:
             raise PreparationError(f"keep leaves nothing to quantize of {', '.join(self._weighted)}; keep fewer layers")
         promises: tuple[Promise, ...] = (
-            Promise("quantized", at_least=max(math.floor(900 * share) / 1000, 0.001)),
+            Promise("quantized", at_least=most_of(share)),
             Promise("nodes.quantized", at_least=1),
         )
         if floats:
-            promises = (*promises, Promise("weights.float32", at_least=math.floor(999 * floats) / 1000))
+            promises = (*promises, Promise("weights.float32", at_least=nearly(floats)))
         return (*promises, Promise("quantized.bits", at_most=7)) if self._reduced else promises
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -15,6 +14,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.runtimes.openvino import OpenVino
 from harness.runtimes.packages import missing
+from harness.techniques.shares import most_of, nearly
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +114,7 @@ def compress(deployment: Deployment, bits: int, block: int) -> Deployment:
             ignored_scope=nncf.IgnoredScope(types=others, validate=False),
             **(four if bits == 4 else {"mode": nncf.CompressWeightsMode.INT8_SYM}),
         )
-    least = _least(share)
+    least = most_of(share)
     return deployment.replace(network=compressed).promising(
         Promise("quantized", at_least=least),
         Promise(f"weights.int{bits}", at_least=least),
@@ -204,17 +204,12 @@ def _promises(network: Any, kept: Collection[str]) -> tuple[Promise, ...]:
             f"{' that keep leaves' if kept else ''}"
         )
     promises: tuple[Promise, ...] = (
-        Promise("quantized", at_least=_least(reached / total)),
+        Promise("quantized", at_least=most_of(reached / total)),
         Promise("nodes.quantized", at_least=1),
     )
     if floats:
-        promises = (*promises, Promise("weights.float32", at_least=math.floor(999 * floats / total) / 1000))
+        promises = (*promises, Promise("weights.float32", at_least=nearly(floats / total)))
     return promises
-
-
-def _least(share: float) -> float:
-    """Nine tenths of a share, rounded down to thousandths, and more than nothing."""
-    return max(math.floor(900 * share) / 1000, 0.001)
 
 
 @contextlib.contextmanager

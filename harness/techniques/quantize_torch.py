@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import platform
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -13,6 +12,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.runtimes.inductor import Inductor
 from harness.runtimes.packages import missing
+from harness.techniques.shares import most_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -189,7 +189,7 @@ def _share(network: Any, layers: Collection[str]) -> float:
     total = sum(weight.elements for weight in module_weights(network))
     modules = dict(network.named_modules())
     reach: int = sum(modules[name].weight.numel() for name in layers)
-    return max(math.floor(900 * reach / max(total, 1)) / 1000, 0.001)
+    return most_of(reach / max(total, 1))
 
 
 def _version(text: str) -> tuple[int, ...]:

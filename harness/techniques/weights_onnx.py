@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError
 from harness.techniques.preprocess_onnx import preprocessed
+from harness.techniques.shares import most_of
 
 __all__ = ["compress"]
 
@@ -31,7 +30,7 @@ def compress(deployment: Deployment, bits: int, block: int) -> Deployment:
         )
     quantizer = MatMulNBitsQuantizer(network, bits=bits, block_size=block, op_types_to_quantize=("MatMul",))
     quantizer.process()
-    least = max(math.floor(900 * share) / 1000, 0.001)
+    least = most_of(share)
     return deployment.replace(network=quantizer.model.model).promising(
         Promise("quantized", at_least=least),
         Promise(f"weights.int{bits}", at_least=least),
