@@ -43,7 +43,7 @@ def import_suite(root: Path, file: str) -> tuple[Any, tuple[str, ...]]:
     try:
         return load_suite(root, file), paths
     except BaseException as ended:
-        if type(ended).__name__ != "Skipped":  # what pytest.skip raises is no Exception, and pytest is not imported here
+        if type(ended).__name__ != "Skipped":  # what pytest.skip raises is no Exception, and pytest is not here
             raise
         raise SuiteError(f"{file} skips itself as a whole: {ended}") from None
 
