@@ -102,6 +102,12 @@ def test_a_package_that_was_moved_is_loaded_without_a_compiler_and_is_of_its_pro
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
     assert [path.name for path in moved.iterdir() if path.is_file()] == ["model.pt2"]
 
+    session = AotInductor().load(moved, cpu)
+    for other in (np.zeros((2, 1, 12, 9), np.float32), np.zeros((3, 1, 12, 12), np.float32), np.zeros((2, 1, 12, 12))):
+        words = rf"is for inputs of float32 \[2, 1, 12, 12\], and the call gives {other.dtype} .* or use compiled"
+        with pytest.raises(PreparationError, match=words):
+            session.stage({"image": other})
+
     with (moved / "cache" / "program.pt2").open("ab") as program:
         program.write(b"x")
     with pytest.raises(PreparationError, match="was compiled from another program"):

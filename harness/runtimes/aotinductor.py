@@ -23,9 +23,9 @@ class AotInductor:
     freezing  hold the weights as constants, so that they are folded and laid out for the kernels that read them
 
     Packing compiles; loading opens a shared library, which takes milliseconds and neither a compiler nor the classes of
-    the network. The package, `model.pt2`, is for the instruction sets of the machine that made it. Beside it, in
-    `cache/`, lies the exported program that it was compiled from, which facts are read from where the package can't
-    tell; the package holds the program's digest.
+    the network. The package, `model.pt2`, is for the instruction sets of the machine that made it, and for the types
+    and shapes of inputs that it names; others are refused. Beside it, in `cache/`, lies the exported program that it
+    was compiled from, which facts are read from where the package can't tell; the package holds the program's digest.
     """
 
     freezing: bool = True

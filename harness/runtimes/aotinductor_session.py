@@ -51,6 +51,7 @@ _PACKAGE = "model.pt2"
 _CACHE = "cache"
 _PROGRAM = "program.pt2"
 _DIGEST = "harness.program"
+_INPUTS = "harness.inputs"
 CLOSE = 0.05
 """Relative distance (L2) within which the package must agree with the program; bfloat16 fused otherwise gives 0.01."""
 _INTEGER_CALLS = ("qlinear", "qconv", "int_mm", "int8")
@@ -81,7 +82,10 @@ def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardw
             torch._inductor.aoti_compile_and_package(
                 exported,
                 package_path=str(folder / _PACKAGE),
-                inductor_configs={"freezing": freezing, "aot_inductor.metadata": {_DIGEST: _digest(program)}},
+                inductor_configs={
+                    "freezing": freezing,
+                    "aot_inductor.metadata": {_DIGEST: _digest(program), _INPUTS: _described(example)},
+                },
             )
         except Exception as error:
             what = str(error).strip().partition("\n")[0]
@@ -106,6 +110,20 @@ class AotInductorSession(TorchSession):
             return _pytree.tree_unflatten(run(list(inputs)), structure)
 
         super().__init__(name, None, function, device)
+
+    def stage(self, inputs: Arrays) -> tuple[Any, ...]:
+        """The inputs on the device. Raises `PreparationError` for others than those that the package is for.
+
+        The library itself does not look: it would read beyond the end of smaller ones, and take a part of larger ones.
+        """
+        wanted, given = self._loader.get_metadata().get(_INPUTS), _described(inputs)
+        if given != wanted:
+            raise PreparationError(
+                f"the package is for inputs of {wanted}, and the call gives {given}; AOTInductor compiles for one "
+                "shape, so let Model.evaluate pass inputs as Model.inputs gives them (padded to one length), or use "
+                "compiled, which compiles for each shape that it meets"
+            )
+        return super().stage(inputs)
 
     def facts(self, example: Arrays) -> dict[str, Scalar]:
         """What the package's own source says; what it can't tell is read from the program, by a call of it.
@@ -199,6 +217,11 @@ def _check(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
                 f"the compiled package gives {name} {distance / max(norm, 1e-12):.2g} (relative) away from the "
                 f"exported program's; the limit is {CLOSE}"
             )
+
+
+def _described(inputs: Arrays) -> str:
+    """Types and shapes of inputs in their order, which is how a torch network gets them: `float32 [8, 3]`."""
+    return ", ".join(f"{array.dtype} {list(array.shape)}" for array in inputs.values())
 
 
 def _digest(path: Path) -> str:
