@@ -89,6 +89,32 @@ def test_the_scope_says_where_the_share_is_counted() -> None:
     assert max(whole) - min(whole) > 0.05
 
 
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        pruned_weights(0.5, finetune=False),
+        pruned_weights(0.5, finetune=False, scope="layer") | bf16,
+        pruned_weights(0.5, finetune=False) | onnxruntime,
+        pruned_channels(0.5, finetune=False),
+    ],
+    ids=lambda pipeline: pipeline.id,
+)
+def test_a_buffer_that_is_no_smaller_afterwards_breaks_no_promise(pipeline: Technique | Pipeline) -> None:
+    """A table of positions, which counts as a weight and holds more numbers than the others together."""
+    evidence, _ = check_technique(pipeline, _with(TINY, Positioned(torch.ones(60, 12, 12))))
+    assert all(item.kept for item in evidence)
+
+
+def test_what_is_promised_of_a_network_with_buffers_is_what_it_can_reach() -> None:
+    weights = sum(p.numel() for p in TINY.load().parameters() if p.dim() > 1)
+    for table, share in (
+        (torch.ones(60, 12, 12), 0.5 * weights / (weights + 8640)),
+        (torch.eye(144).reshape(144, 12, 12), 0.5),  # zeros of a buffer raise no promise: an exporter may fold them
+    ):
+        promise = deployed(pruned_weights(0.5, finetune=False), _with(TINY, Positioned(table))).promises[0][1]
+        assert promise.at_least == pytest.approx(share - 0.001)
+
+
 def test_a_gradual_sparsity_rises_by_the_cubic_rule_and_keeps_its_zeros() -> None:
     from harness.techniques.prune import _gradually, _smallest
 
@@ -281,6 +307,18 @@ class Mean(torch.nn.Module):
 
     def forward(self, tokens: Any) -> Any:
         return tokens.mean(dim=1)
+
+
+class Positioned(torch.nn.Module):
+    """The tiny network, with a table that is added to the images."""
+
+    def __init__(self, table: torch.Tensor) -> None:
+        super().__init__()
+        self.network = TINY.load()
+        self.register_buffer("table", table)
+
+    def forward(self, image: Any) -> Any:
+        return self.network(image + 0.01 * self.table[:1])
 
 
 class Sharing(Fused):

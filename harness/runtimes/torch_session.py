@@ -42,6 +42,7 @@ __all__ = [
     "product_weights",
     "read_example",
     "save_module",
+    "weight_tensors",
     "write_example",
 ]
 
@@ -206,10 +207,13 @@ class OperatorTypes(TorchDispatchMode):
 def module_weights(module: Any) -> list[Weight]:
     """The weights of a module, shared ones once; see `harness.runtimes.facts` for what a weight is."""
     multiplied = {id(weight) for weight in product_weights(module)}
+    return [_weight(tensor, multiplied=id(tensor) in multiplied) for tensor in weight_tensors(module)]
+
+
+def weight_tensors(module: Any) -> list[Any]:
+    """The parameters and buffers of a module that are weights, shared ones once."""
     return [
-        _weight(tensor, multiplied=id(tensor) in multiplied)
-        for tensor in _tensors(module)
-        if is_weight_shape(tensor.shape) and is_weight_dtype(_dtype_name(tensor))
+        tensor for tensor in _tensors(module) if is_weight_shape(tensor.shape) and is_weight_dtype(_dtype_name(tensor))
     ]
 
 

@@ -9,7 +9,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.runtimes.packages import installed
 from harness.techniques.base import technique
-from harness.techniques.prune import training_to_finetune
+from harness.techniques.prune import training_to_finetune, weight_parameters
 from harness.techniques.structure import cant_run, example_of, shapes_of, with_macs
 from harness.techniques.training import retrain, training_of
 
@@ -27,15 +27,17 @@ def pruned_channels(deployment: Deployment, fraction: float, finetune: bool = Tr
     """
     if not 0 < fraction < 1:
         raise SuiteError(f"pruned_channels({fraction}): fraction is the share of channels to remove, between 0 and 1")
-    from harness.runtimes.torch_session import module_weights
+    from harness.runtimes.torch_session import weight_tensors
 
     network = copy.deepcopy(deployment.network)
-    before = sum(weight.elements for weight in module_weights(network))
+    before = sum(weight.numel() for weight in weight_tensors(network))
+    trained = sum(weight.numel() for weight in weight_parameters(network))
     _remove_channels(network, fraction, example_of(deployment))
     if finetune:
         retrain(network, training_of(deployment.model))
     return with_macs(deployment, network).promising(
-        Promise("parameters", at_least=1, at_most=int(before * (1 - 0.8 * fraction)))
+        # Buffers, such as a table of positions, count as weights and stay as they are.
+        Promise("parameters", at_least=1, at_most=int(before - trained + trained * (1 - 0.8 * fraction)))
     )
 
 
