@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from harness import SuiteError
 from harness.hardware import Cpu, cpu
 from harness.records import Scalar
 from harness.runtimes.inductor import compiler
-from harness.techniques import bf16, fp8, int8_dynamic, int8_static
+from harness.techniques import batched, bf16, fp8, int8_dynamic, int8_static
 from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_torch_model
 
@@ -116,6 +117,24 @@ def test_what_keep_names_is_computed_with_in_float() -> None:
     facts = compiled_facts('int8_static("histogram", keep="0") | compiled')
     assert facts["quantized"] == pytest.approx(1 - 144 / WEIGHTS)
     assert facts["nodes.quantized"] == 2
+
+
+def test_the_size_of_a_marked_graph_does_not_depend_on_the_batch(tmp_path: Path) -> None:
+    """torch stores the inputs that a program was traced with beside it: here 36 kB of images."""
+    pytest.importorskip("torchao")
+    import torch
+
+    from harness import Deployment
+    from harness.runtimes.eager import Eager
+
+    sizes, image = [], torch.from_numpy(TORCH.inputs(3, 0)["image"])
+    for batch in (2, 64):
+        deployment = Deployment(TORCH, TORCH.load(), Eager(), cpu, tmp_path)
+        network = (batched(batch) | int8_static).apply(deployment).network
+        stored = pickle.dumps(network)
+        sizes.append(len(stored))
+        torch.testing.assert_close(pickle.loads(stored)(image), network(image))
+    assert abs(sizes[1] - sizes[0]) < 2000
 
 
 def test_dynamic_integers_survive_the_compiler() -> None:

@@ -49,6 +49,8 @@ class QuantizedGraph(torch.nn.Module):
 
     def __init__(self, program: Any) -> None:
         super().__init__()
+        # They would be stored as well, and the size of the network would depend on the batch that it was traced with.
+        program.example_inputs = None
         self.program = program
         self.graph = program.module(check_guards=False)
 
