@@ -128,6 +128,32 @@ def test_hints_change_what_is_learnt_and_leave_nothing_behind(
     assert seen == [shape] if shape else len(seen) == 2
 
 
+def test_the_hint_of_a_network_with_several_outputs_is_at_the_layer_of_the_first(monkeypatch: Any) -> None:
+    from harness.techniques import hints as module
+
+    watched = []
+    real = module.common_features
+
+    def common(student: Any, teacher: Any, patterns: Any, last: Any) -> Any:
+        watched.append(last)
+        return real(student, teacher, patterns, last)
+
+    monkeypatch.setattr(module, "common_features", common)
+    assert TINY.training is not None
+    plain = TINY.training()
+
+    def loss(outputs: Any, labels: Any) -> Any:
+        return plain.loss(outputs[0], labels)
+
+    training = dataclasses.replace(plain, loss=loss, epochs=1)
+    model, student = (
+        dataclasses.replace(TINY, name=name, load=lambda width=width: Beside(width).eval(), training=lambda: training)
+        for name, width in (("beside", 16), ("beside_student", 8))
+    )
+    deployed(distilled(into=student, features=1.0), model)
+    assert watched == [("classes", "classes")]
+
+
 def test_hints_pull_the_features_of_the_student_towards_the_teachers() -> None:
     from harness.techniques.hints import Watched, hint_loss
 
@@ -176,3 +202,16 @@ def test_a_student_that_is_not_served_breaks_the_promise(monkeypatch: pytest.Mon
     monkeypatch.setattr(distill, "with_macs", lambda deployment, _: deployment)
     with pytest.raises(AssertionError, match="promised parameters"):
         check_technique(distilled(into=STUDENT), TINY)
+
+
+class Beside(torch.nn.Module):
+    """Classes of images, and beside them what is no distribution and nobody distils."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, width), torch.nn.ReLU())
+        self.classes = torch.nn.Linear(width, 4)
+        self.brightness = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 3), torch.nn.Linear(3, 2))
+
+    def forward(self, image: Any) -> Any:
+        return self.classes(self.body(image)), self.brightness(image)

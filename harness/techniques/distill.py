@@ -39,7 +39,7 @@ def distilled(
     its last axis. One number an item, a regression or a single logit, is no distribution: there the mean absolute
     difference from the teacher's stands for `T^2 * KL`. The hint is the relative squared distance between features of
     the teacher and linear projections of the student's: at the modules that `hints` names in both, or else at the
-    input of the layer of the outputs.
+    input of the layer of the first output.
 
     The same student is trained on the same batches without the teacher, and the notes `student.distilled`,
     `student.alone` and `student.gain` are what the model's own evaluation says of both; with more than one of `seeds`
@@ -116,7 +116,7 @@ class _Lesson:
         return watched.released()
 
     def _last(self, student: Any) -> tuple[str, str]:
-        """The names of the layers that give the outputs, in student and teacher."""
+        """The names of the layers that give the first output, in student and teacher."""
         from harness.techniques.prune_channels import output_layers
 
         names = []
@@ -124,7 +124,7 @@ class _Lesson:
             layers = output_layers(network.requires_grad_(True), self.example)
             name = next((name for name, module in network.named_modules() if layers and module is layers[0]), "")
             if not name:
-                raise PreparationError("no layer that gives the outputs was found; name modules in hints")
+                raise PreparationError("no layer that gives the first output was found; name modules in hints")
             names.append(name)
         return names[0], names[1]
 

@@ -68,7 +68,7 @@ def common_features(student: Any, teacher: Any, patterns: str | Sequence[str], l
     """Where features of both are compared: ((names in the student, in the teacher), whether it is their inputs).
 
     Modules that both have under the same name and that one of `patterns` matches (`layers.*`, as file names are
-    matched); without patterns what goes into the layer of the outputs, `last` in student and teacher.
+    matched); without patterns what goes into the layer of the first output, `last` in student and teacher.
     """
     if not patterns:
         return ([last[0]], [last[1]]), True

@@ -70,7 +70,10 @@ def _remove_channels(network: Any, fraction: float, example: tuple[Any, ...]) ->
 
 
 def output_layers(network: Any, example: tuple[Any, ...]) -> list[Any]:
-    """The layers whose channels are the outputs': the first with weights on each way back from an output."""
+    """The layers whose channels are the outputs': the first with weights on each way back from an output.
+
+    Those of the first output come first.
+    """
     from harness.runtimes.torch_session import named_outputs
 
     owners = {
@@ -80,7 +83,7 @@ def output_layers(network: Any, example: tuple[Any, ...]) -> list[Any]:
     }
     found: dict[int, Any] = {}
     seen: set[Any] = set()
-    pending = [output.grad_fn for output in named_outputs(network(*example)).values()]
+    pending = [output.grad_fn for output in named_outputs(network(*example)).values()][::-1]
     while pending:
         node = pending.pop()
         if node is None or node in seen:
