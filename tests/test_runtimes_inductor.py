@@ -51,6 +51,27 @@ one, two = (session.fetch(session(session.stage(inputs)))["output"].tolist() for
 print(json.dumps([one, two, fast.facts(inputs)["graphs"]]))
 """
 
+LIMITED = """
+import json, sys
+from pathlib import Path
+import numpy as np, torch
+from harness import PreparationError
+from harness.hardware import cpu
+from harness.runtimes import inductor_session
+from harness.runtimes.inductor import Inductor
+
+default, inductor_session.SHAPES = inductor_session.SHAPES, 2
+folder, said = Path(sys.argv[1]), []
+Inductor().pack(torch.nn.Linear(4, 4).eval(), {"x": np.ones((1, 4), np.float32)}, folder, cpu)
+session = Inductor().load(folder, cpu)
+for length in (1, 2, 1, 3):
+    try:
+        said.append(list(session(session.stage({"x": np.ones((length, 4), np.float32)})).shape))
+    except PreparationError as error:
+        said.append(str(error))
+print(json.dumps([default, said]))
+"""
+
 
 def run(code: str, folder: Path) -> Any:
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
@@ -74,6 +95,14 @@ def test_an_artefact_that_was_moved_is_loaded_without_the_compiler(tmp_path: Pat
     assert graphs == 1
     assert set(moved.rglob("*.so")) == binaries
     assert [path.name for path in moved.iterdir() if path.is_file()] == ["model.pt"]
+
+
+@pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler, as torch.compile does")
+def test_more_shapes_than_are_compiled_are_refused_and_not_run_eagerly(tmp_path: Path) -> None:
+    default, said = run(LIMITED, tmp_path)
+    assert default > 8, "torch's own limit, after which it goes on without the compiler"
+    assert said[:3] == [[1, 4], [2, 4], [1, 4]]
+    assert "has compiled 2 forms of this network" in said[3]
 
 
 def test_without_a_compiler_it_is_unavailable_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch._dynamo.config
+import torch._dynamo.exc
 import torch._dynamo.utils
 import torch._inductor.config
 import torch._inductor.utils
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from harness.runtimes.base import Arrays
 
 __all__ = ["InductorSession", "configure"]
+
+SHAPES = 32
+"""Shapes of inputs for which a process compiles a network. torch's own limit is 8, and evaluations have more lengths;
+each takes seconds, and with frozen weights the memory for them once more."""
 
 _TYPES = {
     "float": "float32",
@@ -53,6 +58,9 @@ def configure(cache: Path, *, freezing: bool, compiler: str | None) -> None:
     # Worker processes of the compiler would stay beside an arm that is timed.
     torch._inductor.config.compile_threads = 1
     torch._dynamo.config.suppress_errors = False
+    # Beyond its limit torch would run the network eagerly, and no fact would show it.
+    torch._dynamo.config.recompile_limit = SHAPES
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
 
 
 class InductorSession(TorchSession):
@@ -65,6 +73,19 @@ class InductorSession(TorchSession):
         # Freezing needs gradients to be off; tensors of inference mode are another kind to the compiler.
         super().__init__(name, module, function, device, guard=torch.no_grad)
         self._compiled: dict[str, Scalar] = {}
+
+    def __call__(self, staged: tuple[Any, ...]) -> Any:
+        # Not by way of the base class: what a call of a function costs would be timed.
+        try:
+            with self._guard():
+                return self._function(*staged)
+        except torch._dynamo.exc.FailOnRecompileLimitHit as error:
+            raise PreparationError(
+                f"torch.compile has compiled {SHAPES} forms of this network or of a part of it, and is not asked for "
+                "more: one for each shape of the inputs, and for each value of a Python number that forward reads and "
+                "that changes; let Model.evaluate pass fewer shapes (pad the inputs to a few lengths), and forward "
+                "count nothing, or leave compiled out"
+            ) from error
 
     def compile(self, example: tuple[Any, ...]) -> None:
         """Compile for the shapes of an example. Raises `PreparationError` where that fails or nothing was compiled."""
