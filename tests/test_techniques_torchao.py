@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from harness import SuiteError
+from harness import PreparationError, SuiteError
 from harness.hardware import Cpu, cpu
 from harness.records import Scalar
 from harness.runtimes.inductor import compiler
-from harness.techniques import batched, bf16, fp8, int8_dynamic, int8_static
+from harness.techniques import batched, bf16, fp8, int8_dynamic, int8_static, int8_weights
 from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_torch_model
 
@@ -79,6 +79,23 @@ def test_keep_names_modules() -> None:
         check_technique(int8_dynamic(keep="fc"), TORCH)
     with pytest.raises(Exception, match="there is nothing to quantize: torchao changes linear layers"):
         check_technique(int8_dynamic(keep="8"), TORCH)
+
+
+def test_a_layer_with_one_output_is_no_weight_and_promises_nothing() -> None:
+    pytest.importorskip("torchao")
+    import torch
+
+    wide = torch.nn.Linear(32 * 144, 1)
+    layers = [torch.nn.Conv2d(1, 32, 3, padding=1), torch.nn.Flatten(), wide]
+    alone = dataclasses.replace(TORCH, load=lambda: torch.nn.Sequential(*layers).eval())
+    for technique in (int8_dynamic, int8_weights, int8_static(keep="0")):
+        with pytest.raises(PreparationError, match="there is nothing to quantize"):
+            check_technique(technique, alone)
+    more = [torch.nn.Flatten(), torch.nn.Linear(144, 32 * 144), torch.nn.ReLU(), wide]
+    beside = dataclasses.replace(TORCH, load=lambda: torch.nn.Sequential(*more).eval())
+    evidence, facts = check_technique(int8_dynamic, beside)
+    assert evidence[0].promise == "quantized >= 0.9"
+    assert facts["quantized"] == 1.0
 
 
 def test_parameters_of_onnx_networks_are_refused() -> None:
@@ -162,7 +179,7 @@ def test_fp8_asks_torchao_for_the_layers_that_fit(tmp_path: Path, monkeypatch: p
     pytest.importorskip("torchao")
     import torch
 
-    from harness import Deployment, PreparationError
+    from harness import Deployment
     from harness.runtimes.eager import Eager
     from harness.techniques import torchao_linear
 

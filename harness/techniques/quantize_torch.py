@@ -149,11 +149,6 @@ def _quantize_linear(
     modules = dict(network.named_modules())
     layers = [name for name in _layers(network, keep) if type(modules[name]).__name__ == "Linear"]
     chosen = [name for name in layers if fits(modules[name].weight.shape)]
-    if not chosen:
-        raise PreparationError(
-            "there is nothing to quantize: torchao changes linear layers (torch.nn.Linear), and this network has none "
-            "that it could; onnxruntime | int8_static quantizes convolutions"
-        )
     share = _share(network, chosen)
     torchao_linear.quantize_(network, config(), filter_fn=lambda _, name: name in chosen)
     for name in chosen:
@@ -183,13 +178,23 @@ def _fits(pattern: str, name: str) -> bool:
 
 
 def _share(network: Any, layers: Collection[str]) -> float:
-    """Nine tenths of the share that these layers have of the network's weights."""
-    from harness.runtimes.torch_session import module_weights
+    """Nine tenths of the share that these layers have of the network's weights.
 
-    total = sum(weight.elements for weight in module_weights(network))
+    Raises `PreparationError` where they have none: the one row of a layer with one output is no weight.
+    """
+    from harness.runtimes.facts import is_weight_shape
+    from harness.runtimes.torch_session import weight_tensors
+
     modules = dict(network.named_modules())
-    reach: int = sum(modules[name].weight.numel() for name in layers)
-    return most_of(reach / max(total, 1))
+    weights = [modules[name].weight for name in layers]
+    reach: int = sum(weight.numel() for weight in weights if is_weight_shape(weight.shape))
+    if not reach:
+        raise PreparationError(
+            "there is nothing to quantize: torchao changes linear layers (torch.nn.Linear), for int8_static also "
+            "convolutions, and this network has none with a matrix of weights that it could; "
+            "onnxruntime | int8_static quantizes convolutions"
+        )
+    return most_of(reach / sum(weight.numel() for weight in weight_tensors(network)))
 
 
 def _version(text: str) -> tuple[int, ...]:
