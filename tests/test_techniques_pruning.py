@@ -64,6 +64,15 @@ def test_patterns_are_read_from_what_runs(pipeline: Technique | Pipeline, least:
     assert least < facts["sparsity.2:4"] < 1
 
 
+@pytest.mark.parametrize("others", [{}, {"kdim": 8, "vdim": 12}], ids=["one projection", "three projections"])
+@pytest.mark.parametrize("after", [bf16, onnxruntime], ids=["bf16", "onnxruntime"])
+def test_the_projections_of_an_attention_are_pruned_too(others: dict[str, int], after: Technique) -> None:
+    model = _with(ENCODER, Attending(**others))
+    _, facts = check_technique(pruned_n_m(finetune=False) | after, model)
+    assert facts["sparsity.2:4"] == 1.0
+    assert facts["sparsity"] >= 0.5
+
+
 def test_two_of_four_are_the_largest_of_each_group() -> None:
     before, after = TINY.load(), deployed(pruned_n_m(finetune=False), TINY).network
     groups = before[4].weight.detach().movedim(1, -1).reshape(-1, 4)
@@ -319,6 +328,19 @@ class Positioned(torch.nn.Module):
 
     def forward(self, image: Any) -> Any:
         return self.network(image + 0.01 * self.table[:1])
+
+
+class Attending(torch.nn.Module):
+    """torch's own attention, to the tokens or to a part of each of them."""
+
+    def __init__(self, **others: int) -> None:
+        super().__init__()
+        self.others = others
+        self.attention = torch.nn.MultiheadAttention(WIDTH, HEADS, batch_first=True, **others)
+
+    def forward(self, tokens: Any) -> Any:
+        key, value = (tokens[..., : self.others.get(name, WIDTH)] for name in ("kdim", "vdim"))
+        return self.attention(tokens, key if self.others else tokens, value if self.others else tokens)[0].mean(1)
 
 
 class Sharing(Fused):

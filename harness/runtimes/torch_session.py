@@ -57,6 +57,8 @@ _PRODUCTS = (
     "_qconv",
 )  # fmt: skip
 """How the names of operators begin that are matrix products, convolutions, recurrences or attention."""
+_PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+"""Weights that a torch.nn.MultiheadAttention has beside those of its linear layer, the first or the others."""
 
 
 def enter_torch(hardware: Hardware) -> Any:
@@ -218,12 +220,13 @@ def weight_tensors(module: Any) -> list[Any]:
 
 
 def product_weights(module: Any) -> list[Any]:
-    """The plain weights of linear layers and convolutions, shared ones once; their axis 1 is that of the inputs."""
+    """The plain weights of linear layers, convolutions and attention, shared ones once; axis 1 is the inputs'."""
     found = {}
     for layer in module.modules():
         convolution = isinstance(layer, torch.nn.modules.conv._ConvNd) and not layer.transposed
-        if convolution or isinstance(layer, torch.nn.Linear):
-            weight = layer.weight
+        names = ("weight",) if convolution or isinstance(layer, torch.nn.Linear) else ()
+        for name in _PROJECTIONS if isinstance(layer, torch.nn.MultiheadAttention) else names:
+            weight = getattr(layer, name, None)
             if isinstance(weight, torch.Tensor) and type(weight.data) is torch.Tensor and is_weight_shape(weight.shape):
                 found[id(weight)] = weight
     return list(found.values())

@@ -79,9 +79,10 @@ def pruned_weights(
 def pruned_n_m(deployment: Deployment, n: int = 2, m: int = 4, finetune: bool = True) -> Deployment:
     """In each group of `m` weights beside each other on the input axis, the `m - n` smallest set to zero.
 
-    The pattern that sparse tensor cores want: 2:4 on NVIDIA GPUs from Ampere on. Linear layers and convolutions are
-    pruned, except those whose number of input channels is no multiple of m. It brings no speed on a CPU, where no
-    runtime has kernels for it, nor on a GPU in a runtime that does not ask for sparse kernels, as none here does.
+    The pattern that sparse tensor cores want: 2:4 on NVIDIA GPUs from Ampere on. Linear layers, convolutions and the
+    projections of a torch.nn.MultiheadAttention are pruned, except those whose number of input channels is no multiple
+    of m. It brings no speed on a CPU, where no runtime has kernels for it, nor on a GPU in a runtime that does not ask
+    for sparse kernels, as none here does.
     Source: Mishra et al., arXiv 2104.08378; Zhou et al., arXiv 2102.04010.
     """
     if f"{n}:{m}" not in N_M:
@@ -90,8 +91,8 @@ def pruned_n_m(deployment: Deployment, n: int = 2, m: int = 4, finetune: bool = 
     masks, reached = _pattern(network, n, m)
     if reached < 0.5:
         raise PreparationError(
-            f"pruned_n_m({n}, {m}): {reached:.0%} of the weights of linear layers and convolutions have inputs that "
-            f"come in groups of {m}; it needs half of them"
+            f"pruned_n_m({n}, {m}): {reached:.0%} of the weights of linear layers, convolutions and attention have "
+            f"inputs that come in groups of {m}; it needs half of them"
         )
     _remove(deployment, network, masks, finetune=finetune)
     where = f"none on {deployment.hardware.name} in the runtimes here: zeros are multiplied like all numbers"
