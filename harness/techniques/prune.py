@@ -160,8 +160,9 @@ def _reached(network: Any, share: float) -> float:
     weights, pruned = weight_tensors(network), weight_parameters(network)
     removed = {id(weight) for weight in pruned}
     zeros = sum(w.numel() - int(torch.count_nonzero(w)) for w in weights if id(w) not in removed)
-    reached = share * sum(weight.numel() for weight in pruned) + zeros
-    return min(share, reached / sum(weight.numel() for weight in weights))
+    reached: float = share * sum(weight.numel() for weight in pruned) + zeros
+    total: int = sum(weight.numel() for weight in weights)
+    return min(share, reached / total)
 
 
 def _least(weights: Sequence[Any], count: int) -> Masks:
