@@ -44,7 +44,7 @@ def pruned_weights(
     scope: str = "global",
     schedule: str = "oneshot",
 ) -> Deployment:
-    """The smallest weights set to zero: `sparsity` is the share of the parameters' weights, over the whole network.
+    """The smallest weights set to zero: `sparsity` is the share of all weights but buffers, over the whole network.
 
     With `finetune`, what remains is trained, and what was removed stays zero. `scope="layer"` removes the share from
     each weight tensor instead of from all together. `schedule="gradual"` removes while it trains: the sparsity rises
