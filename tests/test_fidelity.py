@@ -120,6 +120,13 @@ class Doubling:
         return outputs
 
 
+class Float(Doubling):
+    """The same without the whole numbers, which can't be NaN."""
+
+    def __call__(self, staged: dict) -> dict:
+        return {"y": 2 * staged["x"]}
+
+
 @pytest.mark.parametrize("batch_size", [None, 1, 4, 64])
 def test_every_output_of_every_example_is_kept_whatever_the_batch(batch_size: int | None) -> None:
     x = np.arange(10, dtype=np.float32).reshape(10, 1)
@@ -139,10 +146,23 @@ def test_what_an_evaluation_does_to_its_outputs_is_not_what_is_compared() -> Non
 
 
 def test_outputs_that_are_no_numbers_are_invalid() -> None:
-    check_finite({"y": np.ones(2), "label": np.array([1, 2])}, "case")
+    check_finite({"y": 0, "label": 0}, {"y": 2, "label": 2}, "case")
     with pytest.raises(MeasurementError, match=r"case: output y holds NaN or infinity in 0\.25") as caught:
-        check_finite({"y": np.array([1.0, np.inf, 2.0, 3.0])}, "case")
+        check_finite({"y": 1}, {"y": 4}, "case")
     assert caught.value.outcome == "invalid"
+
+
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_what_is_no_number_is_seen_in_outputs_that_are_not_kept(batch_size: int | None) -> None:
+    """What fills a batch up is none of the model's answers, and counts as little here."""
+    x = np.arange(10, dtype=np.float32).reshape(10, 1)
+    x[8:, 0] = np.nan, -np.inf
+    predictor = Predictor(Float(), batch_size, keep=4)
+    predictor({"x": x[:8]})
+    assert predictor.not_finite == {"y": 0}
+    predictor({"x": x})
+    assert predictor.not_finite == {"y": 2}
+    assert np.isfinite(predictor.outputs()["y"]).all()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor"]
 
+PART = 2**20
+"""Elements that are looked at together: a mask of a whole output is memory that a limited device may not have."""
+
 
 class Predictor:
     """Calls a session in the batches that are served, the last one filled up with copies of its last example.
@@ -29,6 +32,7 @@ class Predictor:
         self._keep = keep
         self._kept: dict[str, list[Any]] = {}
         self._elements: dict[str, int] = {}
+        self._not_finite: dict[str, int] = {}
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
         result = self._call(inputs) if self._batch_size is None else self._in_batches(inputs, self._batch_size)
@@ -39,12 +43,18 @@ class Predictor:
             part = flat if self._keep is None else flat[: max(self._keep - seen, 0)]
             self._kept.setdefault(name, []).append(part.copy())
             self._elements[name] = seen + array.size
+            self._not_finite[name] = self._not_finite.get(name, 0) + _count_not_finite(flat)
         return result
 
     @property
     def elements(self) -> dict[str, int]:
         """How many elements each output had over all calls."""
         return dict(self._elements)
+
+    @property
+    def not_finite(self) -> dict[str, int]:
+        """How many elements of each output were NaN or infinite over all calls, also among those that are not kept."""
+        return dict(self._not_finite)
 
     def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
         """The outputs of all calls, each as one flat array."""
@@ -67,3 +77,10 @@ class Predictor:
                 batch = {name: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for name, a in batch.items()}
             parts.append(self._call(batch))
         return {name: np.concatenate([part[name] for part in parts])[:examples] for name in parts[0]}
+
+
+def _count_not_finite(flat: np.ndarray[Any, Any]) -> int:
+    import numpy as np
+
+    parts = (flat[start : start + PART] for start in range(0, flat.size, PART))
+    return sum(part.size - int(np.count_nonzero(np.isfinite(part))) for part in parts)

@@ -31,13 +31,14 @@ def evaluate(request: Evaluate) -> Evaluated:
     session = manifest.runtime.build().load(folder / "model", hardware)
     predictor = Predictor(session, manifest.batch_size if manifest.batchable else None, KEPT_OUTPUTS)
     evaluation = case.model.evaluate(predictor)
+    # First, since numbers that are none in the outputs make the evaluation's own such numbers.
+    check_finite(predictor.not_finite, predictor.elements, case.id)
     scores = np.asarray(evaluation.scores, dtype=np.float64)
     if scores.ndim != 1 or not len(scores) or not ((scores >= 0) & (scores <= 1)).all():
         raise MeasurementError(f"{case.id}: the evaluation's scores must be (N,) numbers in 0..1", outcome="invalid")
     if not 0 <= evaluation.value <= 1:
         raise MeasurementError(f"{case.id}: the evaluation gave {evaluation.value}, not in 0..1", outcome="invalid")
     outputs = predictor.outputs()
-    check_finite(outputs, case.id)
     # Numbered, since names of outputs are the network's own, and may be no names of files.
     arrays: dict[str, Any] = {f"output {i}": array for i, array in enumerate(outputs.values())}
     arrays |= {"scores": scores, "elements": np.asarray(list(predictor.elements.values()), dtype=np.int64)}

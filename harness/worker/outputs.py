@@ -41,17 +41,17 @@ def check_outputs(outputs: Outputs, expected: Outputs, what: str) -> None:
             )
 
 
-def check_finite(outputs: Outputs, what: str) -> None:
-    """Raise `MeasurementError` (outcome `invalid`) where an output holds no number: nothing could be told of it."""
-    import numpy as np
+def check_finite(not_finite: Mapping[str, int], elements: Mapping[str, int], what: str) -> None:
+    """Raise `MeasurementError` (outcome `invalid`) where an output holds no number: nothing could be told of it.
 
-    for name, array in outputs.items():
-        finite = np.isfinite(array)
-        if not finite.all():
-            share = 1 - float(finite.mean())
+    `not_finite` is how many of an output's `elements` are NaN or infinite.
+    """
+    for name, count in not_finite.items():
+        if count:
             raise MeasurementError(
-                f"{what}: output {name} holds NaN or infinity in {share:.2g} of its elements on the evaluation's data; "
-                "the network is broken by its technique, or its numbers leave the range of their type",
+                f"{what}: output {name} holds NaN or infinity in {count / elements[name]:.2g} of its elements on the "
+                "evaluation's data; the network is broken by its technique, or its numbers leave the range of their "
+                "type",
                 outcome="invalid",
             )
 
