@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import MeasurementError
 from harness.grid import Address, find_case
+from harness.model import Evaluation
 from harness.runtimes.predictor import Predictor
 
 from .artefact import read_manifest
 from .outputs import check_finite
 from .protocol import Evaluate, Evaluated
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
 
 __all__ = ["evaluate"]
 
@@ -34,16 +41,37 @@ def evaluate(request: Evaluate) -> Evaluated:
     # First, since numbers that are none in the outputs make the evaluation's own such numbers.
     check_finite(predictor.not_finite, predictor.elements, case.id)
     scores = np.asarray(evaluation.scores, dtype=np.float64)
-    if scores.ndim != 1 or not len(scores) or not ((scores >= 0) & (scores <= 1)).all():
-        raise MeasurementError(f"{case.id}: the evaluation's scores must be (N,) numbers in 0..1", outcome="invalid")
-    if not 0 <= evaluation.value <= 1:
-        raise MeasurementError(f"{case.id}: the evaluation gave {evaluation.value}, not in 0..1", outcome="invalid")
+    answers = None if evaluation.answers is None else np.asarray(evaluation.answers)
+    if wrong := _wrong(evaluation, scores, answers):
+        raise MeasurementError(f"{case.id}: {wrong}; mend the model's `evaluate`", outcome="invalid")
     outputs = predictor.outputs()
     # Numbered, since names of outputs are the network's own, and may be no names of files.
     arrays: dict[str, Any] = {f"output {i}": array for i, array in enumerate(outputs.values())}
     arrays |= {"scores": scores, "elements": np.asarray(list(predictor.elements.values()), dtype=np.int64)}
-    if evaluation.answers is not None:
-        arrays["answers"] = np.asarray(evaluation.answers)
+    if answers is not None:
+        arrays["answers"] = answers
     with Path(request.output).open("wb") as file:
         np.savez(file, **arrays)
-    return Evaluated(float(evaluation.value), evaluation.label, evaluation.workload, dict(evaluation.metrics))
+    metrics = {name: float(value) for name, value in evaluation.metrics.items()}
+    return Evaluated(float(evaluation.value), evaluation.label, evaluation.workload, metrics)
+
+
+def _wrong(evaluation: Evaluation, scores: Array, answers: Array | None) -> str:
+    """What a record can't hold of an evaluation, "" where there is nothing. Numbers of numpy's and torch's do."""
+    if scores.ndim != 1 or not len(scores) or not ((scores >= 0) & (scores <= 1)).all():
+        return f"the evaluation's scores must be (N,) numbers in 0..1; their shape is {list(scores.shape)}"
+    if not 0 <= evaluation.value <= 1:
+        return f"the evaluation gave {evaluation.value}, not in 0..1"
+    if answers is not None and answers.dtype.hasobject:
+        return "the evaluation's answers must be (N,) numbers or texts, and are Python objects"
+    for name in ("label", "workload"):
+        if not isinstance(text := getattr(evaluation, name), str):
+            return f"the evaluation's {name} must be a text, and is {text!r}"
+    for name, value in evaluation.metrics.items():
+        try:
+            finite = isinstance(name, str) and math.isfinite(value)
+        except (TypeError, ValueError):
+            finite = False
+        if not finite:
+            return f"Evaluation.metrics gives {name} as {value!r}, and a metric is a name with a finite number"
+    return ""

@@ -88,10 +88,10 @@ def serve(read_fd: int, write_fd: int) -> None:
                 host(request, requests, replies)
                 break
             try:
-                reply = worker.answer(request)
+                # Nothing of a reply that can't be recorded is sent before that is noticed.
+                send(replies, worker.answer(request))
             except Exception as error:  # every failure of a case becomes its typed result
-                reply = failure_of(error)
-            send(replies, reply)
+                send(replies, failure_of(error))
             if isinstance(request, Stop):
                 break
 

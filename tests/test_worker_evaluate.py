@@ -1,0 +1,113 @@
+"""What an evaluation may give, and how a case ends whose evaluation gives something else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import MeasurementError
+from harness.hardware import Cpu, cpu
+from harness.measure.child import Child
+from harness.measure.tree import Tree
+from harness.specs import spec_of
+from harness.worker.protocol import Evaluate, Evaluated, Load, Loaded
+from tests.artefacts import make_artefact
+
+ROOT = Path(__file__).parent.parent
+
+SUITE = """
+import numpy as np
+
+from harness import Evaluation, Model, grid
+from harness.hardware import cpu
+from harness.techniques import reference
+
+GIVEN = {
+    "right": {"value": np.float32(0.5), "metrics": {"recall": np.float32(0.25), "hits": np.int64(3)}},
+    "nan": {"metrics": {"recall": 0.5, "auc": float("nan")}},
+    "infinite": {"metrics": {"auc": np.float32("inf")}},
+    "text": {"metrics": {"auc": "high"}},
+    "unnamed": {"metrics": {("a", "b"): 0.5}},
+    "label": {"label": b"F1"},
+    "workload": {"workload": None},
+    "scores": {"scores": np.ones((4, 1))},
+    "answers": {"answers": [object()] * 4},
+    "late": {},
+}
+
+
+def model(name):
+    def evaluate(predict):
+        x = np.ones((600_000, 3), np.float32)
+        if name == "late":
+            x[-1] = np.nan  # beyond the elements that are kept
+        predict({"x": x if name == "late" else x[:8]})
+        return Evaluation(**{"value": 0.5, "scores": np.ones(4), "workload": "data", **GIVEN[name]})
+
+    return Model(name, "torch", lambda: None, lambda size, seed: {}, evaluate, batchable=False)
+
+
+@grid(model=[model(name) for name in GIVEN], technique=[reference], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+"""
+
+WRONG = {
+    "nan": "Evaluation.metrics gives auc as nan, and a metric is a name with a finite number",
+    "infinite": "Evaluation.metrics gives auc as ",
+    "text": "Evaluation.metrics gives auc as 'high'",
+    "unnamed": "Evaluation.metrics gives ('a', 'b') as 0.5",
+    "label": "the evaluation's label must be a text, and is b'F1'",
+    "workload": "the evaluation's workload must be a text, and is None",
+    "scores": "scores must be (N,) numbers in 0..1; their shape is [4, 1]",
+    "answers": "answers must be (N,) numbers or texts",
+    "late": "output output holds NaN or infinity in 1.7e-06 of its elements",
+}
+
+
+def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
+    """One process answers all, so none of these ends it."""
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "test_given.py").write_text(SUITE)
+    folder = make_artefact(tmp_path / "artefact")
+
+    def evaluated(one: Child, name: str) -> Evaluated:
+        output = str(tmp_path / "evaluated.npz")
+        one.ask(
+            Evaluate(
+                str(tmp_path), "suites/test_given.py", "test_it", f"{name}/reference/cpu", str(folder), spec_of(cpu),
+                output,
+            )
+        )  # fmt: skip
+        return one.reply(Evaluated, 60)
+
+    with Child("evaluating", tmp_path / "log", cpu.environment(), Tree(ROOT)) as one:
+        assert evaluated(one, "right") == Evaluated(0.5, "accuracy", "data", {"recall": 0.25, "hits": 3.0})
+        for name, words in WRONG.items():
+            with pytest.raises(MeasurementError) as caught:
+                evaluated(one, name)
+            assert caught.value.outcome == "invalid", caught.value
+            assert str(caught.value).startswith(f"{name}/reference/cpu: ")
+            assert words in str(caught.value)
+        one.stop(30)
+
+
+@dataclass(frozen=True)
+class Watching(Cpu):
+    """A CPU whose own watch gives what is no number."""
+
+    def watched(self) -> dict[str, Any]:
+        return {"clock": float("nan")}
+
+
+def test_a_reply_that_can_not_be_recorded_does_not_end_the_process_without_a_word(tmp_path: Path) -> None:
+    folder = make_artefact(tmp_path / "artefact")
+    with Child("test arm", tmp_path / "log", cpu.environment(), Tree(ROOT)) as one:
+        one.ask(Load(str(folder), str(ROOT), spec_of(Watching())))
+        one.reply(Loaded, 30)
+        with pytest.raises(MeasurementError, match="a number that is not finite has no place in a record") as caught:
+            one.stop(30)
+    assert caught.value.outcome == "failed"
