@@ -13,15 +13,18 @@ __all__ = ["unfinished"]
 def unfinished(latest: Path, now: Run, *, finished: bool = False) -> tuple[dict[tuple[str, str], Result], str]:
     """The completed results of the latest run by (suite, case id), and a sentence about them.
 
-    There are none unless that run was interrupted, and measured the same sources with the same plan, packages and
-    machine: a result of other code must not stand in a run of this one. With `finished` a run that was not
-    interrupted does as well.
+    There are none unless that run was interrupted, and measured the same sources with the same data, plan, packages and
+    machine: a result of other code must not stand in a run of this one. Data is that of the models which both selected.
+    With `finished` a run that was not interrupted does as well.
     """
     again = "so this run starts from the beginning"
     if not latest.exists():
         return {}, f"--resume: there is no earlier run, {again}"
     run = read_run(latest)
     here, there = now.environment, run.environment
+    shared = here.state.keys() & there.state.keys()
+    data = [name for name in sorted(shared) if name.startswith("data.") and here.state[name] != there.state[name]]
+    models = ", ".join(name.removeprefix("data.") for name in data)
     differs = {
         "the earlier run was finished": run.complete and not finished,
         "the mode differs": run.mode != now.mode,
@@ -30,6 +33,7 @@ def unfinished(latest: Path, now: Run, *, finished: bool = False) -> tuple[dict[
         "what it is compared with differs": there.state.get("against") != here.state.get("against"),
         "packages differ": there.software != here.software,
         "sources, packages or flags were changed": there.state.get("sources") != here.state.get("sources"),
+        f"the data of {models} changed": bool(models),
     }
     why = [reason for reason, holds in differs.items() if holds]
     if why:

@@ -17,7 +17,7 @@ from harness.hardware.base import Hardware
 from harness.history.publish import publish
 from harness.judge import case_verdict
 from harness.measure.ahead import Wanted, make_ahead, needed
-from harness.measure.artefacts import ArtefactCache
+from harness.measure.artefacts import ArtefactCache, data_state
 from harness.measure.budget import Budget
 from harness.measure.case import Measurer, Measuring, More
 from harness.measure.case_passes import CasePasses, Coming
@@ -45,6 +45,7 @@ class Session:
     hardware  every hardware on the grids that were selected
     expected  how many cases were selected, and `measurable` how many of them can be measured here
     own       the metrics that each suite changes or adds
+    cases     those that were selected
     measuring makes what measures cases from what it is to ask for more launches; None for measuring for real
     """
 
@@ -57,6 +58,7 @@ class Session:
         progress: Callable[[str], None],
         *,
         measurable: int = 0,
+        cases: Iterable[Case] = (),
         measuring: Callable[[More], Measuring] | None = None,
     ) -> None:
         self.settings = settings
@@ -82,7 +84,7 @@ class Session:
         self._updating = Updating(self.store, self._baselines, settings.reason)
         self._cache = self._cache_of(tree, versions_of(tree))
         self._other, self._comparing = self._compared_with()
-        self._head = self._start(expected, own, self._cache.sources)
+        self._head = self._start(expected, own, data_state(cases))
         self.folder = settings.reports / self._head.id
         self.journal = Journal(self.folder)
         self.journal.start(self._head)
@@ -234,10 +236,10 @@ class Session:
         of_cases = [one for decision in self._decisions.values() for one in decision.comparisons]
         return (*of_cases, *self._loose)
 
-    def _start(self, expected: int, own: Mapping[str, Sequence[Metric]], sources: str) -> Run:
+    def _start(self, expected: int, own: Mapping[str, Sequence[Metric]], data: Mapping[str, str]) -> Run:
         settings = self.settings
         added = [{**metric.record(), "suite": suite} for suite, metrics in own.items() for metric in metrics]
-        state = {**self.environment.state, "sources": sources[:16]}
+        state = {**self.environment.state, "sources": self._cache.sources[:16], **data}
         return Run(
             schema=RUN_SCHEMA,
             id=run_id(),

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from harness.grid import Case
+from harness.hardware import cpu
+from harness.measure.artefacts import data_state
+from harness.optimize.goal import Goal
+from harness.optimize.measuring import Bench
+from harness.optimize.space import Space
 from harness.records import Run
-from harness.report.record import write_run
+from harness.report.record import read_run, write_run
 from harness.resume import unfinished
+from harness.techniques import distilled, onnxruntime, reference
+from harness.techniques.base import as_pipeline
+from harness.testing import tiny_student_model, tiny_torch_model
+from tests.folder import PLAN, Folder
 from tests.report_samples import sample_run
 
 
-def beside(run: Run, other: str) -> Run:
-    """The run as one that took turns with another tree."""
-    state = {**run.environment.state, "against": other}
+def told(run: Run, **said: str) -> Run:
+    """The run with more said of its state."""
+    state = {**run.environment.state, **said}
     return dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
 
 
@@ -27,8 +40,96 @@ def test_what_was_compared_with_something_else_is_measured_again(
     tmp_path: Path, before: str, now: str, taken: bool
 ) -> None:
     run = dataclasses.replace(sample_run(1, 2), complete=False)
-    earlier, again = (beside(run, other) if other else run for other in (before, now))
+    earlier, again = (told(run, against=other) if other else run for other in (before, now))
     write_run(earlier, tmp_path)
     found, sentence = unfinished(tmp_path, again)
     assert bool(found) is taken
     assert ("what it is compared with differs" in sentence) is not taken
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "changed"),
+    [
+        ({"a": "1", "b": "1"}, {"a": "1", "b": "1"}, ""),
+        ({"a": "1", "b": "1"}, {"a": "1", "b": "2"}, "the data of b changed, so this run starts"),
+        ({"a": "1", "b": "1"}, {"a": "2", "b": "2"}, "the data of a, b changed"),
+        ({"a": "1", "b": "1"}, {"b": "1"}, ""),
+        ({"b": "1"}, {"a": "2", "b": "1"}, ""),
+    ],
+)
+def test_results_of_other_data_are_not_taken(
+    tmp_path: Path, before: Mapping[str, str], now: Mapping[str, str], changed: str
+) -> None:
+    """Another selection has other models, and says nothing of their data."""
+    run = dataclasses.replace(sample_run(1, 2), complete=False)
+    earlier, again = (told(run, **{f"data.{name}": one for name, one in said.items()}) for said in (before, now))
+    write_run(earlier, tmp_path)
+    found, sentence = unfinished(tmp_path, again)
+    assert bool(found) is not bool(changed)
+    assert changed in sentence
+
+
+def unreadable() -> Mapping[str, str]:
+    raise FileNotFoundError("no labels")
+
+
+def test_the_data_of_every_model_counts_once_and_what_can_not_be_read_ends_no_run() -> None:
+    asked: list[str] = []
+    teacher = dataclasses.replace(tiny_torch_model(), data=lambda: asked.append("tiny") or {"weights": "1"})
+    student = dataclasses.replace(tiny_student_model(), data=unreadable)
+    steps = (reference, distilled(into=student), distilled(into=student) | onnxruntime)
+    state = data_state(Case(teacher, as_pipeline(step), cpu) for step in steps)
+    assert state == {"data.tiny": state["data.tiny"], "data.tiny_student": "unknown: FileNotFoundError"}
+    assert asked == ["tiny"]
+    changed = dataclasses.replace(teacher, data=lambda: {"weights": "2"})
+    assert data_state([Case(changed, as_pipeline(reference), cpu)]) != {"data.tiny": state["data.tiny"]}
+    assert data_state([Case(tiny_torch_model(), as_pipeline(reference), cpu)]) == {}
+
+
+class Headed(Bench):
+    """A search that has nothing but its head."""
+
+    def __post_init__(self) -> None:
+        self._artefacts = cast(Any, SimpleNamespace(sources="sources"))
+        self.metrics = {}
+        self.suite = "s"
+        self.head = self._start()
+
+
+def test_a_search_says_of_what_data_it_is(tmp_path: Path) -> None:
+    model = dataclasses.replace(tiny_torch_model(), data=lambda: {"weights": "1"})
+    student = dataclasses.replace(tiny_student_model(), data=lambda: {"labels": "1"})
+    space = Space(model, cpu, as_pipeline(distilled(into=student) | onnxruntime).steps)
+    goal = Goal("latency.p50", "s", "lower")
+    bench = Headed(tmp_path, "test_s.py", space, goal, (), tmp_path, tmp_path, "", lambda _: None)
+    assert {"data.tiny", "data.tiny_student"} <= bench.head.environment.state.keys()
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
+    """The file lies in a hidden folder, so it is no source."""
+    pytest.importorskip("onnxruntime")
+    folder = Folder(tmp_path)
+    data = tmp_path / ".labels"
+    data.write_text("1", encoding="utf-8")
+    folder.suite(
+        "test_it",
+        "import dataclasses\n\n"
+        "told = dataclasses.replace(tiny, data=lambda: {'labels': Path('.labels').read_text()})\n\n\n"
+        "@grid(model=[told], technique=[reference], hardware=[cpu])\ndef test_it(case, bench):\n    bench(case)\n",
+    )
+    arguments = ("suites", "--baseline=off", *PLAN)
+
+    def interrupt() -> None:
+        latest = (tmp_path / "reports" / "latest").resolve()
+        write_run(dataclasses.replace(read_run(latest), complete=False), latest)
+
+    assert folder.pytest(*arguments)[0] == 0
+    interrupt()
+    code, text = folder.pytest(*arguments, "--resume")
+    assert code == 0, text
+    assert "1 cases were measured before the run was interrupted" in text
+    interrupt()
+    data.write_text("2", encoding="utf-8")
+    code, text = folder.pytest(*arguments, "--resume")
+    assert code == 0, text
+    assert "--resume: the data of tiny_onnx changed, so this run starts from the beginning" in text

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from harness.techniques.base import Pipeline, Technique, as_pipeline
 from harness.worker.artefact import ARTEFACT_SCHEMA, Manifest, digest_files, read_manifest
 from harness.worker.protocol import PROTOCOL, Prepare, Prepared
 
-__all__ = ["Artefact", "ArtefactCache"]
+__all__ = ["Artefact", "ArtefactCache", "data_state"]
 
 KEPT_BYTES = 4 * 2**30
 
@@ -152,8 +152,24 @@ class ArtefactCache:
 
 def _data_of(case: Case) -> dict[str, dict[str, str]]:
     """What the model, and the models among the techniques' parameters, say of their data."""
-    models = (case.model, *_models(case.technique))
-    return {model.name: dict(model.data()) for model in models if model.data}
+    return {model.name: dict(model.data()) for model in _models_of(case) if model.data}
+
+
+def data_state(cases: Iterable[Case]) -> dict[str, str]:
+    """What a run says of the data of these cases' models: `data.<model>` with the digest of what each says itself."""
+    found: dict[str, set[str]] = {}
+    for model in {id(model): model for case in cases for model in _models_of(case)}.values():
+        if model.data:
+            try:
+                said = digest_of(model.data())[:16]
+            except Exception as error:  # it ends the cases of this model, and not the run
+                said = f"unknown: {type(error).__name__}"
+            found.setdefault(f"data.{model.name}", set()).add(said)
+    return {name: " ".join(sorted(digests)) for name, digests in found.items()}
+
+
+def _models_of(case: Case) -> tuple[Model, ...]:
+    return case.model, *_models(case.technique)
 
 
 def _models(technique: Pipeline) -> Iterator[Model]:

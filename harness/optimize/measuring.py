@@ -14,7 +14,7 @@ from harness.grid import Address, Grid, own_metrics
 from harness.judge.against import Judged
 from harness.judge.interval import Interval
 from harness.judge.prior import DEFAULT_LAUNCH
-from harness.measure.artefacts import Artefact, ArtefactCache
+from harness.measure.artefacts import Artefact, ArtefactCache, data_state
 from harness.measure.case import Measurer
 from harness.measure.case_passes import CasePasses
 from harness.measure.environment import environment
@@ -187,7 +187,8 @@ class Bench:
 
     def _start(self) -> Run:
         here = environment(self.root, [self.space.hardware])
-        state = {**here.state, "sources": self._artefacts.sources[:16]}
+        everything = self.space.case(Pipeline(self.space.steps))  # no case that there can be, and the models of all
+        state = {**here.state, "sources": self._artefacts.sources[:16], **data_state([everything])}
         added = [{**metric.record(), "suite": self.suite} for metric in own_metrics(self.grids)]
         return Run(
             schema=RUN_SCHEMA,

@@ -76,6 +76,7 @@ class State:
                     own,
                     self.progress.stage,
                     measurable=self._measurable(),
+                    cases=[case for item in self._items.values() if isinstance(case := case_of(item), Case)],
                 )
             except HarnessError as error:
                 raise pytest.UsageError(str(error)) from None
