@@ -1,0 +1,87 @@
+"""The turns of a test of pytest-benchmark's: what is counted as the time of its calls."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from harness.hardware import cpu
+from harness.worker import in_turns
+from harness.worker.in_turns import Conversation
+from harness.worker.protocol import Message, Settle, Stop, Turn, TurnDone
+
+US, MS = 1_000, 1_000_000
+
+
+class Scripted(Conversation):
+    """Asks for the turns that it is given."""
+
+    def __init__(self, *turns: Turn, iterations: int) -> None:
+        super().__init__(cpu, cast(Any, None), cast(Any, None), iterations)
+        self.asked: list[Message] = [Settle(), *turns, Stop()]
+        self.said: list[Message] = []
+
+    def ask(self) -> Message:
+        return self.asked.pop(0)
+
+    def say(self, message: Message) -> None:
+        self.said.append(message)
+
+    def ready(self) -> None:
+        self.called = True
+
+
+def fixture_in(talk: Conversation) -> Any:
+    """pytest-benchmark's own fixture, led through the turns of a talk."""
+    made = BenchmarkFixture(
+        SimpleNamespace(name="test_it", nodeid="test_it"), disable_gc=False,
+        timer=SimpleNamespace(target=time.perf_counter), min_rounds=5, min_time=0.0, max_time=1.0,
+        precision=None, confidence=None, warmup=False, warmup_iterations=0,
+        calibration_precision=10, add_stats=lambda _: None, logger=logging.getLogger(), warner=None, disabled=False,
+        cprofile=None, cprofile_loops=None, cprofile_dump=None,
+    )  # fmt: skip
+    made.__class__ = in_turns._in_turns(BenchmarkFixture, talk)
+    return made
+
+
+@pytest.mark.parametrize("warmup_rounds", [0, 3])
+@pytest.mark.parametrize("ends", ["neither", "setup", "teardown", "both"])
+def test_the_processor_time_is_that_of_the_calls(
+    ends: str, warmup_rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setup takes a thousand times as long as a call, a teardown too."""
+    spent = 0
+
+    def spending(nanoseconds: int) -> Callable[[], None]:
+        def spend() -> None:
+            nonlocal spent
+            spent += nanoseconds
+
+        return spend
+
+    monkeypatch.setattr(in_turns.time, "process_time_ns", lambda: spent)
+    talk = Scripted(Turn(2, 3), Turn(0, 2), Turn(1, 1), iterations=1)
+    fixture_in(talk).pedantic(
+        spending(US),
+        setup=spending(MS) if ends in ("setup", "both") else None,
+        teardown=spending(MS) if ends in ("teardown", "both") else None,
+        warmup_rounds=warmup_rounds,
+    )
+    done = [message for message in talk.said if isinstance(message, TurnDone)]
+    assert [len(one.nanoseconds) for one in done] == [3, 2, 1]
+    assert [one.cpu_nanoseconds for one in done] == [3 * US, 2 * US, 1 * US]
+
+
+def test_a_round_of_several_calls_has_the_time_of_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10**9, US))
+    monkeypatch.setattr(in_turns.time, "process_time_ns", lambda: next(clock))
+    talk = Scripted(Turn(1, 4), iterations=5)
+    fixture_in(talk)(lambda: None)
+    (done,) = (message for message in talk.said if isinstance(message, TurnDone))
+    assert (len(done.nanoseconds), done.cpu_nanoseconds) == (4, 4 * US)
