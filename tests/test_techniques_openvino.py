@@ -27,6 +27,7 @@ from harness.techniques import (
     onnxruntime,
     openvino,
     pruned_weights,
+    quantize_onnx,
 )
 from harness.techniques.base import Pipeline, Technique, as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
@@ -136,6 +137,20 @@ def test_convolutions_are_quantized() -> None:
     assert facts["quantized"] == 1.0
     assert facts["arithmetic.int8"] == 1.0
     assert facts["parameters"] == WEIGHTS
+
+
+@pytest.mark.parametrize(("extensions", "bits"), [(("avx2", "avx512f"), 7), (("avx2", "avx512_vnni"), 8)])
+def test_without_vnni_the_weights_keep_to_seven_bits(
+    extensions: tuple[str, ...], bits: int, onnx_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NNCF by itself sees to the first convolutions alone."""
+    pytest.importorskip("nncf")
+    monkeypatch.setattr(quantize_onnx.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(quantize_onnx, "instruction_sets", lambda: extensions)
+    for technique, model in ((openvino | int8_static, TORCH), (PLAIN | int8_static(per_channel=False), onnx_model)):
+        evidence, facts = check_technique(technique, model)
+        assert facts["quantized.bits"] == bits
+        assert ("quantized.bits <= 7" in [item.promise for item in evidence]) is (bits == 7)
 
 
 def test_what_keep_names_stays_in_float(onnx_model: Model) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["METHODS", "Layer", "Quantizer", "dynamic_quantizer", "quantize", "static_quantizer"]
+__all__ = ["METHODS", "Layer", "Quantizer", "dynamic_quantizer", "quantize", "reduced_range", "static_quantizer"]
 
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 """How a range follows from the values seen, with ONNX Runtime's names for it."""
@@ -55,7 +55,7 @@ def dynamic_quantizer(deployment: Deployment, ops: Sequence[str]) -> Quantizer:
     """Weights in int8, activations to uint8 at each call. Raises `PreparationError` where no operator has weights."""
     from onnxruntime import quantization
 
-    source, reduced = preprocessed(deployment, gemm=False), _reduced_range(deployment)
+    source, reduced = preprocessed(deployment, gemm=False), reduced_range(deployment)
     # ONNX Runtime turns Gemm into MatMul, as the preprocessing here has, and then looks for the names.
     names = list(dict.fromkeys("MatMul" if name == "Gemm" else name for name in ops))
 
@@ -85,7 +85,7 @@ def static_quantizer(
     from onnxruntime import quantization
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-    source, reduced, batches = preprocessed(deployment), _reduced_range(deployment), list(batches)
+    source, reduced, batches = preprocessed(deployment), reduced_range(deployment), list(batches)
     # The ranges are those of the float network, whatever is quantized: measured once where ONNX Runtime can keep them.
     accepted = inspect.signature(quantization.quantize_static).parameters
     # A folder for each, since another quantizer's ranges are of another network, or by another method.
@@ -221,6 +221,12 @@ class Quantizer:
         return (*promises, Promise("quantized.bits", at_most=7)) if self._reduced else promises
 
 
+def reduced_range(deployment: Deployment) -> bool:
+    """Whether weights must keep to 7 bits: x86 without VNNI adds products of 8 bits in 16 and saturates."""
+    on_x86 = deployment.hardware.describe()["kind"] == "cpu" and platform.machine().lower() in ("x86_64", "amd64")
+    return on_x86 and not {"avx_vnni", "avx512_vnni"}.intersection(instruction_sets())
+
+
 class _Batches:
     """Calibration data as ONNX Runtime reads it: one batch a call, then None."""
 
@@ -233,12 +239,6 @@ class _Batches:
 
 def _fits(pattern: str, name: str, operator: str) -> bool:
     return pattern == operator or fnmatchcase(name, pattern)
-
-
-def _reduced_range(deployment: Deployment) -> bool:
-    """Whether weights must keep to 7 bits: x86 without VNNI adds products of 8 bits in 16 and saturates."""
-    on_x86 = deployment.hardware.describe()["kind"] == "cpu" and platform.machine().lower() in ("x86_64", "amd64")
-    return on_x86 and not {"avx_vnni", "avx512_vnni"}.intersection(instruction_sets())
 
 
 def _loaded(path: Path) -> Any:

@@ -14,6 +14,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.runtimes.openvino import OpenVino
 from harness.runtimes.packages import missing
+from harness.techniques.quantize_onnx import reduced_range
 from harness.techniques.shares import most_of, nearly
 
 if TYPE_CHECKING:
@@ -55,15 +56,22 @@ def quantize_static(
         raise SuiteError(f"int8_static needs calibration data, and the model {model.name} has none")
     batches, network = list(model.calibration()), _folded(deployment.network)
     kept = _named(network, keep)
-    promises = _promises(network, kept)
+    reduced = reduced_range(deployment)
+    promises = _promises(network, kept, reduced=reduced)
     attention = has_attention(network) if transformer is None else transformer
     with _quiet_nncf() as nncf:
-        from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
+        from nncf.quantization.advanced_parameters import (
+            AdvancedQuantizationParameters,
+            OverflowFix,
+            QuantizationParameters,
+        )
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
         advanced = AdvancedQuantizationParameters(
             activations_range_estimator_params=getattr(RangeEstimatorParametersSet, METHODS[method]),
             weights_quantization_params=None if per_channel else QuantizationParameters(per_channel=False),
+            # None is NNCF's default: 7 bits in the first convolutions alone.
+            overflow_fix=OverflowFix.ENABLE if reduced else None,
         )
         quantized = nncf.quantize(
             network,
@@ -184,8 +192,11 @@ def _fits(pattern: str, name: str, kind: str) -> bool:
     return pattern == kind or fnmatchcase(name, pattern)
 
 
-def _promises(network: Any, kept: Collection[str]) -> tuple[Promise, ...]:
+def _promises(network: Any, kept: Collection[str], *, reduced: bool) -> tuple[Promise, ...]:
     """That nine tenths of the weights in reach are quantized, what is kept is not, and integers are computed on.
+
+    Where weights are `reduced` to 7 bits, that as well, if all that has weights is reached: NNCF quantizes embeddings
+    and recurrent layers too, and leaves them 8.
 
     Raises `PreparationError` where nothing is left to quantize.
     """
@@ -209,7 +220,8 @@ def _promises(network: Any, kept: Collection[str]) -> tuple[Promise, ...]:
     )
     if floats:
         promises = (*promises, Promise("weights.float32", at_least=nearly(floats / total)))
-    return promises
+    alone = all(one.get_type_name() in _WEIGHTED for _, readers in weights for one in readers)
+    return (*promises, Promise("quantized.bits", at_most=7)) if reduced and alone else promises
 
 
 @contextlib.contextmanager
