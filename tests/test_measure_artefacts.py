@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from harness.grid import Address, Case
+from harness.hardware import cpu
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.sources import digest_sources, relevant_environment
 from harness.measure.tree import Tree
 from harness.plan import Plan
+from harness.techniques import reference
+from harness.techniques.base import as_pipeline
+from harness.testing import tiny_onnx_model
+from tests.artefacts import make_artefact
 from tests.folder import PLAN, Folder
 
 SUITE = """
@@ -186,6 +192,26 @@ def test_what_the_working_tree_made_is_no_artefact_of_another_commit(tmp_path: P
     trees = (Tree(root), Tree(root, checkout=root, origin=tmp_path))
     here, there = (ArtefactCache(tree, tmp_path / "artefacts", {}, Plan(), cold=False).sources for tree in trees)
     assert here != there
+
+
+def test_what_another_session_serves_is_not_the_first_to_go(tmp_path: Path) -> None:
+    """It was made long ago, and is used since a moment."""
+    root, kept = tmp_path / "root", tmp_path / "artefacts"
+    root.mkdir()
+    case, address = (
+        Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu),
+        Address(str(root), "test_it.py", "", ""),
+    )
+    mine, other = (ArtefactCache(Tree(root), kept, {}, Plan(), cold=False) for _ in range(2))
+    served, unused = (make_artefact(kept / name) for name in (mine._key(case, address), "unused"))
+    for folder, when in ((served, 1_600_000_000), (unused, 1_700_000_000)):
+        os.utime(folder, (when, when))
+    assert mine.get(case, address, tmp_path).folder == served
+    other.trim(sum(path.stat().st_size for path in served.rglob("*") if path.is_file()))
+    assert [folder.name for folder in kept.iterdir()] == [served.name]
+    other.trim(0)
+    mine.trim()
+    assert not list(kept.iterdir())
 
 
 def test_the_flags_of_compilers_and_runtimes_and_the_import_path_count(monkeypatch: pytest.MonkeyPatch) -> None:

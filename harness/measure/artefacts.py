@@ -95,13 +95,14 @@ class ArtefactCache:
         if not self._folder.is_dir():
             return
         used = {artefact.folder for artefact in self._ready.values()}
-        for folder in used:
-            os.utime(folder)
-        total = 0
-        for folder in sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
-            total += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            if total > limit and folder not in used and not folder.name.startswith("."):
-                shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another session that ends now removes some too, and is enough
+            for folder in used:
+                os.utime(folder)
+            total = 0
+            for folder in sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
+                total += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                if total > limit and folder not in used and not folder.name.startswith("."):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _key(self, case: Case, address: Address) -> str:
         return digest_of(
@@ -119,6 +120,7 @@ class ArtefactCache:
         with contextlib.suppress(RecordError, OSError):
             manifest = read_manifest(folder)
             if digest_files(folder) == manifest.files:
+                os.utime(folder)  # or another session that ends meanwhile would take it for one that nobody uses
                 return Artefact(self.tree, folder, manifest, fresh=False)
         return None
 
