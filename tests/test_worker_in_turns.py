@@ -50,27 +50,32 @@ def fixture_in(talk: Conversation) -> Any:
     return made
 
 
+class Clock:
+    """The processor time of a process that spends what it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._spent = 0
+        monkeypatch.setattr(in_turns.time, "process_time_ns", lambda: self._spent)
+
+    def spending(self, nanoseconds: int) -> Callable[[], None]:
+        def spend() -> None:
+            self._spent += nanoseconds
+
+        return spend
+
+
 @pytest.mark.parametrize("warmup_rounds", [0, 3])
 @pytest.mark.parametrize("ends", ["neither", "setup", "teardown", "both"])
 def test_the_processor_time_is_that_of_the_calls(
     ends: str, warmup_rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A setup takes a thousand times as long as a call, a teardown too."""
-    spent = 0
-
-    def spending(nanoseconds: int) -> Callable[[], None]:
-        def spend() -> None:
-            nonlocal spent
-            spent += nanoseconds
-
-        return spend
-
-    monkeypatch.setattr(in_turns.time, "process_time_ns", lambda: spent)
+    clock = Clock(monkeypatch)
     talk = Scripted(Turn(2, 3), Turn(0, 2), Turn(1, 1), iterations=1)
     fixture_in(talk).pedantic(
-        spending(US),
-        setup=spending(MS) if ends in ("setup", "both") else None,
-        teardown=spending(MS) if ends in ("teardown", "both") else None,
+        clock.spending(US),
+        setup=clock.spending(MS) if ends in ("setup", "both") else None,
+        teardown=clock.spending(MS) if ends in ("teardown", "both") else None,
         warmup_rounds=warmup_rounds,
     )
     done = [message for message in talk.said if isinstance(message, TurnDone)]
@@ -79,9 +84,7 @@ def test_the_processor_time_is_that_of_the_calls(
 
 
 def test_a_round_of_several_calls_has_the_time_of_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(0, 10**9, US))
-    monkeypatch.setattr(in_turns.time, "process_time_ns", lambda: next(clock))
     talk = Scripted(Turn(1, 4), iterations=5)
-    fixture_in(talk)(lambda: None)
+    fixture_in(talk)(Clock(monkeypatch).spending(US))
     (done,) = (message for message in talk.said if isinstance(message, TurnDone))
-    assert (len(done.nanoseconds), done.cpu_nanoseconds) == (4, 4 * US)
+    assert (len(done.nanoseconds), done.cpu_nanoseconds) == (4, 4 * 5 * US)
