@@ -69,6 +69,16 @@ def test_results_of_other_data_are_not_taken(
     assert changed in sentence
 
 
+def test_what_was_handed_on_of_models_that_were_not_selected_is_measured_again(tmp_path: Path) -> None:
+    """A run that selects some of the models keeps what an earlier one measured of the others, of whatever data."""
+    run = dataclasses.replace(sample_run(1, 2), complete=False)
+    model = run.results[0].model
+    write_run(run, tmp_path)
+    assert model in {result.model for result in unfinished(tmp_path, run)[0].values()}
+    found, _ = unfinished(tmp_path, told(run, **{f"data.{model}": "1"}))
+    assert model not in {result.model for result in found.values()}
+
+
 def unreadable() -> Mapping[str, str]:
     raise FileNotFoundError("no labels")
 
