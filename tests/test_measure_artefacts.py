@@ -232,6 +232,17 @@ def test_a_suite_that_writes_into_the_project_is_told_what_it_wrote(tmp_path: Pa
     assert "sources were edited while the run went on (the last one: loss.png)" in text
 
 
+@pytest.mark.parametrize(("value", "shown"), [("np.float32(0.5)", "np.float32(0.5), "), ("np.nan", "nan, ")])
+def test_a_fact_that_no_record_can_hold_is_named(tmp_path: Path, value: str, shown: str) -> None:
+    folder = Folder(tmp_path / "project")
+    noted = f"    import numpy as np\n\n    deployment = deployment.noting(gain={value})\n    import onnx\n"
+    (folder.path / "suites" / "own.py").write_text(TECHNIQUE.replace("    import onnx\n", noted))
+    folder.suite("test_own", SUITE)
+    code, text = folder.pytest("suites", "--baseline=off", *PLAN)
+    assert code == 1, text
+    assert f"{CASE}: the fact gain is {shown}" in folder.result(CASE)["reason"]
+
+
 def test_what_changes_twice_in_no_time_is_read_twice(tmp_path: Path) -> None:
     found = set()
     for content in (b"a", b"b", b"c"):

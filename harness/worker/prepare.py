@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 import sys
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 import harness
 from harness.deployment import Deployment
-from harness.errors import EvidenceError, HarnessError
+from harness.errors import EvidenceError, HarnessError, PreparationError
 from harness.grid import Address, Case, find_case, suite_module
 from harness.hardware.base import Hardware
 from harness.model import Model, digest_arrays
@@ -79,7 +80,7 @@ def _make(case: Case, folder: Path) -> Manifest:
         batch_size=deployment.batch_size,
         batchable=model.batchable,
         runtime=spec_of(deployment.runtime),
-        facts={**deployment.notes, **read},
+        facts=_recordable({**deployment.notes, **read}),
         evidence=_evidence(deployment, read),
         workload={
             "batch": str(deployment.batch_size),
@@ -103,6 +104,17 @@ def _facts(session: Session, inputs: Any, outputs: Any, model: Model) -> dict[st
     facts = dict(session.facts(inputs))
     first = next(iter(outputs.values()))
     facts["batch"] = int(first.shape[0]) if model.batchable and first.ndim else 1
+    return facts
+
+
+def _recordable(facts: dict[str, Scalar]) -> dict[str, Scalar]:
+    """The facts as they are. Raises `PreparationError` for one that no record can hold."""
+    for name, value in facts.items():
+        if not isinstance(value, (bool, int, float, str)) or (isinstance(value, float) and not math.isfinite(value)):
+            raise PreparationError(
+                f"the fact {name} is {value!r}, which no record can hold; let the technique or the runtime give "
+                "a bool, a finite number or a text of Python's own"
+            )
     return facts
 
 
