@@ -116,6 +116,8 @@ def installed(folder: Path, name: str, file: str, told: dict[str, object] | None
     if told is not None:
         url = {"url": "file:///of/mine/my%20project", "dir_info": told}
         (information / "direct_url.json").write_text(json.dumps(url))
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / file).touch()  # newer Pythons tell of files that are there alone
     return folder / file
 
 
