@@ -59,11 +59,8 @@ def digest_sources(root: Path, paths: Iterable[Path] = ()) -> str:
 
 def last_edited(root: Path) -> Path | None:
     """The source of the project whose content changed last, below `root`; None where there is none."""
-    return max((path.relative_to(root) for path in _sources(root)), key=lambda one: _changed(root / one), default=None)
-
-
-def _changed(path: Path) -> int:
-    return path.lstat().st_mtime_ns
+    last = max(_sources(root), key=lambda path: path.lstat().st_mtime_ns, default=None)
+    return last and last.relative_to(root)
 
 
 def _content(path: Path) -> bytes:
