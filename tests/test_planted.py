@@ -6,11 +6,12 @@ torch: the tests take as long as their launches.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.project import Project, assert_red
+from tests.project import Outcome, Project, assert_red
 
 pytestmark = pytest.mark.alone
 
@@ -115,11 +116,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return made
 
 
-@pytest.fixture
-def planted(project: Project, tmp_path: Path) -> Project:
-    return project.copy(tmp_path / "planted")
-
-
 @pytest.fixture(scope="module")
 def quarter(project: Project) -> int:
     """How many pairs of products take a quarter of the network's time."""
@@ -134,35 +130,57 @@ def test_a_second_run_of_the_same_code_is_green(project: Project) -> None:
     assert {c["verdict"] for c in done.run["comparisons"]} <= {"unchanged", "improved", "inconclusive"}
 
 
-def test_extra_work_in_a_technique(planted: Project, quarter: int) -> None:
-    planted.edit(
-        "suites/own.py",
-        "# planted: network",
-        f"from suites.extra import extra\n\n    network = extra(network, {quarter})",
-    )
-    done = planted.pytest(*FAST, "-k", "tuned")
+def regressed(
+    project: Project, folder: Path, quarter: int, plant: Callable[[Project, int], None], *expected: tuple[str, str]
+) -> Outcome:
+    """A run in which planted work regressed these (case, metric).
+
+    A quarter more is planted, which most hours tell. Where the machine's speed moves by as much from launch to launch
+    it can't be told, so more is planted then; no size may be cleared. How often which size is found is measured by
+    `benchmarks/detection.py`.
+    """
+    for times in (1, 2, 4, 8):
+        planted = project.copy(folder / f"planted{times}")
+        plant(planted, times * quarter)
+        done = planted.pytest(*FAST)
+        verdicts = {done.comparison(*one)["verdict"] for one in expected}
+        assert verdicts <= {"regressed", "inconclusive"}, done.text
+        if verdicts == {"regressed"}:
+            return done
+    pytest.fail(f"work of twice the network's own was not decided:\n{done.text}")
+
+
+def test_extra_work_in_a_technique(project: Project, tmp_path: Path, quarter: int) -> None:
+    def plant(planted: Project, pairs: int) -> None:
+        planted.edit(
+            "suites/own.py",
+            "# planted: network",
+            f"from suites.extra import extra\n\n    network = extra(network, {pairs})",
+        )
+
+    done = regressed(project, tmp_path, quarter, plant, (TUNED, "speedup"))
     assert_red(done, TUNED, "speedup", "limit", "harness accept --case")
     comparison = done.comparison(TUNED, "speedup")
-    assert comparison["verdict"] == "regressed"
     assert comparison["change"]["point"] < -0.1
     assert comparison["baseline"]["point"] > comparison["candidate"]["point"]
 
 
-def test_extra_work_in_the_model_slows_reference_and_candidate(planted: Project, quarter: int) -> None:
-    planted.edit(
-        "suites/models/silero.py",
-        "    return str(data.member(SILERO_VAD, NETWORK))",
-        "    import tempfile\n\n    import onnx\n\n    from suites.extra import extra\n\n"
-        "    path = f'{tempfile.mkdtemp()}/slow.onnx'\n"
-        f"    onnx.save(extra(onnx.load(data.member(SILERO_VAD, NETWORK)), {quarter}), path)\n    return path",
-    )
-    done = planted.pytest(*FAST)
+def test_extra_work_in_the_model_slows_reference_and_candidate(project: Project, tmp_path: Path, quarter: int) -> None:
+    def plant(planted: Project, pairs: int) -> None:
+        planted.edit(
+            "suites/models/silero.py",
+            "    return str(data.member(SILERO_VAD, NETWORK))",
+            "    import tempfile\n\n    import onnx\n\n    from suites.extra import extra\n\n"
+            "    path = f'{tempfile.mkdtemp()}/slow.onnx'\n"
+            f"    onnx.save(extra(onnx.load(data.member(SILERO_VAD, NETWORK)), {pairs}), path)\n    return path",
+        )
+
+    done = regressed(project, tmp_path, quarter, plant, (REFERENCE, "latency.p50"), (TUNED, "latency.p50"))
     assert_red(done, REFERENCE, "latency.p50", "relative to the anchor", "limit", "harness accept --case")
-    for case_id in (REFERENCE, TUNED):
-        assert done.comparison(case_id, "latency.p50")["verdict"] == "regressed"
 
 
-def test_a_rise_in_accuracy_and_speed_is_not_red(planted: Project, quarter: int) -> None:
+def test_a_rise_in_accuracy_and_speed_is_not_red(project: Project, tmp_path: Path, quarter: int) -> None:
+    planted = project.copy(tmp_path / "planted")
     path = planted.folder / "suites" / "own.py"
     good = path.read_text()
     planted.edit(
