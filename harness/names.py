@@ -10,7 +10,19 @@ from pathlib import Path
 
 from harness.errors import SuiteError
 
-__all__ = ["HISTORY_FILE", "JOURNAL_NAME", "PORTABLE", "check_name", "file_name", "is_ours", "run_id", "slug", "within"]
+__all__ = [
+    "HISTORY_FILE",
+    "JOURNAL_NAME",
+    "PORTABLE",
+    "check_name",
+    "file_name",
+    "is_ours",
+    "run_id",
+    "slug",
+    "suite_name",
+    "timestamp",
+    "within",
+]
 
 JOURNAL_NAME = "journal.jsonl"
 """The first file that is written into a run's folder."""
@@ -51,6 +63,16 @@ def file_name(identifier: str) -> str:
 def run_id() -> str:
     """The id of a run that starts now, which is its folder's name too: the time, and the process."""
     return f"{datetime.datetime.now():%Y-%m-%d_%H%M%S}_{os.getpid()}"
+
+
+def timestamp() -> str:
+    """The time now as records tell it: ISO 8601 in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def suite_name(file: str | Path) -> str:
+    """What a suite is called: its file's name without `test_` and suffix."""
+    return Path(file).stem.removeprefix("test_")
 
 
 def is_ours(path: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -11,6 +10,7 @@ from harness.baseline.records import Baseline, Portable
 from harness.baseline.store import Store
 from harness.comparing import Comparing, Nothing, WithBaselines, WithTree, not_in_turns
 from harness.errors import BaselineError
+from harness.files import point_latest
 from harness.gate import gate, left_out, undone, unmeasured, verdict_of, without_case
 from harness.grid import Address, Case
 from harness.hardware.base import Hardware
@@ -26,9 +26,8 @@ from harness.measure.thinning import thinned
 from harness.measure.timed_test import TestMeasurer
 from harness.measure.tree import Tree, versions_of
 from harness.metrics import METRICS, Metric, resolve
-from harness.names import run_id
+from harness.names import run_id, timestamp
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
-from harness.report.files import point_latest
 from harness.report.journal import Journal
 from harness.resume import unfinished
 from harness.settings import Decision, Settings
@@ -213,7 +212,7 @@ class Session:
     def finish(self, *, complete: bool) -> tuple[Run, str | None]:
         """End the run, write its reports, and say what makes it fail although no single test did."""
         seconds = round(time.monotonic() - self._began, 1)
-        finished = _now()
+        finished = timestamp()
         unwritten = self._accept(finished) if complete else []
         self.journal.end(finished=finished, seconds=seconds, complete=complete)
         # An interrupted run that went on with an earlier one hands on what it did not come to.
@@ -243,7 +242,7 @@ class Session:
         return Run(
             schema=RUN_SCHEMA,
             id=run_id(),
-            started=_now(),
+            started=timestamp(),
             finished="",
             complete=False,
             filtered=settings.filtered,
@@ -287,7 +286,3 @@ class Session:
         self._decisions[result.suite, result.case_id] = decision
         self.journal.append(result, comparisons)
         return decision
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.deployment import Deployment
 from harness.errors import EvidenceError, UnavailableError
+from harness.files import write_atomic
 from harness.hardware import cpu
 from harness.hardware.base import Hardware
 from harness.hardware.check import check_hardware
 from harness.model import Model, Training, classification
 from harness.records import Evidence, Scalar
-from harness.report.files import write_atomic
 from harness.runtimes.native import load_network, native_runtime
 from harness.techniques.base import Pipeline, Technique, as_pipeline, reference
 

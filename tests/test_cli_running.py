@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.running import LOG, measured, run_pytest
-from harness.report.files import point_latest
+from harness.files import point_latest
 from tests.cli_runs import on_disk
 
 CALL = "import sys; from harness.cli.running import run_pytest; sys.exit(run_pytest(sys.argv[1:]))"

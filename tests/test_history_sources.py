@@ -14,13 +14,13 @@ from harness.baseline.accept import accept
 from harness.baseline.log import versions
 from harness.baseline.records import Portable, Times
 from harness.baseline.store import Store as Baselines
+from harness.files import point_latest
 from harness.history import folder
 from harness.history.entries import EVERYTHING, entry_of
 from harness.history.past import levels_of, series_of
 from harness.history.publish import redraw
 from harness.history.sources import Sources
 from harness.records import Run
-from harness.report.files import point_latest
 from harness.report.record import write_run
 from tests.bare import run_bare
 from tests.history_runs import STEP, a_day, days

@@ -12,8 +12,8 @@ import pytest
 
 from harness.codec import dumps, pieces
 from harness.errors import RecordError
+from harness.files import point_latest, write_atomic
 from harness.records import Estimate, Run
-from harness.report.files import point_latest, write_atomic
 from harness.report.journal import JOURNAL_NAME, Journal
 from harness.report.overview import failures, headline
 from harness.report.record import read_run, write_run

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.cli.running import run_pytest
 from harness.errors import SuiteError
+from harness.names import suite_name
 
 __all__ = ["Found", "choose", "collect"]
 
@@ -41,7 +42,7 @@ def collect(suites: Sequence[str]) -> list[Found]:
     if code or not matches:
         last = "\n".join(text.strip().splitlines()[-15:])
         raise SuiteError(f"pytest found no case in {' '.join(suites)} (exit code {code}):\n{last}")
-    return [Found(one["case"], Path(one["file"]).stem.removeprefix("test_"), one["nodeid"]) for one in matches]
+    return [Found(one["case"], suite_name(one["file"]), one["nodeid"]) for one in matches]
 
 
 def choose(cases: Sequence[Found], word: str) -> Found:

@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.cli.output import fail, say
 from harness.errors import RecordError
+from harness.files import write_atomic
 from harness.report import pytest_benchmark
-from harness.report.files import write_atomic
 from harness.report.overview import cases
 from harness.report.record import read_run
 

@@ -22,6 +22,7 @@ from harness.cli.options import amount
 from harness.cli.output import fail, say
 from harness.codec import dumps
 from harness.errors import MeasurementError, SuiteError
+from harness.files import write_atomic
 from harness.grid import Grid, grids_of, own_metrics
 from harness.metrics import Metric, resolve
 from harness.optimize import Found, Goal, Limit, Search, Space, Trial
@@ -30,7 +31,6 @@ from harness.optimize.measuring import Bench, last_choice
 from harness.optimize.search import Tried
 from harness.optimize.suite import Names, suite_text
 from harness.optimize.text import answer, round_title, trial_line, values
-from harness.report.files import write_atomic
 from harness.techniques.base import Pipeline, as_pipeline
 from harness.units import duration
 

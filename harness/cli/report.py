@@ -8,10 +8,10 @@ from typing import Any
 
 from harness.cli.options import add_baselines_option
 from harness.cli.output import say
+from harness.files import write_atomic
 from harness.history.publish import redraw
 from harness.history.sources import Sources
 from harness.report.comment import render as comment
-from harness.report.files import write_atomic
 from harness.report.record import read_run
 
 __all__ = ["add", "report"]

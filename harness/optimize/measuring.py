@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.files import point_latest
 from harness.grid import Address, Grid, own_metrics
 from harness.judge.against import Judged
 from harness.judge.interval import Interval
@@ -22,7 +22,7 @@ from harness.measure.launch import ArmSpec
 from harness.measure.sampling import sample
 from harness.measure.tree import Tree, versions_of
 from harness.metrics import METRICS, Metric, resolve
-from harness.names import run_id
+from harness.names import run_id, suite_name, timestamp
 from harness.optimize.finals import FINAL, TIE, beside, compared, incomparable, judged, launch_seconds, wanted
 from harness.optimize.goal import Goal, gains_of
 from harness.optimize.space import Space
@@ -30,7 +30,6 @@ from harness.optimize.text import final_line
 from harness.optimize.trial import Trial, gain_of
 from harness.plan import Plan
 from harness.records import RUN_SCHEMA, Launch, Outcome, Result, Run, Verdict
-from harness.report.files import point_latest
 from harness.report.journal import Journal
 from harness.report.write import write_reports
 from harness.resume import unfinished
@@ -75,7 +74,7 @@ class Bench:
         folders = tuple(self.root / path for path in self.paths)
         tree = Tree(self.root, variables=path_variables(self.root, self.paths), paths=folders)
         self._began = time.monotonic()
-        self.suite = Path(self.file).stem.removeprefix("test_")
+        self.suite = suite_name(self.file)
         self.metrics: Mapping[str, Metric] = resolve(own_metrics(self.grids))
         self._artefacts = ArtefactCache(tree, self.cache / "artefacts", versions_of(tree), PLAN, cold=False)
         self._head = self._start()
@@ -130,7 +129,7 @@ class Bench:
     def finish(self, *, complete: bool) -> Run:
         """End the record of the search and write its report."""
         seconds = round(time.monotonic() - self._began, 1)
-        finished = _now()
+        finished = timestamp()
         self.journal.end(finished=finished, seconds=seconds, complete=complete)
         run = dataclasses.replace(
             self._head,
@@ -193,7 +192,7 @@ class Bench:
         return Run(
             schema=RUN_SCHEMA,
             id=run_id(),
-            started=_now(),
+            started=timestamp(),
             finished="",
             complete=False,
             filtered=True,
@@ -229,7 +228,3 @@ def last_choice(bench: Bench, candidates: Sequence[Trial]) -> tuple[Trial, list[
         if leads:
             best = trial
     return best, words
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

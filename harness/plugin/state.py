@@ -15,7 +15,7 @@ from harness.hardware import Hardware, cpu, cuda
 from harness.measure.ahead import usual_jobs
 from harness.metrics import Metric
 from harness.model import Model
-from harness.names import check_name, within
+from harness.names import check_name, suite_name, within
 from harness.plan import Plan
 from harness.plugin.missing import MissingCase
 from harness.plugin.options import against_of, command_of
@@ -274,5 +274,5 @@ STATE = pytest.StashKey[State]()
 
 
 def suite_of(item: pytest.Item) -> str:
-    """The suite of an item: its file's name without `test_` and suffix."""
-    return check_name("suite", item.path.stem.removeprefix("test_"))
+    """The suite of an item. Raises `SuiteError` where its file's name can't be part of a case id."""
+    return check_name("suite", suite_name(item.path))

@@ -20,9 +20,9 @@ from typing import Any, BinaryIO
 
 from harness.codec import MAX_BYTES, decode, dumps, loads
 from harness.errors import RecordError
+from harness.files import sync_folder
 from harness.names import JOURNAL_NAME
 from harness.records import Comparison, Result, Run
-from harness.report.files import sync_folder
 
 __all__ = ["JOURNAL_NAME", "Journal"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.codec import MAX_BYTES, decode, loads, pieces
 from harness.errors import RecordError
+from harness.files import write_atomic
 from harness.metrics import Metric
 from harness.records import RUN_SCHEMA, Run
-from harness.report.files import write_atomic
 from harness.report.journal import JOURNAL_NAME, Journal
 
 __all__ = ["MODES", "RUN_NAME", "metrics_of", "read_data", "read_run", "run_of", "write_run"]

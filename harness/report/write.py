@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.files import write_atomic
 from harness.records import Run
 from harness.report import html, summary
-from harness.report.files import write_atomic
 from harness.report.journal import Journal
 from harness.report.past import NO_PAST, Past
 from harness.report.record import write_run

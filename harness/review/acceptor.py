@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from harness.baseline.records import Portable, Times, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.judge import Prior, compare, fit_prior
+from harness.names import timestamp
 from harness.records import Comparison, Result, Run
 from harness.report.record import metrics_of
 
@@ -40,7 +40,7 @@ class Acceptor:
     def __init__(self, store: Store, run: Run) -> None:
         self._store = store
         self._run = run
-        self._when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._when = timestamp()
         self._priors: dict[str, Prior] = {}
 
     def judged(self, result: Result) -> Judged:

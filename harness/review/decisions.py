@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.codec import decode, dumps, loads
 from harness.errors import RecordError
-from harness.report.files import write_atomic
+from harness.files import write_atomic
+from harness.names import timestamp
 
 __all__ = ["REVIEW_NAME", "Decision", "Decisions"]
 
@@ -56,8 +56,7 @@ class Decisions:
 
     def keep(self, suite: str, case_id: str, kind: str, reason: str) -> Decision:
         """Note a decision, in place of an earlier one of the case. Raises `OSError` where the disk refuses."""
-        when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        decision = Decision(suite, case_id, kind, when, reason)
+        decision = Decision(suite, case_id, kind, timestamp(), reason)
         self._made.pop((suite, case_id), None)
         self._made[suite, case_id] = decision
         text = dumps(_Kept(_SCHEMA, self._run, self.all()), indent=1)
