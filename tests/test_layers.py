@@ -17,6 +17,7 @@ ORDER = (
     "harness.errors",
     "harness.records",
     "harness.names",
+    "harness.files",
     "harness.codec",
     "harness.units",
     "harness.facts",

@@ -14,8 +14,9 @@ import pytest
 
 from harness import MeasurementError, PreparationError, SuiteError
 from harness.hardware import Cpu, cpu
+from harness.runtimes.onnx_profile import fallbacks
 from harness.runtimes.onnxruntime import OnnxRuntime
-from harness.runtimes.onnxruntime_session import BoundSession, session_options
+from harness.runtimes.onnxruntime_session import BoundSession, OrtSession, load_libraries, session_options
 from harness.testing import tiny_onnx_model
 from tests.onnx_networks import conditional, model, tensor
 
@@ -88,8 +89,6 @@ def test_threads_are_the_hardwares() -> None:
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
     assert options.get_session_config_entry("session.force_spinning_stop") == "1"
-    gpu = session_options("CUDAExecutionProvider", "all", 1, spinning=True)
-    assert gpu.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
 
 
 def test_the_same_values_with_more_threads(packed: Path) -> None:
@@ -118,6 +117,39 @@ def test_a_provider_that_would_leave_nodes_to_the_cpu_is_invalid(packed: Path) -
     assert caught.value.outcome == "invalid"
 
 
+def test_only_cudas_provider_may_leave_nodes_to_the_cpu_which_the_facts_look_at(
+    packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves the arithmetic of shapes there on purpose, and a session that may leave none would be refused."""
+    entry = "session.disable_cpu_ep_fallback"
+    assert session_options("TensorrtExecutionProvider", "all", 1, spinning=True).get_session_config_entry(entry) == "1"
+    with pytest.raises(RuntimeError):
+        session_options("CUDAExecutionProvider", "all", 1, spinning=True).get_session_config_entry(entry)
+    session = OnnxRuntime().load(packed, cpu)
+    monkeypatch.setattr(session, "_provider", "CUDAExecutionProvider")
+    monkeypatch.setattr(OrtSession, "_open", lambda self, options: ort.InferenceSession(str(self._path), options))
+    with pytest.raises(MeasurementError, match="ran these operators elsewhere: Flatten, MatMul, Relu") as caught:
+        session.facts(inputs())
+    assert caught.value.outcome == "invalid"
+
+
+def test_the_arithmetic_of_shapes_is_told_from_that_of_numbers(tmp_path: Path) -> None:
+    """What ONNX Runtime gives to the CPU on purpose: a few numbers in, a few out."""
+    nodes = [
+        onnx.helper.make_node("Shape", ["x"], ["shape"]),
+        onnx.helper.make_node("Gather", ["shape", "first"], ["batch"]),
+        onnx.helper.make_node("Concat", ["batch", "rest"], ["wanted"], axis=0),
+        onnx.helper.make_node("Reshape", ["x", "wanted"], ["pairs"]),
+        onnx.helper.make_node("Mul", ["pairs", "two"], ["y"]),
+    ]
+    tensors = [tensor("first", [0], np.int64), tensor("rest", [2, 2], np.int64), tensor("two", 2.0)]
+    session = serve(model(nodes, tensors), tmp_path, level="disable")
+    ran = session._profile({"x": np.ones((3, 4), np.float32)})
+    assert {node.operator for node in ran if node.shapes} == {"Gather", "Concat"}
+    assert {node.operator for node in fallbacks(ran, "CUDAExecutionProvider")} == {"Shape", "Reshape", "Mul"}
+    assert fallbacks(ran, "CPUExecutionProvider") == ()
+
+
 def test_a_session_that_fell_back_is_invalid(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that names a provider, and silently gives the CPU where its libraries don't load."""
     real = ort.InferenceSession
@@ -126,6 +158,22 @@ def test_a_session_that_fell_back_is_invalid(packed: Path, monkeypatch: pytest.M
     with pytest.raises(MeasurementError, match="fell back to CPUExecutionProvider") as caught:
         OnnxRuntime().load(packed, Gpu())
     assert caught.value.outcome == "invalid"
+
+
+@pytest.mark.parametrize("provider", ["CUDAExecutionProvider", "TensorrtExecutionProvider", "CPUExecutionProvider"])
+def test_a_gpus_libraries_are_loaded_from_their_wheels(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, provider: str
+) -> None:
+    """Nothing else loads them in a process without torch, and ONNX Runtime would go on with the CPU."""
+    loaded = []
+    (tmp_path / "tensorrt.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    monkeypatch.setattr(ort, "preload_dlls", lambda: loaded.append("cuda"))
+    load_libraries(provider)
+    assert loaded == ([] if provider.startswith("CPU") else ["cuda"])
+    assert ("tensorrt" in sys.modules) is provider.startswith("Tensorrt")
+    sys.modules.pop("tensorrt", None)
 
 
 def test_on_a_gpu_the_gpus_provider_is_asked_for() -> None:

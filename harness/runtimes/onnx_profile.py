@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from harness.records import Scalar
 from harness.runtimes.facts import arithmetic_facts
 from harness.runtimes.onnxruntime_providers import provider_of
 
-__all__ = ["Executed", "executed", "node_facts"]
+__all__ = ["Executed", "executed", "fallbacks", "node_facts"]
 
 _PRODUCTS = ("Conv", "MatMul", "Gemm", "LSTM", "GRU", "RNN", "Attention", "Einsum")
 _INTEGER = (
@@ -25,15 +26,22 @@ _INTEGER = (
     "NBits",
 )
 _TYPES = {"float": "float32", "double": "float64"}
+_FEW = 100
+"""Numbers that a constant has at most for ONNX Runtime to compute with it and a shape on the CPU."""
+_CPU = "CPUExecutionProvider"
 
 
 @dataclass(frozen=True)
 class Executed:
-    """One node that ran: its operator, the provider that ran it, and the type of its first input, "" without inputs."""
+    """One node that ran: its operator, the provider that ran it, and the type of its first input, "" without inputs.
+
+    `shapes` says whether it computes with shapes: it reads and writes single numbers and short rows of them alone.
+    """
 
     operator: str
     provider: str
     dtype: str
+    shapes: bool = False
 
     @property
     def compiled(self) -> bool:
@@ -69,11 +77,25 @@ def executed(profile: Path) -> tuple[Executed, ...]:
     for event in events:
         name, args = event["name"], event.get("args", {})
         if event["cat"] == "Node" and name.endswith("_kernel_time"):
-            types = [next(iter(entry), "") for entry in args.get("input_type_shape", []) if entry]
-            dtype = types[0] if types else ""
-            node = Executed(args["op_name"], args["provider"], _TYPES.get(dtype, dtype))
+            read, written = (
+                [pair for entry in args.get(f"{side}_type_shape", []) for pair in entry.items()]
+                for side in ("input", "output")
+            )
+            dtype = read[0][0] if read else ""
+            shapes = bool(read and written) and all(
+                len(shape) <= 1 and math.prod(shape) <= _FEW for _, shape in (*read, *written)
+            )
+            node = Executed(args["op_name"], args["provider"], _TYPES.get(dtype, dtype), shapes)
             found[name, args.get("node_index", "")] = node
     return tuple(found.values())
+
+
+def fallbacks(ran: Iterable[Executed], asked: str) -> tuple[Executed, ...]:
+    """The nodes that another provider ran than the one asked for.
+
+    The arithmetic of shapes is none of them: ONNX Runtime gives it to the CPU, where it is faster than on a GPU.
+    """
+    return tuple(node for node in ran if node.provider != asked and not (node.shapes and node.provider == _CPU))
 
 
 def node_facts(ran: Iterable[Executed], asked: str) -> dict[str, Scalar]:
@@ -87,5 +109,5 @@ def node_facts(ran: Iterable[Executed], asked: str) -> dict[str, Scalar]:
         "nodes": len(ran),
         "nodes.quantized": sum(node.quantized for node in ran),
         **{f"nodes.{provider}": count for provider, count in sorted(providers.items())},
-        "fallbacks": len(ran) - providers[asked],
+        "fallbacks": len(fallbacks(ran, asked)),
     }

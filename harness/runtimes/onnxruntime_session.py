@@ -16,14 +16,14 @@ import onnxruntime as ort
 from harness.errors import MeasurementError, PreparationError, UnavailableError
 from harness.records import Scalar
 from harness.runtimes.facts import weight_facts
-from harness.runtimes.onnx_profile import executed, node_facts
+from harness.runtimes.onnx_profile import executed, fallbacks, node_facts
 from harness.runtimes.onnxruntime_providers import provider_of
 
-__all__ = ["BoundSession", "OrtSession", "plugin_devices", "provider_options", "session_options"]
+__all__ = ["BoundSession", "OrtSession", "load_libraries", "plugin_devices", "provider_options", "session_options"]
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
-_CPU = "CPUExecutionProvider"
+_CPU, _CUDA, _TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _LEVELS = {
     "disable": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -46,6 +46,7 @@ class OrtSession:
         self._provider = provider
         self._provider_options = provider_options(provider, threads, cache)
         self._options = functools.partial(session_options, provider, level, threads, spinning=spinning)
+        load_libraries(provider)
         self._session = self._open(self._options())
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._inputs = [value.name for value in self._session.get_inputs()]
@@ -67,18 +68,28 @@ class OrtSession:
         return {name: array.astype(np.float32) if array.dtype.kind == "f" else array for name, array in named}
 
     def facts(self, example: Arrays) -> dict[str, Scalar]:
-        """Weights of the served file, and the nodes that a second session executes under the profiler."""
+        """Weights of the served file, and the nodes that a second session executes under the profiler.
+
+        Raises `MeasurementError` (outcome `invalid`) where some ran on another provider than the one asked for.
+        """
         import onnx
 
         from harness.runtimes.onnx_graph import network_weights
 
         options = self._session.get_session_options()
+        ran = self._profile(example)
+        if strays := sorted({node.operator for node in fallbacks(ran, self._provider)}):
+            raise MeasurementError(
+                f"{self._provider} was asked for, and ONNX Runtime ran these operators elsewhere: {', '.join(strays)}; "
+                "serve a network without them, or on a provider that has them",
+                outcome="invalid",
+            )
         return {
             "runtime": "onnxruntime",
             "provider": self._session.get_providers()[0],
             "level": next(name for name, level in _LEVELS.items() if level == options.graph_optimization_level),
             **weight_facts(network_weights(onnx.load(str(self._path)))),
-            **node_facts(self._profile(example), self._provider),
+            **node_facts(ran, self._provider),
         }
 
     def _profile(self, example: Arrays) -> Any:
@@ -108,7 +119,8 @@ class OrtSession:
             raise PreparationError(f"ONNX Runtime refuses the network: {error}") from error
         if session.get_providers()[0] != self._provider:
             raise MeasurementError(
-                f"{self._provider} was asked for, and ONNX Runtime fell back to {session.get_providers()[0]}",
+                f"{self._provider} was asked for, and ONNX Runtime fell back to {session.get_providers()[0]}; which "
+                "library it could not load stands in the log of the case",
                 outcome="invalid",
             )
         return session
@@ -137,10 +149,23 @@ class BoundSession(OrtSession):
         return super().fetch(outputs.copy_outputs_to_cpu())
 
 
+def load_libraries(provider: str) -> None:
+    """Load what the providers for NVIDIA GPUs link to, from the wheels that hold it.
+
+    ONNX Runtime looks for it in the system's folders alone. In a process that has imported torch it is there already; a
+    serving process imports none.
+    """
+    if provider in (_CUDA, _TENSORRT):
+        ort.preload_dlls()
+    if provider == _TENSORRT and importlib.util.find_spec("tensorrt") is not None:
+        importlib.import_module("tensorrt")
+
+
 def session_options(provider: str, level: str, threads: int, *, spinning: bool) -> Any:
     """Options that leave nothing to defaults which differ between machines.
 
-    Denormal numbers count as zero, as they do in torch here.
+    Denormal numbers count as zero, as they do in torch here. No provider may leave nodes to the CPU's. CUDA's is not
+    told so: it leaves the arithmetic of shapes there on purpose, and `facts` looks at what else ran there.
     """
     options = ort.SessionOptions()
     options.graph_optimization_level = _LEVELS[level]
@@ -150,7 +175,7 @@ def session_options(provider: str, level: str, threads: int, *, spinning: bool) 
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    if provider != _CPU:
+    if provider not in (_CPU, _CUDA):
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return options
 
@@ -159,11 +184,12 @@ def provider_options(provider: str, threads: int, cache: Path | None) -> dict[st
     """What a provider is told, so that the precision that is reported is true and engines are built once.
 
     Products of fp32 numbers stay fp32, as they do in torch here: CUDA's provider would round them to TF32, and OpenVINO
-    to bfloat16 on CPUs that have it. Engines and their timings are kept in `cache`.
+    to bfloat16 on CPUs that have it. TensorRT's has no option for it, and is told by `Cuda.environment`. Engines and
+    their timings are kept in `cache`.
     """
-    if provider == "CUDAExecutionProvider":
+    if provider == _CUDA:
         return {"use_tf32": "0"}
-    if provider == "TensorrtExecutionProvider" and cache is not None:
+    if provider == _TENSORRT and cache is not None:
         return {
             "trt_engine_cache_enable": "1",
             "trt_engine_cache_path": str(cache),
