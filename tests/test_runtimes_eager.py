@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch._higher_order_ops.out_dtype import out_dtype
 
-from harness import PreparationError
+from harness import MeasurementError, PreparationError
 from harness.hardware import cpu
 from harness.runtimes.eager import Eager
-from harness.runtimes.torch_session import named_outputs
+from harness.runtimes.torch_session import OperatorTypes, named_outputs
 from harness.techniques import pruned_channels
 from harness.testing import check_technique, tiny_torch_model
 
@@ -55,6 +57,26 @@ def test_facts_are_read_from_the_module(tmp_path: Path) -> None:
     assert facts["quantized"] == 0.0
     assert (facts["runtime"], facts["provider"], facts["precision"]) == ("eager", "cpu", "float32")
     assert facts["nodes"] >= len(network)
+
+
+def test_products_of_integers_are_seen_as_a_gpu_makes_them() -> None:
+    """Torchao calls an operator that calls the product, and computes in float32 where that fails."""
+    numbers = torch.ones((32, 64), dtype=torch.int8)
+    with OperatorTypes() as seen:
+        out_dtype(torch.ops.aten.mm.default, torch.int32, numbers, numbers.t())
+    assert seen.products == ["int8"]
+    with OperatorTypes() as seen, contextlib.suppress(RuntimeError):
+        torch._int_mm(numbers, numbers)  # sizes that don't fit
+    assert seen.products == []
+
+
+def test_products_on_another_device_are_invalid(tmp_path: Path) -> None:
+    session = serve(TINY.load(), tmp_path)
+    session.stage = lambda inputs: tuple(map(torch.from_numpy, inputs.values()))
+    session._device = torch.device("cuda")
+    with pytest.raises(MeasurementError, match="network is on cuda, and computes products on cpu") as caught:
+        session.facts(TINY.inputs(1, 0))
+    assert caught.value.outcome == "invalid"
 
 
 def test_shared_weights_count_once(tmp_path: Path) -> None:

@@ -73,6 +73,27 @@ print(json.dumps([default, said]))
 """
 
 
+GRAPHS = """
+import json, sys
+from pathlib import Path
+import numpy as np, torch
+from harness import PreparationError
+from harness.hardware import cpu
+from harness.runtimes.inductor import Inductor
+from harness.runtimes.inductor_session import InductorSession
+
+folder, said = Path(sys.argv[1]), []
+Inductor(mode="reduce-overhead").pack(torch.nn.Linear(4, 4).eval(), {"x": np.ones((1, 4), np.float32)}, folder, cpu)
+session = InductorSession("inductor", torch.nn.Linear(4, 4).eval(), "reduce-overhead", torch.device("cpu"))
+session._graphs = True  # as on a GPU; the compiler counts the same on a CPU, which has no such graphs
+try:
+    session.compile((torch.ones(1, 4),))
+except PreparationError as error:
+    said.append(str(error))
+print(json.dumps(said))
+"""
+
+
 def run(code: str, folder: Path) -> Any:
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -103,6 +124,12 @@ def test_more_shapes_than_are_compiled_are_refused_and_not_run_eagerly(tmp_path:
     assert default > 8, "torch's own limit, after which it goes on without the compiler"
     assert said[:3] == [[1, 4], [2, 4], [1, 4]]
     assert "has compiled 2 forms of this network" in said[3]
+
+
+@pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler, as torch.compile does")
+def test_a_mode_of_cuda_graphs_that_makes_none_is_refused(tmp_path: Path) -> None:
+    (said,) = run(GRAPHS, tmp_path)
+    assert "torch.compile left 1 of its parts without one" in said
 
 
 def test_without_a_compiler_it_is_unavailable_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,7 @@ class InductorSession(TorchSession):
             function = torch.compile(module, mode=mode, dynamic=False)
         # Freezing needs gradients to be off; tensors of inference mode are another kind to the compiler.
         super().__init__(name, module, function, device, guard=torch.no_grad)
+        self._graphs = device.type == "cuda" and torch._inductor.list_mode_options(mode).get("triton.cudagraphs", False)
         self._compiled: dict[str, Scalar] = {}
 
     def __call__(self, staged: tuple[Any, ...]) -> Any:
@@ -97,6 +98,13 @@ class InductorSession(TorchSession):
                 self(tuple(tensor.to(self._device) for tensor in example))
         except Exception as error:
             raise PreparationError(f"torch.compile failed: {type(error).__name__}: {error}") from error
+        skipped = counters["inductor"]["cudagraph_skips"]
+        if skipped and self._graphs:
+            raise PreparationError(
+                f"the mode runs the network as CUDA graphs, and torch.compile left {skipped} of its parts without one; "
+                "let forward change no input in place and compute on the GPU alone (TORCH_LOGS=cudagraphs says where), "
+                "or use another mode"
+            )
         self._compiled = {
             "graphs": counters["stats"]["unique_graphs"],
             "graph_breaks": sum(counters["graph_break"].values()),

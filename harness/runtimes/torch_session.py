@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 
-from harness.errors import PreparationError
+from harness.errors import MeasurementError, PreparationError
 from harness.records import Scalar
 from harness.runtimes.facts import (
     Weight,
@@ -66,12 +66,13 @@ def enter_torch(hardware: Hardware) -> Any:
 
     Denormal numbers count as zero: a few of them in a pruned network make a CPU many times slower, and by how much
     depends on the inputs. Products of fp32 numbers stay fp32, so that `float32` is true on a GPU too, where
-    convolutions are rounded to TF32 by default.
+    convolutions are rounded to TF32 by default, and matrix products where an environment or a suite asked for it.
     """
     identity = hardware.describe()
     torch.set_num_threads(int(identity.get("threads", 1)))
     torch.set_flush_denormal(True)
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device("cuda" if identity["kind"] == "cuda" else "cpu")
 
 
@@ -166,9 +167,19 @@ class TorchSession:
         }
 
     def facts(self, example: Arrays) -> dict[str, Scalar]:
-        """Weights as the module holds them, and the operators and types of one eager call of it."""
+        """Weights as the module holds them, and the operators and types of one eager call of it.
+
+        Raises `MeasurementError` (outcome `invalid`) where products were computed on another device than the session's.
+        """
         with self._guard(), OperatorTypes() as operators:
             self._module(*self.stage(example))
+        if strays := operators.devices - {self._device.type}:
+            raise MeasurementError(
+                f"the network is on {self._device.type}, and computes products on {', '.join(sorted(strays))}: torchao "
+                "multiplies integers there whose sizes are no multiples of 8; leave these layers out, or use another "
+                "runtime",
+                outcome="invalid",
+            )
         device = next((weight.device for weight in _tensors(self._module)), self._device)
         return {
             "runtime": self._name,
@@ -184,26 +195,33 @@ class OperatorTypes(TorchDispatchMode):
     """Notes the type of the first tensor that each operator reads; those that read none create, and don't compute.
 
     An operator on a tensor that wraps others, as those of torchao do, is left to the wrapper, and what that calls is
-    noted.
+    noted. One that fails is not: torchao tries products of integers, and computes in float32 where a GPU has none.
+    `devices` are those of the products.
     """
+
+    supports_higher_order_operators = True
+    """Such as `out_dtype`, by which torchao multiplies on a GPU: it names the operator that computes first."""
 
     def __init__(self) -> None:
         super().__init__()
         self.products: list[str] = []
         self.others: list[str] = []
+        self.devices: set[str] = set()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if any(is_traceable_wrapper_subclass(argument) for argument in args):
             return NotImplemented
+        result = function(*args, **(kwargs or {}))
         tensor = next((argument for argument in args if isinstance(argument, torch.Tensor)), None)
         if tensor is not None:
-            name = function._schema.name.partition("::")[2]
+            named = next((argument for argument in args if isinstance(argument, torch._ops.OpOverload)), function)
             dtype = _dtype_name(tensor)
-            if is_product(name):
+            if is_product(named.name().partition("::")[2]):
                 self.products.append(INTEGER if is_integer(dtype) else dtype)
+                self.devices.add(tensor.device.type)
             else:
                 self.others.append(dtype)
-        return function(*args, **(kwargs or {}))
+        return result
 
 
 def module_weights(module: Any) -> list[Weight]:
