@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pynvml
 import pytest
@@ -115,6 +116,7 @@ def test_a_child_finds_the_device_that_its_parent_chose(nvml: list[FakeBoard], m
     assert variables["CUDA_VISIBLE_DEVICES"] == "GPU-bbbb"
     assert variables["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert variables["OMP_NUM_THREADS"] == "1"
+    assert variables["NVIDIA_TF32_OVERRIDE"] == "0"
     with pytest.raises(MeasurementError, match="was not started with"):
         second.enter()
     for name, value in variables.items():
@@ -194,6 +196,15 @@ def test_no_memory_is_invented(nvml: list[FakeBoard], device: FakeDevice) -> Non
     cuda.reset_memory()
     assert device.calls == []
     assert cuda.peak_memory() == {}
+
+
+def test_of_tensorrt_the_process_alone_tells(
+    nvml: list[FakeBoard], device: FakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its engines take memory without torch's allocator, which would tell of inputs and outputs alone."""
+    nvml[0].processes = [(os.getpid(), 3 * GIB)]
+    monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))
+    assert cuda.peak_memory() == {"gpu_memory.process": 3.0 * GIB}
 
 
 def test_real_torch_has_what_is_called() -> None:

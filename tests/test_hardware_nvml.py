@@ -200,6 +200,27 @@ def test_devices_that_cuda_would_not_see(
     assert module.opens == 0
 
 
+def test_boards_that_are_closed_to_this_user_hide_no_others(install: Install) -> None:
+    """NVML counts them, and CUDA does not number them."""
+    module = install(FakeBoard("GPU-aaaa"), FakeBoard("GPU-bbbb"))
+    given = module.nvmlDeviceGetHandleByIndex
+
+    def handle(index: int) -> FakeBoard:
+        if index in closed:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NO_PERMISSION)
+        return given(index)
+
+    module.nvmlDeviceGetHandleByIndex = handle
+    closed = {0}
+    with opened(0) as device:
+        assert device.uuid == "GPU-bbbb"
+    with pytest.raises(UnavailableError, match="CUDA sees 1 of the 1"), opened(1):
+        pass
+    closed = {0, 1}
+    with pytest.raises(UnavailableError, match="may use none of this machine's GPUs"), opened(0):
+        pass
+
+
 def test_mig_instances(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     instance = FakeBoard("MIG-1111", name="NVIDIA H100 PCIe MIG 1g.10gb", memory=10 * GIB)
     other = FakeBoard("MIG-2222", name="NVIDIA H100 PCIe MIG 2g.20gb", memory=20 * GIB)

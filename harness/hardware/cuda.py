@@ -92,7 +92,10 @@ class Cuda:
         return self._watch.report() if self._watch else {}
 
     def environment(self) -> Mapping[str, str]:
-        """One visible device, named by its UUID, which no variable of the user's can renumber."""
+        """One visible device, named by its UUID, which no variable of the user's can renumber.
+
+        NVIDIA's libraries round no products to TF32: where a runtime has no option for it, they would by default.
+        """
         with opened(self._number) as device:
             uuid = device.uuid
         return {
@@ -100,6 +103,7 @@ class Cuda:
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": uuid,
             "CUDA_LAUNCH_BLOCKING": "0",
+            "NVIDIA_TF32_OVERRIDE": "0",
             _CHOSEN: uuid,
         }
 
@@ -148,11 +152,12 @@ class Cuda:
     def peak_memory(self) -> Mapping[str, float]:
         """Peaks of torch's allocator where torch computes, and what the process holds now by NVML, which has no peak.
 
-        Allocators keep what they once took, so this is the peak as long as nothing was given back on purpose.
+        Allocators keep what they once took, so this is the peak as long as nothing was given back on purpose. TensorRT
+        takes its memory without torch's allocator, which holds no more than inputs and outputs then and is left out.
         """
         found: dict[str, float] = {}
         torch = _torch_in_use()
-        if torch:
+        if torch and not {"tensorrt", "tensorrt_rtx"} & set(sys.modules):
             torch.cuda.synchronize()
             found["gpu_memory.allocated"] = float(torch.cuda.max_memory_allocated())
             found["gpu_memory.reserved"] = float(torch.cuda.max_memory_reserved())

@@ -227,7 +227,11 @@ def _find(nvml: Any, index: int) -> Device:
     count = nvml.nvmlDeviceGetCount()
     if count == 0:
         raise UnavailableError("the NVIDIA driver finds no device", f"attach a GPU to this machine, {_LEAVE_OUT}")
-    boards = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(count)]
+    boards = list(_boards(nvml, count))
+    count = len(boards)
+    if not boards:
+        reason = "this user may use none of this machine's GPUs"
+        raise UnavailableError(reason, "give it access to /dev/nvidia*, or start the container with --gpus all")
     entries = _visible(count)
     if not entries:
         raise UnavailableError("CUDA_VISIBLE_DEVICES hides every GPU", "unset CUDA_VISIBLE_DEVICES")
@@ -248,6 +252,15 @@ def _find(nvml: Any, index: int) -> Device:
                     return device
     reason = f"CUDA_VISIBLE_DEVICES names {entry!r}, and there is no such device among the {count} here"
     raise UnavailableError(reason, "list the devices with nvidia-smi -L")
+
+
+def _boards(nvml: Any, count: int) -> Iterator[Any]:
+    """The boards that this process may use, which are those that CUDA numbers; NVML counts the others as well."""
+    for index in range(count):
+        try:
+            yield nvml.nvmlDeviceGetHandleByIndex(index)
+        except nvml.NVMLError_NoPermission:
+            continue
 
 
 def _visible(count: int) -> list[str]:

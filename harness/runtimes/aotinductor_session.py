@@ -84,6 +84,8 @@ def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardw
                 package_path=str(folder / _PACKAGE),
                 inductor_configs={
                     "freezing": freezing,
+                    # Else a GPU's memory of the weights would be in no counter of torch's.
+                    "aot_inductor.weight_use_caching_allocator": True,
                     "aot_inductor.metadata": {_DIGEST: _digest(program), _INPUTS: _described(example)},
                 },
             )
