@@ -316,6 +316,19 @@ def test_what_took_turns_with_another_tree_is_no_baseline(store: Store) -> None:
     assert "measure it with pytest and without --against" in said
 
 
+def test_what_was_not_timed_is_no_baseline(store: Store) -> None:
+    """A search times no trial that loses too much accuracy; accepting one would take the times from its baseline."""
+    take(store, measured())
+    untimed = a_result({"size": [4e7], "accuracy": [0.5]}, screen=0)
+    said = str(refusal(untimed, (), store.read("digits", CASE, IDENTITY)))
+    assert "no times were taken of it" in said
+    assert "measure it with pytest" in said
+    before = parts(store)
+    with pytest.raises(BaselineError, match="no times were taken"):
+        take(store, untimed, day=2)
+    assert parts(store) == before
+
+
 def test_unfinished_and_quick_runs_are_refused(store: Store) -> None:
     baseline = store.read("digits", CASE, IDENTITY)
     assert "did not finish" in str(refusal(measured(), (), baseline, run_complete=False))

@@ -50,6 +50,11 @@ def refusal(
         return "a quick run measures too little to be a baseline; measure it without --quick"
     if result.outcome is not Outcome.COMPLETED:
         return f"it ended as {result.outcome.value}: {result.reason or 'no reason was recorded'}; nothing was measured"
+    if not result.launches:
+        return (
+            "no times were taken of it, as harness optimize takes none of what loses too much accuracy, so that its "
+            "baseline would lose or lack them; measure it with pytest"
+        )
     if any(launch.anchored is None for launch in result.launches if launch.counts):
         return (
             "it was measured without the anchor, as --against and harness optimize do, so that later runs could not be "
