@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import shlex
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from harness.baseline.records import Portable
 from harness.baseline.store import Store, folder_of
@@ -11,7 +14,8 @@ from harness.errors import BaselineError
 from harness.grid import Case
 from harness.judge import advice, missing
 from harness.judge.words import plural, quoted
-from harness.names import within
+from harness.measure.sources import sources
+from harness.names import suite_name, within
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.settings import Settings
 from harness.timed_test import TimedTest
@@ -107,16 +111,37 @@ def without_case(
     `absent` are the names of hardware that is not here, `nodeids` the files and folders that were selected, `selected`
     the (suite, case id) pairs found in them.
     """
+    files = functools.cache(lambda: [one for one in sources(settings.root) if one.suffix == ".py" and one.is_file()])
     for folder, found in store.each():
         if isinstance(found, BaselineError):
             suite, case_id = next((key for key in selected if folder_of(*key) == folder), folder.split("/", 1))
             yield Comparison(suite, case_id, "case", Verdict.ERROR, str(found)), None
         elif (
-            any(within(found.nodeid, nodeid) for nodeid in nodeids)
+            (found.suite, found.case_id) not in selected
             and found.case_id.rsplit("/", 1)[-1] not in absent
             and not settings.allows(found.case_id)
+            and _is_due(found, settings.root, nodeids, files)
         ):
             yield from ((comparison, found) for comparison in missing([found], selected))
+
+
+def _is_due(baseline: Portable, root: Path, nodeids: set[str], files: Callable[[], Iterable[Path]]) -> bool:
+    """Whether a run of these files and folders should have found the case of a baseline: its test lies in one of
+    them, or is nowhere any more.
+
+    A baseline names the file in which its case was accepted last. Where that is gone, the test is where another file of
+    the same suite defines it: so the folder that it left does not miss it, and the one that it came to does.
+    """
+    file, _, test = baseline.nodeid.partition("::")
+    if (root / file).is_file():
+        return any(within(file, nodeid) for nodeid in nodeids)
+    definition = re.compile(rf"\bdef {re.escape(test.partition('[')[0].rpartition('::')[2])}\(")
+    places = [
+        path.relative_to(root).as_posix()
+        for path in files()
+        if suite_name(path) == baseline.suite and definition.search(path.read_text(encoding="utf-8", errors="replace"))
+    ]
+    return not places or any(within(place, nodeid) for place in places for nodeid in nodeids)
 
 
 def unmeasured(case: Case | TimedTest, suite: str, nodeid: str, reason: str) -> Result:

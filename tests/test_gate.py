@@ -42,6 +42,46 @@ def test_a_baseline_whose_case_is_gone_is_missing(tmp_path: Path, store: Store) 
     assert found(tmp_path, store, {"cpu"}) == {}
 
 
+def a_suite(folder: Path, place: str, test: str = "test_inference") -> None:
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    (folder / place).write_text(f"@grid()\ndef {test}(case, bench): ...\n")
+
+
+@pytest.mark.parametrize(
+    ("files", "selected", "missed"),
+    [
+        (["suites/test_digits.py"], "suites", True),
+        (["suites/test_digits.py"], "suites/test_digits.py", True),
+        (["suites/test_digits.py"], "bench", False),
+        (["bench/suites/test_digits.py"], "bench/suites", True),
+        (["bench/suites/test_digits.py"], "suites", False),
+        (["bench/suites/test_digits.py"], "suites/text", False),
+        (["bench/test_digits.py", "other/test_digits.py"], "other", True),
+        (["bench/suites/test_numbers.py"], "bench/suites", True),
+        (["bench/suites/test_numbers.py"], "suites/text", True),
+        (["suites/test_digits.py", "bench/test_digits.py"], "bench", False),
+    ],
+    ids=[
+        *("in its place", "its file", "another folder", "moved", "moved away", "moved, and a third folder"),
+        *("two may be it", "renamed", "nowhere", "another of its name"),
+    ],
+)
+def test_a_case_is_missed_where_its_file_is_now(
+    tmp_path: Path, store: Store, files: list[str], selected: str, missed: bool
+) -> None:
+    """A baseline names the place where its case was accepted, until it is accepted anew."""
+    for file in files:
+        a_suite(tmp_path, file)
+    rows = list(without_case(settings(tmp_path), store, set(), {selected}, {("digits", CASE)}))
+    assert [row.case_id for row, _ in rows] == ([GONE] if missed else [])
+
+
+def test_a_file_of_the_same_name_without_the_test_is_another(tmp_path: Path, store: Store) -> None:
+    a_suite(tmp_path, "tests/test_digits.py", "test_inference_of_nothing")
+    rows = list(without_case(settings(tmp_path), store, set(), {"suites"}, {("digits", CASE)}))
+    assert [row.case_id for row, _ in rows] == [GONE]
+
+
 @pytest.mark.parametrize("name", [GONE, "digits", "bf16"])
 def test_a_case_that_may_be_unavailable_may_be_gone(tmp_path: Path, store: Store, name: str) -> None:
     assert found(tmp_path, store, allowed=(name,)) == {}

@@ -15,7 +15,7 @@ import harness
 from harness.names import is_ours
 from harness.worker.imported import folder_of
 
-__all__ = ["digest_of", "digest_sources", "last_edited", "relevant_environment"]
+__all__ = ["digest_of", "digest_sources", "last_edited", "relevant_environment", "sources"]
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 _SKIPPED_AT_THE_TOP = {"reports", "baselines", "build", "dist"}
@@ -43,12 +43,12 @@ def digest_sources(root: Path, paths: Iterable[Path] = ()) -> str:
     local = dict(sorted(_local()))
     editable = {name: place for name, (place, copied) in local.items() if not copied and place.is_dir()}
     for label, folder in {"project": root, "harness": Path(harness.__file__).parent, **editable}.items():
-        for path in _sources(folder):
+        for path in sources(folder):
             digest.update(f"{label}/{path.relative_to(folder).as_posix()}|".encode())
             digest.update(_content(path))
     for number, folder in enumerate(paths):
         if folder.is_dir() and not folder.resolve().is_relative_to(root.resolve()):
-            for path in _sources(folder):
+            for path in sources(folder):
                 if path.suffix == ".py":
                     digest.update(f"path {number}/{path.relative_to(folder).as_posix()}|".encode())
                     digest.update(_content(path))
@@ -59,7 +59,7 @@ def digest_sources(root: Path, paths: Iterable[Path] = ()) -> str:
 
 def last_edited(root: Path) -> Path | None:
     """The source of the project whose content changed last, below `root`; None where there is none."""
-    last = max(_sources(root), key=lambda path: path.lstat().st_mtime_ns, default=None)
+    last = max(sources(root), key=lambda path: path.lstat().st_mtime_ns, default=None)
     return last and last.relative_to(root)
 
 
@@ -109,7 +109,8 @@ def relevant_environment() -> dict[str, str]:
     return {name: value for name, value in found if name in wanted or name.startswith(_LIBRARIES + _KERNELS)}
 
 
-def _sources(folder: Path) -> Iterator[Path]:
+def sources(folder: Path) -> Iterator[Path]:
+    """The files of a project that count as sources (see `digest_sources`), and links to folders in it."""
     for place, folders, files in os.walk(folder):
         here = Path(place)
         left_out = _SKIPPED | (_SKIPPED_AT_THE_TOP if here == folder else set())
