@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from harness.worker.imported import folder_of
 __all__ = ["digest_of", "digest_sources", "last_edited", "relevant_environment", "sources"]
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
-_SKIPPED_AT_THE_TOP = {"reports", "baselines", "build", "dist"}
+_SKIPPED_AT_THE_TOP = {"reports", "baselines"}
+_PACKAGED = {"build": ("lib/", "lib.*/", "bdist.*/", "temp.*/"), "dist": ("*.whl", "*.tar.gz")}
+"""What packaging makes in these folders at the top: copies of what counts. Models may be exported into them as well."""
 _PROSE = {".md", ".rst", ".html", ".css", ".xml", ".log", ".pyc", ".pyo"}
 """What people read, and what tools write beside the sources while a run goes on. Pictures are data of some models."""
 _LARGE = 64 * 2**20
@@ -35,7 +38,7 @@ def digest_sources(root: Path, paths: Iterable[Path] = ()) -> str:
 
     All sources count, not those that a case seems to import: an import that happens late, a data file beside the code
     or a helper two modules away changes what is built just as well. Hidden folders, virtual environments, and the
-    project's own reports, baselines and build folders are left out, and so is prose; so are runs and baselines in any
+    project's own reports, baselines and packages are left out, and so is prose; so are runs and baselines in any
     other folder, which change while runs go on. Of files over 64 MiB, size and time of change stand for the content;
     of a link to a folder, where it leads; of a package that was copied from a folder, what its installer noted.
     """
@@ -114,11 +117,13 @@ def sources(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         here = Path(place)
         left_out = _SKIPPED | (_SKIPPED_AT_THE_TOP if here == folder else set())
+        packaged = _PACKAGED.get(here.name, ()) if here.parent == folder else ()
         folders[:] = sorted(
             name
             for name in folders
             if not name.startswith(".")
             and name not in left_out
+            and not _fits(f"{name}/", packaged)
             and not (here / name / "pyvenv.cfg").exists()
             and not is_ours(here / name)
         )
@@ -126,5 +131,11 @@ def sources(folder: Path) -> Iterator[Path]:
         yield from (link for link in links if not is_ours(link.resolve()))
         for name in sorted(files):
             path = here / name
-            if path.suffix not in _PROSE and not name.startswith(".") and path.is_file() and not is_ours(path):
+            if path.suffix in _PROSE or name.startswith(".") or _fits(name, packaged):
+                continue
+            if path.is_file() and not is_ours(path):
                 yield path
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
