@@ -239,6 +239,8 @@ class Session:
         settings = self.settings
         added = [{**metric.record(), "suite": suite} for suite, metrics in own.items() for metric in metrics]
         state = {**self.environment.state, "sources": self._cache.sources[:16], **data}
+        if settings.selected and not settings.filtered:
+            state["selected"] = "\n".join(settings.selected)
         return Run(
             schema=RUN_SCHEMA,
             id=run_id(),

@@ -63,6 +63,7 @@ class Settings:
     required   names of hardware that must be here
     allowed    words of case ids whose cases may be unavailable or gone although they have a baseline
     filtered   whether only a part of the suites was selected
+    selected   files and folders that pytest was given, relative to the project
     revision   git revision to read the baselines from, "" for the working tree
     budget     seconds that the whole run may take, shared out over its cases; infinite where none was set
     against    another tree to compare with instead of the baselines
@@ -83,6 +84,7 @@ class Settings:
     required: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     filtered: bool = False
+    selected: tuple[str, ...] = ()
     command: str = ""
     revision: str = ""
     resume: bool = False

@@ -82,6 +82,24 @@ def test_a_filtered_run_is_not_asked_for_the_rest(tmp_path: Path) -> None:
     assert compare(tmp_path, CASES, CASES[:1], filtered=True) == 0
 
 
+@pytest.mark.parametrize(
+    ("selected", "code"),
+    [("suites/vision", 0), ("suites/text", 1), ("suites/vision\nsuites/text", 1), (".", 1), ("", 1)],
+)
+def test_cases_of_folders_that_were_not_selected_are_not_missing(tmp_path: Path, selected: str, code: int) -> None:
+    """A record that says nothing of it is asked for everything, as it was before records did."""
+    vision = a_case("a", suite="vision", nodeid="suites/vision/test_vision.py::test_it[a/reference/cpu]")
+    text = a_case("b", suite="text", nodeid="suites/text/test_text.py::test_it[b/reference/cpu]")
+    state = {"selected": selected} if selected else {}
+    assert compare(tmp_path, [vision, text], [vision], environment=Environment({"cpu": IDENTITY}, {}, state)) == code
+
+
+def test_a_suite_that_moved_is_asked_for_its_cases(tmp_path: Path) -> None:
+    moved = a_case("a", nodeid="bench/test_toys.py::test_toys[a/reference/cpu]")
+    here = Environment({"cpu": IDENTITY}, {}, {"selected": "bench"})
+    assert compare(tmp_path, CASES, [moved], environment=here) == 1
+
+
 def test_what_was_left_to_the_full_selection_is_not_missing(tmp_path: Path) -> None:
     left = tuple(f"{case.suite}/{case.case_id}" for case in CASES[1:])
     assert compare(tmp_path, CASES, CASES[:1], reserved=left) == 0

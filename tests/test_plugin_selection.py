@@ -50,6 +50,7 @@ def test_the_default_selection_misses_nothing_of_the_full_one_and_the_full_one_m
     assert measured(folder) == {DEFAULT}
     assert not missing(folder)
     assert (run["filtered"], run["reserved"]) == (False, [f"both/{RESERVED}"])
+    assert run["environment"]["state"]["selected"] == "suites"
     assert "1 deselected" in text
     assert "1 more are left to the full selection" in (folder.path / "reports/latest/index.html").read_text()
     # A case that is gone is due in both selections.
@@ -90,6 +91,7 @@ def test_a_part_of_the_full_selection_is_a_part(folder: Folder) -> None:
     code, text = folder.pytest("suites", *PLAN, "-m", "full and not default", "--baseline=off")
     assert code == 0, text
     assert folder.run()["filtered"]
+    assert "selected" not in folder.run()["environment"]["state"]
     assert measured(folder) == {RESERVED}
 
 

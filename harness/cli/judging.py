@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from harness.baseline.accept import baseline_of
 from harness.baseline.records import Baseline, Portable, Times
 from harness.judge import Prior, compare, fit_prior, missing
+from harness.names import within
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.record import metrics_of
 
@@ -18,8 +19,8 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
     """Every comparison of `new` with `old`, in the order of the new run.
 
     A case that the old run measured and the new one did not is MISSING, unless its hardware is not there, the new run
-    left it to the full selection, or was filtered or cut short and so does not claim to be whole. Raises
-    `RecordError` for a run that does not hold together.
+    left it to the full selection or was not given its folder, or was filtered or cut short and so does not claim to be
+    whole. Raises `RecordError` for a run that does not hold together.
     """
     measured = [result for result in old.results if result.outcome is Outcome.COMPLETED]
     baselines = {(result.suite, result.case_id): baseline_of(result, old.environment) for result in measured}
@@ -32,10 +33,8 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
         prior, identity = priors.get(result.hardware, Prior()), here.get(result.hardware, {})
         found += [absent] if absent else compare(result, baseline, metrics_of(new, result.suite), prior, identity)
     if new.complete and not new.filtered:
-        reserved = set(new.reserved)
         present = {(result.suite, result.case_id) for result in new.results}
-        expected = [one for one in _expected(baselines.values(), here) if f"{one.suite}/{one.case_id}" not in reserved]
-        found += missing(expected, present)
+        found += missing(_asked_for(_expected(baselines.values(), here), new), present)
     return tuple(found)
 
 
@@ -60,3 +59,18 @@ def _expected(baselines: Iterable[Baseline], hardware: Mapping[str, object]) -> 
     """What must be in a whole run on a machine with this hardware."""
     portables = [baseline.portable for baseline in baselines if baseline.portable]
     return [portable for portable in portables if portable.case_id.rpartition("/")[2] in hardware]
+
+
+def _asked_for(portables: Iterable[Portable], run: Run) -> list[Portable]:
+    """Those that a whole run should have: of a suite that it has anything of, or in a folder that it was given.
+
+    A record that does not say what it was given is asked for all.
+    """
+    selected = str(run.environment.state.get("selected", ".")).splitlines()
+    reserved, suites = set(run.reserved), {result.suite for result in run.results}
+    return [
+        one
+        for one in portables
+        if f"{one.suite}/{one.case_id}" not in reserved
+        and (one.suite in suites or any(within(one.nodeid, folder) for folder in selected))
+    ]

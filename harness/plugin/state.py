@@ -258,6 +258,7 @@ class State:
             required=tuple(config.getoption("require_hardware")),
             allowed=tuple(config.getoption("allow_unavailable")),
             filtered=is_filtered(config, deselected=self.deselected),
+            selected=tuple(sorted(self._folders())),
             command=command_of(config),
             revision=config.getoption("baseline_rev"),
             resume=config.getoption("resume"),
