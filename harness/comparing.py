@@ -13,6 +13,7 @@ from harness.errors import BaselineError
 from harness.facts import counts, moved
 from harness.judge import Prior, compare, fit_prior, fresh_launches
 from harness.judge.against import METRIC, _row, compare_against, more_launches, spread_of
+from harness.judge.compare import LEAST_FRESH
 from harness.judge.prior import Spread
 from harness.judge.scope import changed_parts
 from harness.measure.tree import Tree
@@ -104,7 +105,7 @@ class WithBaselines:
         except BaselineError as error:
             return (Comparison(result.suite, result.case_id, "case", Verdict.ERROR, str(error)),)
         self.note_origin(result.suite, result.case_id, baseline, result.facts)
-        return self._judged(result, baseline, metrics)
+        return tuple(_confirmed(row, result, self._most) for row in self._judged(result, baseline, metrics))
 
     def _judged(self, result: Result, baseline: Baseline, metrics: Metrics) -> tuple[Comparison, ...]:
         judged = _judged_parts(result)
@@ -208,7 +209,21 @@ class WithTree:
             return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason, change=None, detectable=None)
         if row.verdict is Verdict.INCONCLUSIVE and result.cut_short:
             return dataclasses.replace(row, reason=f"{row.reason} Its time was over; a longer --budget gives it more.")
+        return _confirmed(row, result, next(iter(self._plan.lots), 0))
+
+
+def _confirmed(row: Comparison, result: Result, wanted: int) -> Comparison:
+    """A comparison, undecided where fewer fresh launches convict than `wanted`, and than convict at all: so few of them
+    speak too early (`harness.plan.LOTS`), and only the end of the time leaves so few.
+    """
+    made, least = sum(launch.phase == "confirm" for launch in result.launches), min(LEAST_FRESH, wanted)
+    if row.verdict is not Verdict.REGRESSED or row.detectable is None or not 0 < made < least:
         return row
+    reason = (
+        f"{row.reason} It could not be confirmed, since its time was over after {made} of {least} fresh launches; "
+        "a longer --budget gives it more."
+    )
+    return dataclasses.replace(row, verdict=Verdict.INCONCLUSIVE, reason=reason)
 
 
 def not_in_turns(result: Result, metrics: Metrics) -> tuple[str, ...]:

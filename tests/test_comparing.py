@@ -161,6 +161,50 @@ def test_what_had_no_time_left_is_told_so() -> None:
         assert ("--budget" in row.reason) is cut_short
 
 
+@pytest.mark.parametrize(
+    ("most", "made", "verdict"),
+    [
+        (16, 1, Verdict.INCONCLUSIVE),
+        (16, 4, Verdict.INCONCLUSIVE),
+        (16, 5, Verdict.REGRESSED),
+        (3, 2, Verdict.INCONCLUSIVE),
+        (3, 3, Verdict.REGRESSED),
+    ],
+)
+def test_fewer_fresh_launches_than_were_wanted_convict_nobody(
+    with_baselines: WithBaselines, tmp_path: Path, most: int, made: int, verdict: Verdict
+) -> None:
+    """Its time was over amid them. A plan that wants fewer than five gets what it wants."""
+    result = a_result({"speedup": (1.5,) * (3 + made), "size": (8.0,)}, confirm=made)
+    judged = WithBaselines(Store(tmp_path), ENVIRONMENT, most)
+    assert with_baselines.more(result, METRICS) == 0, "there are some, so that none would follow"
+    rows = {row.metric: row for row in judged.compare(result, None, METRICS)}
+    assert (rows["speedup"].verdict, rows["size"].verdict) == (verdict, Verdict.REGRESSED)
+    cut = verdict is Verdict.INCONCLUSIVE
+    assert (f"time was over after {made} of {min(5, most)} fresh launches" in rows["speedup"].reason) is cut
+
+
+@pytest.mark.parametrize(
+    ("confirm", "made", "verdict"),
+    [
+        (16, 4, Verdict.INCONCLUSIVE),
+        (16, 5, Verdict.REGRESSED),
+        (64, 6, Verdict.REGRESSED),
+        (8, 1, Verdict.INCONCLUSIVE),
+        (8, 2, Verdict.REGRESSED),
+        (3, 1, Verdict.REGRESSED),
+    ],
+)
+def test_in_turns_it_is_the_first_lot_that_must_be_whole(confirm: int, made: int, verdict: Verdict) -> None:
+    now = in_turns({"size": (4.0,)})
+    launch = dataclasses.replace(now.launches[-1], against=2.0)
+    now = dataclasses.replace(now, launches=(*now.launches[:3], *[launch] * made))
+    judged = WithTree(Against("HEAD"), Tree(Path()), {}, ENVIRONMENT, Plan(confirm=confirm))
+    row, *_ = judged.compare(now, now, METRICS)
+    assert row.verdict is verdict
+    assert ("a longer --budget" in row.reason) is (verdict is Verdict.INCONCLUSIVE)
+
+
 def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_path: Path) -> None:
     times = some_times([a_block({"speedup": [2.0, 2.001, 2.002]})])
     store = Store(tmp_path)
