@@ -99,6 +99,10 @@ class Session:
         there = other.tree if other else None
         self._test_measurer = TestMeasurer(tree, there, plan, logs, more, progress, budget)
 
+    def drop(self) -> None:
+        """One of the selected cases is not run after all, so the run is one of a part of the suites."""
+        self._head = dataclasses.replace(self._head, filtered=True, expected=self._head.expected - 1)
+
     def decided(self, suite: str, case_id: str) -> Decision | None:
         """The decision on a case of this session; a second measurement can't improve it."""
         return self._decisions.get((suite, case_id))

@@ -98,3 +98,44 @@ def test_a_part_of_the_full_selection_is_a_part(folder: Folder) -> None:
 def test_commands_find_the_cases_of_both(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.path)
     assert {found.case_id for found in collect(["suites"])} == {DEFAULT, RESERVED}
+
+
+LATE = """
+import pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    left = [item for item in items if "batched" in item.name]
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=left)
+"""
+
+
+def test_what_is_deselected_late_is_not_due(folder: Folder) -> None:
+    folder.suite("test_both", SUITE.replace("[reference]", "[reference, batched(2)]"))
+    code, text = folder.pytest("suites", *PLAN, "--baseline=update", "--reason", "start")
+    assert code == 0, text
+    (folder.path / "suites" / "conftest.py").write_text(LATE)
+    _, text = folder.pytest("suites", *PLAN)
+    run = folder.run()
+    assert measured(folder) == {DEFAULT}
+    assert not missing(folder)
+    assert (run["filtered"], run["expected"]) == (True, 1)
+    assert "[1/1]" in text
+
+
+def test_what_failed_last_is_run_alone(folder: Folder) -> None:
+    """pytest keeps all tests of a file that was given, and deselects those that passed when all else is collected."""
+    suite = SUITE.replace("[reference]", "[reference, batched(2)]")
+    folder.suite("test_both", suite)
+    code, text = folder.pytest("suites", *PLAN, "--baseline=update", "--reason", "start")
+    assert code == 0, text
+    cached = ("suites/test_both.py", "-p", "cacheprovider", *PLAN)
+    folder.suite("test_both", suite.replace("bench(case)", "assert 'batched' in case.id"))
+    folder.pytest(*cached, "-k", "reference")
+    folder.suite("test_both", suite)
+    _, text = folder.pytest(*cached, "--lf")
+    assert "2 deselected" in text
+    assert measured(folder) == {DEFAULT}
+    assert not missing(folder)
+    assert "not measured" not in text

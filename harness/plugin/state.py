@@ -101,9 +101,18 @@ class State:
         return self._left
 
     def note_deselected(self, item: pytest.Item) -> None:
-        """Note that an item is not run. A case that should have been makes the run one of a part of the suites."""
-        if case_of(item) and item.nodeid not in self._left:
-            self.deselected = True
+        """Note that an item is not run. A case that should have been makes the run one of a part of the suites.
+
+        Some are deselected when the cases were counted already, by --lf and by a project's own hooks.
+        """
+        case = case_of(item)
+        if case is None or item.nodeid in self._left:
+            return
+        self.deselected = True
+        if self._items.pop((suite_name(item.path), case.id), None) is not None:
+            self.progress.drop(item.nodeid)
+            if self._session is not None:
+                self._session.drop()
 
     def collected(self, session: pytest.Session, items: list[pytest.Item]) -> list[pytest.Item]:
         """Check the selected cases, and give an item for each baseline whose case is gone, or that is damaged.
