@@ -63,7 +63,7 @@ def test_a_case_that_is_there_but_has_no_numbers_is_kept(place: Place) -> None:
     ("changes", "why"),
     [
         ({"complete": False}, "is not complete"),
-        ({"filtered": True}, "selected a part"),
+        ({"filtered": True, "comparisons": ()}, "selected a part"),
         ({"mode": "off"}, "--baseline=off"),
         ({"mode": "quick"}, "--quick"),
         ({"mode": "update"}, "--baseline=update"),
@@ -75,6 +75,11 @@ def test_a_run_that_can_t_tell(
     assert place.prune("--yes", **changes) == 2
     assert why in capsys.readouterr().err
     assert place.kept() == {"a", "b", "far"}
+
+
+def test_a_run_of_a_part_that_found_one_gone_has_looked_for_it(place: Place) -> None:
+    assert place.prune("--yes", filtered=True) == 0
+    assert place.kept() == {"a", "far"}
 
 
 def test_nothing_gone(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

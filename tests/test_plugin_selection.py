@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,44 @@ def test_what_failed_last_is_run_alone(folder: Folder) -> None:
     assert measured(folder) == {DEFAULT}
     assert not missing(folder)
     assert "not measured" not in text
+
+
+GONE, SLOW = "tiny_onnx/batched:3/cpu", "tiny_onnx/batched:4/cpu"
+PART = """
+@pytest.mark.slow
+@grid(model=[tiny], technique=[batched(4)], hardware=[cpu])
+def test_slow(case, bench):
+    bench(case)
+"""
+
+
+def test_a_part_that_was_chosen_from_all_misses_what_is_gone(folder: Folder) -> None:
+    folder.suite("test_both", SUITE.replace("[reference]", "[reference, batched(3)]") + PART)
+    code, text = folder.pytest("suites", *PLAN, "--baseline=update", "--reason", "start")
+    assert code == 0, text
+    # What can't be seen whole is not searched, nor is a run begun for tests that are none of cases.
+    folder.suite("test_both", SUITE + PART)
+    seen = folder.run()["id"]
+    code, text = folder.pytest("suites", *PLAN, "--ignore=suites/test_both.py")
+    assert code == 5, text
+    assert folder.run()["id"] == seen
+    # A filter that stands in the settings must not end the search for good.
+    (folder.path / "pytest.ini").write_text("[pytest]\naddopts = -m 'not slow'\nmarkers = slow: takes long\n")
+    code, text = folder.pytest("suites", *PLAN)
+    assert code == 1, text
+    assert missing(folder) == {GONE}
+    assert measured(folder) == {DEFAULT}
+    assert folder.run()["filtered"]
+    for part in (("-k", "ordinary"), ("--deselect=suites/test_both.py::test_it",)):
+        code, text = folder.pytest("suites", *PLAN, *part)
+        assert code == 1, text
+        assert missing(folder) == {GONE}
+    # A baseline that is damaged is a matter of the runs that its case is in.
+    (slow,) = (folder.path / "baselines" / "both").glob("tiny_onnx-batched-4*/portable.json")
+    slow.write_text("{")
+    (gone,) = (folder.path / "baselines" / "both").glob("tiny_onnx-batched-3*")
+    shutil.rmtree(gone)
+    seen = folder.run()["id"]
+    code, text = folder.pytest("suites", *PLAN, "-k", "ordinary")
+    assert code == 0, text
+    assert folder.run()["id"] == seen

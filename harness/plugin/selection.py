@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["FULL", "SELECTIONS", "is_filtered"]
+__all__ = ["FULL", "SELECTIONS", "is_filtered", "sees_all"]
 
 FULL = "full"
 SELECTIONS = {
@@ -19,8 +19,16 @@ SELECTIONS = {
 def is_filtered(config: pytest.Config, *, deselected: bool) -> bool:
     """Whether a part was selected: by deselecting or ignoring, by a file or an item, or by an error in one."""
     option = config.option
-    names = ("keyword", "lf", "deselect", "stepwise", "ignore", "ignore_glob")
-    broken = getattr(option, "continue_on_collection_errors", False)
-    chosen = deselected or broken or any(getattr(option, name, None) for name in names)
-    chosen = chosen or option.markexpr.strip() not in ("", FULL)
-    return chosen or any("::" in argument or not Path(argument).is_dir() for argument in config.args)
+    chosen = deselected or option.keyword or getattr(option, "deselect", None)
+    return bool(chosen) or option.markexpr.strip() not in ("", FULL) or not sees_all(config)
+
+
+def sees_all(config: pytest.Config) -> bool:
+    """Whether the plugin is shown every case, be it as one to run or as one that was deselected.
+
+    -k, -m and --deselect leave out of what was collected, and say what. The others have not collected all, or keep what
+    they leave out to themselves; so there nobody can tell a case that is gone from one that was left out.
+    """
+    names = ("lf", "stepwise", "ignore", "ignore_glob", "continue_on_collection_errors")
+    hidden = any(getattr(config.option, name, None) for name in names)
+    return not hidden and all("::" not in argument and Path(argument).is_dir() for argument in config.args)

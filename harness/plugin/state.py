@@ -20,7 +20,7 @@ from harness.plan import Plan
 from harness.plugin.missing import MissingCase
 from harness.plugin.options import against_of, command_of
 from harness.plugin.progress import Progress, unwritable
-from harness.plugin.selection import is_filtered
+from harness.plugin.selection import is_filtered, sees_all
 from harness.plugin.timed_test import TEST
 from harness.records import Run, Scalar
 from harness.settings import Decision, Settings
@@ -53,9 +53,9 @@ class State:
         self._hardware: dict[str, Hardware] = {item.name: item for item in (cpu, cuda)}
         self._own: dict[str, dict[str, Metric]] = {}
         self._session: Session | None = None
-        self.deselected = False
         self._left: dict[str, pytest.Item] = {}
         self._reserved: set[tuple[str, str]] = set()
+        self._deselected: set[tuple[str, str]] = set()
         self._made_ahead = False
         self.progress = Progress(config)
         self.run: Run | None = None
@@ -108,8 +108,9 @@ class State:
         case = case_of(item)
         if case is None or item.nodeid in self._left:
             return
-        self.deselected = True
-        if self._items.pop((suite_name(item.path), case.id), None) is not None:
+        key = suite_name(item.path), case.id
+        self._deselected.add(key)
+        if self._items.pop(key, None) is not None:
             self.progress.drop(item.nodeid)
             if self._session is not None:
                 self._session.drop()
@@ -128,14 +129,16 @@ class State:
             raise SuiteError(f"--require-hardware={min(unknown)}: no grid has it; there is {', '.join(self._hardware)}")
         self.progress.expect({item.nodeid for item in items})
         settings = self._settings()
-        gated = settings.gates and not settings.filtered
+        gated = settings.gates and sees_all(self._config)
         if self._config.option.collectonly or not gated or not (items or self._has_baselines(settings)):
             return []
+        present = self._items.keys() | self._reserved | self._deselected
         return [
             MissingCase.from_parent(
                 session, name=f"{one.suite}/{one.case_id}", run=self.session, missing=(one, portable)
             )
-            for one, portable in self.session.missing(self._folders(), self._items.keys() | self._reserved)
+            for one, portable in self.session.missing(self._folders(), present)
+            if (one.suite, one.case_id) not in self._deselected  # whose baseline may be damaged
         ]
 
     def measure(self, item: pytest.Item, case: Case | TimedTest) -> Decision:
@@ -236,7 +239,12 @@ class State:
         """Whether there is something to miss in a run that has no case at all: a suite's file may be gone."""
         folders = self._folders()
         found = (one for _, one in Store(settings.baselines).each()) if settings.baselines.is_dir() else iter(())
-        return any(isinstance(one, BaselineError) or within(one.nodeid, each) for one in found for each in folders)
+        return any(
+            not self._deselected
+            if isinstance(one, BaselineError)
+            else (one.suite, one.case_id) not in self._deselected and any(within(one.nodeid, each) for each in folders)
+            for one in found
+        )
 
     def _folders(self) -> set[str]:
         """The folders that were selected, relative to the project's."""
@@ -266,7 +274,7 @@ class State:
             cold=config.getoption("cold"),
             required=tuple(config.getoption("require_hardware")),
             allowed=tuple(config.getoption("allow_unavailable")),
-            filtered=is_filtered(config, deselected=self.deselected),
+            filtered=is_filtered(config, deselected=bool(self._deselected)),
             selected=tuple(sorted(self._folders())),
             command=command_of(config),
             revision=config.getoption("baseline_rev"),
