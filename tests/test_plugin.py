@@ -73,6 +73,63 @@ def test_measures(case, bench):
     assert any("batched:4" in name and "latency.p50" in key for name, key in properties)
 
 
+@pytest.mark.skipif(not hasattr(pytest, "Subtests"), reason="this pytest has no subtests")
+def test_a_subtest_says_nothing_of_what_its_test_measures(folder: Folder) -> None:
+    folder.suite(
+        "test_parts",
+        """
+@grid(model=[tiny], technique=[reference], hardware=[cpu])
+def test_passes_before(case, bench, subtests):
+    with subtests.test("inputs"):
+        pass
+    bench(case)
+
+@grid(model=[tiny], technique=[batched(2)], hardware=[cpu])
+def test_skips_before(case, bench, subtests):
+    with subtests.test("inputs"):
+        pytest.skip("not today")
+    bench(case)
+
+@grid(model=[tiny], technique=[batched(3)], hardware=[cpu])
+def test_fails_before(case, bench, subtests):
+    with subtests.test("inputs"):
+        raise ValueError("a shape is wrong")
+    bench(case)
+
+@grid(model=[tiny], technique=[batched(5)], hardware=[cpu])
+def test_skips_after(case, bench, subtests):
+    bench(case)
+    with subtests.test("outputs"):
+        raise ValueError("a value is wrong")
+    pytest.skip("not today")
+
+@grid(model=[tiny], technique=[batched(4)], hardware=[cpu])
+def test_forgets(case, bench, subtests):
+    with subtests.test("inputs"):
+        pass
+
+@grid(model=[tiny], technique=[liar], hardware=[cpu])
+def test_swallows(case, bench, subtests):
+    with subtests.test("speed"):
+        bench(case)
+""",
+    )
+    code, text = folder.pytest("suites", "--baseline=off", *PLAN)
+    assert code == 1
+    outcomes = {result["case_id"]: result["outcome"] for result in folder.run()["results"]}
+    measured = {name for name, outcome in outcomes.items() if outcome == "completed"}
+    assert measured == {f"tiny_onnx/{name}/cpu" for name in ("reference", "batched:2", "batched:3", "batched:5")}
+    reasons = {(one["case_id"], one["verdict"]): one["reason"] for one in folder.run()["comparisons"]}
+    assert "a shape is wrong" in reasons["tiny_onnx/batched:3/cpu", "error"]
+    assert "a value is wrong" in reasons["tiny_onnx/batched:5/cpu", "error"]
+    assert "never called `bench`" in reasons["tiny_onnx/batched:4/cpu", "error"]
+    assert not {one for one, _ in reasons} & {"tiny_onnx/reference/cpu", "tiny_onnx/batched:2/cpu"}
+    for name in ("test_fails_before", "test_forgets", "test_swallows"):
+        assert f"FAILED suites/test_parts.py::{name}" in text
+    assert "the verdict stands" in text
+    assert "2 passed" in text
+
+
 @pytest.mark.alone
 def test_a_first_run_without_a_baseline_is_no_pass(folder: Folder) -> None:
     folder.suite(

@@ -142,6 +142,8 @@ class Bench:
         self._state = item.config.stash[STATE]
         self.decision: Decision | None = None
         self.called = False
+        self.ended = False
+        self.broken: pytest.CallInfo[None] | None = None  # the first of its subtests that failed
 
     def __call__(self, case: Case | TimedTest) -> Measured:
         __tracebackhide__ = True
@@ -159,6 +161,17 @@ class Bench:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """See when a test is over."""
+    try:
+        return (yield)
+    finally:
+        used = item.stash.get(CASE, None)
+        if used is not None:
+            used.ended = True
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -169,6 +182,10 @@ def pytest_runtest_makereport(
         return report
     state = item.config.stash[STATE]
     used = item.stash.get(CASE, None)
+    if report.when == "call" and used is not None and not used.ended:
+        # It is one of a subtest, and says nothing yet of what the test will have measured.
+        used.broken = used.broken or (call if report.failed else None)
+        return report
     if hasattr(report, "wasxfail"):
         called = call.excinfo is not None and call.excinfo.errisinstance(pytest.xfail.Exception)
         if called and used is not None and used.decision and used.decision.fails:
@@ -176,6 +193,10 @@ def pytest_runtest_makereport(
             del report.wasxfail
             _fail(report, f"{used.decision.message}\n  (the test called xfail after that; the verdict stands)")
         return report
+    if report.when == "call" and used is not None and used.broken and not report.failed:
+        call = used.broken
+        if not (used.decision and used.decision.fails):
+            _fail(report, f"{case.id}: a subtest failed")
     unmeasured = used is None or not used.called
     if report.skipped and unmeasured:
         decision = state.left_out(item, case, _skip_reason(report))

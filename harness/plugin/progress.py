@@ -107,7 +107,8 @@ class Progress:
         the summary counts them, and `-rs` gives the reasons.
         """
         reporter = self._reporter()
-        if report.nodeid not in self._cases or reporter is None:
+        of_subtest = hasattr(report, "context")
+        if report.nodeid not in self._cases or of_subtest or reporter is None:
             return None
         self._wipe(reporter)
         decision, self._decision = self._decision, None
