@@ -37,11 +37,11 @@ class Scripted(Conversation):
         self.called = True
 
 
-def fixture_in(talk: Conversation) -> Any:
+def fixture_in(talk: Conversation, timer: Callable[[], float] = time.perf_counter) -> Any:
     """pytest-benchmark's own fixture, led through the turns of a talk."""
     made = BenchmarkFixture(
         SimpleNamespace(name="test_it", nodeid="test_it"), disable_gc=False,
-        timer=SimpleNamespace(target=time.perf_counter), min_rounds=5, min_time=0.0, max_time=1.0,
+        timer=SimpleNamespace(target=timer), min_rounds=5, min_time=0.0, max_time=1.0,
         precision=None, confidence=None, warmup=False, warmup_iterations=0,
         calibration_precision=10, add_stats=lambda _: None, logger=logging.getLogger(), warner=None, disabled=False,
         cprofile=None, cprofile_loops=None, cprofile_dump=None,
@@ -56,6 +56,9 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._spent = 0
         monkeypatch.setattr(in_turns.time, "process_time_ns", lambda: self._spent)
+
+    def seconds(self) -> float:
+        return self._spent / 1e9
 
     def spending(self, nanoseconds: int) -> Callable[[], None]:
         def spend() -> None:
@@ -88,3 +91,17 @@ def test_a_round_of_several_calls_has_the_time_of_them_all(monkeypatch: pytest.M
     fixture_in(talk)(Clock(monkeypatch).spending(US))
     (done,) = (message for message in talk.said if isinstance(message, TurnDone))
     assert (len(done.nanoseconds), done.cpu_nanoseconds) == (4, 4 * 5 * US)
+
+
+@pytest.mark.parametrize("own", [1, 5, 20])
+def test_rounds_of_a_test_that_insists_on_its_own_number_are_told_as_those_asked_for(
+    own: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parent divides by one number, that of the working tree, what it hears of two trees."""
+    clock = Clock(monkeypatch)
+    talk = Scripted(Turn(1, 4), iterations=10)
+    fixture_in(talk, clock.seconds).pedantic(clock.spending(US), iterations=own)
+    assert talk.iterations == own
+    (done,) = (message for message in talk.said if isinstance(message, TurnDone))
+    assert done.nanoseconds == (10 * US,) * 4
+    assert done.cpu_nanoseconds == 4 * 10 * US

@@ -87,7 +87,7 @@ class TestMeasurer:
         """Let the test pass once, and write how it is to be served. Gives the facts of it. Raises `MeasurementError`.
 
         Every launch then makes rounds of as many calls as were found here: also those of another tree, where another
-        number would be a difference.
+        number would be a difference. A test that insists on another number there tells the time of as many calls.
         """
         _describe(test, folder, iterations=0)
         with Child(f"preparing {test.id}", folder / "prepare.log", test.hardware.environment(), tree) as child:

@@ -44,12 +44,13 @@ class Enough(BaseException):
 class Conversation:
     """What the parent asks while the test is inside its call of `benchmark`, and what it is told.
 
-    `iterations` are the calls in a round, 0 until they are known; `called` says whether the test came to its call, and
-    `stopped` whether the parent then saw all that it wanted.
+    `iterations` are the calls in a round, 0 until they are known, and `agreed` those that the parent takes a round to
+    have, 0 for as many as it has; `called` says whether the test came to its call, and `stopped` whether the parent
+    then saw all that it wanted.
     """
 
     def __init__(self, hardware: Hardware, requests: BinaryIO, replies: BinaryIO, iterations: int) -> None:
-        self.iterations = iterations
+        self.iterations = self.agreed = iterations
         self.turns = 0
         self.called = False
         self.stopped = False
@@ -214,8 +215,11 @@ class _Turns:
         if rounds == self._timed_from:
             self._cpu = 0
         elif rounds == self._timed_from + self._turn.calls:
-            nanoseconds = [round(seconds * self._talk.iterations * 1e9) for seconds in data[-self._turn.calls :]]
+            # A test may insist on rounds of its own. Another tree's are compared with these, and what is said of
+            # both is therefore the time of as many calls.
+            told = self._talk.agreed or self._talk.iterations
+            nanoseconds = [round(seconds * told * 1e9) for seconds in data[-self._turn.calls :]]
             self._talk.turns += 1
-            self._talk.say(TurnDone(tuple(nanoseconds), self._cpu))
+            self._talk.say(TurnDone(tuple(nanoseconds), round(self._cpu * told / self._talk.iterations)))
             self._begin(self._talk.next_turn(), rounds)
         self.call_begins()
