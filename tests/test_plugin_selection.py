@@ -80,6 +80,14 @@ def test_what_is_selected(folder: Folder, arguments: tuple[str, ...], found: set
     assert {case for case in (DEFAULT, RESERVED) if f"[{case}]" in text} == found
 
 
+@pytest.mark.parametrize("option", ["--fixtures", "--fixtures-per-test", "--setup-plan", "--setup-only"])
+def test_what_only_shows_is_no_run(folder: Folder, option: str) -> None:
+    folder.suite("test_both", SUITE.replace("[reference]", "[reference, bf16]"))  # which is skipped in its setup
+    code, text = folder.pytest("suites", option)
+    assert code == 0, text
+    assert not (folder.path / "reports").exists()
+
+
 def test_a_case_of_both_selections_is_refused_in_either(folder: Folder) -> None:
     folder.suite("test_both", SUITE + MORE.format(technique="reference"))
     for selection in ((), ("-m", "full")):

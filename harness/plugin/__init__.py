@@ -16,7 +16,7 @@ from harness.grid import Case, grid_of
 from harness.measured import Measured
 from harness.plugin.options import add_options, check_options, plan_of
 from harness.plugin.progress import unwritable
-from harness.plugin.selection import SELECTIONS
+from harness.plugin.selection import SELECTIONS, only_shows
 from harness.plugin.state import STATE, State, case_of
 from harness.plugin.timed_test import TEST, TimedItem, tell, timed_test
 from harness.report.junit import properties
@@ -178,7 +178,7 @@ def pytest_runtest_makereport(
     """Turn a test red where its verdict says so, whatever the test made of it."""
     report = yield
     case = case_of(item)
-    if case is None:
+    if case is None or only_shows(item.config):
         return report
     state = item.config.stash[STATE]
     used = item.stash.get(CASE, None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["FULL", "SELECTIONS", "is_filtered", "sees_all"]
+__all__ = ["FULL", "SELECTIONS", "is_filtered", "only_shows", "sees_all"]
 
 FULL = "full"
 SELECTIONS = {
@@ -32,3 +32,9 @@ def sees_all(config: pytest.Config) -> bool:
     names = ("lf", "stepwise", "ignore", "ignore_glob", "continue_on_collection_errors")
     hidden = any(getattr(config.option, name, None) for name in names)
     return not hidden and all("::" not in argument and Path(argument).is_dir() for argument in config.args)
+
+
+def only_shows(config: pytest.Config) -> bool:
+    """Whether pytest was asked for what there is, and calls no test."""
+    names = ("collectonly", "showfixtures", "show_fixtures_per_test", "setuponly", "setupplan")
+    return any(getattr(config.option, name, False) for name in names)

@@ -20,7 +20,7 @@ from harness.plan import Plan
 from harness.plugin.missing import MissingCase
 from harness.plugin.options import against_of, command_of
 from harness.plugin.progress import Progress, unwritable
-from harness.plugin.selection import is_filtered, sees_all
+from harness.plugin.selection import is_filtered, only_shows, sees_all
 from harness.plugin.timed_test import TEST
 from harness.records import Run, Scalar
 from harness.settings import Decision, Settings
@@ -130,7 +130,7 @@ class State:
         self.progress.expect({item.nodeid for item in items})
         settings = self._settings()
         gated = settings.gates and sees_all(self._config)
-        if self._config.option.collectonly or not gated or not (items or self._has_baselines(settings)):
+        if only_shows(self._config) or not gated or not (items or self._has_baselines(settings)):
             return []
         present = self._items.keys() | self._reserved | self._deselected
         return [
@@ -179,7 +179,7 @@ class State:
 
     def finish(self, *, complete: bool) -> bool:
         """End the run and write its reports. Gives whether the run fails although no test of it did."""
-        if self._session is None and not (self._items and complete and not self._config.option.collectonly):
+        if self._session is None and not (self._items and complete and not only_shows(self._config)):
             return False
         silent = [item for key, item in self._items.items() if complete and not self.session.decided(*key)]
         left = [
