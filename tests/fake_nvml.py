@@ -33,7 +33,7 @@ class FakeBoard:
 
 
 def fake_nvml(boards: list[FakeBoard], *, init_error: int | None = None) -> ModuleType:
-    """A module with the functions that `harness.hardware.nvml` calls; `opens` counts open minus closed sessions."""
+    """A module with the functions that the harness calls; `opens` counts open minus closed sessions."""
     module: Any = ModuleType("pynvml")
     module.opens = 0
     for name in dir(pynvml):

@@ -11,7 +11,8 @@ import pynvml
 import pytest
 
 from harness.errors import UnavailableError
-from harness.hardware.nvml import SETTINGS, SLOWDOWNS, Clock, opened
+from harness.hardware.nvml import SETTINGS, SLOWDOWNS, Clock
+from harness.hardware.nvml_devices import opened
 from tests.fake_nvml import GIB, FakeBoard, fake_nvml
 
 Install = Callable[..., ModuleType]

@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.errors import MeasurementError, SuiteError, UnavailableError
 from harness.hardware.cpu import Cpu
-from harness.hardware.nvml import opened
+from harness.hardware.nvml_devices import opened
 from harness.hardware.nvml_energy import NvmlEnergy
 from harness.hardware.throttle import ClockWatch
 from harness.records import Scalar

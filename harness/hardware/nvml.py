@@ -1,23 +1,19 @@
-"""One NVIDIA device through NVML, the driver's management library: identity, clocks, processes, memory.
+"""What one NVIDIA device tells through NVML, the driver's management library: identity, clocks, processes, memory.
 
-NVML needs no CUDA context, so the parent process can ask about a device without touching it. Everything goes through
-the module `pynvml` (distribution `nvidia-ml-py`), imported when a device is opened; a test puts a scripted module in
-its place. Names follow the NVML API reference:
-https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceQueries.html
+NVML needs no CUDA context, so the parent process can ask about a device without touching it. Names follow the NVML API
+reference: https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceQueries.html
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import UnavailableError
 from harness.records import Scalar
 
-__all__ = ["Clock", "Device", "opened"]
+__all__ = ["Clock", "Device", "driver_failed"]
 
 SLOWDOWNS = {
     "HwSlowdown": "hardware_slowdown",
@@ -35,31 +31,6 @@ SETTINGS = {
     "DisplayClockSetting": "display_clocks",
 }
 """Reasons that somebody set, the power limit among them: the device runs as fast as it may."""
-
-_LEAVE_OUT = "or leave the CUDA cases out with -k 'not cuda'"
-
-
-@contextmanager
-def opened(index: int) -> Iterator[Device]:
-    """The device that CUDA would number `index` under this process's `CUDA_VISIBLE_DEVICES`, PCI bus order.
-
-    Raises `UnavailableError` with reason and cure where there is no driver, no permission or no such device, and where
-    the driver fails while the device is open.
-    """
-    try:
-        import pynvml
-    except ImportError:
-        raise UnavailableError("the package nvidia-ml-py is not installed", "pip install nvidia-ml-py") from None
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        raise _no_driver(pynvml, error) from None
-    try:
-        yield _find(pynvml, index)
-    except pynvml.NVMLError as error:
-        raise _driver_failed(error) from error
-    finally:
-        pynvml.nvmlShutdown()
 
 
 @dataclass(frozen=True)
@@ -152,7 +123,7 @@ class Device:
             mask = self._reasons() or 0
             sm = self._ask("nvmlDeviceGetClockInfo", self.board, nvml.NVML_CLOCK_SM)
         except nvml.NVMLError as error:
-            raise _driver_failed(error) from error
+            raise driver_failed(error) from error
         return Clock(sm, self._words(mask, SLOWDOWNS), self._words(mask, SETTINGS), bool(mask & self._bit("GpuIdle")))
 
     def energy(self) -> int | None:
@@ -163,7 +134,7 @@ class Device:
         try:
             found = self._ask("nvmlDeviceGetTotalEnergyConsumption", self.board)
         except self.library.NVMLError as error:
-            raise _driver_failed(error) from error
+            raise driver_failed(error) from error
         return None if found is None else int(found)
 
     def process_memory(self, pid: int) -> int | None:
@@ -207,91 +178,9 @@ class Device:
             return None
 
 
-def _driver_failed(error: Exception) -> UnavailableError:
+def driver_failed(error: Exception) -> UnavailableError:
+    """What is raised where the driver fails while a device is open."""
     return UnavailableError(f"the NVIDIA driver failed: {error}", "look at nvidia-smi and the kernel log")
-
-
-def _no_driver(nvml: Any, error: Exception) -> UnavailableError:
-    if isinstance(error, nvml.NVMLError_LibraryNotFound):
-        reason = "no NVIDIA driver: its library libnvidia-ml.so.1 is not on this machine"
-        return UnavailableError(reason, f"install the NVIDIA driver, {_LEAVE_OUT}")
-    if isinstance(error, nvml.NVMLError_DriverNotLoaded):
-        return UnavailableError("the NVIDIA driver is not loaded", f"sudo modprobe nvidia, {_LEAVE_OUT}")
-    if isinstance(error, nvml.NVMLError_NoPermission):
-        reason = "this user may not use the NVIDIA driver"
-        return UnavailableError(reason, "give it access to /dev/nvidia*, or start the container with --gpus all")
-    return UnavailableError(f"the NVIDIA driver does not start: {error}", "look at nvidia-smi and the kernel log")
-
-
-def _find(nvml: Any, index: int) -> Device:
-    count = nvml.nvmlDeviceGetCount()
-    if count == 0:
-        raise UnavailableError("the NVIDIA driver finds no device", f"attach a GPU to this machine, {_LEAVE_OUT}")
-    boards = list(_boards(nvml, count))
-    count = len(boards)
-    if not boards:
-        reason = "this user may use none of this machine's GPUs"
-        raise UnavailableError(reason, "give it access to /dev/nvidia*, or start the container with --gpus all")
-    entries = _visible(count)
-    if not entries:
-        raise UnavailableError("CUDA_VISIBLE_DEVICES hides every GPU", "unset CUDA_VISIBLE_DEVICES")
-    if index >= len(entries):
-        raise UnavailableError(
-            f"GPU {index} was asked for, and CUDA sees {len(entries)} of the {count} here",
-            f"use cuda(index={len(entries) - 1}) or less, or mend CUDA_VISIBLE_DEVICES",
-        )
-    entry = entries[index]
-    if entry.isdigit():
-        if int(entry) < count:
-            board = boards[int(entry)]
-            return next(_instances(nvml, board), None) or _device(nvml, board, board, mig=False)
-    else:
-        for board in boards:
-            for device in (_device(nvml, board, board, mig=False), *_instances(nvml, board)):
-                if device.uuid.lower().startswith(entry.lower()):
-                    return device
-    reason = f"CUDA_VISIBLE_DEVICES names {entry!r}, and there is no such device among the {count} here"
-    raise UnavailableError(reason, "list the devices with nvidia-smi -L")
-
-
-def _boards(nvml: Any, count: int) -> Iterator[Any]:
-    """The boards that this process may use, which are those that CUDA numbers; NVML counts the others as well."""
-    for index in range(count):
-        try:
-            yield nvml.nvmlDeviceGetHandleByIndex(index)
-        except nvml.NVMLError_NoPermission:
-            continue
-
-
-def _visible(count: int) -> list[str]:
-    """What CUDA would see, by its own rule: entries after the first invalid one do not count."""
-    value = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if value is None:
-        return [str(i) for i in range(count)]
-    entries: list[str] = []
-    for entry in value.split(","):
-        if entry.strip() in ("", "-1"):
-            break
-        entries.append(entry.strip())
-    return entries
-
-
-def _instances(nvml: Any, board: Any) -> Iterator[Device]:
-    """The MIG instances of a GPU. Where there are any, CUDA computes on an instance and never on the whole GPU."""
-    try:
-        enabled = nvml.nvmlDeviceGetMigMode(board)[0] == nvml.NVML_DEVICE_MIG_ENABLE
-    except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound):
-        return
-    for i in range(nvml.nvmlDeviceGetMaxMigDeviceCount(board) if enabled else 0):
-        try:
-            handle = nvml.nvmlDeviceGetMigDeviceHandleByIndex(board, i)
-        except nvml.NVMLError_NotFound:
-            continue
-        yield _device(nvml, handle, board, mig=True)
-
-
-def _device(nvml: Any, handle: Any, board: Any, *, mig: bool) -> Device:
-    return Device(nvml, handle, board, nvml.nvmlDeviceGetUUID(handle), mig)
 
 
 def _join(parts: Any, sign: str) -> str | None:

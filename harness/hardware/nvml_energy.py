@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.errors import UnavailableError
-from harness.hardware.nvml import opened
+from harness.hardware.nvml_devices import opened
 
 __all__ = ["NvmlEnergy"]
 

@@ -14,7 +14,8 @@ from contextlib import ExitStack
 from time import sleep
 from typing import Any
 
-from harness.hardware.nvml import Clock, opened
+from harness.hardware.nvml import Clock
+from harness.hardware.nvml_devices import opened
 from harness.records import Scalar
 
 __all__ = ["ClockWatch"]
