@@ -50,5 +50,5 @@ class Updating:
             try:
                 accept(self._store, result, run.environment, self._reason, when, metrics=metrics[key[0]], prior=prior)
             except (BaselineError, OSError) as error:
-                again = accept_command("/".join(key))
+                again = accept_command(run, "/".join(key))
                 yield result, f"its baseline was not written: {error}. Once it can be, take it from this run: {again}"

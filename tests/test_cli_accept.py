@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from harness.baseline.store import Store
 from harness.cli.main import main
+from harness.files import point_latest
 from harness.records import Outcome
+from harness.report.commands import accept_command
+from harness.report.record import read_run
 from tests.cli_runs import IDENTITY, a_case, on_disk, without_numbers
 
 
@@ -134,3 +138,16 @@ def test_a_run_that_measured_nothing(place: Place, capsys: pytest.CaptureFixture
     empty = on_disk(place.folder, "empty", [without_numbers("a", Outcome.UNAVAILABLE, "no GPU")])
     assert place.accept("--reason", "x", run=empty) == 2
     assert "measured no case" in capsys.readouterr().err
+
+
+def test_the_command_of_a_report_takes_that_run_although_a_newer_one_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = "pytest suites/ --reports=nightly --baselines golden"
+    shown = read_run(on_disk(tmp_path / "nightly", "monday", [a_case("a", size=1e6)], command=command))
+    on_disk(tmp_path / "nightly", "tuesday", [a_case("a", size=2e6)])
+    point_latest(tmp_path / "nightly" / "tuesday")
+    assert main(shlex.split(accept_command(shown))[1:]) == 0
+    (portable,) = Store(tmp_path / "golden").all()
+    assert portable.values["size"] == 1e6

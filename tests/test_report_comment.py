@@ -45,7 +45,8 @@ def test_what_got_better_or_is_new_is_to_be_accepted() -> None:
     for verdict in (Verdict.IMPROVED, Verdict.NEW):
         text = render(a_run([a_case("a")], comparisons=(said(verdict), said(Verdict.UNCHANGED, "size"))))
         assert f"{verdict.value} | a/reference/cpu" in text
-        assert "harness accept" in text
+        assert '    harness accept --from report/ --reason "why this is right"' in text
+        assert "Download this run's report to `report/` and accept it" in text
 
 
 def test_in_turns_with_another_tree_there_is_nothing_to_accept() -> None:

@@ -89,7 +89,7 @@ def test_the_first_words_are_the_verdict_and_its_commands(page: Page, run: Run) 
     assert page.texts["h1"] == [headline(run).sentence] == ["12 cases failed."]
     assert "3 got worse, 7 could not be measured, 1 invalid, 1 left out; 30 of 41 cases were measured." in text
     assert "pytest suites/ --baseline=compare" in text
-    assert 'harness accept --reason "why this is right"' in text
+    assert 'harness accept --from reports/2026-05-04T10-08-30.4f1c --reason "why this is right"' in text
     for word, number in {"error": 7, "regressed": 3, "unchanged": 22, "improved": 1}.items():
         assert f"{GLYPHS[word]} {number} {word}" in text
 
@@ -101,7 +101,8 @@ def test_every_failure_has_its_sentence_numbers_limit_and_commands(page: Page, r
     assert "latency.p50 regressed 1.40 ms [1.39, 1.42] 1.62 ms [1.60, 1.64] +15.2 % [+13.4, +17.0] +10.0 %" in text
     assert "speedup, latency.p50: the whole interval of the change lies beyond the limit." in text
     assert "pytest 'suites/test_digits.py::test_inference[digits/compiled/cpu]' --baseline=compare" in text
-    assert 'harness accept --case test_digits/digits/compiled/cpu --reason "why this is right"' in text
+    accept = "harness accept --case test_digits/digits/compiled/cpu --from reports/2026-05-04T10-08-30.4f1c"
+    assert f'{accept} --reason "why this is right"' in text
 
 
 def test_trust_names_baseline_environment_noise_coverage_and_power(page: Page) -> None:

@@ -35,7 +35,8 @@ def test_a_baseline_that_cant_be_written_is_an_error_of_its_case(folder: Folder)
     (error,) = errors(folder)
     assert (error["suite"], error["case_id"]) == ("first", CASE)
     assert "can't be written" in error["reason"]
-    assert f"harness accept --case first/{CASE}" in error["reason"]
+    latest = (folder.path / "reports" / "latest").resolve().name
+    assert f"harness accept --case first/{CASE} --from reports/{latest} " in error["reason"]
     assert folder.run()["complete"]
     assert (folder.path / "reports" / "latest" / "index.html").exists()
     assert list((folder.path / "baselines" / "second").rglob("portable.json"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import PurePosixPath
 
 from harness.records import Result, Run, Verdict
 from harness.report.overview import GATING, CaseView, counts
@@ -38,26 +40,45 @@ def measuring_options(run: Run) -> tuple[str, ...]:
     """The options of a run's command that say with which plan it measured, and beside what: another one can tell other
     changes.
     """
-    try:
-        words = shlex.split(run.command)
-    except ValueError:  # not a shell's words: the command of a run that something else than pytest made
-        return ()
-    found: list[str] = []
-    for word, value in zip(words, [*words[1:], ""], strict=True):
-        if word in _MEASURING and value:
-            found += [word, value]
-        elif "=" in word and word.partition("=")[0] in _MEASURING:
-            found.append(word)
-    return tuple(found)
+    return tuple(_options(run, _MEASURING))
 
 
-def accept_command(name: str = "") -> str:
-    """The command that makes a case of the newest run (or all of it) the baseline, quoted for a shell.
+def accept_command(run: Run, name: str = "", *, source: str = "") -> str:
+    """The command that makes a case of a run (or all of it) the baseline, quoted for a shell.
 
-    `name` is `suite/case_id`: the id alone may be that of another suite's case too.
+    It names the run, since another one may be the newest by the time it is given. `name` is `suite/case_id`: the id
+    alone may be that of another suite's case too. `source` is where the run will lie, "" for where it was written.
     """
-    case = f"--case {shlex.quote(name)} " if name else ""
-    return f'harness accept {case}--reason "why this is right"'
+    words = ["harness", "accept", *(["--case", name] if name else [])]
+    words += ["--from", source or str(PurePosixPath(_option(run, "--reports") or "reports", run.id))]
+    if baselines := _option(run, "--baselines"):
+        words += ["--baselines", baselines]
+    return f'{shlex.join(words)} --reason "why this is right"'
+
+
+def _option(run: Run, name: str) -> str:
+    """What an option was set to in a run's command, the last time counting; "" where it was not."""
+    found = _options(run, (name,))
+    return found[-1].removeprefix(f"{name}=") if found else ""
+
+
+def _options(run: Run, names: Sequence[str]) -> list[str]:
+    """The words of a run's command that are these options and their values."""
+    found: list[str] = []
+    for word, value in pairwise([*_words(run), ""]):
+        if word in names and value:
+            found += [word, value]
+        elif "=" in word and word.partition("=")[0] in names:
+            found.append(word)
+    return found
+
+
+def _words(run: Run) -> list[str]:
+    """The words of a run's command; none where they are no shell's, as something else than pytest may have left it."""
+    try:
+        return shlex.split(run.command)
+    except ValueError:
+        return []
 
 
 def acceptable(run: Run, view: CaseView) -> bool:

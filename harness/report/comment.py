@@ -17,6 +17,8 @@ MARKER = "<!-- harness -->"
 """The first line, by which the comment of an earlier run is found and replaced."""
 MAX_CHARACTERS = 60_000
 """GitHub refuses a comment of more than 65,536."""
+_DOWNLOADED = "report/"
+"""Where the guide to CI has the artefact of a run downloaded to."""
 _ROWS = 20
 
 
@@ -64,6 +66,7 @@ def _commands(run: Run, found: tuple[Comparison, ...], better: list[Comparison])
         if _judged_by_baselines(run):
             yield "    harness review"
     elif better:
-        yield "Accept it, so that it can't be lost again unnoticed:"
+        # Whoever reads a comment has another run as their newest.
+        yield f"Download this run's report to `{_DOWNLOADED}` and accept it, so that it can't be lost again unnoticed:"
         yield ""
-        yield f"    {one_line(accept_command())}"
+        yield f"    {one_line(accept_command(run, source=_DOWNLOADED))}"

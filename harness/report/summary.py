@@ -125,7 +125,7 @@ def _footer(seen: Overview) -> Iterable[str]:
         yield ""
         yield f"    {shorten(one_line(reproduce_command(seen.run, first.result.nodeid)), 2 * _CELL)}"
         if accept:
-            yield f"    {shorten(one_line(accept_command(first.name)), 2 * _CELL)}"
+            yield f"    {shorten(one_line(accept_command(seen.run, first.name)), 2 * _CELL)}"
 
 
 def _word(comparison: Comparison) -> str:

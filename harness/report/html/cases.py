@@ -143,7 +143,7 @@ def _context(run: Run, view: CaseView, level: str, past: Past, reference: CaseVi
         "baseline": run.baselines.get(view.name, {}),
         "other_tree": other_tree(run),
         "reproduce": reproduce_command(run, result.nodeid) if result else "",
-        "accept": accept_command(view.name) if acceptable(run, view) else "",
+        "accept": accept_command(run, view.name) if acceptable(run, view) else "",
         "reason": without_name(result.reason, view.id) if result else "",
         "facts": facts_beside(view, reference),
         "beside": anchor(reference.suite, reference.id) if reference and reference.result else "",

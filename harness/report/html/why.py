@@ -90,7 +90,7 @@ def _cure(run: Run, one: Failing) -> tuple[str, str]:
         if one.view.result is None:
             return "If it was removed on purpose", "harness prune"
         return "If it can't run here", allow_command(run, one.view.result)
-    return "Accept it", accept_command(one.view.name) if acceptable(run, one.view) else ""
+    return "Accept it", accept_command(run, one.view.name) if acceptable(run, one.view) else ""
 
 
 def not_decided(seen: Overview) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
