@@ -12,6 +12,7 @@ import pytest
 
 from harness.grid import grids_of, load_suite
 from harness.optimize.suite import Names, suite_text
+from harness.report.commands import reproduce_command
 from harness.report.record import read_run
 from harness.techniques.base import Pipeline
 
@@ -199,6 +200,9 @@ def test_a_value_without_a_name_costs_the_suite_and_not_the_answer(project: Path
     assert record["recommended"]["technique"] == "leaner"
     assert record["recommended"]["expression"] is None
     assert "'leaner' has no name" in record["recommended"]["unnamed"]
+    run = read_run(project / "reports" / "optimize" / "latest")
+    again = "harness optimize suites/test_tiny.py --model tiny --minimize size"
+    assert {reproduce_command(run, result.nodeid) for result in run.results} == {again}
 
 
 def test_pytests_import_paths_are_those_of_the_command_and_its_children(project: Path) -> None:

@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from harness.report.commands import accept_command
+from harness.records import Outcome
+from harness.report.commands import accept_command, reproduce_command
 from harness.report.html import render
 from harness.report.summary import render as summary
 from tests.report_samples import sample_run
@@ -33,3 +34,30 @@ def test_the_run_that_is_shown_is_accepted_and_not_the_newest(command: str, sour
     assert text.count(one) == 2, "in the card and in the section of the case"
     assert text.count(f"harness accept {source} ") == 1, "all of it"
     assert one in summary(run)
+
+
+@pytest.mark.parametrize(
+    ("options", "again"),
+    [
+        ("--max-size 1MB", " --max-size 1MB"),
+        ("--resume --export best --suite-file=suites/test_best.py --budget 5m", " --budget 5m"),
+        ("--suite-file 'my best.py' --technique 'a=$(reboot)' --export=best", " --technique 'a=$(reboot)'"),
+    ],
+)
+def test_what_a_search_tried_is_measured_again_by_the_search(options: str, again: str) -> None:
+    """No test has the id under which a trial is kept, and pytest would find nothing."""
+    run = sample_run(1, 3, samples=2, mode="off")
+    results = tuple(dataclasses.replace(r, nodeid=f"suites/test_a.py::optimize[{r.case_id}]") for r in run.results)
+    broken = (dataclasses.replace(results[0], outcome=Outcome.CRASHED, reason="it broke"), *results[1:])
+    command = "harness optimize suites/test_a.py --model digits"
+    run = dataclasses.replace(run, command=f"{command} {options}", results=broken)
+    text = plain(Page(render(run)).text)
+    assert text.count(f"Measure it again {command}{again} ") == 4, "a card and three cases"
+    assert f"    {command}{again}\n" in summary(run)
+    assert "pytest 'suites" not in text + summary(run)
+
+
+def test_no_other_command_of_a_record_is_handed_on() -> None:
+    for command in ("harness review", "curl example.org", "pytest harness optimize", ""):
+        run = dataclasses.replace(sample_run(1, 1, samples=2), command=command)
+        assert reproduce_command(run, "a.py::t").startswith("pytest a.py::t --baseline=")

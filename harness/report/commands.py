@@ -22,11 +22,17 @@ __all__ = [
 
 _CHANGED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE, Verdict.MISSING)
 _MEASURING = ("--plan", "--against", "--at", "--against-python", "--against-with", "--against-tolerance")
+_ONCE = {"--suite-file", "--export"}
 _REFUSED = (Verdict.INVALID, Verdict.ERROR, Verdict.INCONCLUSIVE)
 
 
 def reproduce_command(run: Run, nodeid: str) -> str:
-    """The command that measures one case again as this run did, quoted for a shell."""
+    """The command that measures one case again as this run did, quoted for a shell.
+
+    What a search tried is no test that pytest could find: it is measured again by the search.
+    """
+    if search := _search(run):
+        return shlex.join(search)
     words = ["pytest", nodeid, f"--baseline={run.mode if run.mode in GATING else 'off'}", *measuring_options(run)]
     return shlex.join(words)
 
@@ -54,6 +60,18 @@ def accept_command(run: Run, name: str = "", *, source: str = "") -> str:
     if baselines := _option(run, "--baselines"):
         words += ["--baselines", baselines]
     return f'{shlex.join(words)} --reason "why this is right"'
+
+
+def _search(run: Run) -> list[str]:
+    """The words of the search that made a run; none for a run of tests.
+
+    Without `--resume`, which would take what was measured, and the files to write, which are there and so refused.
+    """
+    words = _words(run)
+    if words[:2] != ["harness", "optimize"]:
+        return []
+    found = pairwise(["", *words])
+    return [word for before, word in found if not {before, word.partition("=")[0]} & _ONCE and word != "--resume"]
 
 
 def _option(run: Run, name: str) -> str:
