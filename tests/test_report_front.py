@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from harness.records import Comparison, Estimate, Run, Verdict
-from harness.report.gains import Point, points_of, subjects
+from harness.records import Comparison, Estimate, Measurement, Run, Verdict
+from harness.report.gains import Point, Subject, answers, points_of, subjects
 from harness.report.html import render
 from harness.report.html.cases import anchor
 from harness.report.html.front import since
@@ -122,3 +122,34 @@ def test_in_turns_with_another_tree_its_calls_have_a_curve_of_their_own() -> Non
     assert "line baseline" not in section, "what it is compared with is drawn"
     assert re.search(r"previous: half of the calls within", section)
     assert '<th scope="row">previous</th>' in section
+
+
+def test_memory_is_the_same_kind_for_all_cases_of_a_model() -> None:
+    """In a container only torch tells what it holds of the GPU, and that is less than any process takes of the host."""
+    subject = subjects(cases(sample_run(1, 6, samples=2)))[0]
+
+    def measuring(*metrics: tuple[str, ...]) -> Subject:
+        """The same model with these metrics in each case, a megabyte apart."""
+        views = []
+        for number, (view, own) in enumerate(zip(subject.cases, metrics, strict=True), start=1):
+            assert view.result is not None
+            added = tuple(Measurement(name, Estimate.exact(number * 1e6), (number * 1e6,)) for name in own)
+            measurements = (*view.result.measurements, *added)
+            views.append(dataclasses.replace(view, result=dataclasses.replace(view.result, measurements=measurements)))
+        return dataclasses.replace(subject, cases=tuple(views))
+
+    def peaks(subject: Subject) -> list[float]:
+        return [found.point for view in subject.cases if (found := view.estimate("memory.peak"))]
+
+    torch, torch_alone = ("gpu_memory.reserved",), ("gpu_memory.process", "gpu_memory.reserved")
+    mixed = measuring(torch, torch, torch, torch, (), ())
+    assert [point.memory for point in points_of(mixed)] == peaks(mixed)
+    assert "Least memory, accuracy kept: onnxruntime+int8_dynamic, 20.9 MiB." in answers(mixed, 0.02)
+    every = measuring(torch_alone, torch, torch, torch, torch, torch)
+    assert [point.memory for point in points_of(every)] == [1e6, 2e6, 3e6, 4e6, 5e6, 6e6]
+    # What has neither a time nor an accuracy stands in no picture and decides nothing.
+    first, second, *rest = every.cases
+    assert second.result is not None
+    untimed = dataclasses.replace(second, result=dataclasses.replace(second.result, measurements=()))
+    less = dataclasses.replace(every, cases=(first, untimed, *rest))
+    assert [point.memory for point in points_of(less)] == [1e6, 3e6, 4e6, 5e6, 6e6]

@@ -6,7 +6,7 @@ Ratios against the reference case of the same suite, model and hardware. Of base
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.records import Estimate, Run, Scalar, Verdict
@@ -123,18 +123,21 @@ def gain(view: CaseView, reference: CaseView | None, slack: float) -> tuple[Gain
 
 def points_of(subject: Subject) -> tuple[Point, ...]:
     """The cases of a model that have both a latency and an accuracy."""
+    measured = [
+        (view, view.result, latency, accuracy)
+        for view in subject.cases
+        if (latency := view.estimate("latency.p50")) and (accuracy := view.estimate("accuracy")) and view.result
+        if latency.point > 0
+    ]
+    metric = _memory([view for view, *_ in measured])
     found = []
-    for view in subject.cases:
-        latency, accuracy = view.estimate("latency.p50"), view.estimate("accuracy")
-        if not (latency and accuracy and view.result and latency.point > 0):
-            continue
-        throughput = view.estimate("throughput")
-        memory = next((e for e in map(view.estimate, _MEMORY) if e), None)
-        batch = view.result.facts.get("batch")
+    for view, result, latency, accuracy in measured:
+        throughput, memory = view.estimate("throughput"), view.estimate(metric)
+        batch = result.facts.get("batch")
         found.append(
             Point(
                 view,
-                view.result.technique,
+                result.technique,
                 latency.point,
                 accuracy.point,
                 throughput.point if throughput else None,
@@ -144,6 +147,14 @@ def points_of(subject: Subject) -> tuple[Point, ...]:
             )
         )
     return tuple(found)
+
+
+def _memory(views: Sequence[CaseView]) -> str:
+    """The metric of memory for the cases of a model: one that all of them have, since a GPU's is not the host's.
+
+    Not every runtime tells how much of the GPU it holds; the host's memory is known of all.
+    """
+    return next((metric for metric in _MEMORY if all(view.estimate(metric) for view in views)), _MEMORY[-1])
 
 
 def _was(view: CaseView, latency: float, accuracy: float) -> tuple[float, float] | None:
