@@ -252,6 +252,34 @@ def test_where_the_anchor_is_not_good_enough_the_report_says_what_gates_a_common
         assert "Slower together" not in {check.question for check in checks(Overview(good))}
 
 
+def test_what_gates_a_common_slow_down_is_a_command_that_can_be_given() -> None:
+    """A baseline of uncommitted changes is in no commit, and its name is no revision that git knows."""
+    run = sample_run(1, 3, samples=2)
+    anchored = Measurement("latency.p50", Estimate(0.01, 0.009, 0.011, 3), (0.01,) * 3, (1.0, 1.1, 0.9))
+    results = tuple(dataclasses.replace(result, measurements=(anchored,)) for result in run.results)
+    rows = tuple(
+        Comparison(r.suite, r.case_id, "latency.p50", Verdict.INCONCLUSIVE, "r.", limit=0.1, detectable=0.3)
+        for r in results
+    )
+    dirty, clean = f"{'0' * 40}-dirty", "b" * 40
+    for commits, revision in (
+        ((dirty, dirty, clean), "bbbbbbbbbb"),
+        ((dirty, dirty, dirty), "REV"),
+        (("", "", clean), "bbbbbbbbbb"),
+        (("", dirty, "$(reboot)"), "REV"),
+    ):
+        named = [f"{result.suite}/{result.case_id}" for result in results]
+        baselines = {
+            name: {"commit": commit, "when": "", "reason": ""} for name, commit in zip(named, commits, strict=True)
+        }
+        known = dataclasses.replace(run, results=results, comparisons=rows, baselines=baselines)
+        check = next(check for check in checks(Overview(known)) if check.question == "Slower together")
+        assert check.answer.endswith(f": pytest suites/ --against {revision}")
+    none = dataclasses.replace(run, results=results, comparisons=rows, baselines={})
+    check = next(check for check in checks(Overview(none)) if check.question == "Slower together")
+    assert check.answer.endswith(": pytest suites/ --against REV")
+
+
 def test_text_is_made_visible() -> None:
     for payload in HOSTILE:
         assert all(c.isprintable() or c in "\n\t" for c in visible(payload))

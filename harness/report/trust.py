@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -174,10 +175,12 @@ def _together(run: Run) -> Iterator[Check]:
     }
     rows = [c for c in run.comparisons if c.metric == ANCHORED and (c.suite, c.case_id) in anchored]
     blind = [c for c in rows if _blind(c)]
-    commits = Counter(run.baselines.get(f"{c.suite}/{c.case_id}", {}).get("commit", "") for c in blind)
     if not blind:
         return
-    commit = commit_name(commits.most_common(1)[0][0]) or "REV"
+    accepted = (run.baselines.get(f"{c.suite}/{c.case_id}", {}).get("commit", "") for c in blind)
+    # What was accepted with uncommitted changes (-dirty) is in no commit that git could check out.
+    commits = Counter(commit for commit in accepted if re.fullmatch("[0-9a-f]+", commit))
+    commit = next((commit_name(commit) for commit, _ in commits.most_common(1)), "REV")
     answer = (
         f"In {len(blind)} of {len(rows)} cases the anchor leaves so much of the machine's drift that a slow-down of "
         "model and reference together could pass. To rule it out, measure in turns with the commit that was accepted"
