@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness.records import Outcome, Result, Run
 from harness.report.record import read_run
 
-__all__ = ["unfinished"]
+__all__ = ["resumed", "unfinished"]
+
+
+def resumed(latest: Path) -> dict[str, str]:
+    """What a run that goes on with the latest one says of it in its state: the name of its folder.
+
+    Its journal holds what it takes over only as it comes to it, and nothing hands on the rest of a run that is killed.
+    """
+    return {"resumes": latest.resolve().name} if latest.exists() else {}
 
 
 def unfinished(latest: Path, now: Run, *, finished: bool = False) -> tuple[dict[tuple[str, str], Result], str]:
@@ -15,17 +24,50 @@ def unfinished(latest: Path, now: Run, *, finished: bool = False) -> tuple[dict[
 
     There are none unless that run was interrupted, and measured the same sources with the same data, plan, packages and
     machine: a result of other code must not stand in a run of this one. With `finished` a run that was not interrupted
-    does as well.
+    does as well. What that run itself had gone on with counts too, where all of this holds for it, and the newest
+    result of a case is the one that is taken. Raises `RecordError` for a record that is damaged.
     """
     again = "so this run starts from the beginning"
     if not latest.exists():
         return {}, f"--resume: there is no earlier run, {again}"
     run = read_run(latest)
+    if why := _differs(run, now, finished=finished):
+        return {}, f"--resume: {' and '.join(why)}, {again}"
+    newest: dict[tuple[str, str], Result] = {}
+    for one in _with_forerunners(latest.resolve(), run):
+        if _differs(one, now, finished=finished):
+            break
+        # What that run handed on of models that it did not select may be of any data.
+        unknown = _unknown_data(one, now)
+        known = [result for result in one.results if f"data.{result.model}" not in unknown]
+        newest = {(result.suite, result.case_id): result for result in known} | newest
+    found = {key: result for key, result in newest.items() if result.outcome is Outcome.COMPLETED}
+    when = "in the latest run" if run.complete else "before the run was interrupted"
+    return found, f"--resume: {len(found)} cases were measured {when}"
+
+
+def _with_forerunners(folder: Path, run: Run) -> Iterator[Run]:
+    """A run, then the one that it went on with, and so on: the newest first. A complete one took all that it wanted.
+
+    A folder that was deleted meanwhile ends the row.
+    """
+    seen = {folder.name}
+    yield run
+    while not run.complete:
+        name = str(run.environment.state.get("resumes", ""))
+        before = folder.parent / name
+        if not name or name in seen or not before.is_dir():
+            return
+        seen.add(name)
+        run = read_run(before)
+        yield run
+
+
+def _differs(run: Run, now: Run, *, finished: bool) -> list[str]:
+    """Why nothing of a run may stand in this one."""
     here, there = now.environment, run.environment
-    data = {name.removeprefix("data."): name for name in sorted(here.state) if name.startswith("data.")}
-    # What that run handed on of models that it did not select may be of any data.
-    unknown = {model for model, name in data.items() if name not in there.state}
-    models = ", ".join(m for m, name in data.items() if m not in unknown and here.state[name] != there.state[name])
+    both = _data(now) - _unknown_data(run, now)
+    models = ", ".join(name.removeprefix("data.") for name in sorted(both) if here.state[name] != there.state[name])
     differs = {
         "the earlier run was finished": run.complete and not finished,
         "the mode differs": run.mode != now.mode,
@@ -36,13 +78,13 @@ def unfinished(latest: Path, now: Run, *, finished: bool = False) -> tuple[dict[
         "sources, packages or flags were changed": there.state.get("sources") != here.state.get("sources"),
         f"the data of {models} changed": bool(models),
     }
-    why = [reason for reason, holds in differs.items() if holds]
-    if why:
-        return {}, f"--resume: {' and '.join(why)}, {again}"
-    found = {
-        (result.suite, result.case_id): result
-        for result in run.results
-        if result.outcome is Outcome.COMPLETED and result.model not in unknown
-    }
-    when = "in the latest run" if run.complete else "before the run was interrupted"
-    return found, f"--resume: {len(found)} cases were measured {when}"
+    return [reason for reason, holds in differs.items() if holds]
+
+
+def _data(now: Run) -> set[str]:
+    return {name for name in now.environment.state if name.startswith("data.")}
+
+
+def _unknown_data(run: Run, now: Run) -> set[str]:
+    """The data of this run, by their names in its state, of which the earlier one says nothing."""
+    return _data(now) - run.environment.state.keys()

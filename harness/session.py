@@ -29,7 +29,7 @@ from harness.metrics import METRICS, Metric, resolve
 from harness.names import run_id, timestamp
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
 from harness.report.journal import Journal
-from harness.resume import unfinished
+from harness.resume import resumed, unfinished
 from harness.settings import Decision, Settings
 from harness.timed_test import TimedTest
 from harness.trees import candidate_tree, other_tree
@@ -245,6 +245,8 @@ class Session:
         state = {**self.environment.state, "sources": self._cache.sources[:16], **data}
         if settings.selected and not settings.filtered:
             state["selected"] = "\n".join(settings.selected)
+        if settings.resume:
+            state |= resumed(settings.reports / "latest")
         return Run(
             schema=RUN_SCHEMA,
             id=run_id(),

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from harness.files import point_latest
 from harness.grid import Case
 from harness.hardware import cpu
 from harness.measure.artefacts import data_state
 from harness.optimize.goal import Goal
 from harness.optimize.measuring import Bench
 from harness.optimize.space import Space
-from harness.records import Run
+from harness.records import Outcome, Result, Run
+from harness.report.journal import Journal
 from harness.report.record import read_run, write_run
 from harness.resume import unfinished
 from harness.techniques import distilled, onnxruntime, reference
@@ -79,6 +81,70 @@ def test_what_was_handed_on_of_models_that_were_not_selected_is_measured_again(t
     assert model not in {result.model for result in found.values()}
 
 
+def killed(folder: Path, run: Run, results: Iterable[Result] = (), **said: str) -> None:
+    """Write the folder of a run that was killed when it had these results."""
+    journal = Journal(folder)
+    journal.start(told(run, **said))
+    for result in results:
+        journal.append(result, ())
+
+
+def by_case(*results: Result) -> dict[tuple[str, str], Result]:
+    return {(result.suite, result.case_id): result for result in results}
+
+
+def test_what_a_killed_run_had_gone_on_with_is_not_lost(tmp_path: Path) -> None:
+    """It hands on nothing, and has only the cases that it came to."""
+    run = sample_run(1, 3)
+    killed(tmp_path / "a", run, run.results)
+    killed(tmp_path / "b", run, resumes="a")
+    killed(tmp_path / "c", run, run.results[:1], resumes="b")
+    for name in "abc":
+        found, sentence = unfinished(tmp_path / name, run)
+        assert found == by_case(*run.results)
+        assert "3 cases were measured" in sentence
+
+
+def test_of_a_case_that_several_runs_have_the_newest_result_is_taken(tmp_path: Path) -> None:
+    run = sample_run(1, 3)
+    one, other, third = run.results
+    again = dataclasses.replace(one, warnings=("measured again",))
+    gone = dataclasses.replace(other, outcome=Outcome.UNAVAILABLE, reason="not any more")
+    killed(tmp_path / "a", run, run.results)
+    killed(tmp_path / "b", run, (again, gone), resumes="a")
+    assert unfinished(tmp_path / "b", run)[0] == by_case(again, third)
+
+
+@pytest.mark.parametrize(
+    ("before", "taken"),
+    [
+        ({"sources": "s"}, 2),
+        ({"sources": "others"}, 1),
+        ({"sources": "s", "against": "main"}, 1),
+        ({"sources": "s", "data.digits": "1"}, 2),
+        ({"sources": "s", "data.digits": "2"}, 1),
+    ],
+)
+def test_what_an_earlier_run_of_the_row_measured_otherwise_is_not_taken(
+    tmp_path: Path, before: Mapping[str, str], taken: int
+) -> None:
+    run = sample_run(1, 2)
+    now = {"sources": "s", **{name: "1" for name in before if name.startswith("data.")}}
+    killed(tmp_path / "a", run, run.results, **before)
+    killed(tmp_path / "b", run, run.results[:1], resumes="a", **now)
+    found, _ = unfinished(tmp_path / "b", told(run, **now))
+    assert len(found) == taken
+
+
+def test_the_row_ends_at_a_complete_run_and_at_one_that_is_gone_and_goes_in_no_circle(tmp_path: Path) -> None:
+    run = sample_run(1, 2)
+    write_run(run, tmp_path / "complete")
+    for name, before in {"b": "complete", "c": "deleted", "d": "e", "e": "d", "f": "f"}.items():
+        killed(tmp_path / name, run, run.results[1:] if name == "e" else run.results[:1], resumes=before)
+    assert [len(unfinished(tmp_path / name, run)[0]) for name in "bcdef"] == [1, 1, 2, 2, 1]
+    assert len(unfinished(tmp_path / "b", run, finished=True)[0]) == 2, "a search goes on with a whole one too"
+
+
 def unreadable() -> Mapping[str, str]:
     raise FileNotFoundError("no labels")
 
@@ -113,6 +179,22 @@ def test_a_search_says_of_what_data_it_is(tmp_path: Path) -> None:
     goal = Goal("latency.p50", "s", "lower")
     bench = Headed(tmp_path, "test_s.py", space, goal, (), tmp_path, tmp_path, "", lambda _: None)
     assert {"data.tiny", "data.tiny_student"} <= bench.head.environment.state.keys()
+    assert "resumes" not in bench.head.environment.state
+
+
+def test_a_search_says_what_it_goes_on_with(tmp_path: Path) -> None:
+    (tmp_path / "earlier").mkdir()
+    point_latest(tmp_path / "earlier")
+    space = Space(tiny_torch_model(), cpu, as_pipeline(onnxruntime).steps)
+    goal = Goal("latency.p50", "s", "lower")
+    bench = Headed(tmp_path, "test_s.py", space, goal, (), tmp_path, tmp_path, "", lambda _: None, resume=True)
+    assert bench.head.environment.state["resumes"] == "earlier"
+
+
+def interrupt(folder: Folder) -> None:
+    """Let the latest run look as if it had been interrupted at its end."""
+    latest = (folder.path / "reports" / "latest").resolve()
+    write_run(dataclasses.replace(read_run(latest), complete=False), latest)
 
 
 def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
@@ -129,17 +211,35 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
     )
     arguments = ("suites", "--baseline=off", *PLAN)
 
-    def interrupt() -> None:
-        latest = (tmp_path / "reports" / "latest").resolve()
-        write_run(dataclasses.replace(read_run(latest), complete=False), latest)
-
     assert folder.pytest(*arguments)[0] == 0
-    interrupt()
+    interrupt(folder)
     code, text = folder.pytest(*arguments, "--resume")
     assert code == 0, text
     assert "1 cases were measured before the run was interrupted" in text
-    interrupt()
+    interrupt(folder)
     data.write_text("2", encoding="utf-8")
     code, text = folder.pytest(*arguments, "--resume")
     assert code == 0, text
     assert "--resume: the data of tiny_onnx changed, so this run starts from the beginning" in text
+
+
+def test_a_run_that_is_killed_while_it_goes_on_takes_nothing_along(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    folder = Folder(tmp_path)
+    folder.suite(
+        "test_it",
+        "import os\n\n"
+        "@grid(model=[tiny], technique=[reference, batched(2)], hardware=[cpu])\n"
+        "def test_it(case, bench):\n    bench(case)\n"
+        "    if Path('.killed').exists():\n        os.kill(os.getpid(), 9)\n",
+    )
+    arguments = ("suites", "--baseline=off", *PLAN)
+    assert folder.pytest(*arguments)[0] == 0
+    interrupt(folder)
+    (tmp_path / ".killed").touch()
+    assert folder.pytest(*arguments, "--resume")[0] == -9
+    assert len(read_run(tmp_path / "reports" / "latest").results) == 1
+    (tmp_path / ".killed").unlink()
+    code, text = folder.pytest(*arguments, "--resume")
+    assert code == 0, text
+    assert "2 cases were measured before the run was interrupted" in text

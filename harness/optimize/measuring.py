@@ -32,7 +32,7 @@ from harness.plan import Plan
 from harness.records import RUN_SCHEMA, Launch, Outcome, Result, Run, Verdict
 from harness.report.journal import Journal
 from harness.report.write import write_reports
-from harness.resume import unfinished
+from harness.resume import resumed, unfinished
 from harness.settings import path_variables
 from harness.techniques.base import Pipeline
 
@@ -188,6 +188,8 @@ class Bench:
         here = environment(self.root, [self.space.hardware])
         everything = self.space.case(Pipeline(self.space.steps))  # no case that there can be, and the models of all
         state = {**here.state, "sources": self._artefacts.sources[:16], **data_state([everything])}
+        if self.resume:
+            state |= resumed(self.reports / "latest")
         added = [{**metric.record(), "suite": self.suite} for metric in own_metrics(self.grids)]
         return Run(
             schema=RUN_SCHEMA,
