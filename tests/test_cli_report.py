@@ -8,7 +8,7 @@ import pytest
 
 from harness.cli.main import main
 from harness.report.journal import Journal
-from harness.report.record import read_run
+from harness.report.record import read_run, write_run
 from tests.cli_runs import a_case, a_run, on_disk
 
 
@@ -47,3 +47,18 @@ def test_looking_at_a_run_while_it_goes_on_takes_nothing_from_it(tmp_path: Path)
     assert main(["report", str(tmp_path)]) == 0
     journal.append(a_case("b"), ())
     assert [result.case_id for result in read_run(tmp_path).results] == ["a/reference/cpu", "b/reference/cpu"]
+
+
+@pytest.mark.parametrize("source", ["", "run.json", "journal.jsonl"])
+def test_the_record_that_a_run_wrote_at_its_end_stays(tmp_path: Path, source: str) -> None:
+    """Its journal lacks what was compared with, and what it handed on of an earlier run."""
+    run = a_run([a_case("a"), a_case("b")], complete=False, baselines={"toys/a/reference/cpu": {"commit": "abc"}})
+    journal = Journal(tmp_path)
+    journal.start(run)
+    journal.append(run.results[0], ())
+    journal.end(finished=run.finished, seconds=1.0, complete=False)
+    record = write_run(run, tmp_path)
+    before = record.read_bytes()
+    assert main(["report", str(tmp_path / source)]) == 0
+    assert record.read_bytes() == before
+    assert (tmp_path / "index.html").exists()

@@ -12,7 +12,7 @@ from harness.names import JOURNAL_NAME
 from harness.records import Run
 from harness.report.journal import Journal
 from harness.report.past import Past
-from harness.report.record import RUN_NAME, write_run
+from harness.report.record import write_run
 from harness.report.write import draw
 from harness.settings import Settings
 
@@ -36,10 +36,10 @@ def publish(run: Run, folder: Path, settings: Settings, journal: Journal) -> str
 def redraw(run: Run, folder: Path, sources: Sources) -> list[Path]:
     """Write the record and the reports of an earlier run, and give their paths. Nothing is kept. Raises `OSError`.
 
-    A folder with a journal alone gets no record: its run may be going on, and `--resume` would go by what it was now.
+    A folder with a journal keeps the record that its own run wrote, or has yet to write: `run` may have been read from
+    the journal, which lacks what only the end of a run knows, and `--resume` would go by what a run was now.
     """
-    alone = (folder / JOURNAL_NAME).exists() and not (folder / RUN_NAME).exists()
-    records = [] if alone else [write_run(run, folder)]
+    records = [] if (folder / JOURNAL_NAME).exists() else [write_run(run, folder)]
     _, past = _with_history(run, sources, keep=False)
     return [*records, *draw(run, folder, past)]
 
