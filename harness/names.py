@@ -14,6 +14,7 @@ __all__ = [
     "HISTORY_FILE",
     "JOURNAL_NAME",
     "PORTABLE",
+    "TEST_FAILED",
     "check_name",
     "file_name",
     "is_ours",
@@ -30,6 +31,8 @@ PORTABLE = "portable.json"
 """The first file that is written into the folder of a case's baseline."""
 HISTORY_FILE = "history.db"
 """The store of one machine, in the folder of reports."""
+TEST_FAILED = "the test failed: "
+"""What the record says first of a case whose own test failed."""
 
 _ALLOWED = re.compile(r"[A-Za-z0-9_.:+-]+")
 # A minus is a number's sign where no word ends before it: the one in 1e-5 or in a-1 joins two words.

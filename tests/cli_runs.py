@@ -9,7 +9,18 @@ from typing import Any
 from harness.judge import estimate
 from harness.metrics import METRICS
 from harness.plan import Plan
-from harness.records import RUN_SCHEMA, Environment, Launch, Measurement, Outcome, Result, Run, Scores
+from harness.records import (
+    RUN_SCHEMA,
+    Comparison,
+    Environment,
+    Launch,
+    Measurement,
+    Outcome,
+    Result,
+    Run,
+    Scores,
+    Verdict,
+)
 from harness.report.record import write_run
 
 IDENTITY = {"kind": "cpu", "model": "Test CPU", "cores": 2, "threads": 1, "protocol": 1, "anchor": 1}
@@ -77,3 +88,8 @@ def on_disk(folder: Path, name: str, results: Sequence[Result], **changes: Any) 
     """Write a run into `folder/name` and give that folder."""
     write_run(a_run(results, id=name, **changes), folder / name)
     return str(folder / name)
+
+
+def of_test(result: Result, reason: str) -> Comparison:
+    """What a run says of a case that was measured, and whose test is red all the same."""
+    return Comparison(result.suite, result.case_id, "case", Verdict.ERROR, f"{result.case_id}: {reason}")

@@ -13,7 +13,7 @@ from harness.files import point_latest
 from harness.records import Outcome
 from harness.report.commands import accept_command
 from harness.report.record import read_run
-from tests.cli_runs import IDENTITY, a_case, on_disk, without_numbers
+from tests.cli_runs import IDENTITY, a_case, of_test, on_disk, without_numbers
 
 
 class Place:
@@ -151,3 +151,18 @@ def test_the_command_of_a_report_takes_that_run_although_a_newer_one_is_there(
     assert main(shlex.split(accept_command(shown))[1:]) == 0
     (portable,) = Store(tmp_path / "golden").all()
     assert portable.values["size"] == 1e6
+
+
+def test_a_case_whose_own_test_failed_is_refused_and_one_whose_baseline_was_not_written_is_not(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong, right = a_case("a"), a_case("b")
+    said = (
+        of_test(wrong, "the test failed: AssertionError: too few are right"),
+        of_test(right, "its baseline was not written: no space left on the device."),
+    )
+    assert place.accept("--reason", "x", run=on_disk(place.folder, "red", [wrong, right], comparisons=said)) == 2
+    assert set(place.accepted()) == {"b/reference/cpu"}
+    error = capsys.readouterr().err
+    assert "a/reference/cpu: not accepted into the baseline: the test failed: AssertionError: too few" in error
+    assert f"pytest '{wrong.nodeid}'" in error

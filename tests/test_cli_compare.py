@@ -16,7 +16,7 @@ from harness.errors import RecordError
 from harness.metrics import METRICS
 from harness.records import Comparison, Environment, Outcome, Result, Verdict
 from harness.report.record import metrics_of
-from tests.cli_runs import IDENTITY, a_case, a_run, on_disk, without_numbers
+from tests.cli_runs import IDENTITY, a_case, a_run, of_test, on_disk, without_numbers
 
 CASES = [a_case("a"), a_case("b"), a_case("c")]
 
@@ -124,6 +124,16 @@ def test_what_was_shown_to_be_worse_stays_so_in_a_run_cut_short(tmp_path: Path) 
 def test_a_case_that_failed_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], outcome: Outcome) -> None:
     assert compare(tmp_path, CASES, [*CASES[:2], without_numbers("c", outcome, "it broke")]) == 2
     assert "it broke" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"), [("the test failed: AssertionError: too few", 2), ("its baseline was not written: x", 0)]
+)
+def test_a_case_whose_own_test_failed_is_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reason: str, code: int
+) -> None:
+    assert compare(tmp_path, CASES, CASES, comparisons=(of_test(CASES[1], reason),)) == code
+    assert (reason in capsys.readouterr().out) is bool(code)
 
 
 def test_nothing_in_common_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from harness.errors import RecordError
 from harness.records import Outcome
 from harness.report.record import read_run
 from harness.review import Decisions, Pending, Review
-from tests.cli_runs import a_case, on_disk, without_numbers
+from tests.cli_runs import a_case, of_test, on_disk, without_numbers
 
 
 class Place:
@@ -207,6 +207,15 @@ def test_cases_without_numbers_are_none_of_a_review(place: Place, capsys: pytest
     run = on_disk(place.folder, "broken", [without_numbers("a", Outcome.CRASHED, "it broke")])
     assert main([*place.options(run), "--list"]) == 0
     assert "nothing is pending" in capsys.readouterr().out
+
+
+def test_a_change_whose_own_test_failed_is_shown_as_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    slower = a_case("a", latency=0.02)
+    said = (of_test(slower, "the test failed: AssertionError: too slow"),)
+    assert main([*place.options(on_disk(place.folder, "red", [slower], comparisons=said)), "--list"]) == 1
+    printed = capsys.readouterr().out
+    assert "a/reference/cpu can't be accepted: the test failed: AssertionError: too slow" in printed
+    assert "0 pending, and 1 that can't be accepted" in printed
 
 
 def test_a_changed_metric_is_a_short_hunk_of_the_diff(place: Place) -> None:

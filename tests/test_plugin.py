@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.report.record import failed_tests, read_run
 from tests.folder import PLAN, Folder
 
 
@@ -330,6 +331,7 @@ def test_a_failed_promise_of_the_suite_is_in_the_record(folder: Folder) -> None:
     (comparison,) = folder.run()["comparisons"]
     assert comparison["verdict"] == "error"
     assert "the test failed: AssertionError" in comparison["reason"]
+    assert failed_tests(read_run(folder.path / "reports" / "latest")).keys() == {("promise", "tiny_onnx/reference/cpu")}
 
 
 def test_strict_refuses_what_has_no_baseline(folder: Folder) -> None:

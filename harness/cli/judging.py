@@ -10,7 +10,7 @@ from harness.baseline.records import Baseline, Portable, Times
 from harness.judge import Prior, compare, fit_prior, missing
 from harness.names import within
 from harness.records import Comparison, Outcome, Result, Run, Verdict
-from harness.report.record import metrics_of
+from harness.report.record import failed_tests, metrics_of
 
 __all__ = ["compare_runs"]
 
@@ -20,18 +20,21 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
 
     A case that the old run measured and the new one did not is MISSING, unless its hardware is not there, the new run
     left it to the full selection or was not given its folder, or was filtered or cut short and so does not claim to be
-    whole. Raises `RecordError` for a run that does not hold together.
+    whole. A case of the new run whose own test failed is an ERROR, as it was there. Raises `RecordError` for a run that
+    does not hold together.
     """
     measured = [result for result in old.results if result.outcome is Outcome.COMPLETED]
     baselines = {(result.suite, result.case_id): baseline_of(result, old.environment) for result in measured}
     priors = _priors(measured, baselines)
     here = new.environment.hardware
+    failed = failed_tests(new)
     found: list[Comparison] = []
     for result in new.results:
         baseline = baselines.get((result.suite, result.case_id), Baseline(None, None))
         absent = _absent(result, baseline, here)
         prior, identity = priors.get(result.hardware, Prior()), here.get(result.hardware, {})
         found += [absent] if absent else compare(result, baseline, metrics_of(new, result.suite), prior, identity)
+        found += [row] if (row := failed.get((result.suite, result.case_id))) else []
     if new.complete and not new.filtered:
         present = {(result.suite, result.case_id) for result in new.results}
         found += missing(_asked_for(_expected(baselines.values(), here), new), present)

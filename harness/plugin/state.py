@@ -15,7 +15,7 @@ from harness.hardware import Hardware, cpu, cuda
 from harness.measure.ahead import usual_jobs
 from harness.metrics import Metric
 from harness.model import Model
-from harness.names import check_name, suite_name, within
+from harness.names import TEST_FAILED, check_name, suite_name, within
 from harness.plan import Plan
 from harness.plugin.missing import MissingCase
 from harness.plugin.options import against_of, command_of
@@ -168,7 +168,7 @@ class State:
             reason = "the test never called `bench`, so nothing was measured"
         else:
             first = str(call.excinfo.value).strip().splitlines()[:1]
-            reason = f"the test failed: {call.excinfo.typename}: {' '.join(first)}"
+            reason = f"{TEST_FAILED}{call.excinfo.typename}: {' '.join(first)}"
         session = self.session
         try:
             if session.decided(suite, case.id) is None:

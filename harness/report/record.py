@@ -10,10 +10,11 @@ from harness.codec import MAX_BYTES, decode, loads, pieces
 from harness.errors import RecordError
 from harness.files import write_atomic
 from harness.metrics import Metric
-from harness.records import RUN_SCHEMA, Run
+from harness.names import TEST_FAILED
+from harness.records import RUN_SCHEMA, Comparison, Run, Verdict
 from harness.report.journal import JOURNAL_NAME, Journal
 
-__all__ = ["MODES", "RUN_NAME", "metrics_of", "read_data", "read_run", "run_of", "write_run"]
+__all__ = ["MODES", "RUN_NAME", "failed_tests", "metrics_of", "read_data", "read_run", "run_of", "write_run"]
 
 RUN_NAME = "run.json"
 MODES = ("compare", "strict", "update", "off", "quick")
@@ -69,6 +70,19 @@ def metrics_of(run: Run, suite: str) -> dict[str, Metric]:
             metric: Metric = decode(Metric, fields, f"run {run.id}: metrics")
             metrics[metric.name] = metric
     return metrics
+
+
+def failed_tests(run: Run) -> dict[tuple[str, str], Comparison]:
+    """What the run says of each case whose own test failed, such as by a promise in its body, by suite and case id.
+
+    Only running the test again can take that back. What a run says of a baseline is judged anew by whoever reads it.
+    """
+    return {
+        (one.suite, one.case_id): one
+        for one in run.comparisons
+        if (one.metric, one.verdict) == ("case", Verdict.ERROR)
+        and one.reason.startswith(f"{one.case_id}: {TEST_FAILED}")
+    }
 
 
 def checked(run: Run, source: str) -> Run:

@@ -10,9 +10,10 @@ from harness.baseline.records import Portable, Times, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.judge import Prior, compare, fit_prior
+from harness.judge.words import quoted
 from harness.names import timestamp
 from harness.records import Comparison, Result, Run
-from harness.report.record import metrics_of
+from harness.report.record import failed_tests, metrics_of
 
 __all__ = ["Acceptor", "FileChange", "Judged"]
 
@@ -42,6 +43,7 @@ class Acceptor:
         self._run = run
         self._when = timestamp()
         self._priors: dict[str, Prior] = {}
+        self._failed = failed_tests(run)
 
     def judged(self, result: Result) -> Judged:
         """Judge a result against the baseline that its case has now. Raises `BaselineError` for damaged files."""
@@ -51,7 +53,7 @@ class Acceptor:
         comparisons = compare(result, baseline, metrics_of(run, result.suite), self._prior(result), identity)
         quick = run.mode == "quick"
         refused = acceptance.refusal(result, comparisons, baseline, run_complete=run.complete, quick=quick)
-        return Judged(tuple(comparisons), refused or "")
+        return Judged(tuple(comparisons), refused or self._test_failed(result))
 
     def accept(self, result: Result, reason: str) -> list[Path]:
         """Accept one result and give the files that were written. Raises `BaselineError` where it is refused."""
@@ -68,6 +70,14 @@ class Acceptor:
         metrics, prior = metrics_of(self._run, result.suite), self._prior(result)
         where = self._run.environment
         return acceptance.proposed(self._store, result, where, reason, self._when, metrics=metrics, prior=prior)
+
+    def _test_failed(self, result: Result) -> str:
+        """Why numbers are no baseline although they are valid: the test itself said in the run that they are wrong."""
+        row = self._failed.get((result.suite, result.case_id))
+        if row is None:
+            return ""
+        said = row.reason.removeprefix(f"{result.case_id}: ")
+        return f"{said}; once it passes, accept what it measures then: pytest {quoted(result.nodeid)}"
 
     def _prior(self, result: Result) -> Prior:
         machine = machine_class(self._run.environment.hardware.get(result.hardware, {}))
