@@ -176,7 +176,7 @@ class WithTree:
         if previous is not None and both and result.technique == TECHNIQUE:
             # There is nothing but its time to compare, which for a case of a grid would be too little.
             return (self._timed(result, previous, spread, metrics),)
-        rows = compare_against(
+        judged = compare_against(
             result,
             previous,
             baseline_of(previous, self._environment) if previous else Baseline(None, None),
@@ -185,6 +185,7 @@ class WithTree:
             spread=spread,
             against=self._against,
         )
+        rows = tuple(_of_tree(row) for row in judged)
         rest = [row for row in rows if row.metric != METRIC]
         if previous is None or not both or any(row.verdict is Verdict.INVALID for row in rest if row.metric == "case"):
             return rows
@@ -210,6 +211,26 @@ class WithTree:
         if row.verdict is Verdict.INCONCLUSIVE and result.cut_short:
             return dataclasses.replace(row, reason=f"{row.reason} Its time was over; a longer --budget gives it more.")
         return _confirmed(row, result, next(iter(self._plan.lots), 0))
+
+
+_OF_BASELINES = {
+    "changed since the baseline was made": "changed between the two trees",
+    "the baseline has no such value yet": "no such value was measured of the other tree",
+    "the baseline has a value, and this run measured none": "the other tree has a value, and this one has none",
+    "has no baseline yet": "has nothing in the other tree to be compared with",
+    "can't be paired with the baseline's": "can't be paired with the other tree's",
+    " in the baseline.": " in the other tree.",
+}
+"""What the judge says of a baseline, and what is so where another tree stands for it."""
+
+
+def _of_tree(row: Comparison) -> Comparison:
+    """A comparison that the judge made with another tree, which is no baseline, and has nothing to accept."""
+    said, command, _ = row.reason.partition(": harness accept ")
+    reason = f"{said.rpartition('; ')[0]}." if command else said
+    for of_baseline, of_tree in _OF_BASELINES.items():
+        reason = reason.replace(of_baseline, of_tree)
+    return dataclasses.replace(row, reason=reason)
 
 
 def _confirmed(row: Comparison, result: Result, wanted: int) -> Comparison:

@@ -16,7 +16,18 @@ from harness.metrics import Metric
 from harness.plan import Plan
 from harness.records import Comparison, Evidence, Outcome, Result, Verdict
 from harness.settings import Against
-from tests.judge_samples import CASE, ENVIRONMENT, IDENTITY, METRICS, a_block, a_portable, a_result, some_times
+from tests.judge_samples import (
+    CASE,
+    ENVIRONMENT,
+    IDENTITY,
+    METRICS,
+    WORKLOAD,
+    a_block,
+    a_portable,
+    a_result,
+    scores,
+    some_times,
+)
 
 SCREENS = {
     "unchanged": {"speedup": (2.0, 2.001, 2.002), "size": (4.0,)},
@@ -111,6 +122,50 @@ def test_times_of_other_work_are_not_compared_in_turns() -> None:
     assert "inputs differ from those at HEAD" in rows[0].reason
     assert rows[0].change is None
     assert verdicts(with_tree().compare(now, now, METRICS))["latency.p50"] is Verdict.UNCHANGED
+
+
+OF_BOTH = {"size": (4.0,), "accuracy": (0.5,)}
+OTHERS = dataclasses.replace(METRICS["size"], name="own")
+MORE = {**METRICS, "own": OTHERS}
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "metrics", "reason"),
+    [
+        (
+            in_turns(OF_BOTH),
+            in_turns(OF_BOTH, workload={**WORKLOAD, "evaluation": "3333"}),
+            METRICS,
+            "accuracy: the workload's evaluation changed between the two trees, so the two answer different questions.",
+        ),
+        (
+            in_turns({**OF_BOTH, "own": (1.0,)}),
+            in_turns(OF_BOTH),
+            MORE,
+            "own: no such value was measured of the other tree.",
+        ),
+        (
+            in_turns(OF_BOTH),
+            in_turns({**OF_BOTH, "own": (1.0,)}),
+            MORE,
+            "own: the other tree has a value, and this one has none.",
+        ),
+        (
+            in_turns(OF_BOTH, scores=scores("1100")),
+            in_turns(OF_BOTH, scores=scores("10")),
+            METRICS,
+            "accuracy: the answers can't be paired with the other tree's: 4 examples now and 2 in the other tree.",
+        ),
+        (in_turns(OF_BOTH), None, METRICS, f"{CASE} has nothing in the other tree to be compared with."),
+    ],
+)
+def test_what_took_turns_is_told_of_no_baseline_and_of_nothing_to_accept(
+    now: Result, before: Result | None, metrics: dict[str, Metric], reason: str
+) -> None:
+    """The sentences are the judge's, which speaks to those who have a baseline."""
+    reasons = [row.reason for row in with_tree().compare(now, before, metrics)]
+    assert reason in reasons
+    assert not any("baseline" in one or "harness accept" in one for one in reasons)
 
 
 def test_a_limit_that_turns_can_not_hold_is_told_and_fails_nothing() -> None:
