@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import helper, numpy_helper
 
-from harness import Model, PreparationError, SuiteError, UnavailableError
+from harness import Deployment, Model, PreparationError, SuiteError, UnavailableError
 from harness.hardware import cpu
-from harness.techniques import int4_weights, int8_weights, onnxruntime, pruned_weights
+from harness.runtimes.onnx_graph import network_weights, nodes
+from harness.runtimes.onnxruntime import OnnxRuntime
+from harness.techniques import int4_weights, int8_dynamic, int8_weights, onnxruntime, pruned_weights
 from harness.techniques.base import Technique, as_pipeline
+from harness.techniques.preprocess_onnx import preprocessed
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
+from tests.onnx_networks import conditional
 
 
 @pytest.fixture
@@ -31,6 +39,45 @@ def test_on_an_onnx_model(technique: Technique, dtype: str, onnx_model: Model) -
     assert facts["precision"] == "float32"
     assert facts["nodes.quantized"] == 2
     assert facts["parameters"] == 144 * 48 + 48 * 4
+
+
+def turned(network: Any) -> Any:
+    """Each product with a weight as a Gemm that transposes it, as torch's linear layers are exported."""
+    for node in nodes(network.graph):
+        if node.op_type == "MatMul":
+            node.op_type = "Gemm"
+            node.attribute.append(helper.make_attribute("transB", 1))
+    held = [attribute.g for node in network.graph.node for attribute in node.attribute if attribute.HasField("g")]
+    for graph in (network.graph, *held):
+        for weight in graph.initializer:
+            array = np.asarray(numpy_helper.to_array(weight).T, order="C")
+            weight.CopyFrom(numpy_helper.from_array(array, weight.name))
+    return network
+
+
+@pytest.mark.parametrize("technique", [int8_dynamic, int8_weights, int4_weights])
+def test_weights_that_are_transposed_for_the_quantizer_count_once(
+    technique: Technique, onnx_model: Model, tmp_path: Path
+) -> None:
+    """The first stay beside their copies, and half of the network could stay float unnoticed."""
+    path = tmp_path / "turned.onnx"
+    onnx.save(turned(onnx.load(str(onnx_model.load()))), str(path))
+    evidence, facts = check_technique(technique, dataclasses.replace(onnx_model, load=lambda: path))
+    assert evidence[0].promise == "quantized >= 0.9"
+    assert facts["quantized"] == 1.0
+
+
+def test_weights_in_subgraphs_are_transposed_once_and_those_that_are_read_stay(
+    onnx_model: Model, tmp_path: Path
+) -> None:
+    network = turned(conditional())
+    network.graph.node.append(helper.make_node("MatMul", ["y", "last"], ["z"]))
+    network.graph.output[0].name = "z"
+    network.graph.initializer.append(numpy_helper.from_array(np.ones((3, 2), np.float32), "last"))
+    deployment = Deployment(onnx_model, network, OnnxRuntime(), cpu, tmp_path)
+    ready = onnx.load(str(preprocessed(deployment, gemm=False)))
+    assert sorted(weight.elements for weight in network_weights(ready)) == [6, 12, 12]
+    assert "Gemm" not in {node.op_type for node in nodes(ready.graph)}
 
 
 def test_an_exported_network_keeps_its_convolutions() -> None:
@@ -86,8 +133,6 @@ class Convolution(torch.nn.Module):
 
 
 def test_a_network_without_products_is_refused() -> None:
-    import dataclasses
-
     model = dataclasses.replace(tiny_torch_model(), load=lambda: Convolution().eval())
     with pytest.raises(PreparationError, match=r"no matrix product of this network .* are Conv"):
         check_technique(onnxruntime | int8_weights, model)

@@ -36,7 +36,9 @@ def preprocessed(deployment: Deployment, *, gemm: bool = True) -> Path:
     network = onnx.load(str(target))
     _flatten_biases(network)
     if not gemm:
-        ONNXModel(network).replace_gemm_with_matmul()
+        rewritten = ONNXModel(network)
+        rewritten.replace_gemm_with_matmul()
+        rewritten.clean_initializers()  # each weight that was transposed is there a second time, and nothing reads it
     _name(network)
     _separate_biases(network)
     onnx.save(network, str(target))
