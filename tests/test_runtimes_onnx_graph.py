@@ -27,6 +27,31 @@ def test_a_weight_in_a_constant_node_counts() -> None:
     assert [weight.elements for weight in network_weights(network)] == [8]
 
 
+def test_weights_in_several_constant_nodes_count_each() -> None:
+    """The tensors inside have no names."""
+    steps = [
+        helper.make_node("Constant", [], ["a"], value=tensor("", np.ones((4, 4)))),
+        helper.make_node("Constant", [], ["b"], value=tensor("", np.zeros((4, 2)))),
+        helper.make_node("MatMul", ["x", "a"], ["h"]),
+        helper.make_node("MatMul", ["h", "b"], ["y"]),
+    ]
+    assert [(weight.elements, weight.zeros) for weight in network_weights(model(steps, []))] == [(16, 0), (8, 8)]
+
+
+def test_weights_of_one_name_in_two_branches_count_each_with_its_own_zero_point() -> None:
+    network = conditional()
+    (choice,) = (node for node in network.graph.node if node.op_type == "If")
+    for attribute, point in zip(choice.attribute, (3, 5), strict=True):
+        del attribute.g.initializer[:]
+        values = np.full((4, 3), point)
+        values[0, 0] = 4
+        tensors = [tensor("q", values, np.uint8), tensor("s", 0.1), tensor("z", point, np.uint8)]
+        attribute.g.initializer.extend(tensors)
+        attribute.g.node[0].input[1] = "w"
+        attribute.g.node.insert(0, helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"]))
+    assert [(weight.elements, weight.zeros) for weight in network_weights(network)] == [(12, 11), (12, 11)]
+
+
 def test_biases_scales_and_indices_are_no_weights() -> None:
     steps = [
         helper.make_node("Gemm", ["x", "w", "b"], ["h"]),

@@ -47,6 +47,10 @@ class Constant:
     readers: list[tuple[Any, int]] = field(default_factory=list)
 
 
+Known = dict[tuple[int, int], Constant]
+"""(id of a node, number of an input) -> the constant that is read there."""
+
+
 def nodes(graph: Any) -> Iterator[Any]:
     """All nodes of a graph, those of subgraphs (If, Loop, Scan) after the node that holds them."""
     for node in graph.node:
@@ -65,12 +69,14 @@ def constants(graph: Any) -> list[Constant]:
 
 def network_weights(model: Any) -> list[Weight]:
     """The weights that an `onnx.ModelProto` holds; see `harness.runtimes.facts` for what a weight is."""
-    known = {constant.tensor.name: constant for constant in constants(model.graph)}
+    found = constants(model.graph)
+    # By the node that reads: of two branches of an If, each may have a tensor of the same name.
+    known = {(id(node), number): constant for constant in found for node, number in constant.readers}
     readers: dict[str, list[tuple[Any, int]]] = {}
     for node in nodes(model.graph):
         for number, name in enumerate(node.input):
             readers.setdefault(name, []).append((node, number))
-    return [_weight(constant, known, readers) for constant in known.values() if _is_weight(constant)]
+    return [_weight(constant, known, readers) for constant in found if _is_weight(constant)]
 
 
 def weights_by_operator(model: Any) -> dict[str, int]:
@@ -115,7 +121,7 @@ def _is_weight(constant: Constant) -> bool:
     return not scales and is_weight_shape(constant.tensor.dims) and is_weight_dtype(_dtype_name(constant.tensor))
 
 
-def _weight(constant: Constant, known: dict[str, Constant], readers: dict[str, list[tuple[Any, int]]]) -> Weight:
+def _weight(constant: Constant, known: Known, readers: dict[str, list[tuple[Any, int]]]) -> Weight:
     from onnx import numpy_helper
 
     tensor = constant.tensor
@@ -140,15 +146,15 @@ def _input_axis(found: list[tuple[Any, int]], readers: dict[str, list[tuple[Any,
     return None
 
 
-def _zero_point(constant: Constant, known: dict[str, Constant], axes: int) -> np.ndarray[Any, Any] | int:
+def _zero_point(constant: Constant, known: Known, axes: int) -> np.ndarray[Any, Any] | int:
     """The zero point of a quantized tensor, shaped so that it can be subtracted; 0 where the network names none."""
     from onnx import numpy_helper
 
     for node, number in constant.readers:
         position = _ZERO_POINTS.get((node.op_type, number))
-        if position is None or position >= len(node.input) or node.input[position] not in known:
+        if position is None or (id(node), position) not in known:
             continue
-        point: np.ndarray[Any, Any] = numpy_helper.to_array(known[node.input[position]].tensor).astype("int32")
+        point: np.ndarray[Any, Any] = numpy_helper.to_array(known[id(node), position].tensor).astype("int32")
         if point.size == 1:
             return int(point.reshape(-1)[0])
         default = 0 if "Conv" in node.op_type else axes - 1
@@ -159,17 +165,17 @@ def _zero_point(constant: Constant, known: dict[str, Constant], axes: int) -> np
     return 0
 
 
-def _zeros_in_blocks(node: Any, known: dict[str, Constant]) -> int:
+def _zeros_in_blocks(node: Any, known: Known) -> int:
     """Elements at the zero point of their block, in the weight of a MatMulNBits."""
     from onnx import numpy_helper
 
     bits, rows, columns = (_attribute(node, name, default) for name, default in (("bits", 4), ("N", 1), ("K", 1)))
-    packed = numpy_helper.to_array(known[node.input[1]].tensor)
+    packed = numpy_helper.to_array(known[id(node), 1].tensor)
     blocks = packed.shape[1]
     values = _unpacked(packed.reshape(rows * blocks, -1), bits).reshape(rows, blocks, -1)
     points: Any = 1 << (bits - 1)
-    if len(node.input) > 3 and node.input[3] in known:
-        stored = numpy_helper.to_array(known[node.input[3]].tensor)
+    if (id(node), 3) in known:
+        stored = numpy_helper.to_array(known[id(node), 3].tensor)
         points = _unpacked(stored.reshape(rows, -1), bits)[:, :blocks, None]
     return int((values == points).reshape(rows, -1)[:, :columns].sum())
 
