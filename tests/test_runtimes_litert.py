@@ -260,3 +260,9 @@ def test_a_model_that_is_litert_can_be_evaluated(tmp_path: Path) -> None:
     model = tiny_litert_model(tmp_path)
     session = serve(Path(model.load()).read_bytes(), tmp_path)
     assert model.evaluate(Predictor(session, 1)).value > 0.9
+
+
+def test_a_number_is_served_as_a_number(tmp_path: Path) -> None:
+    tensors = {"number": ((), "float32"), "two": np.array([2], np.float32), "output": ((1,), "float32")}
+    content = network(tensors, [("MUL", ["number", "two"], ["output"], schema.MulOptionsT())], ["number"], ["output"])
+    assert called(serve(content, tmp_path), {"number": np.array(3, np.float32)})["output"] == [6]

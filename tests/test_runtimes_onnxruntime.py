@@ -233,3 +233,12 @@ def test_a_network_that_onnx_runtime_refuses_is_a_failed_preparation(tmp_path: P
 def test_a_network_of_another_form_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PreparationError, match=r"dict instead of an onnx\.ModelProto"):
         OnnxRuntime().pack({}, {}, tmp_path, cpu)
+
+
+def test_a_number_is_served_as_a_number(tmp_path: Path) -> None:
+    """ONNX Runtime takes a list of one for it, and computes something else."""
+    network = model([onnx.helper.make_node("Unsqueeze", ["number", "first"], ["y"])], [tensor("first", [0], np.int64)])
+    network.graph.input[0].CopyFrom(onnx.helper.make_tensor_value_info("number", onnx.TensorProto.FLOAT, []))
+    session = serve(network, tmp_path)
+    output = session.fetch(session(session.stage({"number": np.float32(2)})))["y"]
+    np.testing.assert_array_equal(output, np.array([2], np.float32), strict=True)

@@ -17,7 +17,8 @@ from harness.hardware import Cpu, cpu
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.openvino import OpenVino
 from harness.testing import tiny_onnx_model
-from tests.onnx_networks import conditional
+from tests.onnx_networks import conditional, tensor
+from tests.onnx_networks import model as onnx_network
 
 openvino = pytest.importorskip("openvino")
 MODEL = tiny_onnx_model(Path("unused"))
@@ -88,6 +89,16 @@ def test_float32_is_float32(packed: Path, tmp_path: Path, threads: int) -> None:
     inputs = MODEL.inputs(2, 1)
     wanted = answer(OnnxRuntime().load(tmp_path, cpu), inputs)
     np.testing.assert_allclose(answer(OpenVino().load(packed, Cpu(threads)), inputs), wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_a_number_is_served_as_a_number(tmp_path: Path) -> None:
+    step = onnx.helper.make_node("Unsqueeze", ["number", "first"], ["output"])
+    made = onnx_network([step], [tensor("first", [0], np.int64)], ["output"])
+    made.graph.input[0].CopyFrom(onnx.helper.make_tensor_value_info("number", onnx.TensorProto.FLOAT, []))
+    inputs = {"number": np.array(2, np.float32)}
+    OpenVino().pack(read(made, tmp_path), inputs, tmp_path, cpu)
+    output = answer(OpenVino().load(tmp_path, cpu), inputs)
+    np.testing.assert_array_equal(output, np.array([2], np.float32), strict=True)
 
 
 @BFLOAT16

@@ -129,7 +129,7 @@ def _fitted(port: Port, inputs: Arrays) -> np.ndarray[Any, Any]:
             f"the network reads an input {port.name!r}, and the model's inputs are {', '.join(inputs)}; give them "
             "the names that the signature of the .tflite file has"
         )
-    array = np.ascontiguousarray(inputs[port.name])
+    array = np.asarray(inputs[port.name], order="C")
     if array.shape != port.shape:
         raise PreparationError(
             f"input {port.name!r} of the network has the shape {list(port.shape)}, and the call gives it "

@@ -58,7 +58,7 @@ class OrtSession:
                 f"the network reads an input {absent[0]!r}, and the model's inputs are {', '.join(inputs)}; give them "
                 "the names that the .onnx file has"
             )
-        return {name: np.ascontiguousarray(inputs[name]) for name in self._inputs}
+        return {name: np.asarray(inputs[name], order="C") for name in self._inputs}
 
     def __call__(self, staged: Any) -> Any:
         return self._session.run(None, staged)

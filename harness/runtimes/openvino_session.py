@@ -171,7 +171,7 @@ def shaped(model: Any, inputs: Arrays) -> Any:
 
 def _servable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The array itself where OpenVINO can read it in its place; it must lie in one piece and not be read only."""
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     return array if array.flags.writeable else array.copy()
 
 
