@@ -11,14 +11,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from harness import PreparationError, SuiteError
+from harness import Deployment, Model, PreparationError, SuiteError
 from harness.hardware import Cpu, cpu
 from harness.records import Scalar
+from harness.runtimes.eager import Eager
+from harness.runtimes.facts import weight_facts
 from harness.runtimes.inductor import compiler
+from harness.runtimes.torch_session import module_weights
 from harness.techniques import batched, bf16, fp8, int8_dynamic, int8_static, int8_weights
-from harness.techniques.base import as_pipeline
+from harness.techniques.base import Technique, as_pipeline
+from harness.techniques.shares import most_of
 from harness.testing import check_technique, tiny_torch_model
 
 TORCH = tiny_torch_model()
@@ -83,8 +89,6 @@ def test_keep_names_modules() -> None:
 
 def test_a_layer_with_one_output_is_no_weight_and_promises_nothing() -> None:
     pytest.importorskip("torchao")
-    import torch
-
     wide = torch.nn.Linear(32 * 144, 1)
     layers = [torch.nn.Conv2d(1, 32, 3, padding=1), torch.nn.Flatten(), wide]
     alone = dataclasses.replace(TORCH, load=lambda: torch.nn.Sequential(*layers).eval())
@@ -139,11 +143,6 @@ def test_what_keep_names_is_computed_with_in_float() -> None:
 def test_the_size_of_a_marked_graph_does_not_depend_on_the_batch(tmp_path: Path) -> None:
     """torch stores the inputs that a program was traced with beside it: here 36 kB of images."""
     pytest.importorskip("torchao")
-    import torch
-
-    from harness import Deployment
-    from harness.runtimes.eager import Eager
-
     sizes, image = [], torch.from_numpy(TORCH.inputs(3, 0)["image"])
     for batch in (2, 64):
         deployment = Deployment(TORCH, TORCH.load(), Eager(), cpu, tmp_path)
@@ -177,10 +176,6 @@ def test_fp8_says_which_hardware_it_needs() -> None:
 
 def test_fp8_asks_torchao_for_the_layers_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torchao")
-    import torch
-
-    from harness import Deployment
-    from harness.runtimes.eager import Eager
     from harness.techniques import torchao_linear
 
     asked: list[Any] = []
@@ -196,3 +191,68 @@ def test_fp8_asks_torchao_for_the_layers_that_fit(tmp_path: Path, monkeypatch: p
     assert str(deployment.promises[0][1]).startswith("weights.float8_e4m3fn >= 0.8")
     with pytest.raises(PreparationError, match="there is nothing to quantize"):
         fp8(keep="0").apply(Deployment(TORCH, network, Eager(), Gpu(), tmp_path))
+
+
+class Tied(torch.nn.Module):
+    """Ids to the likeness of each to every row of a table: the table is the weight of the last layer too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows, self.layer = torch.nn.Embedding(64, 32), torch.nn.Linear(32, 32)
+        self.last = torch.nn.Linear(32, 64)
+        self.last.weight = self.rows.weight
+
+    def forward(self, ids: Any) -> Any:
+        return self.last(self.layer(self.rows(ids)))
+
+
+class Twice(torch.nn.Module):
+    """Ids to rows, and two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows, self.first, self.second = torch.nn.Embedding(64, 32), *(torch.nn.Linear(32, 32) for _ in range(2))
+        self.second.weight = self.first.weight
+
+    def forward(self, ids: Any) -> Any:
+        return self.second(self.first(self.rows(ids)).relu())
+
+
+SHARED = {
+    "tied": (Tied, (64 + 32) / (64 + 32 + 64)),
+    "twice": (Twice, 64 / (64 + 64)),
+    "twice, marked": (Twice, 32 / (32 + 64)),
+}
+"""The share that is quantized, in rows of 32 weights."""
+
+
+def sharing_model(kind: type[torch.nn.Module]) -> Model:
+    """Four ids an item."""
+    made = kind().eval()
+
+    def inputs(size: int, seed: int) -> dict[str, Any]:
+        return {"ids": np.random.default_rng(seed).integers(0, 64, (size, 4))}
+
+    return dataclasses.replace(TORCH, load=lambda: made, inputs=inputs, calibration=lambda: [inputs(4, 0)])
+
+
+@pytest.mark.parametrize("name", ["tied", "twice"])
+@pytest.mark.parametrize("technique", [int8_dynamic, int8_weights])
+def test_shared_weights_are_promised_as_torchao_leaves_them(technique: Technique, name: str) -> None:
+    """A tensor of its own for each layer, and the table stays in float."""
+    pytest.importorskip("torchao")
+    kind, share = SHARED[name]
+    evidence, facts = check_technique(technique, sharing_model(kind))
+    assert facts["quantized"] == pytest.approx(share)
+    assert evidence[0].promise == f"quantized >= {most_of(share)}"
+
+
+@pytest.mark.parametrize("name", ["tied", "twice, marked"])
+def test_shared_weights_are_promised_as_a_marked_graph_has_them(name: str, tmp_path: Path) -> None:
+    """Layers with one weight have one still."""
+    pytest.importorskip("torchao")
+    kind, share = SHARED[name]
+    deployment = int8_static.apply(Deployment(sharing_model(kind), kind().eval(), Eager(), cpu, tmp_path))
+    facts = weight_facts(module_weights(deployment.network))
+    assert facts["quantized"] == pytest.approx(share)
+    assert f"quantized >= {most_of(share)}" in [str(promise) for _, promise in deployment.promises]

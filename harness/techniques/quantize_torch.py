@@ -132,7 +132,7 @@ def quantize_static(deployment: Deployment, method: str, keep: Sequence[str]) ->
     network = QuantizedGraph(exported(graph, example, batchable=model.batchable)).eval()
     return deployment.replace(network=network).promising(
         Promise("runtime", equals="inductor"),
-        Promise("quantized", at_least=_share(deployment.network, layers)),
+        Promise("quantized", at_least=_share(deployment.network, layers, apart=False)),
         Promise("nodes.quantized", at_least=1),
     )
 
@@ -149,7 +149,7 @@ def _quantize_linear(
     modules = dict(network.named_modules())
     layers = [name for name in _layers(network, keep) if type(modules[name]).__name__ == "Linear"]
     chosen = [name for name in layers if fits(modules[name].weight.shape)]
-    share = _share(network, chosen)
+    share = _share(network, chosen, apart=True)
     torchao_linear.quantize_(network, config(), filter_fn=lambda _, name: name in chosen)
     for name in chosen:
         # It describes the layer to people, and can't be pickled.
@@ -177,8 +177,11 @@ def _fits(pattern: str, name: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
-def _share(network: Any, layers: Collection[str]) -> float:
-    """Nine tenths of the share that these layers have of the network's weights.
+def _share(network: Any, layers: Collection[str], *, apart: bool) -> float:
+    """Nine tenths of the share that these layers will have of the network's weights, once torchao has changed them.
+
+    One that an embedding shares stays there in float. One that two layers share is then two where they are changed
+    `apart`; a marked graph has it once.
 
     Raises `PreparationError` where they have none: the one row of a layer with one output is no weight.
     """
@@ -187,6 +190,8 @@ def _share(network: Any, layers: Collection[str]) -> float:
 
     modules = dict(network.named_modules())
     weights = [modules[name].weight for name in layers]
+    if not apart:
+        weights = list({id(weight): weight for weight in weights}.values())
     reach: int = sum(weight.numel() for weight in weights if is_weight_shape(weight.shape))
     if not reach:
         raise PreparationError(
@@ -194,7 +199,10 @@ def _share(network: Any, layers: Collection[str]) -> float:
             "convolutions, and this network has none with a matrix of weights that it could; "
             "onnxruntime | int8_static quantizes convolutions"
         )
-    return most_of(reach / sum(weight.numel() for weight in weight_tensors(network)))
+    inside = {id(part) for name in layers for part in modules[name].modules()}
+    others = [module for module in network.modules() if id(module) not in inside]
+    held = {id(one) for part in others for one in (*part.parameters(recurse=False), *part.buffers(recurse=False))}
+    return most_of(reach / (reach + sum(weight.numel() for weight in weight_tensors(network) if id(weight) in held)))
 
 
 def _version(text: str) -> tuple[int, ...]:
