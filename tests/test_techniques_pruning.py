@@ -246,6 +246,25 @@ def test_the_layers_of_a_sequential_are_renumbered() -> None:
     assert pruned.notes["macs.after"] == TOKENS * (2 * WIDTH * WIDTH + 2 * WIDTH)
 
 
+def test_what_a_layer_shares_with_the_others_stays() -> None:
+    network = ENCODER.load()
+    for block in network.blocks[1:]:
+        block.query.weight = network.blocks[0].query.weight
+    evidence, facts = check_technique(pruned_layers(1, finetune=False), _with(ENCODER, network))
+    left = 2 * BLOCK - WIDTH * WIDTH + 2 * WIDTH
+    assert facts["parameters"] == left
+    assert evidence[0].promise == f"parameters >= 1 and <= {left}"
+
+
+def test_layers_that_share_everything_make_nothing_smaller() -> None:
+    network = ENCODER.load()
+    for block in network.blocks[1:]:
+        for name in ("query", "key", "value", "out"):
+            getattr(block, name).weight = getattr(network.blocks[0], name).weight
+    with pytest.raises(AssertionError, match="promised parameters"):
+        check_technique(pruned_layers(1, finetune=False), _with(ENCODER, network))
+
+
 @pytest.mark.parametrize(("amount", "words"), [(3, "would remove 3 of 3 blocks"), (0.1, "would remove 0 of 3")])
 def test_at_least_one_layer_goes_and_one_stays(amount: float, words: str) -> None:
     with pytest.raises(PreparationError, match=words):

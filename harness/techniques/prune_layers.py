@@ -43,7 +43,7 @@ def pruned_layers(deployment: Deployment, amount: int | float, finetune: bool = 
             "stay; a block is a module with weights in a ModuleList or Sequential that gives what it takes in shape"
         )
     dropped = _least_important(network, blocks, count, batches)
-    before, gone = (sum(w.elements for w in module_weights(each)) for each in (network, _held(dropped)))
+    before = sum(weight.elements for weight in module_weights(network))
     muted = outputs_on(network, batches, _muted(dropped))
     _drop(dropped)
     try:
@@ -51,11 +51,13 @@ def pruned_layers(deployment: Deployment, amount: int | float, finetune: bool = 
     except (RuntimeError, IndexError, KeyError, AttributeError) as error:
         raise cant_run("blocks", error) from error
     check_same("the blocks", outputs, muted)
+    # What a block shares with the rest stays. Something must go: blocks that were not dropped would keep the promise.
+    left = min(sum(weight.elements for weight in module_weights(network)), before - 1)
     if finetune:
         retrain(network, training_of(deployment.model))
     return (
         with_macs(deployment, network)
-        .promising(Promise("parameters", at_least=1, at_most=before - gone))
+        .promising(Promise("parameters", at_least=1, at_most=left))
         .noting(**{"layers.removed": " ".join(sorted(block.name for block in dropped))})
     )
 
@@ -137,9 +139,3 @@ def _drop(blocks: list[_Block]) -> None:
     """Remove blocks from their containers, the last first, so that the places of the others stay what they are."""
     for block in sorted(blocks, key=lambda block: -block.index):
         del block.container[block.index]
-
-
-def _held(blocks: list[_Block]) -> Any:
-    import torch
-
-    return torch.nn.ModuleList(block.module for block in blocks)
