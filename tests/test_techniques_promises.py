@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -29,10 +31,13 @@ from harness.techniques import (
     onnxruntime,
     pruned_channels,
     pruned_weights,
+    quantize_onnx,
     reference,
 )
 from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_student_model, tiny_torch_model
+from tests.onnx_networks import model as onnx_network
+from tests.onnx_networks import tensor
 
 TORCH = tiny_torch_model()
 STUDENT = tiny_student_model()
@@ -117,8 +122,6 @@ def test_each_quantizer_of_a_pipeline_measures_its_own_ranges() -> None:
 
 def test_layers_that_share_a_bias_are_quantized_each_with_its_own(onnx_model: Model, tmp_path: Path) -> None:
     """ONNX Runtime's own copy of the second would be named `b0`, as the features are here."""
-    import numpy as np
-    import onnx
     from onnx import helper, numpy_helper
 
     network = onnx.load(str(onnx_model.load()))
@@ -138,13 +141,42 @@ def test_layers_that_share_a_bias_are_quantized_each_with_its_own(onnx_model: Mo
 
 
 def test_without_vnni_the_weights_keep_to_seven_bits(onnx_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.techniques import quantize_onnx
-
     monkeypatch.setattr(quantize_onnx.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(quantize_onnx, "instruction_sets", lambda: ("avx", "avx2", "fma"))
     evidence, facts = check_technique(int8_static, onnx_model)
     assert facts["quantized.bits"] == 7
     assert "quantized.bits <= 7" in [item.promise for item in evidence]
+
+
+def test_seven_bits_are_not_promised_of_a_table_that_no_product_reads(
+    onnx_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime quantizes it as an activation, from its least to its largest number."""
+    random = np.random.default_rng(0)
+    steps = [
+        onnx.helper.make_node("Cast", ["x"], ["ids"], to=onnx.TensorProto.INT64),
+        onnx.helper.make_node("Gather", ["table", "ids"], ["rows"]),
+        onnx.helper.make_node("MatMul", ["rows", "w"], ["y"]),
+    ]
+    weights = [tensor("table", random.random((16, 8)) + 1), tensor("w", random.standard_normal((8, 4)))]
+    path = tmp_path / "table.onnx"
+    onnx.save(onnx_network(steps, weights), str(path))
+
+    def inputs(size: int, seed: int) -> dict[str, Any]:
+        return {"x": np.random.default_rng(seed).integers(0, 16, (size, 4)).astype(np.float32)}
+
+    model = dataclasses.replace(onnx_model, load=lambda: path, inputs=inputs, calibration=lambda: [inputs(4, 0)])
+    monkeypatch.setattr(quantize_onnx.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(quantize_onnx, "instruction_sets", lambda: ("avx", "avx2", "fma"))
+    for technique in (int8_static, int8_dynamic(ops=("MatMul", "Gather"))):
+        evidence, facts = check_technique(technique, model)
+        assert facts["quantized"] == 1.0
+        assert facts["quantized.bits"] == 8
+        assert "quantized.bits <= 7" not in [item.promise for item in evidence]
+    for technique in (int8_static(keep="Gather"), int8_static(ops="MatMul"), int8_dynamic):
+        evidence, facts = check_technique(technique, model)
+        assert facts["quantized.bits"] == 7
+        assert "quantized.bits <= 7" in [item.promise for item in evidence]
 
 
 def test_nothing_to_quantize_is_refused_with_what_there_is(onnx_model: Model) -> None:
@@ -153,8 +185,6 @@ def test_nothing_to_quantize_is_refused_with_what_there_is(onnx_model: Model) ->
 
 
 def test_quantizing_does_not_touch_the_network_it_was_given(onnx_model: Model, tmp_path: Path) -> None:
-    import onnx
-
     network = onnx.load(str(onnx_model.load()))
     before = network.SerializeToString()
     for step in (int8_static, int8_dynamic, fp16):

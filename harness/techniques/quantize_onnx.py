@@ -30,6 +30,8 @@ METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 """How a range follows from the values seen, with ONNX Runtime's names for it."""
 _WEIGHTED = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 """Operators with weights that static quantization reaches."""
+_AROUND_ZERO = (*_WEIGHTED, "LSTM", "Attention")
+"""Operators whose weights are quantized as such. ONNX Runtime takes what others read, as Gather, for activations."""
 SYMMETRIC = {
     "ActivationSymmetric": True,
     "WeightSymmetric": True,
@@ -169,6 +171,7 @@ class Quantizer:
         read: dict[str, int] = {}
         for elements, names in weights:
             read.update({name: read.get(name, 0) + elements for name in names})
+        self._tables = [name for name in read if self._nodes[name] in ops and self._nodes[name] not in _AROUND_ZERO]
         layers: dict[str, tuple[str, ...]] = {}
         for name, operator in self._nodes.items():
             if operator in ops:
@@ -205,6 +208,8 @@ class Quantizer:
     def promises(self, kept: Collection[str] = ()) -> tuple[Promise, ...]:
         """That nine tenths of the weights in reach are quantized, what is kept is not, and integers are computed on.
 
+        Where weights are reduced to 7 bits, that as well, if none is quantized as an activation, which has 8.
+
         Raises `PreparationError` where nothing is left to quantize.
         """
         total = sum(elements for elements, _ in self._weights)
@@ -218,7 +223,8 @@ class Quantizer:
         )
         if floats:
             promises = (*promises, Promise("weights.float32", at_least=nearly(floats)))
-        return (*promises, Promise("quantized.bits", at_most=7)) if self._reduced else promises
+        reduced = self._reduced and not {*self._tables} - {*kept}
+        return (*promises, Promise("quantized.bits", at_most=7)) if reduced else promises
 
 
 def reduced_range(deployment: Deployment) -> bool:
