@@ -126,3 +126,25 @@ def test_patterns_lie_on_the_axis_that_is_multiplied_with_inputs() -> None:
     ]
     found = [weight.patterns and weight.patterns["2:4"] for weight in network_weights(model(steps, tensors))]
     assert found == [16, 16, 0, 16, 72, None]
+
+
+def test_patterns_are_found_behind_a_transposition() -> None:
+    """As torch exports a linear layer that is called several times."""
+    kept = np.array([[1, 1, 0, 0]] * 3 + [[0, 1, 0, 1]] * 3)  # outputs x inputs
+    kernel = np.ones((3, 4, 2, 2))
+    kernel[:, 2:] = 0
+    steps = [
+        helper.make_node("Transpose", ["a"], ["at"]),
+        helper.make_node("MatMul", ["x", "at"], ["h"]),
+        helper.make_node("Transpose", ["b"], ["bt"], perm=[1, 0]),
+        helper.make_node("Identity", ["bt"], ["unused"]),
+        helper.make_node("MatMul", ["h", "bt"], ["i"]),
+        helper.make_node("Transpose", ["c"], ["ct"], perm=[1, 0, 2, 3]),
+        helper.make_node("Conv", ["i", "ct"], ["j"]),
+        helper.make_node("Transpose", ["d"], ["dt"]),
+        helper.make_node("Gather", ["dt", "j"], ["y"]),
+    ]
+    tensors = [tensor(name, kept) for name in "abd"]
+    tensors.insert(2, tensor("c", kernel.transpose(1, 0, 2, 3)))
+    found = [weight.patterns and weight.patterns["2:4"] for weight in network_weights(model(steps, tensors))]
+    assert found == [24, 24, 48, None]

@@ -17,7 +17,9 @@ from harness.hardware import Cpu, cpu
 from harness.records import Scalar
 from harness.runtimes import openvino as runtime
 from harness.runtimes import packages
+from harness.runtimes.eager import Eager
 from harness.runtimes.onnxruntime import OnnxRuntime
+from harness.runtimes.openvino_graph import network_weights
 from harness.techniques import (
     batched,
     fp16,
@@ -256,10 +258,40 @@ def test_weights_of_few_bits(technique: Technique, dtype: str, onnx_model: Model
     assert facts["parameters"] == 144 * 48 + 48 * 4
 
 
+@pytest.mark.parametrize("technique", [int8_weights, int4_weights])
+def test_weights_behind_a_transposition_are_compressed(technique: Technique, tmp_path: Path) -> None:
+    """As torch exports a linear layer that is called several times."""
+    pytest.importorskip("nncf")
+    import numpy as np
+    import onnx
+
+    steps = [
+        onnx.helper.make_node("Transpose", ["w"], ["wt"], perm=[1, 0]),
+        onnx.helper.make_node("MatMul", ["x", "wt"], ["h"]),
+        onnx.helper.make_node("MatMul", ["h", "wt"], ["y"]),
+    ]
+    path = tmp_path / "turned.onnx"
+    onnx.save(network(steps, [tensor("w", np.eye(4) - 0.3)]), str(path))
+    model = dataclasses.replace(
+        tiny_onnx_model(tmp_path),
+        load=lambda: path,
+        inputs=lambda size, seed: {"x": np.random.default_rng(seed).random((size, 4), np.float32)},
+    )
+    _, facts = check_technique(openvino | technique, model)
+    assert facts["quantized"] == 1.0
+
+
 def test_only_matrix_products_are_compressed() -> None:
     pytest.importorskip("nncf")
     _, facts = check_technique(openvino | int8_weights, TORCH)
     assert facts["weights.int8"] == pytest.approx(LINEAR / WEIGHTS)
+
+
+def test_compressing_leaves_the_others_in_half_precision(tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    deployment = Deployment(TORCH, TORCH.load(), Eager(), cpu, tmp_path)
+    done = (openvino | fp16 | int8_weights).apply(deployment).network
+    assert {weight.dtype for weight in network_weights(done)} == {"float16", "int8"}
 
 
 class Convolution(torch.nn.Module):

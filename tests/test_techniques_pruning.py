@@ -73,6 +73,12 @@ def test_the_projections_of_an_attention_are_pruned_too(others: dict[str, int], 
     assert facts["sparsity"] >= 0.5
 
 
+def test_patterns_of_a_layer_that_is_called_twice_are_found_after_export() -> None:
+    """Its weight stays before a transposition where it is large."""
+    _, facts = check_technique(pruned_n_m(finetune=False) | onnxruntime, _with(ENCODER, Again()))
+    assert facts["sparsity.2:4"] == 1.0
+
+
 def test_two_of_four_are_the_largest_of_each_group() -> None:
     before, after = TINY.load(), deployed(pruned_n_m(finetune=False), TINY).network
     groups = before[4].weight.detach().movedim(1, -1).reshape(-1, 4)
@@ -370,3 +376,14 @@ class Sharing(Fused):
         query, key, value = (part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in parts)
         mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value)
         return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class Again(torch.nn.Module):
+    """One layer twice, which is large enough for the exporter to leave its transposition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(6 * WIDTH, 6 * WIDTH)
+
+    def forward(self, tokens: Any) -> Any:
+        return self.layer(self.layer(tokens.repeat(1, 1, 6)).relu()).mean(1)

@@ -135,7 +135,9 @@ def _weight(constant: Constant, known: Known, readers: dict[str, list[tuple[Any,
 
 
 def _input_axis(found: list[tuple[Any, int]], readers: dict[str, list[tuple[Any, int]]]) -> int | None:
-    """The axis of a weight that is multiplied with inputs, also behind a conversion; None where no product reads it."""
+    """The axis of a weight that is multiplied with inputs, also behind conversions and transposition; None where no
+    product reads it.
+    """
     for node, number in found:
         if node.op_type in ("Gemm", "QGemm") and number in (1, 3):
             return 1 if _attribute(node, "transB", 0) else 0
@@ -143,6 +145,11 @@ def _input_axis(found: list[tuple[Any, int]], readers: dict[str, list[tuple[Any,
             return _INPUT_AXES[node.op_type, number]
         if node.op_type in ("DequantizeLinear", "Cast") and number == 0:
             return _input_axis(readers.get(node.output[0], []), readers)
+        if node.op_type == "Transpose":
+            axis = _input_axis(readers.get(node.output[0], []), readers)
+            order = next((attribute.ints for attribute in node.attribute if attribute.name == "perm"), None)
+            if axis is not None:
+                return int(order[axis]) if order else -1 - axis
     return None
 
 

@@ -93,7 +93,9 @@ def compress(deployment: Deployment, bits: int, block: int) -> Deployment:
     """
     from harness.runtimes.openvino_graph import weights_with_readers
 
-    network = deployment.network
+    # NNCF changes the network that it is given, and does not look for weights behind a transposition. Where there is
+    # none nothing is folded, and what is stored in float16 stays so.
+    network = _folded(deployment.network) if _turned(deployment.network) else deployment.network.clone()
     weights = [(elements, {reader.get_type_name() for reader in readers})
                for elements, readers in weights_with_readers(network)]  # fmt: skip
     total = sum(elements for elements, _ in weights)
@@ -116,9 +118,8 @@ def compress(deployment: Deployment, bits: int, block: int) -> Deployment:
                 group_size_fallback_mode=GroupSizeFallbackMode.ADJUST, min_adjusted_group_size=2
             ),
         }
-        # NNCF changes the network that it is given.
         compressed = nncf.compress_weights(
-            network.clone(),
+            network,
             ignored_scope=nncf.IgnoredScope(types=others, validate=False),
             **(four if bits == 4 else {"mode": nncf.CompressWeightsMode.INT8_SYM}),
         )
@@ -163,6 +164,20 @@ def _folded(network: Any) -> Any:
     manager.register_pass(ConstantFolding())
     manager.run_passes(copy)
     return copy
+
+
+def _turned(network: Any) -> bool:
+    """Whether a constant is transposed at each call."""
+    from harness.runtimes.openvino_graph import operations
+
+    for found in operations(network):
+        if found.get_type_name() == "Transpose":
+            source = found.input_value(0).get_node()
+            while source.get_type_name() == "Convert":
+                source = source.input_value(0).get_node()
+            if source.get_type_name() == "Constant":
+                return True
+    return False
 
 
 def _named(network: Any, patterns: Sequence[str]) -> tuple[str, ...]:
