@@ -179,6 +179,19 @@ def test_seven_bits_are_not_promised_of_a_table_that_no_product_reads(
         assert "quantized.bits <= 7" in [item.promise for item in evidence]
 
 
+def test_half_precision_reaches_weights_that_are_inputs_too(onnx_model: Model, tmp_path: Path) -> None:
+    """As in files of IR 3, and of some newer exporters."""
+    made = onnx.load(str(onnx_model.load()))
+    made.graph.input.extend(
+        onnx.helper.make_tensor_value_info(one.name, one.data_type, one.dims) for one in made.graph.initializer
+    )
+    made.ir_version = 3
+    path = tmp_path / "inputs.onnx"
+    onnx.save(made, str(path))
+    _, facts = check_technique(fp16, dataclasses.replace(onnx_model, load=lambda: path))
+    assert facts["weights.float16"] == 1.0
+
+
 def test_nothing_to_quantize_is_refused_with_what_there_is(onnx_model: Model) -> None:
     with pytest.raises(PreparationError, match="no Conv of this network has weights; those that have are MatMul"):
         check_technique(int8_static(ops="Conv"), onnx_model)

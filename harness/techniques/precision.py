@@ -105,4 +105,10 @@ def _cast(deployment: Deployment, dtype: Any) -> Deployment:
 def _float16_graph(model: Any) -> Any:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    return convert_float_to_float16(copy.deepcopy(model), keep_io_types=True)
+    network = copy.deepcopy(model)
+    # Until IR 4 each initializer was an input as well, and the converter leaves what is an input in float32.
+    held = {tensor.name for tensor in network.graph.initializer}
+    for value in [value for value in network.graph.input if value.name in held]:
+        network.graph.input.remove(value)
+    network.ir_version = max(network.ir_version, 4)
+    return convert_float_to_float16(network, keep_io_types=True)
