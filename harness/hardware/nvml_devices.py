@@ -17,6 +17,7 @@ from harness.hardware.nvml import Device, driver_failed
 __all__ = ["opened"]
 
 _LEAVE_OUT = "or leave the CUDA cases out with -k 'not cuda'"
+_GIVE_ACCESS = "give it access to /dev/nvidia*, or start the container with --gpus all"
 
 
 @contextmanager
@@ -50,7 +51,7 @@ def _no_driver(nvml: Any, error: Exception) -> UnavailableError:
         return UnavailableError("the NVIDIA driver is not loaded", f"sudo modprobe nvidia, {_LEAVE_OUT}")
     if isinstance(error, nvml.NVMLError_NoPermission):
         reason = "this user may not use the NVIDIA driver"
-        return UnavailableError(reason, "give it access to /dev/nvidia*, or start the container with --gpus all")
+        return UnavailableError(reason, _GIVE_ACCESS)
     return UnavailableError(f"the NVIDIA driver does not start: {error}", "look at nvidia-smi and the kernel log")
 
 
@@ -62,7 +63,7 @@ def _find(nvml: Any, index: int) -> Device:
     count = len(boards)
     if not boards:
         reason = "this user may use none of this machine's GPUs"
-        raise UnavailableError(reason, "give it access to /dev/nvidia*, or start the container with --gpus all")
+        raise UnavailableError(reason, _GIVE_ACCESS)
     entries = _visible(count)
     if not entries:
         raise UnavailableError("CUDA_VISIBLE_DEVICES hides every GPU", "unset CUDA_VISIBLE_DEVICES")

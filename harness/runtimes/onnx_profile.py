@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.records import Scalar
 from harness.runtimes.facts import arithmetic_facts
-from harness.runtimes.onnxruntime_providers import provider_of
+from harness.runtimes.onnxruntime_providers import PROVIDERS, provider_of
 
 __all__ = ["Executed", "executed", "fallbacks", "node_facts"]
 
@@ -28,7 +28,7 @@ _INTEGER = (
 _TYPES = {"float": "float32", "double": "float64"}
 _FEW = 100
 """Numbers that a constant has at most for ONNX Runtime to compute with it and a shape on the CPU."""
-_CPU = "CPUExecutionProvider"
+_CPU = PROVIDERS["cpu"].full
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from harness.errors import MeasurementError, PreparationError, UnavailableError
 from harness.records import Scalar
 from harness.runtimes.facts import weight_facts
 from harness.runtimes.onnx_profile import executed, fallbacks, node_facts
-from harness.runtimes.onnxruntime_providers import provider_of
+from harness.runtimes.onnxruntime_providers import PROVIDERS, provider_of
 
 __all__ = ["BoundSession", "OrtSession", "load_libraries", "plugin_devices", "provider_options", "session_options"]
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
-_CPU, _CUDA, _TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+_CPU, _CUDA, _TENSORRT = (PROVIDERS[name].full for name in ("cpu", "cuda", "tensorrt"))
 _LEVELS = {
     "disable": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
