@@ -154,6 +154,39 @@ def test_a_pull_request_is_compared_with_its_base_which_is_fetched(tmp_path: Pat
     assert "fetch-depth: 0" in done.stdout
 
 
+def test_a_merge_of_a_pull_request_is_compared_with_what_it_was_merged_into(tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    origin.mkdir()
+    git(origin, "init")
+    git(origin, "commit", "--allow-empty", "-m", "base")
+    base = git(origin, "rev-parse", "HEAD")
+    git(origin, "checkout", "-b", "change")
+    git(origin, "commit", "--allow-empty", "-m", "change")
+    head = git(origin, "rev-parse", "HEAD")
+    git(origin, "checkout", "main")
+    git(origin, "commit", "--allow-empty", "-m", "somebody else's")
+    tip = git(origin, "rev-parse", "HEAD")
+    git(origin, "merge", "--no-ff", "-m", "merge", "change")
+    git(origin, "config", "uploadpack.allowAnySHA1InWant", "true")
+    git(tmp_path, "clone", "--depth=1", origin.as_uri(), "clone")
+    gate = Gate(tmp_path / "clone")
+    done = gate.run(HARNESS_BASE=base, HARNESS_HEAD=head)
+    assert done.returncode == 0, done.stderr
+    assert gate.arguments()[-1] == f"--against={tip}"
+    assert git(gate.folder, "cat-file", "-t", tip) == "commit", "it was fetched"
+    gate.run(HARNESS_BASE=base, HARNESS_HEAD=tip)
+    assert gate.arguments()[-1] == f"--against={base}", "a merge of something else"
+
+
+def test_the_action_tells_its_script_all_that_it_asks_for() -> None:
+    (step,) = (
+        step
+        for step in parsed((ACTION / "action.yml").read_text())["runs"]["steps"]
+        if "gate.sh" in step.get("run", "")
+    )
+    assert set(re.findall(r"HARNESS_[A-Z]+", (ACTION / "gate.sh").read_text())) == set(step["env"])
+
+
 class Comment:
     """A folder in which the comment is written, with a stand-in for `gh`."""
 

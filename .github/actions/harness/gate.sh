@@ -10,6 +10,12 @@ python=${HARNESS_PYTHON:-python}
 against=${HARNESS_AGAINST:-base}
 if [[ $against == base ]]; then
     against=${HARNESS_BASE:-}
+    # What is checked out may be the merge into the newest commit of the base branch, and the event's base be older: what
+    # others did between them is not this pull request's. The raw commit is read, since a shallow clone hides parents.
+    if [[ -n $against && -n ${HARNESS_HEAD:-} ]]; then
+        mapfile -t parents < <(git cat-file commit HEAD | sed -n '/^$/q; s/^parent //p')
+        if [[ ${#parents[@]} == 2 && ${parents[1]} == "$HARNESS_HEAD" ]]; then against=${parents[0]}; fi
+    fi
     # A checkout of one commit does not have the base.
     if [[ -n $against ]] && ! git cat-file -e "$against^{commit}" 2>/dev/null; then
         git fetch --no-tags --depth=1 origin "$against" || {
