@@ -268,6 +268,25 @@ def test_snippets_fit_the_schemas(schema: str, path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("target", "base", "comparison"),
+    [
+        ("", "", "--baseline=compare"),
+        ("", "b45e", "--against=b45e"),
+        ("7a46", "b45e", "--against=7a46"),
+    ],
+    ids=["branch", "merge request", "merged result"],
+)
+def test_gitlab_measures_a_merge_request_in_turns(target: str, base: str, comparison: str) -> None:
+    job = parsed((ROOT / "docs" / "ci" / "gitlab-ci.yml").read_text())["harness"]
+    assert any("merge_request_event" in rule["if"] for rule in job["rules"]), "else these variables are never set"
+    (script,) = job["script"]
+    asked = {"CI_MERGE_REQUEST_TARGET_BRANCH_SHA": target, "CI_MERGE_REQUEST_DIFF_BASE_SHA": base}
+    command = ["bash", "-c", f'make() {{ echo "$2"; }}\n{script}']
+    done = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[0] == f"ARGS={comparison}"
+
+
 GUIDE = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "ci-guide.md").read_text(), re.MULTILINE | re.DOTALL)
 """Its two workflows: the gate, and the comment after it."""
 
