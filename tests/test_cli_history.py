@@ -64,6 +64,15 @@ def test_metrics_and_runs_can_be_chosen(here: Path, capsys: pytest.CaptureFixtur
     assert printed.count("first baseline") == 2
 
 
+def test_the_newest_runs_are_those_of_the_case(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(19, 23):
+        write_run(a_day(number, name="b"), here / "reports" / f"2026-01-{number}_b")
+    assert main(["history", "a/*", "--last", "3"]) == 0
+    assert ": 3 runs" in capsys.readouterr().out
+    assert main(["history", "toys/a/*", "--metric", "latency.p51"]) == 2
+    assert "no run has the metric latency.p51" in capsys.readouterr().err
+
+
 def test_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ruptures")
     assert main(["history", "--json"]) == 0

@@ -16,8 +16,8 @@ from harness.baseline.records import Portable, Times
 from harness.baseline.store import Store as Baselines
 from harness.files import point_latest
 from harness.history import folder
-from harness.history.entries import EVERYTHING, entry_of
-from harness.history.past import levels_of, series_of
+from harness.history.entries import EVERYTHING, Wanted, entry_of
+from harness.history.past import levels_of, past_of, series_of
 from harness.history.publish import redraw
 from harness.history.sources import Sources
 from harness.records import Run
@@ -96,6 +96,26 @@ def test_large_records_are_not_all_read(tmp_path: Path) -> None:
     assert [entry.run for entry in found.entries] == [run.id for run in runs[2:]]
     (note,) = found.notes
     assert f"runs before {runs[2].id} were left out" in note
+
+
+def test_runs_without_a_wanted_value_and_later_ones_take_no_place(tmp_path: Path) -> None:
+    wanted = days([0.0012, 0.0013, 0.0014, 0.0015])
+    on_disk(tmp_path, [*wanted, *(a_day(number, name="b") for number in range(5, 8))])
+    asked = Wanted(glob="a/*", metrics=["latency.p50"])
+    assert [entry.run for entry in folder.entries(tmp_path, 2, asked).entries] == [run.id for run in wanted[2:]]
+    found = folder.entries(tmp_path, 2, asked, before=wanted[2].started)
+    assert [entry.run for entry in found.entries] == [run.id for run in wanted[1:3]]
+    assert folder.entries(tmp_path, 2, Wanted(glob="a/*", metrics=["energy.per_call"])) == folder.Found()
+
+
+def test_large_records_are_not_all_read_in_search_of_a_case(tmp_path: Path) -> None:
+    first, *others = [a_day(1), *(a_day(number, name="b") for number in range(2, 6))]
+    on_disk(tmp_path, [first, *others])
+    size = (tmp_path / first.id / "run.json").stat().st_size
+    found = folder.entries(tmp_path, 10, Wanted(glob="a/*"), most=int(2.5 * size))
+    assert found.entries == ()
+    (note,) = found.notes
+    assert f"runs before {others[-2].id} were left out" in note
 
 
 def test_the_store_and_the_folder_are_read_together(tmp_path: Path) -> None:
@@ -216,3 +236,12 @@ def test_a_report_looks_back_no_further_than_its_own_run(tmp_path: Path) -> None
     last, before = ((tmp_path / run.id / "index.html").read_text() for run in (runs[-1], runs[9]))
     assert "latency.p50 went from 1.20" in last
     assert "What changed over time" not in before
+
+
+def test_a_report_of_an_old_run_looks_back_past_the_newer_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.history.past.LAST", 3)
+    runs = days([0.0012] * 9)
+    on_disk(tmp_path, runs)
+    past = past_of(runs[3], entry_of(runs[3]), Sources(tmp_path, tmp_path / "baselines", "off"))
+    (latency,) = (one for one in past.series["toys", "a/reference/cpu"] if one.metric == "latency.p50")
+    assert [point.run for point in latency.points] == [run.id for run in runs[1:4]]

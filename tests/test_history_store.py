@@ -98,6 +98,8 @@ def test_only_what_is_asked_for_is_read(url: str) -> None:
         ("a/reference/cpu", "size")
     }
     assert store.entries(2, Wanted(glob="z/*")) == ()
+    upto = store.entries(2, Wanted(glob="a/*"), a_day(5).started)
+    assert [entry.run[:10] for entry in upto] == ["2026-01-03", "2026-01-05"]
 
 
 def test_a_run_without_numbers_is_kept_too(url: str) -> None:

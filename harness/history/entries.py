@@ -90,6 +90,13 @@ class Entry:
     mode: str
     cases: tuple[Kept, ...]
 
+    def has(self, wanted: Wanted) -> bool:
+        """Whether a value of it is wanted."""
+        return any(
+            wanted.case(kept.suite, kept.case_id) and any(wanted.metric(value.metric) for value in kept.values)
+            for kept in self.cases
+        )
+
 
 def refusal(run: Run) -> str:
     """Why a run is not kept, "" where it is. One cut short hands its results on to the run that goes on with it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import RecordError
-from harness.history.entries import Entry, entry_of, refusal
+from harness.history.entries import EVERYTHING, Entry, Wanted, entry_of, refusal
 from harness.report.record import RUN_NAME, read_data, run_of
 
 __all__ = ["MOST_BYTES", "Found", "entries", "read_entry"]
@@ -24,11 +24,23 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def entries(reports: Path, last: int, *, known: Collection[str] = (), most: int = MOST_BYTES) -> Found:
-    """The newest `last` runs below a folder of reports, without those whose ids are `known` already."""
+def entries(
+    reports: Path,
+    last: int,
+    wanted: Wanted = EVERYTHING,
+    *,
+    before: str = "",
+    known: Collection[str] = (),
+    most: int = MOST_BYTES,
+) -> Found:
+    """The newest `last` runs with a wanted value below a folder of reports, oldest first.
+
+    known   ids of runs that are left out
+    before  a time, ISO 8601 in UTC: runs that started later are left out
+    """
     found: list[Entry] = []
     notes: list[str] = []
-    spent = 0
+    spent, oldest = 0, ""
     # Folders are named by the time, so that their order by name is that of the runs.
     for record in sorted(reports.glob(f"*/{RUN_NAME}"), reverse=True) if reports.is_dir() else []:
         if record.parent.is_symlink() or record.parent.name in known:
@@ -36,15 +48,17 @@ def entries(reports: Path, last: int, *, known: Collection[str] = (), most: int 
         if len(found) >= last:
             break
         spent += record.stat().st_size
-        if spent > most and found:
-            notes.append(f"runs before {found[-1].run} were left out: their records are too large to be read each time")
+        if spent > most and oldest:
+            notes.append(f"runs before {oldest} were left out: their records are too large to be read each time")
             break
+        oldest = record.parent.name
         try:
             entry = read_entry(record)
         except RecordError as error:
             notes.append(f"left out: {error}")
             continue
-        found += [entry] if isinstance(entry, Entry) else []
+        if isinstance(entry, Entry) and entry.has(wanted) and (not before or entry.started <= before):
+            found.append(entry)
     return Found(tuple(sorted(found, key=lambda entry: entry.started)), tuple(notes))
 
 

@@ -35,8 +35,8 @@ def past_of(run: Run, own: Entry, sources: Sources) -> Past:
     """
     here = {(one.suite, one.case_id): one.machine for one in own.cases}
     wanted = Wanted(here.keys(), metrics=WATCHED if len(here) <= MANY else WATCHED[:1])
-    found = sources.entries(LAST, wanted, at_hand=own.run)
-    earlier = [entry for entry in found.entries if entry.started <= own.started and entry.key != own.key]
+    found = sources.entries(LAST, wanted, before=own.started, at_hand=own.run)
+    earlier = [entry for entry in found.entries if entry.key != own.key]
     if not earlier:
         return Past(notes=found.notes)
     series = [

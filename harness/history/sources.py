@@ -66,11 +66,15 @@ class Sources:
         finally:
             store.close()
 
-    def entries(self, last: int = LAST, wanted: Wanted = EVERYTHING, *, at_hand: str = "") -> folder.Found:
-        """The newest runs in the store and in the folder of reports, oldest first, each once.
+    def entries(
+        self, last: int = LAST, wanted: Wanted = EVERYTHING, *, before: str = "", at_hand: str = ""
+    ) -> folder.Found:
+        """The newest runs with a wanted value in the store and in the folder of reports, oldest first, each once.
 
         A store that can't be read is a note; the runs of the folder are read then, as where there is no store.
-        `at_hand` is the id of a run of the folder that the caller has already, whose record is not read.
+
+        before   a time, ISO 8601 in UTC: runs that started later are left out
+        at_hand  the id of a run of the folder that the caller has already, whose record is not read
         """
         kept: tuple[Entry, ...] = ()
         known: set[str] = set()
@@ -79,12 +83,12 @@ class Sources:
             store = self.open() if self.asked or (self.reports / HISTORY_FILE).exists() else None
             if store is not None:
                 try:
-                    kept, known = store.entries(last, wanted), store.names()
+                    kept, known = store.entries(last, wanted, before), store.names()
                 finally:
                     store.close()
         except (HistoryError, UnavailableError) as error:
             kept, known, notes = (), set(), (str(error),)
-        found = folder.entries(self.reports, last, known={*known, at_hand})
+        found = folder.entries(self.reports, last, wanted, before=before, known={*known, at_hand})
         every = {entry.key: entry for entry in (*found.entries, *kept)}
         ordered = sorted(every.values(), key=lambda entry: (entry.started, entry.run))
         return folder.Found(tuple(ordered), (*notes, *found.notes))

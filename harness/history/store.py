@@ -49,10 +49,11 @@ class Store:
         with self._database.connection() as connection:
             return set(connection.scalars(sa.select(runs.c.name)))
 
-    def entries(self, last: int, wanted: Wanted = EVERYTHING) -> tuple[Entry, ...]:
+    def entries(self, last: int, wanted: Wanted = EVERYTHING, before: str = "") -> tuple[Entry, ...]:
         """The newest `last` values of each case and metric that is wanted, on each class of machine.
 
-        They come as entries, oldest first, that hold what was asked for.
+        They come as entries, oldest first, that hold what was asked for. `before` is a time, ISO 8601 in UTC: runs that
+        started later are left out.
         """
         found: dict[int, dict[int, list[Value]]] = defaultdict(lambda: defaultdict(list))
         with self._database.connection() as connection:
@@ -60,7 +61,7 @@ class Store:
             units = {row.id: (row.name, row.unit, row.better) for row in connection.execute(sa.select(metrics))}
             chosen = [number for number, (name, _, _) in units.items() if wanted.metric(name)]
             for some in _batches(number for number, name in names.items() if wanted.case(*name)):
-                for run_id, case_id, metric_id, *numbers in connection.execute(_newest(last, some, chosen)):
+                for run_id, case_id, metric_id, *numbers in connection.execute(_newest(last, some, chosen, before)):
                     found[run_id][case_id].append(Value(*units[metric_id], *numbers))
             entries = [
                 row
@@ -125,8 +126,8 @@ def _insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postg
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
-def _newest(last: int, case_ids: Sequence[int], metric_ids: Sequence[int]) -> sa.Executable:
-    """The newest values of these cases and metrics, so many for each class of machine."""
+def _newest(last: int, case_ids: Sequence[int], metric_ids: Sequence[int], before: str) -> sa.Executable:
+    """The newest values of these cases and metrics, so many for each class of machine, up to a time if one is given."""
     place = sa.func.row_number().over(
         partition_by=(measurements.c.case_id, measurements.c.metric_id, results.c.machine),
         order_by=(runs.c.started.desc(), runs.c.id.desc()),
@@ -137,6 +138,7 @@ def _newest(last: int, case_ids: Sequence[int], metric_ids: Sequence[int]) -> sa
         .join(results, same)
         .join(runs, runs.c.id == measurements.c.run_id)
         .where(measurements.c.case_id.in_(case_ids), measurements.c.metric_id.in_(metric_ids))
+        .where(runs.c.started <= before if before else sa.true())
         .subquery()
     )
     columns = [ranked.c[name] for name in ("run_id", "case_id", "metric_id", *NUMBERS)]
