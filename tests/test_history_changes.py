@@ -109,3 +109,15 @@ def test_another_question_is_another_series() -> None:
     found = series_of([entry_of(run) for run in runs], 50, Wanted(metrics=["latency.p50"]))
     assert [len(one.points) for one in found] == [6]
     assert {round(point.value, 4) for point in found[0].points} == {0.003}
+
+
+@pytest.mark.parametrize("declared", [{"unit": "ms"}, {"better": "higher"}])
+def test_another_unit_or_direction_is_another_series(declared: dict[str, str]) -> None:
+    runs = days([*[1.2] * 6, *[0.0012] * 6])
+    for i, run in enumerate(runs[:6]):
+        metrics = tuple({**one, **declared} if one["name"] == "latency.p50" else one for one in run.metrics)
+        runs[i] = dataclasses.replace(run, metrics=metrics)
+    (found,) = series_of([entry_of(run) for run in runs], 50, Wanted(metrics=["latency.p50"]))
+    assert (found.unit, found.better) == ("s", "lower")
+    assert {round(point.value, 4) for point in found.points} == {0.0012}
+    assert len(found.points) == 6

@@ -57,8 +57,8 @@ def past_of(run: Run, own: Entry, sources: Sources) -> Past:
 def series_of(entries: Iterable[Entry], last: int, wanted: Wanted) -> list[Series]:
     """A series for each wanted case and metric and class of machine, without its changes.
 
-    `entries` are oldest first. A run that was asked another question than the newest one belongs to another series, and
-    is left out.
+    `entries` are oldest first. A run that was asked another question than the newest one, or that declared the metric
+    with another unit or direction, belongs to another series, and is left out.
     """
     found: dict[tuple[str, str, str, str], list[tuple[Entry, Kept, Value]]] = defaultdict(list)
     for entry in entries:
@@ -71,7 +71,7 @@ def series_of(entries: Iterable[Entry], last: int, wanted: Wanted) -> list[Serie
     return [
         Series(
             *(suite, case_id, metric, newest.unit, newest.better, machine),
-            tuple(_point(*one) for one in several if one[2].question == newest.question)[-last:],
+            tuple(_point(*one) for one in several if _asked(one[2]) == _asked(newest))[-last:],
         )
         for (suite, case_id, metric, machine), several in found.items()
         if (newest := several[-1][2])
@@ -117,6 +117,11 @@ def _levels(series: Series, records: Iterable[Portable | Times]) -> Iterable[Lev
             value = None
         if value is not None:
             yield Level(record.accepted.when, record.accepted.commit, record.accepted.reason, value)
+
+
+def _asked(value: Value) -> tuple[str, str, str]:
+    """What two values must share to be compared."""
+    return value.question, value.unit, value.better
 
 
 def _point(entry: Entry, kept: Kept, value: Value) -> Point:
