@@ -20,7 +20,7 @@ from harness.errors import HistoryError
 from harness.history.connecting import Database
 from harness.history.entries import Wanted, entry_of, refusal
 from harness.history.store import Store
-from harness.history.tables import VERSION_TABLE, metadata
+from harness.history.tables import VERSION_TABLE, cases, metadata
 from tests.cli_runs import IDENTITY, a_case
 from tests.history_runs import a_day, days
 from tests.postgres import a_server
@@ -164,6 +164,14 @@ def test_a_store_of_a_newer_harness_is_refused(url: str) -> None:
         connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     with pytest.raises(HistoryError, match=r"was made by a newer harness .*pip install --upgrade"):
         Store(url).names()
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_nothing_is_prepared_on_the_server(url: str) -> None:
+    """A pooler gives a session to several clients, whose prepared statements have the same names."""
+    with Database(url).connection(writes=True) as connection:
+        connection.execute(sa.insert(cases), [{"suite": "toys", "case_id": name} for name in ("a", "b")])
+        assert connection.scalar(sa.text("SELECT count(*) FROM pg_prepared_statements")) == 0
 
 
 def test_a_damaged_file_is_told_from_others(tmp_path: Path) -> None:

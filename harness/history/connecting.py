@@ -40,9 +40,13 @@ class Database:
             sa.event.listen(self._engine, "connect", _as_sqlite_should_be)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
         else:
-            limits = {} if "connect_timeout" in self._url.query else {"connect_timeout": CONNECT}
+            # A pooler before the server gives each transaction whatever session is free: statements that were prepared
+            # there have the names of ours, and ours are not there.
+            asked: dict[str, Any] = {"prepare_threshold": None}
+            if "connect_timeout" not in self._url.query:
+                asked["connect_timeout"] = CONNECT
             try:
-                self._engine = sa.create_engine(self._url, poolclass=sa.NullPool, connect_args=limits)
+                self._engine = sa.create_engine(self._url, poolclass=sa.NullPool, connect_args=asked)
             except ModuleNotFoundError as error:
                 raise HistoryError(
                     f"the history store {self} needs {error.name}: pip install 'inference-harness[postgres]'"
