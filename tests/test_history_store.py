@@ -207,13 +207,20 @@ def test_a_writer_that_waited_in_vain_says_for_whom(tmp_path: Path, monkeypatch:
     assert Store(file).record(entry_of(a_day(1)))
 
 
-def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2", "postgresql+asyncpg"])
+def test_a_server_that_is_not_there_is_told_without_its_password(scheme: str) -> None:
     pytest.importorskip("psycopg")
     with pytest.raises(HistoryError) as caught:
-        Store("postgresql://someone:secret@127.0.0.1:1/runs").names()
+        Store(f"{scheme}://someone:secret@127.0.0.1:1/runs").names()
     assert "can't be reached" in str(caught.value)
     assert "postgresql+psycopg://someone:***@127.0.0.1:1/runs" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_whichever_driver_a_url_names_ours_is_taken(tmp_path: Path) -> None:
+    assert Store(f"sqlite+aiosqlite:///{tmp_path}/runs.db").record(entry_of(a_day(1)))
+    with pytest.raises(HistoryError, match=r"postgresql\+psycopg://127\.0\.0\.1:1/runs"):
+        Store("postgresql+psycopg2://127.0.0.1:1/runs").names()
 
 
 def test_a_password_among_the_parameters_is_not_told() -> None:

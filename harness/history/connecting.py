@@ -25,6 +25,8 @@ WAIT = 30
 """Seconds that a writer waits for the others."""
 CONNECT = 5
 """Seconds to reach a server: a run that has ended must not hang on one that is gone."""
+DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+"""By the kind of database what we speak to it with, whichever driver a URL names: it may be one for other programs."""
 LOCK = 0x6861726E657373
 """Of PostgreSQL's advisory locks the one under which tables are made."""
 
@@ -104,16 +106,15 @@ def _url(text: str) -> sa.URL:
         url = sa.make_url(text)
     except (sa.exc.ArgumentError, ValueError):  # the latter of a port that is no number
         raise HistoryError("the history store has no URL that can be read; write postgresql://user@host/name") from None
-    if url.drivername in ("postgresql", "postgres"):
-        url = url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
+    driver = DRIVERS.get(url.get_backend_name())
+    if driver is None:
         raise HistoryError(
             f"the history store {_told(url)} is of an unknown kind; give the path of a SQLite file or "
             "postgresql://user@host/database"
         )
     if "@" in (url.host or ""):
         raise HistoryError("the history store's URL has an @ too many; in a password it is written %40")
-    return url
+    return url.set(drivername=driver)
 
 
 def _told(url: sa.URL) -> str:
