@@ -174,6 +174,26 @@ def test_nothing_is_prepared_on_the_server(url: str) -> None:
         assert connection.scalar(sa.text("SELECT count(*) FROM pg_prepared_statements")) == 0
 
 
+def test_an_old_sqlite_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what the store needs, only rows that are returned by what changes them came after 3.26: with 3.35."""
+    monkeypatch.setattr(sqlite3.dbapi2, "sqlite_version_info", (3, 26, 0))
+    store, entry = Store(str(tmp_path / "history.db")), entry_of(a_day(1))
+    asked: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *others: object) -> None:
+        asked.append(statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        assert store.record(entry)
+        assert not store.record(entry)
+        assert store.entries(10) == (entry,)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    assert any(statement.startswith("INSERT INTO harness_run") for statement in asked)
+    assert [statement for statement in asked if "RETURNING" in statement] == []
+
+
 def test_a_damaged_file_is_told_from_others(tmp_path: Path) -> None:
     file = tmp_path / "history.db"
     file.write_text("no database at all, whatever its name says\n" * 100)

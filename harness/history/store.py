@@ -39,10 +39,12 @@ class Store:
             about = (entry.key, entry.run, entry.started, entry.commit, entry.dirty, entry.mode)
             row = dict(zip(("key", "name", "started", "commit", "dirty", "mode"), about, strict=True))
             adding = _insert(connection, runs).values(row).on_conflict_do_nothing(index_elements=["key"])
-            run_id = connection.scalar(adding.returning(runs.c.id))
-            if run_id is not None:
+            # Counted, and asked for below: old versions of SQLite return nothing of what they insert.
+            added = connection.execute(adding, execution_options={"preserve_rowcount": True}).rowcount == 1
+            if added:
+                run_id = connection.scalars(sa.select(runs.c.id).where(runs.c.key == entry.key)).one()
                 _add_cases(connection, run_id, entry.cases)
-            return run_id is not None
+            return added
 
     def names(self) -> set[str]:
         """The ids of all runs that are kept."""
