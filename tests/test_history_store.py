@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -192,6 +194,27 @@ def test_an_old_sqlite_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
     assert any(statement.startswith("INSERT INTO harness_run") for statement in asked)
     assert [statement for statement in asked if "RETURNING" in statement] == []
+
+
+def test_the_sql_of_the_document_tells_machines_and_questions_apart(tmp_path: Path) -> None:
+    (sql,) = re.findall(r"^    SELECT .*?;$", (ROOT / "docs" / "history.md").read_text(), re.MULTILINE | re.DOTALL)
+    store = Store(str(tmp_path / "history.db"))
+    machines: set[str] = set()
+    for number, (cores, suite, inputs) in enumerate(
+        [(2, "digits", "11"), (64, "digits", "11"), (2, "digits", "12"), (2, "another", "11")], start=1
+    ):
+        case = a_case("digits", suite=suite, case_id="digits/onnxruntime/cpu", workload={"inputs": inputs})
+        run = dataclasses.replace(a_day(number), results=(case,))
+        identity = {"cpu": {**IDENTITY, "cores": cores}}
+        run = dataclasses.replace(run, environment=dataclasses.replace(run.environment, hardware=identity))
+        entry = entry_of(run)
+        machines.add(entry.cases[0].machine)
+        store.record(entry)
+    with contextlib.closing(sqlite3.connect(tmp_path / "history.db")) as connection:
+        found = connection.execute(sql).fetchall()
+    lines = {(machine, unit, question) for machine, unit, question, *_ in found}
+    assert len(lines) == len(found) == 3, "the other suite's case is another"
+    assert {machine for machine, *_ in lines} == machines
 
 
 def test_a_damaged_file_is_told_from_others(tmp_path: Path) -> None:
