@@ -23,7 +23,7 @@ HOSTILE = (
     "%0A::warning::x%0D",
     "\x1b[31mred\x1b[0m\x1b]0;title\x07\x1b[2J\x9b31m",
     "=cmd|'/C calc'!A0",
-    "@octocat #1 <!-- comment",
+    "@octocat #1 www.example.com WWW.example.com <!-- comment",
     "]]>&lt;&amp;&#0;",
     "\u202egnp.exe\u202c\u2028\u2029\ufeff",
     "nul\x00byte",

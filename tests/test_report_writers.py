@@ -98,6 +98,7 @@ def test_hostile_names_are_only_characters_in_markdown() -> None:
         assert not re.search(r"(?<!\\)[\\`*_{}\[\]()#!|~$](?![\\`*_{}\[\]()#!|~$])", text.replace("\\\\", "")), text
         assert "<" not in text
         assert "://" not in text
+        assert "www." not in text.lower()
         assert not re.search(r"@\w", text)
         assert all(c.isprintable() or c == "\u2060" for c in text)
     assert escape("- item") == "\\- item"

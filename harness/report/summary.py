@@ -84,7 +84,7 @@ def escape(text: str) -> str:
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_{}\[\]()#!|~$])", r"\\\1", text)
     # A word joiner can't be seen, and keeps a mention, or an address that would become a link, from being one.
-    text = re.sub(r"@(?=\w)|:(?=//)", "\\g<0>\u2060", text)
+    text = re.sub(r"@(?=\w)|:(?=//)|www(?=\.)", "\\g<0>\u2060", text, flags=re.IGNORECASE)
     return re.sub(r"^([-+=]|\d+[.)])(?=\s|$|[-+=])", r"\\\1", text)
 
 
