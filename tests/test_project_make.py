@@ -18,6 +18,8 @@ case "$*" in
   "-m venv"*) mkdir -p .venv/bin; cat "$0" > .venv/bin/python; chmod +x .venv/bin/python;;
   "-c import ensurepip"*) exit $ENSUREPIP;;
   "-c import sys"*) exit $OLD;;
+  "-m pytest tests"*"-m not alone"*) exit $BESIDE;;
+  "-m pytest tests"*"-m alone"*) exit $ALONE;;
   "-m pytest suites"*) mkdir -p reports/run; echo > reports/run/index.html; ln -sfn $RUN reports/latest; exit $PYTEST;;
 esac
 """
@@ -40,7 +42,7 @@ class Project:
                 (self.bin / tool).symlink_to(found)
         self.tool("python3", PYTHON)
         self.tool("g++", "#!/bin/sh\n")
-        self.variables = {"ENSUREPIP": "0", "OLD": "0", "PYTEST": "0", "RUN": "run"}
+        self.variables = {"ENSUREPIP": "0", "OLD": "0", "PYTEST": "0", "RUN": "run", "BESIDE": "0", "ALONE": "0"}
 
     def tool(self, name: str, script: str) -> None:
         (self.bin / name).write_text(script)
@@ -131,6 +133,26 @@ def test_tests_and_linters(project: Project) -> None:
     assert asked[5:] == ["-m suites.fetch", beside_each_other, "-m pytest tests/ -m alone"]
     project.make("suites")
     assert not any("pip" in line for line in project.asked())
+
+
+@pytest.mark.parametrize(
+    ("beside", "alone", "code"),
+    [("0", "5", 0), ("5", "0", 0), ("5", "5", 5), ("5", "1", 1), ("1", "0", 1), ("0", "1", 1)],
+)
+def test_arguments_may_select_from_one_half_of_the_tests(project: Project, beside: str, alone: str, code: int) -> None:
+    project.variables |= {"BESIDE": beside, "ALONE": alone}
+    done = project.make("test", 'ARGS=-k "this or that"')
+    assert (f"Error {code}" in done.stderr) == (code != 0), done.stderr
+    assert (done.returncode != 0) == (code != 0)
+    halves = [line for line in project.asked() if line.startswith("-m pytest")]
+    assert len(halves) == (1 if beside == "1" else 2)
+    assert all(line.endswith("-k this or that") for line in halves)
+
+
+@pytest.mark.parametrize(("beside", "alone"), [("5", "0"), ("0", "5")])
+def test_without_arguments_both_halves_have_tests(project: Project, beside: str, alone: str) -> None:
+    project.variables |= {"BESIDE": beside, "ALONE": alone}
+    assert "Error 5" in project.make("test").stderr
 
 
 def test_an_old_python_is_told(project: Project) -> None:
