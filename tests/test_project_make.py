@@ -189,7 +189,8 @@ def test_clean_keeps_what_was_measured_and_downloaded(project: Project) -> None:
     assert [path.name for path in (project.folder / ".harness").iterdir()] == ["data"]
 
 
-def test_continuous_integration_is_valid_shell() -> None:
-    done = subprocess.run(["bash", "-n", str(ROOT / ".ci" / "run")], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("script", ["run", "extras"])
+def test_continuous_integration_is_valid_shell(script: str) -> None:
+    done = subprocess.run(["bash", "-n", str(ROOT / ".ci" / script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert os.access(ROOT / ".ci" / script, os.X_OK)
