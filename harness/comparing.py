@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Protocol
 
 from harness.baseline.accept import baseline_of
+from harness.baseline.make import told
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
@@ -17,7 +19,7 @@ from harness.judge.compare import LEAST_FRESH
 from harness.judge.prior import Spread
 from harness.judge.scope import changed_parts
 from harness.measure.tree import Tree
-from harness.metrics import METRICS, Metric
+from harness.metrics import METRICS, Metric, calls_needed
 from harness.plan import Plan
 from harness.records import Comparison, Environment, Outcome, Result, Scalar, Verdict
 from harness.settings import Against
@@ -105,7 +107,8 @@ class WithBaselines:
         except BaselineError as error:
             return (Comparison(result.suite, result.case_id, "case", Verdict.ERROR, str(error)),)
         self.note_origin(result.suite, result.case_id, baseline, result.facts)
-        return tuple(_confirmed(row, result, self._most) for row in self._judged(result, baseline, metrics))
+        rows = self._judged(result, baseline, metrics)
+        return tuple(_confirmed(_acceptable(row, result), result, self._most) for row in rows)
 
     def _judged(self, result: Result, baseline: Baseline, metrics: Metrics) -> tuple[Comparison, ...]:
         judged = _judged_parts(result)
@@ -245,6 +248,19 @@ def _confirmed(row: Comparison, result: Result, wanted: int) -> Comparison:
         "a longer --budget gives it more."
     )
     return dataclasses.replace(row, verdict=Verdict.INCONCLUSIVE, reason=reason)
+
+
+def _acceptable(row: Comparison, result: Result) -> Comparison:
+    """A comparison that does not advise to accept a percentile of too few calls, which enters no baseline."""
+    if row.verdict is not Verdict.NEW or told(result, row.metric):
+        return row
+    needed, least = calls_needed(row.metric), min(launch.calls for launch in result.launches if launch.calls)
+    reason = (
+        f"{row.metric}: the baseline has no such value yet, and this run can't give it one, since a launch had "
+        f"{least} of the {needed} calls that tell it; accept a run whose launches (--plan seconds) are "
+        f"{math.ceil(needed / least)} times as long."
+    )
+    return dataclasses.replace(row, reason=reason)
 
 
 def not_in_turns(result: Result, metrics: Metrics) -> tuple[str, ...]:

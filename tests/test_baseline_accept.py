@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def measured(
     drift = 1 + hour * 1e-4
     values = {
         "latency.p50": [latency * drift * one for one in (0.0112, 0.01121, 0.01119)],
-        "latency.p99": [0.02, 0.02, 0.02],
+        "latency.p99": [changes.pop("p99", 0.02)] * 3,
         "speedup": [speedup * drift * one for one in (2.0, 2.002, 1.998)],
         "memory.peak": [memory],
         "size": [changes.pop("size", 4e7)],
@@ -40,8 +41,16 @@ def measured(
     return a_result(values, relative, scores=changes.pop("scores", scores("1110")), **changes)
 
 
-def take(store: Store, result: Result, reason: str = "because", day: int = 1, where: Environment = ENVIRONMENT) -> list:
-    return [path.name for path in accept(store, result, where, reason, WHEN.format(day), prior=QUIET)]
+def take(
+    store: Store,
+    result: Result,
+    reason: str = "because",
+    day: int = 1,
+    where: Environment = ENVIRONMENT,
+    metrics: Mapping[str, Metric] = METRICS,
+) -> list[str]:
+    found = accept(store, result, where, reason, WHEN.format(day), metrics=metrics, prior=QUIET)
+    return [path.name for path in found]
 
 
 def parts(store: Store, identity: Any = IDENTITY) -> tuple[Portable, Times]:
@@ -104,6 +113,55 @@ def test_the_same_launches_are_not_evidence_twice(store: Store) -> None:
     take(store, measured())
     assert take(store, measured(), day=2) == []
     assert len(parts(store)[1].blocks) == 1
+
+
+TAIL = {**METRICS, "latency.p99": METRICS["latency.p99"].with_tolerance(0.10)}
+"""A suite's metrics, of which a percentile has a limit."""
+
+
+def with_calls(result: Result, calls: int) -> Result:
+    return dataclasses.replace(
+        result, launches=tuple(dataclasses.replace(launch, calls=calls) for launch in result.launches)
+    )
+
+
+def told(store: Store) -> list[bool]:
+    """Of each block, whether it has the percentile."""
+    return ["latency.p99" in block.values for block in parts(store)[1].blocks]
+
+
+def test_a_percentile_of_too_few_calls_enters_no_block_and_removes_none(store: Store) -> None:
+    for day in (1, 2, 3):
+        take(store, with_calls(measured(day), 600), day=day, metrics=TAIL)
+    for day in range(4, 5 + KEPT_BLOCKS):
+        assert take(store, with_calls(measured(day, p99=0.05), 26), day=day, metrics=TAIL) == [TIMES]
+    times = parts(store)[1]
+    assert told(store) == [True] * 3 + [False] * KEPT_BLOCKS
+    assert [len(block.values) for block in times.blocks[:3]] == [1, 1, 1], "of the others the newest blocks are kept"
+    assert times.accepted.previous == {}
+    again = with_calls(measured(20), 600)
+    found = {one.metric: one for one in compare(again, store.read("digits", CASE, IDENTITY), TAIL, QUIET, IDENTITY)}
+    assert found["latency.p99"].verdict is Verdict.UNCHANGED
+    take(store, again, day=20, metrics=TAIL)
+    assert sum(told(store)) == 4
+
+
+def test_a_first_baseline_lacks_what_too_few_calls_can_not_tell(store: Store) -> None:
+    take(store, with_calls(measured(1), 26), metrics=TAIL)
+    assert told(store) == [False]
+    take(store, with_calls(measured(2), 500), day=2, metrics=TAIL)
+    times = parts(store)[1]
+    assert told(store) == [False, True]
+    assert set(times.blocks[0].values) == {"latency.p50", "speedup", "memory.peak"}
+    assert times.accepted.previous == {}
+
+
+def test_a_percentile_of_other_work_does_not_outlive_its_workload(store: Store) -> None:
+    take(store, with_calls(measured(), 600), metrics=TAIL)
+    longer = measured(1, workload={**WORKLOAD, "inputs": "9999"})
+    take(store, with_calls(longer, 26), "longer inputs", 2, metrics=TAIL)
+    assert told(store) == [False]
+    assert parts(store)[1].accepted.previous["latency.p99"] == pytest.approx(0.02)
 
 
 def test_confirming_launches_are_the_ones_that_are_kept(store: Store) -> None:

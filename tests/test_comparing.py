@@ -260,6 +260,18 @@ def test_in_turns_it_is_the_first_lot_that_must_be_whole(confirm: int, made: int
     assert ("a longer --budget" in row.reason) is (verdict is Verdict.INCONCLUSIVE)
 
 
+def test_nobody_is_advised_to_accept_a_percentile_of_too_few_calls(with_baselines: WithBaselines) -> None:
+    metrics = {**METRICS, "latency.p99": METRICS["latency.p99"].with_tolerance(0.1)}
+    result = a_result({**SCREENS["unchanged"], "latency.p99": (0.02,) * 3})
+    for calls, advised in ((26, False), (500, True)):
+        launches = tuple(dataclasses.replace(launch, calls=calls) for launch in result.launches)
+        rows = with_baselines.compare(dataclasses.replace(result, launches=launches), None, metrics)
+        (row,) = (row for row in rows if row.metric == "latency.p99")
+        assert row.verdict is Verdict.NEW
+        assert ("harness accept" in row.reason) is advised
+        assert ("a launch had 26 of the 500 calls" in row.reason) is not advised
+
+
 def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_path: Path) -> None:
     times = some_times([a_block({"speedup": [2.0, 2.001, 2.002]})])
     store = Store(tmp_path)

@@ -8,10 +8,11 @@ for byte: an accepted run must not move what nobody asked about.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from harness.baseline.make import block_of, identity_of, make_portable, make_times
+from harness.baseline.make import block_of, identity_of, make_portable, make_times, told
 from harness.baseline.records import Accepted, Baseline, Block, Portable, Times, machine_class
 from harness.baseline.store import Store
 from harness.baseline.text import rounded
@@ -24,7 +25,7 @@ from harness.records import Comparison, Environment, Outcome, Result, Verdict
 __all__ = ["accept", "baseline_of", "proposed", "refusal"]
 
 KEPT_BLOCKS = 8
-"""The newest blocks that a baseline keeps: enough for its spread, few enough that it follows the machine."""
+"""The newest blocks of a metric that are kept: enough for its spread, few enough that it follows the machine."""
 
 
 def refusal(
@@ -185,18 +186,32 @@ def _times(
 ) -> Times | None:
     """The new times; None where these launches are there already, or there are none."""
     local = [one.metric for one in result.measurements if not metrics[one.metric].portable]
-    names = [name for name in local if metrics[name].gates]
+    gating = [name for name in local if metrics[name].gates]
+    names = [name for name in gating if told(result, name)]
     block = block_of(result, names, accepted.commit, accepted.when)
     if not names or (old and any(one.values == rounded(block.values) for one in old.blocks)):
         return None
     if old is None:
         return make_times(result, environment, (block,), accepted)
-    agreeing = {name for name in names if name in comparisons and _agrees(comparisons[name])}
-    earlier = [_restricted(one, agreeing) for one in old.blocks]
-    blocks = (*(one for one in earlier if one.values), block)[-KEPT_BLOCKS:]
-    left = {name for one in old.blocks for name in one.values} - agreeing
+    kept = {name for name in names if name in comparisons and _agrees(comparisons[name])}
+    # What too few calls could not tell says nothing against the blocks that could.
+    untold = {name for name in gating if name not in names}
+    kept |= {name for name in untold if name in comparisons and comparisons[name].verdict is Verdict.INCONCLUSIVE}
+    blocks = _newest([*(_restricted(one, kept) for one in old.blocks), block])
+    left = {name for one in old.blocks for name in one.values} - kept
     previous = {name: _point(old, name) for name in sorted(left)} or old.accepted.previous
     return make_times(result, environment, blocks, dataclasses.replace(accepted, previous=previous))
+
+
+def _newest(blocks: Sequence[Block]) -> tuple[Block, ...]:
+    """The newest blocks of each metric, as many as are kept: a block that lacks one pushes none of its values out."""
+    found: list[Block] = []
+    seen: Counter[str] = Counter()
+    for block in reversed(blocks):
+        names = {name for name in block.values if seen[name] < KEPT_BLOCKS}
+        seen.update(names)
+        found += [_restricted(block, names)] if names else []
+    return tuple(reversed(found))
 
 
 def _agrees(one: Comparison) -> bool:

@@ -9,9 +9,10 @@ from harness.errors import BaselineError
 from harness.facts import counts
 from harness.judge.scope import workload_of
 from harness.judge.times import judged_values
+from harness.metrics import calls_needed
 from harness.records import Environment, Result, Scalar
 
-__all__ = ["block_of", "identity_of", "make_portable", "make_times"]
+__all__ = ["block_of", "identity_of", "make_portable", "make_times", "told"]
 
 
 def identity_of(result: Result, environment: Environment) -> Mapping[str, Scalar]:
@@ -22,6 +23,14 @@ def identity_of(result: Result, environment: Environment) -> Mapping[str, Scalar
             f"{result.case_id}: the run does not say what its hardware {result.hardware!r} is; run it again"
         )
     return identity
+
+
+def told(result: Result, metric: str) -> bool:
+    """Whether the launches had the calls that a percentile takes, as the judge asks too; they had where none are known.
+
+    What fewer calls give is the tale of one of them: it is shown, not judged, and must not be what others are held to.
+    """
+    return all(launch.calls >= calls_needed(metric) for launch in result.launches if launch.calls)
 
 
 def block_of(result: Result, names: Iterable[str], commit: str, when: str) -> Block:
