@@ -115,6 +115,29 @@ def test_the_same_launches_are_not_evidence_twice(store: Store) -> None:
     assert len(parts(store)[1].blocks) == 1
 
 
+def test_launches_that_are_there_in_part_are_not_added_twice_either(store: Store) -> None:
+    first = measured()
+    take(store, first)
+    take(store, measured(1, memory=2e8), "larger cache", 2)
+    assert take(store, first, "the cache was a mistake", 3) == [TIMES]
+    times = parts(store)[1]
+    assert [sorted(block.values) for block in times.blocks] == [
+        ["latency.p50", "speedup"],
+        ["latency.p50", "memory.peak", "speedup"],
+    ]
+    assert [block.when for block in times.blocks] == [WHEN.format(2), WHEN.format(3)]
+    assert times.blocks[1].values["memory.peak"] == (1e8,)
+    assert times.accepted.previous == {"memory.peak": pytest.approx(2e8)}
+    assert take(store, first, day=4) == []
+
+
+def test_other_launches_with_equal_memory_are_another_block(store: Store) -> None:
+    take(store, measured())
+    take(store, measured(1, latency=1.3, speedup=0.77), "bigger model", 2)
+    take(store, measured(2, latency=1.3, speedup=0.77), "another block", 3)
+    assert ["memory.peak" in block.values for block in parts(store)[1].blocks] == [True, True, True]
+
+
 TAIL = {**METRICS, "latency.p99": METRICS["latency.p99"].with_tolerance(0.10)}
 """A suite's metrics, of which a percentile has a limit."""
 

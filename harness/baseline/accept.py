@@ -197,10 +197,20 @@ def _times(
     # What too few calls could not tell says nothing against the blocks that could.
     untold = {name for name in gating if name not in names}
     kept |= {name for name in untold if name in comparisons and comparisons[name].verdict is Verdict.INCONCLUSIVE}
-    blocks = _newest([*(_restricted(one, kept) for one in old.blocks), block])
+    # Launches that are there in part, since what others showed restarted a metric, are there anew and not twice.
+    others = [one for one in old.blocks if not _same_launches(one, block)]
+    blocks = _newest([*(_restricted(one, kept) for one in others), block])
     left = {name for one in old.blocks for name in one.values} - kept
     previous = {name: _point(old, name) for name in sorted(left)} or old.accepted.previous
     return make_times(result, environment, blocks, dataclasses.replace(accepted, previous=previous))
+
+
+def _same_launches(old: Block, new: Block) -> bool:
+    """Whether two blocks are of one run: what both hold is equal, some value that varies between launches among it."""
+    numbers = rounded(new.values)
+    shared = old.values.keys() & numbers.keys()
+    varying = any(len(set(numbers[name])) > 1 for name in shared)
+    return varying and all(old.values[name] == numbers[name] for name in shared)
 
 
 def _newest(blocks: Sequence[Block]) -> tuple[Block, ...]:
