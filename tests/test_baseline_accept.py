@@ -293,6 +293,77 @@ def test_another_machine_class_replaces_portable_values_that_really_differ(store
     assert (portable.made_on, portable.values["size"]) == (machine_class(ELSEWHERE), 8e7)
 
 
+def thousand(hour: int, *, lost: int = 0, **changes: Any) -> Result:
+    """One run of the case on 1,000 examples, of which some are answered wrong."""
+    return measured(hour, accuracy=1 - lost / 1000, scores=scores([0] * lost + [1] * (1000 - lost)), **changes)
+
+
+def numpy(version: str, **changes: Any) -> Environment:
+    identity = {**IDENTITY, "protocol": 2, "anchor": f"2 numpy {version}", **changes}
+    return dataclasses.replace(ENVIRONMENT, hardware={"cpu": identity})
+
+
+def accuracy(store: Store, result: Result, where: Environment) -> Verdict:
+    identity = where.hardware["cpu"]
+    rows = compare(result, store.read("digits", CASE, identity), METRICS, QUIET, identity)
+    return next(one.verdict for one in rows if one.metric == "accuracy")
+
+
+def test_after_an_upgrade_the_portable_part_is_at_home_again(store: Store) -> None:
+    before, after = numpy("2.3"), numpy("2.4", protocol=3)
+    take(store, thousand(0), where=before)
+    old = parts(store, before.hardware["cpu"])[0]
+    assert accuracy(store, thousand(1, lost=5), after) is Verdict.INCONCLUSIVE
+    assert "portable.json" in take(store, thousand(1), "numpy 2.4", 2, where=after)
+    new = parts(store, after.hardware["cpu"])[0]
+    assert new.made_on == machine_class(after.hardware["cpu"])
+    assert (new.values, new.scores, new.weights) == (old.values, old.scores, old.weights)
+    assert (new.accepted.reason, new.accepted.previous) == ("numpy 2.4", {})
+    assert accuracy(store, thousand(2, lost=5), after) is Verdict.REGRESSED
+    assert take(store, thousand(2), day=3, where=after) == [f"times.{new.made_on}.json"]
+
+
+def test_an_upgrade_brings_nothing_home_that_would_fail_there(store: Store) -> None:
+    before, after = numpy("2.3"), numpy("2.4")
+    take(store, thousand(0), where=before)
+    old = parts(store, before.hardware["cpu"])[0]
+    assert "portable.json" not in take(store, thousand(1, lost=5), "numpy 2.4", 2, where=after)
+    assert parts(store, after.hardware["cpu"])[0] == old
+    take(store, thousand(2, lost=2), "it was a wrong build", 3, where=after)
+    new = parts(store, after.hardware["cpu"])[0]
+    assert (new.made_on, new.values) == (machine_class(after.hardware["cpu"]), old.values), "and nothing creeps"
+
+
+def test_a_class_whose_times_were_deleted_is_nobodys_home(store: Store) -> None:
+    (times,) = (one for one in accept(store, measured(), ENVIRONMENT, "b", WHEN.format(1)) if one.name == TIMES)
+    times.unlink()
+    take(store, measured(1), "the machine is gone", 2, where=AWAY)
+    assert parts(store, ELSEWHERE)[0].made_on == machine_class(ELSEWHERE)
+    take(store, measured(2), "it came back", 3)
+    assert parts(store)[0].made_on == machine_class(ELSEWHERE)
+
+
+def test_what_another_class_could_not_decide_is_not_replaced_with_what_differs(store: Store) -> None:
+    take(store, thousand(0))
+    before = parts(store)
+    assert accuracy(store, thousand(1, lost=5), AWAY) is Verdict.INCONCLUSIVE
+    with pytest.raises(
+        BaselineError, match=r"size differs, and accuracy, .* could not be decided: .*-0.50 pt"
+    ) as caught:
+        take(store, thousand(1, lost=5, size=8e7), "a new exporter", 2, where=AWAY)
+    assert f"Accept the change on {machine_class(IDENTITY)}" in str(caught.value)
+    assert parts(store) == before
+    assert take(store, thousand(1, size=8e7), "a new exporter", 2) == ["portable.json", TIMES]
+
+
+def test_all_that_another_class_replaces_is_told(store: Store) -> None:
+    take(store, thousand(0, lost=2))
+    take(store, thousand(1, lost=1, size=8e7), "a new exporter", 2, where=AWAY)
+    portable = parts(store)[0]
+    assert portable.values == {"accuracy": 0.999, "size": 8e7}
+    assert portable.accepted.previous == {"accuracy": 0.998, "size": 4e7}
+
+
 def test_a_vanished_metric_can_be_accepted(store: Store) -> None:
     take(store, measured())
     without = dataclasses.replace(

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from harness.baseline.make import block_of, identity_of, make_portable, make_times, told
+from harness.baseline.portable import new_portable
 from harness.baseline.records import Accepted, Baseline, Block, Portable, Times, machine_class
 from harness.baseline.store import Store
 from harness.baseline.text import rounded
@@ -104,7 +105,8 @@ def proposed(
     built-in ones where they are not given), `prior` the usual spreads on this machine class (learnt from the store).
     Nothing is proposed for launches that are in the baseline already. On another machine class than the portable
     values' own, those are replaced, as a whole, only where one of them differs by more than its limit.
-    Raises `BaselineError` for an empty reason and for what `refusal` says, unless it only concerns the run.
+    Raises `BaselineError` for an empty reason, for what `refusal` says, unless it only concerns the run, and where one
+    of the portable values that would be replaced as a whole could not be decided.
     """
     if not reason.strip():
         raise BaselineError(
@@ -121,7 +123,7 @@ def proposed(
     commit = f"{environment.commit}-dirty" if environment.dirty else environment.commit
     accepted = Accepted(commit, when, reason.strip())
     records = (
-        _portable(result, environment, metrics, baseline.portable, comparisons, accepted),
+        new_portable(result, environment, metrics, baseline, comparisons, accepted),
         _times(result, environment, metrics, baseline.times, comparisons, accepted),
     )
     return [record for record in records if record]
@@ -142,38 +144,6 @@ def _known(result: Result, metrics: Mapping[str, Metric]) -> Mapping[str, Metric
     if strange:
         raise BaselineError(f"{result.case_id}: has the metric {strange[0]}, and what it means was not given")
     return metrics
-
-
-def _portable(
-    result: Result,
-    environment: Environment,
-    metrics: Mapping[str, Metric],
-    old: Portable | None,
-    comparisons: Mapping[str, Comparison],
-    accepted: Accepted,
-) -> Portable | None:
-    """The new portable part; None where the old one stays."""
-    names = [one.metric for one in result.measurements if metrics[one.metric].portable and metrics[one.metric].gates]
-    if old is None:
-        return make_portable(result, environment, names, accepted)
-    concerned = [one for name, one in comparisons.items() if name in names or name in old.values]
-    moved = [one for one in concerned if one.verdict not in (Verdict.UNCHANGED, Verdict.INCONCLUSIVE)]
-    if moved:
-        previous = {one.metric: old.values[one.metric] for one in moved if one.metric in old.values}
-        new = make_portable(result, environment, names, dataclasses.replace(accepted, previous=previous))
-        return _with_the_unmoved(new, old, {one.metric for one in moved}) if new.made_on == old.made_on else new
-    if old.nodeid != result.nodeid:
-        # A test that moved takes its baseline along, values and all.
-        accepted = dataclasses.replace(accepted, previous=old.accepted.previous)
-        return dataclasses.replace(old, nodeid=result.nodeid, accepted=accepted)
-    return None
-
-
-def _with_the_unmoved(new: Portable, old: Portable, moved: set[str]) -> Portable:
-    """The new values of what moved beside the old ones of what did not, so that nothing creeps within its limit."""
-    kept = {name: value for name, value in old.values.items() if name in new.values and name not in moved}
-    new = dataclasses.replace(new, values={**new.values, **kept})
-    return new if "accuracy" in moved else dataclasses.replace(new, scores=old.scores, weights=old.weights)
 
 
 def _times(

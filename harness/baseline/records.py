@@ -44,7 +44,9 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Portable:
-    """`portable.json`. `made_on` is the machine class and `weights` the digest of the weights it was measured with."""
+    """`portable.json`. `made_on` is the class of the machine that measured it, by the name that it has since its last
+    upgrade; `weights` is the digest of the weights it was measured with.
+    """
 
     schema: int
     suite: str

@@ -1,0 +1,108 @@
+"""What becomes of the portable part of a baseline when a result is accepted.
+
+What is within its limit stays as it is, byte for byte: a slow slide of small losses would be accepted otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+from harness.baseline.make import identity_of, make_portable
+from harness.baseline.records import Accepted, Baseline, Portable, machine_class
+from harness.errors import BaselineError
+from harness.judge import Prior, compare
+from harness.judge.exact import as_kept
+from harness.metrics import Metric
+from harness.records import Comparison, Environment, Result, Scalar, Verdict
+
+__all__ = ["new_portable"]
+
+UPGRADED = ("anchor", "protocol", "driver")
+"""What of a machine's identity an upgrade changes while the machine stays: numpy's version is in `anchor`."""
+
+
+def new_portable(
+    result: Result,
+    environment: Environment,
+    metrics: Mapping[str, Metric],
+    baseline: Baseline,
+    comparisons: Mapping[str, Comparison],
+    accepted: Accepted,
+) -> Portable | None:
+    """What accepting a result makes of the portable part of its case's baseline; None where that stays as it is.
+
+    `comparisons` are those of the result with the baseline, by metric. On the class of machine that made the values
+    only those that differ beyond their limits are replaced, on another one all of them together. Raises
+    `BaselineError` where one of these could not be decided.
+    """
+    old = baseline.portable
+    names = [one.metric for one in result.measurements if metrics[one.metric].portable and metrics[one.metric].gates]
+    if old is None:
+        return make_portable(result, environment, names, accepted)
+    concerned = [one for name, one in comparisons.items() if name in names or name in old.values]
+    moved = [one for one in concerned if one.verdict not in (Verdict.UNCHANGED, Verdict.INCONCLUSIVE)]
+    if moved:
+        new = make_portable(result, environment, names, accepted)
+        if new.made_on == old.made_on:
+            changed = {one.metric for one in moved}
+            new = _with_the_unmoved(new, old, changed)
+        else:
+            _refuse_undecided(result, old, concerned, moved[0].metric)
+            changed = {name for name, value in old.values.items() if _differs(new.values.get(name), value)}
+        previous = {name: value for name, value in old.values.items() if name in changed}
+        return dataclasses.replace(new, accepted=dataclasses.replace(accepted, previous=previous))
+    made_on = _home(result, identity_of(result, environment), metrics, baseline, old)
+    if (old.nodeid, old.made_on) != (result.nodeid, made_on):
+        # A test that moved takes its baseline along, values and all; so does a machine whose class was renamed.
+        accepted = dataclasses.replace(accepted, previous=old.accepted.previous)
+        return dataclasses.replace(old, nodeid=result.nodeid, made_on=made_on, accepted=accepted)
+    return None
+
+
+def _refuse_undecided(result: Result, old: Portable, rows: Iterable[Comparison], differing: str) -> None:
+    """On another class all values are replaced together; one of which nobody knows whether it is a loss must not be."""
+    for one in rows:
+        if one.verdict is Verdict.INCONCLUSIVE:
+            raise BaselineError(
+                f"{result.case_id}: not accepted into the baseline: {differing} differs, and {one.metric}, which would "
+                f"be replaced with it, could not be decided: {one.reason} Accept the change on {old.made_on}, or give "
+                "the evaluation more examples; where there is no such machine any more, delete the folder of the case "
+                "and accept it anew"
+            )
+
+
+def _differs(new: float | None, old: float) -> bool:
+    return new is None or as_kept(new) != as_kept(old)
+
+
+def _home(
+    result: Result, identity: Mapping[str, Scalar], metrics: Mapping[str, Metric], baseline: Baseline, old: Portable
+) -> str:
+    """The machine class that the portable values, which stay as they are, belong to from now on.
+
+    Only there are losses judged to the last example. So it is this machine's class where no machine can be of the old
+    one any more: it is this machine before an upgrade, or its times were deleted. But nothing may be worse by the
+    strict limits either, which let less pass than those of another class.
+    """
+    here = machine_class(identity)
+    known = [*([baseline.times.identity] if baseline.times else []), *baseline.others]
+    home = next((one for one in known if machine_class(one) == old.made_on), None)
+    timed = any(metrics[one.metric].gates and not metrics[one.metric].portable for one in result.measurements)
+    if here == old.made_on or not (timed if home is None else _hardware(home) == _hardware(identity)):
+        return old.made_on
+    portable = {name: metric for name, metric in metrics.items() if metric.portable}
+    at_home = Baseline(dataclasses.replace(old, made_on=here), None)
+    rows = compare(result, at_home, portable, Prior(), identity)
+    return here if all(one.verdict in (Verdict.UNCHANGED, Verdict.IMPROVED) for one in rows) else old.made_on
+
+
+def _hardware(identity: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    return {key: value for key, value in identity.items() if key not in UPGRADED}
+
+
+def _with_the_unmoved(new: Portable, old: Portable, moved: set[str]) -> Portable:
+    """The new values of what moved beside the old ones of what did not, so that nothing creeps within its limit."""
+    kept = {name: value for name, value in old.values.items() if name in new.values and name not in moved}
+    new = dataclasses.replace(new, values={**new.values, **kept})
+    return new if "accuracy" in moved else dataclasses.replace(new, scores=old.scores, weights=old.weights)
