@@ -1,7 +1,7 @@
 """What can be measured: each metric one object with its name, unit, direction and tolerance.
 
-A metric that has neither a `tolerance` nor a `slack` is reported and never judged. Suites replace a metric, or add one,
-with `@grid(..., metrics=[...])`.
+A metric that has neither a `tolerance` nor a `slack` is reported and never judged. Suites add a metric, or give one of
+these other limits, with `@grid(..., metrics=[...])`.
 """
 
 from __future__ import annotations
@@ -143,16 +143,41 @@ METRICS: tuple[Metric, ...] = (
 )
 
 
+CHANGEABLE = frozenset({"tolerance", "slack", "help"})
+"""What a suite may change of a built-in metric. The rest says what is measured, which the judge knows by the name."""
+
+
 def resolve(own: Iterable[Metric] = ()) -> dict[str, Metric]:
-    """The built-in metrics by name, replaced and extended by a suite's own. Raises `SuiteError` for a double name."""
+    """The built-in metrics by name, under a suite's own limits, and the metrics that the suite adds.
+
+    Raises `SuiteError` for a double name, for a built-in metric of which more than the limits differs, and for a limit
+    on one that not every run measures.
+    """
     metrics = {metric.name: metric for metric in METRICS}
     seen: set[str] = set()
     for metric in own:
         if metric.name in seen:
             raise SuiteError(f"metric {metric.name} is given twice in one grid")
         seen.add(metric.name)
+        if metric.name in metrics:
+            _check_built_in(metric, metrics[metric.name])
         metrics[metric.name] = metric
     return metrics
+
+
+def _check_built_in(own: Metric, built_in: Metric) -> None:
+    names = [field.name for field in dataclasses.fields(Metric) if field.name not in CHANGEABLE]
+    changed = [name for name in names if getattr(own, name) != getattr(built_in, name)]
+    if changed:
+        raise SuiteError(
+            f"metric {own.name} is built in, and its {' and '.join(changed)} can't be changed, only its limits "
+            f"(resolve()['{own.name}'].with_tolerance(...)); give what you measure a name of its own"
+        )
+    if own.name == "time.prepare" and own.gates:
+        raise SuiteError(
+            "metric time.prepare can't have a limit: only a run that makes the artefact measures it, and the next one, "
+            "which finds it prepared, would lack it; leave it without, and pytest --cold still shows it"
+        )
 
 
 BEYOND = 5
