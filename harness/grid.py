@@ -184,7 +184,10 @@ def load_suite(root: Path, file: str) -> Any:
         if isinstance(error, (HarnessError, MemoryError)):
             raise
         cause = f"{type(error).__name__}: {error}"
-        raise SuiteError(f"{file} can't be imported: {cause}; to see where: pytest --collect-only {file}") from error
+        cure = f"to see where: pytest --collect-only {file}"
+        if isinstance(error, ImportError):
+            cure += "; if that imports it, name the folder that it needs in pytest's option `pythonpath`"
+        raise SuiteError(f"{file} can't be imported: {cause}; {cure}") from error
     return module
 
 

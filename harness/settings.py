@@ -68,6 +68,7 @@ class Settings:
     budget     seconds that the whole run may take, shared out over its cases; infinite where none was set
     against    another tree to compare with instead of the baselines
     paths      pytest's `pythonpath`, relative to the project
+    folders    those that pytest imports the selected files from by itself, relative to the project
     reserved   cases, as `suite/case_id`, that the suites have and that only the full selection runs
     jobs       artefacts that are made at a time before anything is timed; with one, each is made when its case comes
     history    URL or file of the store of earlier runs, `off` for none, "" for the usual one
@@ -90,6 +91,7 @@ class Settings:
     resume: bool = False
     against: Against | None = None
     paths: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     budget: float = math.inf
     reserved: tuple[str, ...] = ()
     jobs: int = 1

@@ -66,7 +66,9 @@ def test_pytests_import_paths(suite: Path, capsys: pytest.CaptureFixture[str], m
     suite.write_text(f"import {shape}\n{SUITE}", encoding="utf-8")
     for _ in range(2):  # what could not be imported is not half there afterwards
         assert main(["sensitivity", str(suite), "--model", "resnet"]) == 2
-        assert f"{suite.name} can't be imported: ModuleNotFoundError: No module named" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert f"{suite.name} can't be imported: ModuleNotFoundError: No module named" in said
+        assert "name the folder that it needs in pytest's option `pythonpath`" in said
     (suite.parent / "pytest.ini").write_text("[pytest]\npythonpath = src\n", encoding="utf-8")
     assert main(["sensitivity", str(suite), "--model", "resnet"]) == 2
     assert "has no model 'resnet'; there are tiny_onnx" in capsys.readouterr().err

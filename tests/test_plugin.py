@@ -131,6 +131,22 @@ def test_swallows(case, bench, subtests):
     assert "2 passed" in text
 
 
+def test_children_import_from_where_pytest_does(tmp_path: Path) -> None:
+    """The settings lie above the folder that one stands in, which holds a package of suites, and a plain folder."""
+    folder = Folder(tmp_path / "project" / "ml")
+    (folder.path / "pytest.ini").rename(tmp_path / "project" / "pytest.ini")
+    suite = "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench):\n    bench(case)\n"
+    folder.suite("test_packed", suite)
+    plain = folder.path / "plain"
+    plain.mkdir()
+    (plain / "shapes.py").write_text((folder.path / "suites" / "common.py").read_text())
+    (plain / "test_plain.py").write_text(f"from shapes import *\n\n\n{suite}")
+    (plain / "random.py").write_text("raise ImportError('this hides the standard library')\n")
+    code, text = folder.pytest("suites", "plain", "--quick")
+    assert code == 0, text
+    assert "2 passed" in text
+
+
 @pytest.mark.alone
 def test_a_first_run_without_a_baseline_is_no_pass(folder: Folder) -> None:
     folder.suite(

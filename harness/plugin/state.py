@@ -17,6 +17,7 @@ from harness.metrics import Metric
 from harness.model import Model
 from harness.names import TEST_FAILED, check_name, suite_name, within
 from harness.plan import Plan
+from harness.plugin.folders import import_folders
 from harness.plugin.missing import MissingCase
 from harness.plugin.options import against_of, command_of
 from harness.plugin.progress import Progress, unwritable
@@ -285,6 +286,7 @@ class State:
             history=config.getoption("history"),
             reserved=tuple(f"{suite}/{case_id}" for suite, case_id in sorted(self._reserved)),
             paths=tuple(os.path.relpath(path, root) for path in config.getini("pythonpath")),
+            folders=import_folders(config, self._files.values()),
         )
 
 

@@ -18,6 +18,7 @@ from harness.specs import Spec
 
 __all__ = [
     "PROTOCOL",
+    "SEARCHED_LAST",
     "TIMED_TEST",
     "EnergyMeasured",
     "Evaluate",
@@ -45,6 +46,9 @@ PROTOCOL = 2
 
 TIMED_TEST = "timed_test.json"
 """The file by which a folder that is to be loaded names a test of pytest-benchmark's, in place of an artefact."""
+
+SEARCHED_LAST = "HARNESS_SEARCHED_LAST"
+"""The environment variable that names the folders in which a child looks for imports after all others."""
 
 
 @dataclass(frozen=True)

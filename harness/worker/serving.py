@@ -5,12 +5,14 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import sys
 import traceback
 from pathlib import Path
 
 from harness.errors import HarnessError
 
 from .protocol import (
+    SEARCHED_LAST,
     TIMED_TEST,
     Evaluate,
     Failure,
@@ -78,6 +80,8 @@ def serve(read_fd: int, write_fd: int) -> None:
     """Serve requests until `Stop`, or until the parent is gone."""
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
+    # Behind all else, and so not in PYTHONPATH: a file beside a suite may be called random.py or torch.py.
+    sys.path += [folder for folder in os.environ.get(SEARCHED_LAST, "").split(os.pathsep) if folder]
     worker = Worker()
     with os.fdopen(read_fd, "rb") as requests, os.fdopen(write_fd, "wb") as replies:
         for line in requests:

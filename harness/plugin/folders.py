@@ -1,0 +1,35 @@
+"""The folders that pytest puts on the import path by itself, which children of a run need as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+__all__ = ["import_folders"]
+
+
+def import_folders(config: pytest.Config, files: Iterable[Path]) -> tuple[str, ...]:
+    """The folders below the project's that pytest imports these files and their conftests from, relative to it.
+
+    With `--import-mode=importlib` there are none. The project's own folder is none of them: children have it anyway.
+    """
+    root = config.rootpath
+    if config.getoption("importmode") == "importlib":
+        return ()
+    found = dict[str, None]()
+    for file in files:
+        conftests = [folder / "conftest.py" for folder in file.parents if folder.is_relative_to(root)]
+        for imported in (file, *(one for one in conftests if one.is_file())):
+            folder = _outside_of_packages(imported.parent)
+            if folder != root and folder.is_relative_to(root):
+                found[folder.relative_to(root).as_posix()] = None
+    return tuple(found)
+
+
+def _outside_of_packages(folder: Path) -> Path:
+    """The first folder from here upwards that is no package."""
+    while folder.name.isidentifier() and (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
