@@ -145,6 +145,8 @@ def test_children_import_from_where_pytest_does(tmp_path: Path) -> None:
     code, text = folder.pytest("suites", "plain", "--quick")
     assert code == 0, text
     assert "2 passed" in text
+    (report,) = (line.removeprefix("report: ") for line in text.splitlines() if line.startswith("report: "))
+    assert (folder.path / report).is_file(), "it is named from where pytest was called"
 
 
 @pytest.mark.alone

@@ -174,7 +174,8 @@ class Progress:
         if undone:
             reporter.write_line(f"FAILED: {undone}", red=True)
         if folder is not None:
-            reporter.write_line(f"report: {_relative(folder / 'index.html', self._config.rootpath)}")
+            # As a link to follow from where pytest was called, which may lie below the folder of the project.
+            reporter.write_line(f"report: {_relative(folder / 'index.html', self._config.invocation_params.dir)}")
 
     def _left(self) -> str:
         if not self._measured or self._done >= self._expected:
