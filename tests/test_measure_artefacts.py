@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,7 @@ def test_an_edited_technique_makes_a_new_artefact(tmp_path: Path) -> None:
         ("deep/build/weights.bin", True),
         ("suites/calibration/0.png", True),
         ("README.md", False),
+        ("nohup.out", False),
         ("build/model.onnx", True),
         ("dist/model.tflite", True),
         ("build/lib/suite.py", False),
@@ -125,6 +128,34 @@ def test_runs_and_baselines_count_in_no_folder(tmp_path: Path) -> None:
     assert digest_sources(folder.path) == before
     (folder.path / "out" / "runs" / "history.db").touch()
     assert digest_sources(folder.path) == before
+
+
+PRINTS = """
+import os
+from pathlib import Path
+
+from harness.measure.sources import digest_sources
+
+
+def test_it(capfd):
+    root = Path(__file__).parent
+    before = digest_sources(root)
+    with capfd.disabled():
+        os.write(1, b"what was measured")
+        assert digest_sources(root) == before
+    assert digest_sources(root) == before
+    (root / "other.txt").touch()
+    assert digest_sources(root) != before
+"""
+
+
+def test_the_file_that_pytest_prints_into_is_no_source(tmp_path: Path) -> None:
+    """Also while pytest captures what a test prints, and so leads its output elsewhere."""
+    (tmp_path / "test_prints.py").write_text(PRINTS)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_prints.py"]
+    with (tmp_path / "out.txt").open("wb") as output:
+        done = subprocess.run(command, cwd=tmp_path, stdout=output, stderr=subprocess.STDOUT, check=False)
+    assert done.returncode == 0, (tmp_path / "out.txt").read_text()
 
 
 @pytest.mark.parametrize(
@@ -239,6 +270,7 @@ def test_a_suite_that_writes_into_the_project_is_told_what_it_wrote(tmp_path: Pa
     code, text = folder.pytest("suites", "--baseline=off", *PLAN)
     assert code == 1
     assert "sources were edited while the run went on (the last one: loss.png)" in text
+    assert "where tee keeps it, into a .log file" in text
 
 
 @pytest.mark.parametrize(("value", "shown"), [("np.float32(0.5)", "np.float32(0.5), "), ("np.nan", "nan, ")])

@@ -142,7 +142,8 @@ class ArtefactCache:
                 last = last_edited(self.tree.root)
                 raise PreparationError(
                     f"{case.id}: sources were edited while the run went on (the last one: {last}); start it again. "
-                    "What a suite writes itself belongs below reports, in a hidden folder or out of the project"
+                    "What a suite writes itself belongs below reports, in a hidden folder or out of the project; what "
+                    "pytest prints, where tee keeps it, into a .log file"
                 )
             manifest = read_manifest(folder)
             if digest_files(folder) != manifest.files:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -22,7 +24,7 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 _SKIPPED_AT_THE_TOP = {"reports", "baselines"}
 _PACKAGED = {"build": ("lib/", "lib.*/", "bdist.*/", "temp.*/"), "dist": ("*.whl", "*.tar.gz")}
 """What packaging makes in these folders at the top: copies of what counts. Models may be exported into them as well."""
-_PROSE = {".md", ".rst", ".html", ".css", ".xml", ".log", ".pyc", ".pyo"}
+_PROSE = {".md", ".rst", ".html", ".css", ".xml", ".log", ".out", ".pyc", ".pyo"}
 """What people read, and what tools write beside the sources while a run goes on. Pictures are data of some models."""
 _LARGE = 64 * 2**20
 _TICK = 2 * 10**9
@@ -32,6 +34,21 @@ _KERNELS = ("OMP_", "MKL_", "OPENBLAS", "KMP_", "ONEDNN_", "DNNL_")
 _COMPILER = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
 
 
+def _outputs() -> frozenset[tuple[int, int]]:
+    """The files that this process's standard output and error go to, where they are files: device and inode of each."""
+    found = set()
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):  # it is closed
+            told = os.fstat(descriptor)
+            if stat.S_ISREG(told.st_mode):
+                found.add((told.st_dev, told.st_ino))
+    return frozenset(found)
+
+
+_OUTPUTS = _outputs()
+"""Asked when this module is imported, as pytest's plugin is: while a test runs, pytest captures both elsewhere."""
+
+
 def digest_sources(root: Path, paths: Iterable[Path] = ()) -> str:
     """SHA-256 over every first-party file: of the project, of the harness, and of packages installed from a folder; and
     over the Python files of `paths`, from which is imported as well.
@@ -39,8 +56,9 @@ def digest_sources(root: Path, paths: Iterable[Path] = ()) -> str:
     All sources count, not those that a case seems to import: an import that happens late, a data file beside the code
     or a helper two modules away changes what is built just as well. Hidden folders, virtual environments, and the
     project's own reports, baselines and packages are left out, and so is prose; so are runs and baselines in any
-    other folder, which change while runs go on. Of files over 64 MiB, size and time of change stand for the content;
-    of a link to a folder, where it leads; of a package that was copied from a folder, what its installer noted.
+    other folder, and the file that this process prints into, which change while runs go on. Of files over 64 MiB, size
+    and time of change stand for the content; of a link to a folder, where it leads; of a package that was copied from a
+    folder, what its installer noted.
     """
     digest = hashlib.sha256()
     local = dict(sorted(_local()))
@@ -133,8 +151,15 @@ def sources(folder: Path) -> Iterator[Path]:
             path = here / name
             if path.suffix in _PROSE or name.startswith(".") or _fits(name, packaged):
                 continue
-            if path.is_file() and not is_ours(path):
+            if path.is_file() and not is_ours(path) and not _is_output(path):
                 yield path
+
+
+def _is_output(path: Path) -> bool:
+    if not _OUTPUTS:
+        return False
+    told = path.stat()
+    return (told.st_dev, told.st_ino) in _OUTPUTS
 
 
 def _fits(name: str, patterns: Iterable[str]) -> bool:
