@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import SuiteError
 from harness.grid import Address, Case
 from harness.hardware import cpu
 from harness.measure.artefacts import ArtefactCache
@@ -178,6 +179,12 @@ def test_a_link_counts_with_what_it_points_to(tmp_path: Path) -> None:
     before = digest_sources(root)
     target.write_text("2")
     assert digest_sources(root) != before
+
+
+def test_a_source_that_cant_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "table.bin").symlink_to("/proc/self/mem")  # which nobody may read from its beginning
+    with pytest.raises(SuiteError, match=r"table\.bin can't be read: .*make it readable, or move it"):
+        digest_sources(tmp_path)
 
 
 def test_a_link_to_a_folder_counts_by_where_it_leads(tmp_path: Path) -> None:

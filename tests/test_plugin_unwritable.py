@@ -1,4 +1,4 @@
-"""A run whose files can't be written ends with a sentence that names the folder, wherever that is found out."""
+"""A run whose files can't be written or read ends with a sentence that names them, wherever that is found out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.plan import Plan
+from harness.plugin.state import State
 from tests.folder import PLAN, Folder
 
 USAGE = 4
@@ -40,6 +42,22 @@ def test_a_folder_of_reports_that_is_none(folder: Folder, mode: str) -> None:
     reports.touch()
     _, said = ended(folder, "pass", f"--baseline={mode}")
     assert f"make {reports} a folder that can be written, or name another with --reports" in said
+
+
+def test_a_source_that_cant_be_read(folder: Folder) -> None:
+    (folder.path / "table.bin").symlink_to("/proc/self/mem")
+    _, said = ended(folder, "pass")
+    assert "table.bin can't be read" in said
+
+
+def test_a_file_that_the_session_cant_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "table.bin")
+
+    monkeypatch.setattr("harness.session.Session", refused)
+    monkeypatch.setattr(State, "_settings", lambda self: None)
+    with pytest.raises(pytest.UsageError, match=r"Permission denied: 'table\.bin'"):
+        _ = State(None, Plan()).session  # type: ignore[arg-type]
 
 
 def test_a_report_that_cant_be_written_leaves_the_summary_of_the_tests(folder: Folder) -> None:

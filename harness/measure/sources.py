@@ -15,6 +15,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import harness
+from harness.errors import SuiteError
 from harness.names import is_ours
 from harness.worker.imported import folder_of
 
@@ -58,7 +59,7 @@ def digest_sources(root: Path, paths: Iterable[Path] = ()) -> str:
     project's own reports, baselines and packages are left out, and so is prose; so are runs and baselines in any
     other folder, and the file that this process prints into, which change while runs go on. Of files over 64 MiB, size
     and time of change stand for the content; of a link to a folder, where it leads; of a package that was copied from a
-    folder, what its installer noted.
+    folder, what its installer noted. Raises `SuiteError` for a file that can't be read.
     """
     digest = hashlib.sha256()
     local = dict(sorted(_local()))
@@ -85,14 +86,20 @@ def last_edited(root: Path) -> Path | None:
 
 
 def _content(path: Path) -> bytes:
-    if path.is_dir():
-        return os.fsencode(path.readlink())
-    stat = path.stat()
-    if stat.st_size > _LARGE:
-        return f"{stat.st_size}|{stat.st_mtime_ns}".encode()
-    # A file that changes twice between two ticks of the clock has one time for both contents.
-    read = _read if time.time_ns() - stat.st_mtime_ns < _TICK else _read_once
-    return read(path, stat.st_size, stat.st_mtime_ns)
+    try:
+        if path.is_dir():
+            return os.fsencode(path.readlink())
+        told = path.stat()
+        if told.st_size > _LARGE:
+            return f"{told.st_size}|{told.st_mtime_ns}".encode()
+        # A file that changes twice between two ticks of the clock has one time for both contents.
+        read = _read if time.time_ns() - told.st_mtime_ns < _TICK else _read_once
+        return read(path, told.st_size, told.st_mtime_ns)
+    except OSError as error:
+        raise SuiteError(
+            f"{path} can't be read: {error.strerror or error}. Every file of the project counts as a source: make it "
+            "readable, or move it below reports, into a hidden folder or out of the project"
+        ) from error
 
 
 def _read(path: Path, size: int, changed: int) -> bytes:  # noqa: ARG001 (with another of them it is another file)

@@ -79,7 +79,7 @@ class State:
                     measurable=self._measurable(),
                     cases=[case for item in self._items.values() if isinstance(case := case_of(item), Case)],
                 )
-            except HarnessError as error:
+            except (HarnessError, OSError) as error:
                 raise pytest.UsageError(str(error)) from None
             self.progress.note(self._session.notice)
         return self._session
