@@ -178,6 +178,27 @@ def test_a_pass_that_fails_ahead_fails_its_own_case(folder: Folder) -> None:
         assert "holds NaN or infinity" in result["reason"]
 
 
+LOST = """
+import dataclasses
+
+lost = dataclasses.replace(tiny, name="lost", data=lambda: {"table": Path(".gone").read_text()})
+
+
+@grid(model=[tiny, lost], technique=[reference], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+"""
+
+
+def test_what_a_models_own_code_raises_fails_its_own_case(folder: Folder) -> None:
+    folder.suite("test_own", LOST)
+    code, text = folder.pytest("suites", "--baseline=off", "--jobs=2", *PLAN)
+    assert code == 1
+    assert "1 failed, 1 passed" in text, text
+    assert folder.result("tiny_onnx/reference/cpu")["outcome"] == "completed"
+    assert "FileNotFoundError" in folder.result("lost/reference/cpu")["reason"]
+
+
 def test_the_same_cases_of_two_trees_are_measured_beside_each_other(folder: Folder) -> None:
     suite = EVALUATED.format(meets=1, models="noted", techniques="batched(2)")
     folder.suite("test_own", suite)
