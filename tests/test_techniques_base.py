@@ -65,6 +65,27 @@ def test_ids_name_what_differs_from_the_defaults(value: Pipeline, expected: str)
     assert value.id == expected
 
 
+@technique
+def rounded(deployment: Deployment, by: Any) -> Deployment:
+    return deployment
+
+
+class Nameless:
+    """Is shown with its address, which differs from process to process."""
+
+
+def test_functions_and_classes_are_called_by_their_names() -> None:
+    assert rounded(deployment).id == "rounded:deployment"
+    assert rounded(Nameless).id == "rounded:Nameless"
+    assert rounded(STUDENT).id == "rounded:tiny_student"
+
+
+@pytest.mark.parametrize("value", [Nameless(), [deployment]])
+def test_a_value_that_has_another_name_in_each_process_is_refused(value: Any) -> None:
+    with pytest.raises(SuiteError, match=r"rounded: its parameter 'by' is .* at 0x.*give a value with a `name`"):
+        _ = rounded(value).id
+
+
 @pytest.mark.parametrize(
     ("value", "model", "words"),
     [

@@ -85,17 +85,30 @@ class Technique:
 
     @property
     def id(self) -> str:
-        """The name with the parameters that differ from their defaults: `pruned_channels:0.5`."""
+        """The name with the parameters that differ from their defaults: `pruned_channels:0.5`.
+
+        Raises `SuiteError` for one that has no text which is the same in every process.
+        """
         declared = inspect.signature(self.function).parameters
         words = [self.name]
         for name, value in self.parameters:
             parameter = declared[name]
             if value == parameter.default:
                 continue
-            named = value.id if isinstance(value, (Technique, Pipeline)) else getattr(value, "name", value)
-            word = slug(str(named))
+            word = slug(self._text(name, value))
             words.append(f"{name}-{word}" if parameter.kind is parameter.KEYWORD_ONLY else word)
         return ":".join(words)
+
+    def _text(self, name: str, value: Any) -> str:
+        if isinstance(value, (Technique, Pipeline)):
+            return value.id
+        text = str(getattr(value, "name", getattr(value, "__name__", value)))
+        if " at 0x" in text:
+            raise SuiteError(
+                f"technique {self.name}: its parameter {name!r} is {text}, which has another name in each process, "
+                "so no case could be found again; give a value with a `name`, or a number or a text that stands for it"
+            )
+        return text
 
     @property
     def needed(self) -> tuple[str, ...]:
