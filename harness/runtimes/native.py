@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
+from harness.errors import SuiteError
 from harness.model import Model
 from harness.runtimes.base import Runtime
 from harness.runtimes.eager import Eager
@@ -12,6 +14,12 @@ from harness.runtimes.litert import LiteRt
 from harness.runtimes.onnxruntime import OnnxRuntime
 
 __all__ = ["load_network", "native_runtime"]
+
+_WANTED = {
+    "torch": "a torch.nn.Module",
+    "onnx": "the path of an .onnx file",
+    "litert": "the path of a .tflite file",
+}
 
 
 def native_runtime(form: str) -> Runtime:
@@ -21,8 +29,15 @@ def native_runtime(form: str) -> Runtime:
 
 
 def load_network(model: Model) -> Any:
-    """The network that techniques start from: a module in evaluation mode, an `onnx.ModelProto`, or a file's bytes."""
+    """The network that techniques start from: a module in evaluation mode, an `onnx.ModelProto`, or a file's bytes.
+
+    Raises `SuiteError` where the model's `load` gives something else than its form wants.
+    """
     loaded = model.load()
+    fits = callable(getattr(loaded, "eval", None)) if model.form == "torch" else isinstance(loaded, (str, os.PathLike))
+    if not fits:
+        given, wanted = type(loaded).__name__, _WANTED[model.form]
+        raise SuiteError(f"Model.load of {model.name} gave a {given}; form {model.form!r} wants {wanted}")
     if model.form == "torch":
         return loaded.eval()
     if model.form == "litert":
