@@ -28,6 +28,7 @@ from harness.techniques import (
 )
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model, tiny_student_model, tiny_torch_model
+from harness.worker.prepare import evidence_of
 
 TORCH = tiny_torch_model()
 ONNX = tiny_onnx_model(Path("unused"))
@@ -154,6 +155,21 @@ def test_promising_nothing_is_refused() -> None:
 
     with pytest.raises(EvidenceError, match="promises nothing"):
         idle.apply(deployment())
+
+
+def test_a_model_that_can_be_no_reference_is_told_what_one_is() -> None:
+    facts: dict[str, Scalar] = {"batch": 1, "runtime": "eager", "weights.float16": 1.0, "precision": "float32"}
+    with pytest.raises(EvidenceError) as error:
+        evidence_of(reference.apply(deployment()), facts)
+    said = str(error.value)
+    assert said.startswith("reference promised weights.float32 >= 0.999, found not found: the reference is what")
+    assert "a float32 network with at least one weight matrix; let `load` of tiny give that" in said
+    assert all(item.kept for item in evidence_of(reference.apply(deployment()), {**facts, "weights.float32": 1.0}))
+
+
+def test_a_broken_promise_of_another_technique_is_that_techniques() -> None:
+    with pytest.raises(EvidenceError, match=r"batched:4 promised batch = 4, found 1: the technique did not do"):
+        evidence_of(batched(4).apply(deployment()), {"batch": 1})
 
 
 def test_a_failure_names_the_technique_and_the_cause() -> None:

@@ -81,7 +81,7 @@ def _make(case: Case, folder: Path) -> Manifest:
         batchable=model.batchable,
         runtime=spec_of(deployment.runtime),
         facts=_recordable({**deployment.notes, **read}),
-        evidence=_evidence(deployment, read),
+        evidence=evidence_of(deployment, read),
         workload={
             "batch": str(deployment.batch_size),
             "inputs": digest_arrays({f"{i}/{name}": a for i, batch in enumerate(inputs) for name, a in batch.items()}),
@@ -118,11 +118,18 @@ def _recordable(facts: dict[str, Scalar]) -> dict[str, Scalar]:
     return facts
 
 
-def _evidence(deployment: Deployment, facts: dict[str, Scalar]) -> tuple[Evidence, ...]:
+def evidence_of(deployment: Deployment, facts: dict[str, Scalar]) -> tuple[Evidence, ...]:
+    """The promises held against the facts. Raises `EvidenceError` where one is broken, or there is none."""
     evidence = tuple(promise.check(technique, facts) for technique, promise in deployment.promises)
     if not evidence:
         raise EvidenceError("no technique promised anything, so nobody could tell what was measured")
     broken = [f"{item.technique} promised {item.promise}, found {item.found}" for item in evidence if not item.kept]
+    if any(item.technique == "reference" and not item.kept for item in evidence):
+        raise EvidenceError(
+            f"{'; '.join(broken)}: the reference is what everything is compared with, and must be a float32 network "
+            f"with at least one weight matrix; let `load` of {deployment.model.name} give that, and make what is to be "
+            "compared with it by a technique"
+        )
     if broken:
         raise EvidenceError("; ".join(broken) + ": the technique did not do what its name says")
     return evidence
