@@ -7,6 +7,7 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from .imported import imported
 from .outputs import check_expected
 from .protocol import Prepare, Prepared
 
-__all__ = ["prepare"]
+__all__ = ["check_inputs", "evidence_of", "prepare"]
 
 INPUT_SEEDS = range(8)
 """One batch of inputs for each: calls go round, so that an answer that was kept from the call before is noticed."""
@@ -66,6 +67,7 @@ def _make(case: Case, folder: Path) -> Manifest:
     deployment.runtime.pack(deployment.network, inputs[0], packed, hardware)
     seconds = time.perf_counter() - start
     shutil.rmtree(scratch)
+    check_inputs(model.name, inputs)
 
     session = deployment.runtime.load(packed, hardware)
     expected = [session.fetch(session(session.stage(batch))) for batch in inputs]
@@ -92,6 +94,17 @@ def _make(case: Case, folder: Path) -> Manifest:
         seconds=seconds,
         harness_file=str(Path(harness.__file__)),
     )
+
+
+def check_inputs(name: str, batches: Sequence[Mapping[str, Any]]) -> None:
+    """Raise `PreparationError` where all batches of a model hold the same values: no answer could be told from one that
+    was kept from the call before.
+    """
+    if len({digest_arrays(batch) for batch in batches}) == 1:
+        raise PreparationError(
+            f"Model.inputs of {name} gives the same values for every seed, so that an answer kept from an earlier call "
+            "would look right; make the values from `seed`"
+        )
 
 
 def _digest_of(packed: Path) -> str:
