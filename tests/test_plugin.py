@@ -190,6 +190,11 @@ def test_a_first_run_without_a_baseline_is_no_pass(folder: Folder) -> None:
         ("@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_x(case): ...", "no 'bench'"),
         ("@grid(model=[tiny], technique=[reference], hardware=['cpu'])\ndef test_x(case, bench): ...", "'hardware'"),
         (
+            "class TestIt:\n    @grid(model=[tiny], technique=[reference], hardware=[cpu])\n"
+            "    def test_x(self, case, bench): ...",
+            "write test_x outside of TestIt, without self",
+        ),
+        (
             "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_x(case, bench): ...\n"
             "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_y(case, bench): ...",
             "has the case tiny_onnx/reference/cpu twice",

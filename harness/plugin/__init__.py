@@ -48,6 +48,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     grid = grid_of(metafunc.function)
     if grid is None:
         return
+    if metafunc.cls is not None:
+        name, owner = metafunc.function.__name__, metafunc.cls.__name__
+        raise pytest.UsageError(
+            f"{metafunc.definition.nodeid}: a grid stands on a method of a class, and the process that measures a case "
+            f"finds it by a function of its file; write {name} outside of {owner}, without self"
+        )
     for name in ("case", "bench"):
         if name not in metafunc.fixturenames:
             raise pytest.UsageError(
