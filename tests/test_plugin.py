@@ -209,6 +209,18 @@ def test_a_wrong_grid_is_an_error_at_collection(folder: Folder, text: str, words
     assert not (folder.path / "reports").exists()
 
 
+def test_cases_are_refused_where_the_system_is_no_linux(folder: Folder) -> None:
+    grid = "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_x(case, bench): ..."
+    folder.suite("test_one", grid)
+    hook = "import sys\n\n\ndef pytest_collection_modifyitems():\n    sys.platform = 'darwin'\n"
+    (folder.path / "conftest.py").write_text(hook)
+    code, output = folder.pytest("suites")
+    assert code == 4
+    assert "cases are measured on Linux, and this is darwin" in output
+    code, output = folder.pytest("suites", "--collect-only")
+    assert code == 0, output
+
+
 def test_two_files_of_one_name_are_refused_whatever_their_cases(folder: Folder) -> None:
     for name, technique in (("a", "reference"), ("b", "onnxruntime")):
         (folder.path / "suites" / name).mkdir()

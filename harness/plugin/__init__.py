@@ -14,7 +14,7 @@ import pytest
 from harness.errors import HarnessError, Regression, SuiteError
 from harness.grid import Case, grid_of
 from harness.measured import Measured
-from harness.plugin.options import add_options, check_options, plan_of
+from harness.plugin.options import add_options, check_options, check_system, plan_of
 from harness.plugin.progress import unwritable
 from harness.plugin.selection import SELECTIONS, only_shows
 from harness.plugin.state import STATE, State, case_of
@@ -96,6 +96,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         return
     cases = [item for item in items if case_of(item)]
     try:
+        if cases and not only_shows(config):
+            check_system()
         items += state.collected(session, cases)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None

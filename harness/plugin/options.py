@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 import shlex
+import sys
 
 import pytest
 
@@ -15,7 +16,7 @@ from harness.errors import BaselineError, SuiteError
 from harness.plan import Plan
 from harness.settings import MODES, Against
 
-__all__ = ["add_options", "against_of", "check_options", "command_of", "plan_of"]
+__all__ = ["add_options", "against_of", "check_options", "check_system", "command_of", "plan_of"]
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -137,6 +138,15 @@ def check_options(config: pytest.Config) -> None:
         )
     if config.getoption("at") and not config.getoption("against"):
         raise SuiteError("--at measures another commit than the working tree's and needs --against REV to judge it")
+
+
+def check_system() -> None:
+    """Raise `SuiteError` where no case can be measured, whatever its model and hardware."""
+    if sys.platform != "linux":
+        raise SuiteError(
+            f"cases are measured on Linux, and this is {sys.platform}: memory and the state of the processor are read "
+            "from /proc. Run the suites on a Linux machine or in a container"
+        )
 
 
 def plan_of(config: pytest.Config) -> Plan:
