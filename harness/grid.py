@@ -115,9 +115,9 @@ class Grid:
 
 def grid(
     *,
-    model: Sequence[Model],
-    technique: Sequence[Technique | Pipeline],
-    hardware: Sequence[Hardware],
+    model: Iterable[Model],
+    technique: Iterable[Technique | Pipeline],
+    hardware: Iterable[Hardware],
     metrics: Iterable[Metric] = (),
 ) -> Callable[[F], F]:
     """Make a test function one test for each combination; the function takes `case` and `bench`.
@@ -125,19 +125,21 @@ def grid(
     Raises `SuiteError` for an empty axis, a value of the wrong kind, a technique without its parameters, or an id that
     two cases share.
     """
-    for name, values in (("model", model), ("technique", technique), ("hardware", hardware)):
-        if not list(values):
+    # An iterator gives its values only once.
+    models, techniques, places = tuple(model), tuple(technique), tuple(hardware)
+    for name, values in (("model", models), ("technique", techniques), ("hardware", places)):
+        if not values:
             raise SuiteError(f"grid: the axis {name!r} is empty, so nothing would be measured; give at least one value")
-    for one in model:
+    for one in models:
         if not isinstance(one, Model):
             raise SuiteError(f"grid: {one!r} on the axis 'model' is no harness.Model")
-    for place in hardware:
+    for place in places:
         if not isinstance(place, Hardware):
             raise SuiteError(f"grid: {place!r} on the axis 'hardware' has no name, available() and describe()")
     result = Grid(
-        models=tuple(model),
-        techniques=tuple(as_pipeline(value) for value in technique),
-        hardware=tuple(hardware),
+        models=models,
+        techniques=tuple(as_pipeline(value) for value in techniques),
+        hardware=places,
         metrics=tuple(metrics),
     )
     resolve(result.metrics)
