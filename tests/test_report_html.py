@@ -8,9 +8,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from harness.records import Estimate, Measurement, Outcome, Run, Verdict
+from harness.records import Comparison, Estimate, Measurement, Outcome, Run, Verdict
 from harness.report.html import render, sections
 from harness.report.html.cases import anchor
+from harness.report.html.charts import dumbbell
 from harness.report.overview import GLYPHS, Overview, cases, failures, headline
 from harness.report.reasons import said
 from tests.report_hostile import HOSTILE, hostile_run
@@ -164,6 +165,22 @@ def test_every_picture_can_be_heard(page: Page) -> None:
         title, description = (picture["aria-labelledby"] or "").split()
         assert {title, description} <= ids
     assert all(text.strip().endswith(".") for text in page.texts["desc"])
+
+
+@pytest.mark.parametrize(
+    ("change", "unit", "ticks"),
+    [
+        (1.5, "s", ["0 %", "+50 %", "+100 %", "+150 %"]),
+        (11.0, "s", ["0 %", "+500 %", "+1,000 %"]),
+        (0.03, "s", ["0 %", "+1 %", "+2 %", "+3 %"]),
+        (-0.012, "share", ["-0.8 pt", "-0.4 pt", "0 pt"]),
+    ],
+)
+def test_a_tick_loses_the_zeros_behind_its_point_alone(change: float, unit: str, ticks: list[str]) -> None:
+    before = Estimate.exact(0.8)
+    row = Comparison("s", "c", "m", Verdict.REGRESSED, "", before, before, Estimate.exact(change), 0.002, unit=unit)
+    texts = re.findall(r'<text class="tick"[^>]*>([^<]*)</text>', str(dumbbell("key", row)))
+    assert [text for text in texts if not text.startswith("limit")] == ticks
 
 
 def test_ids_are_unique_and_links_lead_somewhere(page: Page) -> None:

@@ -61,7 +61,7 @@ def dumbbell(key: str, comparison: Comparison) -> Markup | None:
         *(
             element(
                 "text",
-                re.sub(r"\.?0+(?= )", "", relative_text(comparison, t)),
+                _round(relative_text(comparison, t)),
                 class_="tick",
                 x=x(t),
                 y=84,
@@ -229,7 +229,12 @@ def columns(x: Axis, labels: Mapping[float, str], bottom: float) -> Iterator[Mar
 
 def seconds(values: Sequence[float]) -> dict[float, str]:
     """Labels of round values: `2 ms` and not `2.00 ms`."""
-    return {value: re.sub(r"\.0+(?= )", "", quantity(value, "s")) for value in values}
+    return {value: _round(quantity(value, "s")) for value in values}
+
+
+def _round(text: str) -> str:
+    """A number with its unit, without the zeros that end its decimals: `2 ms`, `+2.5 %`, `+100 %`."""
+    return re.sub(r"\.0+(?= )|(\.\d*[1-9])0+(?= )", r"\1", text)
 
 
 def _legend(arms: Mapping[str, Sequence[float]] | Sequence[str], *, in_time: bool = False) -> Iterator[Markup]:
