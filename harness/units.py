@@ -38,6 +38,14 @@ def _near_one(value: float) -> str:
     return _fixed(value, min(max(decimals, 2), 12)) if lacking > 1e-12 else "1"
 
 
+def _share(percents: float) -> str:
+    """Percents with two decimals, and two digits of what tells them from 0 or 100 where that is less: `99.99913`."""
+    lacking = 100 - percents
+    if 1e-7 <= lacking <= 0.005:
+        return _fixed(percents, _decimals(lacking, 2))
+    return significant(percents, 2) if 0 < abs(percents) < 0.995 else _fixed(percents, 2)
+
+
 def count(value: float) -> str:
     """A whole number with thousands separated: `115,466`; one that is not whole keeps three significant digits."""
     return _fixed(value, 0) if math.isfinite(value) and value == int(value) else significant(value)
@@ -58,8 +66,13 @@ def percent(value: float, *, sign: bool = True) -> str:
 
 
 def points(value: float) -> str:
-    """A difference of two shares: -0.006 is `-0.60 pt` (percentage points)."""
-    text = _fixed(value * 100, 2)
+    """A difference of two shares: -0.006 is `-0.60 pt` (percentage points).
+
+    One that two decimals would round to nothing keeps its first digit, `-0.0009 pt`: it may be one answer of very many,
+    and decide. Below 1e-9 it is what a subtraction of floats leaves.
+    """
+    scaled = 0.0 if abs(value) < 1e-9 else value * 100
+    text = f"{scaled:.{_decimals(scaled, 1)}f}" if 0 < abs(scaled) < 0.005 else _fixed(scaled, 2)
     return f"+{text} pt" if text[0] != "-" and text.strip("0.") else f"{text} pt"
 
 
@@ -83,7 +96,7 @@ def quantity(value: float, unit: str) -> str:
     if unit == "x":
         return ratio(value)
     if unit == "share":
-        return f"{significant(value * 100, 2) if 0 < abs(value) < 0.00995 else _fixed(value * 100, 2)} %"
+        return f"{_share(value * 100)} %"
     if unit == "count":
         return count(value)
     if unit == "cosine":

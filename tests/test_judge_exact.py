@@ -55,7 +55,8 @@ def test_verdicts_at_the_exact_boundary(metric: str, now: float, baseline: float
     [
         ("size", 46830123.0, 40000000.0, "size 44.7 MiB against 38.1 MiB: +17.1 %; limit +0.10 %."),
         ("memory.peak", 87 * MIB, 37 * MIB, "memory.peak 87.0 MiB against 37.0 MiB: +135 %; limit +1.00 MiB."),
-        ("quantized", 0.0, 0.9998, "quantized 0.00 % against 99.98 %: -99.98 pt; no fall is accepted."),
+        ("quantized", 0.0, 0.9998, "quantized 0.00 % against 99.98 %: -99.98 pt; limit -0.0001 pt."),
+        ("sparsity", 0.5, 0.500009, "sparsity 50.00 % against 50.00 %: -0.0009 pt; limit -0.0001 pt."),
         ("fallbacks", 2.0, 0.0, "fallbacks 2 against 0: +2; no rise is accepted."),
         ("fidelity.agreement", 0.95, 0.982, "fidelity.agreement 95.00 % against 98.20 %: -3.20 pt; limit -0.20 pt."),
     ],

@@ -120,7 +120,7 @@ def limit_of(metric: Metric) -> str:
     if metric.tolerance is not None:
         limits.append(percent(metric.tolerance, sign=False) if metric.tolerance else "no change")
     if metric.slack is not None and metric.unit == "share":
-        limits.append(points(metric.slack).removeprefix("+") if metric.slack >= 1e-4 else f"{metric.slack:g}")
+        limits.append(points(metric.slack).removeprefix("+"))
     elif metric.slack is not None:
         limits.append(quantity(metric.slack, metric.unit))
     return " or ".join(limits) or "reported only"

@@ -305,6 +305,8 @@ def test_shares_change_in_points_and_everything_else_relatively() -> None:
     assert limit_text(share) == "-0.20 pt"
     assert change_text(dataclasses.replace(share, unit="x")) == "-1.0 % [-1.5, -0.50]"
     assert change_text(dataclasses.replace(share, change=None)) == "–"
+    narrow = dataclasses.replace(share, metric="sparsity", change=Estimate.exact(-1.25e-5), limit=1.25e-6)
+    assert (change_text(narrow), limit_text(narrow)) == ("-0.001 pt", "-0.0001 pt")
 
 
 def test_a_run_that_could_compare_a_part_says_that_and_not_that_nothing_was_decided() -> None:

@@ -31,7 +31,7 @@ def limit_words(metric: Metric, baseline: float, limit: float) -> str:
     """
     sign = 1 if metric.better == "lower" else -1
     if metric.unit == "share":
-        return f"limit {points(sign * limit)}" if limit >= 5e-5 else _none(metric)
+        return f"limit {points(sign * limit)}" if limit >= 1e-9 else _none(metric)
     if limit == 0:
         return _none(metric)
     if baseline and limit <= (metric.tolerance or 0.0) * abs(baseline):

@@ -224,7 +224,7 @@ def _named(point: Point, reference_accuracy: float) -> str:
     if speedup:
         words.append(f"{ratio(speedup.point)} the reference's speed")
     change = point.accuracy - reference_accuracy
-    words.append("accuracy as the reference's" if abs(change) < 5e-5 else f"accuracy {points(change)}")
+    words.append("accuracy as the reference's" if abs(change) < 1e-9 else f"accuracy {points(change)}")
     return ", ".join(words)
 
 
