@@ -52,9 +52,20 @@ def gate(settings: Settings, result: Result, comparisons: Sequence[Comparison]) 
 
 def _help(comparison: Comparison, nodeid: str, settings: Settings) -> str:
     """The commands that help; what took turns with another tree is measured so again, and makes no baseline."""
-    if settings.against is None:
-        return advice(comparison, nodeid)
-    return f"reproduce: pytest {quoted(nodeid)} {shlex.join(settings.against.options)}"
+    if settings.against is not None:
+        return f"reproduce: pytest {quoted(nodeid)} {shlex.join(settings.against.options)}"
+    baselines = _unusual(settings, "--baselines", settings.baselines)
+    reports = _unusual(settings, "--reports", settings.reports)
+    revision = ["--baseline-rev", settings.revision] if settings.revision else []
+    run = ["--from", f"{reports[1]}/latest"] if reports else []
+    return advice(comparison, nodeid, judging=[*baselines, *revision, *reports], accepting=[*run, *baselines])
+
+
+def _unusual(settings: Settings, option: str, folder: Path) -> list[str]:
+    """The option that names a folder, and the folder, where it is not the usual one of the project."""
+    if folder == settings.root / option.removeprefix("--"):
+        return []
+    return [option, str(folder.relative_to(settings.root) if folder.is_relative_to(settings.root) else folder)]
 
 
 def verdict_of(outcome: Outcome) -> Verdict:

@@ -118,6 +118,41 @@ def test_a_case_that_was_not_measured_is_not_said_to_be_gone(
     assert ("--against main" in text) is bool(against)
 
 
+@pytest.mark.parametrize(
+    ("changes", "again", "accepted"),
+    [
+        ({}, "", ""),
+        ({"baselines": "golden"}, " --baselines golden", " --baselines golden"),
+        ({"reports": "nightly/runs"}, " --reports nightly/runs", " --from nightly/runs/latest"),
+        (
+            {"baselines": "my golden", "reports": "nightly", "revision": "v1"},
+            " --baselines 'my golden' --baseline-rev v1 --reports nightly",
+            " --from nightly/latest --baselines 'my golden'",
+        ),
+    ],
+)
+def test_what_helps_speaks_of_the_folders_of_the_run(
+    tmp_path: Path, changes: dict[str, str], again: str, accepted: str
+) -> None:
+    """Else the case is judged by other baselines when it is measured again, and another run is accepted elsewhere."""
+    asked = settings(tmp_path)
+    folders = {name: tmp_path / folder for name, folder in changes.items() if name != "revision"}
+    asked = dataclasses.replace(asked, **folders, revision=changes.get("revision", ""))  # type: ignore[arg-type]
+    result = a_result({"size": [4.0]})
+    row = Comparison("digits", CASE, "size", Verdict.REGRESSED, "It grew.")
+    fails, text = gate(asked, result, [row])
+    assert fails
+    assert f"reproduce: pytest '{result.nodeid}'{again}; if the change is right: " in text
+    assert f"harness accept --case 'digits/{CASE}'{accepted} --reason " in text
+
+
+def test_a_folder_outside_of_the_project_is_named_whole(tmp_path: Path) -> None:
+    asked = dataclasses.replace(settings(tmp_path / "project"), baselines=tmp_path / "golden")
+    row = Comparison("digits", CASE, "size", Verdict.REGRESSED, "It grew.")
+    _, text = gate(asked, a_result({"size": [4.0]}), [row])
+    assert text.count(f" --baselines {tmp_path / 'golden'}") == 2
+
+
 def test_what_has_no_baseline_is_skipped() -> None:
     unmeasured = dataclasses.replace(a_result({}), outcome=Outcome.UNAVAILABLE, reason="no compiler")
     assert left_out(unmeasured, None, None).verdict is Verdict.SKIPPED

@@ -69,6 +69,12 @@ def test_a_case_that_was_not_measured_is_allowed_to_be_unavailable() -> None:
     assert "accept" not in text
 
 
+def test_other_folders_stand_in_the_commands() -> None:
+    text = advice(row(Verdict.REGRESSED), NODEID, judging=["--baselines", "my own"], accepting=["--from", "$(reboot)"])
+    assert f"reproduce: pytest '{NODEID}' --baselines 'my own'; if the change is right: " in text
+    assert f"harness accept --case 'digits/{CASE}' --from '$(reboot)' --reason " in text
+
+
 def test_a_hostile_id_stays_one_word_of_the_shell() -> None:
     text = advice(row(Verdict.REGRESSED, case_id="a'; rm -rf $HOME; '"), "x")
     assert """--case 'digits/a'"'"'; rm -rf $HOME; '"'"'' --reason""" in text

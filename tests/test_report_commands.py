@@ -37,6 +37,28 @@ def test_the_run_that_is_shown_is_accepted_and_not_the_newest(command: str, sour
 
 
 @pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("pytest suites/ --baselines golden", " --baselines golden"),
+        (
+            "pytest --baselines=golden --baseline-rev v1 --plan seconds=2",
+            " --baselines=golden --baseline-rev v1 --plan seconds=2",
+        ),
+        ("pytest --baseline-rev '$(reboot)'", " --baseline-rev '$(reboot)'"),
+        ("pytest --baseline strict --reports nightly", ""),
+    ],
+)
+def test_a_case_is_judged_again_by_the_baselines_of_the_run(command: str, options: str) -> None:
+    run = dataclasses.replace(sample_run(1, 1, samples=2), command=command)
+    assert reproduce_command(run, "a.py::t") == f"pytest a.py::t --baseline=compare{options}"
+
+
+def test_what_was_judged_by_no_baseline_is_told_of_none() -> None:
+    run = dataclasses.replace(sample_run(1, 1, samples=2, mode="off"), command="pytest --baselines golden --plan a=1")
+    assert reproduce_command(run, "a.py::t") == "pytest a.py::t --baseline=off --plan a=1"
+
+
+@pytest.mark.parametrize(
     ("options", "again"),
     [
         ("--max-size 1MB", " --max-size 1MB"),

@@ -244,6 +244,11 @@ def test_where_the_anchor_is_not_good_enough_the_report_says_what_gates_a_common
     check = next(check for check in checks(Overview(run)) if check.question == "Slower together")
     assert check.answer.startswith("In 1 of 1 cases the anchor leaves")
     assert check.answer.endswith("pytest suites/ --against 0123456789")
+    given = dataclasses.replace(run.environment, state={"selected": "bench\nmy suites/test_a.py"})
+    check = next(
+        c for c in checks(Overview(dataclasses.replace(run, environment=given))) if c.question == check.question
+    )
+    assert check.answer.endswith(": pytest bench 'my suites/test_a.py' --against 0123456789")
     in_turns = dataclasses.replace(result, measurements=(dataclasses.replace(anchored, relative=()),))
     for good in (
         dataclasses.replace(run, comparisons=(dataclasses.replace(row, detectable=0.15),)),

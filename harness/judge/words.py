@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shlex
+from collections.abc import Sequence
 
 from harness.metrics import Metric
 from harness.records import Comparison, Estimate, Verdict
@@ -44,14 +46,15 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "'\"'\"'") + "'"
 
 
-def advice(comparison: Comparison, nodeid: str) -> str:
+def advice(comparison: Comparison, nodeid: str, *, judging: Sequence[str] = (), accepting: Sequence[str] = ()) -> str:
     """The commands that help with a comparison that fails: how to reproduce it, and how to accept it if it is right.
 
-    A case with a `nodeid` is still in the suites, so that no baseline is left over where it is missing.
+    A case with a `nodeid` is still in the suites, so that no baseline is left over where it is missing. `judging` are
+    further words for pytest, which say where baselines and runs lie, and `accepting` those for `harness accept`.
     """
     name = quoted(f"{comparison.suite}/{comparison.case_id}")
-    accept = f'harness accept --case {name} --reason "why this is right"'
-    lines = f"reproduce: pytest {quoted(nodeid)}"
+    accept = f'harness accept --case {" ".join([name, *map(shlex.quote, accepting)])} --reason "why this is right"'
+    lines = f"reproduce: pytest {' '.join([quoted(nodeid), *map(shlex.quote, judging)])}"
     if comparison.metric == "case" and comparison.verdict is Verdict.MISSING:
         return f"{lines}; if it can't run here: --allow-unavailable={quoted(comparison.case_id)}"
     if comparison.verdict in (Verdict.INVALID, Verdict.ERROR):

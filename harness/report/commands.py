@@ -22,18 +22,21 @@ __all__ = [
 
 _CHANGED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE, Verdict.MISSING)
 _MEASURING = ("--plan", "--against", "--at", "--against-python", "--against-with", "--against-tolerance")
+_JUDGING = ("--baselines", "--baseline-rev")
 _ONCE = {"--suite-file", "--export"}
 _REFUSED = (Verdict.INVALID, Verdict.ERROR, Verdict.INCONCLUSIVE)
 
 
 def reproduce_command(run: Run, nodeid: str) -> str:
-    """The command that measures one case again as this run did, quoted for a shell.
+    """The command that measures one case again as this run did, by the same baselines, quoted for a shell.
 
     What a search tried is no test that pytest could find: it is measured again by the search.
     """
     if search := _search(run):
         return shlex.join(search)
-    words = ["pytest", nodeid, f"--baseline={run.mode if run.mode in GATING else 'off'}", *measuring_options(run)]
+    gates = run.mode in GATING
+    judging = _options(run, _JUDGING) if gates else []
+    words = ["pytest", nodeid, f"--baseline={run.mode if gates else 'off'}", *judging, *measuring_options(run)]
     return shlex.join(words)
 
 

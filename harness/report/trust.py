@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -181,11 +182,13 @@ def _together(run: Run) -> Iterator[Check]:
     # What was accepted with uncommitted changes (-dirty) is in no commit that git could check out.
     commits = Counter(commit for commit in accepted if re.fullmatch("[0-9a-f]+", commit))
     commit = next((commit_name(commit) for commit, _ in commits.most_common(1)), "REV")
+    # A run of a part of the suites does not keep what it was given.
+    suites = shlex.join(str(run.environment.state.get("selected", "suites/")).splitlines())
     answer = (
         f"In {len(blind)} of {len(rows)} cases the anchor leaves so much of the machine's drift that a slow-down of "
         "model and reference together could pass. To rule it out, measure in turns with the commit that was accepted"
     )
-    yield Check("Slower together", f"{answer}: pytest suites/ --against {commit}", False)
+    yield Check("Slower together", f"{answer}: pytest {suites} --against {commit}", False)
 
 
 def _blind(comparison: Comparison) -> bool:
