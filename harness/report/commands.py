@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-from harness.records import Result, Run, Verdict
+from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.overview import GATING, CaseView, counts
 
 __all__ = [
@@ -24,7 +24,7 @@ _CHANGED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARAB
 _MEASURING = ("--plan", "--against", "--at", "--against-python", "--against-with", "--against-tolerance")
 _JUDGING = ("--baselines", "--baseline-rev")
 _ONCE = {"--suite-file", "--export"}
-_REFUSED = (Verdict.INVALID, Verdict.ERROR, Verdict.INCONCLUSIVE)
+_BROKEN = (Verdict.INVALID, Verdict.ERROR)
 
 
 def reproduce_command(run: Run, nodeid: str) -> str:
@@ -127,16 +127,29 @@ def accepted_by_all(run: Run, views: Sequence[CaseView]) -> str:
     """What accepting the whole run would do, as a sentence; "" where there is nothing to accept."""
     if not any(acceptable(run, view) for view in views):
         return ""
-    taken = counts(tuple(view for view in views if _may_be_a_baseline(view)))
-    refused = counts(tuple(view for view in views if view.result and not _may_be_a_baseline(view)))
-    refused.pop("skipped", None)
-    said = f"Accepts {_tally(taken)}"
+    kept: dict[str, list[CaseView]] = {"taken": [], "undecided": [], "refused": []}
+    for view in views:
+        if view.result is None or view.result.outcome is Outcome.UNAVAILABLE:
+            continue
+        broken = not view.completed or any(c.verdict in _BROKEN for c in view.comparisons)
+        word = "refused" if broken else "undecided" if any(map(_may_hide, view.comparisons)) else "taken"
+        kept[word].append(view)
+    said = f"Accepts {_tally(kept['taken'])}"
+    if undecided := len(kept["undecided"]):
+        those = "those whose estimate lies within its limit, while their baseline has fewer than three blocks"
+        said += f"; of {undecided} inconclusive {those}"
+    refused = kept["refused"]
     return f"{said}; refuses {_tally(refused)}." if refused else f"{said}."
 
 
+def _may_hide(comparison: Comparison) -> bool:
+    """Whether a comparison is one of those that may keep numbers from becoming a baseline since it was not decided."""
+    return comparison.verdict is Verdict.INCONCLUSIVE and comparison.detectable is not None
+
+
 def _may_be_a_baseline(view: CaseView) -> bool:
-    return view.completed and not any(c.verdict in _REFUSED for c in view.comparisons)
+    return view.completed and not any(c.verdict in (*_BROKEN, Verdict.INCONCLUSIVE) for c in view.comparisons)
 
 
-def _tally(found: dict[str, int]) -> str:
-    return ", ".join(f"{number} {word}" for word, number in found.items())
+def _tally(views: Sequence[CaseView]) -> str:
+    return ", ".join(f"{number} {word}" for word, number in counts(tuple(views)).items())
