@@ -42,6 +42,7 @@ def the_point(run: Run) -> Point:
         ([judged("speedup", Verdict.REGRESSED, -0.2)], 1.25, None),
         # Both say the same thing; the time is what the picture shows.
         ([judged("speedup", Verdict.REGRESSED, -0.3), judged("latency.p50", Verdict.REGRESSED, 0.25)], 1.25, None),
+        ([judged("speedup", Verdict.REGRESSED, -0.2), judged("latency.p50", Verdict.INCOMPARABLE)], 1.25, None),
         ([judged("accuracy", Verdict.REGRESSED, -0.01, baseline=0.75)], 1.0, 0.75),
         (
             [judged("latency.p50", Verdict.IMPROVED, -0.5), judged("accuracy", Verdict.IMPROVED, 0.1, baseline=0.5)],
@@ -75,6 +76,18 @@ def test_what_was_not_judged_to_have_moved_has_no_arrow(comparison: Comparison) 
     run = a_run(comparison)
     assert the_point(run).was is None
     assert 'class="arrow"' not in render(run).decode()
+
+
+def test_a_speed_up_that_its_reference_moved_moves_no_time() -> None:
+    held = judged("latency.p50", Verdict.UNCHANGED, 0.01), judged("speedup", Verdict.IMPROVED, 0.25)
+    assert the_point(a_run(*held)).was is None
+
+
+def test_a_move_that_reads_the_same_on_both_sides_is_none() -> None:
+    point = the_point(a_run(judged("latency.p50", Verdict.REGRESSED, 0.25)))
+    nearly = dataclasses.replace(point, was=(point.latency * 1.25, point.accuracy * (1 - 1e-7)))
+    assert since([nearly]).count(" to ") == 1
+    assert since([dataclasses.replace(nearly, was=(point.latency, point.accuracy * (1 - 1e-7)))]) == ""
 
 
 def test_the_picture_has_the_arrow_and_a_sentence_says_the_same() -> None:

@@ -164,8 +164,9 @@ def _was(view: CaseView, latency: float, accuracy: float) -> tuple[float, float]
     """
     judged = {c.metric: c for c in view.comparisons if c.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)}
     p50, speedup, answers = map(judged.get, ("latency.p50", "speedup", "accuracy"))
-    # A speed-up lost is time gained, by the same factor.
-    slowed = None if p50 else before(1.0, speedup.change if speedup else None)
+    held = any(c.metric == "latency.p50" and c.verdict is Verdict.UNCHANGED for c in view.comparisons)
+    # A speed-up lost is time gained, by the same factor; but where the time itself held, it is the reference's.
+    slowed = None if p50 or held else before(1.0, speedup.change if speedup else None)
     was = latency / slowed if slowed else before(latency, p50.change if p50 else None) or latency
     right = answers.baseline.point if answers and answers.baseline else accuracy
     return (was, right) if (was, right) != (latency, accuracy) else None

@@ -62,18 +62,17 @@ def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point],
 
 
 def since(points: Sequence[Point]) -> str:
-    """What was judged to have moved, in a sentence for each; "" where nothing was."""
+    """What was judged to have moved, in a sentence for each; "" where nothing was, or by less than can be written."""
     told = []
     for p in points:
         if p.was is None:
             continue
         latency, accuracy = p.was
-        moves = [
-            f"{quantity(before, unit)} to {quantity(now, unit)}"
-            for before, now, unit in ((latency, p.latency, "s"), (accuracy, p.accuracy, "share"))
-            if before != now
-        ]
-        told.append(f"{p.technique} went from {' and from '.join(moves)}.")
+        pairs = ((latency, p.latency, "s"), (accuracy, p.accuracy, "share"))
+        texts = [(quantity(before, unit), quantity(now, unit)) for before, now, unit in pairs]
+        moves = [f"{before} to {now}" for before, now in texts if before != now]
+        if moves:
+            told.append(f"{p.technique} went from {' and from '.join(moves)}.")
     return " ".join(told)
 
 
