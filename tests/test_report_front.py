@@ -12,7 +12,8 @@ from harness.report.gains import Point, Subject, answers, points_of, subjects
 from harness.report.html import render
 from harness.report.html.cases import anchor
 from harness.report.html.front import since
-from harness.report.overview import cases
+from harness.report.html.sections import Cell, gain_maps
+from harness.report.overview import Overview, cases
 from harness.units import quantity
 from tests.report_samples import sample_run
 from tests.test_report_html import Page, plain
@@ -166,3 +167,22 @@ def test_memory_is_the_same_kind_for_all_cases_of_a_model() -> None:
     untimed = dataclasses.replace(second, result=dataclasses.replace(second.result, measurements=()))
     less = dataclasses.replace(every, cases=(first, untimed, *rest))
     assert [point.memory for point in points_of(less)] == [1e6, 3e6, 4e6, 5e6, 6e6]
+
+
+def test_the_gain_map_compares_memory_of_one_kind() -> None:
+    run = sample_run(1, 6, samples=2)
+    held = Measurement("gpu_memory.reserved", Estimate.exact(2e6), (2e6,))
+
+    def cells(told: int) -> list[Cell]:
+        """Those of the map where so many of the cases tell what they hold of the GPU."""
+        results = [dataclasses.replace(one, measurements=(*one.measurements, held)) for one in run.results[:told]]
+        (found,) = gain_maps(Overview(dataclasses.replace(run, results=(*results, *run.results[told:]))))
+        return [cell for _, row in found.rows for cell in row]
+
+    def said(told: int) -> list[tuple[object, ...]]:
+        return [(cell.gains, cell.values) for cell in cells(told)]
+
+    assert said(4) == said(0), "the host's, which is known of all"
+    reference, *others = cells(6)
+    assert "1.91 MiB" in reference.values
+    assert {gain.text for cell in others for gain in cell.gains if gain.name == "memory"} == {"1.00x"}

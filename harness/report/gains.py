@@ -6,7 +6,7 @@ Ratios against the reference case of the same suite, model and hardware. Of base
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.records import Estimate, Run, Scalar, Verdict
@@ -25,6 +25,7 @@ __all__ = [
     "declared",
     "front",
     "gain",
+    "memory_metric",
     "points_of",
     "subjects",
 ]
@@ -97,8 +98,11 @@ def accuracy_slack(run: Run, suite: str = "") -> float:
     return float(found) if isinstance(found, (int, float)) else 0.0
 
 
-def gain(view: CaseView, reference: CaseView | None, slack: float) -> tuple[Gain, ...]:
-    """Speed-up, memory and accuracy of a case against the reference, as far as both have them."""
+def gain(view: CaseView, reference: CaseView | None, slack: float, memory: str = _MEMORY[-1]) -> tuple[Gain, ...]:
+    """Speed-up, memory and accuracy of a case against the reference, as far as both have them.
+
+    `memory` is the metric that says how much memory the cases of this model take (see `memory_metric`).
+    """
     found = []
     speedup = view.estimate("speedup")
     if speedup:
@@ -106,12 +110,10 @@ def gain(view: CaseView, reference: CaseView | None, slack: float) -> tuple[Gain
         found.append(Gain("speed", ratio(speedup.point), sense, speedup.point))
     if reference is None or reference is view:
         return tuple(found)
-    for metric in _MEMORY:
-        own, other = view.estimate(metric), reference.estimate(metric)
-        if own and other and own.point > 0 and other.point > 0:
-            factor = own.point / other.point
-            found.append(Gain("memory", ratio(factor), _sense(1 / factor), factor))
-            break
+    own, other = view.estimate(memory), reference.estimate(memory)
+    if own and other and own.point > 0 and other.point > 0:
+        factor = own.point / other.point
+        found.append(Gain("memory", ratio(factor), _sense(1 / factor), factor))
     own, other = view.estimate("accuracy"), reference.estimate("accuracy")
     if own and other:
         change = own.point - other.point
@@ -129,7 +131,7 @@ def points_of(subject: Subject) -> tuple[Point, ...]:
         if (latency := view.estimate("latency.p50")) and (accuracy := view.estimate("accuracy")) and view.result
         if latency.point > 0
     ]
-    metric = _memory([view for view, *_ in measured])
+    metric = memory_metric(subject)
     found = []
     for view, result, latency, accuracy in measured:
         throughput, memory = view.estimate("throughput"), view.estimate(metric)
@@ -149,12 +151,14 @@ def points_of(subject: Subject) -> tuple[Point, ...]:
     return tuple(found)
 
 
-def _memory(views: Sequence[CaseView]) -> str:
+def memory_metric(subject: Subject) -> str:
     """The metric of memory for the cases of a model: one that all of them have, since a GPU's is not the host's.
 
-    Not every runtime tells how much of the GPU it holds; the host's memory is known of all.
+    Not every runtime tells how much of the GPU it holds; the host's memory is known of all. A case of which no memory
+    is known decides nothing.
     """
-    return next((metric for metric in _MEMORY if all(view.estimate(metric) for view in views)), _MEMORY[-1])
+    known = [view for view in subject.cases if any(view.estimate(metric) for metric in _MEMORY)]
+    return next((metric for metric in _MEMORY if all(view.estimate(metric) for view in known)), _MEMORY[-1])
 
 
 def _was(view: CaseView, latency: float, accuracy: float) -> tuple[float, float] | None:

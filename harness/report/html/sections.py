@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.records import Verdict
-from harness.report.gains import REFERENCE, Gain, Subject, accuracy_slack, answers, front, gain, points_of, subjects
+from harness.report.gains import (
+    REFERENCE,
+    Gain,
+    Subject,
+    accuracy_slack,
+    answers,
+    front,
+    gain,
+    memory_metric,
+    points_of,
+    subjects,
+)
 from harness.report.html.cases import anchor
 from harness.report.html.charts import removal
 from harness.report.html.front import pareto, since
@@ -77,20 +88,21 @@ def gain_maps(seen: Overview) -> tuple[GainMap, ...]:
 def _cells(subject: Subject, techniques: Sequence[str], slack: float, *, brief: bool) -> list[Cell]:
     views = {view.result.technique: view for view in subject.cases if view.result}
     reference = subject.reference
-    return [_cell(views.get(technique), reference, slack, brief=brief) for technique in techniques]
+    memory = memory_metric(subject)
+    return [_cell(views.get(technique), reference, slack, memory, brief=brief) for technique in techniques]
 
 
-def _cell(view: CaseView | None, reference: CaseView | None, slack: float, *, brief: bool) -> Cell:
+def _cell(view: CaseView | None, reference: CaseView | None, slack: float, memory: str, *, brief: bool) -> Cell:
     if view is None or view.result is None:
         return Cell("absent")
     link = anchor(view.suite, view.id)
     if not view.completed:
         return Cell("ended", view, link)
-    units = {"latency.p50": "s", "memory.peak": "bytes", "accuracy": "share"}
+    units = {"latency.p50": "s", memory: "bytes", "accuracy": "share"}
     values = tuple(quantity(e.point, unit) for name, unit in units.items() if (e := view.estimate(name)))
     if view.result.technique == REFERENCE:
         return Cell("reference", view, link, values=values)
-    gains = gain(view, None if brief else reference, slack)
+    gains = gain(view, None if brief else reference, slack, memory)
     speed = next((g.factor for g in gains if g.name == "speed" and g.sense != "same"), 1.0)
     steps = ((3.0, 3), (1.5, 2), (1.02, 1), (0.98, 0), (0.67, -1))
     heat = next((grade for least, grade in steps if speed >= least), -2)
