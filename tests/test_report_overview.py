@@ -7,6 +7,7 @@ import pytest
 from harness.records import Comparison, Estimate, Measurement, Outcome, Run, Verdict
 from harness.report import summary
 from harness.report.gains import accuracy_slack, answers, front, gain, points_of, subjects
+from harness.report.html.sections import gain_maps
 from harness.report.overview import (
     GLYPHS,
     MEANINGS,
@@ -151,6 +152,34 @@ def test_a_suite_s_own_limit_stands_above_the_built_in_one() -> None:
     assert accuracy_slack(run, "test_digits") == accuracy_slack(run) == 0.002
     assert "magika on cpu: Fastest call with at most 2 points lost: " in summary.render(run)
     assert "digits on cpu: Fastest call with at most 0.2 points lost: " in summary.render(run)
+
+
+def test_a_limit_relative_to_the_reference_counts_as_for_the_judge() -> None:
+    run = sample_run(samples=2)
+    own = {**next(m for m in run.metrics if m["name"] == "accuracy"), "slack": None, "tolerance": 0.02}
+    run = dataclasses.replace(run, metrics=(*run.metrics, {**own, "suite": "test_magika"}))
+    magika = next(s for s in subjects(cases(run)) if s.model == "magika")
+    slack = accuracy_slack(run, "test_magika", magika.reference)
+    assert slack == pytest.approx(0.02 * 0.944)
+    assert accuracy_slack(run, "test_magika") == 0.0, "of nothing there is no share"
+    assert answers(magika, slack)[0].startswith("Fastest call with at most 1.89 points lost: pruned_channels:0.5+onnx")
+    lost = {cell.view.id: g.sense for m in gain_maps(Overview(run)) for _, row in m.rows for cell in row if cell.view
+            for g in cell.gains if g.name == "accuracy"}  # fmt: skip
+    assert lost["magika/pruned_channels:0.5+onnxruntime/cpu"] == "same"
+    assert lost["digits/pruned_channels:0.5+onnxruntime/cpu"] == "worse"
+    assert "magika on cpu: Fastest call with at most 1.89 points lost: " in summary.render(run)
+
+
+def test_a_loss_of_one_answer_of_very_many_is_not_said_to_be_none() -> None:
+    subject = subjects(cases(sample_run(1, 2, samples=2)))[0]
+    view = subject.cases[1]
+    assert view.result is not None
+    value = 0.986 - 2e-5
+    measured = [m for m in view.result.measurements if m.metric != "accuracy"]
+    worse = Measurement("accuracy", Estimate.exact(value), (value,))
+    view = dataclasses.replace(view, result=dataclasses.replace(view.result, measurements=(*measured, worse)))
+    said = answers(dataclasses.replace(subject, cases=(subject.cases[0], view)), 0.002)
+    assert any(line.endswith(", accuracy -0.002 pt.") for line in said)
 
 
 def test_gains_are_against_the_reference_of_the_same_model() -> None:

@@ -92,10 +92,15 @@ def declared(run: Run, metric: str, suite: str = "") -> Mapping[str, Scalar | No
     return found[-1] if found else {}  # a suite's own stand behind the built-in ones
 
 
-def accuracy_slack(run: Run, suite: str = "") -> float:
-    """The loss of accuracy (0..1) that a suite, or the run in general, still accepts; 0 where neither accepts any."""
-    found = declared(run, "accuracy", suite).get("slack")
-    return float(found) if isinstance(found, (int, float)) else 0.0
+def accuracy_slack(run: Run, suite: str = "", reference: CaseView | None = None) -> float:
+    """The loss of accuracy (0..1) that a suite, or the run in general, still accepts; 0 where neither accepts any.
+
+    A tolerance is a share of the accuracy of the `reference`. The larger of both limits counts, as for the judge.
+    """
+    found = declared(run, "accuracy", suite)
+    slack, tolerance = (v if isinstance(v := found.get(name), (int, float)) else 0.0 for name in ("slack", "tolerance"))
+    whole = reference.estimate("accuracy") if reference else None
+    return float(max(slack, tolerance * abs(whole.point) if whole else 0.0))
 
 
 def gain(view: CaseView, reference: CaseView | None, slack: float, memory: str = _MEMORY[-1]) -> tuple[Gain, ...]:
@@ -204,7 +209,7 @@ def answers(subject: Subject, slack: float) -> tuple[str, ...]:
     said = []
     fastest = min(keeping, key=lambda p: p.latency, default=None)
     if fastest:
-        bound = f"at most {slack * 100:g} points lost" if slack else "no accuracy lost"
+        bound = f"at most {slack * 100:.3g} points lost" if slack else "no accuracy lost"
         said.append(f"Fastest call with {bound}: {_named(fastest, accuracy.point)}.")
     quicker = min(found, key=lambda p: p.latency)
     if fastest and quicker is not fastest:

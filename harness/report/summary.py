@@ -56,7 +56,7 @@ def render(run: Run) -> str:
         lines += ["", "### Could not be decided", "", *comparison_rows(comparisons_by_weight(undecided))]
     lines += ["", "### Can it be trusted?", ""]
     lines += [f"- {'✓' if c.fine else '**!**'} {escape(c.question)}: {escape(c.answer)}" for c in checks(seen)]
-    shipping = [(subject, answers(subject, accuracy_slack(run, subject.suite))) for subject in subjects(seen.cases)]
+    shipping = [(s, answers(s, accuracy_slack(run, s.suite, s.reference))) for s in subjects(seen.cases)]
     if any(said for _, said in shipping):
         lines += ["", "### What to ship", ""]
         lines += [

@@ -75,7 +75,7 @@ def gain_maps(seen: Overview) -> tuple[GainMap, ...]:
         names = [f"{s.model} ({s.suite})" if s.model in several else s.model for s in here]
         techniques = tuple(dict.fromkeys(v.result.technique for s in here for v in s.cases if v.result))
         brief = len(here) * len(techniques) > MAX_CELLS
-        cells = [_cells(s, techniques, accuracy_slack(seen.run, s.suite), brief=brief) for s in here]
+        cells = [_cells(s, techniques, accuracy_slack(seen.run, s.suite, s.reference), brief=brief) for s in here]
         if len(here) > len(techniques):
             rows = tuple(zip(names, (tuple(line) for line in cells), strict=True))
             maps.append(GainMap(hardware, "model", techniques, rows, brief=brief))
@@ -124,7 +124,7 @@ def fronts(seen: Overview) -> list[dict[str, Any]]:
         found.append(
             {
                 "subject": subject,
-                "answers": answers(subject, accuracy_slack(seen.run, subject.suite)),
+                "answers": answers(subject, accuracy_slack(seen.run, subject.suite, subject.reference)),
                 "picture": pareto(f"front-{i}", subject.model, points, best, links) if drawn else None,
                 "since": since(points) if drawn else "",
                 "rows": [
