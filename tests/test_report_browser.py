@@ -233,7 +233,10 @@ def test_paper_has_the_failures_with_their_commands_and_nothing_to_press(browser
         assert page.get_by_text(
             "pytest 'suites/test_digits.py::test_inference[digits/compiled/cpu]'"
         ).first.is_visible()
-        assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
+        scheme = "getComputedStyle(document.documentElement).colorScheme"
+        assert page.evaluate(scheme) == "light"
+        page.evaluate("document.documentElement.dataset.theme = 'dark'")  # as the button leaves it
+        assert page.evaluate(scheme) == "light"
 
 
 def test_a_page_is_measured_and_pictured(browser: Any, file: Path, run: Run, tmp_path: Path) -> None:

@@ -254,6 +254,23 @@ def test_a_promise_that_stopped_a_case_counts_as_broken() -> None:
     assert (check.fine, check.answer) == (True, "All 2 promises of techniques were found kept in what ran.")
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "fine"),
+    [
+        ((Outcome.COMPLETED, Outcome.COMPLETED), True),
+        ((Outcome.COMPLETED, Outcome.UNAVAILABLE), True),
+        ((Outcome.COMPLETED, Outcome.CRASHED), False),
+        ((Outcome.INVALID, Outcome.TIMEOUT), False),
+    ],
+)
+def test_a_case_that_broke_was_not_measured(outcomes: tuple[Outcome, ...], fine: bool) -> None:
+    run = sample_run(1, 2, samples=2, mode="off")
+    results = tuple(dataclasses.replace(r, outcome=o) for r, o in zip(run.results, outcomes, strict=True))
+    check = checks(Overview(dataclasses.replace(run, results=results)))[0]
+    assert check.answer.startswith(f"{outcomes.count(Outcome.COMPLETED)} of 2 cases were measured")
+    assert check.fine is fine
+
+
 def test_a_blind_comparison_is_worth_a_second_look() -> None:
     estimate = Estimate(0.0, -0.2, 0.2, 3, 3)
     c = Comparison("s", "c", "speedup", Verdict.INCONCLUSIVE, "r.", change=estimate, limit=0.05, detectable=0.2)

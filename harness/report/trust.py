@@ -56,7 +56,9 @@ def _coverage(run: Run, views: Sequence[CaseView]) -> Check:
         words.append(f"{len(run.reserved)} more are left to the full selection (-m full)")
     if not run.complete:
         words.append("the run was cut short")
-    return Check("Cases", "; ".join(words) + ".", run.complete and len(run.results) >= run.expected)
+    whole = run.complete and len(run.results) >= run.expected
+    accounted = all(view.completed or view.verdict is Verdict.SKIPPED for view in views)
+    return Check("Cases", "; ".join(words) + ".", whole and accounted)
 
 
 def _source(run: Run) -> Iterator[Check]:
