@@ -10,7 +10,7 @@ import pytest
 from harness.records import Estimate, Evidence, Measurement, Result, Run
 from harness.report.batching import Sweep, knees, sentence, speed_tolerance, sweeps
 from harness.report.gains import subjects
-from harness.report.html import render
+from harness.report.html import outputs, render
 from harness.report.overview import Overview, cases
 from harness.report.summary import render as summary
 from harness.report.terminal import closing_lines
@@ -202,6 +202,19 @@ def test_the_page_draws_both_pictures_with_sentence_and_table(run: Run) -> None:
         assert len(page.find("path", **{"class": style})) == 3
     assert len(page.find("line", **{"class": "error"})) == 2 * 2 * len(SATURATING)
     assert len(page.find("circle", **{"class": "mark best"})) == 3 * 2
+
+
+def test_what_is_not_drawn_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs, "MAX_FRONTS", 1)
+    monkeypatch.setattr(outputs, "MAX_SWEEPS", 1)
+    other = tuple(dataclasses.replace(one, model="other", suite="test_other") for one in run.results)
+    run = dataclasses.replace(run, results=(*run.results, *other))
+    drawn, left = outputs.batchings(Overview(run))
+    assert (drawn["dropped"], left["scaling"]) == (1, None)
+    assert len(left["said"]) == 2, "its sentences stay"
+    text = plain(Page(render(run)).text)
+    assert "1 more pipeline is in neither picture nor table; the numbers are in the cases." in text
+    assert "To keep this page small, the pictures and their table are left out here." in text
 
 
 def test_without_three_batches_there_is_no_section() -> None:

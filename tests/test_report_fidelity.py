@@ -8,7 +8,7 @@ import pytest
 
 from harness.records import Estimate, Measurement, Result, Run
 from harness.report.fidelity import measured
-from harness.report.html import render
+from harness.report.html import outputs, render
 from harness.report.overview import Overview, cases
 from harness.report.trust import Check, checks
 from tests.report_samples import sample_run
@@ -108,6 +108,17 @@ def test_the_page_has_a_table_with_what_each_case_computes_in() -> None:
     assert "batched:8 float32 infinite 1 100.00 % 100.00 %" in text
     assert "bf16 bfloat16 43.1 dB 0.999970 – 99.90 %" in text
     assert "labels float32 – – 99.00 % 99.00 %" in text
+
+
+def test_a_model_too_many_is_named_and_one_in_doubt_is_never_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs, "MAX_FRONTS", 1)
+    honest, doubtful = run_of(*HONEST), run_of(("fast", {}, BFLOAT16))
+    both = [dataclasses.replace(one, model="other", suite="test_other") for one in honest.results]
+    run = dataclasses.replace(honest, results=(*both, *doubtful.results))
+    first, second = outputs.fidelities(Overview(run))
+    assert (first["subject"].model, first["rows"]) == ("other", [])
+    assert [row["technique"] for row in second["rows"]] == ["fast"]
+    assert "other cpu To keep this page small, the table is left out here." in plain(Page(render(run)).text)
 
 
 def test_a_run_without_such_numbers_has_neither_section_nor_check() -> None:

@@ -9,7 +9,7 @@ import pytest
 from harness.records import Estimate, Evidence, Measurement, Result, Run
 from harness.report.gains import subjects
 from harness.report.html import render, sections
-from harness.report.overview import cases
+from harness.report.overview import Overview, cases
 from harness.report.pruned import Removal, families, removals, verdict_on_speed
 from tests.report_samples import sample_run
 from tests.test_report_html import Page, plain
@@ -114,3 +114,12 @@ def test_without_two_of_them_there_is_no_section(run: Run) -> None:
     page = Page(render(few))
     assert not page.find("section", id="pruned")
     assert not page.find("a", href="#pruned")
+
+
+def test_a_model_too_many_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sections, "MAX_FRONTS", 1)
+    other = tuple(dataclasses.replace(one, model="other", suite="test_other") for one in run.results)
+    run = dataclasses.replace(run, results=(*run.results, *other))
+    drawn, left = sections.prunings(Overview(run))
+    assert drawn["picture"] is not None
+    assert (left["subject"].model, left["picture"], left["rows"]) == ("other", None, [])

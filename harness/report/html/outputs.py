@@ -24,14 +24,14 @@ MAX_SWEEPS = 6
 
 
 def fidelities(seen: Overview) -> list[dict[str, Any]]:
-    """How near the outputs of each model's cases are to its reference's."""
+    """How near the outputs of each model's cases are to its reference's; no rows for a model too many."""
+    told = [(subject, near) for subject in subjects(seen.cases) if (near := nearnesses(subject))]
+    first = sorted(range(len(told)), key=lambda i: not any(one.doubt for one in told[i][1]))[:MAX_FRONTS]
     found: list[dict[str, Any]] = []
-    for subject in subjects(seen.cases):
-        near = nearnesses(subject)
-        if near and len(found) < MAX_FRONTS:
-            shown = sorted(near, key=lambda one: not one.doubt)[:MAX_NEAR] if len(near) > MAX_NEAR else near
-            rows = [_near_row(one) for one in shown]
-            found.append({"subject": subject, "rows": rows, "dropped": len(near) - len(rows)})
+    for i, (subject, near) in enumerate(told):
+        shown = sorted(near, key=lambda one: not one.doubt)[:MAX_NEAR] if len(near) > MAX_NEAR else near
+        rows = [_near_row(one) for one in shown] if i in first else []
+        found.append({"subject": subject, "rows": rows, "dropped": len(near) - len(rows)})
     return found
 
 
@@ -52,19 +52,24 @@ def _near_row(near: Nearness) -> dict[str, Any]:
 
 
 def batchings(seen: Overview) -> list[dict[str, Any]]:
-    """Throughput and latency against the batch, for each model with a sweep."""
+    """Throughput and latency against the batch, for each model with a sweep; the first ones are drawn."""
     found: list[dict[str, Any]] = []
     for i, subject in enumerate(subjects(seen.cases)):
         swept = sweeps(subject, speed_tolerance(seen.run, subject.suite))
-        if not swept or len(found) >= MAX_FRONTS:
+        if not swept:
             continue
         said = [f"{sweep.pipeline}: {sentence(sweep)}" for sweep in swept]
+        if len(found) >= MAX_FRONTS:
+            found.append({"subject": subject, "said": said, "scaling": None})
+            continue
+        dropped = len(swept[MAX_SWEEPS:])
         swept = swept[:MAX_SWEEPS]
         links = {step.view.id: anchor(step.view.suite, step.view.id) for sweep in swept for step in sweep.steps}
         found.append(
             {
                 "subject": subject,
                 "said": said,
+                "dropped": dropped,
                 "scaling": scaling(f"batch-{i}", subject.model, swept, " ".join(said), links),
                 "trade": trade(f"trade-{i}", subject.model, swept, links),
                 "rows": [row for sweep in swept for row in _batch_rows(sweep, links)],

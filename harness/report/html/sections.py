@@ -154,9 +154,9 @@ def prunings(seen: Overview) -> list[dict[str, Any]]:
     for i, subject in enumerate(subjects(seen.cases)):
         pruned = removals(subject)
         reference = subject.reference and subject.reference.estimate("accuracy")
-        if len(pruned) < 2 or not reference or len(found) >= MAX_FRONTS:
+        if len(pruned) < 2 or not reference:
             continue
-        if total + len(pruned) > MAX_POINTS:  # what names them all would be as long
+        if len(found) >= MAX_FRONTS or total + len(pruned) > MAX_POINTS:  # what names them all would be as long
             found.append({"subject": subject, "said": "", "picture": None, "rows": []})
             continue
         total += len(pruned)
