@@ -8,18 +8,8 @@ from harness.records import Comparison, Estimate, Measurement, Outcome, Run, Ver
 from harness.report import summary
 from harness.report.gains import accuracy_slack, answers, front, gain, points_of, subjects
 from harness.report.html.sections import gain_maps
-from harness.report.overview import (
-    GLYPHS,
-    MEANINGS,
-    CaseView,
-    Overview,
-    cases,
-    change_text,
-    counts,
-    failures,
-    headline,
-    limit_text,
-)
+from harness.report.numbers import change_text, limit_text
+from harness.report.overview import GLYPHS, MEANINGS, CaseView, Overview, cases, counts, failures, headline
 from harness.report.text import moment, shorten, tail, visible
 from harness.report.trust import checks
 from tests.report_hostile import HOSTILE

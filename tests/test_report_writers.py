@@ -13,7 +13,9 @@ from xml.etree import ElementTree
 import pytest
 
 from harness.records import Outcome, Run, Verdict
+from harness.report import comment
 from harness.report.github import LIMIT, annotation_lines
+from harness.report.html import render as render_page
 from harness.report.junit import properties
 from harness.report.overview import Overview, cases, failures, headline
 from harness.report.reasons import MAX_NAMED, brief, said
@@ -23,6 +25,7 @@ from harness.report.terminal import case_line, closing_lines, verdict_table
 from harness.report.write import write_reports
 from tests.report_hostile import HOSTILE, hostile_run
 from tests.report_samples import sample_run
+from tests.test_report_html import Page, plain
 
 
 @pytest.fixture(scope="module")
@@ -256,3 +259,31 @@ def test_all_reports_are_written_and_the_record_comes_back(run: Run, tmp_path: P
         assert read_run(tmp_path / "out") == each
         assert paths[1].read_text(encoding="utf-8").endswith("</html>")
         assert paths[2].read_text(encoding="utf-8").endswith("\n")
+
+
+def test_a_case_whose_id_two_suites_have_is_named_with_its_suite_everywhere() -> None:
+    run = sample_run(1, 4, samples=2)
+    twins = tuple(dataclasses.replace(one, suite="test_other") for one in run.results)
+    rows = tuple(dataclasses.replace(one, suite="test_other") for one in run.comparisons)
+    both = dataclasses.replace(run, results=(*run.results, *twins), comparisons=(*run.comparisons, *rows))
+    regressed = "digits/compiled/cpu"
+    page = Page(render_page(both))
+    texts = {
+        "page": plain(page.text),
+        "summary": unescaped(render(both)),
+        "comment": unescaped(comment.render(both)),
+        "terminal": "\n".join(closing_lines(both)),
+        "github": "\n".join(annotation_lines(both, 100)),
+    }
+    for writer, text in texts.items():
+        for suite in ("test_digits", "test_other"):
+            assert f"{suite}/{regressed}" in text, writer
+        # Commands and node ids have it in brackets or behind its suite.
+        assert not re.search(rf"(?<![/\[]){regressed}", text), writer
+    assert f"test_other/{regressed}" in page.texts["span"], "the line of the case, by whose words the filter finds it"
+    for text in (texts["page"], texts["summary"]):
+        assert "test_other/digits on cpu" in text or "test_other/digits cpu" in text
+    assert "test_other/digits: accuracy against latency" in texts["page"]
+    alone = unescaped(render(run))
+    assert f"| {regressed} |" in alone
+    assert "test_digits/digits on cpu" not in alone

@@ -15,7 +15,8 @@ from harness.cli.options import add_baselines_option, add_source_option
 from harness.cli.output import fail, say
 from harness.errors import BaselineError
 from harness.report.commands import reproduce_command
-from harness.report.overview import GLYPHS, change_text, estimate_text, limit_text
+from harness.report.numbers import change_text, estimate_text, limit_text
+from harness.report.overview import GLYPHS
 from harness.report.record import read_run
 from harness.report.text import one_line
 from harness.review import Pending, Review

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.records import Comparison, Run, Verdict
 from harness.report.commands import accept_command, in_turns, reproduce_command
-from harness.report.overview import GATING, failures, headline
+from harness.report.overview import GATING, Overview
 from harness.report.summary import comparison_rows, escape
 from harness.report.text import one_line
 from harness.report.weight import comparisons_by_weight
@@ -28,13 +28,13 @@ def render(run: Run) -> str:
     There is something to do for failures, and in a run against committed baselines for what got better or is new: until
     it is accepted it can be lost again unnoticed. Every name and number is escaped.
     """
-    found = failures(run)
+    seen = Overview(run)
+    found, total = seen.failures, seen.headline
     better = [] if found or not _judged_by_baselines(run) else _changes(run)
-    if not found and not better and headline(run).state in ("passed", "unjudged"):
+    if not found and not better and total.state in ("passed", "unjudged"):
         return ""
-    total = headline(run)
     lines = [MARKER, f"### {'❌' if found else 'ℹ️'} {escape(total.sentence)}", "", escape(total.detail), ""]
-    lines += _table(found or comparisons_by_weight(better))
+    lines += _table(seen, found or comparisons_by_weight(better))
     lines += ["", *_commands(run, found, better)]
     text = "\n".join(lines)
     return f"{text[:MAX_CHARACTERS]}\n"
@@ -48,9 +48,9 @@ def _changes(run: Run) -> list[Comparison]:
     return [one for one in run.comparisons if one.verdict in (Verdict.IMPROVED, Verdict.NEW)]
 
 
-def _table(found: tuple[Comparison, ...]) -> Iterator[str]:
+def _table(seen: Overview, found: tuple[Comparison, ...]) -> Iterator[str]:
     if found:
-        yield from comparison_rows(found[:_ROWS])
+        yield from comparison_rows(seen, found[:_ROWS])
     if len(found) > _ROWS:
         yield ""
         yield f"{len(found) - _ROWS} more are in the report."

@@ -6,6 +6,7 @@ Ratios against the reference case of the same suite, model and hardware. Of base
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -37,12 +38,16 @@ _MEMORY = ("gpu_memory.process", "gpu_memory.reserved", "memory.peak")
 
 @dataclass(frozen=True)
 class Subject:
-    """One model of one suite on one hardware, with its cases in the order of the run."""
+    """One model of one suite on one hardware, with its cases in the order of the run.
+
+    `label` is what readers know it by: the model, behind its suite where another suite has one of this name there.
+    """
 
     suite: str
     model: str
     hardware: str
     cases: tuple[CaseView, ...]
+    label: str
 
     @property
     def reference(self) -> CaseView | None:
@@ -83,7 +88,11 @@ def subjects(views: Iterable[CaseView]) -> tuple[Subject, ...]:
     for view in views:
         if view.result and view.result.technique != TECHNIQUE:
             grouped.setdefault((view.suite, view.result.model, view.result.hardware), []).append(view)
-    return tuple(Subject(*key, tuple(found)) for key, found in grouped.items())
+    suites = Counter((model, hardware) for _, model, hardware in grouped)
+    return tuple(
+        Subject(suite, model, hardware, tuple(found), f"{suite}/{model}" if suites[model, hardware] > 1 else model)
+        for (suite, model, hardware), found in grouped.items()
+    )
 
 
 def declared(run: Run, metric: str, suite: str = "") -> Mapping[str, Scalar | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.records import Run
-from harness.report.overview import failures
+from harness.report.overview import Overview
 from harness.report.text import shorten, visible
 
 __all__ = ["LIMIT", "annotation_lines"]
@@ -15,12 +15,13 @@ _MESSAGE = 2000
 
 def annotation_lines(run: Run, limit: int = LIMIT) -> list[str]:
     """`::error` lines for the worst failures; the last one says how many more there are, if any are left out."""
-    found = failures(run)
+    seen = Overview(run)
+    found = seen.failures
     files = {(r.suite, r.case_id): r.nodeid.split("::", 1)[0] for r in run.results}
     shown = found if len(found) <= limit else found[: limit - 1]
     lines = []
     for c in shown:
-        name = c.case_id if c.metric == "case" else f"{c.metric} of {c.case_id}"
+        name = seen.label(c) if c.metric == "case" else f"{c.metric} of {seen.label(c)}"
         title = _property(f"{c.verdict.value}: {shorten(name, 200)}")
         file = files.get((c.suite, c.case_id), "")
         where = f"file={_property(file)}," if file else ""

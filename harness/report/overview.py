@@ -7,7 +7,6 @@ for itself where no comparison does, so that a crash can't look like a pass beca
 from __future__ import annotations
 
 import functools
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 
 from harness.records import Comparison, Estimate, Outcome, Result, Run, Verdict
 from harness.report.weight import weight
-from harness.units import percent, points, with_interval
 
 __all__ = [
     "GATING",
@@ -26,14 +24,10 @@ __all__ = [
     "Headline",
     "Overview",
     "cases",
-    "change_text",
     "counts",
-    "estimate_text",
     "failures",
     "headline",
-    "limit_text",
     "other_tree",
-    "relative_text",
 ]
 
 GATING = ("compare", "strict")
@@ -66,17 +60,26 @@ _OUTCOME_VERDICTS = {Outcome.UNAVAILABLE: Verdict.SKIPPED, Outcome.INVALID: Verd
 
 @dataclass(frozen=True)
 class CaseView:
-    """One case with all that was said about it. `result` is None for a case that has only a baseline."""
+    """One case with all that was said about it. `result` is None for a case that has only a baseline.
+
+    `shared` says whether another suite of the run has a case of this id.
+    """
 
     suite: str
     id: str
     result: Result | None
     comparisons: tuple[Comparison, ...]
+    shared: bool = False
 
     @property
     def name(self) -> str:
         """The suite and the case id: what tells this case from all others."""
         return f"{self.suite}/{self.id}"
+
+    @property
+    def label(self) -> str:
+        """What readers know this case by: its id, behind its suite where the id alone may be another case."""
+        return self.name if self.shared else self.id
 
     @functools.cached_property
     def verdict(self) -> Verdict | None:
@@ -162,6 +165,15 @@ class Overview:
         return tuple(comparison for one in self.failing for comparison in one.comparisons)
 
     @functools.cached_property
+    def labels(self) -> Mapping[tuple[str, str], str]:
+        """The `label` of each case by its suite and id."""
+        return {(view.suite, view.id): view.label for view in self.cases}
+
+    def label(self, comparison: Comparison) -> str:
+        """The `label` of the case that a comparison is of."""
+        return self.labels.get((comparison.suite, comparison.case_id), comparison.case_id)
+
+    @functools.cached_property
     def headline(self) -> Headline:
         """One sentence on the run (see `headline`)."""
         return _headline(self.run, self.cases, self.failures)
@@ -179,7 +191,8 @@ def cases(run: Run) -> tuple[CaseView, ...]:
     }
     for comparison in run.comparisons:
         found.setdefault((comparison.suite, comparison.case_id), (None, []))[1].append(comparison)
-    return tuple(CaseView(*key, result, tuple(said)) for key, (result, said) in found.items())
+    suites = Counter(case_id for _, case_id in found)
+    return tuple(CaseView(*key, result, tuple(c), suites[key[1]] > 1) for key, (result, c) in found.items())
 
 
 def counts(views: tuple[CaseView, ...]) -> dict[str, int]:
@@ -247,43 +260,6 @@ def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, 
     better = f", {tally['improved']} of them better" if tally.get("improved") else ""
     rest = f"; besides: {others}" if others else ""
     return Headline("passed", "Nothing got worse.", f"{_cases(decided)} decided{better}; {ran}{rest}.")
-
-
-def estimate_text(estimate: Estimate | None, unit: str) -> str:
-    """A value with its interval, or a dash."""
-    return with_interval(estimate.point, estimate.low, estimate.high, unit) if estimate else "–"
-
-
-def change_text(comparison: Comparison) -> str:
-    """The change with the interval that judged: `+15.2 % [+13.4, +16.9]`; of a share in points: `-0.60 pt`."""
-    change = comparison.change
-    if change is None:
-        return "–"
-    point, low, high = (relative_text(comparison, value) for value in (change.point, change.low, change.high))
-    if change.low == change.high:
-        return point
-    unit = f" {point.rpartition(' ')[2]}"
-    low, high = (end.removesuffix(unit).replace(",", "") for end in (low, high))
-    return f"{point} [{low}, {high}]"
-
-
-def limit_text(comparison: Comparison) -> str:
-    """The limit as a signed change: `+5.0 %`, `-0.20 pt`; `exact` where any change for the worse counts."""
-    if comparison.limit is None or not math.isfinite(comparison.limit):
-        return "–"
-    if comparison.limit == 0:
-        return "exact"
-    limit = comparison.limit if comparison.better == "lower" else -comparison.limit
-    text = relative_text(comparison, limit)
-    # A limit as narrow as a rounding error must not look like none.
-    return text if re.search("[1-9]", text) else f"{limit * 100:+.1g} %"
-
-
-def relative_text(comparison: Comparison, value: float) -> str:
-    """A relative change of this comparison as people write it: of shares, whose baseline is known, in points."""
-    if comparison.unit == "share" and comparison.baseline and comparison.baseline.point:
-        return points(value * abs(comparison.baseline.point))
-    return percent(value)
 
 
 def _fails(comparison: Comparison, mode: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.records import Comparison, Verdict
-from harness.report.overview import change_text
+from harness.report.numbers import change_text
 from harness.units import quantity
 
 __all__ = ["MAX_NAMED", "brief", "rule", "rules", "said", "without_name"]

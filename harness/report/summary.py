@@ -9,15 +9,8 @@ from harness.records import Comparison, Run, Verdict
 from harness.report.batching import knees
 from harness.report.commands import accept_command, acceptable, reproduce_command
 from harness.report.gains import accuracy_slack, answers, subjects
-from harness.report.overview import (
-    GLYPHS,
-    CaseView,
-    Overview,
-    change_text,
-    counts,
-    estimate_text,
-    limit_text,
-)
+from harness.report.numbers import change_text, estimate_text, limit_text
+from harness.report.overview import GLYPHS, CaseView, Overview, counts
 from harness.report.reasons import MAX_NAMED, brief, said
 from harness.report.text import commit_name, moment, one_line, shorten
 from harness.report.trust import checks
@@ -49,23 +42,23 @@ def render(run: Run) -> str:
     lines += ["", *_named(seen)] if seen.failing else []
     found = seen.failures
     if found:
-        lines += ["", "### Why", "", *comparison_rows(found)]
+        lines += ["", "### Why", "", *comparison_rows(seen, found)]
     failing = set(found)
     undecided = [c for c in run.comparisons if c.verdict is Verdict.INCONCLUSIVE and c not in failing]
     if undecided:
-        lines += ["", "### Could not be decided", "", *comparison_rows(comparisons_by_weight(undecided))]
+        lines += ["", "### Could not be decided", "", *comparison_rows(seen, comparisons_by_weight(undecided))]
     lines += ["", "### Can it be trusted?", ""]
     lines += [f"- {'✓' if c.fine else '**!**'} {escape(c.question)}: {escape(c.answer)}" for c in checks(seen)]
     shipping = [(s, answers(s, accuracy_slack(run, s.suite, s.reference))) for s in subjects(seen.cases)]
     if any(said for _, said in shipping):
         lines += ["", "### What to ship", ""]
         lines += [
-            f"- {escape(s.model)} on {escape(s.hardware)}: {escape(' '.join(said))}" for s, said in shipping if said
+            f"- {escape(s.label)} on {escape(s.hardware)}: {escape(' '.join(said))}" for s, said in shipping if said
         ]
     swept = list(knees(seen))
     if swept:
         lines += ["", "### How large a batch", ""]
-        lines += [f"- {escape(f'{s.model} on {s.hardware}, {sweep.pipeline}: {said}')}" for s, sweep, said in swept]
+        lines += [f"- {escape(f'{s.label} on {s.hardware}, {sweep.pipeline}: {said}')}" for s, sweep, said in swept]
     lines += ["", "### Each case", "", *_case_rows(seen.worst_first), "", *_footer(seen)]
     return _cut(lines)
 
@@ -73,7 +66,7 @@ def render(run: Run) -> str:
 def _named(seen: Overview) -> Iterable[str]:
     """The cases that failed, each with what is worst in it."""
     for one in seen.failing[:MAX_NAMED]:
-        yield f"- {_word(one.worst)} **{escape(one.view.id)}**: {escape(brief(one.worst))}"
+        yield f"- {_word(one.worst)} **{escape(one.view.label)}**: {escape(brief(one.worst))}"
     if len(seen.failing) > MAX_NAMED:
         yield f"- and {len(seen.failing) - MAX_NAMED} more"
 
@@ -88,17 +81,17 @@ def escape(text: str) -> str:
     return re.sub(r"^([-+=]|\d+[.)])(?=\s|$|[-+=])", r"\\\1", text)
 
 
-def comparison_rows(comparisons: Sequence[Comparison]) -> Iterable[str]:
-    """A table of comparisons, line by line, with every cell escaped."""
+def comparison_rows(seen: Overview, comparisons: Sequence[Comparison]) -> Iterable[str]:
+    """A table of comparisons of a run, line by line, with every cell escaped."""
     yield "| verdict | case | metric | before | now | change | limit |"
     yield "|---|---|---|---:|---:|---:|---:|"
     for c in comparisons:
         numbers = (estimate_text(c.baseline, c.unit), estimate_text(c.candidate, c.unit), change_text(c), limit_text(c))
         if c.metric == "case":
-            yield f"| {_word(c)} | {escape(c.case_id)} | {escape(said(c))} | | | | |"
+            yield f"| {_word(c)} | {escape(seen.label(c))} | {escape(said(c))} | | | | |"
         else:
             cells = " | ".join(escape(number) for number in numbers)
-            yield f"| {_word(c)} | {escape(c.case_id)} | {escape(c.metric)} | {cells} |"
+            yield f"| {_word(c)} | {escape(seen.label(c))} | {escape(c.metric)} | {cells} |"
 
 
 def _case_rows(views: Iterable[CaseView]) -> Iterable[str]:
@@ -108,7 +101,7 @@ def _case_rows(views: Iterable[CaseView]) -> Iterable[str]:
     for view in views:
         estimates = [(view.estimate(metric), unit) for metric, unit in columns]
         values = " | ".join(quantity(estimate.point, unit) if estimate else "–" for estimate, unit in estimates)
-        yield f"| {GLYPHS[view.word]} {view.word} | {escape(view.id)} | {values} |"
+        yield f"| {GLYPHS[view.word]} {view.word} | {escape(view.label)} | {values} |"
 
 
 def _footer(seen: Overview) -> Iterable[str]:

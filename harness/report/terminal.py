@@ -97,7 +97,7 @@ def verdict_table(seen: Overview, width: int = 100, *, colour: bool = False) -> 
         more.append(f"{len(every) - len(views)} cases can't run here; the report has the reasons")
     if not shown:
         return more
-    ids = max(len(one_line(view.id)) for view in shown)
+    ids = max(len(one_line(view.label)) for view in shown)
     columns: Sequence[tuple[str, str, str]] = _COLUMNS
     while columns and 14 + min(ids, _NARROW_ID) + 11 * len(columns) > width:
         columns = columns[:-1]
@@ -107,7 +107,7 @@ def verdict_table(seen: Overview, width: int = 100, *, colour: bool = False) -> 
     for view in shown:
         values = _values(view)[: len(columns)]
         word = _paint(f"{view.word:<12}", _COLOURS[view.word], colour)
-        row = f"{shorten(one_line(view.id), room):<{room}}" + "".join(f"{value:>11}" for value in values)
+        row = f"{shorten(one_line(view.label), room):<{room}}" + "".join(f"{value:>11}" for value in values)
         lines.append(f"{word}  {row}".rstrip())
     return [*lines, *more]
 
@@ -123,8 +123,11 @@ def closing_lines(run: Run, width: int = 100, *, colour: bool = False, verbosity
     lines = verdict_table(seen, width, colour=colour) if verbosity >= 0 else []
     if verbosity >= -1:
         for group in _explained(seen, every=verbosity > 0):
-            lines += [*([""] if lines else []), *_reasons(group, colour, len(group) if verbosity > 0 else MAX_REASONS)]
-    swept = [f"{s.model}/{s.hardware}, {sweep.pipeline}: {said}" for s, sweep, said in knees(seen)]
+            lines += [
+                *([""] if lines else []),
+                *_reasons(seen, group, colour, len(group) if verbosity > 0 else MAX_REASONS),
+            ]
+    swept = [f"{s.label}/{s.hardware}, {sweep.pipeline}: {said}" for s, sweep, said in knees(seen)]
     if swept and verbosity >= 0:
         lines += ["", *map(one_line, swept[:MAX_REASONS])]
         lines += [f"and {len(swept) - MAX_REASONS} more, which are in the report"] if len(swept) > MAX_REASONS else []
@@ -150,10 +153,10 @@ def _explained(seen: Overview, *, every: bool) -> Iterator[tuple[Comparison, ...
         yield undecided
 
 
-def _reasons(comparisons: tuple[Comparison, ...], colour: bool, most: int) -> Iterator[str]:
+def _reasons(seen: Overview, comparisons: tuple[Comparison, ...], colour: bool, most: int) -> Iterator[str]:
     for c in comparisons[:most]:
-        name, reason = one_line(c.case_id), one_line(c.reason)
-        sentence = reason if name in reason else f"{name}: {reason}"
+        name, label, reason = one_line(c.case_id), one_line(seen.label(c)), one_line(c.reason)
+        sentence = reason.replace(name, label, 1) if name in reason else f"{label}: {reason}"
         yield f"{_paint(f'{c.verdict.value:<12}', _COLOURS[c.verdict.value], colour)}  {sentence}"
     if len(comparisons) > most:
         yield f"and {len(comparisons) - most} more, which are in the report"

@@ -36,10 +36,9 @@ class Check:
 
 def checks(seen: Overview) -> tuple[Check, ...]:
     """All questions that this run has an answer to."""
-    run = seen.run
-    first = [check for question in (_source, _baseline, _differences, _quiet, _evidence) for check in question(run)]
-    last = [check for question in (_sensitivity, _together, _warnings) for check in question(run)]
-    return (_coverage(run, seen.cases), *first, *_numbers(seen.cases), *last)
+    first = [check for question in (_source, _baseline, _differences, _quiet, _evidence) for check in question(seen)]
+    last = [check for question in (_sensitivity, _together, _warnings) for check in question(seen)]
+    return (_coverage(seen.run, seen.cases), *first, *_numbers(seen.cases), *last)
 
 
 def _first(lines: Sequence[str]) -> tuple[str, ...]:
@@ -61,13 +60,15 @@ def _coverage(run: Run, views: Sequence[CaseView]) -> Check:
     return Check("Cases", "; ".join(words) + ".", whole and accounted)
 
 
-def _source(run: Run) -> Iterator[Check]:
+def _source(seen: Overview) -> Iterator[Check]:
+    run = seen.run
     commit = commit_name(run.environment.commit, dirty=run.environment.dirty)
     when = f"started {moment(run.started)}, took {duration(run.seconds)}"
     yield Check("What was measured", f"{f'Commit {commit}' if commit else 'No git commit'}; {when}.", bool(commit))
 
 
-def _baseline(run: Run) -> Iterator[Check]:
+def _baseline(seen: Overview) -> Iterator[Check]:
+    run = seen.run
     if run.mode not in GATING:
         return
     if tree := other_tree(run):
@@ -89,7 +90,8 @@ def _baseline(run: Run) -> Iterator[Check]:
     yield Check("Baseline", lines[0], True, _first(lines[1:]))
 
 
-def _differences(run: Run) -> Iterator[Check]:
+def _differences(seen: Overview) -> Iterator[Check]:
+    run = seen.run
     differing = Counter(part for b in run.baselines.values() if (part := b.get("differs", "")))
     lines = [f"{text} ({number} case{'s' if number > 1 else ''})" for text, number in differing.most_common()]
     if lines:
@@ -102,9 +104,12 @@ def _differences(run: Run) -> Iterator[Check]:
         yield Check("Comparable", answer + (":" if reasons else "."), False, _first(reasons))
 
 
-def _quiet(run: Run) -> Iterator[Check]:
-    launches = [(launch, r.case_id) for r in run.results for launch in r.launches if launch.counts]
-    waits = [(launch.pressure, case_id) for launch, case_id in launches if launch.pressure is not None]
+def _quiet(seen: Overview) -> Iterator[Check]:
+    run = seen.run
+    launches = [
+        (launch, seen.labels[r.suite, r.case_id]) for r in run.results for launch in r.launches if launch.counts
+    ]
+    waits = [(launch.pressure, case) for launch, case in launches if launch.pressure is not None]
     disturbed = Counter(text for launch, _ in launches for text in disturbances(launch))
     if not waits and not disturbed:
         return
@@ -122,10 +127,11 @@ def _quiet(run: Run) -> Iterator[Check]:
     yield Check("Quiet machine", f"{'; '.join(parts)}.", not disturbed)
 
 
-def _evidence(run: Run) -> Iterator[Check]:
+def _evidence(seen: Overview) -> Iterator[Check]:
+    run = seen.run
     kept = sum(e.kept for r in run.results for e in r.evidence)
-    broken = {(r.suite, r.case_id): _broken(r) for r in run.results}
-    lines = [f"{case}: {said}" for (_, case), every in broken.items() for said in every]
+    broken = {seen.labels[r.suite, r.case_id]: _broken(r) for r in run.results}
+    lines = [f"{case}: {said}" for case, every in broken.items() for said in every]
     if lines:
         number = sum(map(bool, broken.values()))
         cases = "1 case" if number == 1 else f"{number} cases"
@@ -155,11 +161,12 @@ def _numbers(views: Sequence[CaseView]) -> Iterator[Check]:
     if odd:
         answer = f"In {len(odd)} of {len(every)} cases the outputs contradict what was read from the network"
     if lowest.sqnr is not None and math.isfinite(lowest.sqnr):
-        answer += f"; the farthest is {lowest.view.id} with an SQNR of {quantity(lowest.sqnr, 'dB')}"
+        answer += f"; the farthest is {lowest.view.label} with an SQNR of {quantity(lowest.sqnr, 'dB')}"
     yield Check("Numbers fit", f"{answer}.", not odd, _first(odd))
 
 
-def _sensitivity(run: Run) -> Iterator[Check]:
+def _sensitivity(seen: Overview) -> Iterator[Check]:
+    run = seen.run
     known = [(c.detectable, c) for c in run.comparisons if c.detectable is not None]
     if not known:
         return
@@ -167,12 +174,13 @@ def _sensitivity(run: Run) -> Iterator[Check]:
     worst, where = max(known, key=lambda pair: pair[0])
     answer = f"Half of the sampled comparisons could have shown a change of {percent(middle, sign=False)}"
     if worst > middle:
-        answer += f"; the least sensitive one {percent(worst, sign=False)} ({where.metric} of {where.case_id})"
+        answer += f"; the least sensitive one {percent(worst, sign=False)} ({where.metric} of {seen.label(where)})"
     yield Check("Sensitive enough", f"{answer}.", not any(_blind(c) for _, c in known))
 
 
-def _together(run: Run) -> Iterator[Check]:
+def _together(seen: Overview) -> Iterator[Check]:
     """What slows a case and its reference alike is seen by the anchor alone; where that can't, say what can."""
+    run = seen.run
     anchored = {
         (r.suite, r.case_id) for r in run.results if (found := r.measurement(ANCHORED)) is not None and found.relative
     }
@@ -199,8 +207,8 @@ def _blind(comparison: Comparison) -> bool:
     return known is not None and limit is not None and known > 2 * limit
 
 
-def _warnings(run: Run) -> Iterator[Check]:
-    every = [f"{r.case_id}: {warning}" for r in run.results for warning in r.warnings]
+def _warnings(seen: Overview) -> Iterator[Check]:
+    every = [f"{seen.labels[r.suite, r.case_id]}: {warning}" for r in seen.run.results for warning in r.warnings]
     if every:
         answer = "1 warning was given." if len(every) == 1 else f"{len(every)} warnings were given."
         yield Check("Warnings", answer, False, _first(every))

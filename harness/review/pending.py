@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.records import Comparison, Outcome, Result, Run, Verdict
-from harness.report.overview import estimate_text
+from harness.report.numbers import estimate_text
 from harness.report.weight import comparisons_by_weight
 from harness.review.acceptor import Acceptor
 from harness.review.decisions import Decision, Decisions

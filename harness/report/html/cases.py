@@ -19,14 +19,8 @@ from harness.report.commands import accept_command, acceptable, reproduce_comman
 from harness.report.gains import before
 from harness.report.html.charts import ecdf, pooled, quantile, timeline
 from harness.report.html.history import histories
-from harness.report.overview import (
-    CaseView,
-    Overview,
-    change_text,
-    estimate_text,
-    limit_text,
-    other_tree,
-)
+from harness.report.numbers import change_text, estimate_text, limit_text
+from harness.report.overview import CaseView, Overview, other_tree
 from harness.report.past import NO_PAST, Past
 from harness.report.ran import facts_beside, references
 from harness.report.reasons import said, without_name

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from harness.records import Comparison, Launch
 from harness.report.html.svg import Axis, chart, element, number, path
-from harness.report.overview import change_text, limit_text, relative_text
+from harness.report.numbers import change_text, limit_text, relative_text
 from harness.report.pruned import Removal, families
 from harness.units import quantity
 

@@ -12,7 +12,8 @@ from harness.report.gains import subjects
 from harness.report.html.cases import anchor
 from harness.report.html.scaling import scaling, trade
 from harness.report.html.sections import MAX_FRONTS
-from harness.report.overview import Overview, estimate_text
+from harness.report.numbers import estimate_text
+from harness.report.overview import Overview
 from harness.units import quantity, ratio
 
 __all__ = ["batchings", "fidelities"]
@@ -70,8 +71,8 @@ def batchings(seen: Overview) -> list[dict[str, Any]]:
                 "subject": subject,
                 "said": said,
                 "dropped": dropped,
-                "scaling": scaling(f"batch-{i}", subject.model, swept, " ".join(said), links),
-                "trade": trade(f"trade-{i}", subject.model, swept, links),
+                "scaling": scaling(f"batch-{i}", subject.label, swept, " ".join(said), links),
+                "trade": trade(f"trade-{i}", subject.label, swept, links),
                 "rows": [row for sweep in swept for row in _batch_rows(sweep, links)],
             }
         )

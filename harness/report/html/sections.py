@@ -64,7 +64,6 @@ class GainMap:
 def gain_maps(seen: Overview) -> tuple[GainMap, ...]:
     """A map for each hardware."""
     found = subjects(seen.cases)
-    several = {s.model for s in found if sum(o.model == s.model and o.hardware == s.hardware for o in found) > 1}
     maps = []
     for hardware in dict.fromkeys(subject.hardware for subject in found):
         here = [subject for subject in found if subject.hardware == hardware]
@@ -72,7 +71,7 @@ def gain_maps(seen: Overview) -> tuple[GainMap, ...]:
             reasons = {view.result.reason: None for s in here for view in s.cases if view.result}
             maps.append(GainMap(hardware, "", (), (), " ".join(list(reasons)[:3]) or "no reason was given"))
             continue
-        names = [f"{s.model} ({s.suite})" if s.model in several else s.model for s in here]
+        names = [s.label for s in here]
         techniques = tuple(dict.fromkeys(v.result.technique for s in here for v in s.cases if v.result))
         brief = len(here) * len(techniques) > MAX_CELLS
         cells = [_cells(s, techniques, accuracy_slack(seen.run, s.suite, s.reference), brief=brief) for s in here]
@@ -125,7 +124,7 @@ def fronts(seen: Overview) -> list[dict[str, Any]]:
             {
                 "subject": subject,
                 "answers": answers(subject, accuracy_slack(seen.run, subject.suite, subject.reference)),
-                "picture": pareto(f"front-{i}", subject.model, points, best, links) if drawn else None,
+                "picture": pareto(f"front-{i}", subject.label, points, best, links) if drawn else None,
                 "since": since(points) if drawn else "",
                 "rows": [
                     {
@@ -166,7 +165,7 @@ def prunings(seen: Overview) -> list[dict[str, Any]]:
             {
                 "subject": subject,
                 "said": said,
-                "picture": removal(f"pruned-{i}", subject.model, pruned, reference.point, said, links),
+                "picture": removal(f"pruned-{i}", subject.label, pruned, reference.point, said, links),
                 "rows": [
                     {
                         "technique": item.technique,

@@ -1,0 +1,48 @@
+"""The numbers of a comparison as every writer writes them: values, changes and limits, each with its unit."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from harness.records import Comparison, Estimate
+from harness.units import percent, points, with_interval
+
+__all__ = ["change_text", "estimate_text", "limit_text", "relative_text"]
+
+
+def estimate_text(estimate: Estimate | None, unit: str) -> str:
+    """A value with its interval, or a dash."""
+    return with_interval(estimate.point, estimate.low, estimate.high, unit) if estimate else "–"
+
+
+def change_text(comparison: Comparison) -> str:
+    """The change with the interval that judged: `+15.2 % [+13.4, +16.9]`; of a share in points: `-0.60 pt`."""
+    change = comparison.change
+    if change is None:
+        return "–"
+    point, low, high = (relative_text(comparison, value) for value in (change.point, change.low, change.high))
+    if change.low == change.high:
+        return point
+    unit = f" {point.rpartition(' ')[2]}"
+    low, high = (end.removesuffix(unit).replace(",", "") for end in (low, high))
+    return f"{point} [{low}, {high}]"
+
+
+def limit_text(comparison: Comparison) -> str:
+    """The limit as a signed change: `+5.0 %`, `-0.20 pt`; `exact` where any change for the worse counts."""
+    if comparison.limit is None or not math.isfinite(comparison.limit):
+        return "–"
+    if comparison.limit == 0:
+        return "exact"
+    limit = comparison.limit if comparison.better == "lower" else -comparison.limit
+    text = relative_text(comparison, limit)
+    # A limit as narrow as a rounding error must not look like none.
+    return text if re.search("[1-9]", text) else f"{limit * 100:+.1g} %"
+
+
+def relative_text(comparison: Comparison, value: float) -> str:
+    """A relative change of this comparison as people write it: of shares, whose baseline is known, in points."""
+    if comparison.unit == "share" and comparison.baseline and comparison.baseline.point:
+        return points(value * abs(comparison.baseline.point))
+    return percent(value)
