@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from harness.baseline.records import Baseline, Portable
 from harness.baseline.store import Store
@@ -115,11 +115,8 @@ class Session:
         """
         coming, found = [], dict[tuple[str, str], Wanted]()
         for case, address, suite in wanted:
-            if (
-                not self._why_not(case)
-                and (suite, case.id) not in self._earlier
-                and case.hardware.describe()["kind"] != "cuda"
-            ):
+            there = not self._why_not(case) and (suite, case.id) not in self._earlier
+            if there and case.hardware.describe()["kind"] != "cuda":
                 found |= needed(case, address, suite, self.folder / "logs", self._cache, self._other)
                 coming.append(Coming(case, dataclasses.replace(address, root=str(self._cache.tree.root)), suite))
         if len(found) > 1 and self.settings.jobs > 1:
@@ -213,8 +210,13 @@ class Session:
         if portable:
             self._baselines.note_origin(portable.suite, portable.case_id, Baseline(portable, None))
 
-    def finish(self, *, complete: bool) -> tuple[Run, str | None]:
-        """End the run, write its reports, and say what makes it fail although no single test did."""
+    def finish(self, *, complete: bool, xfailed: Collection[str] = ()) -> tuple[Run, str | None]:
+        """End the run, write its reports, and say what makes it fail although no single test did.
+
+        `xfailed` are the cases, as `suite/case_id`, that failed and were known to.
+        """
+        known = {"xfailed": "\n".join(sorted(xfailed))} if xfailed else {}
+        where = self._head.environment
         seconds = round(time.monotonic() - self._began, 1)
         finished = timestamp()
         unwritten = self._accept(finished) if complete else []
@@ -223,6 +225,7 @@ class Session:
         not_reached = [] if complete else [r for key, r in self._earlier.items() if key not in self._decisions]
         run = dataclasses.replace(
             self._head,
+            environment=dataclasses.replace(where, state={**where.state, **known}),
             finished=finished,
             complete=complete,
             results=(*(decision.result for decision in self._decisions.values()), *not_reached),

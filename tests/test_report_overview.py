@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from harness.records import Comparison, Estimate, Measurement, Outcome, Run, Verdict
-from harness.report import summary
+from harness.report import comment, summary
 from harness.report.gains import accuracy_slack, answers, front, gain, points_of, subjects
+from harness.report.github import annotation_lines
 from harness.report.html.sections import gain_maps
 from harness.report.numbers import change_text, limit_text
 from harness.report.overview import GLYPHS, MEANINGS, CaseView, Overview, cases, counts, failures, headline
@@ -72,6 +73,27 @@ def test_a_case_without_numbers_is_never_a_pass(outcome: Outcome, mode: str, ver
 def test_an_unfinished_run_is_never_a_pass() -> None:
     run = only(sample_run(1, 5, samples=2), Outcome.COMPLETED, verdict=Verdict.UNCHANGED)
     assert headline(dataclasses.replace(run, complete=False)).state == "incomplete"
+
+
+def test_what_is_known_to_fail_makes_no_report_say_that_the_run_failed() -> None:
+    run = sample_run(1, 4, samples=2)
+    rows = tuple(c for c in run.comparisons if c.verdict is not Verdict.MISSING)
+    run = dataclasses.replace(run, comparisons=rows)
+    assert headline(run).sentence == "1 case failed."
+    state = {**run.environment.state, "xfailed": "test_digits/digits/compiled/cpu"}
+    known = dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
+    found = headline(known)
+    assert (found.state, found.sentence) == ("passed", "Nothing got worse but what is known to fail.")
+    assert found.detail == "3 cases decided; 4 of 4 cases were measured; 1 failed as expected."
+    assert failures(known) == ()
+    assert comment.render(known) == ""
+    assert annotation_lines(known) == []
+    alone = dataclasses.replace(known, results=known.results[3:], comparisons=Overview(known).cases[3].comparisons)
+    assert headline(dataclasses.replace(alone, expected=1)).state == "undecided"
+    other = dataclasses.replace(rows[0], verdict=Verdict.REGRESSED)
+    found = headline(dataclasses.replace(known, comparisons=(other, *rows[1:])))
+    assert found.sentence == "1 case failed."
+    assert found.detail == "1 got worse; 4 of 4 cases were measured; 1 failed as expected."
 
 
 def test_the_worst_comparison_is_the_cases_verdict() -> None:

@@ -17,7 +17,7 @@ from harness.measured import Measured
 from harness.plugin.options import add_options, check_options, check_system, plan_of
 from harness.plugin.progress import unwritable
 from harness.plugin.selection import SELECTIONS, only_shows
-from harness.plugin.state import STATE, State, case_of
+from harness.plugin.state import STATE, State, case_of, suite_of
 from harness.plugin.timed_test import TEST, TimedItem, tell, timed_test
 from harness.report.junit import properties
 from harness.settings import Decision
@@ -200,6 +200,8 @@ def pytest_runtest_makereport(
             # A mark says beforehand what is known to fail; a call comes after the verdict, and can't take it back.
             del report.wasxfail
             _fail(report, f"{used.decision.message}\n  (the test called xfail after that; the verdict stands)")
+        elif used is not None and used.decision and used.decision.fails:
+            state.xfailed.add(f"{suite_of(item)}/{case.id}")
         return report
     if report.when == "call" and used is not None and used.broken and not report.failed:
         call = used.broken

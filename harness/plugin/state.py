@@ -30,7 +30,7 @@ from harness.timed_test import TimedTest
 if TYPE_CHECKING:
     from harness.session import Session
 
-__all__ = ["State", "case_of"]
+__all__ = ["State", "case_of", "suite_of"]
 
 
 def case_of(item: pytest.Item) -> Case | TimedTest | None:
@@ -58,6 +58,7 @@ class State:
         self._reserved: set[tuple[str, str]] = set()
         self._deselected: set[tuple[str, str]] = set()
         self._made_ahead = False
+        self.xfailed: set[str] = set()  # the cases, as suite/case_id, that failed as the marks of their tests expect
         self.progress = Progress(config)
         self.run: Run | None = None
         self.undone: str | None = None
@@ -188,7 +189,7 @@ class State:
             for item in silent
             if (case := case_of(item))
         ]
-        self.run, self.undone = self.session.finish(complete=complete)
+        self.run, self.undone = self.session.finish(complete=complete, xfailed=self.xfailed)
         self.progress.note(self.session.notice)
         lost = [decision.result.case_id for decision in left if decision.fails]
         if lost and not self.undone:

@@ -150,13 +150,19 @@ class Overview:
         return tuple(sorted(self.cases, key=badness))
 
     @functools.cached_property
+    def xfailed(self) -> frozenset[str]:
+        """The cases, by their `name`, that failed as the marks of their tests expect, so that the run does not."""
+        return frozenset(str(self.run.environment.state.get("xfailed", "")).splitlines())
+
+    @functools.cached_property
     def failing(self) -> tuple[Failing, ...]:
         """The cases that make this run fail, worst first.
 
         Those without numbers that count come before lost accuracy, that before lost speed, and that before the rest;
         among equals the one that is furthest beyond its limit.
         """
-        found = [Failing(view, failed) for view in self.cases if (failed := _failed(self.run, view))]
+        unexpected = [view for view in self.cases if view.name not in self.xfailed]
+        found = [Failing(view, failed) for view in unexpected if (failed := _failed(self.run, view))]
         return tuple(sorted(found, key=lambda one: (*weight(one.worst)[:3], one.view.id, one.view.suite)))
 
     @functools.cached_property
@@ -176,7 +182,7 @@ class Overview:
     @functools.cached_property
     def headline(self) -> Headline:
         """One sentence on the run (see `headline`)."""
-        return _headline(self.run, self.cases, self.failures)
+        return _headline(self.run, self.cases, self.failures, self.xfailed)
 
 
 def other_tree(run: Run) -> str:
@@ -225,10 +231,15 @@ def headline(run: Run) -> Headline:
     return Overview(run).headline
 
 
-def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, ...]) -> Headline:
+def _headline(
+    run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, ...], xfailed: frozenset[str]
+) -> Headline:
     completed = sum(view.completed for view in views)
     failing_cases = {(c.suite, c.case_id) for c in failing}
     ran = f"{completed} of {max(run.expected, len(views))} cases were measured"
+    known = ""
+    if expected := sum(view.name in xfailed for view in views):
+        ran, known = f"{ran}; {expected} failed as expected", " but what is known to fail"
     if failing:
         tally = counts(tuple(view for view in views if (view.suite, view.id) in failing_cases))
         order = ["regressed", *(word for word in tally if word != "regressed")]
@@ -246,20 +257,21 @@ def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, 
         return Headline(
             "unjudged", "Nothing was judged.", f"{why.get(run.mode, 'Baselines were switched off')}; {ran}."
         )
-    tally = counts(views)
+    tally = counts(tuple(view for view in views if view.name not in xfailed))
     decided = tally.get("unchanged", 0) + tally.get("improved", 0)
     others = ", ".join(f"{n} {word}" for word, n in tally.items() if word not in ("unchanged", "improved"))
+    listed = f": {others}" if others else ""
     if not decided:
         # On another class of machine, say: no times, and yet everything that is the same everywhere.
         made = [c for c in run.comparisons if c.verdict is not Verdict.SKIPPED]
         held = sum(c.verdict in (Verdict.UNCHANGED, Verdict.IMPROVED) for c in made)
         if held:
             told = f"{held} of {len(made)} comparisons were decided, and of no case all"
-            return Headline("undecided", "What could be compared got no worse.", f"{told}; {ran}: {others}.")
-        return Headline("undecided", "Nothing could be decided.", f"{ran}: {others}.")
+            return Headline("undecided", f"What could be compared got no worse{known}.", f"{told}; {ran}{listed}.")
+        return Headline("undecided", "Nothing could be decided.", f"{ran}{listed}.")
     better = f", {tally['improved']} of them better" if tally.get("improved") else ""
     rest = f"; besides: {others}" if others else ""
-    return Headline("passed", "Nothing got worse.", f"{_cases(decided)} decided{better}; {ran}{rest}.")
+    return Headline("passed", f"Nothing got worse{known}.", f"{_cases(decided)} decided{better}; {ran}{rest}.")
 
 
 def _fails(comparison: Comparison, mode: str) -> bool:
