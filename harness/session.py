@@ -97,7 +97,7 @@ class Session:
         for_real = Measurer(self._cache, self._passes, plan, logs, more, progress, other, budget)
         self._measurer: Measuring = measuring(more) if measuring else for_real
         there = other.tree if other else None
-        self._test_measurer = TestMeasurer(tree, there, plan, logs, more, progress, budget)
+        self._test_measurer = TestMeasurer(self._cache, there, plan, logs, more, progress, budget)
 
     def drop(self) -> None:
         """One of the selected cases is not run after all, so the run is one of a part of the suites."""

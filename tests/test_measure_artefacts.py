@@ -280,6 +280,37 @@ def test_a_suite_that_writes_into_the_project_is_told_what_it_wrote(tmp_path: Pa
     assert "where tee keeps it, into a .log file" in text
 
 
+NOTING = """
+import dataclasses
+
+
+def noting(predict):
+    (Path(__file__).parent / "scores.csv").write_text("1")
+    return tiny.evaluate(predict)
+
+
+@grid(model=[dataclasses.replace(tiny, evaluate=noting)], technique=[reference], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+"""
+
+
+def test_what_was_measured_while_sources_were_edited_is_no_result(tmp_path: Path) -> None:
+    """The artefact was made before; what is started after imports what was edited, under the commit of the run."""
+    folder = Folder(tmp_path / "project")
+    folder.suite("test_it", NOTING)
+    folder.suite("test_timed", "def test_sum(benchmark):\n    benchmark(sum, [1])\n")
+    code, text = folder.pytest("suites", "--baseline=update", "--reason", "first", *PLAN)
+    assert code == 1, text
+    for case_id in ("tiny_onnx/reference/cpu", "test_sum/pytest-benchmark/cpu"):
+        result = folder.result(case_id)
+        assert result["outcome"] == "failed"
+        assert result["reason"].startswith(f"{case_id}: sources were edited while the run went on")
+        assert "(the last one: suites/scores.csv)" in result["reason"]
+        assert not result["measurements"], "they are nobody's"
+    assert not list(folder.path.rglob("portable.json"))
+
+
 @pytest.mark.parametrize(("value", "shown"), [("np.float32(0.5)", "np.float32(0.5), "), ("np.nan", "nan, ")])
 def test_a_fact_that_no_record_can_hold_is_named(tmp_path: Path, value: str, shown: str) -> None:
     folder = Folder(tmp_path / "project")

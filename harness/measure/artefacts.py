@@ -90,6 +90,18 @@ class ArtefactCache:
                 raise
         return self._ready[key]
 
+    def check_unedited(self, case_id: str) -> None:
+        """Raise `PreparationError` where the tree's sources are no longer those that this session began with: children
+        that were started since import others.
+        """
+        if digest_sources(self.tree.root, self.tree.paths) != self._fixed["sources"]:
+            last = last_edited(self.tree.root)
+            raise PreparationError(
+                f"{case_id}: sources were edited while the run went on (the last one: {last}); start it again. "
+                "What a suite writes itself belongs below reports, in a hidden folder or out of the project; what "
+                "pytest prints, where tee keeps it, into a .log file"
+            )
+
     def trim(self, limit: int = KEPT_BYTES) -> None:
         """Remove the artefacts that were not used for longest until the others take at most `limit` bytes."""
         if not self._folder.is_dir():
@@ -138,13 +150,7 @@ class ArtefactCache:
                 except MeasurementError as error:
                     error.log = error.log or child.tail()
                     raise
-            if digest_sources(self.tree.root, self.tree.paths) != self._fixed["sources"]:
-                last = last_edited(self.tree.root)
-                raise PreparationError(
-                    f"{case.id}: sources were edited while the run went on (the last one: {last}); start it again. "
-                    "What a suite writes itself belongs below reports, in a hidden folder or out of the project; what "
-                    "pytest prints, where tee keeps it, into a .log file"
-                )
+            self.check_unedited(case.id)
             manifest = read_manifest(folder)
             if digest_files(folder) != manifest.files:
                 raise PreparationError(f"{case.id}: the artefact's files are not those that the worker wrote")

@@ -88,9 +88,12 @@ class Measurer:
         previous = None
         try:
             if self.other is None:
-                return self._alone(result, case, address, metrics, logs), None
-            previous = self._previous(self.other, result, case, address, logs)
-            return self._in_turns(self.other, result, previous, case, address, metrics, logs)
+                found = self._alone(result, case, address, metrics, logs)
+            else:
+                previous = self._previous(self.other, result, case, address, logs)
+                found, previous = self._in_turns(self.other, result, previous, case, address, metrics, logs)
+            self.cache.check_unedited(case.id)
+            return found, previous
         except Exception as error:  # it ends this case, and no other
             return ended(result, error), previous
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, MeasurementError, WrongTreeError
+from harness.measure.artefacts import ArtefactCache
 from harness.measure.budget import Budget
 from harness.measure.child import Child
 from harness.measure.ending import ended
@@ -39,13 +40,14 @@ __all__ = ["TestMeasurer", "a_call"]
 class TestMeasurer:
     """Measures tests of one tree under one plan.
 
+    cache   knows the tree, and whether its sources were edited; a test has no artefact
     more    told a result after its screen, and after each lot of fresh launches, says how many more to make
     other   the tree to compare with, whose tests take turns with this one's
     """
 
     __test__ = False  # or pytest would take it for one of its own
 
-    tree: Tree
+    cache: ArtefactCache
     other: Tree | None
     plan: Plan
     logs: Path
@@ -66,22 +68,23 @@ class TestMeasurer:
         seconds: dict[str, float] = {}
         try:
             with stage(self.progress, seconds, "prepare"):
-                facts = self._prepare(test, self.tree, folder)
+                facts = self._prepare(test, self.cache.tree, folder)
             result = dataclasses.replace(result, facts=facts)
-            arms = {"candidate": ArmSpec(self.tree, str(folder))}
+            arms = {"candidate": ArmSpec(self.cache.tree, str(folder))}
             if self.other is None:
-                arms["anchor"] = ArmSpec(self.tree)
+                arms["anchor"] = ArmSpec(self.cache.tree)
             else:
                 with stage(self.progress, seconds, "prepare the other tree"):
                     previous = self._previous(test, result, self.other, folder)
                 if previous.outcome is Outcome.COMPLETED:
                     arms["previous"] = ArmSpec(self.other, str(folder))
             with stage(self.progress, seconds, "sample"):
-                result = self._sample(result, test, arms, metrics, folder)
+                found = self._sample(result, test, arms, metrics, folder)
+            self.cache.check_unedited(test.id)
         except Exception as error:  # it ends this case, and no other
             return ended(result, error), previous
-        result = dataclasses.replace(result, seconds=seconds, warnings=warnings_of(result))
-        return result, with_latency_of(previous, result.launches) if previous else None
+        found = dataclasses.replace(found, seconds=seconds, warnings=warnings_of(found))
+        return found, with_latency_of(previous, found.launches) if previous else None
 
     def _prepare(self, test: TimedTest, tree: Tree, folder: Path) -> dict[str, Scalar]:
         """Let the test pass once, and write how it is to be served. Gives the facts of it. Raises `MeasurementError`.
