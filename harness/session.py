@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 
 from harness.baseline.records import Baseline, Portable
 from harness.baseline.store import Store
@@ -42,7 +42,7 @@ class Session:
     """A run in progress.
 
     hardware  every hardware on the grids that were selected
-    expected  how many cases were selected, and `measurable` how many of them can be measured here
+    expected  how many cases were selected, and `measurable` those of them, by suite and id, that can be measured here
     own       the metrics that each suite changes or adds
     cases     those that were selected
     measuring makes what measures cases from what it is to ask for more launches; None for measuring for real
@@ -56,7 +56,7 @@ class Session:
         own: Mapping[str, Sequence[Metric]],
         progress: Callable[[str], None],
         *,
-        measurable: int = 0,
+        measurable: Set[tuple[str, str]] = frozenset(),
         cases: Iterable[Case] = (),
         measuring: Callable[[More], Measuring] | None = None,
     ) -> None:
@@ -91,8 +91,8 @@ class Session:
             unfinished(settings.reports / "latest", self._head) if settings.resume else ({}, "")
         )
         point_latest(self.folder)
-        budget, more = Budget(settings.budget, measurable), self._comparing.more
-        plan, logs, other = settings.plan, self.folder / "logs", self._other
+        budget = Budget(settings.budget, len(measurable - self._earlier.keys()))
+        plan, logs, other, more = settings.plan, self.folder / "logs", self._other, self._comparing.more
         self._passes = CasePasses(self._cache, plan, logs, other, settings.jobs)
         for_real = Measurer(self._cache, self._passes, plan, logs, more, progress, other, budget)
         self._measurer: Measuring = measuring(more) if measuring else for_real

@@ -7,10 +7,23 @@ import subprocess
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+import harness.session
+from harness.grid import Case
+from harness.hardware import cpu, cuda
+from harness.plan import Plan
+from harness.plugin.state import State
+from harness.records import Outcome, Result
 from harness.report.record import failed_tests, read_run
+from harness.session import Session
+from harness.settings import Settings
+from harness.techniques import onnxruntime, reference
+from harness.techniques.base import as_pipeline
+from harness.testing import tiny_onnx_model
 from tests.folder import PLAN, Folder
 
 
@@ -399,3 +412,45 @@ def test_it(case, bench):
     (verdict,) = (one["verdict"] for one in folder.run()["comparisons"] if one["metric"] == "latency.p50")
     said = any("its time was over before it was decided" in warning for warning in result["warnings"])
     assert said == (verdict == "inconclusive")  # nearly always: chance may call so short a screen improved
+
+
+@harness.technique(takes="onnx", requires=lambda hardware, form: "needs a part that nobody has")
+def partless(deployment):
+    """Never here."""
+    return deployment
+
+
+def item_of(case: Case, *, skipped: bool = False) -> Any:
+    """A test item as far as the plugin's state asks it."""
+    mark = SimpleNamespace(name="skip") if skipped else None
+    spec = SimpleNamespace(params={"case": case})
+    return SimpleNamespace(stash={}, callspec=spec, get_closest_marker=lambda name: mark if name == "skip" else None)
+
+
+def test_a_budget_is_for_the_cases_that_will_be_measured(tmp_path: Path) -> None:
+    model = tiny_onnx_model(tmp_path)
+    here, there = Case(model, as_pipeline(reference), cpu), Case(model, as_pipeline(reference), cuda)
+    lacking = Case(model, as_pipeline(partless), cpu)
+    items = {(name, case.id): item_of(case) for name in "ab" for case in (here, there, lacking)}
+    items["c", here.id] = item_of(here, skipped=True)
+    absent = SimpleNamespace(available=lambda: "no such thing here")
+    state = cast(Any, SimpleNamespace(_hardware={"cpu": cpu, "cuda": absent}, _items=items))
+    assert State._measurable(state) == {("a", here.id), ("b", here.id)}
+
+
+def test_a_budget_is_not_for_what_a_resumed_run_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_onnx_model(tmp_path)
+    cases = [Case(model, as_pipeline(one), cpu) for one in (reference, onnxruntime)]
+    keys = {("it", case.id) for case in cases}
+    names = iter(("2026-05-04_100830_1", "2026-05-04_100830_2"))
+    monkeypatch.setattr(harness.session, "run_id", lambda: next(names))
+
+    def begun(*, resume: bool) -> Session:
+        folders = (tmp_path / name for name in ("baselines", "reports", ".harness"))
+        settings = Settings(tmp_path, *folders, Plan(), mode="off", budget=60.0, resume=resume)
+        return Session(settings, [cpu], len(cases), {"it": ()}, lambda _: None, measurable=keys, cases=cases)
+
+    first = begun(resume=False)
+    assert cast(Any, first)._measurer.budget.cases == 2
+    first.journal.append(Result("it", cases[0].id, "id", *cases[0].words, Outcome.COMPLETED), ())
+    assert cast(Any, begun(resume=True))._measurer.budget.cases == 1

@@ -231,11 +231,12 @@ class State:
             if own.setdefault(metric.name, metric) != metric:
                 raise SuiteError(f"{item.nodeid}: suite {suite!r} defines the metric {metric.name} in two ways")
 
-    def _measurable(self) -> int:
-        """How many of the selected cases can be measured on this machine."""
+    def _measurable(self) -> set[tuple[str, str]]:
+        """The selected cases, by suite and id, that can be measured on this machine and are not to be skipped."""
         absent = {name for name, item in self._hardware.items() if item.available()}
-        cases = [case for item in self._items.values() if (case := case_of(item))]
-        return sum(case.hardware.name not in absent and not case.inapplicable() for case in cases)
+        found = ((key, case_of(item)) for key, item in self._items.items() if not item.get_closest_marker("skip"))
+        cases = {key: case for key, case in found if case and case.hardware.name not in absent}
+        return {key for key, case in cases.items() if not (case.inapplicable() or case.unavailable())}
 
     def _has_baselines(self, settings: Settings) -> bool:
         """Whether there is something to miss in a run that has no case at all: a suite's file may be gone."""
