@@ -18,6 +18,7 @@ ORDER = (
     "harness.records",
     "harness.names",
     "harness.files",
+    "harness.git",
     "harness.codec",
     "harness.units",
     "harness.facts",

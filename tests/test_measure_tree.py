@@ -50,6 +50,18 @@ def check(tree: Tree, name: str, found: Path) -> None:
     tree.check(str(ROOT / "harness" / "__init__.py"), modules={name: str(found)})
 
 
+def test_a_hook_of_gits_keeps_its_index(project: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git tells its hooks where the index is, and the harness's own calls are about another working tree."""
+    (project.path / "src" / "added.py").touch()
+    project.git("add", "src/added.py")
+    monkeypatch.setenv("GIT_INDEX_FILE", str(project.path / ".git" / "index"))
+    other = worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+    assert project.git("diff", "--cached", "--name-only") == "src/added.py"
+    assert (other.root / "src" / "own_network" / "__init__.py").exists()
+    monkeypatch.setenv("GIT_DIR", str(project.path / "nowhere"))
+    assert worktree(project.path, "HEAD", project.path / ".harness" / "trees") == other
+
+
 @pytest.mark.parametrize("place", ["src/own_network/__init__.py", "src/added.py", "."])
 def test_what_is_the_working_trees_is_not_the_other_trees(project: Folder, other: Tree, place: str) -> None:
     with pytest.raises(WrongTreeError, match="pythonpath"):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import BaselineError
+from harness.git import git_variables
 
 __all__ = ["Disk", "Revision", "Tree", "contents_of", "git"]
 
@@ -168,7 +169,9 @@ def contents_of(top: Path, blobs: Sequence[str]) -> dict[str, bytes]:
 def git(folder: Path, *arguments: str, payload: bytes = b"") -> bytes:
     """What a git command in a folder writes. Raises `BaselineError` where it fails or there is no git."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], input=payload, capture_output=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], input=payload, capture_output=True, check=False, env=git_variables()
+        )
     except FileNotFoundError:
         raise BaselineError("reading baselines from another revision needs git, and it is not installed") from None
     if done.returncode:

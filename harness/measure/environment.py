@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
 
+from harness.git import git_variables
 from harness.hardware.base import Hardware
 from harness.records import Environment, Scalar
 from harness.worker.anchor import ANCHOR
@@ -186,7 +187,7 @@ def _revision(root: Path, baselines: Path) -> tuple[str, bool]:
 
 def _git(root: Path, *arguments: str) -> str:
     command: list[str] = ["git", "-C", str(root), *arguments]
-    variables: Mapping[str, str] = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    variables: Mapping[str, str] = {**git_variables(), "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False, env=dict(variables)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import SuiteError
+from harness.git import git_variables
 
 __all__ = ["python_with"]
 
@@ -46,7 +47,9 @@ def _site_packages(python: str) -> str:
 
 def _run(command: list[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False, env=git_variables()
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SuiteError(f"{command[0]} can't make the other arm's environment: {error}") from None
     if done.returncode:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import harness
 from harness.errors import SuiteError, WrongTreeError
+from harness.git import git_variables
 from harness.measure.distributions import files_of, names_in
 from harness.worker.imported import INSTALLED
 
@@ -154,7 +155,8 @@ def _ignored(top: Path, path: Path) -> bool:
     """Whether git is told to ignore a file: then it is none of the project's sources, wherever it lies."""
     command = ["git", "-C", str(top), "check-ignore", "--quiet", str(path)]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        return subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, check=False).returncode == 0
+        done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, check=False, env=git_variables())
+        return done.returncode == 0
     return False
 
 
@@ -162,7 +164,9 @@ def git(folder: Path, *arguments: str) -> str:
     """What a git command prints in a folder. Raises `SuiteError` where it fails or there is no git."""
     command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False, env=git_variables()
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SuiteError(f"git {arguments[0]} failed: {error}") from None
     if done.returncode:
