@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import RecordError
 
-__all__ = ["point_latest", "sync_folder", "write_atomic"]
+__all__ = ["point_latest", "sweep", "sync_folder", "write_atomic"]
 
 
 def write_atomic(path: Path, data: bytes | Iterator[bytes]) -> Path:
@@ -59,6 +61,18 @@ def point_latest(run_folder: Path) -> Path:
     temporary.symlink_to(run_folder.name, target_is_directory=True)
     temporary.replace(link)
     return link
+
+
+def sweep(folder: Path, prefix: str) -> None:
+    """Remove the folders named `<prefix>-<process id>-…` of processes that are gone."""
+    for path in folder.glob(f"{prefix}-*"):
+        with contextlib.suppress(ValueError):
+            try:
+                os.kill(int(path.name.removeprefix(f"{prefix}-").split("-")[0]), 0)
+            except ProcessLookupError:
+                shutil.rmtree(path, ignore_errors=True)
+            except PermissionError:
+                continue  # it lives, and is someone else's
 
 
 def _umask() -> int:

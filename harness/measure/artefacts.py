@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, MeasurementError, PreparationError, RecordError
+from harness.files import sweep
 from harness.grid import Address, Case
 from harness.measure.child import Child
 from harness.measure.crew import Starter
@@ -26,6 +27,7 @@ from harness.worker.protocol import PROTOCOL, Prepare, Prepared
 __all__ = ["Artefact", "ArtefactCache", "data_state"]
 
 KEPT_BYTES = 4 * 2**30
+BUILDING = ".building"
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class ArtefactCache:
         }
         self._ready: dict[str, Artefact] = {}
         self._failed: dict[str, HarnessError] = {}
-        _sweep(folder)
+        sweep(folder, BUILDING)  # what processes that are gone were making when they ended
 
     @property
     def sources(self) -> str:
@@ -191,23 +193,11 @@ def _models(technique: Pipeline) -> Iterator[Model]:
                 yield from _models(as_pipeline(value))
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what processes that are gone were building when they ended."""
-    for path in folder.glob(".building-*") if folder.is_dir() else ():
-        with contextlib.suppress(ValueError):
-            try:
-                os.kill(int(path.name.split("-")[1]), 0)
-            except ProcessLookupError:
-                shutil.rmtree(path, ignore_errors=True)
-            except PermissionError:
-                continue  # it lives, and is someone else's
-
-
 @contextlib.contextmanager
 def _building(parent: Path) -> Iterator[Path]:
     """A folder beside the kept ones, removed unless it was renamed to become one of them."""
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".building-{os.getpid()}-", dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix=f"{BUILDING}-{os.getpid()}-", dir=parent))
     try:
         yield folder
     finally:

@@ -3,46 +3,65 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import re
 import shutil
 import subprocess
 import sys
-import sysconfig
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import SuiteError
+from harness.files import sweep
 from harness.git import git_variables
+from harness.worker.imported import INSTALLED
 
 __all__ = ["python_with"]
 
 INSTALL_SECONDS = 1800.0
+ONCE = "once"
+PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*==\s*[^\s*,;@]+")
+"""A requirement that is the same packages tomorrow: a name, perhaps extras, and one version."""
 
 
 def python_with(packages: Sequence[str], folder: Path, python: str = sys.executable) -> str:
     """The path of a Python that sees everything that `python` does, and first these requirements (`onnxruntime==1.30`).
 
-    The environment is made once below `folder` and kept. Raises `SuiteError` where pip can't install them.
+    The environment lies below `folder`. It is made once and kept where each requirement names one version; a file, a
+    branch or a range stands for something else tomorrow, so that for those one is made at each call, and removed when
+    one is made after this process. Raises `SuiteError` where pip can't install them.
     """
-    site = _site_packages(python)
-    key = hashlib.sha256("|".join([python, site, *sorted(packages)]).encode()).hexdigest()[:16]
-    place = folder / key
+    underneath = _site_folders(python)
+    if all(PINNED.fullmatch(package) for package in packages):
+        key = hashlib.sha256("|".join([python, *underneath, *sorted(packages)]).encode()).hexdigest()[:16]
+        place = folder / key
+        if (place / "complete").exists():
+            return str(place / "bin" / "python")
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder, ONCE)
+        # A path of its own, which is a part of every artefact's key: what another one made may be of other code.
+        place = Path(tempfile.mkdtemp(prefix=f"{ONCE}-{os.getpid()}-", dir=folder))
     interpreter = place / "bin" / "python"
-    if (place / "complete").exists():
-        return str(interpreter)
-    shutil.rmtree(place, ignore_errors=True)
     _run([python, "-m", "venv", str(place)])
-    # A line of code, not a path: so the path files of that folder count too, by which editable projects are found.
-    inner = Path(_site_packages(str(interpreter)))
-    (inner / "zz_underneath.pth").write_text(f"import site; site.addsitedir({site!r})\n", encoding="utf-8")
+    own = _run([str(interpreter), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
+    # Lines of code, not paths: so the path files of those folders count too, by which editable projects are found.
+    lines = [f"import site; site.addsitedir({path!r})\n" for path in underneath]
+    (Path(own) / "zz_underneath.pth").write_text("".join(lines), encoding="utf-8")
     _run([str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages])
     (place / "complete").touch()
     return str(interpreter)
 
 
-def _site_packages(python: str) -> str:
-    if python == sys.executable:
-        return sysconfig.get_path("purelib")
-    return _run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
+def _site_folders(python: str) -> list[str]:
+    """The folders of installed packages that an interpreter looks into, in its order. A virtual environment that sees
+    the system's packages has several, and so has a user with packages of their own.
+    """
+    found = _run([python, "-P", "-c", "import json, sys; print(json.dumps(sys.path))"])
+    return [path for path in json.loads(found) if Path(path).name in INSTALLED]
 
 
 def _run(command: list[str]) -> str:

@@ -1,0 +1,109 @@
+"""The other arm's interpreter: what it sees, and when it is made anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.measure import interpreter
+from harness.measure.interpreter import PINNED, python_with
+
+SITES = [
+    "/env/lib/python3.11/site-packages",
+    "/me/.local/lib/python3.11/site-packages",
+    "/usr/lib/python3/dist-packages",
+]
+
+
+@pytest.fixture
+def installs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The requirements that were installed, each time: no environment is made, and no package is fetched."""
+    found: list[list[str]] = []
+
+    def run(command: list[str]) -> str:
+        if "venv" in command:
+            (Path(command[-1]) / "site-packages").mkdir(parents=True)
+        if "pip" in command:
+            found.append(command[command.index("--disable-pip-version-check") + 1 :])
+        if "sys.path" in command[-1]:
+            return json.dumps(["", "/usr/lib/python311.zip", "/usr/lib/python3.11", *SITES])
+        return f"{Path(command[0]).parent.parent / 'site-packages'}\n"
+
+    monkeypatch.setattr(interpreter, "_run", run)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("requirement", "pinned"),
+    [
+        ("onnxruntime==1.30.0", True),
+        ("onnx-runtime_gpu[cuda, cudnn] == 1.30.0+cu12", True),
+        ("onnxruntime", False),
+        ("onnxruntime<1.31", False),
+        ("onnxruntime==1.30.*", False),
+        ("onnxruntime==1.30.0,!=1.30.1", False),
+        ("./dist/mine-1.0-py3-none-any.whl", False),
+        ("mine @ file:///dist/mine-1.0.whl", False),
+        ("git+https://example.org/mine@main", False),
+        ("git+https://example.org/mine@v==1", False),
+    ],
+)
+def test_a_requirement_of_one_version_is_known(requirement: str, pinned: bool) -> None:
+    assert bool(PINNED.fullmatch(requirement)) is pinned
+
+
+def test_what_names_one_version_is_installed_once(tmp_path: Path, installs: list[list[str]]) -> None:
+    first = python_with(("a==1", "b==2"), tmp_path)
+    assert python_with(("b==2", "a==1"), tmp_path) == first
+    assert installs == [["a==1", "b==2"]]
+    assert python_with(("a==1", "b==3"), tmp_path) != first
+
+
+def test_what_may_be_something_else_tomorrow_is_installed_for_each_run(
+    tmp_path: Path, installs: list[list[str]]
+) -> None:
+    """And at another path, since artefacts that it made are kept by the path of their interpreter."""
+    packages = ("a==1", "./dist/mine.whl")
+    first, again = python_with(packages, tmp_path), python_with(packages, tmp_path)
+    assert first != again
+    assert installs == [list(packages)] * 2
+
+
+def test_of_those_none_outlives_the_next_one_but_where_its_run_goes_on(
+    tmp_path: Path, installs: list[list[str]]
+) -> None:
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    gone, mine = (tmp_path / f"once-{process}-x" for process in (done.pid, os.getpid()))
+    kept = Path(python_with(("a==1",), tmp_path)).parent.parent
+    for folder in (gone, mine):
+        folder.mkdir()
+    made = Path(python_with(("a<2",), tmp_path)).parent.parent
+    assert set(tmp_path.iterdir()) == {mine, kept, made}
+
+
+def test_everything_that_the_interpreter_sees_is_seen(tmp_path: Path, installs: list[list[str]]) -> None:
+    made = Path(python_with(("a==1",), tmp_path)).parent.parent
+    lines = (made / "site-packages" / "zz_underneath.pth").read_text().splitlines()
+    assert lines == [f"import site; site.addsitedir({path!r})" for path in SITES]
+    assert len(installs) == 1
+
+
+def test_an_interpreter_that_sees_something_else_has_an_environment_of_its_own(
+    tmp_path: Path, installs: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = python_with(("a==1",), tmp_path)
+    monkeypatch.setattr(f"{__name__}.SITES", SITES[:1])
+    assert python_with(("a==1",), tmp_path) != first
+    assert len(installs) == 2
+
+
+def test_the_folders_of_installed_packages_are_asked_of_the_interpreter() -> None:
+    found = interpreter._site_folders(sys.executable)
+    assert found
+    assert set(found) <= set(sys.path)
