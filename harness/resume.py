@@ -37,9 +37,9 @@ def unfinished(latest: Path, now: Run, *, finished: bool = False) -> tuple[dict[
     for one in _with_forerunners(latest.resolve(), run):
         if _differs(one, now, finished=finished):
             break
-        # What that run handed on of models that it did not select may be of any data.
-        unknown = _unknown_data(one, now)
-        known = [result for result in one.results if f"data.{result.model}" not in unknown]
+        # What that run handed on of models and hardware that it did not select may be of any data and any machine.
+        unknown, both = _unknown_data(one, now), one.environment.hardware.keys() & now.environment.hardware.keys()
+        known = [r for r in one.results if f"data.{r.model}" not in unknown and r.hardware in both]
         newest = {(result.suite, result.case_id): result for result in known} | newest
     found = {key: result for key, result in newest.items() if result.outcome is Outcome.COMPLETED}
     when = "in the latest run" if run.complete else "before the run was interrupted"
@@ -72,7 +72,7 @@ def _differs(run: Run, now: Run, *, finished: bool) -> list[str]:
         "the earlier run was finished": run.complete and not finished,
         "the mode differs": run.mode != now.mode,
         "the sampling plan differs": run.plan != now.plan,
-        "the machine differs": there.hardware != here.hardware,
+        "the machine differs": any(here.hardware.get(name, one) != one for name, one in there.hardware.items()),
         "what it is compared with differs": there.state.get("against") != here.state.get("against"),
         "packages differ": there.software != here.software,
         "sources, packages or flags were changed": there.state.get("sources") != here.state.get("sources"),

@@ -145,6 +145,44 @@ def test_the_row_ends_at_a_complete_run_and_at_one_that_is_gone_and_goes_in_no_c
     assert len(unfinished(tmp_path / "b", run, finished=True)[0]) == 2, "a search goes on with a whole one too"
 
 
+def on(run: Run, **hardware: int) -> Run:
+    """The run on this hardware, each with a number for what it is."""
+    identities: dict[str, Mapping[str, Any]] = {name: {"number": number} for name, number in hardware.items()}
+    return dataclasses.replace(run, environment=dataclasses.replace(run.environment, hardware=identities))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "taken"),
+    [
+        ({"cpu": 1, "edge": 1}, {"cpu": 1, "edge": 1}, ("cpu", "edge")),
+        ({"cpu": 1, "edge": 1}, {"cpu": 1}, ("cpu",)),
+        ({"cpu": 1}, {"cpu": 1, "edge": 1}, ("cpu",)),
+        ({"cpu": 1, "edge": 1}, {"cpu": 1, "edge": 2}, ()),
+        ({"cpu": 1}, {"cpu": 2, "edge": 1}, ()),
+    ],
+)
+def test_another_selections_hardware_is_no_other_machine(
+    tmp_path: Path, before: Mapping[str, int], now: Mapping[str, int], taken: tuple[str, ...]
+) -> None:
+    """A run says what the hardware is that its own grids have, and may hand on results of other hardware."""
+    run = sample_run(1, 2)
+    results = [dataclasses.replace(one, hardware=name) for one, name in zip(run.results, ("cpu", "edge"), strict=True)]
+    killed(tmp_path, on(run, **before), results)
+    found, sentence = unfinished(tmp_path, on(run, **now))
+    assert tuple(one.hardware for one in found.values()) == taken
+    assert ("the machine differs" in sentence) is not bool(taken)
+
+
+def test_a_run_of_some_hardware_does_not_hide_the_one_that_it_went_on_with(tmp_path: Path) -> None:
+    run = sample_run(1, 2)
+    one, other = (dataclasses.replace(r, hardware=name) for r, name in zip(run.results, ("cpu", "edge"), strict=True))
+    everything = on(run, cpu=1, edge=1)
+    again, of_any_machine = (dataclasses.replace(r, warnings=("measured again",)) for r in (one, other))
+    killed(tmp_path / "a", everything, (one, other))
+    killed(tmp_path / "b", on(run, cpu=1), (again, of_any_machine), resumes="a")
+    assert unfinished(tmp_path / "b", everything)[0] == by_case(again, other)
+
+
 def unreadable() -> Mapping[str, str]:
     raise FileNotFoundError("no labels")
 
