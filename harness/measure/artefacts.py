@@ -15,6 +15,7 @@ from harness.files import sweep
 from harness.grid import Address, Case
 from harness.measure.child import Child
 from harness.measure.crew import Starter
+from harness.measure.ending import longer
 from harness.measure.sources import digest_of, digest_sources, last_edited, relevant_environment
 from harness.measure.tree import Tree
 from harness.model import Model
@@ -146,7 +147,8 @@ class ArtefactCache:
             with start(f"preparing {case.id}", log, case.hardware.environment(), self.tree) as child:
                 child.ask(request)
                 try:
-                    prepared = child.reply(Prepared, self._plan.prepare_deadline)
+                    with longer("prepare_deadline", self._plan.prepare_deadline):
+                        prepared = child.reply(Prepared, self._plan.prepare_deadline)
                     self.tree.check(prepared.harness_file, prepared.suite_file, prepared.modules)
                     child.stop(self._plan.deadline)
                 except MeasurementError as error:

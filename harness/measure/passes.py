@@ -15,6 +15,7 @@ from harness.hardware.energy import energy_meter
 from harness.measure.artefacts import Artefact
 from harness.measure.child import Child
 from harness.measure.crew import Starter
+from harness.measure.ending import longer
 from harness.plan import Plan
 from harness.records import Scalar, Scores
 from harness.specs import spec_of
@@ -89,7 +90,8 @@ def evaluate(
     )  # fmt: skip
     with start(f"evaluating {case.id}", log, case.hardware.environment(), artefact.tree) as child:
         child.ask(request)
-        reply = child.reply(Evaluated, plan.prepare_deadline)
+        with longer("prepare_deadline", plan.prepare_deadline):
+            reply = child.reply(Evaluated, plan.prepare_deadline)
         child.stop(plan.deadline)
     with np.load(output, allow_pickle=False) as arrays:
         answers = arrays["answers"] if "answers" in arrays.files else None
@@ -144,7 +146,8 @@ def measure_memory(case: Case, artefact: Artefact, plan: Plan, log: Path, start:
     env = {**case.hardware.environment(), **ALLOCATOR}
     with start(f"memory of {case.id}", log, env, artefact.tree) as child:
         child.ask(request)
-        reply = child.reply(MemoryMeasured, plan.deadline)
+        with longer("deadline", plan.deadline):
+            reply = child.reply(MemoryMeasured, plan.deadline)
         child.stop(plan.deadline)
     return reply
 

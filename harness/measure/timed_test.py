@@ -18,7 +18,7 @@ from harness.errors import HarnessError, MeasurementError, WrongTreeError
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.budget import Budget
 from harness.measure.child import Child
-from harness.measure.ending import ended
+from harness.measure.ending import ended, longer
 from harness.measure.environment import library_versions
 from harness.measure.launch import ArmSpec
 from harness.measure.sampling import sample
@@ -95,7 +95,8 @@ class TestMeasurer:
         _describe(test, folder, iterations=0)
         with Child(f"preparing {test.id}", folder / "prepare.log", test.hardware.environment(), tree) as child:
             child.ask(Load(str(folder), str(tree.root), spec_of(test.hardware)))
-            loaded = child.reply(Loaded, self.plan.prepare_deadline)
+            with longer("prepare_deadline", self.plan.prepare_deadline):
+                loaded = child.reply(Loaded, self.plan.prepare_deadline)
             tree.check(loaded.harness_file, modules=loaded.modules)
             child.ask(Settle())
             child.reply(Settled, self.plan.deadline)
