@@ -113,7 +113,7 @@ class Session:
         `told` gets how many are ready, and of how many. Those that need the GPU are left: their cases are made one by
         one, since they share its memory. An interrupt gets out, and leaves what is finished in the cache.
         """
-        coming, found = [], dict[tuple[str, str], Wanted]()
+        coming, found = [], dict[tuple[str, str, str], Wanted]()
         for case, address, suite in wanted:
             there = not self._why_not(case) and (suite, case.id) not in self._earlier
             if there and case.hardware.describe()["kind"] != "cuda":
@@ -268,9 +268,9 @@ class Session:
             reserved=settings.reserved,
         )
 
-    def _cache_of(self, tree: Tree, versions: Mapping[str, str]) -> ArtefactCache:
+    def _cache_of(self, tree: Tree, versions: Mapping[str, str], log: str = "prepare.log") -> ArtefactCache:
         settings = self.settings
-        return ArtefactCache(tree, settings.cache / "artefacts", versions, settings.plan, cold=settings.cold)
+        return ArtefactCache(tree, settings.cache / "artefacts", versions, settings.plan, cold=settings.cold, log=log)
 
     def _compared_with(self) -> tuple[ArtefactCache | None, Comparing]:
         """The other tree's artefacts, where there is another tree, and what judges results."""
@@ -280,7 +280,7 @@ class Session:
         tree = other_tree(settings, against)
         versions = versions_of(tree)
         # A tree compared with itself serves the same artefacts, which are made once.
-        cache = self._cache if tree == self._cache.tree else self._cache_of(tree, versions)
+        cache = self._cache if tree == self._cache.tree else self._cache_of(tree, versions, "prepare-previous.log")
         return cache, WithTree(against, tree, versions, self.environment, settings.plan)
 
     def _accept(self, when: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import signal
@@ -11,6 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from harness.grid import Address, Case
+from harness.hardware import cpu
+from harness.measure.ahead import needed
+from harness.measure.artefacts import ArtefactCache
+from harness.measure.tree import Tree
+from harness.plan import Plan
+from harness.techniques import reference
+from harness.techniques.base import as_pipeline
+from harness.testing import tiny_onnx_model
 from tests.folder import PLAN, Folder
 
 SLOW = '''
@@ -206,8 +216,24 @@ def test_the_same_cases_of_two_trees_are_measured_beside_each_other(folder: Fold
     folder.suite("test_own", f"{suite}\n")
     code, text = folder.pytest("suites", "--against", "HEAD", "--jobs=2", *PLAN, "--plan", "confirm=1")
     assert code in (0, 1), text
+    logs = (folder.path / "reports" / "latest" / "logs").rglob("prepare*.log")
+    assert {path.name for path in logs} == {"prepare.log", "prepare-previous.log"}
     verdicts = {one["metric"]: one["verdict"] for one in folder.run()["comparisons"]}
     assert verdicts["accuracy"] == verdicts["size"] == "unchanged"
+
+
+@pytest.mark.parametrize(("python", "count"), [("/env/bin/python", 2), ("", 1)])
+def test_one_tree_under_two_interpreters_takes_two_artefacts(tmp_path: Path, python: str, count: int) -> None:
+    """`--against . --against-with X`: where only one was made ahead, the other was made when its case came."""
+    (tmp_path / "project").mkdir()
+    here = Tree(tmp_path / "project")
+    trees = (here, dataclasses.replace(here, python=python or here.python))
+    cache, other = (ArtefactCache(tree, tmp_path / "artefacts", {}, Plan(), cold=False) for tree in trees)
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    address = Address(str(here.root), "test_it.py", "test_it", case.id)
+    found = needed(case, address, "it", tmp_path / "logs", cache, other)
+    assert len(found) == count
+    assert {one.cache for one in found.values()} <= {cache, other}
 
 
 def test_no_jobs_is_an_error(folder: Folder) -> None:

@@ -38,15 +38,16 @@ class Wanted:
 
 def needed(
     case: Case, address: Address, suite: str, logs: Path, cache: ArtefactCache, other: ArtefactCache | None
-) -> dict[tuple[str, str], Wanted]:
-    """The artefacts that measuring a case takes, each by its tree and the folder of its log below `logs`.
+) -> dict[tuple[str, str, str], Wanted]:
+    """The artefacts that measuring a case takes, each by its tree, that one's interpreter, and the folder of its log
+    below `logs`.
 
     Without another tree these are the case's and its reference's; with one, the case's of both trees.
     """
     found = [(cache, case), (cache, case.reference) if other is None else (other, case)]
     named = [(each, one, logs / file_name(f"{suite}/{one.id}")) for each, one in found]
     return {
-        (str(each.tree.root), str(folder)): Wanted(
+        (str(each.tree.root), each.tree.python, str(folder)): Wanted(
             each, one, dataclasses.replace(address, root=str(each.tree.root), case_id=one.id), folder
         )
         for each, one, folder in named

@@ -48,13 +48,24 @@ class ArtefactCache:
     folder    where artefacts are kept
     versions  every library of the tree's interpreter with its version
     cold      take nothing that an earlier session made
+    log       file for what a child prints that makes one, in the folder of a case: two trees' want two names
     """
 
-    def __init__(self, tree: Tree, folder: Path, versions: Mapping[str, str], plan: Plan, *, cold: bool) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        folder: Path,
+        versions: Mapping[str, str],
+        plan: Plan,
+        *,
+        cold: bool,
+        log: str = "prepare.log",
+    ) -> None:
         self.tree = tree
         self._folder = folder
         self._plan = plan
         self._cold = cold
+        self._log = log
         self._fixed = {
             "schema": ARTEFACT_SCHEMA,
             "protocol": PROTOCOL,
@@ -143,7 +154,7 @@ class ArtefactCache:
         target = self._folder / key
         with _building(self._folder) as folder:
             request = Prepare(address.root, address.file, address.function, address.case_id, str(folder))
-            log = logs / "prepare.log"
+            log = logs / self._log
             with start(f"preparing {case.id}", log, case.hardware.environment(), self.tree) as child:
                 child.ask(request)
                 try:
