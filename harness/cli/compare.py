@@ -59,7 +59,8 @@ def add(commands: Any) -> None:
     trees.add_argument("--at", default="", metavar="REV", help="measure this commit instead of the working tree")
     trees.add_argument(
         "--with", action="append", default=[], dest="packages", metavar="REQUIREMENT",
-        help="package of the other arm in another version, such as onnxruntime==1.30.0; repeatable",
+        help="package of the other arm in another version, such as onnxruntime==1.30.0: that before an upgrade, since "
+        "what is installed is judged; repeatable",
     )  # fmt: skip
     trees.add_argument("--python", default="", metavar="PATH", help="interpreter of the other arm")
     trees.add_argument("-k", default="", dest="expression", metavar="EXPRESSION", help="only the cases that match")

@@ -51,7 +51,8 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="REQUIREMENT",
-        help="package of the other arm in another version, such as onnxruntime==1.30.0; REV is HEAD by default then",
+        help="package of the other arm in another version, such as onnxruntime==1.30.0: that before an upgrade, since "
+        "what is installed is judged; REV is HEAD by default then",
     )
     group.addoption(
         "--against-tolerance",
