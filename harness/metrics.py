@@ -138,8 +138,18 @@ METRICS: tuple[Metric, ...] = (
         portable=True,
         help="Share of examples answered as the reference answers them.",
     ),
-    Metric("time.load", "s", "lower", help="Time to import the runtime and load the artefact."),
-    Metric("time.prepare", "s", "lower", help="Time to make the artefact, measured when it is made."),
+    Metric(
+        "time.load",
+        "s",
+        "lower",
+        help="Time to import the runtime and load the artefact, while the launch's other arms load.",
+    ),
+    Metric(
+        "time.prepare",
+        "s",
+        "lower",
+        help="Wall time to make the artefact, measured when it is made, with up to --jobs - 1 others made beside it.",
+    ),
 )
 
 
