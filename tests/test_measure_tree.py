@@ -26,7 +26,7 @@ from own_network import LAYERS
 def test_it(case, bench):
     bench(case)
 """
-SHORT = ("--plan", "screen=2", "--plan", "confirm=2", "--plan", "seconds=0.1")
+SHORT = ("--plan", "screen=2", "--plan", "confirm=2", "--plan", "seconds=0.1", "--plan", "repeats=0")
 
 
 @pytest.fixture

@@ -171,22 +171,23 @@ def test_a_first_run_without_a_baseline_is_no_pass(folder: Folder) -> None:
         "test_first",
         "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench):\n    bench(case)\n",
     )
-    code, text = folder.pytest("suites", *PLAN)
+    plan = (*PLAN, "--plan", "repeats=2")
+    code, text = folder.pytest("suites", *plan)
     assert code == 1
     assert "nothing was decided" in text
     assert "--baseline=update" in text
-    code, text = folder.pytest("suites", *PLAN, "--baseline=update")
+    code, text = folder.pytest("suites", *plan, "--baseline=update")
     assert code == 4
     assert "--reason" in text
-    code, text = folder.pytest("suites", *PLAN, "--baseline=update", "--reason", "first figures")
+    code, text = folder.pytest("suites", *plan, "--baseline=update", "--reason", "first figures")
     assert code == 0
     assert len(list((folder.path / "baselines" / "first").rglob("*.json"))) == 2
-    code, text = folder.pytest("suites", *PLAN)
+    code, text = folder.pytest("suites", *plan)
     assert code == 0, text
     # A baseline that was damaged is an error of its case, and never an empty default.
     (portable,) = (folder.path / "baselines").rglob("portable.json")
     portable.write_text(portable.read_text()[:-20])
-    code, text = folder.pytest("suites/test_first.py", *PLAN)
+    code, text = folder.pytest("suites/test_first.py", *plan)
     assert code == 1
     assert "portable.json" in text
 

@@ -16,7 +16,7 @@ from harness.worker.in_turns import ROUND_SECONDS, iterations_for
 from tests.folder import PLAN as SHORT
 from tests.folder import Folder
 
-PLAN = (*SHORT, "--plan", "screen=2", "--plan", "repeats=0")
+PLAN = (*SHORT, "--plan", "screen=2")
 
 SORTING = """
 import random
