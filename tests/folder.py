@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,10 +61,14 @@ def slowed(deployment):
 
 
 class Folder:
-    """A project with suite files given as text; they find a tiny ONNX model and some techniques."""
+    """A project with suite files given as text; they find a tiny ONNX model and some techniques.
 
-    def __init__(self, path: Path) -> None:
+    Its runs are kept in the store `history`: "" is the usual one, which takes a second a run.
+    """
+
+    def __init__(self, path: Path, history: str = "off") -> None:
         self.path = path
+        self.history = history
         (path / "suites").mkdir(parents=True)
         (path / "suites" / "__init__.py").touch()
         (path / "suites" / "common.py").write_text(MODEL)
@@ -75,10 +80,15 @@ class Folder:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
 
+    @property
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "HARNESS_HISTORY_URL": self.history}
+
     def pytest(self, *arguments: str) -> tuple[int, str]:
         done = subprocess.run(
-            self.command(*arguments), cwd=self.path, capture_output=True, text=True, timeout=300, check=False
-        )
+            self.command(*arguments),
+            cwd=self.path, env=self.env, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
     def run(self) -> dict[str, Any]:

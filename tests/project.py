@@ -138,9 +138,9 @@ class Project:
         return Outcome(done.returncode, done.stdout + done.stderr, self.latest())
 
     def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Python in the project, with this repository's data."""
+        """Run Python in the project, with this repository's data and without a history."""
         data = os.environ.get("HARNESS_DATA", str(ROOT / ".harness" / "data"))
-        env = {**os.environ, "HARNESS_DATA": data}
+        env = {**os.environ, "HARNESS_DATA": data, "HARNESS_HISTORY_URL": "off"}
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=self.folder, env=env, capture_output=True, text=True, timeout=600, check=False,

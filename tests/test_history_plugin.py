@@ -26,7 +26,7 @@ OFF = ("suites", "--baseline=off", *PLAN)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     """A project with one run, kept in the usual store."""
-    found = Folder(tmp_path_factory.mktemp("project"))
+    found = Folder(tmp_path_factory.mktemp("project"), history="")
     found.suite("test_toys", SUITE)
     code, said = found.pytest(*OFF)
     assert code == 0, said

@@ -119,7 +119,9 @@ def test_cases_that_are_skipped_are_not_made(folder: Folder) -> None:
 def test_an_interrupt_ends_the_children_and_keeps_what_is_finished(folder: Folder) -> None:
     folder.suite("test_own", SUITE.format(techniques="slow(1), slow(2, seconds=600.0), slow(3, seconds=600.0)"))
     command = folder.command("suites", "--baseline=off", "--jobs=2", *PLAN)
-    process = subprocess.Popen(command, cwd=folder.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, cwd=folder.path, env=folder.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     notes = folder.path / ".notes"
     while not ((notes / "2").exists() and (notes / "3").exists()) and process.poll() is None:
         time.sleep(0.1)

@@ -116,7 +116,7 @@ def test_what_counts_as_a_source(tmp_path: Path, name: str, counts: bool) -> Non
 
 
 def test_runs_and_baselines_count_in_no_folder(tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "project")
+    folder = Folder(tmp_path / "project", history="")
     folder.suite(
         "test_it", "@grid(model=[tiny], technique=[onnxruntime], hardware=[cpu])\ndef test_it(case, bench): bench(case)"
     )

@@ -286,8 +286,9 @@ def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(folder: Folder) -> 
     held.touch()
     arguments = ("suites", "--baseline=off", *PLAN)
     process = subprocess.Popen(
-        folder.command(*arguments), cwd=folder.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+        folder.command(*arguments),
+        cwd=folder.path, env=folder.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
     journal = folder.path / "reports" / "latest" / "journal.jsonl"
     while process.poll() is None and not (journal.exists() and len(journal.read_text().splitlines()) >= 2):
         time.sleep(0.1)

@@ -110,7 +110,7 @@ def on_terminal(folder: Folder, width: int, *arguments: str, **variables: str) -
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
     hidden = {"COLUMNS", "NO_COLOR", "PY_COLORS", "FORCE_COLOR", "CI"}
-    env = {name: value for name, value in os.environ.items() if name not in hidden}
+    env = {name: value for name, value in folder.env.items() if name not in hidden}
     process = subprocess.Popen(
         folder.command(*arguments), cwd=folder.path, env={**env, "TERM": "xterm", **variables},
         stdin=subprocess.DEVNULL, stdout=child, stderr=child,
