@@ -246,7 +246,7 @@ def test_the_commit_that_slowed_a_case_is_found(folder: Folder) -> None:
     folder.slow_down(0)
     commits = [folder.commit("start"), folder.commit("still quick")]
     folder.slow_down(4)
-    commits += [folder.commit("four products too many"), folder.commit("still slow")]
+    commits.append(folder.commit("four products too many"))
     fast = ["--tolerance", "0.1", "--plan", "screen=2", "--plan", "confirm=8", "--plan", "seconds=0.2"]
     command = [sys.executable, "-m", "harness.cli.main", "bisect", "*slowed*", "--good", commits[0], *fast]
     done = subprocess.run(command, cwd=folder.path, capture_output=True, text=True, check=False)

@@ -215,7 +215,7 @@ def test_every_kind_of_test_and_every_way_to_go_wrong(tmp_path: Path) -> None:
 def test_the_gate(tmp_path: Path) -> None:
     """A first run, one that changed nothing, a slow-down that is planted, and a test that is gone."""
     folder = project(tmp_path, SORTING)
-    plan = ("--plan", "confirm=5", "--plan", "seconds=0.3")
+    plan = ("--plan", "confirm=5", "--plan", "seconds=0.1")
     code, text = folder.pytest("suites", *plan, "--baseline=update", "--reason", "first figures")
     assert code == 0, text
     kept = sorted(path.name for path in (tmp_path / "baselines" / "sorting").rglob("*.json"))
@@ -264,7 +264,7 @@ def test_in_turns_with_another_commit(tmp_path: Path) -> None:
     file.write_text(
         SORTING.replace("EXTRA = 0", "EXTRA = 1") + "\n\ndef test_new(benchmark):\n    benchmark(sum, [1])\n"
     )
-    code, text = folder.pytest("suites", "--against", "HEAD", "--plan", "seconds=0.3", "--plan", "confirm=5")
+    code, text = folder.pytest("suites", "--against", "HEAD", "--plan", "seconds=0.1", "--plan", "confirm=5")
     assert code == 1, text
     rows = {(one["case_id"].split("/")[0], one["metric"]): one for one in folder.run()["comparisons"]}
     assert rows["test_sort-2000", "latency.p50"]["verdict"] == "regressed"
