@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,13 @@ with suppress(ImportError):
 def pytest_configure(config: pytest.Config) -> None:
     """Warnings are errors here alone: the suites run beside whatever plugins their user has, of whatever age."""
     config.addinivalue_line("filterwarnings", "error")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m alone`, files without such a test stay unimported; pytest does not ask about one that was named."""
+    if config.getoption("markexpr") == "alone" and collection_path.suffix == ".py":
+        return "mark.alone" not in collection_path.read_text(encoding="utf-8") or None
+    return None
 
 
 @pytest.fixture(autouse=True, scope="session")
