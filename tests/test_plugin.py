@@ -66,11 +66,23 @@ def test_measures(case, bench):
     assert first.speedup > 0 and first.accuracy > 0.5 and first["size"] == first.size
     with pytest.raises(KeyError, match="has no metric 'speed'"):
         first["speed"]
+
+@grid(model=[tiny], technique=[reference], hardware=[cpu])
+def test_promises(case, bench):
+    assert bench(case).accuracy > 2
+
+@technique
+def boasting(deployment):
+    return deployment.noting(**{"sparsity.2:4": 1.0}).promising(Promise("sparsity.2:4", at_least=0.9))
+
+@grid(model=[tiny], technique=[boasting], hardware=[cpu])
+def test_boasts(case, bench):
+    bench(case)
 """,
     )
     code, text = folder.pytest("suites", "--baseline=off", *PLAN, "--junitxml", "junit.xml", "-rs")
     assert code == 1
-    assert "3 failed, 1 passed, 3 skipped, 1 xfailed" in text
+    assert "5 failed, 1 passed, 3 skipped, 1 xfailed" in text
     assert "; 1 failed as expected." in text
     (known,) = folder.run()["environment"]["state"]["xfailed"].splitlines()
     assert known.endswith("/tiny_onnx/liar+batched:2/cpu")
@@ -88,6 +100,15 @@ def test_measures(case, bench):
         for item in case.iter("property")
     }
     assert any("batched:4" in name and "latency.p50" in key for name, key in properties)
+    # No promise rests on a technique's own word.
+    assert outcomes["tiny_onnx/boasting/cpu"] == "invalid"
+    boasted = folder.result("tiny_onnx/boasting/cpu")["reason"]
+    assert "boasting promised sparsity.2:4 >= 0.9, found not found" in boasted
+    # A promise of the suite that fails is in the record.
+    (promise,) = (one for one in folder.run()["comparisons"] if one["case_id"] == "tiny_onnx/reference/cpu")
+    assert promise["verdict"] == "error"
+    assert "the test failed: AssertionError" in promise["reason"]
+    assert failed_tests(read_run(folder.path / "reports" / "latest")).keys() == {("hiding", "tiny_onnx/reference/cpu")}
 
 
 @pytest.mark.skipif(not hasattr(pytest, "Subtests"), reason="this pytest has no subtests")
@@ -192,37 +213,57 @@ def test_a_first_run_without_a_baseline_is_no_pass(folder: Folder) -> None:
     assert "portable.json" in text
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("@grid(model=[], technique=[reference], hardware=[cpu])\ndef test_x(case, bench): ...", "'model' is empty"),
-        (
-            "@grid(model=[tiny], technique=[batched], hardware=[cpu])\ndef test_x(case, bench): ...",
-            "batched needs 'n'",
-        ),
-        (
-            "@grid(model=[tiny], technique=[reference, reference], hardware=[cpu])\ndef test_x(case, bench): ...",
-            "share the id tiny_onnx/reference/cpu",
-        ),
-        ("@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_x(case): ...", "no 'bench'"),
-        ("@grid(model=[tiny], technique=[reference], hardware=['cpu'])\ndef test_x(case, bench): ...", "'hardware'"),
-        (
-            "class TestIt:\n    @grid(model=[tiny], technique=[reference], hardware=[cpu])\n"
-            "    def test_x(self, case, bench): ...",
-            "write test_x outside of TestIt, without self",
-        ),
-        (
-            "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_x(case, bench): ...\n"
-            "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_y(case, bench): ...",
-            "has the case tiny_onnx/reference/cpu twice",
-        ),
-    ],
-)
-def test_a_wrong_grid_is_an_error_at_collection(folder: Folder, text: str, words: str) -> None:
-    folder.suite("test_wrong", text)
+WRONG = {
+    "test_empty": (
+        "@grid(model=[], technique=[reference], hardware=[cpu])\ndef test_x(case, bench): ...",
+        "'model' is empty",
+    ),
+    "test_half": (
+        "@grid(model=[tiny], technique=[batched], hardware=[cpu])\ndef test_x(case, bench): ...",
+        "batched needs 'n'",
+    ),
+    "test_double": (
+        "@grid(model=[tiny], technique=[reference, reference], hardware=[cpu])\ndef test_x(case, bench): ...",
+        "share the id tiny_onnx/reference/cpu",
+    ),
+    "test_unused": (
+        "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_x(case): ...",
+        "no 'bench'",
+    ),
+    "test_words": (
+        "@grid(model=[tiny], technique=[reference], hardware=['cpu'])\ndef test_x(case, bench): ...",
+        "'cpu' on the axis 'hardware'",
+    ),
+    "test_method": (
+        "class TestIt:\n    @grid(model=[tiny], technique=[reference], hardware=[cpu])\n"
+        "    def test_x(self, case, bench): ...",
+        "write test_x outside of TestIt, without self",
+    ),
+}
+
+
+def test_a_wrong_grid_is_an_error_at_collection(folder: Folder) -> None:
+    for name, (text, _) in WRONG.items():
+        folder.suite(name, text)
     code, output = folder.pytest("suites")
-    assert code in (2, 4)
-    assert words in output
+    assert code == 2
+    parts = output.partition("short test summary info")[0].split("ERROR collecting suites/")[1:]
+    said = {part.partition(".py")[0]: part for part in parts}
+    assert said.keys() == WRONG.keys()
+    for name, (_, words) in WRONG.items():
+        assert words in said[name]
+    assert not (folder.path / "reports").exists()
+
+
+def test_a_case_that_a_suite_has_twice_is_an_error_at_collection(folder: Folder) -> None:
+    folder.suite(
+        "test_wrong",
+        "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_x(case, bench): ...\n"
+        "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_y(case, bench): ...",
+    )
+    code, output = folder.pytest("suites")
+    assert code == 4
+    assert "has the case tiny_onnx/reference/cpu twice" in output
     assert not (folder.path / "reports").exists()
 
 
@@ -314,26 +355,26 @@ def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(folder: Folder) -> 
 
 def test_a_case_that_no_test_decided_is_missing(folder: Folder) -> None:
     text = (
-        "@grid(model=[tiny], technique=[reference, batched(2)], hardware=[cpu])\n"
-        "def test_it(case, bench):\n    {body}\n"
+        "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench):\n    {first}\n\n"
+        "@grid(model=[tiny], technique=[batched(2)], hardware=[cpu])\ndef test_other(case, bench):\n    {second}\n"
     )
-    folder.suite("test_omits", text.format(body="bench(case)"))
+    folder.suite("test_omits", text.format(first="bench(case)", second="bench(case)"))
     code, output = folder.pytest("suites", *PLAN, "--baseline=update", "--reason", "start")
     assert code == 0, output
-    for body in (
-        "pytest.skip('not today')",
-        "pytest.xfail('not today')",
-        "0 if bench is None else pytest.skip('not today')",
-    ):
-        folder.suite("test_omits", text.format(body=body))
-        code, output = folder.pytest("suites", *PLAN)
-        assert code == 1, output
-        assert {c["verdict"] for c in folder.run()["comparisons"]} == {"missing"}
-        assert "nothing was measured" in output or "tiny_onnx/reference/cpu has a baseline" in output
-    folder.suite("test_omits", text.format(body="bench(case.reference)"))
+    folder.suite("test_omits", text.format(first="pytest.skip('not today')", second="bench(case.reference)"))
     code, output = folder.pytest("suites", *PLAN)
-    assert code == 1
+    assert code == 1, output
+    verdicts = {(c["case_id"], c["verdict"]) for c in folder.run()["comparisons"]}
+    assert ("tiny_onnx/reference/cpu", "missing") in verdicts
+    assert "FAILED suites/test_omits.py::test_it" in output
     assert "bench measures the test's own case" in output
+    assert "nothing was measured" in output
+    # A call of xfail leaves no test that failed, so that the run itself has to.
+    folder.suite("test_omits", text.format(first="pytest.xfail('not today')", second="pytest.xfail('not today')"))
+    code, output = folder.pytest("suites", *PLAN)
+    assert code == 1, output
+    assert {c["verdict"] for c in folder.run()["comparisons"]} == {"missing"}
+    assert "nothing was measured" in output
     # The whole file is gone: its baselines are still due.
     (folder.path / "suites" / "test_omits.py").unlink()
     code, output = folder.pytest("suites", *PLAN)
@@ -349,42 +390,14 @@ def test_a_verdict_is_not_taken_back_by_a_call_of_xfail(folder: Folder) -> None:
         "def test_it(case, bench):\n    try:\n        bench(case)\n"
         "    except AssertionError as error:\n        {instead}\n"
     )
-    folder.suite("test_xfail", text.format(mark="", instead="pytest.xfail('slow today')"))
+    folder.suite("test_call", text.format(mark="", instead="pytest.xfail('slow today')"))
+    mark = "@pytest.mark.xfail(reason='known to lie')\n"
+    folder.suite("test_mark", text.format(mark=mark, instead="raise error"))
     code, output = folder.pytest("suites", *PLAN)
     assert code == 1
+    assert "FAILED suites/test_call.py" in output
     assert "the test called xfail after that; the verdict stands" in output
-    mark = "@pytest.mark.xfail(reason='known to lie')\n"
-    folder.suite("test_xfail", text.format(mark=mark, instead="raise error"))
-    _, output = folder.pytest("suites", *PLAN)
-    assert "1 xfailed" in output
-
-
-def test_no_promise_rests_on_a_techniques_own_word(folder: Folder) -> None:
-    folder.suite(
-        "test_boasting",
-        "@technique\ndef boasting(deployment):\n    word = {'sparsity.2:4': 1.0}\n"
-        "    return deployment.noting(**word).promising(Promise('sparsity.2:4', at_least=0.9))\n\n\n"
-        "@grid(model=[tiny], technique=[boasting], hardware=[cpu])\ndef test_it(case, bench):\n    bench(case)\n",
-    )
-    code, _ = folder.pytest("suites", *PLAN, "--baseline=off")
-    assert code == 1
-    result = folder.result("tiny_onnx/boasting/cpu")
-    assert result["outcome"] == "invalid"
-    assert "boasting promised sparsity.2:4 >= 0.9, found not found" in result["reason"]
-
-
-def test_a_failed_promise_of_the_suite_is_in_the_record(folder: Folder) -> None:
-    folder.suite(
-        "test_promise",
-        "@grid(model=[tiny], technique=[reference], hardware=[cpu])\n"
-        "def test_it(case, bench):\n    assert bench(case).accuracy > 2\n",
-    )
-    code, _ = folder.pytest("suites", *PLAN, "--baseline=off")
-    assert code == 1
-    (comparison,) = folder.run()["comparisons"]
-    assert comparison["verdict"] == "error"
-    assert "the test failed: AssertionError" in comparison["reason"]
-    assert failed_tests(read_run(folder.path / "reports" / "latest")).keys() == {("promise", "tiny_onnx/reference/cpu")}
+    assert "1 failed, 1 xfailed" in output
 
 
 def test_strict_refuses_what_has_no_baseline(folder: Folder) -> None:
