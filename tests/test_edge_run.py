@@ -23,10 +23,9 @@ def test_small(case, bench):
     bench(case)
 '''
 
-pytestmark = [
-    pytest.mark.alone,
-    pytest.mark.skipif(bool(means()[1]), reason=f"memory can't be limited here: {means()[1]}"),
-]
+PLAN = ("--plan", "screen=1", "--plan", "confirm=0", "--plan", "seconds=0.3", "--plan", "repeats=0")
+
+pytestmark = pytest.mark.skipif(bool(means()[1]), reason=f"memory can't be limited here: {means()[1]}")
 
 
 def test_torch_is_too_large_and_onnx_runtime_is_not(tmp_path: Path) -> None:
@@ -34,7 +33,7 @@ def test_torch_is_too_large_and_onnx_runtime_is_not(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     project = Project.make(tmp_path / "project")
     (project.folder / "suites" / "test_small.py").write_text(SUITE)
-    done = project.pytest("--baseline=off", "--plan", "screen=1", "--plan", "confirm=0", "--plan", "seconds=0.3")
+    done = project.pytest("--baseline=off", *PLAN)
     large, fits = (done.result(f"digits/{technique}/edge.128MB") for technique in ("reference", "onnxruntime"))
     assert done.code == 1, done.text
     assert large["outcome"] == "oom"
