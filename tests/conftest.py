@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 LONGEST = (
-    "test_plugin", "test_planted_untimed", "test_docs_techniques", "test_report_browser", "test_timed_test",
-    "test_terminal", "test_suites_models", "test_history_plugin", "test_measure_ahead", "test_plugin_selection",
-    "test_measure_artefacts", "test_runtimes_aotinductor", "test_runtimes_inductor", "test_docs", "test_fidelity_run",
-    "test_against", "test_edge_run",
+    "test_planted_untimed", "test_plugin", "test_measure_ahead", "test_history_plugin", "test_suites_models",
+    "test_plugin_selection", "test_terminal", "test_report_browser", "test_timed_test", "test_measure_artefacts",
+    "test_runtimes_aotinductor", "test_runtimes_inductor", "test_docs_techniques", "test_docs",
+    "test_techniques_promises", "test_techniques_pruning", "test_against", "test_techniques_distill", "test_resume",
+    "test_updating", "test_measure_tree", "test_edge_run", "test_judge_simulation", "test_cli_optimize",
+    "test_fidelity_run",
 )  # fmt: skip
 """Files that take longest come first, so that no process is left with one of them while the others have nothing."""
 
