@@ -65,26 +65,17 @@ def test_a_smoke_test_is_not_kept(folder: Folder) -> None:
     assert names(folder.path / "reports" / "history.db") == kept
 
 
-def test_another_store_or_none(folder: Folder) -> None:
+def test_another_store(folder: Folder) -> None:
     kept = names(folder.path / "reports" / "history.db")
     code, said = folder.pytest(*OFF, "--history", ".team/runs.db")
     assert code == 0, said
     assert names(folder.path / ".team" / "runs.db") == {folder.run()["id"]}
-    code, said = folder.pytest(*OFF, "--history", "off")
-    assert code == 0, said
     assert names(folder.path / "reports" / "history.db") == kept
 
 
-@pytest.mark.parametrize(
-    ("url", "cause"),
-    [
-        (".damaged.db", "is damaged"),
-        # Nobody listens there; and without psycopg the same address stands beside what to install.
-        ("postgresql://someone:secret@127.0.0.1:1/runs", "127.0.0.1:1/runs"),
-    ],
-)
-def test_a_store_that_fails_is_a_warning_and_no_verdict(folder: Folder, url: str, cause: str) -> None:
-    (folder.path / ".damaged.db").write_text("no database\n" * 400)
+def test_a_store_that_fails_is_a_warning_and_no_verdict(folder: Folder) -> None:
+    # Nobody listens there; and without psycopg the same address stands beside what to install.
+    url, cause = "postgresql://someone:secret@127.0.0.1:1/runs", "127.0.0.1:1/runs"
     code, said = folder.pytest(*OFF, "--history", url)
     assert code == 0, said
     (warning,) = (line for line in said.splitlines() if "warning: this run was not kept in the history" in line)

@@ -408,6 +408,9 @@ def test_strict_refuses_what_has_no_baseline(folder: Folder) -> None:
     code, text = folder.pytest("suites", *PLAN, "--baseline=strict")
     assert code == 1
     assert "has no baseline yet" in text
+    # The history is off in these runs.
+    assert (folder.path / "reports" / "latest" / "index.html").exists()
+    assert not (folder.path / "reports" / "history.db").exists()
 
 
 def test_a_budget_ends_the_adding_of_launches_and_says_so(folder: Folder) -> None:
