@@ -99,9 +99,12 @@ def test_without_a_pull_request_the_baselines_are_compared(gate: Gate) -> None:
     assert gate.text("summary") == "## what was found\n"
 
 
-def test_what_the_workflow_says_of_baselines_goes_before_the_default(gate: Gate) -> None:
-    for base in ("", "a-pull-request's"):
-        gate.run(HARNESS_ARGUMENTS="--baseline=strict", HARNESS_AGAINST="baseline", HARNESS_BASE=base)
+def test_what_the_workflow_says_of_baselines_goes_before_the_default(tmp_path: Path) -> None:
+    for name, base in (("without", ""), ("with", "a-pull-request's")):
+        (tmp_path / name).mkdir()
+        gate = Gate(tmp_path / name)
+        done = gate.run(HARNESS_ARGUMENTS="--baseline=strict", HARNESS_AGAINST="baseline", HARNESS_BASE=base)
+        assert done.returncode == 0, done.stderr
         modes = [word for word in gate.arguments() if word.startswith("--baseline")]
         assert modes[-1] == "--baseline=strict"
 
@@ -263,7 +266,11 @@ def test_the_marker_of_the_comment_is_the_one_that_the_script_looks_for() -> Non
     ids=["action", "gitlab"],
 )
 def test_snippets_fit_the_schemas(schema: str, path: Path) -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(path)]
+    check(schema, path)
+
+
+def check(schema: str, *paths: Path) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -315,9 +322,10 @@ def test_the_comment_of_the_guide_follows_its_gate() -> None:
 
 
 def test_the_workflows_of_the_guide_fit_the_schema(tmp_path: Path) -> None:
-    for text in GUIDE:
-        (tmp_path / "workflow.yml").write_text(text)
-        test_snippets_fit_the_schemas("vendor.github-workflows", tmp_path / "workflow.yml")
+    paths = [tmp_path / f"workflow{number}.yml" for number in range(len(GUIDE))]
+    for path, text in zip(paths, GUIDE, strict=True):
+        path.write_text(text)
+    check("vendor.github-workflows", *paths)
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck here; apt-get install shellcheck")

@@ -112,7 +112,8 @@ def test_cases_that_are_skipped_are_not_made(folder: Folder) -> None:
         "@grid", "@pytest.mark.skip(reason='not today')\n@grid"
     )
     folder.suite("test_own", skipped)
-    folder.pytest("suites", "--baseline=off", "--jobs=2", *PLAN)
+    _, text = folder.pytest("suites", "--baseline=off", "--jobs=2", *PLAN)
+    assert {result["outcome"] for result in folder.run()["results"]} == {"unavailable"}, text
     assert not (folder.path / ".notes").exists()
 
 

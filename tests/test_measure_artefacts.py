@@ -311,15 +311,18 @@ def test_what_was_measured_while_sources_were_edited_is_no_result(tmp_path: Path
     assert not list(folder.path.rglob("portable.json"))
 
 
-@pytest.mark.parametrize(("value", "shown"), [("np.float32(0.5)", "np.float32(0.5), "), ("np.nan", "nan, ")])
-def test_a_fact_that_no_record_can_hold_is_named(tmp_path: Path, value: str, shown: str) -> None:
+def test_a_fact_that_no_record_can_hold_is_named(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "project")
-    noted = f"    import numpy as np\n\n    deployment = deployment.noting(gain={value})\n    import onnx\n"
-    (folder.path / "suites" / "own.py").write_text(TECHNIQUE.replace("    import onnx\n", noted))
-    folder.suite("test_own", SUITE)
+    own = ""
+    for name, value in (("half", "np.float32(0.5)"), ("hollow", "np.nan")):
+        noted = f"    import numpy as np\n\n    deployment = deployment.noting(gain={value})\n    import onnx\n"
+        own += TECHNIQUE.replace("    import onnx\n", noted).replace("def half", f"def {name}")
+    (folder.path / "suites" / "own.py").write_text(own)
+    folder.suite("test_own", SUITE.replace("import half", "import half, hollow").replace("[half]", "[half, hollow]"))
     code, text = folder.pytest("suites", "--baseline=off", *PLAN)
     assert code == 1, text
-    assert f"{CASE}: the fact gain is {shown}" in folder.result(CASE)["reason"]
+    for case_id, shown in ((CASE, "np.float32(0.5), "), ("tiny_onnx/hollow/cpu", "nan, ")):
+        assert f"{case_id}: the fact gain is {shown}" in folder.result(case_id)["reason"]
 
 
 def test_what_changes_twice_in_no_time_is_read_twice(tmp_path: Path) -> None:

@@ -189,11 +189,12 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert dead == []
 
 
-@pytest.mark.parametrize("workflow", sorted(path.name for path in (ROOT / ".github" / "workflows").glob("*.y*ml")))
-def test_workflows_fit_the_schema(workflow: str) -> None:
+def test_workflows_fit_the_schema() -> None:
     """Against the copy of GitHub's workflow schema that check-jsonschema ships; nothing is downloaded."""
-    path = ROOT / ".github" / "workflows" / workflow
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(path)]
+    paths = sorted((ROOT / ".github" / "workflows").glob("*.y*ml"))
+    assert paths
+    schema = ["--builtin-schema", "vendor.github-workflows"]
+    command = [sys.executable, "-m", "check_jsonschema", *schema, *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

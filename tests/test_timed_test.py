@@ -170,7 +170,7 @@ def test_times_of_rounds_become_those_of_calls() -> None:
 
 def test_every_kind_of_test_and_every_way_to_go_wrong(tmp_path: Path) -> None:
     folder = project(tmp_path, SORTING + OTHERS)
-    code, text = folder.pytest("suites", "--baseline=off", *PLAN, "--junitxml", "junit.xml", "-rsx")
+    code, text = folder.pytest("suites", "--baseline=off", *SHORT, "--junitxml", "junit.xml", "-rsx")
     assert code == 1
     assert "5 failed, 4 passed, 2 skipped, 1 deselected, 1 xfailed" in text
     found = by_test(folder)
@@ -181,12 +181,11 @@ def test_every_kind_of_test_and_every_way_to_go_wrong(tmp_path: Path) -> None:
     assert sort["nodeid"] == "suites/test_sorting.py::test_sort[2000]"
     assert sort["facts"]["extra.size"] == 2000
     assert sort["facts"]["runtime"].startswith("pytest-benchmark ")
-    assert len(sort["launches"]) == 2
-    for launch in sort["launches"]:
-        assert launch["samples"].keys() == {"candidate", "anchor"}
-        assert launch["rounds"] >= 3
+    (launch,) = sort["launches"]
+    assert launch["samples"].keys() == {"candidate", "anchor"}
+    assert launch["rounds"] >= 3
     measured = {one["metric"]: one for one in sort["measurements"]}
-    assert len(measured["latency.p50"]["relative"]) == 2
+    assert len(measured["latency.p50"]["relative"]) == 1
     assert measured["latency.p50"]["estimate"]["point"] > 0 < measured["throughput"]["estimate"]["point"]
 
     tiny = found["TestThings.test_tiny"]
