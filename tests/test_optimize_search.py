@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import random
@@ -27,7 +28,9 @@ MODEL = tiny_torch_model()
 GOAL = Goal("latency.p50", "s", "lower", (Limit("accuracy", 0.01, "share"),))
 
 
-def made(name: str, *, takes: str | None = "torch", gives: str | None = None, needs: Sequence[str] = ()) -> Technique:
+def made(
+    name: str, *, takes: str | Sequence[str] | None = "torch", gives: str | None = None, needs: Sequence[str] = ()
+) -> Technique:
     def function(deployment: Deployment) -> Deployment:
         return deployment.promising(Promise("batch", equals=1))
 
@@ -43,6 +46,7 @@ HALF, SMALL, EXPORT, INTEGERS, NOTHING, HARM = (
     made("nothing"),
     made("harm"),
 )
+EITHER = made("either", takes=("torch", "onnx"))
 
 
 def space(*techniques: Technique | Pipeline) -> Space:
@@ -144,6 +148,73 @@ def test_nothing_is_put_after_a_form_that_could_not_be_made() -> None:
     found = Search(measuring.space, GOAL, measuring).run()
     assert found.best.steps == {"small"}
     assert measuring.tried == ["reference", "export", "small"]
+
+
+def test_what_breaks_on_one_form_is_tried_on_another() -> None:
+    factors = {"export": 1.0, "either": 2.0, "small": 1.5}
+    measuring = Measuring(space(EXPORT | EITHER, EXPORT, EITHER, SMALL), factors, failing=frozenset({"either"}))
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert measuring.tried[:5] == ["reference", "export", "either", "small", "export+either"]
+    assert "small+either" not in measuring.tried
+    assert found.best.case.technique.id == "small+export+either"
+
+
+def test_what_does_harm_on_one_form_is_tried_on_another() -> None:
+    together = {frozenset({"export", "either"}): 6.0, frozenset({"small", "export", "either"}): 6.0}
+    factors = {"export": 2.0, "either": 0.33, "small": 1.5}
+    measuring = Measuring(space(EXPORT, EITHER, SMALL), factors, together=together)
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert "small+either" not in measuring.tried
+    assert found.best.case.technique.id == "small+export+either"
+
+
+def test_a_technique_is_tried_once_on_a_form_before_it_is_put_on_others() -> None:
+    other = made("other", gives="onnx")
+    factors = {"export": 1.0, "other": 0.5, "either": 0.9, "integers": 0.8}
+    measuring = Measuring(space(EXPORT, other, EITHER, INTEGERS), factors)
+    Search(measuring.space, GOAL, measuring).run()
+    assert measuring.tried == ["reference", "export", "other", "either", "export+either", "export+integers"]
+
+
+def test_another_order_is_tried_where_one_breaks_since_its_forms_are_others() -> None:
+    class Unexportable(Measuring):
+        def __call__(self, pipeline: Pipeline, best: Interval | None) -> Trial:
+            trial = super().__call__(pipeline, best)
+            late = pipeline.id == "export+either"
+            return dataclasses.replace(trial, failed="error: no such kernel") if late else trial
+
+    measuring = Unexportable(space(EXPORT, EITHER), {"export": 2.0, "either": 2.0})
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert measuring.tried == ["reference", "export", "either", "export+either", "either+export"]
+    assert found.best.case.technique.id == "either+export"
+
+
+def test_the_files_own_pipelines_are_tried_where_a_part_does_harm() -> None:
+    factors = {"half": 0.5, "harm": 0.5, "small": 1.0, "nothing": 1.0}
+    measuring = Measuring(
+        space(HARM | HALF, SMALL | NOTHING, EXPORT | HALF, HARM | HALF | SMALL),
+        {**factors, "export": 1.0},
+        together={frozenset({"harm", "half"}): 12.0, frozenset({"harm", "half", "small"}): 20.0},
+    )
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert measuring.tried[:8] == [
+        "reference", "harm", "half", "small", "nothing", "export", "harm+half", "harm+half+small"
+    ]  # fmt: skip
+    assert found.best.case.technique.id == "harm+half+small"
+    broken = Measuring(measuring.space, {**factors, "export": 1.0}, failing=frozenset({"harm"}))
+    Search(broken.space, GOAL, broken).run()
+    assert not any("harm" in one for one in broken.tried if one != "harm")
+
+
+def test_a_combination_that_several_rounds_leave_out_counts_once() -> None:
+    names = ("big", "a", "b", "c", "d", "e")
+    factors = {"big": 3.0, "a": 1.01, "b": 1.0, "c": 1.0, "d": 1.0, "e": 1.02}
+    measuring = Measuring(space(*map(made, names)), factors)
+    found = Search(measuring.space, GOAL, measuring).run()
+    without = [one for one in measuring.tried if "+" in one and "big" not in one]
+    assert without == []
+    # Nothing but pairs was left out: what would extend one of them was never come to.
+    assert found.skipped == math.comb(len(names) - 1, 2)
 
 
 def test_what_loses_accuracy_is_in_no_combination() -> None:

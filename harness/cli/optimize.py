@@ -244,7 +244,7 @@ def _record(found: Found, goal: Goal, expression: str, unnamed: str, words: list
         "run": run,
         "goal": str(goal),
         "rounds": [[tried(one) for one in part.tried] for part in found.rounds],
-        "skipped": sum(part.skipped for part in found.rounds),
+        "skipped": found.skipped,
         "complete": found.complete,
         "front": [row(trial) for trial in found.front],
         "finals": words,

@@ -1,9 +1,9 @@
 """The search: measure the reference, each technique by itself, then what extends the best, until nothing gains.
 
-The idea is the one by which people tune: what helps alone mostly helps together, and what breaks alone breaks together.
-So a combination is tried only where its parts work, and where the gains of its parts, taken as factors, come near the
-best so far. It need not find a combination whose parts are all harmful alone; `benchmarks/optimize.py` compares it with
-trying everything.
+The idea is the one by which people tune: what helps alone mostly helps together, and what breaks alone breaks together,
+on the same form of network. So a combination is tried only where its parts work, and where their gains, taken as
+factors, come near the best so far. The file's own ones are tried as well where a part does harm alone; others with such
+parts alone it need not find. `benchmarks/optimize.py` compares it with trying everything.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from harness.judge.interval import Interval
@@ -36,6 +36,10 @@ WORTH = 0.02
 """What a further technique has to gain (a logarithm): launches that would show less are not made."""
 
 
+_Place = tuple[str, str]
+"""The id of a technique, and the form of network that it gets."""
+
+
 @dataclass(frozen=True)
 class Tried:
     """A trial with what was decided of it: `kept`, or why it is not extended or not recommended."""
@@ -47,11 +51,10 @@ class Tried:
 
 @dataclass(frozen=True)
 class Round:
-    """The trials of a round, and how many combinations were left out as hopeless."""
+    """The trials of a round."""
 
     number: int
     tried: tuple[Tried, ...]
-    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Found:
     front      trials that keep all limits and that no other beats in the goal, the accuracy and the memory at once
     best       the one with the largest gain, the reference where nothing gains
     complete   False where the time was over before nothing more was left to try
+    skipped    combinations that were left out as hopeless
     """
 
     reference: Trial
@@ -68,6 +72,7 @@ class Found:
     front: tuple[Trial, ...]
     best: Trial
     complete: bool
+    skipped: int = 0
 
 
 @dataclass
@@ -86,21 +91,23 @@ class Search:
     end: float = math.inf
     clock: Callable[[], float] = time.monotonic
     _trials: dict[frozenset[str], Trial] = field(default_factory=dict)
-    _bad: list[frozenset[str]] = field(default_factory=list)
+    _bad: list[frozenset[_Place]] = field(default_factory=list)
     _extended: set[frozenset[str]] = field(default_factory=set)
+    _left: set[frozenset[str]] = field(default_factory=set)
 
     def run(self) -> Found:
         """Search. Raises whatever `measure` raises; a trial that failed is a trial like others."""
         start = self._try(as_pipeline(reference))
         rounds = [Round(0, (self._tell(0, start, None),))]
-        contributions = self._singles(rounds)
+        contributions = self._first_round(rounds)
         while not self._over() and (bases := self._bases()):
             rounds.append(self._extend(len(rounds), bases, contributions))
         complete = not self._over()
         trials = list(self._trials.values())
         standing = [trial for trial in trials if trial.stands]
         best = best_of(trials) or start
-        return Found(start, tuple(one for one in rounds if one.tried), self._front(standing), best, complete)
+        told = tuple(one for one in rounds if one.tried)
+        return Found(start, told, self._front(standing), best, complete, len(self._left - self._trials.keys()))
 
     def gain(self, trial: Trial) -> Interval:
         """The gain of a trial, with what all trials so far show of the spread."""
@@ -118,22 +125,39 @@ class Search:
         reaching = [trial for trial in others if self.gain(trial).most >= least]
         return sorted(reaching, key=lambda trial: (len(trial.steps), -self.gain(trial).point))
 
-    def _singles(self, rounds: list[Round]) -> dict[str, Interval]:
-        """Try each technique by itself. Gives what each adds to what it was put on, by its id, where it works."""
-        tried, added = [], {}
+    def _first_round(self, rounds: list[Round]) -> dict[_Place, Interval]:
+        """Try each technique by itself, then those of the file's own pipelines to which no later round would come.
+
+        Gives what a technique adds to what it was put on, where it works: known once, it is not tried after all that
+        gives the same form.
+        """
+        tried: list[Tried] = []
+        added: dict[_Place, Interval] = {}
         for step, pipeline in self.space.singles():
             if self._over():
                 break
-            if self._settled(steps_of(pipeline)):
+            place = step.id, self.space.places(pipeline)[step.id]
+            if place in added or self._settled(pipeline):
                 continue
+            base = self._start_of(pipeline)
             trial = self._try(pipeline)
-            base = self._trials[steps_of(Pipeline(pipeline.steps[:-1]))]
             tried.append(self._tell(1, trial, base))
             if trial.extensible and base.gains:
-                own, under = self.gain(trial), self.gain(base)
-                added[step.id] = _difference(own, under)
+                added[place] = _difference(self.gain(trial), self.gain(base))
+        for pipeline in self.space.own():
+            if self._over():
+                break
+            helpful = all(self._helps(added, place) for place in self.space.places(pipeline).items())
+            if not helpful and not self._settled(pipeline):
+                base = self._start_of(pipeline)
+                tried.append(self._tell(1, self._try(pipeline), base))
         rounds.append(Round(1, tuple(tried)))
         return added
+
+    def _start_of(self, pipeline: Pipeline) -> Trial:
+        """The trial of as many of its first techniques as were tried together: the reference at least."""
+        starts = (steps_of(Pipeline(pipeline.steps[:end])) for end in reversed(range(len(pipeline.steps))))
+        return next(self._trials[one] for one in starts if one in self._trials)
 
     def _bases(self) -> list[Trial]:
         """The best of the trials that were not extended yet, and count as extended from now on."""
@@ -146,41 +170,53 @@ class Search:
         self._extended.update(trial.steps for trial in bases)
         return bases
 
-    def _extend(self, number: int, bases: list[Trial], added: dict[str, Interval]) -> Round:
+    def _extend(self, number: int, bases: list[Trial], added: dict[_Place, Interval]) -> Round:
         """Extend these trials by each technique that does no harm."""
-        helpful = [step for step in self.space.steps if step.id in added and added[step.id].most >= 0]
         wanted: dict[frozenset[str], tuple[float, Pipeline, Trial]] = {}
         for base in bases:
-            for step in helpful:
+            for step in self.space.steps:
                 pipeline = self.space.extended(base.case.technique, step)
-                if pipeline is None:
+                if pipeline is None or self._settled(pipeline):
                     continue
-                steps = base.steps | {step.id}
-                if self._settled(steps):
+                adds = self._helps(added, (step.id, self.space.places(pipeline)[step.id]))
+                if adds is None:
                     continue
-                hoped = self.gain(base).point + added[step.id].point
+                steps = steps_of(pipeline)
+                hoped = self.gain(base).point + adds.point
                 if steps not in wanted or hoped > wanted[steps][0]:
                     wanted[steps] = (hoped, pipeline, base)
-        tried, skipped = [], 0
+        tried = []
         for hoped, pipeline, base in sorted(wanted.values(), key=lambda one: -one[0]):
             if self._over():
                 break
             goal = to_beat(self._trials.values(), 0)
             if goal is not None and hoped + SYNERGY < goal.point:
-                skipped += 1
+                self._left.add(steps_of(pipeline))
                 continue
             tried.append(self._tell(number, self._try(pipeline), base))
-        return Round(number, tuple(tried), skipped)
+        return Round(number, tuple(tried))
 
-    def _settled(self, steps: frozenset[str]) -> bool:
-        """Whether a combination was tried, or holds one that failed or lost too much."""
-        return steps in self._trials or any(bad <= steps for bad in self._bad)
+    def _helps(self, added: Mapping[_Place, Interval], place: _Place) -> Interval | None:
+        """What a technique adds on a form, or where that is unknown, on the model's own; None where it does harm."""
+        step, _ = place
+        found = added.get(place) or added.get((step, self.space.model.form))
+        return found if found and found.most >= 0 else None
+
+    def _settled(self, pipeline: Pipeline) -> bool:
+        """Whether a combination was tried, or holds one that failed or lost too much on the same forms. One that did so
+        in another order may get other forms in this one.
+        """
+        known = self._trials.get(steps_of(pipeline))
+        if known is not None and not _is_bad(known):
+            return True
+        places = self.space.places(pipeline).items()
+        return any(bad <= places for bad in self._bad)
 
     def _try(self, pipeline: Pipeline) -> Trial:
         trial = self.measure(pipeline, to_beat(self._trials.values(), len(steps_of(pipeline))))
         self._trials[trial.steps] = trial
-        if trial.failed or trial.lossy:
-            self._bad.append(trial.steps)
+        if _is_bad(trial):
+            self._bad.append(frozenset(self.space.places(pipeline).items()))
         return trial
 
     def _tell(self, number: int, trial: Trial, base: Trial | None) -> Tried:
@@ -241,6 +277,11 @@ def to_beat(trials: Collection[Trial], techniques: int) -> Interval | None:
     gain = gain_of(best.gains, usual_spread(trials))
     bar = gain.point + WORTH
     return gain if techniques <= len(best.steps) else dataclasses.replace(gain, point=bar, least=bar, most=bar)
+
+
+def _is_bad(trial: Trial) -> bool:
+    """Whether nothing may hold this: it failed, or lost too much."""
+    return bool(trial.failed) or trial.lossy
 
 
 def _difference(one: Interval, other: Interval) -> Interval:

@@ -20,12 +20,16 @@ class Space:
 
     steps   in the order in which they stand in the file
     before  (name, name) pairs of techniques that some pipeline of the file puts in this order, and none in the other
+    given   the file's own pipelines of several of these steps
+    makers  all steps of the file that leave another form, also those that are not among `steps`
     """
 
     model: Model
     hardware: Hardware
     steps: tuple[Technique, ...]
     before: frozenset[tuple[str, str]] = frozenset()
+    given: tuple[Pipeline, ...] = ()
+    makers: tuple[Technique, ...] = ()
 
     @classmethod
     def of(cls, grids: Iterable[Grid], model: str, hardware: str, only: Sequence[str] = ()) -> Space:
@@ -58,24 +62,45 @@ class Space:
             for then in one.steps[position + 1 :]
         }
         before = frozenset((first, then) for first, then in shown if (then, first) not in shown)
-        return cls(models[model], places[hardware], tuple(chosen), before)
+        ids = {step.id for step in chosen}
+        given = tuple(one for one in pipelines if len(one.steps) > 1 and steps_of(one) <= ids)
+        makers = tuple(step for step in steps.values() if step.gives)
+        return cls(models[model], places[hardware], tuple(chosen), before, given, makers)
 
     def case(self, pipeline: Pipeline) -> Case:
         """The case of a pipeline."""
         return Case(self.model, pipeline, self.hardware)
 
     def singles(self) -> Iterator[tuple[Technique, Pipeline]]:
-        """Each technique with the shortest pipeline that makes it applicable: alone, or after what gives its form.
+        """Each technique with the shortest pipelines that make it applicable: alone, and after what gives a form that
+        it takes. What it does on one form says little of another.
 
-        Those that stand alone come first, so that what another one follows was tried by itself.
+        Those that stand alone come first, so that what another one follows was tried by itself. What can't stand alone
+        follows any of the file's techniques where none of `steps` gives its form.
         """
         alone = [step for step in self.steps if self._possible(Pipeline((step,)))]
         yield from ((step, Pipeline((step,))) for step in alone)
         for step in self.steps:
-            if step in alone:
-                continue
-            makers = (Pipeline((maker, step)) for maker in alone if maker.gives in (step.takes or ()))
-            yield from ((step, one) for one in makers if self._possible(one))
+            if step not in alone:
+                made = self._made(alone, step) or self._made(self.makers, step)
+            elif step.gives is None:
+                made = self._made([maker for maker in alone if not self._first(step, maker)], step)
+            else:
+                made = []
+            yield from ((step, one) for one in made)
+
+    def own(self) -> list[Pipeline]:
+        """The file's own pipelines that can be tried, the shortest first."""
+        return sorted(filter(self._possible, self.given), key=lambda one: len(one.steps))
+
+    def untried(self) -> dict[str, str]:
+        """The ids of the techniques that can't be tried, alone or as the file shows them, each with the reason."""
+        tried = {step.id for step, _ in self.singles()}.union(*map(steps_of, self.own()))
+        return {step.id: self._why_not(step) for step in self.steps if step.id not in tried}
+
+    def places(self, pipeline: Pipeline) -> dict[str, str]:
+        """The form of network that each of its techniques gets, by their ids."""
+        return {step.id: form for step, form in pipeline.walk(self.model) if step.name != "reference"}
 
     def extended(self, pipeline: Pipeline, step: Technique) -> Pipeline | None:
         """The pipeline with a technique added as late as it applies; None where it does not, or is there already.
@@ -100,7 +125,7 @@ class Space:
         """Every combination in one order each, shortest first: what a search of all would have to measure."""
         found: dict[frozenset[str], Pipeline] = {}
         latest: dict[frozenset[str], Pipeline] = {}
-        for _, pipeline in self.singles():
+        for pipeline in (*(one for _, one in self.singles()), *self.own()):
             latest.setdefault(steps_of(pipeline), pipeline)
         while latest:
             found |= latest
@@ -120,11 +145,23 @@ class Space:
         trains = ["training" in step.needed for step in (one, other)]
         return (one.name, other.name) in self.before or trains == [True, False]
 
+    def _made(self, makers: Iterable[Technique], step: Technique) -> list[Pipeline]:
+        """A technique after each of these that gives a form which it takes."""
+        made = (Pipeline((maker, step)) for maker in makers if maker.gives and maker.gives in (step.takes or ()))
+        return [one for one in made if self._possible(one)]
+
+    def _why_not(self, step: Technique) -> str:
+        made = (Pipeline((maker, step)) for maker in self.makers if maker.gives in (step.takes or ()))
+        cases = [self.case(one) for one in (Pipeline((step,)), *made)]
+        # Where one fits the model, what is missing for it is the nearer reason than how the others do not fit.
+        case = next((one for one in cases if not one.inapplicable()), cases[0])
+        return case.inapplicable() or case.unavailable() or ""
+
     def _possible(self, pipeline: Pipeline) -> bool:
         case = self.case(pipeline)
         return case.inapplicable() is None and case.unavailable() is None
 
 
 def steps_of(pipeline: Pipeline) -> frozenset[str]:
-    """The ids of its techniques: what a combination is, in whatever order."""
-    return frozenset(step.id for step in pipeline.steps)
+    """The ids of its techniques: what a combination is, in whatever order; empty for the reference."""
+    return frozenset(step.id for step in pipeline.steps if step.name != "reference")

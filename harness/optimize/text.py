@@ -20,7 +20,7 @@ _REASON = 160
 
 def round_title(number: int) -> str:
     """What a round does."""
-    titles = {0: "the model as it is", 1: "one technique at a time"}
+    titles = {0: "the model as it is", 1: "one technique at a time, then what the file itself shows"}
     return f"round {number}: {titles.get(number, 'what extends the best so far')}"
 
 
@@ -55,9 +55,9 @@ def answer(found: Found, goal: Goal, expression: str) -> Iterator[str]:
     yield f"on the front, none beaten by another in {goal.metric}, accuracy and memory at once:"
     for trial in found.front:
         yield f"  {'  '.join([one_line(trial.case.technique.id), *values(trial, goal)])}"
-    skipped = sum(one.skipped for one in found.rounds)
     tried = sum(len(one.tried) for one in found.rounds)
-    left = f"; {skipped} combinations could not have come near the best and were left out" if skipped else ""
+    hopeless = f"; {found.skipped} combinations could not have come near the best and were left out"
+    left = hopeless if found.skipped else ""
     yield f"{tried} tried{left}{'' if found.complete else '; the time was over before all was tried'}"
     if not found.best.stands:
         yield f"nothing that was tried keeps every limit ({goal})"

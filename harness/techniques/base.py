@@ -169,7 +169,7 @@ class Pipeline:
 
     def inapplicable(self, model: Model) -> str | None:
         """Why this can't be applied to the model, known without loading it; None where it can."""
-        for step, form in self._walk(model):
+        for step, form in self.walk(model):
             if step.name in model.unsupported:
                 return f"{step.name} on {model.name}: {model.unsupported[step.name]}"
             if step.takes is not None and form not in step.takes:
@@ -181,7 +181,7 @@ class Pipeline:
 
     def unavailable(self, model: Model, hardware: Hardware) -> str | None:
         """What is missing on this machine for one of the steps, with its cure; None where nothing is."""
-        reasons = (step.unavailable(hardware, form) for step, form in self._walk(model))
+        reasons = (step.unavailable(hardware, form) for step, form in self.walk(model))
         return next((reason for reason in reasons if reason), None)
 
     def apply(self, deployment: Deployment) -> Deployment:
@@ -190,7 +190,7 @@ class Pipeline:
             deployment = step.apply(deployment)
         return deployment
 
-    def _walk(self, model: Model) -> Iterator[tuple[Technique, str]]:
+    def walk(self, model: Model) -> Iterator[tuple[Technique, str]]:
         """Each step with the form of the network that it gets."""
         form = model.form
         for step in self.steps:
