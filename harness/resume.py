@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.records import Outcome, Result, Run
@@ -19,13 +19,16 @@ def resumed(latest: Path) -> dict[str, str]:
     return {"resumes": latest.resolve().name} if latest.exists() else {}
 
 
-def unfinished(latest: Path, now: Run, *, finished: bool = False) -> tuple[dict[tuple[str, str], Result], str]:
+def unfinished(
+    latest: Path, now: Run, *, finished: bool = False, wanted: Callable[[Result], bool] = lambda _: True
+) -> tuple[dict[tuple[str, str], Result], str]:
     """The completed results of the latest run by (suite, case id), and a sentence about them.
 
     There are none unless that run was interrupted, and measured the same sources with the same data, plan, packages and
     machine: a result of other code must not stand in a run of this one. With `finished` a run that was not interrupted
     does as well. What that run itself had gone on with counts too, where all of this holds for it, and the newest
-    result of a case is the one that is taken. Raises `RecordError` for a record that is damaged.
+    result of a case is the one that is taken. Only those that are `wanted` are taken and counted. Raises `RecordError`
+    for a record that is damaged.
     """
     again = "so this run starts from the beginning"
     if not latest.exists():
@@ -41,7 +44,10 @@ def unfinished(latest: Path, now: Run, *, finished: bool = False) -> tuple[dict[
         unknown, both = _unknown_data(one, now), one.environment.hardware.keys() & now.environment.hardware.keys()
         known = [r for r in one.results if f"data.{r.model}" not in unknown and r.hardware in both]
         newest = {(result.suite, result.case_id): result for result in known} | newest
-    found = {key: result for key, result in newest.items() if result.outcome is Outcome.COMPLETED}
+    of_this = {key: result for key, result in newest.items() if wanted(result)}
+    if newest and not of_this:
+        return {}, f"--resume: the latest run measured other models, suites or hardware, {again}"
+    found = {key: result for key, result in of_this.items() if result.outcome is Outcome.COMPLETED}
     when = "in the latest run" if run.complete else "before the run was interrupted"
     return found, f"--resume: {len(found)} cases were measured {when}"
 

@@ -8,16 +8,21 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from harness import Deployment, grid, technique
+from harness.cli import optimize as command
 from harness.cli.main import main
 from harness.grid import grids_of, load_suite
+from harness.hardware import cpu
 from harness.optimize.suite import Names, suite_text
 from harness.report.commands import reproduce_command
 from harness.report.record import read_run
+from harness.techniques import reference
 from harness.techniques.base import Pipeline
+from harness.testing import tiny_torch_model
 
 SUITE = '''\
 """A tiny model."""
@@ -101,11 +106,11 @@ FAST = '''\
 
 from harness import grid
 from harness.hardware import cpu
-from harness.techniques import int8_dynamic, reference
+from harness.techniques import bf16, int8_dynamic, reference
 from suites.own import lean, tiny
 
 
-@grid(model=[tiny], technique=[reference, lean, int8_dynamic], hardware=[cpu])
+@grid(model=[tiny], technique=[reference, lean, int8_dynamic, bf16], hardware=[cpu])
 def test_it(case, bench):
     bench(case)
 '''
@@ -239,6 +244,10 @@ def test_pytests_import_paths_are_those_of_the_command_and_its_children(project:
     done = optimize(project, "--minimize", "parameters", "--budget", "1ms")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "recommended: reference" in done.stdout
+    reason = "bf16 works on a torch network, and tiny exists only as an ONNX network"
+    assert f"  not tried: bf16: {reason}\n" in done.stdout
+    record = json.loads((project / "reports" / "optimize" / "latest" / "optimize.json").read_text(encoding="utf-8"))
+    assert record["untried"] == {"bf16": reason}
 
 
 def test_what_pytest_or_python_can_not_read_is_a_sentence(project: Path, refused: Callable[..., str]) -> None:
@@ -265,6 +274,44 @@ def test_what_can_not_be_searched_is_said(refused: Callable[..., str]) -> None:
         (("--suite-file", "suites/test_tiny.py"), "is there already"),
     ):
         assert message in refused(*words)
+
+
+def test_where_nothing_that_was_asked_for_can_be_tried_it_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @technique(takes="onnx")
+    def integers(deployment: Deployment) -> Deployment:
+        return deployment
+
+    @grid(model=[tiny_torch_model()], technique=[reference, integers], hardware=[cpu])
+    def test_it(case, bench):
+        bench(case)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "import_suite", lambda root, file: (SimpleNamespace(test_it=test_it), ()))
+    (tmp_path / "test_s.py").touch()
+    assert main(["optimize", "test_s.py", "--model", "tiny", "--technique", "integers"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "harness: test_s.py: no technique can be tried on tiny:\n  integers: integers works on an ONNX"
+    )
+    assert not (tmp_path / "reports").exists()
+
+
+def test_the_commands_that_are_told_at_the_end_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suites").mkdir()
+    bench = SimpleNamespace(command="harness optimize x")
+
+    def told(suite_file: Path | None) -> str:
+        asked = SimpleNamespace(suite_file=suite_file, export=None, resume=False)
+        (line,) = command._deliver(asked, bench, None, "suite")  # type: ignore[arg-type]
+        return line
+
+    for name in ("test_best", "test_best2", "test_best3"):
+        assert told(None) == f"to ship it: harness optimize x --resume --export DIR --suite-file suites/{name}.py"
+        (tmp_path / "suites" / f"{name}.py").touch()
+    assert "with: pytest 'suites/test it.py' --baseline=update" in told(Path("suites/test it.py"))
 
 
 def test_grids_of_a_model_mean_the_same_by_a_metric(project: Path, refused: Callable[..., str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness.cli import optimize as command
+from harness.codec import dumps
 from harness.grid import Case
 from harness.hardware import cpu
 from harness.measure import sampling
@@ -22,6 +23,7 @@ from harness.measure.turns import paired
 from harness.optimize import Found, Goal, Space, Trial
 from harness.optimize.finals import launch_seconds
 from harness.optimize.measuring import Bench, last_choice
+from harness.optimize.record import finals_of, record_of
 from harness.records import Estimate, Launch, Measurement, Outcome, Result
 from harness.techniques import batched, bf16, fp16, onnxruntime
 from harness.techniques.base import as_pipeline
@@ -203,6 +205,41 @@ def test_a_percentile_that_no_launch_has_the_calls_for_is_left_out_and_said(made
     assert words[0].startswith(
         "bf16 was not compared with onnxruntime+bf16 in turns: latency.p99 needs 500 calls of each in a launch, which "
     )
+
+
+def test_a_search_that_goes_on_takes_over_the_comparisons_of_what_it_takes_over(
+    made: list[Launch], tmp_path: Path
+) -> None:
+    leader, challenger = a_trial(bf16, about(MS), 2.0), a_trial(fp16, about(0.9 * MS), 1.9)
+    bench = a_bench("latency.p50")
+    best, words = last_choice(bench, [leader, challenger])
+    assert best is challenger
+    found = Found(leader, (), (best,), best, complete=True)
+    record = record_of("run", found, bench.goal, python={}, words=words, finals=bench.finals, untried={})
+    (tmp_path / "optimize.json").write_text(dumps(record), encoding="utf-8")
+
+    def again(metric: str, *reused: Trial) -> tuple[Trial, list[str]]:
+        made.clear()
+        after = a_bench(metric)
+        after._compared = finals_of(tmp_path, after.goal)
+        after._reused = {trial.case.id for trial in reused}
+        return last_choice(after, [leader, challenger])
+
+    CALLS_OF["fp16"] = about(1.1 * MS)  # what chance could bring, if it were measured anew
+    assert again("latency.p50", leader, challenger) == (challenger, words)
+    assert not made
+    assert again("latency.p50", leader)[0] is leader, "of one that was measured again, nothing is known"
+    assert made
+    assert again("latency.mean", leader, challenger)[0] is leader
+    assert made
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"goal": "least latency.p50"}', '{"goal": "least latency.p50", '])
+def test_a_record_without_comparisons_has_none_to_take_over(tmp_path: Path, text: str) -> None:
+    goal = a_bench("latency.p50").goal
+    assert finals_of(tmp_path, goal) == {}
+    (tmp_path / "optimize.json").write_text(text, encoding="utf-8")
+    assert finals_of(tmp_path, goal) == {}
 
 
 def test_a_goal_that_varies_and_is_no_time_is_left_out_and_said(made: list[Launch]) -> None:

@@ -17,6 +17,7 @@ from harness.grid import grid_of
 from harness.hardware import cpu
 from harness.judge.against import Judged
 from harness.judge.interval import Interval
+from harness.model import Model
 from harness.optimize import Goal, Limit, Search, Space, Trial
 from harness.optimize.goal import gains_of
 from harness.optimize.measuring import last_choice
@@ -431,6 +432,44 @@ def test_only_some_techniques() -> None:
         Space.of([found], "tiny", "cpu", ["quarter"])
     with pytest.raises(SuiteError, match="no model 'huge' in this file; it has tiny"):
         Space.of([found], "huge", "cpu")
+
+
+def test_what_can_not_be_tried_is_named_with_the_reason() -> None:
+    missing = technique(takes="torch", requires=lambda hardware, form: "no such package; install it")(HALF.function)
+    taught = made("taught", takes="onnx", needs=["calibration"])
+    bare = dataclasses.replace(MODEL, calibration=None)
+
+    def among(*techniques: Technique | Pipeline, only: Sequence[str] = (), model: Model = MODEL) -> Space:
+        @grid(model=[model], technique=[reference, *techniques], hardware=[cpu])
+        def test_it(case, bench):
+            bench(case)
+
+        found = grid_of(test_it)
+        assert found is not None
+        return Space.of([found], "tiny", "cpu", only)
+
+    assert among(SMALL, EXPORT, INTEGERS).untried() == {}
+    assert among(missing, SMALL).untried() == {"half": "no such package; install it"}
+    (reason,) = among(INTEGERS, SMALL).untried().values()
+    assert reason.startswith("integers works on an ONNX network, and gets a torch network: put onnxruntime before it")
+    (reason,) = among(EXPORT, taught, model=bare).untried().values()
+    assert reason.startswith("taught needs data to calibrate with"), "the nearer reason, since the form can be made"
+
+
+def test_what_only_some_techniques_need_is_taken_from_the_file() -> None:
+    @grid(model=[MODEL], technique=[reference, EXPORT | INTEGERS, EITHER], hardware=[cpu])
+    def test_it(case, bench):
+        bench(case)
+
+    found = grid_of(test_it)
+    assert found is not None
+    measuring = Measuring(Space.of([found], "tiny", "cpu", ["integers"]), {"export": 1.0, "integers": 3.0})
+    best = Search(measuring.space, GOAL, measuring).run().best
+    assert measuring.space.untried() == {}
+    assert measuring.tried == ["reference", "export+integers"]
+    assert best.case.technique.id == "export+integers"
+    alone = [pipeline.id for _, pipeline in Space.of([found], "tiny", "cpu", ["either"]).singles()]
+    assert alone == ["either"], "what stands alone needs nothing that was not asked for"
 
 
 def test_a_counted_goal_is_compared_without_launches() -> None:

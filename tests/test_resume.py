@@ -183,6 +183,28 @@ def test_a_run_of_some_hardware_does_not_hide_the_one_that_it_went_on_with(tmp_p
     assert unfinished(tmp_path / "b", everything)[0] == by_case(again, other)
 
 
+def test_only_what_is_wanted_is_taken_and_counted(tmp_path: Path) -> None:
+    run = sample_run(1, 3)
+    one = run.results[0].case_id
+    write_run(run, tmp_path)
+    found, sentence = unfinished(tmp_path, run, finished=True, wanted=lambda result: result.case_id == one)
+    assert found == by_case(run.results[0])
+    assert "1 cases were measured in the latest run" in sentence
+    found, sentence = unfinished(tmp_path, run, finished=True, wanted=lambda result: result.model == "another")
+    assert found == {}
+    assert sentence.startswith("--resume: the latest run measured other models, suites or hardware, so this run starts")
+
+
+def test_a_search_takes_results_of_its_own_suite_model_and_hardware(tmp_path: Path) -> None:
+    space = Space(tiny_torch_model(), cpu, as_pipeline(onnxruntime).steps)
+    goal = Goal("latency.p50", "s", "lower")
+    bench = Headed(tmp_path, "test_s.py", space, goal, (), tmp_path, tmp_path, "", lambda _: None)
+    own = Result("s", "tiny/reference/cpu", "", "tiny", "reference", "cpu", Outcome.COMPLETED)
+    assert bench._is_of_this(own)
+    others = ({"suite": "other"}, {"model": "tiny_student"}, {"hardware": "edge"})
+    assert not any(bench._is_of_this(dataclasses.replace(own, **other)) for other in others)
+
+
 def unreadable() -> Mapping[str, str]:
     raise FileNotFoundError("no labels")
 

@@ -25,12 +25,13 @@ from harness.errors import MeasurementError, SuiteError
 from harness.files import write_atomic
 from harness.grid import Grid, grids_of, own_metrics
 from harness.metrics import Metric, resolve
-from harness.optimize import Found, Goal, Limit, Search, Space, Trial
+from harness.optimize import Found, Goal, Limit, Search, Space
 from harness.optimize.finals import not_compared
 from harness.optimize.measuring import Bench, last_choice
+from harness.optimize.record import NAME, record_of
 from harness.optimize.search import Tried
 from harness.optimize.suite import Names, suite_text
-from harness.optimize.text import answer, round_title, trial_line, values
+from harness.optimize.text import answer, round_title, trial_line
 from harness.techniques.base import Pipeline, as_pipeline
 from harness.units import duration
 
@@ -104,6 +105,10 @@ def optimize(arguments: argparse.Namespace) -> int:
     space = Space.of(grids, arguments.model, arguments.hardware, arguments.technique)
     if absent := space.hardware.available():
         raise SuiteError(f"{arguments.hardware}: {absent}")
+    untried = space.untried()
+    if untried and len(untried) == len(space.steps):
+        reasons = "".join(f"\n  {name}: {reason}" for name, reason in untried.items())
+        raise SuiteError(f"{file}: no technique can be tried on {space.model.name}:{reasons}")
     grids = tuple(one for one in grids if space.model in one.models and space.hardware in one.hardware)
     goal = _goal(arguments, grids)
     if arguments.suite_file:
@@ -125,6 +130,7 @@ def optimize(arguments: argparse.Namespace) -> int:
     )
     if not arguments.json:
         say([f"{space.model.name} on {space.hardware.name}: {goal}", f"{len(space.steps)} techniques of {file}"])
+        say(f"  not tried: {name}: {reason}" for name, reason in untried.items())
         say([bench.notice] if bench.notice else [])
     listen = (lambda _, __: None) if arguments.json else _listen(goal)
     search = Search(space, goal, bench.measure, listen, time.monotonic() + arguments.budget)
@@ -138,8 +144,9 @@ def optimize(arguments: argparse.Namespace) -> int:
         if not complete:
             fail("what was measured is kept; the same command with --resume goes on with it")
     expression, suite, unnamed = _in_python(bench, found)
-    record = _record(found, goal, expression, unnamed, words, run.id)
-    write_atomic(bench.folder / "optimize.json", f"{dumps(record, indent=1)}\n".encode("utf-8", "backslashreplace"))
+    python = {"expression": expression or None, "unnamed": unnamed or None}
+    record = record_of(run.id, found, goal, python=python, words=words, finals=bench.finals, untried=untried)
+    write_atomic(bench.folder / NAME, f"{dumps(record, indent=1)}\n".encode("utf-8", "backslashreplace"))
     if arguments.json:
         print(dumps(record, indent=2))
     else:
@@ -188,11 +195,18 @@ def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found, suite: s
         lines.append(f"artefact: {export}; its manifest says what it is and what was found in it")
     if target:
         write_atomic(target, suite.encode("utf-8"))
-        lines.append(f"suite: {target}; make it a gate with: pytest {target} --baseline=update --reason 'optimised'")
+        gate = shlex.join(["pytest", str(target), "--baseline=update", "--reason", "optimised"])
+        lines.append(f"suite: {target}; make it a gate with: {gate}")
     if not (target or export):
         again = bench.command if arguments.resume else f"{bench.command} --resume"
-        lines.append(f"to ship it: {again} --export DIR{' --suite-file suites/test_best.py' if suite else ''}")
+        lines.append(f"to ship it: {again} --export DIR{f' --suite-file {_free_name()}' if suite else ''}")
     return lines
+
+
+def _free_name() -> str:
+    """A name for a suite file that there is not yet."""
+    names = (f"suites/test_best{number}.py" for number in ("", *range(2, 1000)))
+    return next((name for name in names if not Path(name).exists()), "FILE")
 
 
 def _choose(search: Search, bench: Bench) -> tuple[Found, list[str]]:
@@ -229,27 +243,6 @@ def _goal(arguments: argparse.Namespace, grids: tuple[Grid, ...]) -> Goal:
         ("latency.p95", arguments.max_latency, "s"),
     )
     return Goal(name, metric.unit, better, tuple(Limit(*one) for one in limits if one[1] is not None))
-
-
-def _record(found: Found, goal: Goal, expression: str, unnamed: str, words: list[str], run: str) -> dict[str, Any]:
-    def row(trial: Trial) -> dict[str, Any]:
-        return {"technique": trial.case.technique.id, "values": values(trial, goal)}
-
-    def tried(one: Tried) -> dict[str, Any]:
-        gain = [math.exp(end) for end in (one.gain.point, one.gain.least, one.gain.most)] if one.gain else None
-        return {**row(one.trial), "gain": gain, "decision": one.decision, "launches": len(one.trial.result.launches)}
-
-    written = {"expression": expression or None, "unnamed": unnamed or None}
-    return {
-        "run": run,
-        "goal": str(goal),
-        "rounds": [[tried(one) for one in part.tried] for part in found.rounds],
-        "skipped": found.skipped,
-        "complete": found.complete,
-        "front": [row(trial) for trial in found.front],
-        "finals": words,
-        "recommended": row(found.best) | written if found.best.stands else None,
-    }
 
 
 def _listen(goal: Goal) -> Callable[[int, Tried], None]:

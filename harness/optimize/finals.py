@@ -10,6 +10,7 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from harness.judge.against import DEFAULT_SPREAD, Judged, judge_launches, more_launches
 from harness.measure.sampling import SHORTEST
@@ -21,7 +22,18 @@ from harness.plan import Plan
 from harness.records import Launch
 from harness.units import duration
 
-__all__ = ["FINAL", "TIE", "beside", "compared", "incomparable", "judged", "launch_seconds", "not_compared", "wanted"]
+__all__ = [
+    "FINAL",
+    "TIE",
+    "Final",
+    "beside",
+    "compared",
+    "incomparable",
+    "judged",
+    "launch_seconds",
+    "not_compared",
+    "wanted",
+]
 
 FINAL = Plan(screen=3, confirm=16)
 TIE = 0.01
@@ -34,6 +46,21 @@ SPARE = 1.2
 
 BLOCKS = 10
 """Parts of a launch that are left out in turn."""
+
+
+@dataclass(frozen=True)
+class Final:
+    """What came of two trials in turns. `candidate` and `other` are their case ids; the change is the candidate's."""
+
+    candidate: str
+    other: str
+    judged: Judged
+
+    @property
+    def finite(self) -> bool:
+        """Whether it can be recorded."""
+        change = self.judged.change
+        return all(map(math.isfinite, (change.point, change.low, change.high, self.judged.detectable)))
 
 
 def compared(goal: Goal) -> str:

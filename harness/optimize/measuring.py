@@ -6,7 +6,7 @@ import dataclasses
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.files import point_latest
@@ -23,8 +23,9 @@ from harness.measure.sampling import sample
 from harness.measure.tree import Tree, versions_of
 from harness.metrics import METRICS, Metric, resolve
 from harness.names import run_id, suite_name, timestamp
-from harness.optimize.finals import FINAL, TIE, beside, compared, incomparable, judged, launch_seconds, wanted
+from harness.optimize.finals import FINAL, TIE, Final, beside, compared, incomparable, judged, launch_seconds, wanted
 from harness.optimize.goal import Goal, gains_of
+from harness.optimize.record import finals_of
 from harness.optimize.space import Space
 from harness.optimize.text import final_line
 from harness.optimize.trial import Trial, gain_of
@@ -56,6 +57,7 @@ class Bench:
     paths     pytest's `pythonpath`
     resume    take the results of the latest search, interrupted or not, if it measured the same
     progress  told in a few words what is going on
+    finals    the comparisons in turns so far
     """
 
     root: Path
@@ -69,6 +71,9 @@ class Bench:
     progress: Callable[[str], None]
     paths: tuple[str, ...] = ()
     resume: bool = False
+    finals: list[Final] = field(default_factory=list, init=False)
+    _reused: set[str] = field(default_factory=set, init=False)
+    _compared: Mapping[tuple[str, str], Judged] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         folders = tuple(self.root / path for path in self.paths)
@@ -82,8 +87,12 @@ class Bench:
         self.journal = Journal(self.folder)
         self.journal.start(self._head)
         self._earlier, self.notice = (
-            unfinished(self.reports / "latest", self._head, finished=True) if self.resume else ({}, "")
+            unfinished(self.reports / "latest", self._head, finished=True, wanted=self._is_of_this)
+            if self.resume
+            else ({}, "")
         )
+        if self.resume:
+            self._compared = finals_of(self.reports / "latest", self.goal)
         point_latest(self.folder)
         self._best: Interval | None = None
         self._reference: Result | None = None
@@ -108,6 +117,8 @@ class Bench:
         if result is None or (not result.launches and self._timed(result)):
             nodeid = f"{self.file}::optimize[{case.id}]"
             result, _ = self._measurer.measure(case, self._address(case.id), self.suite, nodeid, self.metrics)
+        else:
+            self._reused.add(case.id)
         if self._reference is None:
             self._reference = result
         self._results[case.id] = result
@@ -118,9 +129,14 @@ class Bench:
         """Two trials in turns with each other, by fresh launches: the first one's change against the second, in what
         the goal asks for (`harness.optimize.finals`).
 
-        Needed for the last choice: the best of many trials looks better than it is.
+        Needed for the last choice: the best of many trials looks better than it is. A search that goes on with another
+        takes over what that one found of two trials that it took over, or it might come to another choice.
         """
-        return judged(self.goal, self._in_turns(one, other))
+        pair = one.case.id, other.case.id
+        earlier = self._compared.get(pair) if self._reused.issuperset(pair) else None
+        final = Final(*pair, earlier or judged(self.goal, self._in_turns(one, other)))
+        self.finals += [final] if final.finite else []
+        return final.judged
 
     def artefact(self, trial: Trial) -> Artefact:
         """What is served in a trial."""
@@ -167,6 +183,11 @@ class Bench:
         gain = gain_of(gains, DEFAULT_LAUNCH)
         apart = gain.most < self._best.least or gain.least > self._best.most
         return 0 if apart or gain.most - gain.least < 2 * NARROW else LOT
+
+    def _is_of_this(self, result: Result) -> bool:
+        """Whether a search of this suite, model and hardware measured it."""
+        own = self.suite, self.space.model.name, self.space.hardware.name
+        return (result.suite, result.model, result.hardware) == own
 
     def _in_turns(self, one: Trial, other: Trial) -> tuple[Launch, ...]:
         arms = {"candidate": ArmSpec.of(self.artefact(one)), beside(self.goal): ArmSpec.of(self.artefact(other))}

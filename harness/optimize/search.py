@@ -2,8 +2,8 @@
 
 The idea is the one by which people tune: what helps alone mostly helps together, and what breaks alone breaks together,
 on the same form of network. So a combination is tried only where its parts work, and where their gains, taken as
-factors, come near the best so far. The file's own ones are tried as well where a part does harm alone; others with such
-parts alone it need not find. `benchmarks/optimize.py` compares it with trying everything.
+factors, come near the best so far. The file's own ones are tried as well where a part does harm alone; others it need
+not find where all their parts are harmful. `benchmarks/optimize.py` compares it with trying everything.
 """
 
 from __future__ import annotations

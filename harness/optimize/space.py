@@ -151,9 +151,10 @@ class Space:
         return [one for one in made if self._possible(one)]
 
     def _why_not(self, step: Technique) -> str:
-        made = (Pipeline((maker, step)) for maker in self.makers if maker.gives in (step.takes or ()))
-        cases = [self.case(one) for one in (Pipeline((step,)), *made)]
-        # Where one fits the model, what is missing for it is the nearer reason than how the others do not fit.
+        takes = step.takes or (self.model.form,)
+        made = [] if self.model.form in takes else [Pipeline((one, step)) for one in self.makers if one.gives in takes]
+        cases = [self.case(one) for one in (*made, Pipeline((step,)))]
+        # What is missing for one that fits the model is a nearer reason than how another does not fit.
         case = next((one for one in cases if not one.inapplicable()), cases[0])
         return case.inapplicable() or case.unavailable() or ""
 
