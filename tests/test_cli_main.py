@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -73,6 +76,36 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     os.close(write)
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Standard output is a pipe whose reader has left."""
+    read, write = os.pipe()
+    os.close(read)
+    stream = io.TextIOWrapper(io.BufferedWriter(io.FileIO(write, "w")), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", stream)
+    yield
+    stream.close()
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+@pytest.mark.parametrize("cases", [1, 60])
+@pytest.mark.parametrize(("size", "code"), [(1e6, 0), (3e6, 1)])
+def test_a_reader_that_leaves_early_changes_no_exit_code(
+    tmp_path: Path, closed: None, words: list[str], cases: int, size: float, code: int
+) -> None:
+    old = on_disk(tmp_path, "old", [a_case(f"m{number}") for number in range(cases)])
+    new = on_disk(tmp_path, "new", [a_case(f"m{number}", size=size) for number in range(cases)])
+    assert main(["compare", old, new, *words]) == code
+
+
+def test_what_a_broken_pipe_ends_is_not_green(closed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(arguments: argparse.Namespace) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("harness.cli.doctor.doctor", broken)
+    assert main(["doctor"]) == 141
 
 
 @pytest.mark.parametrize("encoding", ["iso-8859-1", "ascii:surrogateescape"])

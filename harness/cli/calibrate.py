@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.baseline.records import machine_class
 from harness.baseline.store import Store
-from harness.cli.output import say
+from harness.cli.output import say, show
 from harness.cli.running import LOG, SUITES, add_sampling_options, measured, plan_options
 from harness.codec import decode, dumps
 from harness.errors import BaselineError, SuiteError
@@ -85,7 +85,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     refused = list(_refusals(found))
     code = FAILED if found.failed else REFUSED if refused or found.times.false else HELD
     if arguments.json:
-        print(dumps({"exit": code, "refused": refused, "notes": notes, "calibration": found}, indent=2))
+        show(dumps({"exit": code, "refused": refused, "notes": notes, "calibration": found}, indent=2))
     else:
         say(_text(found))
         say([*notes, *refused])

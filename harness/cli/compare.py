@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from harness.cli.judging import compare_runs
-from harness.cli.output import coloured, say, width
+from harness.cli.output import coloured, say, show, width
 from harness.cli.running import SUITES, add_sampling_options, plan_options, run_pytest
 from harness.codec import dumps
 from harness.records import Comparison, Outcome, Run, Verdict
@@ -104,13 +104,13 @@ def _runs(arguments: argparse.Namespace) -> int:
     notes = list(_notes(old, new, comparisons))
     code = exit_code(comparisons, whole=not notes, strict=arguments.strict)
     if arguments.json:
-        print(dumps({"old": old.id, "new": new.id, "exit": code, "notes": notes, "comparisons": comparisons}, indent=2))
+        show(dumps({"old": old.id, "new": new.id, "exit": code, "notes": notes, "comparisons": comparisons}, indent=2))
         return code
     mode = "strict" if arguments.strict else "compare"
     judged = dataclasses.replace(new, mode=mode, comparisons=comparisons, baselines=_origins(old))
     # These lines may hold colours, and have been made harmless already.
     for line in closing_lines(judged, width=width(), colour=coloured()):
-        print(line)
+        show(line)
     say(notes)
     return code
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from harness.cli.noise import Noise, measure_noise
-from harness.cli.output import say
+from harness.cli.output import say, show
 from harness.cli.survey import Item, Survey, survey
 from harness.codec import dumps
 from harness.errors import MeasurementError
@@ -37,7 +37,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     except MeasurementError as error:
         noise, failure = None, str(error)
     if arguments.json:
-        print(dumps({**_fields(found), "noise": noise, "noise_failure": failure}, indent=2))
+        show(dumps({**_fields(found), "noise": noise, "noise_failure": failure}, indent=2))
     else:
         say(_text(found, noise, failure))
     return 0

@@ -1,13 +1,13 @@
 """Entry of the command `harness`.
 
 Exit codes: 0 for success; 2 for a usage error, an error of the harness, or input that is incomplete; `compare`,
-`bisect` and `calibrate` have more (see their modules).
+`bisect` and `calibrate` have more (see their modules). A reader that leaves early changes none of them: what follows is
+discarded; 141 where a command could not go on then, as of a program that such a pipe ends.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -26,12 +26,13 @@ from harness.cli import (
     review,
     sensitivity,
 )
-from harness.cli.output import fail, print_anywhere
+from harness.cli.output import discard, fail, flush, print_anywhere
 from harness.errors import HarnessError
 
 __all__ = ["build_parser", "main"]
 
 ERROR = 2
+CLOSED = 141
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,11 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
-        sys.stdout.flush()
+        flush()
     except BrokenPipeError:
-        # The reader, `head` perhaps, has seen enough; what is still in the buffer must not fail at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        discard()  # what is still in the buffer must not fail at exit
+        return CLOSED
     except (HarnessError, OSError) as error:
         fail(str(error))
         return ERROR

@@ -19,7 +19,7 @@ from typing import Any
 from harness.amounts import bytes_of, seconds_of, share_of
 from harness.cli.importing import import_suite
 from harness.cli.options import amount
-from harness.cli.output import fail, say
+from harness.cli.output import fail, flush, say, show
 from harness.codec import dumps
 from harness.errors import MeasurementError, SuiteError
 from harness.files import write_atomic
@@ -148,7 +148,7 @@ def optimize(arguments: argparse.Namespace) -> int:
     record = record_of(run.id, found, goal, python=python, words=words, finals=bench.finals, untried=untried)
     write_atomic(bench.folder / NAME, f"{dumps(record, indent=1)}\n".encode("utf-8", "backslashreplace"))
     if arguments.json:
-        print(dumps(record, indent=2))
+        show(dumps(record, indent=2))
     else:
         say(["", *words, *answer(found, goal, expression), *([unnamed] if unnamed else [])])
     # After the answer, which what can't be written must not take away.
@@ -254,7 +254,7 @@ def _listen(goal: Goal) -> Callable[[int, Tried], None]:
             say(["", round_title(number)])
             last = number
         say(f"  {trial_line(tried, goal)}")
-        sys.stdout.flush()
+        flush()
 
     return told
 

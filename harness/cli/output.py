@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from harness.report.text import visible
 
-__all__ = ["coloured", "fail", "print_anywhere", "say", "width"]
+__all__ = ["coloured", "discard", "fail", "flush", "print_anywhere", "say", "show", "width"]
 
 PLAIN_WIDTH = 120
 """Columns where standard output is no terminal."""
@@ -25,7 +25,30 @@ def print_anywhere() -> None:
 def say(lines: str | Iterable[str]) -> None:
     """Print lines whose names come from files."""
     for line in [lines] if isinstance(lines, str) else lines:
-        print(visible(line))
+        show(visible(line))
+
+
+def show(text: str) -> None:
+    """Print text as it is. A reader that has left, `head` perhaps, ends no command: what follows is discarded."""
+    try:
+        print(text)
+    except BrokenPipeError:
+        discard()
+
+
+def flush() -> None:
+    """Let the reader have what was printed so far, if it is still there."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard()
+
+
+def discard() -> None:
+    """Let standard output go nowhere from now on, also what is still in its buffer."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def fail(message: str) -> None:

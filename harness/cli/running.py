@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.amounts import share_of
 from harness.cli.options import amount
+from harness.cli.output import flush
 from harness.records import Run
 from harness.report.record import read_run
 from harness.settings import Against
@@ -35,7 +36,7 @@ def run_pytest(arguments: Sequence[str], log: Path | None = None) -> int:
     """
     # -P: or the folder that one stands in, perhaps another checkout of the harness, would come before the running one.
     command = [sys.executable, "-P", "-m", "pytest", *arguments]
-    sys.stdout.flush()
+    flush()
     with contextlib.ExitStack() as stack:
         if log is not None:
             log.parent.mkdir(parents=True, exist_ok=True)

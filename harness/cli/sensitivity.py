@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.importing import import_suite
-from harness.cli.output import say
+from harness.cli.output import say, show
 from harness.codec import dumps
 from harness.errors import SuiteError
 from harness.grid import Grid, grids_of
@@ -65,7 +65,7 @@ def sensitivity(arguments: argparse.Namespace) -> int:
     technique = _technique(grids, arguments.technique, arguments.suite)
     found = measure(model, technique, evaluated=arguments.evaluate, say=_progress)
     if arguments.json:
-        print(dumps(_record(found), indent=2))
+        show(dumps(_record(found), indent=2))
     else:
         say(_text(found))
     return 0
