@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from harness.baseline.store import Store
 from harness.cli.main import main
+from harness.files import point_latest
 from harness.records import Comparison, Verdict
 from tests.cli_runs import a_case, on_disk
 
@@ -41,6 +43,34 @@ def test_first_it_only_lists(place: Place, capsys: pytest.CaptureFixture[str]) -
     assert place.prune() == 0
     assert capsys.readouterr().out.splitlines()[0] == "toys/b/reference/cpu"
     assert place.kept() == {"a", "b", "far"}
+
+
+def test_the_command_that_is_told_deletes_what_was_listed(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place.folder)
+    on_disk(place.folder / "my reports", "listed", [a_case("a")], comparisons=(GONE,))
+    point_latest(place.folder / "my reports" / "listed")
+    assert main(["prune", "--from", "my reports/latest"]) == 0
+    told = capsys.readouterr().out.splitlines()[-1].split("do it with: ")[1]
+    assert told == "harness prune --yes --from 'my reports/listed'"
+    on_disk(place.folder / "my reports", "newer", [a_case("b")])
+    point_latest(place.folder / "my reports" / "newer")
+    assert main(shlex.split(told)[1:]) == 0
+    assert place.kept() == {"a", "far"}
+
+
+def test_other_baselines_are_part_of_the_command_that_is_told(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place.folder)
+    run = on_disk(place.folder, "run", [a_case("a")], comparisons=(GONE,))
+    assert main(["prune", "--from", run, "--baselines", "./baselines"]) == 0
+    assert capsys.readouterr().out.endswith("do it with: harness prune --yes --from run\n")
+    monkeypatch.chdir(place.folder.parent)
+    assert main(["prune", "--from", run, "--baselines", place.baselines]) == 0
+    told = f"harness prune --yes --from {place.folder.name}/run --baselines {place.baselines}\n"
+    assert capsys.readouterr().out.endswith(told)
 
 
 def test_then_it_deletes_what_is_gone_and_not_what_was_not_looked_for(

@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["add_baselines_option", "add_source_option", "amount"]
+__all__ = ["add_baselines_option", "add_source_option", "amount", "going_by"]
+
+BASELINES = Path("baselines")
 
 
 def amount(read: Callable[[str], float]) -> Callable[[str], float]:
@@ -32,6 +34,13 @@ def add_source_option(parser: argparse.ArgumentParser) -> None:
 def add_baselines_option(parser: argparse.ArgumentParser) -> None:
     """Add `--baselines`: where the committed baselines lie."""
     parser.add_argument(
-        "--baselines", type=Path, default=Path("baselines"), metavar="DIR",
+        "--baselines", type=Path, default=BASELINES, metavar="DIR",
         help="folder of the committed baselines (default: %(default)s)",
     )  # fmt: skip
+
+
+def going_by(arguments: argparse.Namespace) -> list[str]:
+    """The words that make a further command go by the same run and baselines, whatever the newest run is by then."""
+    run, here = arguments.source.resolve(), Path.cwd()
+    words = ["--from", str(run.relative_to(here) if run.is_relative_to(here) else run)]
+    return words if arguments.baselines == BASELINES else [*words, "--baselines", str(arguments.baselines)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import Any
 
 from harness.baseline.store import Store
-from harness.cli.options import add_baselines_option, add_source_option
+from harness.cli.options import add_baselines_option, add_source_option, going_by
 from harness.cli.output import say
 from harness.errors import BaselineError
 from harness.records import Run, Verdict
@@ -41,7 +42,7 @@ def prune(arguments: argparse.Namespace) -> int:
         return 0
     if not arguments.yes:
         say(f"{suite}/{case_id}" for suite, case_id in sorted(kept & gone))
-        say("these would be deleted; do it with: harness prune --yes")
+        say(f"these would be deleted; do it with: {shlex.join(['harness', 'prune', '--yes', *going_by(arguments)])}")
         return 0
     say(f"deleted {path}" for suite, case_id in sorted(kept & gone) for path in store.remove(suite, case_id))
     return 0
