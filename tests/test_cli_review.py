@@ -15,10 +15,12 @@ import pytest
 
 from harness.baseline.store import Store
 from harness.cli.main import main
+from harness.cli.review import _Walk
 from harness.errors import RecordError
 from harness.records import Outcome
 from harness.report.record import read_run
 from harness.review import Decisions, Pending, Review
+from harness.review.server import Server
 from tests.cli_runs import a_case, of_test, on_disk, without_numbers
 
 
@@ -138,7 +140,7 @@ def test_the_last_reason_is_offered_again_and_quitting_leaves_the_rest(place: Pl
     terminal.until("[q]uit ")
     terminal.type("q")
     assert terminal.end() == 1
-    assert "1 left; go on with: harness review" in terminal.seen
+    assert f"1 left; go on with: harness {' '.join(place.options())}" in terminal.seen
     assert {one.reason for one in place.review().decisions()} == {"one reason for both"}
     assert place.reasons()["b"] == "one reason for both"
 
@@ -151,6 +153,28 @@ def test_an_interrupt_keeps_what_was_decided(place: Place) -> None:
     terminal.type("\x04")
     assert terminal.end() == 1
     assert [one.kind for one in place.review().decisions()] == ["rejected"]
+
+
+def test_what_is_rejected_fails_on_only_where_it_failed(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    better = on_disk(place.folder, "mixed", [a_case("a", size=2e6), a_case("b", size=5e5), a_case("e")])
+    review = Review(read_run(better), Path(better), Store(place.baselines))
+    pending = list(review.pending())
+    assert [one.verdict.value for one in pending] == ["regressed", "new", "improved"]
+    _Walk(review, "harness review", lambda: "r", lambda last: last).over(pending)
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  rejected: ")]
+    kept = "  rejected: the baseline stays as it is"
+    assert said == [f"{kept}, and the case fails until it is mended", kept, kept]
+
+
+def test_an_interrupt_ends_the_browser_s_review_with_what_is_left(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: Server, idle: float = 0.0) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Server, "serve", interrupted)
+    assert main([*place.options(), "--html", "--no-open"]) == 1
+    assert capsys.readouterr().out.endswith("\n3 pending\n")
 
 
 def test_list_prints_and_asks_nothing(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,7 +196,9 @@ def test_what_was_accepted_otherwise_is_not_asked_about(place: Place, capsys: py
 
 def test_without_a_terminal_it_says_what_to_use(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(place.options()) == 2
-    assert "harness accept --case GLOB" in capsys.readouterr().err
+    said, run = capsys.readouterr().err, " ".join(place.options()[1:])
+    assert f"with: harness review --list {run}, and" in said
+    assert f"with: harness accept --case GLOB --reason … {run}\n" in said
     assert place.review().decisions() == ()
 
 

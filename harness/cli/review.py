@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import shlex
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -11,8 +13,8 @@ from typing import Any
 
 from harness.baseline.store import Store
 from harness.cli.keys import read_key
-from harness.cli.options import add_baselines_option, add_source_option
-from harness.cli.output import fail, say
+from harness.cli.options import add_baselines_option, add_source_option, going_by
+from harness.cli.output import fail, flush, say
 from harness.errors import BaselineError
 from harness.report.commands import reproduce_command
 from harness.report.numbers import change_text, estimate_text, limit_text
@@ -55,6 +57,7 @@ def review(arguments: argparse.Namespace) -> int:
     found = Review(run, folder, Store(arguments.baselines))
     if arguments.html:
         return _in_browser(found, folder, show=not arguments.no_open)
+    words = going_by(arguments)
     pending = found.pending()
     open_ones = [one for one in pending if not one.refused]
     refused = [one for one in pending if one.refused]
@@ -67,19 +70,25 @@ def review(arguments: argparse.Namespace) -> int:
         say(_tally(len(open_ones), len(refused)))
     elif open_ones and not sys.stdin.isatty():
         raise BaselineError(
-            "harness review asks for keys, and standard input is no terminal; see what is pending with: harness review "
-            "--list, and accept it with: harness accept --case GLOB --reason …"
+            "harness review asks for keys, and standard input is no terminal; see what is pending with: "
+            f"{shlex.join(['harness', 'review', '--list', *words])}, and accept it with: harness accept --case GLOB "
+            f"--reason … {shlex.join(words)}"
         )
     else:
-        _Walk(found, _answer, _reason).over(open_ones)
+        _Walk(found, shlex.join(["harness", "review", *words]), _answer, _reason).over(open_ones)
     return LEFT if found.pending() else DONE
 
 
 class _Walk:
-    """One pass over the pending cases. `answer` gives a key, `reason` a sentence (its argument is the last one)."""
+    """One pass over the pending cases.
 
-    def __init__(self, found: Review, answer: Callable[[], str], reason: Callable[[str], str]) -> None:
+    `again` is the command that goes on with it; `answer` gives a key, `reason` a sentence (its argument is the last
+    one).
+    """
+
+    def __init__(self, found: Review, again: str, answer: Callable[[], str], reason: Callable[[str], str]) -> None:
         self._review = found
+        self._again = again
         self._answer = answer
         self._ask_reason = reason
         self._last = ""
@@ -91,7 +100,7 @@ class _Walk:
             say(_lines(one))
             say(f"  measure it again: {reproduce_command(self._review.run, one.result.nodeid)}")
             if not self._decide(one):
-                say(f"{len(pending) - number + 1} left; go on with: harness review")
+                say(f"{len(pending) - number + 1} left; go on with: {self._again}")
                 return
 
     def _decide(self, one: Pending) -> bool:
@@ -110,7 +119,8 @@ class _Walk:
                 return True
             elif key == "r":
                 self._review.reject(one, "")
-                say("  rejected: the baseline stays as it is, and the case fails until it is mended")
+                fails = ", and the case fails until it is mended" if one.verdict.fails(strict=False) else ""
+                say(f"  rejected: the baseline stays as it is{fails}")
                 return True
 
     def _accepted(self, one: Pending) -> bool:
@@ -131,10 +141,11 @@ class _Walk:
 def _in_browser(found: Review, folder: Path, *, show: bool) -> int:
     with Server(found, folder) as server:
         say(f"review it at {server.address} (this machine only; Ctrl-C or the button Done ends it)")
-        sys.stdout.flush()
-        if show:
-            webbrowser.open(server.address)
-        server.serve()
+        flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            if show:
+                webbrowser.open(server.address)
+            server.serve()
     left = found.pending()
     say(_tally(sum(not one.refused for one in left), sum(bool(one.refused) for one in left)))
     return LEFT if left else DONE
