@@ -202,6 +202,22 @@ def test_an_undecided_commit_is_tried_again_with_more_launches_and_then_left(
     assert all("--plan confirm=4" in options and f"--against {commits[0]}" in options for options in given)
 
 
+@pytest.mark.parametrize("undecided", [False, True])
+def test_the_command_at_the_end_has_the_plan_that_decided(
+    folder: Folder,
+    runs: tuple[dict[str, list[Comparison]], list[str]],
+    capsys: pytest.CaptureFixture[str],
+    undecided: bool,
+) -> None:
+    good, bad = folder.commit("good"), folder.commit("bad")
+    runs[0][bad] = [*([a_row(Verdict.INCONCLUSIVE)] if undecided else []), a_row(Verdict.REGRESSED)]
+    assert main(["bisect", "*int8*", "--good", good, "--plan", "confirm=4", "--plan", "seconds=0.2"]) == 0
+    doubled = f" --plan confirm={2 * Plan().confirm}" if undecided else ""
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told.startswith("to see it: pytest ")
+    assert told.endswith(f" --plan confirm=4 --plan seconds=0.2{doubled}")
+
+
 def test_a_fork_that_was_bad_already_is_said(
     folder: Folder, runs: tuple[dict[str, list[Comparison]], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ commit was not shown to be worse, or an error.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def bisect(arguments: argparse.Namespace) -> int:
     history.check(good, bad)
     case = choose(collect(arguments.suites), arguments.case)
     tolerance = Against.tolerance if arguments.tolerance is None else arguments.tolerance
-    trial = _Trial(case, good, arguments.metric, tolerance, plan_options(arguments), arguments.reports.resolve())
+    trial = _Trial(case, good, arguments.metric, tolerance, tuple(plan_options(arguments)), arguments.reports.resolve())
     say(f"{arguments.metric} of {case.case_id}: good at {_named(history, good)}")
     try:
         last = trial.of(bad)
@@ -102,17 +103,18 @@ def _search(history: History, trial: _Trial, bad: str, last: _Measured) -> int:
         say(f"the first bad commit is {found.bad}")
         say(f"  {history.subject(found.bad)}")
     say(f"at {short}, {trial.metric} against {good}: {every[found.bad].words}")
-    say(f"to see it: {trial.command(short, f'{short}~1' if sure else good)}")
+    say(f"to see it: {trial.command(short, f'{short}~1' if sure else good, every[found.bad].plan)}")
     return FOUND if sure else SEVERAL
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """What a commit was found to be, in words, and what else would help."""
+    """What a commit was found to be, in words, and what else would help. `plan` is what decided it was given."""
 
     state: State
     words: str
     hint: str = ""
+    plan: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,27 +125,28 @@ class _Trial:
     good: str
     metric: str
     tolerance: float
-    plan: Sequence[str]
+    plan: tuple[str, ...]
     reports: Path
 
     def of(self, commit: str) -> _Measured:
         """What a commit is. One that can't be decided gets a second trial, with twice as many fresh launches."""
-        run = self._measure(commit, ())
-        found = self._judged(run)
+        run = self._measure(commit, self.plan)
+        found = dataclasses.replace(self._judged(run), plan=self.plan)
         if run is None or found.state is not State.SKIPPED:
             return found
-        return self._judged(self._measure(commit, ("--plan", f"confirm={2 * int(run.plan['confirm'])}")))
+        plan = (*self.plan, "--plan", f"confirm={2 * int(run.plan['confirm'])}")
+        return dataclasses.replace(self._judged(self._measure(commit, plan)), plan=plan)
 
-    def command(self, commit: str, before: str) -> str:
-        """The command that compares a commit with the one before it."""
-        return shlex.join(["pytest", self.case.nodeid, *self._against(commit, before)])
+    def command(self, commit: str, before: str, plan: Sequence[str]) -> str:
+        """The command that compares a commit with the one before it, by this plan."""
+        return shlex.join(["pytest", self.case.nodeid, *self._against(commit, before), *plan])
 
     def _against(self, commit: str, before: str) -> tuple[str, ...]:
         return Against(before, tolerance=self.tolerance, at=commit).options
 
-    def _measure(self, commit: str, more: Sequence[str]) -> Run | None:
+    def _measure(self, commit: str, plan: Sequence[str]) -> Run | None:
         """The record of a run at a commit, None where it did not come to one."""
-        return measured([self.case.nodeid, *self._against(commit, self.good), *self.plan, *more], self.reports)
+        return measured([self.case.nodeid, *self._against(commit, self.good), *plan], self.reports)
 
     def _judged(self, run: Run | None) -> _Measured:
         if run is None:
