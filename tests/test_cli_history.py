@@ -73,6 +73,14 @@ def test_the_newest_runs_are_those_of_the_case(here: Path, capsys: pytest.Captur
     assert "no run has the metric latency.p51" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_less_than_one_run_is_wrong_usage(here: Path, capsys: pytest.CaptureFixture[str], number: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["history", "--last", number])
+    assert end.value.code == 2
+    assert "--last: a number of runs is needed, 1 at least" in capsys.readouterr().err
+
+
 def test_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ruptures")
     assert main(["history", "--json"]) == 0

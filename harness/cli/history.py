@@ -63,11 +63,13 @@ def add(commands: Any) -> None:
         help="keep these runs in the store, and show nothing: a run's folder or its run.json",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=history)
+    parser.set_defaults(run=history, wrong=parser.error)
 
 
 def history(arguments: argparse.Namespace) -> int:
     """Show, or record."""
+    if arguments.last < 1:
+        arguments.wrong("--last: a number of runs is needed, 1 at least")
     sources = Sources(arguments.reports, arguments.baselines, arguments.history)
     if arguments.record:
         return _record(sources, arguments.record)
