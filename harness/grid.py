@@ -162,10 +162,11 @@ def grid_of(function: object) -> Grid | None:
     return value if isinstance(value, Grid) else None
 
 
-def load_suite(root: Path, file: str) -> Any:
+def load_suite(root: Path, file: str, given: str = "") -> Any:
     """Import a suite file the way a worker needs it: by its dotted name under `root`, so that pickles find classes.
 
-    Raises `AbsentError` where there is none, and `SuiteError` where it can't be imported.
+    Errors on what it holds name it as it was `given`, if that is another way. Raises `AbsentError` where there is none,
+    and `SuiteError` where it can't be imported.
     """
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
@@ -185,11 +186,12 @@ def load_suite(root: Path, file: str) -> Any:
         del sys.modules[name]  # or who asks next gets half of it
         if isinstance(error, (HarnessError, MemoryError)):
             raise
+        given = given or file
         cause = f"{type(error).__name__}: {error}"
-        cure = f"to see where: pytest --collect-only {file}"
+        cure = f"to see where: pytest --collect-only {given}"
         if isinstance(error, ImportError):
             cure += "; if that imports it, name the folder that it needs in pytest's option `pythonpath`"
-        raise SuiteError(f"{file} can't be imported: {cause}; {cure}") from error
+        raise SuiteError(f"{given} can't be imported: {cause}; {cure}") from error
     return module
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import importing
 from harness.cli.main import main
 
 SUITE = """
@@ -72,6 +73,40 @@ def test_pytests_import_paths(suite: Path, capsys: pytest.CaptureFixture[str], m
     (suite.parent / "pytest.ini").write_text("[pytest]\npythonpath = src\n", encoding="utf-8")
     assert main(["sensitivity", str(suite), "--model", "resnet"]) == 2
     assert "has no model 'resnet'; there are tiny_onnx" in capsys.readouterr().err
+
+
+def test_a_project_without_settings_is_where_the_user_stands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(importing, "_paths", lambda root, file, given: ())
+    monkeypatch.chdir(tmp_path)
+    package = f"suites_{tmp_path.name}"
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").touch()
+    (tmp_path / package / "models.py").write_text("name = 'blobs'\n", encoding="utf-8")
+    suite = tmp_path / package / "test_blobs.py"
+    suite.write_text(f"from {package}.models import nothing\n", encoding="utf-8")
+    assert main(["sensitivity", f"{package}/test_blobs.py"]) == 2
+    told = f"harness: {package}/test_blobs.py can't be imported: ImportError: cannot import name 'nothing'"
+    assert capsys.readouterr().err.startswith(told)
+    suite.write_text(f"from {package}.models import name\n", encoding="utf-8")
+    assert main(["sensitivity", f"{package}/test_blobs.py"]) == 2
+    assert "no function with a grid" in capsys.readouterr().err
+
+
+def test_errors_name_the_file_as_the_user_gave_it(
+    suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "_paths", lambda root, file, given: ())
+    inner = suite.parent / "inner"
+    inner.mkdir()
+    (inner / suite.name).write_text("1 / 0\n", encoding="utf-8")
+    monkeypatch.chdir(inner)
+    assert main(["sensitivity", suite.name]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"harness: {suite.name} can't be imported: ZeroDivisionError")
+    assert said.endswith(f"to see where: pytest --collect-only {suite.name}\n")
 
 
 @pytest.mark.parametrize(

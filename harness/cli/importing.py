@@ -33,27 +33,29 @@ sys.exit(pytest.main(sys.argv[1:], plugins=[Paths()]))
 answers, and collects nothing."""
 
 
-def import_suite(root: Path, file: str) -> tuple[Any, tuple[str, ...]]:
+def import_suite(root: Path, file: str, given: str = "") -> tuple[Any, tuple[str, ...]]:
     """The module of a suite file, and pytest's `pythonpath`, which the children of it need as well.
 
-    Raises `SuiteError` where pytest can't be asked, or the file can't be imported or skips itself.
+    `file` is relative to `root`; errors name it as it was `given`, if that is another way. Raises `SuiteError` where
+    pytest can't be asked, or the file can't be imported or skips itself.
     """
-    paths = _paths(root, file)
+    given = given or file
+    paths = _paths(root, file, given)
     sys.path[:0] = [path for path in paths if path not in sys.path]
     try:
-        return load_suite(root, file), paths
+        return load_suite(root, file, given), paths
     except BaseException as ended:
         if type(ended).__name__ != "Skipped":  # what pytest.skip raises is no Exception, and pytest is not here
             raise
-        raise SuiteError(f"{file} skips itself as a whole: {ended}") from None
+        raise SuiteError(f"{given} skips itself as a whole: {ended}") from None
 
 
-def _paths(root: Path, file: str) -> tuple[str, ...]:
+def _paths(root: Path, file: str, given: str) -> tuple[str, ...]:
     command = [sys.executable, "-P", "-c", ASK, file]
     done = subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     # Among the lines that a conftest may have printed.
     told = [line for line in done.stdout.splitlines() if line.startswith("pythonpath: ")]
     if done.returncode or not told:
         said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-5:])
-        raise SuiteError(f"{file}: pytest can't read its settings here, and so not say its `pythonpath`:\n{said}")
+        raise SuiteError(f"{given}: pytest can't read its settings here, and so not say its `pythonpath`:\n{said}")
     return tuple(json.loads(told[-1].removeprefix("pythonpath: ")))

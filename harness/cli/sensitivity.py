@@ -81,16 +81,20 @@ def _grids(suite: Path) -> tuple[Grid, ...]:
     if not path.is_file():
         raise SuiteError(f"{suite}: there is no such file; give the file of a suite")
     root = _root(path)
-    grids = grids_of(import_suite(root, path.relative_to(root).as_posix())[0])
+    grids = grids_of(import_suite(root, path.relative_to(root).as_posix(), str(suite))[0])
     if not grids:
         raise SuiteError(f"{suite}: no function with a grid")
     return grids
 
 
 def _root(path: Path) -> Path:
-    """The project's folder, from which suites are imported: where pytest finds its settings; or the file's own."""
+    """The project's folder, from which suites are imported: where pytest finds its settings, which a project need not
+    have; else the one that the user stands in; or the file's own.
+    """
     settings = ("pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg")
-    return next((up for up in path.parents if any((up / name).is_file() for name in settings)), path.parent)
+    here = Path.cwd()
+    fallback = here if path.is_relative_to(here) else path.parent
+    return next((up for up in path.parents if any((up / name).is_file() for name in settings)), fallback)
 
 
 def _model(grids: tuple[Grid, ...], name: str, suite: Path) -> Model:
