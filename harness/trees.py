@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.measure.interpreter import python_with
 from harness.measure.tree import Tree, worktree
 from harness.settings import WORKING_TREE, Against, Settings, path_variables
-from harness.worker.protocol import SEARCHED_LAST
+from harness.worker.protocol import SUITE_FOLDERS
 
 __all__ = ["candidate_tree", "other_tree"]
 
@@ -37,5 +37,5 @@ def _tree(settings: Settings, revision: str, python: str) -> Tree:
         tree = worktree(settings.root, revision, settings.cache / "trees", python)
     variables = {**tree.variables, **path_variables(tree.root, settings.paths)}
     if settings.folders:
-        variables[SEARCHED_LAST] = os.pathsep.join(str(tree.root / folder) for folder in settings.folders)
+        variables[SUITE_FOLDERS] = os.pathsep.join(str(tree.root / folder) for folder in settings.folders)
     return dataclasses.replace(tree, variables=variables, paths=tuple(tree.root / path for path in settings.paths))

@@ -10,7 +10,7 @@ import pytest
 from harness.plan import Plan
 from harness.settings import WORKING_TREE, Against, Settings
 from harness.trees import candidate_tree, other_tree
-from harness.worker.protocol import SEARCHED_LAST
+from harness.worker.protocol import SUITE_FOLDERS
 
 
 @pytest.mark.parametrize(
@@ -39,5 +39,5 @@ def test_what_pytest_imports_from_by_itself_is_no_part_of_pythonpath(
     assert tree.paths == (tmp_path / "src",), "the project's own sources count already"
     assert tree.variables == {
         "PYTHONPATH": str(tmp_path / "src"),
-        SEARCHED_LAST: os.pathsep.join([str(tmp_path / "ml"), str(tmp_path / "ml" / "plain")]),
+        SUITE_FOLDERS: os.pathsep.join([str(tmp_path / "ml"), str(tmp_path / "ml" / "plain")]),
     }

@@ -18,7 +18,7 @@ from harness.specs import Spec
 
 __all__ = [
     "PROTOCOL",
-    "SEARCHED_LAST",
+    "SUITE_FOLDERS",
     "TIMED_TEST",
     "EnergyMeasured",
     "Evaluate",
@@ -47,8 +47,8 @@ PROTOCOL = 2
 TIMED_TEST = "timed_test.json"
 """The file by which a folder that is to be loaded names a test of pytest-benchmark's, in place of an artefact."""
 
-SEARCHED_LAST = "HARNESS_SEARCHED_LAST"
-"""The environment variable that names the folders in which a child looks for imports after all others."""
+SUITE_FOLDERS = "HARNESS_SUITE_FOLDERS"
+"""The environment variable that names the folders which pytest imports the suites from by itself."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 
 from .protocol import (
-    SEARCHED_LAST,
+    SUITE_FOLDERS,
     TIMED_TEST,
     Evaluate,
     Failure,
@@ -80,8 +80,12 @@ def serve(read_fd: int, write_fd: int) -> None:
     """Serve requests until `Stop`, or until the parent is gone."""
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
-    # Behind all else, and so not in PYTHONPATH: a file beside a suite may be called random.py or torch.py.
-    sys.path += [folder for folder in os.environ.get(SEARCHED_LAST, "").split(os.pathsep) if folder]
+    # Before what is installed, as for pytest; not by PYTHONPATH, which comes before the standard library: a file beside
+    # a suite may be called random.py.
+    folders = [folder for folder in os.environ.get(SUITE_FOLDERS, "").split(os.pathsep) if folder]
+    installed = (at for at, path in enumerate(sys.path) if path.endswith(("site-packages", "dist-packages")))
+    at = next(installed, len(sys.path))
+    sys.path[at:at] = folders
     worker = Worker()
     with os.fdopen(read_fd, "rb") as requests, os.fdopen(write_fd, "wb") as replies:
         for line in requests:
