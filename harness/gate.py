@@ -20,7 +20,7 @@ from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.settings import Settings
 from harness.timed_test import TimedTest
 
-__all__ = ["gate", "left_out", "undone", "unmeasured", "verdict_of", "without_case"]
+__all__ = ["gate", "going_by", "left_out", "undone", "unmeasured", "verdict_of", "without_case"]
 
 DECIDED = {Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.MISSING, Verdict.INVALID, Verdict.ERROR}
 
@@ -54,11 +54,25 @@ def _help(comparison: Comparison, nodeid: str, settings: Settings) -> str:
     """The commands that help; what took turns with another tree is measured so again, and makes no baseline."""
     if settings.against is not None:
         return f"reproduce: pytest {quoted(nodeid)} {shlex.join(settings.against.options)}"
-    baselines = _unusual(settings, "--baselines", settings.baselines)
-    reports = _unusual(settings, "--reports", settings.reports)
+    baselines, reports = _baselines(settings), _reports(settings)
     revision = ["--baseline-rev", settings.revision] if settings.revision else []
-    run = ["--from", f"{reports[1]}/latest"] if reports else []
-    return advice(comparison, nodeid, judging=[*baselines, *revision, *reports], accepting=[*run, *baselines])
+    return advice(comparison, nodeid, judging=[*baselines, *revision, *reports], accepting=going_by(settings))
+
+
+def going_by(settings: Settings) -> list[str]:
+    """The options by which commands go by the newest run, and by the baselines, of these settings; none where both lie
+    where they usually do.
+    """
+    reports = _reports(settings)
+    return [*(["--from", f"{reports[1]}/latest"] if reports else []), *_baselines(settings)]
+
+
+def _baselines(settings: Settings) -> list[str]:
+    return _unusual(settings, "--baselines", settings.baselines)
+
+
+def _reports(settings: Settings) -> list[str]:
+    return _unusual(settings, "--reports", settings.reports)
 
 
 def _unusual(settings: Settings, option: str, folder: Path) -> list[str]:
@@ -89,12 +103,16 @@ def undone(settings: Settings, run: Run, unwritten: Sequence[str] = ()) -> str |
         return "nothing was measured: every selected case was skipped or failed"
     if unwritten:
         return f"the baselines of {plural(len(unwritten), 'case')} were not written: {', '.join(unwritten[:5])}"
-    if settings.gates and not any(comparison.verdict in DECIDED for comparison in run.comparisons):
+    known = str(run.environment.state.get("xfailed", "")).splitlines()
+    # What is known to fail decides nothing for the others; where there are no others, it is all that was asked.
+    asked = [one for one in run.comparisons if f"{one.suite}/{one.case_id}" not in known]
+    if settings.gates and (asked or not known) and not any(one.verdict in DECIDED for one in asked):
         if settings.against:
             return f"nothing was decided: no selected case could be compared with {settings.against}"
+        first = shlex.join(["pytest", *(settings.selected or ["suites/"]), *_baselines(settings), "--baseline=update"])
         return (
             "nothing was decided: no selected case has a baseline that this machine can be compared with; "
-            "make one with: pytest suites/ --baseline=update --reason 'first baseline'"
+            f"make one with: {first} --reason 'first baseline'"
         )
     return None
 

@@ -55,6 +55,17 @@ def test_worse_is_1_with_a_sentence(
     assert "\x1b" not in printed
 
 
+def test_what_new_expects_to_fail_is_no_excuse_beside_old(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The words agree with the exit code: a mark of a test speaks of its own baseline."""
+    here = a_run([]).environment
+    known = dataclasses.replace(here, state={"xfailed": f"{CASES[0].suite}/b/reference/cpu"})
+    worse = [a_case("a"), a_case("b", size=3e6), a_case("c")]
+    assert compare(tmp_path, CASES, worse, environment=known) == 1
+    printed = capsys.readouterr().out
+    assert "1 case failed." in printed
+    assert "known to fail" not in printed
+
+
 def test_a_missing_case_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(tmp_path, CASES, CASES[:2]) == 1
     assert "c/reference/cpu" in capsys.readouterr().out

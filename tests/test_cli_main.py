@@ -100,6 +100,12 @@ def test_a_reader_that_leaves_early_changes_no_exit_code(
     assert main(["compare", old, new, *words]) == code
 
 
+def test_nor_does_one_of_the_history(tmp_path: Path, closed: None) -> None:
+    for run in days(STEP):
+        on_disk(tmp_path / "reports", run.id, run.results, started=run.started)
+    assert main(["history", "--reports", str(tmp_path / "reports"), "--history", "off", "--json"]) == 0
+
+
 def test_what_a_broken_pipe_ends_is_not_green(closed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(arguments: argparse.Namespace) -> int:
         raise BrokenPipeError

@@ -141,6 +141,34 @@ def test_it(case, bench):
 '''
 
 
+MAKER = '''\
+"""A technique that takes a form which only one without a name gives."""
+
+from harness import grid, technique
+from harness.hardware import cpu
+from harness.techniques import reference
+from suites.models import tiny
+
+
+def made():
+    @technique(takes="torch", gives="onnx")
+    def exported(deployment):
+        return deployment
+
+    return exported
+
+
+@technique(takes="onnx")
+def lean(deployment):
+    return deployment
+
+
+@grid(model=[tiny], technique=[reference, made() | lean], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+'''
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "suites").mkdir()
@@ -312,6 +340,14 @@ def test_the_commands_that_are_told_at_the_end_work(tmp_path: Path, monkeypatch:
         assert told(None) == f"to ship it: harness optimize x --resume --export DIR --suite-file suites/{name}.py"
         (tmp_path / "suites" / f"{name}.py").touch()
     assert "with: pytest 'suites/test it.py' --baseline=update" in told(Path("suites/test it.py"))
+
+
+def test_what_others_follow_needs_a_name_as_well(project: Path, refused: Callable[..., str]) -> None:
+    (project / "suites" / "test_tiny.py").write_text(MAKER, encoding="utf-8")
+    said = refused("--technique", "lean", "--suite-file", "suites/test_best.py")
+    assert "'exported' has no name in a module of" in said
+    assert not (project / "suites" / "test_best.py").exists()
+    assert not (project / "reports").exists()
 
 
 def test_grids_of_a_model_mean_the_same_by_a_metric(project: Path, refused: Callable[..., str]) -> None:

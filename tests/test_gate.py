@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from harness.baseline.store import Store, folder_of
-from harness.gate import gate, left_out, without_case
+from harness.gate import gate, left_out, undone, without_case
 from harness.plan import Plan
-from harness.records import Comparison, Outcome, Verdict
+from harness.records import Comparison, Outcome, Run, Verdict
 from harness.settings import Against, Settings
+from tests.cli_runs import a_run
 from tests.judge_samples import CASE, a_portable, a_result
 
 GONE = "digits/bf16/cpu"
@@ -151,6 +152,32 @@ def test_a_folder_outside_of_the_project_is_named_whole(tmp_path: Path) -> None:
     row = Comparison("digits", CASE, "size", Verdict.REGRESSED, "It grew.")
     _, text = gate(asked, a_result({"size": [4.0]}), [row])
     assert text.count(f" --baselines {tmp_path / 'golden'}") == 2
+
+
+def a_whole_run(rows: dict[str, Verdict], **state: str) -> Run:
+    """A run of the cases of these suites, each with one comparison; `state` goes to its environment."""
+    comparisons = tuple(Comparison(suite, CASE, "size", verdict, "said") for suite, verdict in rows.items())
+    results = [dataclasses.replace(a_result({"size": [4.0]}), suite=suite) for suite in rows]
+    run = a_run(results, comparisons=comparisons)
+    return dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
+
+
+@pytest.mark.parametrize(
+    ("others", "red"),
+    [((Verdict.NEW, Verdict.INCONCLUSIVE), True), ((Verdict.NEW, Verdict.UNCHANGED), False), ((), False)],
+)
+def test_what_is_known_to_fail_decides_nothing_for_the_others(
+    tmp_path: Path, others: tuple[Verdict, ...], red: bool
+) -> None:
+    rows = {"liar": Verdict.INVALID, **{f"s{number}": verdict for number, verdict in enumerate(others)}}
+    found = undone(settings(tmp_path), a_whole_run(rows, xfailed=f"liar/{CASE}"))
+    assert ("nothing was decided" in (found or "")) is red
+
+
+def test_the_first_baseline_is_made_where_the_run_looked_for_it(tmp_path: Path) -> None:
+    asked = dataclasses.replace(settings(tmp_path, selected=("bench",)), baselines=tmp_path / "golden")
+    found = undone(asked, a_whole_run({"a": Verdict.NEW}))
+    assert "make one with: pytest bench --baselines golden --baseline=update --reason 'first baseline'" in (found or "")
 
 
 def test_what_has_no_baseline_is_skipped() -> None:

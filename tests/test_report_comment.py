@@ -36,6 +36,11 @@ def test_a_red_run_names_case_numbers_and_commands() -> None:
     assert "    harness review" in text
 
 
+def test_the_review_goes_by_the_baselines_of_the_run() -> None:
+    run = a_run([a_case("a")], comparisons=(said(Verdict.REGRESSED),), command="pytest bench --baselines 'my golden'")
+    assert "    harness review --baselines 'my golden'" in render(run)
+
+
 def test_a_quiet_run_says_nothing() -> None:
     run = a_run([a_case("a")], comparisons=(said(Verdict.UNCHANGED),))
     assert render(run) == ""

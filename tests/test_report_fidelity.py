@@ -121,6 +121,14 @@ def test_a_model_too_many_is_named_and_one_in_doubt_is_never_it(monkeypatch: pyt
     assert "other cpu To keep this page small, the table is left out here." in plain(Page(render(run)).text)
 
 
+def test_a_doubt_says_which_of_two_cases_it_is_of() -> None:
+    run = run_of(("fast", {}, BFLOAT16))
+    twins = (dataclasses.replace(one, suite="test_other") for one in run.results)
+    both = dataclasses.replace(run, results=(*run.results, *twins))
+    said = [near.doubt.partition(" is float32")[0] for near in measured(cases(both)) if near.doubt]
+    assert said == ["test_digits/digits/fast/cpu", "test_other/digits/fast/cpu"]
+
+
 def test_a_run_without_such_numbers_has_neither_section_nor_check() -> None:
     run = run_of()
     assert not Page(render(run)).find("section", id="fidelity")

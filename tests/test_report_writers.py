@@ -25,6 +25,7 @@ from harness.report.terminal import case_line, closing_lines, verdict_table
 from harness.report.write import write_reports
 from tests.report_hostile import HOSTILE, hostile_run
 from tests.report_samples import sample_run
+from tests.test_report_history import past_of
 from tests.test_report_html import Page, plain
 
 
@@ -267,7 +268,7 @@ def test_a_case_whose_id_two_suites_have_is_named_with_its_suite_everywhere() ->
     rows = tuple(dataclasses.replace(one, suite="test_other") for one in run.comparisons)
     both = dataclasses.replace(run, results=(*run.results, *twins), comparisons=(*run.comparisons, *rows))
     regressed = "digits/compiled/cpu"
-    page = Page(render_page(both))
+    page = Page(render_page(both, past_of(both, moved=True)))
     texts = {
         "page": plain(page.text),
         "summary": unescaped(render(both)),

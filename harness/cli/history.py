@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.options import add_baselines_option
-from harness.cli.output import fail, say
+from harness.cli.output import fail, say, show
 from harness.codec import dumps
 from harness.errors import HarnessError, HistoryError
 from harness.history.changes import with_changes
@@ -82,7 +82,7 @@ def history(arguments: argparse.Namespace) -> int:
     if not series:
         raise HistoryError(_nothing(wanted, sources))
     if arguments.json:
-        print(dumps({"series": series, "notes": list(found.notes)}))
+        show(dumps({"series": series, "notes": list(found.notes)}))
     elif arguments.case:
         for i, one in enumerate(series):
             say(["", *_page(one)] if i else _page(one))

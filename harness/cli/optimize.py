@@ -113,7 +113,8 @@ def optimize(arguments: argparse.Namespace) -> int:
     goal = _goal(arguments, grids)
     if arguments.suite_file:
         # Written once before the search as well: what has no name must not be said after it.
-        _suite(root, file, space, grids, map(as_pipeline, space.steps), "")
+        alone = (one for _, one in space.singles())
+        _suite(root, file, space, grids, (*map(as_pipeline, space.steps), *alone, *space.own()), "")
     progress = _progress(sys.stderr.isatty())
     bench = Bench(
         root=root,
@@ -193,7 +194,7 @@ def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found, suite: s
     if export:
         shutil.copytree(bench.artefact(found.best).folder, export)
         lines.append(f"artefact: {export}; its manifest says what it is and what was found in it")
-    if target:
+    if target and suite:
         write_atomic(target, suite.encode("utf-8"))
         gate = shlex.join(["pytest", str(target), "--baseline=update", "--reason", "optimised"])
         lines.append(f"suite: {target}; make it a gate with: {gate}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 from harness.baseline.records import Portable
 from harness.errors import Regression
+from harness.gate import going_by
 from harness.records import Comparison
 
 if TYPE_CHECKING:
@@ -34,8 +36,9 @@ class MissingCase(pytest.Item):
         self._run.add_missing(self._comparison, self._portable)
         self.user_properties.append(("harness.verdict", self._comparison.verdict.value))
         if self._portable:
+            prune = shlex.join(["harness", "prune", *going_by(self._run.settings)])
             text += (
-                f"\n  if it was removed on purpose: harness prune\n"
+                f"\n  if it was removed on purpose: {prune}\n"
                 f"  if it can't run here:            --allow-unavailable='{self._portable.case_id}'"
             )
         raise Regression(text)

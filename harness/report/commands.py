@@ -18,6 +18,7 @@ __all__ = [
     "in_turns",
     "measuring_options",
     "reproduce_command",
+    "review_command",
 ]
 
 _CHANGED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE, Verdict.MISSING)
@@ -60,9 +61,17 @@ def accept_command(run: Run, name: str = "", *, source: str = "") -> str:
     """
     words = ["harness", "accept", *(["--case", name] if name else [])]
     words += ["--from", source or str(PurePosixPath(_option(run, "--reports") or "reports", run.id))]
-    if baselines := _option(run, "--baselines"):
-        words += ["--baselines", baselines]
-    return f'{shlex.join(words)} --reason "why this is right"'
+    return f'{shlex.join([*words, *_baselines(run)])} --reason "why this is right"'
+
+
+def review_command(run: Run) -> str:
+    """The command that shows what another run of the same would change in the baseline, quoted for a shell."""
+    return shlex.join(["harness", "review", *_baselines(run)])
+
+
+def _baselines(run: Run) -> list[str]:
+    found = _option(run, "--baselines")
+    return ["--baselines", found] if found else []
 
 
 def _search(run: Run) -> list[str]:

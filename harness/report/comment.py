@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.records import Comparison, Run, Verdict
-from harness.report.commands import accept_command, in_turns, reproduce_command
+from harness.report.commands import accept_command, in_turns, reproduce_command, review_command
 from harness.report.overview import GATING, Overview
 from harness.report.summary import comparison_rows, escape
 from harness.report.text import one_line
@@ -64,7 +64,7 @@ def _commands(run: Run, found: tuple[Comparison, ...], better: list[Comparison])
         yield ""
         yield f"    {one_line(reproduce_command(run, node))}"
         if _judged_by_baselines(run):
-            yield "    harness review"
+            yield f"    {one_line(review_command(run))}"
     elif better:
         # Whoever reads a comment has another run as their newest.
         yield f"Download this run's report to `{_DOWNLOADED}` and accept it, so that it can't be lost again unnoticed:"

@@ -83,14 +83,14 @@ def _doubt(view: CaseView, reference: CaseView | None, sqnr: float | None) -> st
     altered = alteration(facts, before)
     if altered and math.isinf(sqnr):
         return (
-            f"{view.id} has {altered}, and its outputs equal the reference's to the last bit (infinite SQNR): either "
-            "nothing of it reaches the outputs, or it is not what ran"
+            f"{view.label} has {altered}, and its outputs equal the reference's to the last bit (infinite SQNR): "
+            "either nothing of it reaches the outputs, or it is not what ran"
         )
     # What was trained anew gives other numbers in the same precision.
     trained = any(name.startswith("teacher.") for name in facts)
     if altered or trained or facts.get("precision") != "float32" or sqnr >= FULL_PRECISION:
         return ""
-    found = f"{view.id} is float32 by all that was read, and only {quantity(sqnr, 'dB')} from the reference: "
+    found = f"{view.label} is float32 by all that was read, and only {quantity(sqnr, 'dB')} from the reference: "
     if sqnr < FEWEST_BITS:
         return (
             f"{found}that is less than even INT8 leaves ({FEWEST_BITS:.0f} dB and more), so fewer bits can't explain "

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from harness.records import Comparison, Estimate, Outcome, Result, Run, Verdict
 from harness.report.weight import weight
@@ -127,6 +128,16 @@ class Headline:
     detail: str
 
 
+class _OfCase(Protocol):
+    """What is of a case: a comparison, or a series of its values."""
+
+    @property
+    def suite(self) -> str: ...
+
+    @property
+    def case_id(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Overview:
     """A run with what every section of a report asks for; each is read from the run once."""
@@ -175,9 +186,9 @@ class Overview:
         """The `label` of each case by its suite and id."""
         return {(view.suite, view.id): view.label for view in self.cases}
 
-    def label(self, comparison: Comparison) -> str:
-        """The `label` of the case that a comparison is of."""
-        return self.labels.get((comparison.suite, comparison.case_id), comparison.case_id)
+    def label(self, of: _OfCase) -> str:
+        """The `label` of the case that a comparison is of, or a series of earlier values."""
+        return self.labels.get((of.suite, of.case_id), of.case_id)
 
     @functools.cached_property
     def headline(self) -> Headline:

@@ -35,7 +35,7 @@ def why(seen: Overview) -> dict[str, Any]:
     cards = []
     for i, one in enumerate(failing[:MAX_CARDS], start=1):
         key = (one.view.suite, one.view.id)
-        doubt = without_name(doubts.get(key, ""), one.view.id)
+        doubt = without_name(doubts.get(key, ""), one.view.label)
         ran = seen.run.baselines.get("/".join(key), {}).get("ran", "")
         # What ran before says more than what runs in the reference, where a baseline has kept it.
         beside_it = f"What ran is no longer the same: {ran}." if ran else more_or_fewer(one.view, beside.get(key))
