@@ -81,8 +81,10 @@ class Session:
         most = 0 if settings.mode == "update" else settings.plan.confirm
         self._baselines = WithBaselines(self.store, self.environment, most)
         self._updating = Updating(self.store, self._baselines, settings.reason)
+        # First, since making an environment for other packages may build them in the project.
+        beside = other_tree(settings, settings.against) if settings.against else None
         self._cache = self._cache_of(tree, versions_of(tree))
-        self._other, self._comparing = self._compared_with()
+        self._other, self._comparing = self._compared_with(beside)
         self._head = self._start(expected, own, data_state(cases))
         self.folder = settings.reports / self._head.id
         self.journal = Journal(self.folder)
@@ -272,12 +274,11 @@ class Session:
         settings = self.settings
         return ArtefactCache(tree, settings.cache / "artefacts", versions, settings.plan, cold=settings.cold, log=log)
 
-    def _compared_with(self) -> tuple[ArtefactCache | None, Comparing]:
+    def _compared_with(self, tree: Tree | None) -> tuple[ArtefactCache | None, Comparing]:
         """The other tree's artefacts, where there is another tree, and what judges results."""
         settings, against = self.settings, self.settings.against
-        if against is None:
+        if against is None or tree is None:
             return None, self._baselines if settings.judges else Nothing()
-        tree = other_tree(settings, against)
         versions = versions_of(tree)
         # A tree compared with itself serves the same artefacts, which are made once.
         cache = self._cache if tree == self._cache.tree else self._cache_of(tree, versions, "prepare-previous.log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from harness.errors import SuiteError
 from harness.grid import Address, Case
 from harness.hardware import cpu
 from harness.measure.artefacts import ArtefactCache
-from harness.measure.sources import digest_sources, relevant_environment
+from harness.measure.sources import changed, code_of, contents, digest_sources, relevant_environment
 from harness.measure.tree import Tree
 from harness.plan import Plan
 from harness.techniques import reference
@@ -99,6 +100,15 @@ def test_an_edited_technique_makes_a_new_artefact(tmp_path: Path) -> None:
         ("build/lib.onnx", True),
         ("dist/suite-1.0-py3-none-any.whl", False),
         ("dist/suite-1.0.tar.gz", False),
+        ("core", False),
+        ("core.4711", False),
+        ("deep/core.py", True),
+        ("study.ipynb", False),
+        ("htmlcov/status.json", False),
+        ("deep/htmlcov/status.json", True),
+        ("notes.md~", False),
+        ("data/lock.mdb", False),
+        ("data/data.mdb", True),
         ("deep/dist/calibration.tar.gz", True),
         ("reports/run.json", False),
         (".hidden/code.py", False),
@@ -113,6 +123,20 @@ def test_what_counts_as_a_source(tmp_path: Path, name: str, counts: bool) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("1")
     assert (digest_sources(tmp_path) != before) is counts
+
+
+def test_what_changed_is_named(tmp_path: Path) -> None:
+    for name in ("gone.csv", "kept.csv", "own.py"):
+        (tmp_path / name).write_text(name)
+    before = contents(tmp_path)
+    assert changed(before, contents(tmp_path)) == ""
+    (tmp_path / "gone.csv").unlink()
+    assert changed(before, contents(tmp_path)) == "gone.csv is gone"
+    assert changed(code_of(before), contents(tmp_path, code=True)) == "", "data is no code"
+    (tmp_path / "gone.csv").write_text("gone.csv")
+    (tmp_path / "own.py").write_text("other")
+    assert changed(before, contents(tmp_path)) == "own.py changed"
+    assert changed(code_of(before), contents(tmp_path, code=True)) == "own.py changed"
 
 
 def test_runs_and_baselines_count_in_no_folder(tmp_path: Path) -> None:
@@ -232,6 +256,24 @@ def test_a_package_that_was_copied_from_a_folder_counts_by_its_installers_record
     assert digest_sources(root) != before
 
 
+def test_the_working_tree_is_no_source_of_another_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be installed from its folder; children of the other commit import nothing of it."""
+    information, origin, checkout = tmp_path / "site" / "own-1.dist-info", tmp_path / "origin", tmp_path / "checkout"
+    for folder in (information, origin, checkout):
+        folder.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1\n")
+    told = {"url": origin.as_uri(), "dir_info": {"editable": True}}
+    (information / "direct_url.json").write_text(json.dumps(told))
+    (origin / "own.py").write_text("1")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert "local own/own.py" in contents(checkout)
+    cache = ArtefactCache(
+        Tree(checkout, checkout=checkout, origin=origin), tmp_path / "artefacts", {}, Plan(), cold=False
+    )
+    (origin / "own.py").write_text("2")
+    cache.check_unedited("a", data=True)
+
+
 def test_what_the_working_tree_made_is_no_artefact_of_another_commit(tmp_path: Path) -> None:
     """It may have been made with packages from elsewhere, which only other commits are asked about."""
     root = tmp_path / "root"
@@ -276,7 +318,7 @@ def test_a_suite_that_writes_into_the_project_is_told_what_it_wrote(tmp_path: Pa
     folder.suite("test_own", SUITE)
     code, text = folder.pytest("suites", "--baseline=off", *PLAN)
     assert code == 1
-    assert "sources were edited while the run went on (the last one: loss.png)" in text
+    assert "sources were edited while the run went on (loss.png is new)" in text
     assert "where tee keeps it, into a .log file" in text
 
 
@@ -285,7 +327,7 @@ import dataclasses
 
 
 def noting(predict):
-    (Path(__file__).parent / "scores.csv").write_text("1")
+    (Path(__file__).parent / "scores.py").write_text("1")
     return tiny.evaluate(predict)
 
 
@@ -306,7 +348,7 @@ def test_what_was_measured_while_sources_were_edited_is_no_result(tmp_path: Path
         result = folder.result(case_id)
         assert result["outcome"] == "failed"
         assert result["reason"].startswith(f"{case_id}: sources were edited while the run went on")
-        assert "(the last one: suites/scores.csv)" in result["reason"]
+        assert "(suites/scores.py is new)" in result["reason"]
         assert not result["measurements"], "they are nobody's"
     assert not list(folder.path.rglob("portable.json"))
 

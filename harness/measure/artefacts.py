@@ -16,7 +16,7 @@ from harness.grid import Address, Case
 from harness.measure.child import Child
 from harness.measure.crew import Starter
 from harness.measure.ending import longer
-from harness.measure.sources import digest_of, digest_sources, last_edited, relevant_environment
+from harness.measure.sources import changed, code_of, contents, digest_of, relevant_environment
 from harness.measure.tree import Tree
 from harness.model import Model
 from harness.plan import Plan
@@ -66,10 +66,14 @@ class ArtefactCache:
         self._plan = plan
         self._cold = cold
         self._log = log
+        # Nothing of the working tree is imported by the children of another commit.
+        self._origin = tree.origin if tree.checkout else None
+        self._sources = contents(tree.root, tree.paths, without=self._origin)
+        self._edited = False
         self._fixed = {
             "schema": ARTEFACT_SCHEMA,
             "protocol": PROTOCOL,
-            "sources": digest_sources(tree.root, tree.paths),
+            "sources": digest_of({name: content.hex() for name, content in self._sources.items()}),
             "versions": dict(versions),
             "environment": relevant_environment(),
             "interpreter": tree.python,
@@ -104,17 +108,24 @@ class ArtefactCache:
                 raise
         return self._ready[key]
 
-    def check_unedited(self, case_id: str) -> None:
-        """Raise `PreparationError` where the tree's sources are no longer those that this session began with: children
-        that were started since import others.
+    def check_unedited(self, case_id: str, *, data: bool = False) -> None:
+        """Raise `PreparationError` where what is imported from the tree is no longer what this session began with:
+        children that were started since have other code. `data` beside it concerns what artefacts are made of.
         """
-        if digest_sources(self.tree.root, self.tree.paths) != self._fixed["sources"]:
-            last = last_edited(self.tree.root)
+        known = self._sources if data else code_of(self._sources)
+        edit = changed(known, contents(self.tree.root, self.tree.paths, without=self._origin, code=not data))
+        self._edited = bool(edit)
+        if edit:
             raise PreparationError(
-                f"{case_id}: sources were edited while the run went on (the last one: {last}); start it again. "
-                "What a suite writes itself belongs below reports, in a hidden folder or out of the project; what "
-                "pytest prints, where tee keeps it, into a .log file"
+                f"{case_id}: sources were edited while the run went on ({edit}); start it again. What a suite writes "
+                "itself belongs below reports, in a hidden folder or out of the project; what pytest prints, where tee "
+                "keeps it, into a .log file"
             )
+
+    def check_going_on(self, case_id: str) -> None:
+        """Raise it before a case is measured as well, once an edit was seen: what came of it would be no result."""
+        if self._edited:
+            self.check_unedited(case_id)
 
     def trim(self, limit: int = KEPT_BYTES) -> None:
         """Remove the artefacts that were not used for longest until the others take at most `limit` bytes."""
@@ -165,7 +176,7 @@ class ArtefactCache:
                 except MeasurementError as error:
                     error.log = error.log or child.tail()
                     raise
-            self.check_unedited(case.id)
+            self.check_unedited(case.id, data=True)
             manifest = read_manifest(folder)
             if digest_files(folder) != manifest.files:
                 raise PreparationError(f"{case.id}: the artefact's files are not those that the worker wrote")

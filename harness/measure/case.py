@@ -87,6 +87,7 @@ class Measurer:
         logs.mkdir(parents=True, exist_ok=True)
         previous = None
         try:
+            self.cache.check_going_on(case.id)
             if self.other is None:
                 found = self._alone(result, case, address, metrics, logs)
             else:

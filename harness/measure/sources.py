@@ -19,14 +19,21 @@ from harness.errors import SuiteError
 from harness.names import is_ours
 from harness.worker.imported import folder_of
 
-__all__ = ["digest_of", "digest_sources", "last_edited", "relevant_environment", "sources"]
+__all__ = ["changed", "code_of", "contents", "digest_of", "digest_sources", "relevant_environment", "sources"]
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
-_SKIPPED_AT_THE_TOP = {"reports", "baselines"}
+_SKIPPED_AT_THE_TOP = {"reports", "baselines", "allure-results", "htmlcov", "mlruns", "wandb"}
 _PACKAGED = {"build": ("lib/", "lib.*/", "bdist.*/", "temp.*/"), "dist": ("*.whl", "*.tar.gz")}
 """What packaging makes in these folders at the top: copies of what counts. Models may be exported into them as well."""
-_PROSE = {".md", ".rst", ".html", ".css", ".xml", ".log", ".out", ".pyc", ".pyo"}
+_PROSE = {".md", ".rst", ".html", ".css", ".xml", ".log", ".out", ".ipynb", ".lcov", ".pyc", ".pyo"}
 """What people read, and what tools write beside the sources while a run goes on. Pictures are data of some models."""
+_PASSING = (
+    *("core", "core.[0-9]*", "*~", "#*#", "4913", "*.log.[0-9]*"),
+    *("coverage.json", "lock.mdb", "events.out.tfevents.*"),
+)
+"""Files that come while a run goes on, and are nobody's source: of crashes, editors, and tools that keep a record."""
+_CODE = {".py", ".pyi", ".pyx", ".so", ".pyd"}
+"""What is imported."""
 _LARGE = 64 * 2**20
 _TICK = 2 * 10**9
 """Nanoseconds between two times of change that no file system takes for the same."""
@@ -51,8 +58,18 @@ _OUTPUTS = _outputs()
 
 
 def digest_sources(root: Path, paths: Iterable[Path] = ()) -> str:
-    """SHA-256 over every first-party file: of the project, of the harness, and of packages installed from a folder; and
-    over the Python files of `paths`, from which is imported as well.
+    """One digest over the `contents` of a project."""
+    return digest_of({name: content.hex() for name, content in contents(root, paths).items()})
+
+
+def contents(
+    root: Path, paths: Iterable[Path] = (), *, without: Path | None = None, code: bool = False
+) -> dict[str, bytes]:
+    """A digest of every first-party file by its name: of the project, of the harness, and of packages installed from a
+    folder; and of the Python files of `paths`, from which is imported as well.
+
+    without  packages that were installed from below this folder are left out: nothing is imported from them
+    code     only of what is imported, and not of data beside it
 
     All sources count, not those that a case seems to import: an import that happens late, a data file beside the code
     or a helper two modules away changes what is built just as well. Hidden folders, virtual environments, and the
@@ -61,28 +78,38 @@ def digest_sources(root: Path, paths: Iterable[Path] = ()) -> str:
     and time of change stand for the content; of a link to a folder, where it leads; of a package that was copied from a
     folder, what its installer noted. Raises `SuiteError` for a file that can't be read.
     """
-    digest = hashlib.sha256()
     local = dict(sorted(_local()))
     editable = {name: place for name, (place, copied) in local.items() if not copied and place.is_dir()}
-    for label, folder in {"project": root, "harness": Path(harness.__file__).parent, **editable}.items():
+    if without:
+        editable = {name: place for name, place in editable.items() if not place.resolve().is_relative_to(without)}
+    further = {
+        f"path {number}": folder
+        for number, folder in enumerate(paths)
+        if folder.is_dir() and not folder.resolve().is_relative_to(root.resolve())
+    }
+    found: dict[str, bytes] = {}
+    for label, folder in {"project": root, "harness": Path(harness.__file__).parent, **editable, **further}.items():
         for path in sources(folder):
-            digest.update(f"{label}/{path.relative_to(folder).as_posix()}|".encode())
-            digest.update(_content(path))
-    for number, folder in enumerate(paths):
-        if folder.is_dir() and not folder.resolve().is_relative_to(root.resolve()):
-            for path in sources(folder):
-                if path.suffix == ".py":
-                    digest.update(f"path {number}/{path.relative_to(folder).as_posix()}|".encode())
-                    digest.update(_content(path))
-    for name, (_, copied) in local.items():
-        digest.update(f"{name}|{copied}".encode())
-    return digest.hexdigest()
+            wanted = {".py"} if label in further else _CODE
+            if path.suffix not in wanted and (code or label in further):
+                continue
+            with contextlib.suppress(FileNotFoundError):  # it was there a moment ago
+                found[f"{label}/{path.relative_to(folder).as_posix()}"] = _content(path)
+    return found | {name: copied.encode() for name, (_, copied) in local.items()}
 
 
-def last_edited(root: Path) -> Path | None:
-    """The source of the project whose content changed last, below `root`; None where there is none."""
-    last = max(sources(root), key=lambda path: path.lstat().st_mtime_ns, default=None)
-    return last and last.relative_to(root)
+def code_of(found: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The part of these `contents` that they have where they are asked for the code alone."""
+    return {name: content for name, content in found.items() if "/" not in name or Path(name).suffix in _CODE}
+
+
+def changed(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> str:
+    """The first of these contents that is another one, and how: `suites/own.py changed`; "" where none is."""
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            how = "is new" if name not in before else "is gone" if name not in now else "changed"
+            return f"{name.removeprefix('project/')} {how}"
+    return ""
 
 
 def _content(path: Path) -> bytes:
@@ -95,6 +122,8 @@ def _content(path: Path) -> bytes:
         # A file that changes twice between two ticks of the clock has one time for both contents.
         read = _read if time.time_ns() - told.st_mtime_ns < _TICK else _read_once
         return read(path, told.st_size, told.st_mtime_ns)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise SuiteError(
             f"{path} can't be read: {error.strerror or error}. Every file of the project counts as a source: make it "
@@ -156,7 +185,7 @@ def sources(folder: Path) -> Iterator[Path]:
         yield from (link for link in links if not is_ours(link.resolve()))
         for name in sorted(files):
             path = here / name
-            if path.suffix in _PROSE or name.startswith(".") or _fits(name, packaged):
+            if path.suffix in _PROSE or name.startswith(".") or _fits(name, (*_PASSING, *packaged)):
                 continue
             if path.is_file() and not is_ours(path) and not _is_output(path):
                 yield path
@@ -165,8 +194,10 @@ def sources(folder: Path) -> Iterator[Path]:
 def _is_output(path: Path) -> bool:
     if not _OUTPUTS:
         return False
-    told = path.stat()
-    return (told.st_dev, told.st_ino) in _OUTPUTS
+    with contextlib.suppress(FileNotFoundError):  # it was there a moment ago
+        told = path.stat()
+        return (told.st_dev, told.st_ino) in _OUTPUTS
+    return True
 
 
 def _fits(name: str, patterns: Iterable[str]) -> bool:

@@ -67,6 +67,7 @@ class TestMeasurer:
         previous: Result | None = None
         seconds: dict[str, float] = {}
         try:
+            self.cache.check_going_on(test.id)
             with stage(self.progress, seconds, "prepare"):
                 facts = self._prepare(test, self.cache.tree, folder)
             result = dataclasses.replace(result, facts=facts)

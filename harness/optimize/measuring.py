@@ -117,6 +117,8 @@ class Bench:
         if result is None or (not result.launches and self._timed(result)):
             nodeid = f"{self.file}::optimize[{case.id}]"
             result, _ = self._measurer.measure(case, self._address(case.id), self.suite, nodeid, self.metrics)
+            # Where sources were edited all that comes fails, and what is left would be recommended.
+            self._artefacts.check_unedited(case.id, data=True)
         else:
             self._reused.add(case.id)
         if self._reference is None:
@@ -192,7 +194,7 @@ class Bench:
     def _in_turns(self, one: Trial, other: Trial) -> tuple[Launch, ...]:
         arms = {"candidate": ArmSpec.of(self.artefact(one)), beside(self.goal): ArmSpec.of(self.artefact(other))}
         logs = self.folder / "logs"
-        return sample(
+        found = sample(
             arms,
             hardware=self.space.hardware,
             plan=dataclasses.replace(FINAL, seconds=launch_seconds(self.goal, one, other)),
@@ -200,7 +202,9 @@ class Bench:
             logs=logs,
             more=lambda launches: wanted(self.goal, launches),
             progress=self.progress,
-        ).launches
+        )
+        self._artefacts.check_unedited(one.case.id)
+        return found.launches
 
     def _address(self, case_id: str) -> Address:
         return Address(str(self.root), self.file, "", case_id)
