@@ -42,6 +42,8 @@ LIMITS = {"pytest-benchmark mean:5%": "mean", "pytest-benchmark min:5%": "min"}
 PROCESSES, VALUES = 10, 3
 ASV_FACTOR, ASV_LEVEL, ASV_SAMPLE = 1.1, 0.002, 0.010
 DEADLINE = 300.0
+MOST_ASKED = 3.0
+"""Times the wanted seconds that pytest-benchmark is asked for at most: its rounds come from one cold call."""
 OWN = ("-p", "no:cacheprovider", "-p", "no:harness", "-q")
 
 
@@ -82,7 +84,7 @@ class PluginChain:
 
     def __init__(self, folder: Path, seconds: float) -> None:
         self._folder = folder / "pytest-benchmark"
-        self._seconds = seconds
+        self._seconds = self._asked = seconds
         self._before: Block | None = None
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
@@ -97,7 +99,7 @@ class PluginChain:
         command = [
             sys.executable, "-m", "pytest", *OWN, f"--rootdir={ROOT}", "-c", str(self._folder / "pytest.ini"),
             str(ROOT / "benchmarks" / "rival_case.py"), f"--benchmark-storage=file://{self._folder}",
-            "--benchmark-save=block", f"--benchmark-max-time={self._seconds:g}", *compare,
+            "--benchmark-save=block", f"--benchmark-max-time={self._asked:g}", *compare,
         ]  # fmt: skip
         variables = {"RIVAL_ARTEFACT": str(artefact)}
         code, text = _run(command, variables)
@@ -108,6 +110,8 @@ class PluginChain:
         stats = json.loads(saved[-1].read_text(encoding="utf-8"))["benchmarks"][0]["stats"]
         name = saved[-1].name.partition("_")[0]
         block = Block((name, stats), float(stats["total"]), time.perf_counter() - begun, meter.share() or 0.0)
+        asked = self._asked * self._seconds / block.sampling
+        self._asked = min(MOST_ASKED * self._seconds, max(self._seconds, asked))
         if self._before:
             for tool, field in LIMITS.items():
                 change = stats[field] / self._before.data[1][field] - 1
@@ -195,7 +199,12 @@ def _word(slower: bool, faster: bool) -> str:
 
 def _run(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
     env = {**os.environ, **cpu.environment(), **variables, "PYTHONPATH": os.pathsep.join(filter(None, _paths()))}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    try:
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise MeasurementError(
+            f"no answer after {DEADLINE:g} s, so a call hangs or the machine is too busy; go on with --append"
+        ) from error
     return done.returncode, done.stdout + done.stderr
 
 

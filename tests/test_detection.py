@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import detection
+from benchmarks import detection, rivals
 from benchmarks.detected import Kept, Observed, bounds, rows_of, table
 from benchmarks.detecting import CHAINS, WANTED, Schedule
 from benchmarks.extra_work import Work, least_width, plant
 from benchmarks.planting import CASES, _choose, _fit
-from benchmarks.rivals import asv_says, pyperf_says
+from benchmarks.rivals import PluginChain, asv_says, pyperf_says
 from benchmarks.verdicts import BLOCKS
+from harness.errors import MeasurementError
 from harness.hardware import cpu
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.specs import spec_of
@@ -248,3 +249,33 @@ def test_long_runs_have_more_orders_than_a_float_counts() -> None:
     times = np.random.default_rng(1).normal(0.011, 0.0001, 1500)
     assert asv_says([times], [times * 1.2])[0] == "regressed"
     assert asv_says([times], [times[::-1].copy()])[0] == "unchanged"
+
+
+def test_pytest_benchmark_is_asked_for_what_gives_it_the_wanted_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    shares = iter((0.7, 0.7, 0.1, 2.0, 1.0))
+
+    def run(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
+        asked.append(next(float(word.partition("=")[2]) for word in command if "--benchmark-max-time" in word))
+        stats = {"total": next(shares) * asked[-1], "mean": 1e-3, "min": 1e-3}
+        saved = tmp_path / "pytest-benchmark" / f"000{len(asked)}_block.json"
+        saved.write_text(json.dumps({"benchmarks": [{"stats": stats}]}), encoding="utf-8")
+        return 0, ""
+
+    monkeypatch.setattr(rivals, "_run", run)
+    chain = PluginChain(tmp_path, 6.0)
+    heard = [list(chain.add(tmp_path, clean=not number)) for number in range(5)]
+    # The second block is longer by what the first one lacked, and keeps its length; never below once or above thrice.
+    assert asked == pytest.approx([6.0, 6 / 0.7, 6 / 0.7, 18.0, 6.0])
+    assert [one.sampling for one in heard[1]] == pytest.approx([0.7 * 6 + 6] * 2)
+
+
+def test_a_process_that_never_ends_is_a_measurement_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], **_: object) -> None:
+        raise subprocess.TimeoutExpired(command, 300.0)
+
+    monkeypatch.setattr(rivals.subprocess, "run", run)
+    with pytest.raises(MeasurementError, match="no answer after 300 s"):
+        rivals._run(["python"], {})
