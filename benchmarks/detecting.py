@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,6 +31,8 @@ APART = 600.0
 """Seconds between two blocks of a baseline, at least."""
 FIRST_SECONDS = 8.0
 """Sampling time of a verdict of the other tools while the harness has none yet."""
+BESIDE = 0.01
+"""The harness's tolerance in a chain of other tools."""
 ERRORS = 5
 """Failures in a row that end the run: something is broken that another try does not mend."""
 
@@ -53,6 +56,15 @@ class Task:
         return self.kind if self.kind in ("against", "baseline") else "others"
 
 
+@dataclass(frozen=True)
+class Step:
+    """What is under way: a task with the size that is planted now, the tools that judge it, and their chain's start."""
+
+    task: Task
+    tools: tuple[str, ...]
+    chain: int = 0
+
+
 def _against(load: str, *rows: tuple[float, float, float]) -> Iterator[Task]:
     for planted, tolerance, wanted in rows:
         yield Task("against", load, planted, "technique" if planted else "", tolerance, wanted)
@@ -73,6 +85,8 @@ WANTED = (
 class Schedule:
     """Which row is furthest behind. `only` leaves out the other parts, `scale` multiplies what is wanted.
 
+    Verdicts count whatever machine gave them; of blocks only those of this one.
+
     machine  class of machine whose blocks count
     """
 
@@ -82,6 +96,11 @@ class Schedule:
     loads: tuple[str, ...]
     only: str | None = None
     scale: float = 1.0
+    _left: set[Task] = field(default_factory=set)
+
+    def leave(self, task: Task) -> None:
+        """Ask for a task no more: there is no case for it."""
+        self._left.add(task)
 
     def load(self) -> str | None:
         """The load whose rows are furthest behind on average; None where nothing can be done."""
@@ -101,7 +120,8 @@ class Schedule:
         return self._to_block() if "idle" in self.loads and self.only in (None, "baseline") else None
 
     def _tasks(self, load: str) -> list[Task]:
-        return [task for task in WANTED if task.load == load and self.only in (None, task.part)]
+        wanted = [task for task in WANTED if task not in self._left]
+        return [task for task in wanted if task.load == load and self.only in (None, task.part)]
 
     def _behind(self, load: str, task: Task) -> float:
         if task.kind == "block":
@@ -157,37 +177,52 @@ class Bench:
         print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
     def calibrate(self) -> None:
-        """Make and measure every planted artefact that is not yet, while the machine is idle."""
+        """Make and measure every artefact that is not yet, while the machine is idle."""
         for case in CASES:
             self._planter.planted(case.id, SIZES[0])
+            self._planter.apart(case.id)
 
-    def do(self, task: Task, end: float) -> None:
-        """Do a task; a chain of other tools stops early at `end`. A failure is a verdict of its own, `error`."""
+    def do(self, task: Task, end: float) -> bool:
+        """Do a task; a chain of other tools stops early at `end`. A failure is a verdict of its own, `error`.
+
+        False where no case is slowed by what the task is of: such a verdict would have a wrong name.
+        """
         self.check()
-        case = self._case(task)
-        try:
-            if task.kind == "block":
-                self._block(case)
-            elif task.kind in CHAINS:
-                self._chain(task, case, end)
-            else:
-                self._verdict(task, case)
-            self._failures = 0
-        except MeasurementError as error:
-            self.check()  # children of another judge's files fail, and that says nothing of this one
-            self.say(f"{task.kind} {case.id}: {error}")
-            self._failures += 1
-            for tool in CHAINS[task.kind].tools if task.kind in CHAINS else ("harness",):
-                self._keep(task, case, tool, task.planted, FAILED)
-            if self._failures == ERRORS:
-                raise
+        for case in self._cases(task):
+            self._step = Step(task, CHAINS[task.kind].tools if task.kind in CHAINS else ("harness",))
+            try:
+                if not self._met(task, case):
+                    continue
+                if task.kind == "block":
+                    self._block(case)
+                elif task.kind in CHAINS:
+                    self._chain(task, case, end)
+                else:
+                    self._verdict(self._step, case)
+                self._failures = 0
+            except MeasurementError as error:
+                self.check()  # children of another judge's files fail, and that says nothing of this one
+                self.say(f"{task.kind} {case.id}: {error}")
+                self._failures += 1
+                for tool in self._step.tools:
+                    self._keep(self._step, case, tool, FAILED, apart=not self._step.task.planted)
+                if self._failures == ERRORS:
+                    raise
+            return True
+        self.say(f"no case was measured to be slower by {task.planted:g} %: {task.kind} goes on without this size")
+        return False
 
-    def _case(self, task: Task) -> Case:
-        """The case that has the fewest verdicts of the task, or the block that is due."""
+    def _cases(self, task: Task) -> list[Case]:
+        """The cases of a task, the one with the fewest verdicts first; or that whose block is due."""
         if task.kind == "block":
-            return next(case for case in CASES if _to_block(self._blocks, case) == 0)
+            return [next(case for case in CASES if _to_block(self._blocks, case) == 0)]
         counts = Counter(one.case for one in self.kept.verdicts if one.judge == self.judge and _counts(task, one))
-        return min(CASES, key=lambda case: counts[case.id])
+        return sorted(CASES, key=lambda case: counts[case.id])
+
+    def _met(self, task: Task, case: Case) -> bool:
+        """Whether a case, and the reference where it is slowed too, is as much slower as a task says."""
+        planted_in = (case.id, case.reference) if task.where == "model" else (case.id,)
+        return all(self._planter.met(one, task.planted) for one in planted_in)
 
     def _block(self, case: Case) -> None:
         clean, reference = self._planter.clean(case.id), self._planter.clean(case.reference)
@@ -203,9 +238,10 @@ class Bench:
         self.say(f"block {len(blocks)} of the baseline of {case.id}")
         self.kept.write(self.json)
 
-    def _verdict(self, task: Task, case: Case) -> None:
-        candidate = self._planter.planted(case.id, task.planted)
+    def _verdict(self, step: Step, case: Case) -> None:
+        task = step.task
         clean = self._planter.clean(case.id)
+        candidate = self._planter.planted(case.id, task.planted) if task.planted else self._planter.apart(case.id)
         if task.kind == "baseline":
             reference = self._planter.planted(case.reference, task.planted if task.where == "model" else 0)
         if task.load == "idle":
@@ -214,28 +250,44 @@ class Bench:
             seen = self._judging.against(candidate, clean, task.tolerance, self._seed())
         else:
             seen = self._judging.baseline(case, candidate, reference, self._baselines(), self._seed())
-        self._keep(task, case, "harness", task.planted, seen)
+        self._keep(step, case, "harness", seen, apart=not task.planted)
 
     def _chain(self, task: Task, case: Case, end: float) -> None:
         """A clean block, then one of each size and another clean one, each compared with the clean block before it.
 
-        What has the fewest verdicts comes first, so that a chain that is cut short leaves nothing behind for good.
+        What has the fewest verdicts comes first, so that a chain that is cut short leaves nothing behind for good. The
+        harness gives its verdict of each size right afterwards: between the blocks it would part each from the clean
+        one that it is compared with.
         """
+        began, tools = int(time.time()), CHAINS[task.kind].tools
         counts = Counter(
             one.planted_percent
             for one in self.kept.verdicts
-            if (one.judge, one.tool, one.load) == (self.judge, CHAINS[task.kind].tools[0], task.load)
+            if (one.judge, one.tool, one.load) == (self.judge, tools[0], task.load)
         )
-        sizes = sorted((0.0, *(size for size in SIZES if size <= 12)), key=lambda size: counts[size])
-        artefacts = [(size, self._planter.planted(case.id, size)) for size in (0.0, *sizes)]
+        sizes = [0.0, *(size for size in SIZES if size <= 12 and self._planter.met(case.id, size))]
+        sizes.sort(key=lambda size: counts[size])
+        clean, apart = self._planter.clean(case.id), self._planter.apart(case.id)
+        blocks = [(size, self._planter.planted(case.id, size) if size else apart) for size in sizes]
         chain = CHAINS[task.kind](self.folder, self._seconds(task.load) / 2)
-        for size, artefact in artefacts:
+        before, judged = clean, []
+        for size, artefact in ((0.0, clean), *blocks):
+            self._step = Step(_of_size(task, size), tools, began)
             if time.monotonic() > end:
                 return
             if task.load == "idle":
                 self.wait_until_idle()
             for heard in chain.add(artefact, clean=not size):
-                self._keep(task, case, heard.tool, size, heard)
+                self._keep(self._step, case, heard.tool, heard, apart=apart in (before, artefact))
+                judged.append(size)
+            before = before if size else artefact
+        for size in dict.fromkeys(judged):
+            own = _of_size(dataclasses.replace(task, kind="against", tolerance=BESIDE), size)
+            self._step = Step(own, ("harness",), began)
+            if time.monotonic() > end:
+                return
+            self.check()
+            self._verdict(self._step, case)
 
     def _seconds(self, load: str) -> float:
         """What a verdict of the harness took of sampling, on average: other tools get as much."""
@@ -253,7 +305,8 @@ class Bench:
             for case_id, blocks in self._blocks.items()
         }
 
-    def _keep(self, task: Task, case: Case, tool: str, size: float, seen: Seen | Heard) -> None:
+    def _keep(self, step: Step, case: Case, tool: str, seen: Seen | Heard, *, apart: bool) -> None:
+        task = step.task
         observed = Observed(
             when=int(time.time()),
             part=len(self.kept.parts) - 1,
@@ -262,8 +315,8 @@ class Bench:
             mode="baseline" if task.kind == "baseline" else "against",
             load=task.load,
             case=case.id,
-            planted_percent=size,
-            where=task.where if tool == "harness" else "technique" if size else "",
+            planted_percent=task.planted,
+            where=task.where,
             tolerance=task.tolerance,
             verdict=str(seen.verdict),
             change=round(seen.change, 5),
@@ -271,16 +324,24 @@ class Bench:
             wall=round(seen.wall, 2),
             pressure=round(seen.pressure, 3),
             blocks=len(self._blocks[case.id]) if task.kind == "baseline" else 0,
+            chain=step.chain,
+            apart=apart,
+            measured_percent=self._planter.measured(case.id, task.planted),
         )
         self.kept.verdicts.append(observed)
         self.kept.write(self.json)
         self.say(
-            f"{tool} {observed.mode} {task.load} {size:g} % in {case.id}: {observed.verdict} "
+            f"{tool} {observed.mode} {task.load} {task.planted:g} % in {case.id}: {observed.verdict} "
             f"({observed.change:+.2%}, {observed.sampling:g} s of {observed.wall:g} s)"
         )
 
     def _seed(self) -> str:
         return f"{self.judge}/{len(self.kept.verdicts)}/{time.time_ns()}"
+
+
+def _of_size(task: Task, size: float) -> Task:
+    """The part of a chain that is of one size."""
+    return dataclasses.replace(task, planted=size, where="technique" if size else "")
 
 
 def _counts(task: Task, one: Observed) -> bool:

@@ -3,11 +3,11 @@
     python benchmarks/detection.py --minutes 10 [--append] [--json PATH] [--load idle|busy|both] [--only MODE]
 
 Slow-downs of 0, 1, 2.5, 5 and 12 % are real extra work (25 % too, in the model); see `planting`. A verdict is one run
-of one case; an alarm is REGRESSED. The row that is furthest behind what is wanted is done next, so that a run of any
-length gives a balanced table, and `--append` goes on with it. Every verdict is on the disk before the next begins: end
-it with Ctrl-C whenever you like. Blocks of a baseline lie ten minutes apart at least, and verdicts against it need as
-many as a baseline keeps, eight. The first verdicts of a day wait until the planted work was measured, which takes a few
-minutes.
+of one case; an alarm is REGRESSED. Rows of two machines stand apart; where other tools have judged, the harness judges
+beside them. The row that is furthest behind what is wanted is done next, so that a run of any length gives a balanced
+table, and `--append` goes on with it. Every verdict is on the disk before the next begins: end it with Ctrl-C whenever
+you like. Blocks of a baseline lie ten minutes apart at least, and verdicts against it need as many as a baseline keeps,
+eight. The first verdicts of a day wait until the planted work was measured, which takes a few minutes.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ def run(options: argparse.Namespace, kept: Kept) -> None:
             stint = min(end, time.monotonic() + min(STINT, 15 * options.minutes))
             with loaded(load):
                 while time.monotonic() < stint and (task := schedule.next(load)):
-                    bench.do(task, end)
+                    if not bench.do(task, end):
+                        schedule.leave(task)
 
 
 def main(arguments: list[str]) -> int:
@@ -165,6 +166,9 @@ def main(arguments: list[str]) -> int:
         ended, code = str(error), 1
     for judge, rows in kept.rows().items():
         print(f"\njudge {judge}, {sum(row['verdicts'] for row in rows)} verdicts, with exact 95 % bounds")
+        print(table(rows))
+    for tools, rows in kept.beside().items():
+        print(f"\nin the same chains: {tools}, and the harness on the same artefacts in the same minutes")
         print(table(rows))
     for kind, planted in kept.planted.items():
         for size, (least, most) in sizes_of(planted).items():

@@ -48,6 +48,8 @@ SIZES = (1.0, 2.5, 5.0, 12.0, 25.0)
 """Slow-downs in percent."""
 CLOSE, CLOSE_SHARE = 0.15, 0.03
 """A size is met where the fit lies within this many points of it, or within this share of it."""
+CLEAN, APART = "clean", "apart"
+"""Folders of the two artefacts of a case without extra work."""
 ROUNDS = 4
 PROBED = 32
 """Pairs of a first guess: enough to show beside calls of 20 ms."""
@@ -100,20 +102,18 @@ class Planter:
 
     def clean(self, case_id: str) -> Path:
         """The artefact of a case as it is, made where it is not there."""
-        folder = self._place(case_id) / "clean"
-        if _usable(folder):
-            return folder
-        self.progress(f"preparing {case_id}")
-        shutil.rmtree(folder.parent, ignore_errors=True)
-        building = folder.with_name(".clean")
-        building.mkdir(parents=True)
-        log = self.folder / "prepare.log"
-        plan = Plan()
-        with Child(f"preparing {case_id}", log, cpu.environment(), self.tree) as child:
-            child.ask(Prepare(str(ROOT), SUITE, FUNCTIONS[case_id], case_id, str(building)))
-            child.reply(Prepared, plan.prepare_deadline)
-            child.stop(plan.deadline)
-        building.rename(folder)
+        folder = self._place(case_id) / CLEAN
+        if not _usable(folder):
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            self._prepare(case_id, folder)
+        return folder
+
+    def apart(self, case_id: str) -> Path:
+        """A second artefact of a case as it is, made by another process: what two commits without a change have."""
+        folder = self.clean(case_id).with_name(APART)
+        if not _usable(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            self._prepare(case_id, folder)
         return folder
 
     def planted(self, case_id: str, percent: float) -> Path:
@@ -129,6 +129,32 @@ class Planter:
             self._measured.add(case_id)
         size = kept["sizes"][f"{percent:g}"]
         return self._with(clean, Work(size["pairs"], size["width"]))
+
+    def measured(self, case_id: str, percent: float) -> float | None:
+        """Percent by which what is planted under this name was measured to be slower; None before it was."""
+        if not percent:
+            return 0.0
+        kept = self.known.get(case_id)
+        return float(kept["sizes"][f"{percent:g}"]["percent"][0]) if kept else None
+
+    def met(self, case_id: str, percent: float) -> bool:
+        """Whether what is planted under this name is near it; it is measured where it was not yet."""
+        self.planted(case_id, percent)
+        found = self.measured(case_id, percent)
+        return found is not None and _near(found, percent)
+
+    def _prepare(self, case_id: str, folder: Path) -> None:
+        self.progress(f"preparing {case_id}")
+        building = folder.with_name(f".{folder.name}")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        log = self.folder / "prepare.log"
+        plan = Plan()
+        with Child(f"preparing {case_id}", log, cpu.environment(), self.tree) as child:
+            child.ask(Prepare(str(ROOT), SUITE, FUNCTIONS[case_id], case_id, str(building)))
+            child.reply(Prepared, plan.prepare_deadline)
+            child.stop(plan.deadline)
+        building.rename(folder)
 
     def _calibrate(self, case_id: str, sizes: Sequence[float], kept: Calibration | None) -> Calibration:
         clean = self.clean(case_id)
@@ -152,13 +178,14 @@ class Planter:
             prices, interval = _fit(seen)
             met = {size: interval(work) for size, work in works.items()}
             again = {size: _choose(size, prices, least, most) for size in sizes}
-            near = all(abs(met[s][0] - s) <= max(CLOSE, CLOSE_SHARE * s) for s in sizes)
+            near = all(_near(met[size][0], size) for size in sizes)
             if near or again == works:
                 break
         if not near:
             self.progress(f"{case_id}: what is planted is not near what was asked; it is measured again the next time")
+        wanted = {CLEAN, APART, *map(_name, works.values())}
         for folder in clean.parent.iterdir():
-            if folder != clean and folder.name not in {_name(work) for work in works.values()}:
+            if folder.name not in wanted:
                 shutil.rmtree(folder)
         return {
             "day": self.day,
@@ -207,6 +234,11 @@ class Planter:
         key = [ARTEFACT_SCHEMA, library_versions(), [hashlib.sha256(source).hexdigest() for source in sources]]
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
         return self.folder / "artefacts" / f"{case_id.replace('/', '_').replace(':', '-')}-{digest}"
+
+
+def _near(measured: float, percent: float) -> bool:
+    """Whether a size is met."""
+    return abs(measured - percent) <= max(CLOSE, CLOSE_SHARE * percent)
 
 
 def _choose(percent: float, prices: Prices, least: int, most: int) -> Work:

@@ -35,10 +35,12 @@ from harness.errors import MeasurementError
 from harness.hardware import cpu
 from harness.measure.environment import PressureMeter
 
-__all__ = ["Block", "Heard", "PluginChain", "SamplesChain", "asv_says", "pyperf_says"]
+__all__ = ["TOLERANCES", "Block", "Heard", "PluginChain", "SamplesChain", "asv_says", "pyperf_says"]
 
 ROOT = Path(__file__).parent.parent
 LIMITS = {"pytest-benchmark mean:5%": "mean", "pytest-benchmark min:5%": "min"}
+TOLERANCES = {**dict.fromkeys(LIMITS, 0.05), "asv": 0.1, "pyperf": 0.0}
+"""The slow-down from which on a tool alarms, 0 where it has no limit."""
 PROCESSES, VALUES = 10, 3
 ASV_FACTOR, ASV_LEVEL, ASV_SAMPLE = 1.1, 0.002, 0.010
 DEADLINE = 300.0

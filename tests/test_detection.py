@@ -6,20 +6,23 @@ import dataclasses
 import json
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from benchmarks import detection, rivals
+from benchmarks import detecting, detection, planting, rivals
 from benchmarks.detected import Kept, Observed, bounds, rows_of, table
-from benchmarks.detecting import CHAINS, WANTED, Schedule
+from benchmarks.detecting import CHAINS, WANTED, Bench, Schedule, Task
 from benchmarks.extra_work import Work, least_width, plant
-from benchmarks.planting import CASES, _choose, _fit
-from benchmarks.rivals import PluginChain, asv_says, pyperf_says
-from benchmarks.verdicts import BLOCKS
+from benchmarks.planting import CASES, Planter, _choose, _fit
+from benchmarks.rivals import Heard, PluginChain, asv_says, pyperf_says
+from benchmarks.verdicts import BLOCKS, Seen
 from harness.errors import MeasurementError
 from harness.hardware import cpu
+from harness.records import Verdict
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.specs import spec_of
 from harness.worker.artefact import digest_files, load_batches, read_manifest, save_batches, write_manifest
@@ -99,6 +102,235 @@ def test_the_file_goes_on_and_judges_do_not_mix(tmp_path: Path) -> None:
     path.write_text('{"schema": 0}')
     with pytest.raises(ValueError, match="--append"):
         Kept.read(path)
+
+
+def test_rows_of_two_machines_stand_apart_and_other_tools_have_their_limits() -> None:
+    parts = [{"cpu": "AMD EPYC"}, {"cpu": "Intel(R) Xeon(R) Processor", "machine": "cpu-1"}]
+    others = ("asv", "pyperf", "pytest-benchmark mean:5%", "pytest-benchmark min:5%")
+    verdicts = [seen(), seen(part=1), seen(part=1, apart=True), *(seen(tool=tool, tolerance=0.0) for tool in others)]
+    rows = rows_of(verdicts, parts)
+    machines = ["AMD EPYC", *["Intel(R) Xeon(R) Processor (cpu-1)"] * 2]
+    assert [(row["machine"], row["apart"], row["verdicts"]) for row in rows[:3]] == [
+        (machine, apart, 1) for machine, apart in zip(machines, (False, False, True), strict=True)
+    ]
+    assert {row["tool"]: row["tolerance"] for row in rows[3:]} == dict(
+        zip(others, (0.1, None, 0.05, 0.05), strict=True)
+    )
+    lines = table(rows).splitlines()
+    assert [line.split("waiting", 1)[-1].endswith(machine) for line, machine in zip(lines[1:4], machines, strict=True)]
+    assert lines[0].endswith("  machine")
+    assert "0 % apart" in lines[3]
+    assert [line.split("idle", 1)[1].split()[0] for line in lines[4:]] == ["10%", "-", "5%", "5%"]
+
+
+def test_a_file_from_before_the_last_columns_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    Kept(parts=[{"cpu": "some"}], verdicts=[seen(apart=True, chain=7, measured_percent=0.0)]).write(path)
+    data = json.loads(path.read_text())
+    data["columns"], data["verdicts"] = data["columns"][:16], [row[:16] for row in data["verdicts"]]
+    path.write_text(json.dumps(data))
+    again = Kept.read(path)
+    assert again.verdicts == [seen()]
+    assert (again.verdicts[0].chain, again.verdicts[0].apart, again.verdicts[0].measured_percent) == (0, False, None)
+    again.verdicts.append(seen(apart=True, measured_percent=0.0))
+    again.write(path)
+    assert Kept.read(path) == again
+    for columns in (data["columns"][:15], [*data["columns"], "other"]):
+        path.write_text(json.dumps({**data, "columns": columns}))
+        with pytest.raises(ValueError, match="--append"):
+            Kept.read(path)
+
+
+def test_only_what_shared_a_chain_is_set_beside() -> None:
+    planted = {"planted_percent": 5.0, "where": "technique", "verdict": "regressed"}
+    verdicts = [seen(), seen(chain=1, **planted), seen(tool="asv", chain=1, **planted)]
+    verdicts += [seen(tool="pyperf", chain=1, **planted), seen(tool="pyperf", chain=1)]  # the last without the harness
+    verdicts += [seen(chain=2, measured_percent=0.0), seen(tool="pytest-benchmark min:5%", chain=2), seen(tool="asv")]
+    kept = Kept(parts=[{}], verdicts=verdicts)
+    beside = kept.beside()
+    assert list(beside) == ["asv, pyperf", "pytest-benchmark min:5%"]
+    rows = beside["asv, pyperf"]
+    assert [(row["tool"], row["planted_percent"], row["verdicts"]) for row in rows] == [
+        ("harness", 5, 1),
+        ("asv", 5, 1),
+        ("pyperf", 5, 1),
+    ]
+    assert [row["measured_percent"] for row in beside["pytest-benchmark min:5%"]] == [[0.0, 0.0], None]
+
+
+class FakePlanter:
+    """Artefacts that are no more than names; `missed` are the sizes that a case has not."""
+
+    def __init__(self, missed: frozenset[tuple[str, float]] = frozenset()) -> None:
+        self.missed = missed
+
+    def clean(self, case_id: str) -> Path:
+        return Path(case_id, "clean")
+
+    def apart(self, case_id: str) -> Path:
+        return Path(case_id, "apart")
+
+    def planted(self, case_id: str, percent: float) -> Path:
+        return Path(case_id, f"{percent:g}") if percent else self.clean(case_id)
+
+    def met(self, case_id: str, percent: float) -> bool:
+        return (case_id, percent) not in self.missed
+
+    def measured(self, case_id: str, percent: float) -> float:
+        return 1.01 * percent
+
+
+class FakeJudge:
+    """Tells what it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[str, ...]] = []
+
+    def against(self, candidate: Path, previous: Path, tolerance: float, seed: str) -> Seen:
+        self.given.append((candidate.name, previous.name))
+        return Seen(Verdict.UNCHANGED, 0.0, 3, 2.0, 3.0, 0.0)
+
+    def baseline(self, case: Any, candidate: Path, reference: Path, kept: Any, seed: str) -> Seen:
+        self.given.append((candidate.name, reference.name))
+        return Seen(Verdict.UNCHANGED, 0.0, 3, 2.0, 3.0, 0.0)
+
+
+class FakeChain:
+    """Two tools that hear nothing of the first block; `breaks` is the artefact at which they end."""
+
+    tools = ("one", "other")
+    blocks: ClassVar[list[tuple[str, bool]]]
+    breaks = ""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self.blocks.clear()
+
+    def add(self, artefact: Path, *, clean: bool) -> Iterator[Heard]:
+        if artefact.name == self.breaks:
+            raise MeasurementError("ended")
+        if self.blocks:
+            yield from (Heard(tool, "unchanged", 0.0, 1.0, 2.0, 0.0) for tool in self.tools)
+        self.blocks.append((artefact.name, clean))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A bench whose artefacts, judge and chain are fakes."""
+    chain = type("Chain", (FakeChain,), {"blocks": []})
+    monkeypatch.setitem(detecting.CHAINS, "pytest-benchmark", chain)
+    kept = Kept(parts=[{"cpu": "some"}])
+    blocks = [{"when": 1, "values": {}, "relative": {}}] * BLOCKS
+    kept.blocks_of("a", "cpu-1").update({case.id: blocks for case in CASES})
+    made = Bench(kept, "a", "cpu-1", tmp_path, tmp_path / "rows.json", lambda: None, lambda: None)
+    with made as entered:
+        entered._planter, entered._judging = FakePlanter(), FakeJudge()  # type: ignore[assignment]
+        yield entered
+
+
+CHAIN = next(task for task in WANTED if task.kind == "pytest-benchmark" and task.load == "idle")
+
+
+def test_the_harness_judges_what_a_chain_of_other_tools_has_judged(bench: Bench) -> None:
+    assert bench.do(CHAIN, time.monotonic() + 60)
+    blocks = CHAINS["pytest-benchmark"].blocks  # type: ignore[union-attr]
+    assert blocks == [("clean", True), ("apart", True), ("1", False), ("2.5", False), ("5", False), ("12", False)]
+    sizes = [0.0, 1.0, 2.5, 5.0, 12.0]
+    seen_by = {tool: [one for one in bench.kept.verdicts if one.tool == tool] for tool in ("one", "other", "harness")}
+    assert all([one.planted_percent for one in seen] == sizes for seen in seen_by.values())
+    assert {one.chain for one in bench.kept.verdicts} != {0}
+    assert len({one.chain for one in bench.kept.verdicts}) == 1
+    own = seen_by["harness"]
+    assert {(one.mode, one.load, one.tolerance) for one in own} == {("against", "idle", 0.01)}
+    assert [one.where for one in own] == ["", *["technique"] * 4]
+    assert bench._judging.given == [  # type: ignore[attr-defined]
+        ("apart", "clean"), ("1", "clean"), ("2.5", "clean"), ("5", "clean"), ("12", "clean"),
+    ]  # fmt: skip
+    assert [one.apart for one in own] == [True, *[False] * 4]
+    assert [one.apart for one in seen_by["one"]] == [True] * 5  # each compared with the clean block that is made apart
+    assert [one.measured_percent for one in own] == pytest.approx([1.01 * size for size in sizes])
+    assert {row["verdicts"] for row in bench.kept.beside()["one, other"]} == {1}
+    kept = Kept.read(bench.json)
+    assert kept.verdicts == bench.kept.verdicts
+    task = next(task for task in WANTED if (task.kind, task.load, task.planted) == ("against", "idle", 2.5))
+    schedule = Schedule(kept, "a", "cpu-1", ("idle",))
+    assert schedule._share(task) == pytest.approx(1 / task.wanted)  # they are verdicts as any others
+
+
+def test_a_chain_that_breaks_is_an_error_of_the_size_at_which_it_broke(bench: Bench) -> None:
+    CHAINS["pytest-benchmark"].breaks = "5"  # type: ignore[union-attr]
+    assert bench.do(CHAIN, time.monotonic() + 60)
+    errors = [(one.tool, one.planted_percent, one.where) for one in bench.kept.verdicts if one.verdict == "error"]
+    assert errors == [("one", 5.0, "technique"), ("other", 5.0, "technique")]
+    assert not [one for one in bench.kept.verdicts if one.tool == "harness"]
+
+
+def test_without_a_change_two_artefacts_are_compared_that_were_made_apart(bench: Bench) -> None:
+    for kind, tolerance in (("against", 0.01), ("baseline", 0.05)):
+        assert bench.do(Task(kind, "idle", 0, "", tolerance, 1), 0.0)
+    assert bench.do(Task("against", "idle", 5, "technique", 0.01, 1), 0.0)
+    assert bench._judging.given == [("apart", "clean"), ("apart", "clean"), ("5", "clean")]  # type: ignore[attr-defined]
+    assert [one.apart for one in bench.kept.verdicts] == [True, True, False]
+
+
+def test_a_case_that_misses_a_size_is_not_judged_under_its_name(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = CASES[:2]
+    bench._planter.missed = frozenset({(first.id, 1.0)})  # type: ignore[attr-defined]
+    task = Task("against", "idle", 1, "technique", 0.01, 40)
+    assert bench.do(task, 0.0)
+    assert [one.case for one in bench.kept.verdicts] == [second.id]
+    assert bench.do(CHAIN, time.monotonic() + 60)
+    assert {one.planted_percent for one in bench.kept.verdicts if one.case == first.id} == {0.0, 2.5, 5.0, 12.0}
+    bench._planter.missed = frozenset({(case.id, 1.0) for case in CASES})  # type: ignore[attr-defined]
+    before = len(bench.kept.verdicts)
+    assert not bench.do(task, 0.0)
+    assert len(bench.kept.verdicts) == before
+    assert "no case was measured to be slower by 1 %" in capsys.readouterr().err
+    schedule = Schedule(Kept(), "a", "cpu-1", ("idle",), "against")
+    while found := schedule.next("idle"):
+        schedule.leave(found)
+    assert schedule.load() is None
+    # Where the model is slowed, the reference has to be slower by as much.
+    bench._planter.missed = frozenset({(CASES[0].reference, 25.0)})  # type: ignore[attr-defined]
+    assert bench.do(Task("baseline", "idle", 25, "model", 0.10, 60), 0.0)
+    assert bench.kept.verdicts[-1].case == next(case.id for case in CASES if case.reference != CASES[0].reference)
+
+
+class HalfPlanter(Planter):
+    """Prepares and plants empty artefacts, and measures what the work costs by its price."""
+
+    def _place(self, case_id: str) -> Path:
+        return self.folder / "case-digest"
+
+    def _prepare(self, case_id: str, folder: Path) -> None:
+        make_artefact(folder)
+
+    def _measure(self, case_id: str, clean: Path, work: Work, launches: int) -> list[tuple[Work, float]]:
+        self._with(clean, work)
+        return [(work, 0.5 + work.pairs * (0.1 + 0.001 * work.width))] * launches
+
+
+def test_a_second_clean_artefact_stays_where_works_are_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planting, "least_width", lambda _: 10)
+    monkeypatch.setattr(planting, "plant", lambda _, folder, __: make_artefact(folder))
+    case, planter = CASES[0], HalfPlanter(tmp_path, {}, lambda _: None)
+    assert planter.measured(case.id, 5.0) is None
+    assert planter.measured(case.id, 0.0) == 0
+    apart = planter.apart(case.id)
+    assert apart != planter.clean(case.id)
+    (apart.parent / "9x9").mkdir()
+    made = (apart / "manifest.json").stat().st_mtime_ns
+    assert planter.met(case.id, 5.0)
+    assert planter.measured(case.id, 5.0) == pytest.approx(5, abs=0.15)
+    left = {folder.name for folder in apart.parent.iterdir()}
+    assert {"clean", "apart"} < left
+    assert "9x9" not in left
+    assert planter.apart(case.id) == apart
+    assert (apart / "manifest.json").stat().st_mtime_ns == made
+    planter.known[case.id]["sizes"]["1"]["percent"][0] = 2.795
+    assert not planter.met(case.id, 1.0)
+    assert planter.met(case.id, 12.0)
 
 
 def test_what_is_furthest_behind_comes_next() -> None:
