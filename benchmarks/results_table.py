@@ -5,12 +5,14 @@
 
 One section for each model and hardware; the fastest first. A case that gave no numbers says why. A case that several
 suites have is taken from the last of them; of several runs of one machine, later ones add what the earlier have not.
+Runs of different hardware or packages are refused, since a page names those of the first.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.records import Outcome, Result, Run
@@ -23,10 +25,18 @@ from harness.units import quantity, ratio
 __all__ = ["main", "text_of"]
 
 REASON = 140
+HOURS = (
+    "An interval (95 %) is that of one run's launches, which share an hour: from one hour to another, speed-ups of the "
+    "same artefacts differed by up to 24 % (digits in ONNX Runtime, [between the blocks of "
+    "baselines](benchmarks.md#detection)). A p50 is of the minutes in which its own case was measured, and of several "
+    "runs those are of different hours: compare cases by their speed-ups, not by their p50s."
+)
+"""The figure is that of `blocks` in benchmarks/results/detection.json."""
 
 
 def text_of(runs: Sequence[Run]) -> str:
-    """The page."""
+    """The page. Raises `ValueError` where two runs were not made on the same hardware with the same packages."""
+    _check(runs)
     run = runs[0]
     first, *others = (moment(each.started) for each in runs)
     when = f"{first}{'; what it lacks is of ' if others else ''}{', '.join(others)}"
@@ -40,13 +50,45 @@ def text_of(runs: Sequence[Run]) -> str:
         "# What each technique brought",
         "",
         f"Made by `python benchmarks/results_table.py` from a run of {when} (on {escape(hardware)}, "
-        f"{escape(software)}). Speed-up is against the model as it is, an item, with its 95 % interval; *found* is "
-        "what the runtime says of the network that ran. Figures of one machine: leads, not promises. What loses, and "
-        "why, is told [with the techniques](techniques.md#what-loses-and-why).",
+        f"{escape(software)}). Speed-up is against the model as it is, an item; *found* is what the runtime says of "
+        "the network that ran. Figures of one machine: leads, not promises. What loses, and why, is told [with the "
+        "techniques](techniques.md#what-loses-and-why).",
+        "",
+        HOURS,
     ]
     for (model, where), views in _grouped(runs).items():
         lines += ["", *_section(f"{model} on {where}", views)]
     return "\n".join(lines) + "\n"
+
+
+def _check(runs: Sequence[Run]) -> None:
+    first, *others = runs
+    for run in others:
+        pairs = (
+            (first.environment.hardware, run.environment.hardware),
+            (first.environment.software, run.environment.software),
+        )
+        wrong = list(itertools.chain.from_iterable(_differing(one, other) for one, other in pairs))
+        if wrong:
+            raise ValueError(
+                f"{run.id} was not made as {first.id} was: {', '.join(wrong)}; give runs of one machine with the same "
+                "packages, or make a page of each"
+            )
+
+
+def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> Iterator[str]:
+    """What both name and differ in: a run names the hardware that it measured on, and the packages that it found."""
+    for name in sorted(one.keys() & other.keys()):
+        if one[name] != other[name]:
+            yield f"{name} is {_said(other[name], one[name])}, not {_said(one[name], other[name])}"
+
+
+def _said(value: object, other: object) -> str:
+    """A version as it is, and of a hardware's identity what the other one has differently."""
+    if not isinstance(value, Mapping) or not isinstance(other, Mapping):
+        return str(value)
+    names = [name for name in {**value, **other} if value.get(name) != other.get(name)]
+    return " ".join(f"{name} {value.get(name, 'unknown')}" for name in names)
 
 
 def _grouped(runs: Sequence[Run]) -> dict[tuple[str, str], list[CaseView]]:
@@ -123,7 +165,12 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     *runs, page = arguments
-    Path(page).write_text(text_of([read_run(run) for run in runs]), encoding="utf-8")
+    try:
+        text = text_of([read_run(run) for run in runs])
+    except ValueError as error:
+        print(f"results_table: {error}", file=sys.stderr)
+        return 2
+    Path(page).write_text(text, encoding="utf-8")
     return 0
 
 

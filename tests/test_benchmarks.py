@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import results_table
 from benchmarks.anchor_tables import load_of, print_tables
 from benchmarks.spread import best_weights, fit, held_out, spread
+from tests.cli_runs import a_case, a_run, on_disk
 
 ROOT = Path(__file__).parent.parent
 
@@ -101,3 +104,32 @@ def test_the_tables_of_anchors_rank_them_and_name_disturbed_launches(capsys: pyt
     )
     assert float(shifts.splitlines()[2].split()[1]) == pytest.approx(11, abs=3)
     assert "between the parts' means" in printed
+
+
+def test_results_are_of_runs_of_one_machine_with_the_same_packages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = [a_case("m")]
+    run = a_run(results)
+    here, page = run.environment, tmp_path / "page.md"
+    more = {"hardware": {**here.hardware, "edge": {"limit": 5}}, "software": {**here.software, "openvino": "1"}}
+    folders = [
+        on_disk(tmp_path, "one", results),
+        on_disk(tmp_path, "more", results, environment=dataclasses.replace(here, **more)),
+    ]
+    assert results_table.main([*folders, str(page)]) == 0
+    assert "that of one run's launches" in page.read_text()
+    page.unlink()
+    moved = {name: {**one, "model": "Other"} for name, one in here.hardware.items()}
+    for changes, words in (
+        ({"hardware": moved}, "cpu is model Other, not model"),
+        ({"software": {"python": "3.13.1"}}, "python is 3.13.1, not 3.11.9"),
+    ):
+        other = on_disk(tmp_path, "other", results, environment=dataclasses.replace(here, **changes))
+        assert results_table.main([folders[0], other, str(page)]) == 2
+        assert f"other was not made as one was: {words}" in capsys.readouterr().err
+        assert not page.exists()
+
+
+def test_the_page_of_results_says_what_its_maker_says() -> None:
+    assert results_table.HOURS in (ROOT / "docs" / "results.md").read_text(encoding="utf-8").splitlines()
