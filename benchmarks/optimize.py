@@ -2,9 +2,10 @@
 
     python benchmarks/optimize.py [--suite suites/test_digits.py] [--model digits] [--technique NAME ...] [--json PATH]
 
-Both measure with the same launches and stop a trial by the same rule. Counted is what measuring took (accuracy, memory,
-launches); making artefacts is counted apart, since a cache keeps them. At the end both answers take turns with each
-other: an answer that is not the same one is as good where it takes at most one percent more time.
+Both measure with the same launches, stop a trial by the same rule, and let what looks as good as their best take turns
+with it, as `harness optimize` does. Counted is what measuring took (accuracy, memory, launches, turns); making
+artefacts is counted apart, since a cache keeps them. At the end both answers take turns with each other: an answer that
+is not the same one is as good where it takes at most one percent more time.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ import dataclasses
 import json
 import sys
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.cli.optimize import CHALLENGERS
+from harness.errors import MeasurementError
 from harness.grid import grids_of, load_suite
 from harness.optimize import Goal, Limit, Search, Space, Trial
 from harness.optimize.finals import TIE
-from harness.optimize.measuring import Bench
-from harness.optimize.search import best_of, to_beat
+from harness.optimize.measuring import Bench, last_choice
+from harness.optimize.search import alike_to, best_of, to_beat
 from harness.optimize.space import steps_of
 from harness.optimize.text import trial_line
 from harness.techniques.base import as_pipeline, reference
@@ -35,18 +39,21 @@ DEFAULT = ("fp16", "onnxruntime", "pruned_weights", "pruned_channels", "pruned_n
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """How many trials, the seconds of measuring and those of making artefacts."""
+    """How many trials, the seconds of measuring and those of making artefacts; `finals` are those of measuring in which
+    the best took turns at the end.
+    """
 
     trials: int
     measuring: float
     making: float
+    finals: float
 
 
-def cost_of(trials: Iterable[Trial]) -> Cost:
-    """What trials took."""
+def cost_of(trials: Iterable[Trial], finals: float) -> Cost:
+    """What trials took, and the turns at the end."""
     every = [trial.result.seconds for trial in trials]
     making = sum(seconds.get("prepare", 0.0) for seconds in every)
-    return Cost(len(every), sum(sum(seconds.values()) for seconds in every) - making, making)
+    return Cost(len(every), sum(sum(seconds.values()) for seconds in every) - making + finals, making, finals)
 
 
 def bench_of(space: Space, goal: Goal, file: str, folder: Path) -> Bench:
@@ -58,21 +65,39 @@ def bench_of(space: Space, goal: Goal, file: str, folder: Path) -> Bench:
     )  # fmt: skip
 
 
-def searched(bench: Bench) -> tuple[Trial, list[Trial]]:
-    """The answer of the search, and its trials."""
-    found = Search(
+def searched(bench: Bench) -> tuple[Trial, Cost]:
+    """The answer of the search, and what it took."""
+    search = Search(
         bench.space, bench.goal, bench.measure, lambda _, tried: print(f"  {trial_line(tried, bench.goal)}", flush=True)
-    ).run()
-    return found.best, [one.trial for part in found.rounds for one in part.tried]
+    )
+    found = search.run()
+    best, finals = in_turns(bench, found.best, search.alike(found.best))
+    return best, cost_of((one.trial for part in found.rounds for one in part.tried), finals)
 
 
-def exhausted(bench: Bench) -> tuple[Trial, list[Trial]]:
-    """The best of all combinations, and all of them."""
+def exhausted(bench: Bench) -> tuple[Trial, Cost]:
+    """The best of all combinations, and what trying them took."""
     trials = [bench.measure(as_pipeline(reference), None)]
     for pipeline in bench.space.combinations():
         trials.append(bench.measure(pipeline, to_beat(trials, len(steps_of(pipeline)))))
         print(f"  {pipeline.id}: {'; '.join(trials[-1].broken) or trials[-1].failed or 'kept'}", flush=True)
-    return best_of(trials) or trials[0], trials
+    best = best_of(trials) or trials[0]
+    best, finals = in_turns(bench, best, alike_to(best, trials))
+    return best, cost_of(trials, finals)
+
+
+def in_turns(bench: Bench, best: Trial, alike: Sequence[Trial]) -> tuple[Trial, float]:
+    """The answer after those that look as good took turns with the best, as in `harness optimize`, and the seconds."""
+    if not best.stands:
+        return best, 0.0
+    begun = time.perf_counter()
+    try:
+        best, words = last_choice(bench, [best, *alike[:CHALLENGERS]])
+    except MeasurementError as error:
+        words = [f"the best could not be compared in turns: {error}"]
+    for line in words:
+        print(f"  {line}", flush=True)
+    return best, time.perf_counter() - begun
 
 
 def compare(file: str, model: str, techniques: list[str], loss: float) -> dict[str, Any]:
@@ -82,12 +107,10 @@ def compare(file: str, model: str, techniques: list[str], loss: float) -> dict[s
     with tempfile.TemporaryDirectory() as folder:
         first = bench_of(space, goal, file, Path(folder) / "search")
         print(f"search: {len(space.steps)} techniques")
-        best, trials = searched(first)
-        search = cost_of(trials)
+        best, search = searched(first)
         second = bench_of(space, goal, file, Path(folder) / "all")
         print(f"all {len(space.combinations())} combinations")
-        best_of_all, every = exhausted(second)
-        everything = cost_of(every)
+        best_of_all, everything = exhausted(second)
         same = best.steps == best_of_all.steps
         change = None if same else first.faster(best, best_of_all).change
     return {
@@ -118,8 +141,8 @@ def main(arguments: list[str]) -> int:
     for name in ("search", "all"):
         one = row[name]
         print(
-            f"{name:7} {one['trials']:4} trials  {one['measuring']:6.0f} s of measuring  "
-            f"{one['making']:6.0f} s of making  {one['answer']}"
+            f"{name:7} {one['trials']:4} trials  {one['measuring']:6.0f} s of measuring, "
+            f"{one['finals']:.0f} of them in turns  {one['making']:6.0f} s of making  {one['answer']}"
         )
     print(f"the search took {row['share_of_measuring']:.0%} of the measuring time; at most 33 % is the aim")
     if row["slower_by"]:

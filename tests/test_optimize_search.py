@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from benchmarks.optimize import exhausted, searched
 from harness import Deployment, Promise, grid
 from harness.cli.optimize import _choose, _kept
 from harness.errors import SuiteError
@@ -386,6 +387,18 @@ def test_a_longer_pipeline_leads_where_it_is_better_by_more_than_what_is_alike(
     both, half = (measuring(Pipeline(steps), None) for steps in ((HALF, SMALL), (HALF,)))
     best, _ = last_choice(InTurns(half_small=times[0], half=times[1]), [half, both])  # type: ignore[arg-type]
     assert best is (both if leads else half)
+
+
+def test_the_benchmark_of_the_search_lets_the_best_take_turns_and_counts_it() -> None:
+    for run in (searched, exhausted):
+        measuring = Measuring(space(HALF, SMALL), {"half": 3.0, "small": 1.01}, memory={"small": 0.99})
+        bench = InTurns(half=1.003, half_small=1.0)
+        bench.space, bench.measure = measuring.space, measuring  # type: ignore[attr-defined]
+        best, cost = run(bench)  # type: ignore[arg-type]
+        assert bench.pairs == ["half half+small"]
+        assert best.case.technique.id == "half"
+        assert (cost.trials, cost.making) == (4, 0.0)
+        assert cost.measuring == cost.finals > 0  # these trials themselves took no time
 
 
 @pytest.mark.parametrize("seed", range(30))

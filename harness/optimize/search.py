@@ -20,7 +20,7 @@ from harness.optimize.space import Space, steps_of
 from harness.optimize.trial import Trial, gain_of, usual_spread
 from harness.techniques.base import Pipeline, as_pipeline, reference
 
-__all__ = ["Found", "Round", "Search", "Tried", "best_of", "to_beat"]
+__all__ = ["Found", "Round", "Search", "Tried", "alike_to", "best_of", "to_beat"]
 
 WIDTH = 3
 """How many of a round's best are extended."""
@@ -114,16 +114,8 @@ class Search:
         return gain_of(trial.gains, usual_spread(self._trials.values()))
 
     def alike(self, best: Trial) -> list[Trial]:
-        """The other trials that may be recommended and whose intervals reach the best's: those with the fewest
-        techniques first, of them what seems better.
-
-        On the front or not: what lies a hair below another in everything is off it, and may be what is as good with
-        less.
-        """
-        least = self.gain(best).least
-        others = [trial for trial in self._trials.values() if trial.stands and trial is not best]
-        reaching = [trial for trial in others if self.gain(trial).most >= least]
-        return sorted(reaching, key=lambda trial: (len(trial.steps), -self.gain(trial).point))
+        """The other trials that look as good as the best: see `alike_to`."""
+        return alike_to(best, self._trials.values())
 
     def _first_round(self, rounds: list[Round]) -> dict[_Place, Interval]:
         """Try each technique by itself, then those of the file's own pipelines to which no later round would come.
@@ -264,6 +256,19 @@ def best_of(trials: Collection[Trial]) -> Trial | None:
     spread = usual_spread(trials)
     standing = [trial for trial in trials if trial.stands]
     return max(standing, key=lambda trial: (gain_of(trial.gains, spread).point, -len(trial.steps)), default=None)
+
+
+def alike_to(best: Trial, trials: Collection[Trial]) -> list[Trial]:
+    """The other trials that may be recommended and whose intervals reach the best's: those with the fewest techniques
+    first, of them what seems better.
+
+    On the front or not: what lies a hair below another in everything is off it, and may be what is as good with less.
+    """
+    spread = usual_spread(trials)
+    least = gain_of(best.gains, spread).least
+    others = [(trial, gain_of(trial.gains, spread)) for trial in trials if trial.stands and trial is not best]
+    reaching = [(trial, gain) for trial, gain in others if gain.most >= least]
+    return [trial for trial, _ in sorted(reaching, key=lambda one: (len(one[0].steps), -one[1].point))]
 
 
 def to_beat(trials: Collection[Trial], techniques: int) -> Interval | None:
