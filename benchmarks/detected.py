@@ -217,6 +217,7 @@ def _row(row: Row, seen: Sequence[Observed]) -> dict[str, Any]:
         **counts,
         "seconds_per_case": round(statistics.fmean(seconds), 3),
         "median_seconds": round(statistics.median(seconds), 3),
+        "most_seconds": round(max(seconds), 3),
         "wall_seconds_per_case": round(statistics.fmean(one.wall for one in seen), 3),
         "median_pressure": round(statistics.median(one.pressure for one in seen), 3),
         "hours": round((max(one.when for one in seen) - min(one.when for one in seen)) / 3600, 2),

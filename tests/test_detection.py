@@ -16,6 +16,7 @@ import pytest
 from benchmarks import detecting, detection, planting, rivals
 from benchmarks.detected import Kept, Observed, bounds, rows_of, table
 from benchmarks.detecting import CHAINS, WANTED, Bench, Schedule, Task
+from benchmarks.detection_tables import COMMITTED, tables
 from benchmarks.extra_work import Work, least_width, plant
 from benchmarks.planting import CASES, Planter, _choose, _fit
 from benchmarks.rivals import Heard, PluginChain, asv_says, pyperf_says
@@ -156,6 +157,32 @@ def test_only_what_shared_a_chain_is_set_beside() -> None:
         ("pyperf", 5, 1),
     ]
     assert [row["measured_percent"] for row in beside["pytest-benchmark min:5%"]] == [[0.0, 0.0], None]
+
+
+def test_the_document_has_the_tables_of_the_committed_verdicts() -> None:
+    document = (detection.ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    made = tables(Kept.read(COMMITTED))
+    assert len(made) >= 3
+    for lines in made:
+        assert "\n".join(lines) in document, "paste what `python benchmarks/detection_tables.py` prints"
+
+
+def test_tables_for_the_document_take_machines_of_other_tools_together() -> None:
+    parts = [{"cpu": "one"}, {"cpu": "two", "machine": "cpu-2"}]
+    planted = {"planted_percent": 12.0, "where": "technique", "verdict": "regressed"}
+    verdicts = [seen(), seen(part=1, apart=True, sampling=9.0), seen(part=1, mode="baseline", blocks=8, **planted)]
+    verdicts += [seen(part=part, tool="asv", chain=1, **planted) for part in (0, 1)]
+    turns, stored, others = tables(Kept(parts=parts, verdicts=verdicts))
+    assert turns[2:] == [
+        "| one | 0 % | 1 | 0 (at most 97.5 %) | 1 | 0 | 3.0 s | 3 s |",
+        "| two (cpu-2) | 0 %, made apart | 1 | 0 (at most 97.5 %) | 1 | 0 | 9.0 s | 9 s |",
+    ]
+    assert stored[2:] == ["| 8, two (cpu-2) | 12 % | 1 | 1 (2 % or more) | 0 | 0 | 3.0 s | 3 s |"]
+    assert others[2:] == ["| asv | 10 % | 0 of 0 | 0 of 0 | 0 of 0 | 2 of 2 | 3.0 s |"]
+    verdicts.append(seen(chain=1, **planted))
+    *_, beside = tables(Kept(parts=parts, verdicts=verdicts))
+    assert beside[0].startswith("| beside each other (asv) |")
+    assert [line.split(" | ")[0] for line in beside[2:]] == ["| harness", "| asv"]
 
 
 class FakePlanter:

@@ -1,0 +1,93 @@
+"""The tables of docs/benchmarks.md on detection, in Markdown, of what `detection.py` has written.
+
+    python benchmarks/detection_tables.py [FILE]
+
+A test holds the document to those of the committed file: paste these where it changes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.detected import Kept
+
+ROOT = Path(__file__).parent.parent
+COMMITTED = ROOT / "benchmarks" / "results" / "detection.json"
+SIZES = (0.0, 2.5, 5.0, 12.0)
+"""What other tools are shown for; 1 % is below the limits of all that have one."""
+
+Row = dict[str, Any]
+
+
+def tables(kept: Kept) -> list[list[str]]:
+    """Each table's lines, of the last verdict's judge on the idle machine; one without rows is left out."""
+    rows = [row for row in list(kept.rows().values())[-1] if row["load"] == "idle"]
+    own = [row for row in rows if row["tool"] == "harness"]
+    made = [
+        _table("machine", list(_own(row for row in own if row["mode"] == "against" and row["tolerance"] == 0.01))),
+        _table("blocks, machine", list(_own(row for row in own if row["mode"] == "baseline"))),
+        _others([row for row in rows if row["tool"] != "harness"]),
+    ]
+    for tools, beside in kept.beside().items():
+        made.append(_others([row for row in beside if row["load"] == "idle"], f"beside each other ({tools})"))
+    return [lines for lines in made if len(lines) > 2]
+
+
+def _own(rows: Iterator[Row]) -> Iterator[str]:
+    for row in rows:
+        place = f"{row['blocks']}, {row['machine']}" if row["blocks"] else row["machine"]
+        planted = f"{row['planted_percent']:g} %{' in the model' if row['where'] == 'model' else ''}"
+        yield (
+            f"| {place} | {planted}{', made apart' if row['apart'] else ''} | {row['verdicts']} | {_found(row)} | "
+            f"{row['unchanged']} | {row['inconclusive']} | {row['seconds_per_case']:.1f} s | "
+            f"{row['most_seconds']:.0f} s |"
+        )
+
+
+def _found(row: Row) -> str:
+    low, high = (100 * end for end in row["alarms_bounds"])
+    alarms, others = row["alarms"], row["verdicts"] - row["alarms"]
+    if not alarms:
+        return f"0 (at most {high:.1f} %)"
+    return f"{alarms} ({low:.0f} % or more)" if not others else f"{alarms} ({low:.0f} to {high:.0f} %)"
+
+
+def _table(first: str, lines: list[str]) -> list[str]:
+    return [
+        f"| {first} | planted | verdicts | found | unchanged | inconclusive | sampling, mean | at most |",
+        "|---|---|---|---|---|---|---|---|",
+        *lines,
+    ]
+
+
+def _others(rows: Sequence[Row], title: str = "found by") -> list[str]:
+    """Tools by size, all machines together; for what was made apart and what was not, the 0 % of both."""
+    lines = [
+        f"| {title} | limit | {' | '.join(f'{size:g} %' for size in SIZES)} | sampling, mean |",
+        f"|---|---|{'---|' * len(SIZES)}---|",
+    ]
+    for tool in dict.fromkeys(row["tool"] for row in rows):
+        own = [row for row in rows if row["tool"] == tool]
+        limit = f"{own[0]['tolerance']:.0%}".replace("%", " %") if own[0]["tolerance"] else "none"
+        cells = []
+        for size in SIZES:
+            here = [row for row in own if row["planted_percent"] == size]
+            cells.append(f"{sum(row['alarms'] for row in here)} of {sum(row['verdicts'] for row in here)}")
+        count = sum(row["verdicts"] for row in own)
+        seconds = sum(row["verdicts"] * row["seconds_per_case"] for row in own) / count
+        lines.append(f"| {tool} | {limit} | {' | '.join(cells)} | {seconds:.1f} s |")
+    return lines
+
+
+def main(arguments: list[str]) -> int:
+    """Print them."""
+    path = Path(arguments[0]) if arguments else COMMITTED
+    print("\n\n".join("\n".join(lines) for lines in tables(Kept.read(path))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
