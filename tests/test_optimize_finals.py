@@ -15,6 +15,7 @@ import pytest
 
 from harness.cli import optimize as command
 from harness.codec import dumps
+from harness.errors import PreparationError
 from harness.grid import Case
 from harness.hardware import cpu
 from harness.measure import sampling
@@ -97,6 +98,13 @@ class FakeBench(Bench):
 
     def __post_init__(self) -> None:
         self.folder = Path("folder")
+        self.edits: list[str] = []
+        self._artefacts = SimpleNamespace(check_unedited=self.check_unedited)  # type: ignore[assignment]
+
+    def check_unedited(self, case_id: str) -> None:
+        """Raise where sources were edited."""
+        if self.edits:
+            raise PreparationError(f"{case_id}: {self.edits[0]}")
 
     def artefact(self, trial: Trial) -> Any:
         items = next((dict(step.parameters)["n"] for step in trial.case.technique.steps if step.name == "batched"), 1)
@@ -161,6 +169,13 @@ def test_launches_are_added_while_the_time_per_item_is_open(made: list[Launch]) 
     made.clear()
     a_bench("latency.p50").faster(challenger, leader)
     assert [launch.phase for launch in made] == ["screen"] * 3
+
+
+def test_nothing_is_recommended_by_turns_of_edited_code(made: list[Launch]) -> None:
+    bench = a_bench("latency.p50")
+    bench.edits = ["sources were edited while the run went on"]
+    with pytest.raises(PreparationError, match="sources were edited"):
+        last_choice(bench, [a_trial(onnxruntime, about(MS), 1.0), a_trial(bf16, about(MS), 1.0)])
 
 
 @pytest.mark.parametrize("goal", ["latency.p90", "latency.p95", "latency.p99", "latency.mean"])
