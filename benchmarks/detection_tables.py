@@ -7,7 +7,7 @@ A test holds the document to those of the committed file: paste these where it c
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,12 +82,12 @@ def _others(rows: Sequence[Row], title: str = "found by") -> list[str]:
     return lines
 
 
-def main(arguments: list[str]) -> int:
+def main() -> None:
     """Print them."""
-    path = Path(arguments[0]) if arguments else COMMITTED
-    print("\n\n".join("\n".join(lines) for lines in tables(Kept.read(path))))
-    return 0
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("file", type=Path, nargs="?", default=COMMITTED, help="the file (default: the committed one)")
+    print("\n\n".join("\n".join(lines) for lines in tables(Kept.read(parser.parse_args().file))))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()
