@@ -156,7 +156,7 @@ def test_extra_work_in_a_technique(project: Project, tmp_path: Path, quarter: in
             f"from suites.extra import extra\n\n    network = extra(network, {pairs})",
         )
 
-    done = regressed(project, tmp_path, quarter, plant, (TUNED, "speedup"), (TUNED, "latency.p50"))
+    done = regressed(project, tmp_path, quarter, plant, (TUNED, "speedup"))
     assert_red(done, TUNED, "speedup", "limit", "harness accept --case")
     comparison = done.comparison(TUNED, "speedup")
     assert comparison["change"]["point"] < -0.1
