@@ -282,3 +282,8 @@ class Run:
     baselines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     seconds: float = 0.0
     reserved: tuple[str, ...] = ()
+
+    @property
+    def xfailed(self) -> frozenset[str]:
+        """The cases, as `suite/case_id`, that failed as the marks of their tests expect, so that the run does not."""
+        return frozenset(str(self.environment.state.get("xfailed", "")).splitlines())

@@ -16,7 +16,7 @@ from harness.cli.main import main
 from harness.records import Run
 from harness.report.html import render
 from harness.report.html.cases import anchor
-from harness.report.overview import cases, failures, headline
+from harness.report.overview import Overview, cases
 from harness.report.reasons import said
 from harness.report.record import read_run
 from harness.review import Review
@@ -88,7 +88,7 @@ def test_a_request_of_a_page_would_be_seen(browser: Any, tmp_path: Path) -> None
 
 def test_the_page_loads_nothing_and_complains_of_nothing(browser: Any, file: Path, run: Run) -> None:
     with opened(browser, file) as page:
-        assert page.title().startswith(headline(run).sentence)
+        assert page.title().startswith(Overview(run).headline.sentence)
         assert page.locator("details.case").count() == len(cases(run))
         assert (page.asked, page.said) == ([], [])
 
@@ -205,8 +205,8 @@ def test_the_button_changes_the_theme(browser: Any, file: Path) -> None:
 def test_it_is_read_without_a_script(browser: Any, file: Path, run: Run) -> None:
     with opened(browser, file, java_script_enabled=False) as page:
         text = page.locator("main").inner_text().replace("\u00a0", " ")
-        assert headline(run).sentence in text
-        assert said(failures(run)[0]) in text
+        assert Overview(run).headline.sentence in text
+        assert said(Overview(run).failures[0]) in text
         assert not page.locator("#filter").is_visible()
         assert not page.locator("#theme").is_visible()
         case = page.locator(fragment(run, CASE))
@@ -225,8 +225,8 @@ def test_it_is_read_without_a_style(browser: Any, run: Run, tmp_path: Path) -> N
         assert page.evaluate("document.styleSheets.length") == 0
         text = page.locator("main").inner_text().replace("\u00a0", " ")
         for words in (
-            headline(run).sentence,
-            said(failures(run)[0]),
+            Overview(run).headline.sentence,
+            said(Overview(run).failures[0]),
             "Can it be trusted?",
             "regressed digits/compiled",
         ):

@@ -12,7 +12,7 @@ from harness.records import Comparison, Estimate, Measurement, Outcome, Run, Ver
 from harness.report.html import render, sections
 from harness.report.html.cases import anchor
 from harness.report.html.charts import dumbbell
-from harness.report.overview import GLYPHS, Overview, cases, failures, headline
+from harness.report.overview import GLYPHS, Overview, cases
 from harness.report.reasons import said
 from tests.report_hostile import HOSTILE, hostile_run
 from tests.report_samples import sample_run
@@ -87,7 +87,7 @@ def test_the_sections_stand_in_the_order_of_the_readers_questions(page: Page) ->
 
 def test_the_first_words_are_the_verdict_and_its_commands(page: Page, run: Run) -> None:
     text = plain(page.text)
-    assert page.texts["h1"] == [headline(run).sentence] == ["12 cases failed."]
+    assert page.texts["h1"] == [Overview(run).headline.sentence] == ["12 cases failed."]
     assert "3 got worse, 7 could not be measured, 1 invalid, 1 left out; 30 of 41 cases were measured." in text
     assert "pytest suites/ --baseline=compare" in text
     assert 'harness accept --from reports/2026-05-04T10-08-30.4f1c --reason "why this is right"' in text
@@ -97,7 +97,7 @@ def test_the_first_words_are_the_verdict_and_its_commands(page: Page, run: Run) 
 
 def test_every_failure_has_its_sentence_numbers_limit_and_commands(page: Page, run: Run) -> None:
     text = plain(page.text)
-    for failure in failures(run):
+    for failure in Overview(run).failures:
         assert said(failure) in text
     assert "latency.p50 regressed 1.40 ms [1.39, 1.42] 1.62 ms [1.60, 1.64] +15.2 % [+13.4, +17.0] +10.0 %" in text
     assert "speedup, latency.p50: the whole interval of the change lies beyond the limit." in text
@@ -237,13 +237,14 @@ def test_hostile_names_stay_names() -> None:
 )
 def test_runs_with_little_in_them_are_drawn(change: dict, state: str, sentence: str) -> None:
     run = dataclasses.replace(sample_run(samples=4), **change)
-    assert headline(run).state == state
+    assert Overview(run).headline.state == state
     assert Page(render(run)).texts["h1"] == [sentence]
 
 
 @pytest.mark.parametrize("mode", ["quick", "off", "update", "strict"])
 def test_every_mode_is_drawn(mode: str) -> None:
-    assert Page(render(sample_run(samples=4, mode=mode))).texts["h1"] == [headline(sample_run(mode=mode)).sentence]
+    sentence = Overview(sample_run(mode=mode)).headline.sentence
+    assert Page(render(sample_run(samples=4, mode=mode))).texts["h1"] == [sentence]
 
 
 def test_numbers_at_their_edges_are_drawn() -> None:
@@ -284,7 +285,7 @@ def test_two_thousand_cases_fit_and_what_was_left_out_is_said() -> None:
     page = Page(data)
     text = plain(page.text)
     assert re.search(r"To keep this page small, \d+ cases have no pictures, \d+ have one line\. Everything is in", text)
-    for failure in failures(run):
+    for failure in Overview(run).failures:
         assert said(failure) in text
     shown = {i for i in page.attributes("id") if i.startswith("case-") and not i.endswith(("-e", "-s", "-t", "-d"))}
     assert shown == {anchor(view.suite, view.id) for view in cases(run)}

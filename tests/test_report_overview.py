@@ -10,7 +10,7 @@ from harness.report.gains import accuracy_slack, answers, front, gain, points_of
 from harness.report.github import annotation_lines
 from harness.report.html.sections import gain_maps
 from harness.report.numbers import change_text, limit_text
-from harness.report.overview import GLYPHS, MEANINGS, CaseView, Overview, cases, counts, failures, headline
+from harness.report.overview import GLYPHS, MEANINGS, CaseView, Overview, cases, counts
 from harness.report.text import moment, shorten, tail, visible
 from harness.report.trust import checks
 from tests.report_hostile import HOSTILE
@@ -52,8 +52,8 @@ def only(run: Run, *outcomes: Outcome, verdict: Verdict | None = None) -> Run:
 )
 def test_the_headline_of_a_run_with_one_verdict(verdict: Verdict | None, mode: str, state: str) -> None:
     run = dataclasses.replace(only(sample_run(1, 5, samples=2), Outcome.COMPLETED, verdict=verdict), mode=mode)
-    assert headline(run).state == state
-    assert (headline(run).state == "failed") == bool(failures(run))
+    assert Overview(run).headline.state == state
+    assert (Overview(run).headline.state == "failed") == bool(Overview(run).failures)
 
 
 @pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.COMPLETED])
@@ -66,32 +66,32 @@ def test_a_case_without_numbers_is_never_a_pass(outcome: Outcome, mode: str, ver
     run = dataclasses.replace(
         run, mode=mode, results=tuple(dataclasses.replace(r, outcome=outcome) for r in run.results)
     )
-    assert headline(run).state == ("empty" if outcome is Outcome.UNAVAILABLE else "failed")
+    assert Overview(run).headline.state == ("empty" if outcome is Outcome.UNAVAILABLE else "failed")
     assert "passed" not in counts(cases(run))
 
 
 def test_an_unfinished_run_is_never_a_pass() -> None:
     run = only(sample_run(1, 5, samples=2), Outcome.COMPLETED, verdict=Verdict.UNCHANGED)
-    assert headline(dataclasses.replace(run, complete=False)).state == "incomplete"
+    assert Overview(dataclasses.replace(run, complete=False)).headline.state == "incomplete"
 
 
 def test_what_is_known_to_fail_makes_no_report_say_that_the_run_failed() -> None:
     run = sample_run(1, 4, samples=2)
     rows = tuple(c for c in run.comparisons if c.verdict is not Verdict.MISSING)
     run = dataclasses.replace(run, comparisons=rows)
-    assert headline(run).sentence == "1 case failed."
+    assert Overview(run).headline.sentence == "1 case failed."
     state = {**run.environment.state, "xfailed": "test_digits/digits/compiled/cpu"}
     known = dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
-    found = headline(known)
+    found = Overview(known).headline
     assert (found.state, found.sentence) == ("passed", "Nothing got worse but what is known to fail.")
     assert found.detail == "3 cases decided; 4 of 4 cases were measured; 1 failed as expected."
-    assert failures(known) == ()
+    assert Overview(known).failures == ()
     assert comment.render(known) == ""
     assert annotation_lines(known) == []
     alone = dataclasses.replace(known, results=known.results[3:], comparisons=Overview(known).cases[3].comparisons)
-    assert headline(dataclasses.replace(alone, expected=1)).state == "undecided"
+    assert Overview(dataclasses.replace(alone, expected=1)).headline.state == "undecided"
     other = dataclasses.replace(rows[0], verdict=Verdict.REGRESSED)
-    found = headline(dataclasses.replace(known, comparisons=(other, *rows[1:])))
+    found = Overview(dataclasses.replace(known, comparisons=(other, *rows[1:]))).headline
     assert found.sentence == "1 case failed."
     assert found.detail == "1 got worse; 4 of 4 cases were measured; 1 failed as expected."
 
@@ -105,7 +105,7 @@ def test_the_worst_comparison_is_the_cases_verdict() -> None:
 
 
 def test_failures_are_worst_first_then_what_users_notice_and_then_furthest_beyond_the_limit() -> None:
-    found = failures(sample_run(samples=2))
+    found = Overview(sample_run(samples=2)).failures
     assert [c.verdict.severity for c in found] == sorted((c.verdict.severity for c in found), reverse=True)
     regressed = [c for c in found if c.verdict is Verdict.REGRESSED]
     assert [c.metric for c in regressed] == ["accuracy", "speedup", "latency.p50", "memory.peak"]
@@ -379,8 +379,8 @@ def test_a_run_that_could_compare_a_part_says_that_and_not_that_nothing_was_deci
         for result in run.results
         for metric, verdict in (("accuracy", Verdict.UNCHANGED), ("latency.p50", Verdict.INCOMPARABLE))
     )
-    found = headline(dataclasses.replace(run, comparisons=rows))
+    found = Overview(dataclasses.replace(run, comparisons=rows)).headline
     assert (found.state, found.sentence) == ("undecided", "What could be compared got no worse.")
     assert found.detail.startswith("2 of 4 comparisons were decided, and of no case all; 2 of 2 cases were measured")
     times = tuple(row for row in rows if row.metric == "latency.p50")
-    assert headline(dataclasses.replace(run, comparisons=times)).sentence == "Nothing could be decided."
+    assert Overview(dataclasses.replace(run, comparisons=times)).headline.sentence == "Nothing could be decided."

@@ -15,7 +15,7 @@ from harness.errors import RecordError
 from harness.files import point_latest, write_atomic
 from harness.records import Estimate, Run
 from harness.report.journal import JOURNAL_NAME, Journal
-from harness.report.overview import failures, headline
+from harness.report.overview import Overview
 from harness.report.record import read_run, write_run
 from harness.worker.protocol import Stop
 from tests.report_hostile import hostile_run
@@ -88,7 +88,7 @@ def test_no_flipped_byte_makes_a_failure_pass(tmp_path: Path) -> None:
     data = write_run(original, tmp_path).read_bytes()
     path = tmp_path / "run.json"
     rng = random.Random(2)
-    assert headline(original).state == "failed"
+    assert Overview(original).headline.state == "failed"
     for place in rng.sample(range(len(data)), 300):
         flipped = bytearray(data)
         flipped[place] ^= 1 << rng.randrange(8)
@@ -99,7 +99,7 @@ def test_no_flipped_byte_makes_a_failure_pass(tmp_path: Path) -> None:
             continue
         # What can still be read changed a name or a digit, and never a verdict.
         assert [c.verdict for c in run.comparisons] == [c.verdict for c in original.comparisons]
-        assert headline(run).state == "failed"
+        assert Overview(run).headline.state == "failed"
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{}", b"\xff\xfe", b"{" * 100, b"[" * 100_000, b"\x00" * 50])
@@ -164,7 +164,7 @@ def test_a_journal_without_an_end_is_an_unfinished_run(tmp_path: Path, run: Run)
     assert found == dataclasses.replace(run, complete=False)
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
     assert [r.case_id for r in read_run(path).results] == [r.case_id for r in run.results[:2]]
-    assert headline(read_run(path)).state == "incomplete"
+    assert Overview(read_run(path)).headline.state == "incomplete"
 
 
 def test_a_torn_last_line_is_left_out_and_said(tmp_path: Path, run: Run) -> None:
@@ -207,7 +207,7 @@ def test_every_cut_of_a_journal_is_an_error_or_an_unfinished_run(tmp_path: Path)
         except RecordError:
             continue
         assert not found.complete
-        assert headline(found).state in ("incomplete", "failed")
+        assert Overview(found).headline.state in ("incomplete", "failed")
 
 
 def test_a_second_run_does_not_write_into_the_folder_of_the_first(tmp_path: Path, run: Run) -> None:
@@ -291,7 +291,7 @@ def test_a_dangling_latest_is_replaced(tmp_path: Path, run: Run) -> None:
 def test_a_record_is_compact(run: Run, tmp_path: Path) -> None:
     path = write_run(sample_run(samples=300), tmp_path)
     assert path.stat().st_size < 4_000_000
-    assert failures(read_run(path))
+    assert Overview(read_run(path)).failures
 
 
 def test_a_record_in_pieces_is_the_record() -> None:

@@ -17,7 +17,7 @@ from harness.report import comment
 from harness.report.github import LIMIT, annotation_lines
 from harness.report.html import render as render_page
 from harness.report.junit import properties
-from harness.report.overview import Overview, cases, failures, headline
+from harness.report.overview import Overview, cases
 from harness.report.reasons import MAX_NAMED, brief, said
 from harness.report.record import read_run
 from harness.report.summary import MAX_BYTES, escape, render
@@ -42,7 +42,7 @@ def unescaped(markdown: str) -> str:
 def test_the_summary_says_what_the_page_says(run: Run) -> None:
     text = unescaped(render(run))
     assert text.startswith("## ❌ 12 cases failed.\n\n3 got worse, 7 could not be measured")
-    for failure in failures(run):
+    for failure in Overview(run).failures:
         assert said(failure) in text if failure.metric == "case" else failure.case_id in text
     assert "| ▼ regressed | digits/compiled/cpu | latency.p50 | 1.40 ms [1.39, 1.42] | 1.62 ms [1.60, 1.64] " in text
     assert "| +15.2 % [+13.4, +17.0] | +10.0 % |" in text
@@ -116,7 +116,7 @@ def test_the_terminal_ends_with_reasons_and_the_verdict(run: Run) -> None:
     assert any(line.startswith("regressed     digits/compiled/cpu: latency.p50 1.62 ms [1.60, 1.64]") for line in lines)
     assert any(line.startswith("inconclusive  ") for line in lines)
     assert lines[-2].startswith("7 error, 1 invalid, 1 missing, 3 regressed, 2 inconclusive")
-    assert lines[-1] == f"{headline(run).sentence} {headline(run).detail}"
+    assert lines[-1] == f"{Overview(run).headline.sentence} {Overview(run).headline.detail}"
     assert not any("\x1b" in line for line in lines)
 
 
@@ -240,7 +240,8 @@ def test_annotations_are_few_and_point_to_the_suite(run: Run) -> None:
     lines = annotation_lines(run)
     assert len(lines) == LIMIT
     assert lines[0].startswith("::error file=suites/test_magika.py,title=error%3A magika/distilled%3Astudent")
-    assert lines[-1] == f"::error title=harness::{len(failures(run)) - LIMIT + 1} more failures are in the report."
+    more = len(Overview(run).failures) - LIMIT + 1
+    assert lines[-1] == f"::error title=harness::{more} more failures are in the report."
     assert annotation_lines(dataclasses.replace(run, results=(), comparisons=())) == []
 
 

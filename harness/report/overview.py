@@ -26,8 +26,6 @@ __all__ = [
     "Overview",
     "cases",
     "counts",
-    "failures",
-    "headline",
     "other_tree",
 ]
 
@@ -161,18 +159,14 @@ class Overview:
         return tuple(sorted(self.cases, key=badness))
 
     @functools.cached_property
-    def xfailed(self) -> frozenset[str]:
-        """The cases, by their `name`, that failed as the marks of their tests expect, so that the run does not."""
-        return frozenset(str(self.run.environment.state.get("xfailed", "")).splitlines())
-
-    @functools.cached_property
     def failing(self) -> tuple[Failing, ...]:
         """The cases that make this run fail, worst first.
 
         Those without numbers that count come before lost accuracy, that before lost speed, and that before the rest;
         among equals the one that is furthest beyond its limit.
         """
-        unexpected = [view for view in self.cases if view.name not in self.xfailed]
+        known = self.run.xfailed
+        unexpected = [view for view in self.cases if view.name not in known]
         found = [Failing(view, failed) for view in unexpected if (failed := _failed(self.run, view))]
         return tuple(sorted(found, key=lambda one: (*weight(one.worst)[:3], one.view.id, one.view.suite)))
 
@@ -192,8 +186,8 @@ class Overview:
 
     @functools.cached_property
     def headline(self) -> Headline:
-        """One sentence on the run (see `headline`)."""
-        return _headline(self.run, self.cases, self.failures, self.xfailed)
+        """One sentence on the run, and one behind it with the numbers; short of a decided pass it says so first."""
+        return _headline(self.run, self.cases, self.failures)
 
 
 def other_tree(run: Run) -> str:
@@ -219,11 +213,6 @@ def counts(views: tuple[CaseView, ...]) -> dict[str, int]:
     return {word: tally[word] for word in order if tally[word]}
 
 
-def failures(run: Run) -> tuple[Comparison, ...]:
-    """Everything that makes this run fail, each as a comparison: case by case, in the order of `Overview.failing`."""
-    return Overview(run).failures
-
-
 def _failed(run: Run, view: CaseView) -> tuple[Comparison, ...]:
     """What fails in a case, the worst first.
 
@@ -237,18 +226,11 @@ def _failed(run: Run, view: CaseView) -> tuple[Comparison, ...]:
     return tuple(sorted(failing, key=weight))
 
 
-def headline(run: Run) -> Headline:
-    """One sentence on the run, and one behind it with the numbers. Anything short of a decided pass says so first."""
-    return Overview(run).headline
-
-
-def _headline(
-    run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, ...], xfailed: frozenset[str]
-) -> Headline:
+def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, ...]) -> Headline:
     completed = sum(view.completed for view in views)
     failing_cases = {(c.suite, c.case_id) for c in failing}
     ran = f"{completed} of {max(run.expected, len(views))} cases were measured"
-    known = ""
+    xfailed, known = run.xfailed, ""
     if expected := sum(view.name in xfailed for view in views):
         ran, known = f"{ran}; {expected} failed as expected", " but what is known to fail"
     if failing:
