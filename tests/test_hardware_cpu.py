@@ -13,6 +13,18 @@ from harness.errors import SuiteError
 from harness.hardware import Cpu, Hardware, cpu
 from harness.hardware.cpu import cores_allowed, instruction_sets
 
+MODULE = sys.modules["harness.hardware.cpu"]
+
+ARM = """processor\t: {core}
+BogoMIPS\t: 108.00
+Features\t: fp asimd asimddp
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x3
+CPU part\t: {part}
+CPU revision\t: 1
+"""
+
 
 def test_is_hardware_with_names_that_tell_times_apart() -> None:
     assert isinstance(cpu, Hardware)
@@ -35,6 +47,49 @@ def test_identity() -> None:
     assert identity["instruction_sets"] == " ".join(instruction_sets())
     assert dict(cpu.describe()) == dict(identity)
     assert {key for key in identity if cpu(threads=2).describe()[key] != identity[key]} == {"threads"}
+
+
+def show(monkeypatch: pytest.MonkeyPatch, *blocks: str) -> None:
+    """Another machine's /proc/cpuinfo, and nothing else of it."""
+    text = "\n".join(blocks).strip()
+    monkeypatch.setattr(MODULE, "_read", lambda path: text if path == "/proc/cpuinfo" else "")
+    monkeypatch.setattr(MODULE, "cores_allowed", lambda: list(range(len(blocks))))
+
+
+def test_arm_processors_are_told_apart_by_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for part in ("0xd0b", "0xd0c"):
+        show(monkeypatch, *(ARM.format(core=core, part=part) for core in range(4)))
+        found.append(cpu.describe())
+    assert [one["family"] for one in found] == ["0x41/8/0x3/0xd0b/1", "0x41/8/0x3/0xd0c/1"]
+    assert str(found[1]["model"]).endswith(" (implementer 0x41, part 0xd0c)")
+    assert found[0]["model"] != found[1]["model"]
+    assert found[0]["instruction_sets"] == "asimd asimddp"
+    assert {key for key in found[0] if cpu(threads=4).describe()[key] != found[1][key]} == {"threads"}
+
+
+def test_of_cores_of_several_designs_those_count_that_an_arm_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    show(monkeypatch, *(ARM.format(core=core, part="0xd05" if core < 9 else "0xd0b") for core in range(11)))
+    assert [cpu(threads=threads).describe()["family"] for threads in (1, 2, 3)] == [
+        "0x41/8/0x3/0xd0b/1",
+        "0x41/8/0x3/0xd0b/1",
+        "0x41/8/0x3/0xd05/1 + 0x41/8/0x3/0xd0b/1",
+    ]
+    assert str(cpu.describe()["model"]).endswith("part 0xd0b)")
+
+
+@pytest.mark.parametrize(
+    ("block", "family"),
+    [
+        ("cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\nstepping\t: 1\n", "25/17/1"),
+        ("cpu\t\t: POWER9\nclock\t\t: 3800MHz\nrevision\t: 2.2 (pvr 004e 1202)\n", "POWER9/2.2 (pvr 004e 1202)"),
+        ("hart\t\t: 1\nmvendorid\t: 0x489\nmarchid\t\t: 0x7\nmimpid\t\t: 0x4210\n", "0x489/0x7/0x4210"),
+        ("", "//"),
+    ],
+)
+def test_the_design_of_other_architectures(monkeypatch: pytest.MonkeyPatch, block: str, family: str) -> None:
+    show(monkeypatch, f"processor\t: 0\n{block}", f"processor\t: 1\n{block}")
+    assert cpu(threads=2).describe()["family"] == family
 
 
 def test_threads_reach_the_libraries() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,14 @@ _INSTRUCTION_SETS = (
     "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16",
     "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16", "sve", "sve2",
 )  # fmt: skip
+_DESIGNS = (
+    ("cpu family", "model", "stepping"),  # x86
+    ("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision"),  # ARM
+    ("cpu", "revision"),  # POWER
+    ("mvendorid", "marchid", "mimpid"),  # RISC-V
+)
+"""What /proc/cpuinfo calls the numbers of a processor's design, by architecture."""
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -54,10 +63,12 @@ class Cpu:
 
     def describe(self) -> Mapping[str, Scalar]:
         info = _cpuinfo()
+        # A processor of another architecture than x86 may have cores of several designs: those that an arm takes count.
+        taken = [info] if "cpu family" in info else [_cpuinfo(core) for core in cores_allowed()[-self.threads :]]
         return {
             "kind": "cpu",
-            "model": info.get("model name") or platform.processor() or platform.machine(),
-            "family": "/".join(info.get(key, "") for key in ("cpu family", "model", "stepping")),
+            "model": _model(taken[-1]),
+            "family": " + ".join(dict.fromkeys(_design(core) for core in taken)),
             "instruction_sets": " ".join(instruction_sets()),
             "cores": len(cores_allowed()),
             "threads": self.threads,
@@ -126,10 +137,24 @@ def instruction_sets() -> tuple[str, ...]:
     return tuple(name for name in _INSTRUCTION_SETS if name in flags)
 
 
-def _cpuinfo() -> dict[str, str]:
-    lines = _read("/proc/cpuinfo").split("\n\n", 1)[0].splitlines()
-    pairs = (line.partition(":") for line in lines)
+def _cpuinfo(core: int | None = None) -> dict[str, str]:
+    """What the kernel tells of a core; of the first one that it shows where none is named, or that one is not shown."""
+    blocks = _read("/proc/cpuinfo").split("\n\n")
+    block = next((block for block in blocks if re.match(rf"processor\s*: {core}\b", block)), blocks[0])
+    pairs = (line.partition(":") for line in block.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _model(info: Mapping[str, str]) -> str:
+    """The processor's name. The kernel has none for ARM's, and tells the numbers of maker and part."""
+    name = info.get("model name") or info.get("cpu") or platform.processor() or platform.machine()
+    numbers = [f"{key.removeprefix('CPU ')} {info[key]}" for key in ("CPU implementer", "CPU part") if key in info]
+    return f"{name} ({', '.join(numbers)})" if numbers else name
+
+
+def _design(info: Mapping[str, str]) -> str:
+    keys = next((keys for keys in _DESIGNS if keys[0] in info), _DESIGNS[0])
+    return "/".join(info.get(key, "") for key in keys)
 
 
 def _hypervisor(info: Mapping[str, str]) -> str:
