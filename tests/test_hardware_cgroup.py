@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UnavailableError
-from harness.hardware.cgroup import Group, own_group, parent_group
+from harness.hardware.cgroup import Group, own_group, parent_group, processors
 
 
 class Tree:
@@ -84,3 +84,44 @@ def test_a_process_is_moved_into_a_group_with_limits(tree: Tree) -> None:
 def test_a_kernel_that_counts_no_swap(tree: Tree) -> None:
     Group(tree.app, 1, 4711)
     assert not (tree.app / "harness-4711" / "memory.swap.max").exists()
+
+
+@pytest.mark.parametrize(
+    ("mount", "app", "own", "found"),
+    [
+        (None, None, None, None),
+        (None, "max 100000", "max 100000", None),
+        (None, None, "200000 100000", 2.0),
+        (None, "150000 100000", "200000 100000", 1.5),
+        ("50000 100000", "max 100000", "200000 100000", 0.5),
+    ],
+)
+def test_the_least_time_of_processors_that_a_group_gives(
+    tree: Tree, mount: str | None, app: str | None, own: str | None, found: float | None
+) -> None:
+    for group, limit in ((tree.mount, mount), (tree.app, app), (tree.own, own)):
+        if limit:
+            (group / "cpu.max").write_text(f"{limit}\n")
+    assert processors(tree.proc, tree.mount) == found
+
+
+def test_a_container_sees_its_own_group_as_the_root(tree: Tree) -> None:
+    (tree.mount / "cpu.max").write_text("200000 100000\n")
+    for path in ("/", "/docker/4711", "/../../other.slice"):
+        (tree.proc / "self" / "cgroup").write_text(f"0::{path}\n")
+        assert processors(tree.proc, tree.mount) == 2.0
+
+
+def test_time_of_processors_by_version_1(tree: Tree) -> None:
+    (tree.proc / "self" / "cgroup").write_text("5:cpuset:/docker/4711\n4:cpu,cpuacct:/docker/4711\n0::/\n")
+    group = tree.mount / "cpu"
+    group.mkdir()
+    assert processors(tree.proc, tree.mount) is None
+    (group / "cpu.cfs_period_us").write_text("100000\n")
+    for quota, found in (("-1", None), ("300000", 3.0)):
+        (group / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+        assert processors(tree.proc, tree.mount) == found
+
+
+def test_no_groups_at_all(tmp_path: Path) -> None:
+    assert processors(tmp_path / "proc", tmp_path / "cgroup") is None

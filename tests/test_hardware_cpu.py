@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from time import perf_counter_ns
 
 import pytest
 
 from harness.errors import SuiteError
-from harness.hardware import Cpu, Hardware, cpu
-from harness.hardware.cpu import cores_allowed, instruction_sets
+from harness.hardware import Cpu, Hardware, cgroup, cpu, edge
+from harness.hardware.cpu import cores_allowed, cores_usable, instruction_sets
 
 MODULE = sys.modules["harness.hardware.cpu"]
 
@@ -35,7 +36,37 @@ def test_is_hardware_with_names_that_tell_times_apart() -> None:
 
 def test_more_threads_than_cores_is_unavailable() -> None:
     assert cpu.available() is None
-    assert "use fewer threads" in str(Cpu(threads=len(cores_allowed()) + 1).available())
+    assert "use fewer threads" in str(Cpu(threads=cores_usable() + 1).available())
+
+
+def limit_to(monkeypatch: pytest.MonkeyPatch, folder: Path, limit: str) -> None:
+    """64 cores, in a container with a limit of their time."""
+    (folder / "self").mkdir(exist_ok=True)
+    (folder / "self" / "cgroup").write_text("0::/\n")
+    (folder / "cpu.max").write_text(f"{limit}\n")
+    monkeypatch.setattr(cgroup.processors, "__defaults__", (folder, folder))
+    monkeypatch.setattr(MODULE, "cores_allowed", lambda: list(range(64)))
+
+
+def test_more_threads_than_a_control_group_gives_time_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    limit_to(monkeypatch, tmp_path, "200000 100000")
+    for hardware in (Cpu(4), edge(threads=4)):
+        reason = str(hardware.available())
+        assert "a control group limits this process to the time of 2 of its 64 cores" in reason
+        assert "(use fewer threads, or raise the limit: --cpus of docker run" in reason
+    assert Cpu(2).available() is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"),
+    [("max 100000", 64), ("6400000 100000", 64), ("9900000 100000", 64), ("250000 100000", 2), ("50000 100000", 1)],
+)
+def test_cores_are_those_that_have_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, cores: int
+) -> None:
+    limit_to(monkeypatch, tmp_path, limit)
+    assert (cores_usable(), cpu.describe()["cores"]) == (cores, cores)
+    assert cpu.available() is None
 
 
 def test_identity() -> None:
@@ -43,7 +74,7 @@ def test_identity() -> None:
     assert identity["kind"] == "cpu"
     assert identity["model"]
     assert identity["threads"] == 1
-    assert identity["cores"] == len(cores_allowed())
+    assert identity["cores"] == cores_usable()
     assert identity["instruction_sets"] == " ".join(instruction_sets())
     assert dict(cpu.describe()) == dict(identity)
     assert {key for key in identity if cpu(threads=2).describe()[key] != identity[key]} == {"threads"}

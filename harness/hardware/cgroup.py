@@ -1,4 +1,4 @@
-"""Memory control groups: a group of a process's own, with a limit that the kernel enforces (cgroup v2).
+"""Control groups: one of a process's own with a limit of memory (cgroup v2), and the limit of processor time (v1 also).
 
 The interface is https://docs.kernel.org/admin-guide/cgroup-v2.html. A process may make groups in those that were
 delegated to its user; a group that holds processes hands no limits down, so the new one lies above, beside its own.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.errors import UnavailableError
 
-__all__ = ["Group", "own_group", "parent_group", "probe"]
+__all__ = ["Group", "own_group", "parent_group", "probe", "processors"]
 
 MOUNT = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
@@ -83,6 +83,24 @@ def parent_group(proc: Path = PROC, mount: Path = MOUNT) -> Path:
     raise UnavailableError("no control group above this process may be written and hands limits of memory down", _CURE)
 
 
+def processors(proc: Path = PROC, mount: Path = MOUNT) -> float | None:
+    """How many processors' time this process may take: the least that its group, or one seen above it, is limited to.
+
+    None where no group limits it. A process over the limit is stopped for the rest of the period.
+    """
+    found: list[float] = []
+    for line in _read(proc / "self" / "cgroup").splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number != "0" and "cpu" not in controllers.split(","):
+            continue
+        root = mount if number == "0" else mount / "cpu"
+        own = root / path.lstrip("/")
+        # A container's group may be its root, under a path that only the host knows.
+        folders = (own, *(folder for folder in own.parents if folder.is_relative_to(root)))
+        found += [limit for folder in folders if (limit := _processors(folder))]
+    return min(found, default=None)
+
+
 def probe(size: int) -> None:
     """Limit a process that does nothing, for the trial. Raises `UnavailableError` where that can't be done."""
     parent = parent_group()
@@ -104,6 +122,13 @@ def probe(size: int) -> None:
                     group.folder.rmdir()
     if not entered:
         raise UnavailableError("a process did not enter the control group that was made for it", _CURE)
+
+
+def _processors(group: Path) -> float | None:
+    """Microseconds of processor time in a period, over its length: `cpu.max` of version 2, two files of version 1."""
+    told = [_read(group / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+    quota, period = _read(group / "cpu.max").split() or told
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None  # no limit is "max", or -1
 
 
 def _sweep(parent: Path) -> None:

@@ -13,6 +13,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from harness.errors import SuiteError
+from harness.hardware import cgroup
 from harness.records import Scalar
 
 __all__ = ["Cpu", "cpu", "instruction_sets"]
@@ -56,10 +57,16 @@ class Cpu:
         return "cpu" if self.threads == 1 else f"cpu.{self.threads}threads"
 
     def available(self) -> str | None:
-        cores = len(cores_allowed())
-        if self.threads > cores:
-            return f"{self.threads} threads asked, {cores} cores allowed to this process (use fewer threads)"
-        return None
+        allowed, usable = len(cores_allowed()), cores_usable()
+        if self.threads <= usable:
+            return None
+        if usable < allowed:
+            return (
+                f"{self.threads} threads asked, and a control group limits this process to the time of {usable} of its "
+                f"{allowed} cores, so that threads are stopped while they are timed (use fewer threads, or raise the "
+                "limit: --cpus of docker run, resources.limits.cpu of Kubernetes, CPUQuota of systemd)"
+            )
+        return f"{self.threads} threads asked, {allowed} cores allowed to this process (use fewer threads)"
 
     def describe(self) -> Mapping[str, Scalar]:
         info = _cpuinfo()
@@ -70,7 +77,7 @@ class Cpu:
             "model": _model(taken[-1]),
             "family": " + ".join(dict.fromkeys(_design(core) for core in taken)),
             "instruction_sets": " ".join(instruction_sets()),
-            "cores": len(cores_allowed()),
+            "cores": cores_usable(),
             "threads": self.threads,
             "hypervisor": _hypervisor(info),
         }
@@ -128,6 +135,16 @@ def cores_allowed() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
+
+
+def cores_usable() -> int:
+    """How many threads this process can run all the time: one a core, or as many whole cores as a control group lets it
+    have the time of.
+
+    It is at least one. Below that the arm of one thread is stopped as often as the anchor, and their ratio stands.
+    """
+    cores, limit = len(cores_allowed()), cgroup.processors()
+    return cores if limit is None else max(1, min(cores, int(limit)))
 
 
 def instruction_sets() -> tuple[str, ...]:
