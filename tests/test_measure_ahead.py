@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from harness.grid import Address, Case
 from harness.hardware import cpu
-from harness.measure.ahead import needed
+from harness.measure.ahead import needed, usual_jobs
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.tree import Tree
 from harness.plan import Plan
@@ -244,3 +245,9 @@ def test_no_jobs_is_an_error(folder: Folder) -> None:
     code, text = folder.pytest("suites", "--jobs=0")
     assert code == 4
     assert "--jobs 0: give 1 or more" in text
+
+
+@pytest.mark.parametrize(("cores", "jobs"), [(1, 1), (2, 2), (64, 4)])
+def test_as_many_at_a_time_as_cores_have_time(monkeypatch: pytest.MonkeyPatch, cores: int, jobs: int) -> None:
+    monkeypatch.setattr(sys.modules["harness.measure.ahead"], "cores_usable", lambda: cores)
+    assert usual_jobs() == jobs

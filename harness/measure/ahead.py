@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.grid import Address, Case
-from harness.hardware.cpu import cores_allowed
+from harness.hardware.cpu import cores_usable
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.crew import Starter, at_once
 from harness.names import file_name
@@ -23,7 +23,7 @@ MOST_JOBS = 4
 
 def usual_jobs() -> int:
     """How many artefacts are made at a time where nobody said so."""
-    return min(len(cores_allowed()), MOST_JOBS)
+    return min(cores_usable(), MOST_JOBS)
 
 
 @dataclass(frozen=True)
