@@ -26,6 +26,7 @@ class FakeBoard:
     sm_clock: int | Callable[[], int] = 1755
     reasons: int | Callable[[], int] = 0
     energy: int = 0
+    enforced_limit: int = 350_000
     instances: list[FakeBoard | None] = field(default_factory=list)
     mig: bool = False
     silent: set[str] = field(default_factory=set)
@@ -62,7 +63,8 @@ def fake_nvml(boards: list[FakeBoard], *, init_error: int | None = None) -> Modu
         "nvmlDeviceGetName": lambda board: board.name,
         "nvmlDeviceGetMemoryInfo": lambda board: SimpleNamespace(total=board.memory),
         "nvmlDeviceGetCudaComputeCapability": lambda board: (9, 0),
-        "nvmlDeviceGetEnforcedPowerLimit": lambda board: 350_000,
+        "nvmlDeviceGetPowerManagementLimit": lambda board: 350_000,
+        "nvmlDeviceGetEnforcedPowerLimit": lambda board: board.enforced_limit,
         "nvmlDeviceGetMaxPcieLinkGeneration": lambda board: 5,
         "nvmlDeviceGetMaxPcieLinkWidth": lambda board: 16,
         "nvmlDeviceGetEccMode": lambda board: [1, 1],

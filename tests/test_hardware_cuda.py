@@ -98,6 +98,18 @@ def test_identity_holds_gpu_and_host_and_no_software(nvml: list[FakeBoard]) -> N
     assert dict(cuda(l2_flush=True).describe()) == {**identity, "l2_flush": True}
 
 
+def test_a_power_limit_that_moves_with_the_load_is_no_part_of_the_identity(nvml: list[FakeBoard]) -> None:
+    """Laptops share their power out between GPU and CPU, from second to second."""
+    nvml[0].enforced_limit = 80_000
+    before, state = cuda.describe(), cuda.state()
+    nvml[0].enforced_limit = 95_000
+    assert cuda.describe() == before
+    assert before["power_limit"] == 350.0
+    assert (state["enforced_power_limit"], cuda.state()["enforced_power_limit"]) == (80.0, 95.0)
+    nvml[0].silent = {"nvmlDeviceGetPowerManagementLimit"}
+    assert "power_limit" not in cuda.describe()
+
+
 def test_state_tells_our_processes_from_others(nvml: list[FakeBoard]) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:

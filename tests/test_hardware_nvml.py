@@ -54,7 +54,7 @@ def test_identity(install: Install) -> None:
 
 
 def test_queries_that_a_device_does_not_answer_are_left_out(install: Install) -> None:
-    silent = {"nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetEccMode", "nvmlDeviceGetMaxPcieLinkWidth"}
+    silent = {"nvmlDeviceGetPowerManagementLimit", "nvmlDeviceGetEccMode", "nvmlDeviceGetMaxPcieLinkWidth"}
     install(FakeBoard("GPU-aaaa", silent={*silent, "nvmlDeviceGetMigMode", "nvmlDeviceGetUtilizationRates"}))
     with opened(0) as device:
         assert set(device.identity()) == {"model", "driver", "memory", "compute_capability", "mig"}
@@ -73,6 +73,7 @@ def test_state(install: Install) -> None:
             "limited_by": "none",
             "temperature": 61,
             "power": 212.5,
+            "enforced_power_limit": 350.0,
             "utilization": 0.37,
             "foreign_processes": "11",
             "unknown_processes": 1,

@@ -64,14 +64,17 @@ class Device:
     mig: bool
 
     def identity(self) -> dict[str, Scalar]:
-        """What decides how fast the device is: name, driver, memory (bytes), power limit (W), compute capability."""
+        """What decides how fast the device is: name, driver, memory (bytes), compute capability, power limit (W).
+
+        The limit is the one that was set. The one in force moves with the load where a laptop shares its power out.
+        """
         nvml = self.library
         found: dict[str, Scalar | None] = {
             "model": nvml.nvmlDeviceGetName(self.handle),
             "driver": nvml.nvmlSystemGetDriverVersion(),
             "memory": nvml.nvmlDeviceGetMemoryInfo(self.handle).total,
             "compute_capability": _join(self._ask("nvmlDeviceGetCudaComputeCapability", self.board), "."),
-            "power_limit": _scaled(self._ask("nvmlDeviceGetEnforcedPowerLimit", self.board), 1000),
+            "power_limit": _scaled(self._ask("nvmlDeviceGetPowerManagementLimit", self.board), 1000),
             "pcie": _join(
                 (
                     self._ask("nvmlDeviceGetMaxPcieLinkGeneration", self.board),
@@ -85,7 +88,8 @@ class Device:
         return {key: value for key, value in found.items() if value is not None}
 
     def state(self, is_ours: Callable[[int], bool | None]) -> dict[str, Scalar]:
-        """Clocks (MHz), what lowers them, temperature (°C), power (W), utilization (0..1) and other processes, now.
+        """Clocks (MHz), what lowers them, temperature (°C), power and the limit in force (W), utilization (0..1), and
+        processes of others, now.
 
         `is_ours` tells of a process id whether it belongs to this run; None where that can't be known, as for a
         process outside the container.
@@ -101,6 +105,7 @@ class Device:
             "limited_by": None if mask is None else " ".join(self._words(mask, SETTINGS)) or "none",
             "temperature": self._ask("nvmlDeviceGetTemperature", board, nvml.NVML_TEMPERATURE_GPU),
             "power": _scaled(self._ask("nvmlDeviceGetPowerUsage", board), 1000),
+            "enforced_power_limit": _scaled(self._ask("nvmlDeviceGetEnforcedPowerLimit", board), 1000),
             "utilization": None if utilization is None else utilization.gpu / 100,
         }
         ours = {process.pid: is_ours(process.pid) for process in self._processes()}
