@@ -12,8 +12,9 @@ import pynvml
 import pytest
 
 from harness.errors import MeasurementError, SuiteError, UnavailableError
-from harness.hardware import Cuda, Hardware, cuda
+from harness.hardware import Cuda, Hardware, cpu, cuda
 from harness.hardware.cuda import LATE_NS
+from harness.measure.environment import environment
 from harness.specs import spec_of
 from tests.fake_cuda import FakeDevice
 from tests.fake_nvml import GIB, FakeBoard, fake_nvml
@@ -96,6 +97,20 @@ def test_identity_holds_gpu_and_host_and_no_software(nvml: list[FakeBoard]) -> N
     assert {"host_model", "host_cores", "host_instruction_sets", "host_hypervisor"} <= identity.keys()
     assert "uuid" not in identity
     assert dict(cuda(l2_flush=True).describe()) == {**identity, "l2_flush": True}
+
+
+def test_a_gpu_that_shares_the_hosts_memory(nvml: list[FakeBoard], tmp_path: Path) -> None:
+    """NVML knows of no memory of its own."""
+    nvml[0].silent = {"nvmlDeviceGetMemoryInfo"}
+    found = environment(tmp_path, [cpu, cuda]).hardware
+    assert found.keys() == {"cpu", "cuda"}
+    assert "memory" not in found["cuda"]
+
+
+def test_a_gpu_that_can_not_say_what_it_is_ends_its_own_cases_alone(nvml: list[FakeBoard], tmp_path: Path) -> None:
+    nvml[0].failing = {"nvmlDeviceGetName": pynvml.NVML_ERROR_GPU_IS_LOST}
+    assert "the NVIDIA driver failed" in str(cuda.available())
+    assert environment(tmp_path, [cpu, cuda]).hardware.keys() == {"cpu"}
 
 
 def test_a_power_limit_that_moves_with_the_load_is_no_part_of_the_identity(nvml: list[FakeBoard]) -> None:

@@ -61,8 +61,8 @@ class Cuda:
 
     def available(self) -> str | None:
         try:
-            with opened(self._number):
-                pass
+            with opened(self._number) as device:
+                device.identity()  # one that can't say what it is ends its own cases here, and would end the run later
         except UnavailableError as error:
             return str(error)
         if _torch_without_cuda():

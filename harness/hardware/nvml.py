@@ -69,10 +69,11 @@ class Device:
         The limit is the one that was set. The one in force moves with the load where a laptop shares its power out.
         """
         nvml = self.library
+        memory = self._ask("nvmlDeviceGetMemoryInfo", self.handle)  # none of its own where it shares the host's
         found: dict[str, Scalar | None] = {
             "model": nvml.nvmlDeviceGetName(self.handle),
             "driver": nvml.nvmlSystemGetDriverVersion(),
-            "memory": nvml.nvmlDeviceGetMemoryInfo(self.handle).total,
+            "memory": None if memory is None else memory.total,
             "compute_capability": _join(self._ask("nvmlDeviceGetCudaComputeCapability", self.board), "."),
             "power_limit": _scaled(self._ask("nvmlDeviceGetPowerManagementLimit", self.board), 1000),
             "pcie": _join(
