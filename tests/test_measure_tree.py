@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from harness.errors import WrongTreeError
+from harness.errors import SuiteError, WrongTreeError
 from harness.measure.tree import Tree, worktree
 from harness.worker import imported
 from tests.folder import Folder
@@ -59,6 +60,23 @@ def test_a_hook_of_gits_keeps_its_index(project: Folder, monkeypatch: pytest.Mon
     assert project.git("diff", "--cached", "--name-only") == "src/added.py"
     assert (other.root / "src" / "own_network" / "__init__.py").exists()
     monkeypatch.setenv("GIT_DIR", str(project.path / "nowhere"))
+    assert worktree(project.path, "HEAD", project.path / ".harness" / "trees") == other
+
+
+def test_a_checkout_that_git_no_longer_knows_is_made_anew(project: Folder, other: Tree, tmp_path: Path) -> None:
+    """Git keeps paths, and the project was moved with the checkout in it. What a CI's cache brings back is the same."""
+    moved = project.path.rename(tmp_path / "moved")
+    found = worktree(moved, "HEAD", moved / ".harness" / "trees")
+    assert found.root == moved / ".harness" / "trees" / other.revision
+    assert (found.root / "src" / "own_network" / "__init__.py").exists()
+    assert worktree(moved, "HEAD", moved / ".harness" / "trees") == found
+
+
+def test_an_edited_checkout_is_named_with_the_command_that_removes_it(project: Folder, other: Tree) -> None:
+    (other.root / "src" / "own_network" / "__init__.py").write_text("LAYERS = 2\n")
+    with pytest.raises(SuiteError, match=r"was edited.*remove it: git worktree remove --force ") as caught:
+        worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+    project.git(*shlex.split(str(caught.value).partition("remove it: git ")[2]))
     assert worktree(project.path, "HEAD", project.path / ".harness" / "trees") == other
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -109,16 +110,26 @@ def worktree(root: Path, revision: str, folder: Path, python: str = sys.executab
     top = Path(git(root, "rev-parse", "--show-toplevel"))
     commit = git(root, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
     place = folder / commit
-    if not (place / ".git").exists():
+    if not _is_known(place):
+        shutil.rmtree(place, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         git(root, "worktree", "prune")
         git(root, "worktree", "add", "--detach", "--force", str(place), commit)
     if git(place, "status", "--porcelain", "--untracked-files=no"):
-        raise SuiteError(f"{place} was edited, so it is no longer {revision}; remove it: git worktree remove --force")
+        cure = shlex.join(["git", "worktree", "remove", "--force", str(place)])
+        raise SuiteError(f"{place} was edited, so it is no longer {revision}; remove it: {cure}")
     # What was fetched at set-up lies beside the working tree, and is the same for every commit that pins the same.
     data = os.environ.get("HARNESS_DATA", str(root / ".harness" / "data"))
     own = place / root.resolve().relative_to(top.resolve())
     return Tree(own, python, commit, {"HARNESS_DATA": data}, checkout=place, origin=top.resolve())
+
+
+def _is_known(place: Path) -> bool:
+    """Whether git knows a checkout that was kept: it does not in another clone, nor once the project was moved."""
+    try:
+        return (place / ".git").exists() and bool(git(place, "rev-parse", "--git-dir"))
+    except SuiteError:
+        return False
 
 
 def versions_of(tree: Tree) -> dict[str, str]:
