@@ -6,11 +6,12 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from harness.errors import MeasurementError, SuiteError, UnavailableError
-from harness.hardware import Hardware, cpu, edge
+from harness.hardware import Hardware, cgroup, cpu, edge
 from harness.hardware.check import check_hardware
 from harness.hardware.limit import CGROUP, DATA, Limit, means
 from harness.specs import spec_of
@@ -110,6 +111,28 @@ def test_a_limit_that_can_not_be_set_is_an_error(monkeypatch: pytest.MonkeyPatch
         Limit(DATA, 1000)
     with pytest.raises(MeasurementError, match="can't be set by good will: there is no such way"):
         Limit("good will", 1000)
+
+
+@pytest.mark.parametrize("page", [4096, 65536])
+def test_a_control_group_counts_the_pages_of_the_kernel(monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+    class Group:
+        def __init__(self, parent: Path, size: int, pid: int) -> None:
+            self.limit = size // 65536 * 65536
+
+        def leave(self, to: Path) -> None:
+            """There is none to leave."""
+
+    for name in ("own_group", "parent_group"):
+        monkeypatch.setattr(cgroup, name, Path)
+    monkeypatch.setattr(cgroup, "Group", Group)
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": page}.__getitem__)
+    if page == 65536:
+        assert Limit(CGROUP, 512_000_000).size == 511_967_232
+    else:
+        with pytest.raises(
+            MeasurementError, match=r"512000000 bytes was set by cgroup v2 .*, and 511967232 is in force"
+        ):
+            Limit(CGROUP, 512_000_000)
 
 
 def test_a_process_that_was_not_started_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,6 @@ __all__ = ["CGROUP", "DATA", "Limit", "means"]
 
 CGROUP = "cgroup v2 memory.max"
 DATA = "RLIMIT_DATA"
-_PAGE = 4096
 _PROBE = 2**28
 _REFUSED = (
     "import resource; n = int(__import__('sys').argv[1]); resource.setrlimit(resource.RLIMIT_DATA, (n, n))\n"
@@ -78,7 +77,8 @@ class Limit:
             found = self.size
         except (OSError, ValueError, UnavailableError) as error:
             raise MeasurementError(f"the limit of {size} bytes of memory can't be set by {by}: {error}") from error
-        if found // _PAGE != size // _PAGE:  # a control group counts whole pages
+        page = os.sysconf("SC_PAGE_SIZE")  # a control group counts whole ones, of 64 KiB on some machines
+        if found // page != size // page:
             raise MeasurementError(f"a limit of {size} bytes was set by {by}, and {found} is in force")
 
     @property
