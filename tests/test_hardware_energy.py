@@ -67,6 +67,12 @@ def test_no_counter(tmp_path: Path) -> None:
         Rapl.found(tmp_path)
 
 
+def test_a_container_that_hides_where_the_links_lead(tmp_path: Path) -> None:
+    (tmp_path / "intel-rapl:0").symlink_to("../../devices/virtual/powercap/intel-rapl/intel-rapl:0")
+    with pytest.raises(UnavailableError, match=r"no counter of energy.*most containers have none"):
+        Rapl.found(tmp_path)
+
+
 def test_a_counter_for_root_alone(powercap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(self: object) -> int:
         raise PermissionError(13, "Permission denied")

@@ -108,7 +108,10 @@ class Rapl:
 
 def _zone(folder: Path) -> Zone | None:
     """The zone in a folder, if it is one that counts. The class's folder lists zones and their parts side by side."""
-    name = (folder / "name").read_text(encoding="ascii").strip()
+    try:
+        name = (folder / "name").read_text(encoding="ascii").strip()
+    except FileNotFoundError:  # containers hide what the class's links lead to
+        return None
     if not name.startswith((_PACKAGE, "dram")):
         return None
     return Zone(folder, name, int((folder / "max_energy_range_uj").read_text(encoding="ascii")))
