@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import pytest
 
@@ -68,9 +69,12 @@ def test_a_child_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         ({"pressure": 0.3}, "busy"),
         ({"pressure": None, "paired": 0.08}, "restless"),
         ({"pressure": None, "steal": None}, "quiet"),
+        ({"steal": 0.04}, "quiet"),
+        ({"steal": 0.3}, "busy: the hypervisor"),
+        ({"disturbed": ("the CPU's clock changed",)}, "restless: the CPU's clock changed; expect"),
     ],
 )
-def test_advice(changes: dict[str, float | None], word: str) -> None:
+def test_advice(changes: dict[str, Any], word: str) -> None:
     noise = Noise(**{**vars(QUIET), **changes})
     assert noise.advice.startswith(word)
     assert noise.lines()[-1] == noise.advice

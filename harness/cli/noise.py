@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.disturbance import STEAL, disturbances
 from harness.hardware import cpu
 from harness.measure.environment import PressureMeter
 from harness.measure.launch import ArmSpec, launch
@@ -27,11 +28,12 @@ RESTLESS_PAIRED = 0.03
 class Noise:
     """Two processes did the same work in turns for `seconds`.
 
-    call      median seconds of a call
-    spread    standard deviation over mean of the calls of one process
-    paired    how far the ratio of the two processes' times is from 1: what noise is left where arms take turns
-    pressure  share of the time in which some task waited for a CPU, None where the kernel does not tell
-    steal     share of processor time that the hypervisor gave to others, None where the kernel does not tell
+    call       median seconds of a call
+    spread     standard deviation over mean of the calls of one process
+    paired     how far the ratio of the two processes' times is from 1: what noise is left where arms take turns
+    pressure   share of the time in which some task waited for a CPU, None where the kernel does not tell
+    steal      share of processor time that the hypervisor gave to others, None where the kernel does not tell
+    disturbed  what would make a run take this launch for a disturbed one, in words
     """
 
     seconds: float
@@ -40,6 +42,7 @@ class Noise:
     paired: float
     pressure: float | None
     steal: float | None
+    disturbed: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """What was found, in sentences, and what to do about it."""
@@ -59,6 +62,13 @@ class Noise:
         """One sentence on whether to measure now."""
         if self.pressure is not None and self.pressure > BUSY_PRESSURE:
             return "busy: other programs compete for the processor; end them, or expect inconclusive verdicts"
+        if self.steal is not None and self.steal > STEAL:
+            return (
+                "busy: the hypervisor gives the processor to others; take a machine of your own, or expect "
+                "inconclusive verdicts"
+            )
+        if self.disturbed:
+            return f"restless: {', '.join(self.disturbed)}; expect launches to be repeated, and inconclusive verdicts"
         if self.paired > RESTLESS_PAIRED:
             return "restless: equal work takes different times although nothing waits, as on a shared or throttled host"
         return "quiet: good to measure on"
@@ -85,4 +95,5 @@ def measure_noise(seconds: float = 2.0) -> Noise:
         paired=abs((result.anchored or 0.0) - 1),
         pressure=result.pressure,
         steal=meter.steal(),
+        disturbed=disturbances(result),
     )
