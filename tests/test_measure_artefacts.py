@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.errors import SuiteError
+import harness
+from harness.errors import PreparationError, SuiteError
 from harness.grid import Address, Case
 from harness.hardware import cpu
 from harness.measure.artefacts import ArtefactCache
@@ -20,6 +25,7 @@ from harness.plan import Plan
 from harness.techniques import reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
+from harness.worker.protocol import Prepare, Prepared
 from tests.artefacts import make_artefact
 from tests.folder import PLAN, Folder
 
@@ -301,6 +307,80 @@ def test_what_another_session_serves_is_not_the_first_to_go(tmp_path: Path) -> N
     other.trim(0)
     mine.trim()
     assert not list(kept.iterdir())
+
+
+class Maker:
+    """Stands in for the children that make artefacts; `started` counts them."""
+
+    started = 0
+
+    def __call__(self, name: str, log: Path, env: Mapping[str, str], tree: Tree) -> Any:
+        self.started += 1
+        return contextlib.nullcontext(self)
+
+    def ask(self, request: Prepare) -> None:
+        make_artefact(Path(request.folder))
+
+    def reply(self, kind: type[Prepared], deadline: float) -> Prepared:
+        return kind(seconds=0.0, harness_file=harness.__file__, suite_file="")
+
+    def stop(self, deadline: float) -> None:
+        """There is nothing to stop."""
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> tuple[ArtefactCache, Case, Address]:
+    """A cache in `artefacts`, and a case whose artefact is wanted from it."""
+    root = tmp_path / "root"
+    root.mkdir()
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    cache = ArtefactCache(Tree(root), tmp_path / "artefacts", {}, Plan(), cold=False)
+    return cache, case, Address(str(root), "test_it.py", "", "")
+
+
+def test_an_artefact_is_as_open_to_others_as_any_folder(
+    tmp_path: Path, asked: tuple[ArtefactCache, Case, Address]
+) -> None:
+    cache, case, address = asked
+    made = cache.get(case, address, tmp_path, Maker())
+    (tmp_path / "plain").mkdir()
+    assert made.fresh
+    assert made.folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert [folder.name for folder in made.folder.parent.iterdir()] == [made.folder.name]
+
+
+@pytest.mark.parametrize("what", ["the cache", "the artefact"])
+def test_a_folder_that_can_not_be_written_is_named_once_with_the_cure(
+    tmp_path: Path, asked: tuple[ArtefactCache, Case, Address], what: str
+) -> None:
+    """A file stands where the folder should, which not even root can write into."""
+    cache, case, address = asked
+    folder = tmp_path / "artefacts"
+    if what == "the artefact":
+        folder.mkdir()
+        folder /= cache._key(case, address)
+    folder.touch()
+    start = Maker()
+    for _ in range(2):
+        with pytest.raises(PreparationError) as caught:
+            cache.get(case, address, tmp_path, start)
+        assert str(caught.value).startswith(f"{case.id}: {folder} can't be written (")
+        assert str(caught.value).endswith("): make it yours (chown), or remove it")
+    assert start.started == (what == "the artefact")
+
+
+def test_a_cache_for_reading_alone_serves(
+    tmp_path: Path, asked: tuple[ArtefactCache, Case, Address], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, case, address = asked
+    kept = make_artefact(tmp_path / "artefacts" / cache._key(case, address))
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert cache.get(case, address, tmp_path).folder == kept
+    cache.trim()
 
 
 def test_the_flags_of_compilers_and_runtimes_and_the_import_path_count(monkeypatch: pytest.MonkeyPatch) -> None:

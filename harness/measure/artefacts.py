@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,9 +132,9 @@ class ArtefactCache:
         if not self._folder.is_dir():
             return
         used = {artefact.folder for artefact in self._ready.values()}
-        with contextlib.suppress(FileNotFoundError):  # another session that ends now removes some too, and is enough
-            for folder in used:
-                os.utime(folder)
+        for folder in used:
+            _mark(folder)
+        with contextlib.suppress(OSError):  # another session that ends now removes some too, or a user has private ones
             total = 0
             for folder in sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
                 total += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -157,13 +157,13 @@ class ArtefactCache:
         with contextlib.suppress(RecordError, OSError):
             manifest = read_manifest(folder)
             if digest_files(folder) == manifest.files:
-                os.utime(folder)  # or another session that ends meanwhile would take it for one that nobody uses
+                _mark(folder)
                 return Artefact(self.tree, folder, manifest, fresh=False)
         return None
 
     def _make(self, key: str, case: Case, address: Address, logs: Path, start: Starter) -> Artefact:
         target = self._folder / key
-        with _building(self._folder) as folder:
+        with _building(case.id, self._folder) as folder:
             request = Prepare(address.root, address.file, address.function, address.case_id, str(folder))
             log = logs / self._log
             with start(f"preparing {case.id}", log, case.hardware.environment(), self.tree) as child:
@@ -181,7 +181,8 @@ class ArtefactCache:
             if digest_files(folder) != manifest.files:
                 raise PreparationError(f"{case.id}: the artefact's files are not those that the worker wrote")
             shutil.rmtree(target, ignore_errors=True)
-            folder.rename(target)
+            with _writing(case.id, target):
+                folder.rename(target)
         return Artefact(self.tree, target, manifest, fresh=True)
 
 
@@ -217,11 +218,33 @@ def _models(technique: Pipeline) -> Iterator[Model]:
                 yield from _models(as_pipeline(value))
 
 
+def _mark(folder: Path) -> None:
+    """Say that an artefact is used now: a session that ends meanwhile would take it for one that nobody uses.
+
+    One of another user's, or on a disk that is for reading alone, serves without that.
+    """
+    with contextlib.suppress(OSError):
+        os.utime(folder)
+
+
 @contextlib.contextmanager
-def _building(parent: Path) -> Iterator[Path]:
+def _writing(case_id: str, folder: Path) -> Iterator[None]:
+    """Raise `PreparationError` where the folder can't be written, as that of another user."""
+    try:
+        yield
+    except OSError as error:
+        raise PreparationError(
+            f"{case_id}: {folder} can't be written ({error.strerror}): make it yours (chown), or remove it"
+        ) from error
+
+
+@contextlib.contextmanager
+def _building(case_id: str, parent: Path) -> Iterator[Path]:
     """A folder beside the kept ones, removed unless it was renamed to become one of them."""
-    parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{BUILDING}-{os.getpid()}-", dir=parent))
+    folder = parent / f"{BUILDING}-{os.getpid()}-{uuid.uuid4().hex}"
+    with _writing(case_id, parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()  # with the umask's mode: a temporary folder's is closed to others, who may share the cache
     try:
         yield folder
     finally:
