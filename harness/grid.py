@@ -206,15 +206,15 @@ def grids_of(module: Any) -> tuple[Grid, ...]:
     return tuple(one for one in found if one is not None)
 
 
-def own_metrics(grids: Iterable[Grid]) -> tuple[Metric, ...]:
+def own_metrics(grids: Iterable[Grid], of: str = "one model") -> tuple[Metric, ...]:
     """The metrics that these grids of a file change or add, each once.
 
-    Raises `SuiteError` where two grids mean different things by one name.
+    Raises `SuiteError` where two grids mean different things by one name; it says what the grids are `of`.
     """
     found: dict[str, Metric] = {}
     for metric in [metric for one in grids for metric in one.metrics]:
         if found.setdefault(metric.name, metric) != metric:
-            raise SuiteError(f"metric {metric.name} differs between two grids of one model; give both the same value")
+            raise SuiteError(f"metric {metric.name} differs between two grids of {of}; give both the same value")
     return tuple(found.values())
 
 

@@ -13,8 +13,10 @@ from typing import Any, cast
 import pytest
 
 import harness.session
+from harness import SuiteError, grid
 from harness.grid import Case
 from harness.hardware import cpu, cuda
+from harness.metrics import Metric, resolve
 from harness.plan import Plan
 from harness.plugin.state import State
 from harness.records import Outcome, Result
@@ -454,6 +456,35 @@ def test_a_budget_is_for_the_cases_that_will_be_measured(tmp_path: Path) -> None
     absent = SimpleNamespace(available=lambda: "no such thing here")
     state = cast(Any, SimpleNamespace(_hardware={"cpu": cpu, "cuda": absent}, _items=items))
     assert State._measurable(state) == {("a", here.id), ("b", here.id)}
+
+
+def test_a_part_of_a_file_has_the_metrics_of_all_its_grids(tmp_path: Path) -> None:
+    model = tiny_onnx_model(tmp_path)
+    cost = Metric("cost", "USD", "lower", tolerance=0.25, derive=lambda values: 1 / values["throughput"])
+    wider = resolve()["latency.p50"].with_tolerance(0.5)
+
+    @grid(model=[model], technique=[reference], hardware=[cpu], metrics=[cost, wider])
+    def test_a(case, bench): ...
+
+    @grid(model=[model], technique=[onnxruntime], hardware=[cpu])
+    def test_b(case, bench): ...
+
+    @grid(model=[model], technique=[onnxruntime], hardware=[cpu], metrics=[cost.with_tolerance(0.1)])
+    def test_otherwise(case, bench): ...
+
+    def metrics_of_b(**tests: object) -> Any:
+        """What holds where only the case of `test_b` is selected, in a file with these tests."""
+        item = item_of(Case(model, as_pipeline(onnxruntime), cpu))
+        item.path, item.nodeid = tmp_path / "test_m.py", "test_m.py::test_b"
+        item.getparent = lambda _: SimpleNamespace(obj=SimpleNamespace(**tests))
+        state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _own={}))
+        State._select(state, item, {})
+        return state._own
+
+    assert metrics_of_b(test_a=test_a, test_b=test_b) == {"m": (cost, wider)}
+    assert metrics_of_b(test_b=test_b) == {"m": ()}
+    with pytest.raises(SuiteError, match="metric cost differs between two grids of suite 'm'; give both the same"):
+        metrics_of_b(test_a=test_a, test_b=test_otherwise)
 
 
 def test_a_budget_is_not_for_what_a_resumed_run_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

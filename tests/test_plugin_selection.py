@@ -152,8 +152,12 @@ def test_what_failed_last_is_run_alone(folder: Folder) -> None:
 
 GONE, SLOW = "tiny_onnx/batched:3/cpu", "tiny_onnx/batched:4/cpu"
 PART = """
+from harness import Metric
+
+cost = Metric("cost", "USD", "lower", tolerance=0.25, derive=lambda values: 1 / values["throughput"])
+
 @pytest.mark.slow
-@grid(model=[tiny], technique=[batched(4)], hardware=[cpu])
+@grid(model=[tiny], technique=[batched(4)], hardware=[cpu], metrics=[cost])
 def test_slow(case, bench):
     bench(case)
 """
@@ -163,6 +167,9 @@ def test_a_part_that_was_chosen_from_all_misses_what_is_gone(folder: Folder) -> 
     folder.suite("test_both", SUITE.replace("[reference]", "[reference, batched(3)]") + PART)
     code, text = folder.pytest("suites", *PLAN, "--baseline=update", "--reason", "start")
     assert code == 0, text
+    times = list((folder.path / "baselines" / "both").rglob("times.*.json"))
+    assert len(times) == 3
+    assert all('"cost"' in file.read_text() for file in times), "metrics hold for the whole file"
     # What can't be seen whole is not searched, nor is a run begun for tests that are none of cases.
     folder.suite("test_both", SUITE + PART)
     seen = folder.run()["id"]
@@ -173,9 +180,10 @@ def test_a_part_that_was_chosen_from_all_misses_what_is_gone(folder: Folder) -> 
     (folder.path / "pytest.ini").write_text("[pytest]\naddopts = -m 'not slow'\nmarkers = slow: takes long\n")
     code, text = folder.pytest("suites", *PLAN)
     assert code == 1, text
-    assert missing(folder) == {GONE}
+    assert missing(folder) == {GONE}, "the metrics of the grid that is left out are known"
     assert measured(folder) == {DEFAULT}
     assert folder.run()["filtered"]
+    assert "cost" in {one["metric"] for one in folder.result(DEFAULT)["measurements"]}
     for part in (("-k", "ordinary"), ("--deselect=suites/test_both.py::test_it",)):
         code, text = folder.pytest("suites", *PLAN, *part)
         assert code == 1, text

@@ -10,7 +10,7 @@ import pytest
 
 from harness.baseline.store import Store
 from harness.errors import BaselineError, HarnessError, SuiteError
-from harness.grid import Address, Case, grid_of
+from harness.grid import Address, Case, grids_of, own_metrics
 from harness.hardware import Hardware, cpu, cuda
 from harness.measure.ahead import usual_jobs
 from harness.metrics import Metric
@@ -52,7 +52,7 @@ class State:
         self._items: dict[tuple[str, str], pytest.Item] = {}
         self._files: dict[str, Path] = {}
         self._hardware: dict[str, Hardware] = {item.name: item for item in (cpu, cuda)}
-        self._own: dict[str, dict[str, Metric]] = {}
+        self._own: dict[str, tuple[Metric, ...]] = {}
         self._session: Session | None = None
         self._left: dict[str, pytest.Item] = {}
         self._reserved: set[tuple[str, str]] = set()
@@ -69,13 +69,12 @@ class State:
         from harness.session import Session  # with it come the judge and scipy, which other test runs can do without
 
         if self._session is None:
-            own = {suite: tuple(metrics.values()) for suite, metrics in self._own.items()}
             try:
                 self._session = Session(
                     self._settings(),
                     self._hardware.values(),
                     len(self._items),
-                    own,
+                    self._own,
                     self.progress.stage,
                     measurable=self._measurable(),
                     cases=[case for item in self._items.values() if isinstance(case := case_of(item), Case)],
@@ -221,15 +220,14 @@ class State:
             )
         self._items[suite, case.id] = item
         self._hardware[case.hardware.name] = case.hardware
-        own = self._own.setdefault(suite, {})
+        if suite not in self._own:
+            # Those of all grids of the file, or the metrics that a case is judged by would hang on what is selected.
+            module = item.getparent(pytest.Module)
+            self._own[suite] = own_metrics(grids_of(module.obj), f"suite {suite!r}") if module else ()
         if isinstance(case, TimedTest):
             return
         if models.setdefault((suite, case.model.name), case.model) is not case.model:
             raise SuiteError(f"{item.nodeid}: suite {suite!r} has two models named {case.model.name}; rename one")
-        grid = grid_of(getattr(item, "function", None))
-        for metric in grid.metrics if grid else ():
-            if own.setdefault(metric.name, metric) != metric:
-                raise SuiteError(f"{item.nodeid}: suite {suite!r} defines the metric {metric.name} in two ways")
 
     def _measurable(self) -> set[tuple[str, str]]:
         """The selected cases, by suite and id, that can be measured on this machine and are not to be skipped."""
