@@ -8,12 +8,15 @@ from harness.records import Result, Scalar, Verdict
 
 __all__ = ["Measured"]
 
+NOT_IN_TURNS = ("speedup", "fidelity.", "energy.")
+"""What is not measured of a case that takes turns with another tree, where no reference runs."""
+
 
 class Measured:
     """The numbers of one case, by metric name: `result["latency.p50"]`, or by the short names below.
 
     A metric that the case does not have raises `KeyError` with the names that it has: a promise about a number that
-    does not exist must not hold.
+    does not exist must not hold. `"speedup" in result` asks first.
     """
 
     def __init__(self, result: Result, verdict: Verdict) -> None:
@@ -24,8 +27,18 @@ class Measured:
         measurement = self.result.measurement(metric)
         if measurement is None:
             names = ", ".join(m.metric for m in self.result.measurements)
-            raise KeyError(f"{self.result.case_id} has no metric {metric!r}; it has {names}")
+            text = f"{self.result.case_id} has no metric {metric!r}; it has {names}"
+            # What takes turns with another tree takes none with the anchor.
+            if metric.startswith(NOT_IN_TURNS) and all(launch.anchored is None for launch in self.result.launches):
+                text += (
+                    "; in turns with another tree (--against) neither speed-ups nor fidelity nor energy are measured: "
+                    f"put the promise under `if {metric!r} in result:`"
+                )
+            raise KeyError(text)
         return measurement.estimate.point
+
+    def __contains__(self, metric: str) -> bool:
+        return self.result.measurement(metric) is not None
 
     @property
     def accuracy(self) -> float:
@@ -44,7 +57,10 @@ class Measured:
 
     @property
     def speedup(self) -> float:
-        """Reference time over this case's time, an item; 1 for the reference itself. None is measured in turns."""
+        """Reference time over this case's time, an item; 1 for the reference itself.
+
+        None is measured in turns with another tree.
+        """
         alone = self.result.technique == "reference" and self.result.measurement("speedup") is None
         return 1.0 if alone else self["speedup"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import subprocess
 import time
@@ -16,10 +17,11 @@ import harness.session
 from harness import SuiteError, grid
 from harness.grid import Case
 from harness.hardware import cpu, cuda
+from harness.measured import Measured
 from harness.metrics import Metric, resolve
 from harness.plan import Plan
 from harness.plugin.state import State
-from harness.records import Outcome, Result
+from harness.records import Outcome, Result, Verdict
 from harness.report.record import failed_tests, read_run
 from harness.session import Session
 from harness.settings import Settings
@@ -27,6 +29,7 @@ from harness.techniques import onnxruntime, reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
 from tests.folder import PLAN, Folder
+from tests.judge_samples import a_launch, a_result
 
 
 @pytest.fixture
@@ -421,7 +424,11 @@ def test_a_budget_ends_the_adding_of_launches_and_says_so(folder: Folder) -> Non
         """
 @grid(model=[tiny], technique=[batched(4)], hardware=[cpu])
 def test_it(case, bench):
-    bench(case)
+    result = bench(case)
+    if "speedup" in result:
+        assert result.speedup > 0
+    with pytest.raises(KeyError, match="in turns with another tree"):
+        result["speedup"]
 """,
     )
     plan = ("--plan", "seconds=0.1", "--plan", "rounds=3", "--plan", "repeats=0")
@@ -429,9 +436,30 @@ def test_it(case, bench):
     assert code in (0, 1), text
     result = folder.result("tiny_onnx/batched:4/cpu")
     assert [launch["phase"] for launch in result["launches"]] == ["screen"] * 3
+    assert "error" not in {one["verdict"] for one in folder.run()["comparisons"]}, "no promise of the test was broken"
     (verdict,) = (one["verdict"] for one in folder.run()["comparisons"] if one["metric"] == "latency.p50")
     said = any("its time was over before it was decided" in warning for warning in result["warnings"])
     assert said == (verdict == "inconclusive")  # nearly always: chance may call so short a screen improved
+
+
+@pytest.mark.parametrize("metric", ["speedup", "fidelity.sqnr", "energy.per_call"])
+def test_a_promise_about_what_turns_do_not_measure_can_wait_for_another_run(metric: str) -> None:
+    launch = dataclasses.replace(a_launch(), anchored=None, speedup=None, against=1.0)
+    in_turns = Measured(a_result({"size": [4.0]}, launches=(launch,)), Verdict.UNCHANGED)
+    assert "size" in in_turns
+    assert metric not in in_turns
+    with pytest.raises(KeyError) as caught:
+        in_turns[metric]
+    assert "in turns with another tree (--against) neither speed-ups nor" in caught.value.args[0]
+    assert f"put the promise under `if '{metric}' in result:`" in caught.value.args[0]
+    with pytest.raises(KeyError) as caught:
+        in_turns["sise"]
+    assert "in turns" not in caught.value.args[0], "a condition would hide a slip of the pen"
+    alone = Measured(a_result({"size": [4.0], "speedup": [2.0]}), Verdict.UNCHANGED)
+    assert "speedup" in alone
+    with pytest.raises(KeyError) as caught:
+        alone["fidelity.cosine"]
+    assert caught.value.args[0].endswith("it has size, speedup")
 
 
 @harness.technique(takes="onnx", requires=lambda hardware, form: "needs a part that nobody has")
