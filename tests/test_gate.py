@@ -162,16 +162,29 @@ def a_whole_run(rows: dict[str, Verdict], **state: str) -> Run:
     return dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
 
 
+@pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.INVALID, Outcome.FAILED])
 @pytest.mark.parametrize(
     ("others", "red"),
     [((Verdict.NEW, Verdict.INCONCLUSIVE), True), ((Verdict.NEW, Verdict.UNCHANGED), False), ((), False)],
 )
 def test_what_is_known_to_fail_decides_nothing_for_the_others(
-    tmp_path: Path, others: tuple[Verdict, ...], red: bool
+    tmp_path: Path, others: tuple[Verdict, ...], red: bool, outcome: Outcome
 ) -> None:
     rows = {"liar": Verdict.INVALID, **{f"s{number}": verdict for number, verdict in enumerate(others)}}
-    found = undone(settings(tmp_path), a_whole_run(rows, xfailed=f"liar/{CASE}"))
+    run = a_whole_run(rows, xfailed=f"liar/{CASE}")
+    liar = dataclasses.replace(run.results[0], outcome=outcome)
+    found = undone(settings(tmp_path), dataclasses.replace(run, results=(liar, *run.results[1:])))
     assert ("nothing was decided" in (found or "")) is red
+    assert bool(found) is red
+
+
+@pytest.mark.parametrize("mode", ["compare", "off"])
+def test_what_is_known_to_fail_is_no_measurement_of_what_was_skipped(tmp_path: Path, mode: str) -> None:
+    run = a_whole_run({"liar": Verdict.INVALID, "s": Verdict.SKIPPED}, xfailed=f"liar/{CASE}")
+    ended = (Outcome.INVALID, Outcome.UNAVAILABLE)
+    results = tuple(dataclasses.replace(one, outcome=outcome) for one, outcome in zip(run.results, ended, strict=True))
+    found = undone(settings(tmp_path, mode=mode), dataclasses.replace(run, results=results))
+    assert "nothing was measured" in (found or "")
 
 
 def test_the_first_baseline_is_made_where_the_run_looked_for_it(tmp_path: Path) -> None:

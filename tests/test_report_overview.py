@@ -90,6 +90,9 @@ def test_what_is_known_to_fail_makes_no_report_say_that_the_run_failed() -> None
     assert annotation_lines(known) == []
     alone = dataclasses.replace(known, results=known.results[3:], comparisons=Overview(known).cases[3].comparisons)
     assert Overview(dataclasses.replace(alone, expected=1)).headline.state == "undecided"
+    crashed = dataclasses.replace(alone, results=(dataclasses.replace(alone.results[0], outcome=Outcome.FAILED),))
+    found = Overview(dataclasses.replace(crashed, expected=1)).headline
+    assert (found.state, found.sentence) == ("empty", "Nothing was measured but what is known to fail.")
     other = dataclasses.replace(rows[0], verdict=Verdict.REGRESSED)
     found = Overview(dataclasses.replace(known, comparisons=(other, *rows[1:]))).headline
     assert found.sentence == "1 case failed."

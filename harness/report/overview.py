@@ -244,7 +244,9 @@ def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, 
     if not run.complete:
         return Headline("incomplete", "The run did not finish.", f"{ran}. What is missing can't be called a pass.")
     if not completed:
-        return Headline("empty", "Nothing was measured.", "No case gave a number, so nothing can be said of it.")
+        return Headline(
+            "empty", f"Nothing was measured{known}.", "No case gave a number, so nothing can be said of it."
+        )
     if run.mode not in GATING:
         why = {"quick": "A smoke run gives no verdict", "update": "The results became the baseline"}
         return Headline(
