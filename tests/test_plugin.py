@@ -9,7 +9,7 @@ import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 
@@ -20,7 +20,8 @@ from harness.hardware import cpu, cuda
 from harness.measured import Measured
 from harness.metrics import Metric, resolve
 from harness.plan import Plan
-from harness.plugin.state import State
+from harness.plugin import CASE, pytest_runtest_makereport
+from harness.plugin.state import STATE, State
 from harness.records import Outcome, Result, Verdict
 from harness.report.record import failed_tests, read_run
 from harness.session import Session
@@ -473,6 +474,42 @@ def item_of(case: Case, *, skipped: bool = False) -> Any:
     mark = SimpleNamespace(name="skip") if skipped else None
     spec = SimpleNamespace(params={"case": case})
     return SimpleNamespace(stash={}, callspec=spec, get_closest_marker=lambda name: mark if name == "skip" else None)
+
+
+@pytest.mark.parametrize(
+    ("called", "report", "words"),
+    [
+        (True, ("failed", "[XPASS(strict)] known to lie"), "the test failed: [XPASS(strict)] known to lie"),
+        (True, ("passed", None), "the test failed: `bench` failed, and the test went on, so nothing was measured"),
+        (False, ("passed", None), "the test never called `bench`, so nothing was measured"),
+    ],
+    ids=["mended", "caught", "forgotten"],
+)
+def test_the_record_says_how_a_test_failed_that_raised_nothing(
+    tmp_path: Path, called: bool, report: tuple[Literal["passed", "failed"], str | None], words: str
+) -> None:
+    """pytest fails a strict xfail that passes, and the plugin what a test keeps to itself."""
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    said: list[tuple[str, ...]] = []
+    state = cast(Any, State.__new__(State))
+    state._session = SimpleNamespace(
+        decided=lambda *_: None,
+        leave_out=lambda *_: None,
+        object_to=lambda *row: said.append(row),
+    )
+    item = item_of(case)
+    item.path, item.nodeid = tmp_path / "test_m.py", "test_m.py::test_it"
+    item.config = SimpleNamespace(option=SimpleNamespace(), stash={STATE: state})
+    item.stash[CASE] = used = cast(Any, SimpleNamespace(called=called, ended=True, broken=None, decision=None))
+    if report[0] == "failed":
+        used.decision = SimpleNamespace(fails=False)
+    call = pytest.CallInfo.from_call(lambda: None, "call")
+    hook = pytest_runtest_makereport(item, call)
+    next(hook)
+    with pytest.raises(StopIteration) as ended:
+        hook.send(pytest.TestReport(item.nodeid, ("test_m.py", 1, "test_it"), {}, report[0], report[1], "call"))
+    assert ended.value.value.failed
+    assert said == [("m", case.id, words)]
 
 
 def test_a_budget_is_for_the_cases_that_will_be_measured(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from harness.errors import HarnessError, Regression, SuiteError
 from harness.grid import Case, grid_of
 from harness.measured import Measured
+from harness.names import TEST_FAILED
 from harness.plugin.options import add_options, check_options, check_system, plan_of
 from harness.plugin.progress import unwritable
 from harness.plugin.selection import SELECTIONS, only_shows
@@ -221,7 +222,7 @@ def pytest_runtest_makereport(
         elif used.decision and used.decision.fails and not report.failed:
             _fail(report, f"{used.decision.message}\n  (the test caught this or went on; the verdict stands)")
         if report.failed and not (used.decision and used.decision.fails):
-            state.failed(item, case, call)
+            state.failed(item, case, _failure(case, used, call, report))
     return report
 
 
@@ -267,6 +268,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _skip_reason(report: pytest.TestReport) -> str:
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return text.removeprefix("Skipped: ")
+
+
+def _failure(case: Case | TimedTest, used: Bench, call: pytest.CallInfo[None], report: pytest.TestReport) -> str:
+    """Why a test failed although its verdict does not."""
+    if call.excinfo is not None:
+        first = str(call.excinfo.value).strip().splitlines()[:1]
+        return f"{TEST_FAILED}{call.excinfo.typename}: {' '.join(first)}"
+    if not used.called:
+        return "the test never called `bench`, so nothing was measured"
+    # It raised nothing: what is marked as known to fail passed, or the test caught an error of `bench`.
+    first = report.longreprtext.splitlines()[:1]
+    return f"{TEST_FAILED}{' '.join(first).removeprefix(f'{case.id}: ')}"
 
 
 def _fail(report: pytest.TestReport, message: str) -> None:

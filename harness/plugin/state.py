@@ -15,7 +15,7 @@ from harness.hardware import Hardware, cpu, cuda
 from harness.measure.ahead import usual_jobs
 from harness.metrics import Metric
 from harness.model import Model
-from harness.names import TEST_FAILED, check_name, suite_name, within
+from harness.names import check_name, suite_name, within
 from harness.plan import Plan
 from harness.plugin.folders import import_folders
 from harness.plugin.missing import MissingCase
@@ -162,15 +162,9 @@ class State:
         known = self.session.decided(suite_of(item), case.id)
         return known or self.session.leave_out(case, suite_of(item), item.nodeid, reason)
 
-    def failed(self, item: pytest.Item, case: Case | TimedTest, call: pytest.CallInfo[None]) -> None:
+    def failed(self, item: pytest.Item, case: Case | TimedTest, reason: str) -> None:
         """Record that the test of a case failed although its verdict does not."""
-        suite = suite_of(item)
-        if call.excinfo is None:
-            reason = "the test never called `bench`, so nothing was measured"
-        else:
-            first = str(call.excinfo.value).strip().splitlines()[:1]
-            reason = f"{TEST_FAILED}{call.excinfo.typename}: {' '.join(first)}"
-        session = self.session
+        suite, session = suite_of(item), self.session
         try:
             if session.decided(suite, case.id) is None:
                 session.leave_out(case, suite, item.nodeid, reason)
