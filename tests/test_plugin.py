@@ -301,7 +301,7 @@ def test_two_files_of_one_name_are_refused_whatever_their_cases(folder: Folder) 
 def test_options_that_make_no_sense_are_usage_errors(folder: Folder) -> None:
     folder.suite(
         "test_one",
-        "@grid(model=[tiny], technique=[reference], hardware=[cpu, cuda])\n"
+        "@grid(model=[tiny], technique=[reference, bf16], hardware=[cpu, cuda])\n"  # one is skipped by a mark
         "def test_it(case, bench):\n    bench(case)\n",
     )
     for arguments, words in (
@@ -315,6 +315,7 @@ def test_options_that_make_no_sense_are_usage_errors(folder: Folder) -> None:
         code, text = folder.pytest("suites", *arguments)
         assert code != 0
         assert words in text
+        assert not (folder.path / "reports").exists(), "a run that is refused is none"
     code, text = folder.pytest("suites", "-k", "cuda", "--require-hardware=cuda", "--baseline=off")
     assert code == 1
     assert "--require-hardware=cuda" in text

@@ -187,8 +187,8 @@ def pytest_runtest_makereport(
     """Turn a test red where its verdict says so, whatever the test made of it."""
     report = yield
     case = case_of(item)
-    if case is None or only_shows(item.config):
-        return report
+    if case is None or only_shows(item.config) or hasattr(item.config, "workerinput"):
+        return report  # nothing is measured, and no process of pytest-xdist's begins a run of its own
     state = item.config.stash[STATE]
     used = item.stash.get(CASE, None)
     if report.when == "call" and used is not None and not used.ended:
