@@ -33,7 +33,7 @@ from suites.models.basic_pitch import chord, chords
 from suites.models.diamonds import batches as lots
 from suites.models.diamonds import of_price, stones
 from suites.models.digits import batches, images
-from suites.models.gpt import ALPHABET, symbols, windows
+from suites.models.gpt import ALPHABET, CONTEXT, PROMPT, PROMPTS, SEED, STREAMS, symbols, windows
 from suites.models.magika import features, files
 from suites.models.minilm import texts, tokens
 from suites.models.silero import recordings
@@ -337,14 +337,25 @@ def test_a_text_is_kept_apart_and_read_as_symbols() -> None:
     assert np.mean(training == 0) < 0.01, "hardly a character is outside of the alphabet"
     text = "".join(ALPHABET[symbol - 1] for symbol in test[:4000] if symbol)
     assert "import" in text
-    # A piece of the test as long as a prompt stands nowhere in the training.
-    whole = training.astype(np.uint8).tobytes()
-    pieces = [piece.astype(np.uint8).tobytes() in whole for piece in windows("test", 40, 128, 0)]
-    assert np.mean(pieces) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("model", "seed", "count", "length", "seen"),
+    [(gpt_prefill, 5, PROMPTS, PROMPT + 1, 13), (gpt_decode, 6, STREAMS, CONTEXT + 1, 1)],
+    ids=["prompts", "streams"],
+)
+def test_little_of_what_is_judged_stands_in_the_training(
+    model: Model, seed: int, count: int, length: int, seen: int
+) -> None:
+    """Files are apart, and lines that they share are not: the docstring of the models says in how many pieces."""
+    pieces = windows("test", count, length, (SEED, seed))
+    assert evaluation(model.name).workload == digest_arrays({"pieces": pieces}), "these are the pieces that are judged"
+    whole = symbols("training").astype(np.uint8).tobytes()
+    assert sum(piece.astype(np.uint8).tobytes() in whole for piece in pieces) == seen
 
 
 def test_writing_on_foretells_what_reading_at_once_does() -> None:
-    from suites.models.gpt_network import CONTEXT, SLOTS
+    from suites.models.gpt_network import SLOTS
 
     prefill, decode = predictor(gpt_prefill), predictor(gpt_decode)
     pieces = windows("test", 2, CONTEXT, 1)
