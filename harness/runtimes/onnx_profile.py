@@ -13,7 +13,7 @@ from harness.records import Scalar
 from harness.runtimes.facts import arithmetic_facts
 from harness.runtimes.onnxruntime_providers import PROVIDERS, provider_of
 
-__all__ = ["Executed", "executed", "fallbacks", "node_facts"]
+__all__ = ["Executed", "executed", "fallbacks", "is_product", "node_facts"]
 
 _PRODUCTS = ("Conv", "MatMul", "Gemm", "LSTM", "GRU", "RNN", "Attention", "Einsum")
 _INTEGER = (
@@ -57,7 +57,7 @@ class Executed:
     @property
     def product(self) -> bool:
         """Whether it is, or may hold, a matrix product, convolution, recurrence or attention."""
-        return self.compiled or any(word in self.operator for word in _PRODUCTS)
+        return self.compiled or is_product(self.operator)
 
     @property
     def arithmetic(self) -> str:
@@ -68,6 +68,11 @@ class Executed:
         if self.compiled:
             return "unknown"
         return "int8" if self.quantized and "NBits" not in self.operator else self.dtype
+
+
+def is_product(operator: str) -> bool:
+    """Whether an operator of this name, ONNX's or ONNX Runtime's own, multiplies matrices, convolves or attends."""
+    return any(word in operator for word in _PRODUCTS)
 
 
 def executed(profile: Path) -> tuple[Executed, ...]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.hardware.cpu import instruction_sets
+from harness.runtimes.onnx_profile import is_product
 from harness.techniques.preprocess_onnx import preprocessed
 from harness.techniques.shares import most_of, nearly
 
@@ -32,6 +33,8 @@ _WEIGHTED = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 """Operators with weights that static quantization reaches."""
 _AROUND_ZERO = (*_WEIGHTED, "LSTM", "Attention")
 """Operators whose weights are quantized as such. ONNX Runtime takes what others read, as Gather, for activations."""
+_TABLES = frozenset({"EmbedLayerNormalization", "Gather", "GatherElements"})
+"""Operators that look rows up, and compute on integers in no case."""
 SYMMETRIC = {
     "ActivationSymmetric": True,
     "WeightSymmetric": True,
@@ -206,7 +209,7 @@ class Quantizer:
         return _loaded(target)
 
     def promises(self, kept: Collection[str] = ()) -> tuple[Promise, ...]:
-        """That nine tenths of the weights in reach are quantized, what is kept is not, and integers are computed on.
+        """That nine tenths of the weights in reach are quantized, what is kept is not, and products are of integers.
 
         Where weights are reduced to 7 bits, that as well, if none is quantized as an activation, which has 8.
 
@@ -217,14 +220,23 @@ class Quantizer:
         floats = sum(elements for elements, names in self._weights if {*names} & {*kept}) / total
         if not share:
             raise PreparationError(f"keep leaves nothing to quantize of {', '.join(self._weighted)}; keep fewer layers")
-        promises: tuple[Promise, ...] = (
-            Promise("quantized", at_least=most_of(share)),
-            Promise("nodes.quantized", at_least=1),
-        )
+        readers = {self._nodes[name] for _, names in self._weights for name in {*names} - {*kept}}
+        promises: tuple[Promise, ...] = (Promise("quantized", at_least=most_of(share)), *_computed(readers))
         if floats:
             promises = (*promises, Promise("weights.float32", at_least=nearly(floats)))
         reduced = self._reduced and not {*self._tables} - {*kept}
         return (*promises, Promise("quantized.bits", at_most=7)) if reduced else promises
+
+
+def _computed(operators: Collection[str]) -> tuple[Promise, ...]:
+    """That operators of these types, whose weights are quantized, compute on integers.
+
+    Products are held to their own arithmetic: a neighbour without weights may compute on integers where none of them
+    does. Of tables alone nothing is promised.
+    """
+    if any(is_product(operator) for operator in operators):
+        return (Promise("arithmetic.int8", at_least=0.001),)
+    return () if {*operators} <= _TABLES else (Promise("nodes.quantized", at_least=1),)
 
 
 def reduced_range(deployment: Deployment) -> bool:
