@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from harness.techniques import int8_dynamic, int8_static
+from harness import PreparationError
+from harness.techniques import int4_weights, int8_dynamic, int8_static, int8_weights
 from harness.techniques.base import Technique
 from harness.testing import check_technique
 from tests.onnx_networks import as_model, model, tensor
@@ -44,3 +46,39 @@ def test_of_tables_alone_no_arithmetic_is_promised(technique: Technique, tmp_pat
     evidence, facts = check_technique(technique, as_model(network, tmp_path))
     assert [item.promise for item in evidence] == ["quantized >= 0.847"]
     assert (facts["quantized"], facts["precision"]) == (512 / 544, "float32")
+
+
+def left_and_right() -> Any:
+    """A product with a constant on its left, and one with a constant on its right, a fifth of the weights."""
+    steps = [helper.make_node("MatMul", ["a", "x"], ["h"]), helper.make_node("MatMul", ["h", "b"], ["y"])]
+    return model(steps, [weight("a", 16, 4), weight("b", 4, 4)], axes=(4, 4))
+
+
+def stacked_and_plain() -> Any:
+    """A product with a matrix for each of two heads, four fifths of the weights, and one with a single matrix."""
+    steps = [helper.make_node("MatMul", ["x", "a"], ["h"]), helper.make_node("MatMul", ["h", "b"], ["y"])]
+    return model(steps, [weight("a", 2, 32, 32), weight("b", 32, 16)], axes=(2, 4, 32))
+
+
+@pytest.mark.parametrize("network", [left_and_right, stacked_and_plain])
+@pytest.mark.parametrize("technique", [int8_dynamic, int8_static, int8_weights])
+def test_products_that_the_quantizer_does_not_take_stay_float_and_are_not_promised(
+    technique: Technique, network: Callable[[], Any], tmp_path: Path
+) -> None:
+    """ONNX Runtime would store some and multiply floats, and others would fail at the first call."""
+    evidence, facts = check_technique(technique, as_model(network(), tmp_path))
+    assert evidence[0].promise == "quantized >= 0.18"
+    assert facts["quantized"] == pytest.approx(0.2)
+    assert facts["precision"] == ("float32" if technique is int8_weights else "float32+int8")
+
+
+def test_with_one_scale_for_a_weight_several_matrices_are_multiplied_as_integers(tmp_path: Path) -> None:
+    _, facts = check_technique(int8_static(per_channel=False), as_model(stacked_and_plain(), tmp_path))
+    assert (facts["quantized"], facts["precision"]) == (1.0, "int8")
+
+
+@pytest.mark.parametrize("technique", [int8_dynamic, int8_static, int4_weights])
+def test_a_network_without_a_product_that_is_taken_is_refused(technique: Technique, tmp_path: Path) -> None:
+    network = model([helper.make_node("MatMul", ["a", "x"], ["y"])], [weight("a", 16, 4)], axes=(4, 4))
+    with pytest.raises(PreparationError, match="no matrix product of this network has a weight of two axes on its"):
+        check_technique(technique, as_model(network, tmp_path))

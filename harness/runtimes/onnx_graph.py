@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,8 @@ __all__ = [
     "constants",
     "network_weights",
     "nodes",
+    "weights",
     "weights_by_operator",
-    "weights_with_readers",
 ]
 
 _ZERO_POINTS = {
@@ -45,6 +46,14 @@ class Constant:
 
     tensor: Any
     readers: list[tuple[Any, int]] = field(default_factory=list)
+
+    @property
+    def elements(self) -> int:
+        """Numbers that it stands for: packed ones count singly."""
+        for node, number in self.readers:
+            if node.op_type == "MatMulNBits" and number == 1:
+                return int(_attribute(node, "K", 0) * _attribute(node, "N", 0))
+        return int(math.prod(self.tensor.dims))
 
 
 Known = dict[tuple[int, int], Constant]
@@ -80,21 +89,17 @@ def network_weights(model: Any) -> list[Weight]:
 
 
 def weights_by_operator(model: Any) -> dict[str, int]:
-    """Elements of the weights that each type of operator reads directly: what quantizing that type can reach."""
+    """Elements of the weights that each type of operator reads directly."""
     found: dict[str, int] = {}
-    for elements, readers in weights_with_readers(model):
-        for operator in {node.op_type for node in readers}:
-            found[operator] = found.get(operator, 0) + elements
+    for constant in weights(model):
+        for operator in {node.op_type for node, _ in constant.readers}:
+            found[operator] = found.get(operator, 0) + constant.elements
     return found
 
 
-def weights_with_readers(model: Any) -> list[tuple[int, list[Any]]]:
-    """The elements of each weight, and the nodes that read it directly."""
-    return [
-        (_elements(constant), [node for node, _ in constant.readers])
-        for constant in constants(model.graph)
-        if _is_weight(constant)
-    ]
+def weights(model: Any) -> list[Constant]:
+    """The constants of an `onnx.ModelProto` that are weights."""
+    return [constant for constant in constants(model.graph) if _is_weight(constant)]
 
 
 def _collect(graph: Any, outer: dict[str, Constant], found: list[Constant]) -> None:
@@ -127,7 +132,7 @@ def _weight(constant: Constant, known: Known, readers: dict[str, list[tuple[Any,
     tensor = constant.tensor
     for node, number in constant.readers:
         if node.op_type == "MatMulNBits" and number == 1:
-            return Weight(f"int{_attribute(node, 'bits', 4)}", _elements(constant), _zeros_in_blocks(node, known))
+            return Weight(f"int{_attribute(node, 'bits', 4)}", constant.elements, _zeros_in_blocks(node, known))
     values = numpy_helper.to_array(tensor)
     dtype = _dtype_name(tensor)
     axis = _input_axis(constant.readers, readers)
@@ -193,16 +198,6 @@ def _unpacked(packed: np.ndarray[Any, Any], bits: int) -> np.ndarray[Any, Any]:
 
     parts = [(packed >> shift) & ((1 << bits) - 1) for shift in range(0, 8, bits)]
     return np.stack(parts, axis=-1).reshape(len(packed), -1)
-
-
-def _elements(constant: Constant) -> int:
-    for node, number in constant.readers:
-        if node.op_type == "MatMulNBits" and number == 1:
-            return int(_attribute(node, "K", 0) * _attribute(node, "N", 0))
-    elements = 1
-    for length in constant.tensor.dims:
-        elements *= length
-    return elements
 
 
 def _attribute(node: Any, name: str, default: int) -> int:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.hardware.cpu import instruction_sets
+from harness.runtimes.onnx_graph import nodes
 from harness.runtimes.onnx_profile import is_product
 from harness.techniques.preprocess_onnx import preprocessed
+from harness.techniques.reach_onnx import Reach, shares
 from harness.techniques.shares import most_of, nearly
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def dynamic_quantizer(deployment: Deployment, ops: Sequence[str]) -> Quantizer:
             extra_options={"EnableSubgraph": True},
         )
 
-    return Quantizer(source, names, names, run, reduced)
+    return Quantizer(source, Reach(tuple(names)), names, run, reduced)
 
 
 def static_quantizer(
@@ -118,7 +120,9 @@ def static_quantizer(
                 **options,
             )
 
-    return Quantizer(source, list(ops) or _WEIGHTED, list(ops) or [*QLinearOpsRegistry, *QDQRegistry], run, reduced)
+    # Scales for each channel are for the second axis, which is the last one of a matrix alone.
+    reach = Reach(tuple(ops or _WEIGHTED), stacked=not per_channel)
+    return Quantizer(source, reach, list(ops) or [*QLinearOpsRegistry, *QDQRegistry], run, reduced)
 
 
 @dataclass(frozen=True)
@@ -140,48 +144,43 @@ class Layer:
 class Quantizer:
     """One network made ready to be quantized, as a whole or layer by layer.
 
-    source    the preprocessed float network
-    weighted  operators whose weights are in reach
-    ops       operators that are quantized; those without weights count as one layer for each type
-    run       (target, nodes to quantize, () for all; nodes to leave out) -> writes the quantized network
-    reduced   weights keep to 7 bits
+    source   the preprocessed float network
+    reach    the weights that it takes
+    ops      operators that are quantized; those without weights count as one layer for each type
+    run      (target, nodes to quantize, () for all; nodes to leave out) -> writes the quantized network
+    reduced  weights keep to 7 bits
 
-    Raises `PreparationError` where no operator of `weighted` has weights.
+    Raises `PreparationError` where no weight is in reach.
     """
 
     def __init__(
         self,
         source: Path,
-        weighted: Sequence[str],
+        reach: Reach,
         ops: Sequence[str],
         run: Callable[[Path, list[str], list[str]], None],
         reduced: bool,
     ) -> None:
-        from harness.runtimes.onnx_graph import nodes, weights_by_operator, weights_with_readers
-
-        self._source, self._weighted, self._run, self._reduced = source, weighted, run, reduced
+        self._source, self._reach, self._run, self._reduced = source, reach, run, reduced
         network = _loaded(source)
         self._nodes = {node.name: node.op_type for node in nodes(network.graph)}
-        weights = [(elements, [node.name for node in readers]) for elements, readers in weights_with_readers(network)]
-        self._weights = [
-            (elements, [name for name in names if self._nodes[name] in weighted]) for elements, names in weights
-        ]
-        if not any(names for _, names in self._weights):
-            raise PreparationError(
-                f"there is nothing to quantize: no {' or '.join(weighted)} of this network has weights; those that "
-                f"have are {', '.join(sorted(weights_by_operator(network))) or 'none'} (choose with ops=…)"
-            )
-        read: dict[str, int] = {}
-        for elements, names in weights:
-            read.update({name: read.get(name, 0) + elements for name in names})
-        self._tables = [name for name in read if self._nodes[name] in ops and self._nodes[name] not in _AROUND_ZERO]
+        self._reads = reach.reads(network)
+        if not any(read.taken for read in self._reads):
+            raise PreparationError(f"{reach.nothing(network, ' or '.join(reach.operators))} (choose with ops=…)")
+        elements: dict[str, int] = {}
+        for read in self._reads:
+            elements.update({name: elements.get(name, 0) + read.elements for name in (*read.taken, *read.others)})
+        # ONNX Runtime would store some of these as integers and multiply floats, and fail at a call of others.
+        taken = {name for read in self._reads for name in read.taken}
+        self._beyond = [name for name in elements if self._nodes[name] in reach.operators and name not in taken]
+        self._tables = [name for name in elements if self._nodes[name] in ops and self._nodes[name] not in _AROUND_ZERO]
         layers: dict[str, tuple[str, ...]] = {}
         for name, operator in self._nodes.items():
-            if operator in ops:
-                layer = name if name in read else operator
+            if operator in ops and name not in self._beyond:
+                layer = name if name in elements else operator
                 layers[layer] = (*layers.get(layer, ()), name)
         self.layers = {
-            layer: Layer(layer, self._nodes[names[0]], names, sum(read.get(name, 0) for name in names))
+            layer: Layer(layer, self._nodes[names[0]], names, sum(elements.get(name, 0) for name in names))
             for layer, names in layers.items()
         }
 
@@ -205,7 +204,7 @@ class Quantizer:
     def network(self, kept: Collection[str] = (), only: Collection[str] = ()) -> Any:
         """The quantized network: all of it but the nodes in `kept`, or nothing but those in `only`."""
         target = self._source.with_name("quantized.onnx")
-        self._run(target, list(only), list(kept))
+        self._run(target, list(only), [*kept, *self._beyond])
         return _loaded(target)
 
     def promises(self, kept: Collection[str] = ()) -> tuple[Promise, ...]:
@@ -215,12 +214,11 @@ class Quantizer:
 
         Raises `PreparationError` where nothing is left to quantize.
         """
-        total = sum(elements for elements, _ in self._weights)
-        share = sum(elements for elements, names in self._weights if {*names} - {*kept}) / total
-        floats = sum(elements for elements, names in self._weights if {*names} & {*kept}) / total
+        share, floats = shares(self._reads, kept)
         if not share:
-            raise PreparationError(f"keep leaves nothing to quantize of {', '.join(self._weighted)}; keep fewer layers")
-        readers = {self._nodes[name] for _, names in self._weights for name in {*names} - {*kept}}
+            operators = ", ".join(self._reach.operators)
+            raise PreparationError(f"keep leaves nothing to quantize of {operators}; keep fewer layers")
+        readers = {self._nodes[name] for read in self._reads for name in read.taken - {*kept}}
         promises: tuple[Promise, ...] = (Promise("quantized", at_least=most_of(share)), *_computed(readers))
         if floats:
             promises = (*promises, Promise("weights.float32", at_least=nearly(floats)))

@@ -5,29 +5,24 @@ from __future__ import annotations
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError
 from harness.techniques.preprocess_onnx import preprocessed
+from harness.techniques.reach_onnx import Reach, shares
 from harness.techniques.shares import most_of
 
 __all__ = ["compress"]
 
 
 def compress(deployment: Deployment, bits: int, block: int) -> Deployment:
-    """Each matrix product with a constant as MatMulNBits: integers of so many bits, a scale for each `block` of them.
+    """Each matrix product with a constant on its right as MatMulNBits: so many bits, and a scale for each `block`.
 
     Raises `PreparationError` for a network that has none.
     """
     import onnx
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-    from harness.runtimes.onnx_graph import network_weights, weights_by_operator
-
-    network = onnx.load(str(preprocessed(deployment, gemm=False)))
-    reach = weights_by_operator(network)
-    share = reach.get("MatMul", 0) / max(sum(weight.elements for weight in network_weights(network)), 1)
+    network, reach = onnx.load(str(preprocessed(deployment, gemm=False))), Reach(("MatMul",))
+    share, _ = shares(reach.reads(network))
     if not share:
-        raise PreparationError(
-            "there is nothing to quantize: no matrix product of this network has weights; those that have are "
-            f"{', '.join(sorted(reach)) or 'none'}"
-        )
+        raise PreparationError(reach.nothing(network, "matrix product"))
     quantizer = MatMulNBitsQuantizer(network, bits=bits, block_size=block, op_types_to_quantize=("MatMul",))
     quantizer.process()
     least = most_of(share)

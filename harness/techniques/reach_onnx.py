@@ -1,0 +1,75 @@
+"""Which weights of an ONNX network the quantizers of ONNX Runtime take."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.runtimes.onnx_graph import Constant, nodes, weights, weights_by_operator
+
+__all__ = ["Reach", "Read", "shares"]
+
+
+@dataclass(frozen=True)
+class Read:
+    """A weight, and the names of the nodes that read it.
+
+    elements  of the weight
+    taken     nodes of which the quantizer takes it
+    others    the rest, for which it may stay beside its quantized copy
+    """
+
+    elements: int
+    taken: frozenset[str]
+    others: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a quantizer takes of a network whose nodes have names of their own.
+
+    operators  those whose weights it takes; of `MatMul` the second operand alone
+    stacked    of `MatMul` also weights of more than two axes
+    """
+
+    operators: tuple[str, ...]
+    stacked: bool = False
+
+    def nodes(self, network: Any) -> Iterator[Any]:
+        """The nodes that it looks at."""
+        return nodes(network.graph)
+
+    def reads(self, network: Any) -> list[Read]:
+        """Every weight of the network with its readers."""
+        seen = {node.name for node in self.nodes(network)}
+        found = []
+        for constant in weights(network):
+            taken = {node.name for node, number in constant.readers if self._takes(node, number, constant)} & seen
+            others = {node.name for node, _ in constant.readers} - taken
+            found.append(Read(constant.elements, frozenset(taken), frozenset(others)))
+        return found
+
+    def nothing(self, network: Any, operators: str) -> str:
+        """Why nothing of a network is taken; `operators` says in words of what weights would be."""
+        found = weights_by_operator(network)
+        if {*self.operators} & {*found}:
+            several = "" if self.stacked else " of two axes"
+            return f"there is nothing to quantize: no matrix product of this network has a weight{several} on its right"
+        return (
+            f"there is nothing to quantize: no {operators} of this network has weights; those that have are "
+            f"{', '.join(sorted(found)) or 'none'}"
+        )
+
+    def _takes(self, node: Any, number: int, constant: Constant) -> bool:
+        if node.op_type == "MatMul" and (number != 1 or not (self.stacked or len(constant.tensor.dims) == 2)):
+            return False
+        return node.op_type in self.operators
+
+
+def shares(reads: Sequence[Read], kept: Collection[str] = ()) -> tuple[float, float]:
+    """The share of elements that is quantized, and that which stays as it is because of `kept`."""
+    total = max(sum(read.elements for read in reads), 1)
+    quantized = sum(read.elements for read in reads if read.taken - {*kept})
+    floats = sum(read.elements for read in reads if read.taken & {*kept})
+    return quantized / total, floats / total
