@@ -14,7 +14,7 @@ from harness import PreparationError
 from harness.techniques import int4_weights, int8_dynamic, int8_static, int8_weights
 from harness.techniques.base import Technique
 from harness.testing import check_technique
-from tests.onnx_networks import as_model, model, tensor
+from tests.onnx_networks import as_model, conditional, model, tensor
 
 
 def weight(name: str, *shape: int) -> Any:
@@ -82,3 +82,22 @@ def test_a_network_without_a_product_that_is_taken_is_refused(technique: Techniq
     network = model([helper.make_node("MatMul", ["a", "x"], ["y"])], [weight("a", 16, 4)], axes=(4, 4))
     with pytest.raises(PreparationError, match="no matrix product of this network has a weight of two axes on its"):
         check_technique(technique, as_model(network, tmp_path))
+
+
+def behind_a_branch() -> Any:
+    """A product with 6 numbers behind an If, of which each branch has one with 12."""
+    network = conditional()
+    network.graph.node.append(helper.make_node("MatMul", ["y", "last"], ["z"]))
+    network.graph.output[0].name = "z"
+    network.graph.initializer.append(weight("last", 3, 2))
+    return network
+
+
+def test_static_quantization_leaves_subgraphs_in_float(tmp_path: Path) -> None:
+    evidence, facts = check_technique(int8_static, as_model(behind_a_branch(), tmp_path))
+    assert evidence[0].promise == "quantized >= 0.18"
+    assert (facts["quantized"], facts["precision"]) == (0.2, "float32+int8")
+    _, facts = check_technique(int8_dynamic, as_model(behind_a_branch(), tmp_path))
+    assert (facts["quantized"], facts["precision"]) == (1.0, "int8")
+    with pytest.raises(PreparationError, match=r"weights of this network lie in subgraphs .* and int8_dynamic does"):
+        check_technique(int8_static, as_model(conditional(), tmp_path))

@@ -121,7 +121,7 @@ def static_quantizer(
             )
 
     # Scales for each channel are for the second axis, which is the last one of a matrix alone.
-    reach = Reach(tuple(ops or _WEIGHTED), stacked=not per_channel)
+    reach = Reach(tuple(ops or _WEIGHTED), stacked=not per_channel, subgraphs=False)
     return Quantizer(source, reach, list(ops) or [*QLinearOpsRegistry, *QDQRegistry], run, reduced)
 
 
@@ -166,7 +166,7 @@ class Quantizer:
         self._nodes = {node.name: node.op_type for node in nodes(network.graph)}
         self._reads = reach.reads(network)
         if not any(read.taken for read in self._reads):
-            raise PreparationError(f"{reach.nothing(network, ' or '.join(reach.operators))} (choose with ops=…)")
+            raise PreparationError(reach.nothing(network, " or ".join(reach.operators), " (choose with ops=…)"))
         elements: dict[str, int] = {}
         for read in self._reads:
             elements.update({name: elements.get(name, 0) + read.elements for name in (*read.taken, *read.others)})
@@ -175,10 +175,10 @@ class Quantizer:
         self._beyond = [name for name in elements if self._nodes[name] in reach.operators and name not in taken]
         self._tables = [name for name in elements if self._nodes[name] in ops and self._nodes[name] not in _AROUND_ZERO]
         layers: dict[str, tuple[str, ...]] = {}
-        for name, operator in self._nodes.items():
-            if operator in ops and name not in self._beyond:
-                layer = name if name in elements else operator
-                layers[layer] = (*layers.get(layer, ()), name)
+        for node in reach.nodes(network):
+            if node.op_type in ops and node.name not in self._beyond:
+                layer = node.name if node.name in elements else node.op_type
+                layers[layer] = (*layers.get(layer, ()), node.name)
         self.layers = {
             layer: Layer(layer, self._nodes[names[0]], names, sum(elements.get(name, 0) for name in names))
             for layer, names in layers.items()

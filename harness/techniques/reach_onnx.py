@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,14 +32,16 @@ class Reach:
 
     operators  those whose weights it takes; of `MatMul` the second operand alone
     stacked    of `MatMul` also weights of more than two axes
+    subgraphs  also what lies in those of If, Loop and Scan
     """
 
     operators: tuple[str, ...]
     stacked: bool = False
+    subgraphs: bool = True
 
     def nodes(self, network: Any) -> Iterator[Any]:
         """The nodes that it looks at."""
-        return nodes(network.graph)
+        return nodes(network.graph) if self.subgraphs else iter(network.graph.node)
 
     def reads(self, network: Any) -> list[Read]:
         """Every weight of the network with its readers."""
@@ -50,15 +53,20 @@ class Reach:
             found.append(Read(constant.elements, frozenset(taken), frozenset(others)))
         return found
 
-    def nothing(self, network: Any, operators: str) -> str:
+    def nothing(self, network: Any, operators: str, cure: str = "") -> str:
         """Why nothing of a network is taken; `operators` says in words of what weights would be."""
         found = weights_by_operator(network)
+        if any(read.taken for read in dataclasses.replace(self, subgraphs=True).reads(network)):
+            return (
+                "there is nothing to quantize: the weights of this network lie in subgraphs (If, Loop, Scan), which "
+                "int8_static does not reach and int8_dynamic does"
+            )
         if {*self.operators} & {*found}:
             several = "" if self.stacked else " of two axes"
             return f"there is nothing to quantize: no matrix product of this network has a weight{several} on its right"
         return (
             f"there is nothing to quantize: no {operators} of this network has weights; those that have are "
-            f"{', '.join(sorted(found)) or 'none'}"
+            f"{', '.join(sorted(found)) or 'none'}{cure}"
         )
 
     def _takes(self, node: Any, number: int, constant: Constant) -> bool:
