@@ -101,3 +101,19 @@ def test_static_quantization_leaves_subgraphs_in_float(tmp_path: Path) -> None:
     assert (facts["quantized"], facts["precision"]) == (1.0, "int8")
     with pytest.raises(PreparationError, match=r"weights of this network lie in subgraphs .* and int8_dynamic does"):
         check_technique(int8_static, as_model(conditional(), tmp_path))
+
+
+@pytest.mark.parametrize(("technique", "stored"), [(int8_dynamic, 2), (int8_static, 1)])
+def test_a_weight_that_only_one_of_its_readers_keeps_may_be_stored_twice(
+    technique: Technique, stored: int, tmp_path: Path
+) -> None:
+    steps = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], name="first"),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("MatMul", ["r", "w"], ["y"], name="second"),
+    ]
+    shared = as_model(model(steps, [weight("w", 4, 4)]), tmp_path)
+    evidence, facts = check_technique(technique(keep="first"), shared)
+    assert [item.promise for item in evidence][:2] == ["quantized >= 0.45", "arithmetic.int8 >= 0.001"]
+    assert (facts["parameters"], facts["quantized"]) == (16 * stored, 1 / stored)
+    assert facts["arithmetic.float32"] == 0.5

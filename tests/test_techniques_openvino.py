@@ -34,8 +34,8 @@ from harness.techniques import (
 from harness.techniques.base import Pipeline, Technique, as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
 from tests.attention_networks import encoder_model
+from tests.onnx_networks import as_model, tensor
 from tests.onnx_networks import model as network
-from tests.onnx_networks import tensor
 
 TORCH = tiny_torch_model()
 LINEAR = 1152
@@ -163,6 +163,22 @@ def test_what_keep_names_stays_in_float(onnx_model: Model) -> None:
     assert facts["nodes.quantized"] == 1
     with pytest.raises(SuiteError, match=r"keep='classes' names no operation of the network; there are features, out"):
         check_technique(PLAIN | int8_static(keep="classes"), onnx_model)
+
+
+def test_a_weight_that_only_one_of_its_readers_keeps_is_stored_twice(tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    import numpy as np
+    import onnx
+
+    steps = [
+        onnx.helper.make_node("MatMul", ["x", "w"], ["h"], name="first"),
+        onnx.helper.make_node("Relu", ["h"], ["r"]),
+        onnx.helper.make_node("MatMul", ["r", "w"], ["y"], name="second"),
+    ]
+    shared = as_model(network(steps, [tensor("w", np.eye(4) - 0.5)]), tmp_path)
+    evidence, facts = check_technique(PLAIN | int8_static(keep="first"), shared)
+    assert "quantized >= 0.45" in [item.promise for item in evidence]
+    assert (facts["parameters"], facts["quantized"], facts["arithmetic.float32"]) == (32, 0.5, 0.5)
 
 
 def test_what_follows_from_constants_does_not_stop_it(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from harness.hardware.cpu import instruction_sets
 from harness.runtimes.onnx_graph import nodes
 from harness.runtimes.onnx_profile import is_product
 from harness.techniques.preprocess_onnx import preprocessed
-from harness.techniques.reach_onnx import Reach, shares
-from harness.techniques.shares import most_of, nearly
+from harness.techniques.reach_onnx import Reach
+from harness.techniques.shares import most_of, nearly, shares
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from harness.errors import PreparationError, SuiteError
 from harness.runtimes.openvino import OpenVino
 from harness.runtimes.packages import missing
 from harness.techniques.quantize_onnx import reduced_range
-from harness.techniques.shares import most_of, nearly
+from harness.techniques.shares import Read, most_of, nearly, shares
 
 if TYPE_CHECKING:
     import numpy as np
@@ -218,23 +218,23 @@ def _promises(network: Any, kept: Collection[str], *, reduced: bool) -> tuple[Pr
     from harness.runtimes.openvino_graph import weights_with_readers
 
     weights = weights_with_readers(network)
-    total = max(sum(elements for elements, _ in weights), 1)
-    reached = floats = 0
+    reads = []
     for elements, readers in weights:
-        names = {one.get_friendly_name() for one in readers if one.get_type_name() in _WEIGHTED}
-        reached += elements if names - {*kept} else 0
-        floats += elements if names and not names - {*kept} else 0
+        taken = frozenset(one.get_friendly_name() for one in readers if one.get_type_name() in _WEIGHTED)
+        others = frozenset(one.get_friendly_name() for one in readers) - taken
+        reads.append(Read(elements, taken, others))
+    reached, floats = shares(reads, kept)
     if not reached:
         raise PreparationError(
             f"there is nothing to quantize: no {', '.join(_WEIGHTED)} of this network has weights"
             f"{' that keep leaves' if kept else ''}"
         )
     promises: tuple[Promise, ...] = (
-        Promise("quantized", at_least=most_of(reached / total)),
+        Promise("quantized", at_least=most_of(reached)),
         Promise("nodes.quantized", at_least=1),
     )
     if floats:
-        promises = (*promises, Promise("weights.float32", at_least=nearly(floats / total)))
+        promises = (*promises, Promise("weights.float32", at_least=nearly(floats)))
     alone = all(one.get_type_name() in _WEIGHTED for _, readers in weights for one in readers)
     return (*promises, Promise("quantized.bits", at_most=7)) if reduced and alone else promises
 

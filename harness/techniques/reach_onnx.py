@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from harness.runtimes.onnx_graph import Constant, nodes, weights, weights_by_operator
+from harness.techniques.shares import Read
 
-__all__ = ["Reach", "Read", "shares"]
-
-
-@dataclass(frozen=True)
-class Read:
-    """A weight, and the names of the nodes that read it.
-
-    elements  of the weight
-    taken     nodes of which the quantizer takes it
-    others    the rest, for which it may stay beside its quantized copy
-    """
-
-    elements: int
-    taken: frozenset[str]
-    others: frozenset[str]
+__all__ = ["Reach"]
 
 
 @dataclass(frozen=True)
@@ -73,11 +60,3 @@ class Reach:
         if node.op_type == "MatMul" and (number != 1 or not (self.stacked or len(constant.tensor.dims) == 2)):
             return False
         return node.op_type in self.operators
-
-
-def shares(reads: Sequence[Read], kept: Collection[str] = ()) -> tuple[float, float]:
-    """The share of elements that is quantized, and that which stays as it is because of `kept`."""
-    total = max(sum(read.elements for read in reads), 1)
-    quantized = sum(read.elements for read in reads if read.taken - {*kept})
-    floats = sum(read.elements for read in reads if read.taken & {*kept})
-    return quantized / total, floats / total

@@ -5,8 +5,8 @@ from __future__ import annotations
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError
 from harness.techniques.preprocess_onnx import preprocessed
-from harness.techniques.reach_onnx import Reach, shares
-from harness.techniques.shares import most_of
+from harness.techniques.reach_onnx import Reach
+from harness.techniques.shares import most_of, shares
 
 __all__ = ["compress"]
 
