@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, version_converter
 
-from harness import PreparationError
+from harness import Model, PreparationError
 from harness.techniques import int4_weights, int8_dynamic, int8_static, int8_weights
 from harness.techniques.base import Technique
-from harness.testing import check_technique
+from harness.testing import check_technique, tiny_onnx_model
 from tests.onnx_networks import as_model, conditional, model, tensor
 
 
@@ -117,3 +119,34 @@ def test_a_weight_that_only_one_of_its_readers_keeps_may_be_stored_twice(
     assert [item.promise for item in evidence][:2] == ["quantized >= 0.45", "arithmetic.int8 >= 0.001"]
     assert (facts["parameters"], facts["quantized"]) == (16 * stored, 1 / stored)
     assert facts["arithmetic.float32"] == 0.5
+
+
+def rewritten(folder: Path, change: Callable[[Any], None]) -> Model:
+    """The tiny ONNX model with something changed in its file."""
+    made = tiny_onnx_model(folder)
+    network = onnx.load(str(made.load()))
+    change(network)
+    path = folder / "rewritten.onnx"
+    onnx.save(network, str(path))
+    return dataclasses.replace(made, load=lambda: path)
+
+
+def older(network: Any) -> None:
+    network.opset_import[0].version, network.ir_version = 11, 6
+
+
+def test_a_network_of_an_old_opset_gets_scales_for_each_channel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below opset 13 the node that ONNX Runtime's quantizer writes for them is refused where it is loaded."""
+    model_ = rewritten(tmp_path, older)
+    _, facts = check_technique(int8_static, model_)
+    assert (facts["quantized"], facts["precision"]) == (1.0, "int8")
+
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("no adapter")
+
+    monkeypatch.setattr(version_converter, "convert_version", refuse)
+    with pytest.raises(PreparationError, match=r"has 11, .*\(no adapter\); convert it to 13 or newer, or .*=False\)"):
+        check_technique(int8_static, model_)
+    assert check_technique(int8_static(per_channel=False), model_)[1]["quantized"] == 1.0

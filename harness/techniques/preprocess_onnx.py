@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from harness.deployment import Deployment
+from harness.errors import PreparationError
 
 __all__ = ["preprocessed"]
 
+OPSET = 13
+"""The first opset that has scales for each channel. Source: ONNX, "Operator Changelog", DequantizeLinear."""
 _BIASED = ("Conv", "ConvTranspose", "Gemm")
 """Operators whose third input is a bias."""
 
 
-def preprocessed(deployment: Deployment, *, gemm: bool = True) -> Path:
+def preprocessed(deployment: Deployment, *, gemm: bool = True, channels: bool = False) -> Path:
     """The network with shapes inferred, constants folded and every node named, as a file in the deployment's folder.
 
     How much of a network can be quantized depends on the first two. Without `gemm`, each Gemm is written as MatMul.
+    With `channels` it is of an opset that has scales for each channel. Raises `PreparationError` where it can't be.
     """
     import onnx
     from onnxruntime.quantization.onnx_model import ONNXModel
@@ -26,7 +30,7 @@ def preprocessed(deployment: Deployment, *, gemm: bool = True) -> Path:
     # As a file: of a network in memory, the weights would be moved out of it.
     folder = deployment.folder.resolve()
     source, target = folder / "float.onnx", folder / "preprocessed.onnx"
-    onnx.save(deployment.network, str(source))
+    onnx.save(_with_channels(deployment.network) if channels else deployment.network, str(source))
     with contextlib.chdir(folder):  # where it fails, it leaves what it has in the current folder
         try:
             quant_pre_process(source, target)
@@ -43,6 +47,22 @@ def preprocessed(deployment: Deployment, *, gemm: bool = True) -> Path:
     _separate_biases(network)
     onnx.save(network, str(target))
     return target
+
+
+def _with_channels(network: Any) -> Any:
+    """The network, converted where its opset has no scales for each channel."""
+    from onnx import version_converter
+
+    opset = next((entry.version for entry in network.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
+    if opset >= OPSET:
+        return network
+    try:
+        return version_converter.convert_version(network, OPSET)
+    except Exception as error:
+        raise PreparationError(
+            f"scales for each channel need opset {OPSET}, the network has {opset}, and onnx can't convert it "
+            f"({error}); convert it to {OPSET} or newer, or write int8_static(per_channel=False)"
+        ) from error
 
 
 def _name(network: Any) -> None:

@@ -92,7 +92,8 @@ def static_quantizer(
     from onnxruntime import quantization
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-    source, reduced, batches = preprocessed(deployment), reduced_range(deployment), list(batches)
+    source, reduced = preprocessed(deployment, channels=per_channel), reduced_range(deployment)
+    batches = list(batches)
     # The ranges are those of the float network, whatever is quantized: measured once where ONNX Runtime can keep them.
     accepted = inspect.signature(quantization.quantize_static).parameters
     # A folder for each, since another quantizer's ranges are of another network, or by another method.
