@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, version_converter
 
 from harness import Model, PreparationError
-from harness.techniques import int4_weights, int8_dynamic, int8_static, int8_weights
+from harness.techniques import int4_weights, int8_dynamic, int8_static, int8_weights, quantize_onnx
 from harness.techniques.base import Technique
 from harness.testing import check_technique, tiny_onnx_model
 from tests.onnx_networks import as_model, conditional, model, tensor
@@ -150,3 +150,27 @@ def test_a_network_of_an_old_opset_gets_scales_for_each_channel(
     with pytest.raises(PreparationError, match=r"has 11, .*\(no adapter\); convert it to 13 or newer, or .*=False\)"):
         check_technique(int8_static, model_)
     assert check_technique(int8_static(per_channel=False), model_)[1]["quantized"] == 1.0
+
+
+def one_at_a_time(network: Any) -> None:
+    network.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    network.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def test_calibration_data_are_cut_into_the_batch_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, ...]] = []
+    real = quantize_onnx._Batches.get_next
+
+    def counted(self: Any) -> Any:
+        batch = real(self)
+        seen.extend(array.shape for array in (batch or {}).values())
+        return batch
+
+    monkeypatch.setattr(quantize_onnx._Batches, "get_next", counted)
+    fixed = rewritten(tmp_path, one_at_a_time)
+    assert check_technique(int8_static, fixed)[1]["quantized"] == 1.0
+    assert seen == [(1, 1, 12, 12)] * 128
+    with pytest.raises(PreparationError, match="fewer than the 1 examples of one call"):
+        check_technique(
+            int8_static, dataclasses.replace(fixed, calibration=lambda: [{"image": np.empty((0, 1, 12, 12))}])
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.runtimes.litert import LiteRt
 from harness.runtimes.packages import missing
+from harness.techniques.calibration import rebatched
 from harness.techniques.shares import most_of
 
 if TYPE_CHECKING:
@@ -184,23 +185,10 @@ def _calibration(deployment: Deployment) -> dict[str, list[Arrays]]:
     assert model.calibration is not None
     batches = list(model.calibration())
     if model.batchable:
-        batches = list(_rebatched(batches, deployment.batch_size))
+        batches = rebatched(model.name, batches, deployment.batch_size)
     if not batches:
-        raise PreparationError(
-            f"the calibration data of {model.name} has fewer than the {deployment.batch_size} examples of one call; "
-            "serve smaller batches, or give more of it"
-        )
+        raise PreparationError(f"the calibration data of {model.name} is empty; give some batches of it")
     with tempfile.TemporaryDirectory() as folder:
         runtime.pack(deployment.network, {}, Path(folder), deployment.hardware)
         session: Any = runtime.load(Path(folder), deployment.hardware)
         return {session.signature: [session.fitted(batch) for batch in batches]}
-
-
-def _rebatched(batches: Sequence[Arrays], size: int) -> Iterator[Arrays]:
-    """The same examples, `size` at a time; what is left over at the end is dropped."""
-    import numpy as np
-
-    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]} if batches else {}
-    count = min((len(array) for array in joined.values()), default=0)
-    for start in range(0, count - size + 1, size):
-        yield {name: array[start : start + size] for name, array in joined.items()}

@@ -18,6 +18,7 @@ from harness.errors import PreparationError, SuiteError
 from harness.hardware.cpu import instruction_sets
 from harness.runtimes.onnx_graph import nodes
 from harness.runtimes.onnx_profile import is_product
+from harness.techniques.calibration import rebatched
 from harness.techniques.preprocess_onnx import preprocessed
 from harness.techniques.reach_onnx import Reach
 from harness.techniques.shares import most_of, nearly, shares
@@ -93,7 +94,10 @@ def static_quantizer(
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
     source, reduced = preprocessed(deployment, channels=per_channel), reduced_range(deployment)
-    batches = list(batches)
+    data = list(batches)
+    fixed = _fixed_batch(deployment.network) if deployment.model.batchable else None
+    if fixed and any(len(array) != fixed for batch in data for array in batch.values()):
+        data = rebatched(deployment.model.name, data, fixed)
     # The ranges are those of the float network, whatever is quantized: measured once where ONNX Runtime can keep them.
     accepted = inspect.signature(quantization.quantize_static).parameters
     # A folder for each, since another quantizer's ranges are of another network, or by another method.
@@ -107,7 +111,7 @@ def static_quantizer(
             quantization.quantize_static(
                 source,
                 target,
-                _Batches(batches),
+                _Batches(data),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=list(ops),
                 nodes_to_quantize=only,
@@ -252,6 +256,14 @@ class _Batches:
 
     def get_next(self) -> Arrays | None:
         return next(self._batches, None)
+
+
+def _fixed_batch(network: Any) -> int | None:
+    """The length of the first axis of a network's inputs; None where it is free, or they have none in common."""
+    constant = {tensor.name for tensor in network.graph.initializer}
+    shapes = [value.type.tensor_type.shape.dim for value in network.graph.input if value.name not in constant]
+    lengths: set[int] = {shape[0].dim_value if shape else 0 for shape in shapes}
+    return (lengths.pop() or None) if len(lengths) == 1 else None
 
 
 def _fits(pattern: str, name: str, operator: str) -> bool:
