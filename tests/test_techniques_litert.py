@@ -88,6 +88,13 @@ def test_what_is_kept_stays_in_float(technique: Technique, model: Model) -> None
     assert facts["arithmetic.float32"] == 0.5
 
 
+def test_a_name_with_brackets_is_kept_by_that_name(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "brackets.tflite"
+    path.write_bytes(Path(model.load()).read_bytes().replace(b"hidden", b"hid[0]"))
+    _, facts = check_technique(int8_dynamic(keep="hid[0]"), dataclasses.replace(model, load=lambda: path))
+    assert facts["weights.float32"] == pytest.approx(144 * 48 / WEIGHTS)
+
+
 def test_a_kind_of_operator_can_be_kept(model: Model) -> None:
     with pytest.raises(PreparationError, match=r"nothing to quantize: .* those of this network are in FULLY_CONNECTED"):
         check_technique(int8_static(keep="FULLY_CONNECTED"), model)

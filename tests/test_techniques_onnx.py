@@ -174,3 +174,13 @@ def test_calibration_data_are_cut_into_the_batch_of_the_file(tmp_path: Path, mon
         check_technique(
             int8_static, dataclasses.replace(fixed, calibration=lambda: [{"image": np.empty((0, 1, 12, 12))}])
         )
+
+
+def in_brackets(network: Any) -> None:
+    for node in network.graph.node:
+        node.name = f"layers[{node.name}]"
+
+
+def test_a_name_with_brackets_is_kept_by_that_name(tmp_path: Path) -> None:
+    _, facts = check_technique(int8_static(keep="layers[classes]"), rewritten(tmp_path, in_brackets))
+    assert facts["weights.float32"] == pytest.approx(4 / 148)

@@ -166,17 +166,18 @@ def test_what_keep_names_stays_in_float(onnx_model: Model) -> None:
 
 
 def test_a_weight_that_only_one_of_its_readers_keeps_is_stored_twice(tmp_path: Path) -> None:
+    """Named as it is, with its brackets, which would be a set in a glob."""
     pytest.importorskip("nncf")
     import numpy as np
     import onnx
 
     steps = [
-        onnx.helper.make_node("MatMul", ["x", "w"], ["h"], name="first"),
+        onnx.helper.make_node("MatMul", ["x", "w"], ["h"], name="layers[0]"),
         onnx.helper.make_node("Relu", ["h"], ["r"]),
-        onnx.helper.make_node("MatMul", ["r", "w"], ["y"], name="second"),
+        onnx.helper.make_node("MatMul", ["r", "w"], ["y"], name="layers[1]"),
     ]
     shared = as_model(network(steps, [tensor("w", np.eye(4) - 0.5)]), tmp_path)
-    evidence, facts = check_technique(PLAIN | int8_static(keep="first"), shared)
+    evidence, facts = check_technique(PLAIN | int8_static(keep="layers[0]"), shared)
     assert "quantized >= 0.45" in [item.promise for item in evidence]
     assert (facts["parameters"], facts["quantized"], facts["arithmetic.float32"]) == (32, 0.5, 0.5)
 

@@ -155,7 +155,8 @@ def _kept(graph: Graph, patterns: Sequence[str]) -> list[Operator]:
 
 
 def _fits(pattern: str, operator: Operator) -> bool:
-    return pattern == operator.name or any(fnmatchcase(name, pattern) for name in operator.written)
+    # A name may have brackets.
+    return pattern in (operator.name, *operator.written) or any(fnmatchcase(one, pattern) for one in operator.written)
 
 
 def _share(graph: Graph, reach: Collection[str], kept: Collection[Operator]) -> float:

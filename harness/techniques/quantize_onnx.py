@@ -267,7 +267,7 @@ def _fixed_batch(network: Any) -> int | None:
 
 
 def _fits(pattern: str, name: str, operator: str) -> bool:
-    return pattern == operator or fnmatchcase(name, pattern)
+    return pattern in (name, operator) or fnmatchcase(name, pattern)  # a name may have brackets
 
 
 def _loaded(path: Path) -> Any:

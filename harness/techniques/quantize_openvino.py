@@ -204,7 +204,7 @@ def _named(network: Any, patterns: Sequence[str]) -> tuple[str, ...]:
 
 
 def _fits(pattern: str, name: str, kind: str) -> bool:
-    return pattern == kind or fnmatchcase(name, pattern)
+    return pattern in (name, kind) or fnmatchcase(name, pattern)  # a name may have brackets
 
 
 def _promises(network: Any, kept: Collection[str], *, reduced: bool) -> tuple[Promise, ...]:
