@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from onnx import TensorProto, helper
 
 from harness.runtimes.onnx_graph import network_weights, nodes, weights_by_operator
@@ -97,6 +98,25 @@ def test_half_precision_is_told_by_its_type() -> None:
     steps.append(helper.make_node("MatMul", ["x", "wide"], ["y"]))
     network = model(steps, [tensor("w", np.ones((4, 2)), np.float16)])
     assert [weight.dtype for weight in network_weights(network)] == ["float16"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name", "size"),
+    [
+        (TensorProto.DOUBLE, "float64", 64),
+        (TensorProto.BFLOAT16, "bfloat16", 16),
+        (TensorProto.FLOAT8E4M3FN, "float8_e4m3fn", 8),
+        (TensorProto.FLOAT8E5M2, "float8_e5m2", 8),
+        (TensorProto.INT4, "int4", 4),
+        (TensorProto.UINT4, "uint4", 4),
+        (TensorProto.FLOAT4E2M1, "float4_e2m1fn", 4),
+    ],
+)
+def test_types_that_numpy_does_not_have_are_told_by_their_names(dtype: int, name: str, size: int) -> None:
+    """onnx before 1.19 gives the types of numpy that hold their numbers: float32 for bfloat16, int8 for int4."""
+    held = helper.make_tensor("w", dtype, [4, 4], bytes(16 * size // 8), raw=True)
+    (weight,) = network_weights(model([helper.make_node("MatMul", ["x", "w"], ["y"])], [held]))
+    assert (weight.dtype, weight.bits, weight.zeros) == (name, size, 16)
 
 
 def test_patterns_lie_on_the_axis_that_is_multiplied_with_inputs() -> None:
