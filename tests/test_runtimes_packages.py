@@ -19,7 +19,7 @@ def test_what_is_missing_is_named_with_the_extra_that_brings_it() -> None:
 def test_naming_techniques_and_runtimes_imports_nothing_heavy() -> None:
     code = (
         "import sys, harness.techniques, harness.runtimes.eager, harness.runtimes.inductor, "
-        "harness.runtimes.onnxruntime, harness.testing; from harness.hardware import cpu; "
+        "harness.runtimes.onnxruntime, harness.testing, harness.plugin; from harness.hardware import cpu; "
         "from harness.techniques import compiled, int8_static, onnxruntime, pruned_channels; "
         "pipeline = pruned_channels(0.5) | onnxruntime | int8_static; model = harness.testing.tiny_torch_model(); "
         "pipeline.unavailable(model, cpu); compiled.requires(cpu, 'torch'); "

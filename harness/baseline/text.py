@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 from harness.baseline.records import BASELINE_SCHEMA, Portable, Times
 from harness.codec import decode, loads
 from harness.errors import BaselineError, RecordError
-from harness.judge.exact import as_kept
 
 __all__ = ["dump", "parse", "rounded"]
 
@@ -58,6 +57,8 @@ def parse(cls: type[Record], payload: bytes, source: str) -> Record:
 
 def rounded(values: Mapping[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
     """Numbers as they come back from a file."""
+    from harness.judge.exact import as_kept  # with it comes scipy, which reading a baseline can do without
+
     return {name: tuple(as_kept(value) for value in numbers) for name, numbers in values.items()}
 
 
@@ -72,6 +73,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{value} is no number")
+        from harness.judge.exact import as_kept  # with it comes scipy
+
         kept = as_kept(value)
         return int(kept) if abs(kept) < 2**53 and kept == int(kept) else kept
     return value

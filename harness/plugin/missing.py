@@ -10,7 +10,6 @@ import pytest
 
 from harness.baseline.records import Portable
 from harness.errors import Regression
-from harness.gate import going_by
 from harness.records import Comparison
 
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ class MissingCase(pytest.Item):
         self._comparison, self._portable = missing
 
     def runtest(self) -> None:
+        from harness.gate import going_by  # with it come the judge and scipy
+
         text = self._comparison.reason
         self._run.add_missing(self._comparison, self._portable)
         self.user_properties.append(("harness.verdict", self._comparison.verdict.value))
