@@ -16,7 +16,7 @@ from torch._higher_order_ops.out_dtype import out_dtype
 from harness import MeasurementError, PreparationError
 from harness.hardware import cpu
 from harness.runtimes.eager import Eager
-from harness.runtimes.torch_session import OperatorTypes, named_outputs
+from harness.runtimes.torch_session import OperatorTypes, is_product, named_outputs
 from harness.techniques import pruned_channels
 from harness.testing import check_technique, tiny_torch_model
 
@@ -68,6 +68,15 @@ def test_products_of_integers_are_seen_as_a_gpu_makes_them() -> None:
     with OperatorTypes() as seen, contextlib.suppress(RuntimeError):
         torch._int_mm(numbers, numbers)  # sizes that don't fit
     assert seen.products == []
+
+
+def test_products_are_known_by_the_names_of_their_kernels() -> None:
+    kernels = ("_mkl_linear", "_trilinear", "_grouped_mm", "_scaled_grouped_mm", "_cudnn_rnn", "_addmm_activation")
+    assert [name for name in kernels if not is_product(name)] == []
+    assert not any(map(is_product, ("add", "_mkl_reorder_linear_weight", "_to_copy", "_softmax")))
+    with torch.no_grad(), OperatorTypes() as seen:
+        torch.nn.Bilinear(3, 4, 5)(torch.ones(2, 3), torch.ones(2, 4))
+    assert seen.products == ["float32"]
 
 
 def test_products_on_another_device_are_invalid(tmp_path: Path) -> None:

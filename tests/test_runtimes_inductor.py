@@ -15,6 +15,7 @@ import torch
 from harness import PreparationError
 from harness.hardware import cpu
 from harness.runtimes.inductor import Inductor, compiler
+from harness.runtimes.inductor_session import InductorSession
 from tests.test_docs_techniques import documented_facts, generic
 
 PACK = """
@@ -130,6 +131,16 @@ def test_more_shapes_than_are_compiled_are_refused_and_not_run_eagerly(tmp_path:
 def test_a_mode_of_cuda_graphs_that_makes_none_is_refused(tmp_path: Path) -> None:
     (said,) = run(GRAPHS, tmp_path)
     assert "torch.compile left 1 of its parts without one" in said
+
+
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="needs a torch with MKL")
+def test_linear_layers_that_mkl_packs_are_products() -> None:
+    """As frozen float32 ones are on x86: unseen, the other products would speak for them."""
+    inputs, weight, bias = torch.ones(2, 8), torch.ones(4, 8), torch.zeros(4)
+    packed = torch.ops.mkl._mkl_reorder_linear_weight(weight, 2)
+    session = InductorSession("inductor", torch.nn.Linear(8, 4), "default", torch.device("cpu"))
+    session._function = lambda x: torch.ops.mkl._mkl_linear(x, packed, weight, bias, 2)
+    assert session._executed((inputs,)) == ["float32"]
 
 
 def test_without_a_compiler_it_is_unavailable_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ _PRODUCTS = (
     "conv", "_conv", "mm", "addmm", "bmm", "baddbmm", "matmul", "linear", "einsum", "mv", "addmv", "lstm", "gru",
     "rnn_", "scaled_dot_product", "_scaled_dot_product", "_transformer_encoder", "_native_multi_head", "mkldnn_rnn",
     "_int_mm", "_scaled_mm", "_weight_int", "_linear", "mkldnn__linear", "mkldnn__conv", "qlinear", "_qlinear", "qconv",
-    "_qconv",
+    "_qconv", "_mkl_linear", "_trilinear", "_grouped_mm", "_scaled_grouped_mm", "_cudnn_rnn", "_addmm", "addbmm",
 )  # fmt: skip
 """How the names of operators begin that are matrix products, convolutions, recurrences or attention."""
 _PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
