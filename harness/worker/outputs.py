@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Outputs = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["check_expected", "check_finite", "check_outputs"]
+__all__ = ["check_expected", "check_finite", "check_outputs", "check_repeats"]
 
 TOLERANCE = 1e-3
 """Relative L2 distance within which two runs of one artefact on one machine must agree.
@@ -75,3 +75,16 @@ def check_expected(batches: list[dict[str, np.ndarray[Any, Any]]], batchable: bo
         np.array_equal(array, other[name]) for other in batches[1:] for name, array in first.items()
     ):
         raise PreparationError("the outputs are the same for different inputs; the network ignores its inputs")
+
+
+def check_repeats(again: Outputs, first: Outputs) -> None:
+    """Raise `PreparationError` where a later call with the same staged inputs gave other outputs than the first one."""
+    for name, wanted in first.items():
+        same = name in again and again[name].shape == wanted.shape
+        error = relative_error(again[name], wanted) if same else float("inf")
+        if not error <= TOLERANCE:
+            raise PreparationError(
+                f"output {name} differs by {error:.2g} (relative, limit {TOLERANCE}) when the network is called again "
+                "with the same inputs; forward changes its inputs in place (write x = x - mean, not x -= mean), keeps "
+                "something from one call to the next, or draws random numbers"
+            )

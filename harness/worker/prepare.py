@@ -24,7 +24,7 @@ from harness.specs import spec_of
 
 from .artefact import ARTEFACT_SCHEMA, Manifest, digest_files, save_batches, write_manifest
 from .imported import imported
-from .outputs import check_expected
+from .outputs import check_expected, check_repeats
 from .protocol import Prepare, Prepared
 
 __all__ = ["check_inputs", "evidence_of", "prepare"]
@@ -70,8 +70,12 @@ def _make(case: Case, folder: Path) -> Manifest:
     check_inputs(model.name, inputs)
 
     session = deployment.runtime.load(packed, hardware)
-    expected = [session.fetch(session(session.stage(batch))) for batch in inputs]
+    staged = [session.stage(batch) for batch in inputs]
+    # Copies: outputs may lie in the memory of inputs or of the network, which the next call changes.
+    expected = [{name: array.copy() for name, array in session.fetch(session(batch)).items()} for batch in staged]
     check_expected(expected, model.batchable, deployment.batch_size)
+    # As in turns, where the same staged inputs go round.
+    check_repeats(session.fetch(session(staged[0])), expected[0])
     save_batches(folder / "inputs.npz", inputs)
     save_batches(folder / "expected.npz", expected)
     # Of an example that packing has not seen: what was compiled for one must not give its answers for all.
