@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -153,6 +153,15 @@ def test_the_size_of_a_marked_graph_does_not_depend_on_the_batch(tmp_path: Path)
     assert abs(sizes[1] - sizes[0]) < 2000
 
 
+def test_a_marked_graph_gives_outputs_that_every_process_can_rebuild(tmp_path: Path) -> None:
+    """The one that serves it does not import the class that the network gives them in."""
+    pytest.importorskip("torchao")
+    deployment = int8_static.apply(Deployment(TORCH, Named(TORCH.load()).eval(), Eager(), cpu, tmp_path))
+    found = deployment.network(torch.from_numpy(TORCH.inputs(3, 0)["image"]))
+    assert type(found) is dict
+    assert [(name, list(value.shape)) for name, value in found.items()] == [("output_0", [3, 4]), ("output_1", [3])]
+
+
 def test_dynamic_integers_survive_the_compiler() -> None:
     facts = compiled_facts("int8_dynamic | compiled")
     assert facts["weights.int8"] == pytest.approx(1152 / WEIGHTS)
@@ -191,6 +200,25 @@ def test_fp8_asks_torchao_for_the_layers_that_fit(tmp_path: Path, monkeypatch: p
     assert str(deployment.promises[0][1]).startswith("weights.float8_e4m3fn >= 0.8")
     with pytest.raises(PreparationError, match="there is nothing to quantize"):
         fp8(keep="0").apply(Deployment(TORCH, network, Eager(), Gpu(), tmp_path))
+
+
+class Answer(NamedTuple):
+    """What a network gives."""
+
+    logits: Any
+    best: Any
+
+
+class Named(torch.nn.Module):
+    """A network that gives its outputs in a class of its own."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Any) -> Any:
+        logits = self.network(image)
+        return Answer(logits, logits.amax(1))
 
 
 class Tied(torch.nn.Module):

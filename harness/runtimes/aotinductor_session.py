@@ -31,6 +31,7 @@ from harness.runtimes.facts import (
 )
 from harness.runtimes.inductor import compiler
 from harness.runtimes.inductor_session import configure
+from harness.runtimes.torch_outputs import with_plain_outputs
 from harness.runtimes.torch_session import (
     INTEGER,
     OperatorTypes,
@@ -76,7 +77,7 @@ def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardw
     with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as kernels, _cache_in(kernels):
         warnings.simplefilter("ignore")  # about the compiler's own use of deprecated functions of torch
         try:
-            exported = torch.export.export(network, inputs)
+            exported = torch.export.export(with_plain_outputs(network, inputs), inputs)
             torch.export.save(exported, program)
             configure(Path(kernels), freezing=freezing, compiler=compiler())
             torch._inductor.aoti_compile_and_package(

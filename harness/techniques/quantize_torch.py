@@ -115,7 +115,7 @@ def quantize_static(deployment: Deployment, method: str, keep: Sequence[str]) ->
     By PT2E: the network is exported, observers watch it on the calibration data, and pairs of quantize and dequantize
     take their place. Run as it is, that graph computes in floating point; compiled with frozen weights, it does not.
     """
-    from harness.techniques.torchao_modules import QuantizedGraph, exported, quantized
+    from harness.techniques.torchao_modules import QuantizedGraph, exported, plain, quantized
 
     if method not in METHODS:
         raise SuiteError(f"int8_static on a torch network has no method {method!r}; use {', '.join(METHODS)}")
@@ -129,7 +129,7 @@ def quantize_static(deployment: Deployment, method: str, keep: Sequence[str]) ->
     example = model.inputs(size, 0)
     graph = exported(copy.deepcopy(deployment.network), example, batchable=model.batchable).module(check_guards=False)
     graph = quantized(graph, model.calibration(), METHODS[method], kept)
-    network = QuantizedGraph(exported(graph, example, batchable=model.batchable)).eval()
+    network = QuantizedGraph(exported(plain(graph, example), example, batchable=model.batchable)).eval()
     return deployment.replace(network=network).promising(
         Promise("runtime", equals="inductor"),
         Promise("quantized", at_least=_share(deployment.network, layers, apart=False)),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.errors import PreparationError
+from harness.runtimes.torch_outputs import with_plain_outputs
 from harness.techniques.export import dynamic_shapes
 
 with warnings.catch_warnings():
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["QuantizedGraph", "exported", "quantized"]
+__all__ = ["QuantizedGraph", "exported", "plain", "quantized"]
 
 
 EPSILON = 2**-12
@@ -86,6 +87,12 @@ def exported(network: Any, example: Arrays, *, batchable: bool) -> Any:
     except Exception as error:
         what = str(error).strip().partition("\n")[0]
         raise PreparationError(f"torch.export failed: {type(error).__name__}: {what}") from error
+
+
+def plain(graph: Any, example: Arrays) -> Any:
+    """A graph as it can be stored: see `harness.runtimes.torch_outputs`."""
+    with torch.no_grad():
+        return with_plain_outputs(graph, _staged(example))
 
 
 def quantized(graph: Any, batches: Iterable[Arrays], observer: str, kept: Collection[str]) -> Any:
