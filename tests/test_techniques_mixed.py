@@ -153,3 +153,5 @@ def test_sensitivity_is_of_quantization_alone(onnx_model: Model) -> None:
         sensitivity(tiny_torch_model(), compiled)
     with pytest.raises(SuiteError, match="calibration"):
         sensitivity(dataclasses.replace(onnx_model, calibration=None))
+    with pytest.raises(PreparationError, match=r"Model\.calibration of tiny_onnx gives no batches"):
+        sensitivity(dataclasses.replace(onnx_model, calibration=lambda: []), int8_static)

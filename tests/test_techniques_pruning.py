@@ -222,6 +222,14 @@ def test_attention_that_can_not_be_cut_is_refused_with_the_reason(kind: Callable
         deployed(pruned_heads(0.5, finetune=False), encoder_model(kind))
 
 
+def test_nothing_to_rank_heads_or_layers_on_is_refused() -> None:
+    used_up = iter(())
+    model = dataclasses.replace(ENCODER, calibration=lambda: used_up)
+    for step in (pruned_heads(0.5, finetune=False), pruned_layers(1, finetune=False)):
+        with pytest.raises(PreparationError, match=r"Model\.calibration of .* gives no batches"):
+            deployed(step, model)
+
+
 def test_a_share_that_removes_no_head_is_refused() -> None:
     with pytest.raises(PreparationError, match="none of the 4 heads"):
         deployed(pruned_heads(0.1, finetune=False), ENCODER)

@@ -112,6 +112,13 @@ def test_parameters_of_onnx_networks_are_refused() -> None:
         check_technique(int8_static("entropy"), TORCH)
 
 
+def test_static_integers_without_anything_to_calibrate_with_are_refused() -> None:
+    """An observer that saw nothing has a range as well."""
+    pytest.importorskip("torchao")
+    with pytest.raises(PreparationError, match=r"Model\.calibration of tiny gives no batches; give some, anew at each"):
+        check_technique(int8_static, dataclasses.replace(TORCH, calibration=lambda: []))
+
+
 def test_quantizing_that_does_nothing_breaks_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torchao")
     from harness.techniques import torchao_linear

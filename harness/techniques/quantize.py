@@ -10,6 +10,7 @@ from harness.errors import SuiteError
 from harness.runtimes.packages import missing
 from harness.techniques import quantize_litert, quantize_onnx, quantize_openvino, quantize_torch
 from harness.techniques.base import technique
+from harness.techniques.calibration import calibration_of
 
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware
@@ -147,15 +148,14 @@ def onnx_quantizer(
 ) -> quantize_onnx.Quantizer:
     """The network of a deployment, made ready to be quantized as `int8_dynamic` or `int8_static` does it.
 
-    Raises `SuiteError` for a method that there is not and for a model without the calibration data that it needs.
+    Raises `SuiteError` for a method that there is not and for a model without the calibration data that it needs, and
+    `PreparationError` where that data is empty.
     """
     if technique == "int8_dynamic":
         return quantize_onnx.dynamic_quantizer(deployment, _names("MatMul" if ops is None else ops))
     if method not in quantize_onnx.METHODS:
         raise SuiteError(f"int8_static has no method {method!r}; use {', '.join(quantize_onnx.METHODS)}")
-    if deployment.model.calibration is None:
-        raise SuiteError(f"int8_static needs calibration data, and the model {deployment.model.name} has none")
-    batches = deployment.model.calibration()
+    batches = calibration_of(deployment.model)
     return quantize_onnx.static_quantizer(deployment, batches, method, _names(ops or ()), per_channel=per_channel)
 
 

@@ -14,6 +14,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.runtimes.openvino import OpenVino
 from harness.runtimes.packages import missing
+from harness.techniques.calibration import calibration_of
 from harness.techniques.quantize_onnx import reduced_range
 from harness.techniques.shares import Read, most_of, nearly, shares
 
@@ -47,14 +48,11 @@ def quantize_static(
     """Weights and activations in 8 bits, with ranges measured on the calibration data.
 
     Raises `SuiteError` for a method that there is not and for names that the network does not have, and
-    `PreparationError` where there is nothing to quantize.
+    `PreparationError` where there is nothing to quantize or to calibrate with.
     """
     if method not in METHODS:
         raise SuiteError(f"int8_static has no method {method!r} on an OpenVINO network; use {', '.join(METHODS)}")
-    model = deployment.model
-    if model.calibration is None:
-        raise SuiteError(f"int8_static needs calibration data, and the model {model.name} has none")
-    batches, network = list(model.calibration()), _folded(deployment.network)
+    batches, network = calibration_of(deployment.model), _folded(deployment.network)
     kept = _named(network, keep)
     reduced = reduced_range(deployment)
     promises = _promises(network, kept, reduced=reduced)

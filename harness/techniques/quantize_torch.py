@@ -12,6 +12,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.runtimes.inductor import Inductor
 from harness.runtimes.packages import missing
+from harness.techniques.calibration import calibration_of
 from harness.techniques.shares import most_of
 
 if TYPE_CHECKING:
@@ -120,15 +121,14 @@ def quantize_static(deployment: Deployment, method: str, keep: Sequence[str]) ->
     if method not in METHODS:
         raise SuiteError(f"int8_static on a torch network has no method {method!r}; use {', '.join(METHODS)}")
     model = deployment.model
-    if model.calibration is None:
-        raise SuiteError(f"int8_static needs calibration data, and the model {model.name} has none")
+    batches = calibration_of(model)
     layers = _layers(deployment.network, keep)
     kept = [name for name in _layers(deployment.network, ()) if name not in layers]
     # A tracer takes an axis of length one for a constant.
     size = max(deployment.batch_size, 2) if model.batchable else deployment.batch_size
     example = model.inputs(size, 0)
     graph = exported(copy.deepcopy(deployment.network), example, batchable=model.batchable).module(check_guards=False)
-    graph = quantized(graph, model.calibration(), METHODS[method], kept)
+    graph = quantized(graph, batches, METHODS[method], kept)
     network = QuantizedGraph(exported(plain(graph, example), example, batchable=model.batchable)).eval()
     return deployment.replace(network=network).promising(
         Promise("runtime", equals="inductor"),
