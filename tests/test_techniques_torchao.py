@@ -134,6 +134,25 @@ def test_a_marked_graph_that_is_not_compiled_breaks_the_promise() -> None:
         check_technique(int8_static, TORCH)
 
 
+def test_what_torchao_does_not_mark_is_refused_with_the_cure(tmp_path: Path) -> None:
+    """Or its error would stand there alone, or a promise that no change of the promised network could keep."""
+    pytest.importorskip("torchao")
+    again = Again(torch.nn.Conv2d(1, 1, 3, padding=1))
+    rows = torch.nn.Sequential(
+        torch.nn.Flatten(1, 2), torch.nn.Conv1d(12, 8, 3), torch.nn.ReLU(), torch.nn.Conv1d(8, 8, 3), torch.nn.Tanh()
+    )
+    for network, words in (
+        (again, r"can't mark this network: .* more than one output node; let forward call each module in one place"),
+        (torch.nn.Conv2d(1, 4, 3, padding="same"), r"is not an aten conv2d operator; .* padding in numbers"),
+        (rows, r"left 3 in float; name what stays so \(keep=\['3'\]\), or put onnxruntime"),
+    ):
+        with pytest.raises(PreparationError, match=words):
+            int8_static.apply(Deployment(TORCH, network.eval(), Eager(), cpu, tmp_path))
+    marked = int8_static(keep="3").apply(Deployment(TORCH, rows.eval(), Eager(), cpu, tmp_path))
+    assert marked.network(torch.from_numpy(TORCH.inputs(2, 0)["image"])).shape == (2, 8, 8)
+    assert weight_facts(module_weights(marked.network))["quantized"] == pytest.approx(12 * 24 / (12 * 24 + 8 * 24))
+
+
 def test_static_integers_are_computed_with_once_compiled() -> None:
     facts = compiled_facts("int8_static | compiled | batched(4)")
     assert facts["quantized"] == 1.0
@@ -226,6 +245,17 @@ class Named(torch.nn.Module):
     def forward(self, image: Any) -> Any:
         logits = self.network(image)
         return Answer(logits, logits.amax(1))
+
+
+class Again(torch.nn.Module):
+    """One layer that is called in two places."""
+
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, image: Any) -> Any:
+        return self.layer(torch.relu(self.layer(image)))
 
 
 class Tied(torch.nn.Module):

@@ -116,7 +116,7 @@ def quantize_static(deployment: Deployment, method: str, keep: Sequence[str]) ->
     By PT2E: the network is exported, observers watch it on the calibration data, and pairs of quantize and dequantize
     take their place. Run as it is, that graph computes in floating point; compiled with frozen weights, it does not.
     """
-    from harness.techniques.torchao_modules import QuantizedGraph, exported, plain, quantized
+    from harness.techniques.torchao_modules import QuantizedGraph, exported, left_in_float, plain, quantized
 
     if method not in METHODS:
         raise SuiteError(f"int8_static on a torch network has no method {method!r}; use {', '.join(METHODS)}")
@@ -129,6 +129,12 @@ def quantize_static(deployment: Deployment, method: str, keep: Sequence[str]) ->
     example = model.inputs(size, 0)
     graph = exported(copy.deepcopy(deployment.network), example, batchable=model.batchable).module(check_guards=False)
     graph = quantized(graph, batches, METHODS[method], kept)
+    left = left_in_float(graph, layers)
+    if left:
+        raise PreparationError(
+            f"torchao quantizes a Conv1d where a ReLU follows it alone, and left {', '.join(left)} in float; name what "
+            f"stays so (keep={left}), or put onnxruntime before it: onnxruntime | int8_static"
+        )
     network = QuantizedGraph(exported(plain(graph, example), example, batchable=model.batchable)).eval()
     return deployment.replace(network=network).promising(
         Promise("runtime", equals="inductor"),

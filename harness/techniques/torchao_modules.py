@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["QuantizedGraph", "exported", "plain", "quantized"]
+__all__ = ["QuantizedGraph", "exported", "left_in_float", "plain", "quantized"]
 
 
 EPSILON = 2**-12
@@ -100,6 +100,8 @@ def quantized(graph: Any, batches: Iterable[Arrays], observer: str, kept: Collec
 
     batches   calibration data
     observer  the class of torchao's that finds the range of an activation
+
+    Raises `PreparationError` for a graph that torchao's quantizer does not take.
     """
     config = get_default_x86_inductor_quantization_config(reduce_range=should_reduce_range(torch.device("cpu")))
     observe = getattr(observers, observer).with_args(eps=EPSILON)
@@ -110,12 +112,27 @@ def quantized(graph: Any, batches: Iterable[Arrays], observer: str, kept: Collec
         quantizer.set_module_name_qconfig(name, None)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        watched = prepare_pt2e(graph, quantizer)
+        try:
+            watched = prepare_pt2e(graph, quantizer)
+        except ValueError as error:
+            raise PreparationError(
+                f"torchao can't mark this network: {error}; let forward call each module in one place (a ReLU for "
+                "each), give convolutions their padding in numbers, or put onnxruntime before it: "
+                "onnxruntime | int8_static"
+            ) from error
         for batch in batches:
             watched(*_staged(batch))
         graph = convert_pt2e(watched)
     _without_unused(graph)
     return graph
+
+
+def left_in_float(graph: Any, layers: Iterable[str]) -> list[str]:
+    """Those of some layers that are convolutions over one axis and that torchao has not quantized."""
+    owners = {f"{name}.weight": name for name in layers}
+    kinds = (torch.ops.aten.conv1d.default, torch.ops.aten.conv1d.padding)
+    weights = [node.args[1] for node in graph.graph.nodes if node.target in kinds]
+    return sorted({owners[weight.target] for weight in weights if weight.target in owners})
 
 
 def _without_unused(graph: Any) -> None:
