@@ -308,6 +308,16 @@ def test_the_work_before_is_that_of_the_first_network() -> None:
     assert notes["macs.after"] < notes["macs.before"] / 2
 
 
+def test_the_work_of_torchs_own_transformer_layers_is_counted() -> None:
+    """Alone, without gradients, each of them is one operator that nobody counts."""
+    layer = torch.nn.TransformerEncoderLayer(WIDTH, HEADS, dim_feedforward=32, batch_first=True)
+    model = _with(ENCODER, torch.nn.TransformerEncoder(layer, 2))
+    notes = deployed(pruned_layers(1, finetune=False), model).notes
+    assert notes["macs.before"] == 2 * TOKENS * (BLOCK + 2 * 32 * WIDTH + 2 * TOKENS * WIDTH)
+    assert notes["macs.after"] == notes["macs.before"] / 2
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
 def test_channels_note_their_work() -> None:
     notes = deployed(pruned_channels(0.5, finetune=False), TINY).notes
     assert notes["macs.before"] == 16 * 9 * 144 + 32 * 16 * 9 * 36 + 4 * 288

@@ -6,8 +6,8 @@ torch is imported in functions.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from harness.deployment import Deployment
@@ -60,7 +60,7 @@ def outputs_on(
 
     from harness.runtimes.torch_session import named_outputs
 
-    with torch.no_grad(), while_in or nullcontext():
+    with torch.no_grad(), _layer_by_layer(), while_in or nullcontext():
         return [value for batch in batches for value in named_outputs(network(*batch)).values()]
 
 
@@ -113,9 +113,26 @@ def multiply_accumulates(network: Any, example: Batch) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     # Attention is taken apart into its products: the CPU's fused kernel is not in the counter's table.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), _layer_by_layer(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         network(*example)
     return int(counter.get_total_flops()) // 2
+
+
+@contextmanager
+def _layer_by_layer() -> Iterator[None]:
+    """Meanwhile torch's transformer layers call the layers inside them.
+
+    Their fast path is one operator, which the counter of work does not know. A hook makes torch leave it: outputs with
+    one and without would differ by what the two ways round.
+    """
+    import torch
+
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def shapes_of(outputs: Any) -> dict[str, Any]:
