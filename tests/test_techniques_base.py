@@ -56,6 +56,8 @@ def deployment() -> Deployment:
         (distilled(into=STUDENT), "distilled:tiny_student"),
         (int8_static(ops="Conv"), "int8_static:ops-Conv"),
         (int8_static("entropy", ops=["Conv", "MatMul"]), "int8_static:entropy:ops-Conv-MatMul"),
+        (int8_static(ops={"MatMul", "Conv", "Gemm", "LSTM"}), "int8_static:ops-Conv-Gemm-LSTM-MatMul"),
+        (int8_static(ops=frozenset(["Conv"])), "int8_static:ops-Conv"),
         (int8_dynamic(ops="MatMul"), "int8_dynamic"),
         (pruned_channels(0.5) | onnxruntime | int8_static, "pruned_channels:0.5+onnxruntime+int8_static"),
         (compiled(mode="max-autotune"), "compiled:mode-max-autotune"),
@@ -79,6 +81,14 @@ def test_functions_and_classes_are_called_by_their_names() -> None:
     assert rounded(deployment).id == "rounded:deployment"
     assert rounded(Nameless).id == "rounded:Nameless"
     assert rounded(STUDENT).id == "rounded:tiny_student"
+
+
+def test_a_set_has_one_text_in_every_process_also_inside_of_other_values() -> None:
+    words = {"one", "two", "three", "four", "five"}
+    ordered = "five-four-one-three-two"
+    assert rounded({"by": [frozenset(words)]}).id == f"rounded:by-{ordered}"
+    assert rounded(({frozenset(words), "else"}, 1)).id == f"rounded:{ordered}-else-1"
+    assert rounded({frozenset(words): 2}).id == f"rounded:{ordered}-2"
 
 
 @pytest.mark.parametrize("value", [Nameless(), [deployment]])

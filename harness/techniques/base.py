@@ -102,7 +102,7 @@ class Technique:
     def _text(self, name: str, value: Any) -> str:
         if isinstance(value, (Technique, Pipeline)):
             return value.id
-        text = str(getattr(value, "name", getattr(value, "__name__", value)))
+        text = str(_in_order(getattr(value, "name", getattr(value, "__name__", value))))
         if " at 0x" in text:
             raise SuiteError(
                 f"technique {self.name}: its parameter {name!r} is {text}, which has another name in each process, "
@@ -246,6 +246,17 @@ def technique(
         return made
 
     return make(function) if function is not None else make
+
+
+def _in_order(value: Any) -> Any:
+    """The value with its sets, also inside of it, as tuples in an order of their own: theirs is each process's."""
+    if isinstance(value, (set, frozenset)):
+        return tuple(sorted(map(_in_order, value), key=str))
+    if type(value) in (list, tuple):
+        return tuple(map(_in_order, value))
+    if type(value) is dict:
+        return {_in_order(key): _in_order(inside) for key, inside in value.items()}
+    return value
 
 
 def as_pipeline(value: object) -> Pipeline:
