@@ -66,6 +66,15 @@ def test_bfloat16_is_checked_in_float32_and_stays() -> None:
         _check(model, batches(2), [{"output": np.ones((2, 4), np.float32)}], TOLERANCE["bfloat16"])
 
 
+def test_what_is_complex_stays_so_beside_weights_of_16_bits() -> None:
+    """Rotary positions are kept so: their real part alone turns nothing."""
+    network = torch.nn.Linear(4, 4)
+    network.register_buffer("turns", torch.polar(torch.ones(4), torch.arange(4.0)))
+    cast = CastNetwork(network, torch.bfloat16).network
+    assert (cast.weight.dtype, cast.bias.dtype, cast.turns.dtype) == (torch.bfloat16, torch.bfloat16, torch.complex64)
+    torch.testing.assert_close(cast.turns.imag, torch.arange(4.0).sin())
+
+
 def test_nothing_of_this_machine_is_left_in_the_file() -> None:
     data = export(TINY.load(), batches(2), batchable=True).SerializeToString()
     assert str(Path(torch.__file__).parent).encode() not in data

@@ -26,7 +26,8 @@ class CastNetwork(torch.nn.Module):
         super().__init__()
         self.dtype = dtype
         self.images = images = any(parameter.dim() == 4 for parameter in network.parameters())
-        self.network = network.to(dtype)
+        # Not by `to`, which keeps the real part alone of what is complex, such as the turns of rotary positions.
+        self.network = network._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
         if images:
             self.network = self.network.to(memory_format=torch.channels_last)
 
