@@ -154,6 +154,29 @@ def test_the_hint_of_a_network_with_several_outputs_is_at_the_layer_of_the_first
     assert watched == [("classes", "classes")]
 
 
+def once(load: Any, name: str = "once") -> Model:
+    """The tiny task for another network, trained for one epoch."""
+    assert TINY.training is not None
+    training = dataclasses.replace(TINY.training(), epochs=1)
+    return dataclasses.replace(TINY, name=name, load=load, training=lambda: training)
+
+
+def test_a_student_as_its_constructor_leaves_it_is_looked_at_in_evaluation_mode_and_taught_in_the_other() -> None:
+    """Its statistics are of the 16 batches alone; of the one example that shows its features there would be none."""
+    model = once(TINY.load)
+    taught = deployed(distilled(into=once(Normed, "normed"), features=1.0), model).network
+    assert not taught.training
+    assert int(taught.body[2].num_batches_tracked) == 16
+    assert float(taught.body[2].running_mean.abs().sum()) > 0
+
+
+def test_hints_are_the_cure_where_no_layer_gives_the_first_output() -> None:
+    model, student = once(lambda: Bare(16).eval()), once(lambda: Bare(8).eval(), "bare_student")
+    with pytest.raises(PreparationError, match="no layer that gives the first output was found; name modules in hints"):
+        deployed(distilled(into=student, features=1.0), model)
+    assert type(deployed(distilled(into=student, features=1.0, hints="features"), model).network) is Bare
+
+
 def test_hints_pull_the_features_of_the_student_towards_the_teachers() -> None:
     from harness.techniques.hints import Watched, hint_loss
 
@@ -202,6 +225,30 @@ def test_a_student_that_is_not_served_breaks_the_promise(monkeypatch: pytest.Mon
     monkeypatch.setattr(distill, "with_macs", lambda deployment, _: deployment)
     with pytest.raises(AssertionError, match="promised parameters"):
         check_technique(distilled(into=STUDENT), TINY)
+
+
+class Normed(torch.nn.Module):
+    """Normalised over the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 8), torch.nn.BatchNorm1d(8))
+        self.classes = torch.nn.Linear(8, 4)
+
+    def forward(self, image: Any) -> Any:
+        return self.classes(self.body(image).relu())
+
+
+class Bare(torch.nn.Module):
+    """Weights that no layer holds."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = (torch.nn.Parameter(torch.randn(*shape) / 12) for shape in ((144, width), (width, 4)))
+        self.features = torch.nn.Identity()
+
+    def forward(self, image: Any) -> Any:
+        return self.features(image.flatten(1) @ self.first).relu() @ self.second
 
 
 class Beside(torch.nn.Module):

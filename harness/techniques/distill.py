@@ -99,7 +99,8 @@ class _Lesson:
 
         from harness.techniques.hints import Watched, common_features, hint_loss
 
-        (mine, other), inputs = common_features(student, self.teacher, self.hints, self._last(student))
+        last = ("", "") if self.hints else self._last(student)
+        (mine, other), inputs = common_features(student, self.teacher, self.hints, last)
         shown, watched = Watched(self.teacher, other, inputs=inputs), Watched(student, mine, inputs=inputs)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -154,7 +155,7 @@ def _made(deployment: Deployment, into: Any) -> Deployment:
     if isinstance(into, Model):
         if into.form != "torch":
             raise SuiteError(f"distilled(into={into.name}): the student must be a torch model to be trained")
-        return deployment.replace(network=copy.deepcopy(into.load()), promises=())
+        return deployment.replace(network=copy.deepcopy(into.load()).eval(), promises=())
     pipeline = as_pipeline(into)
     reason = pipeline.inapplicable(deployment.model)
     if reason:
