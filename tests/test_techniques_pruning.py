@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -130,6 +131,20 @@ def test_what_is_promised_of_a_network_with_buffers_is_what_it_can_reach() -> No
         assert promise.at_least == pytest.approx(share - 0.001)
 
 
+@pytest.mark.parametrize(("sparsity", "zeros"), [(0.9, 44), (0.75, 36), (0.1, 5)])
+def test_few_weights_reach_the_share_too(sparsity: float, zeros: int) -> None:
+    """43 of 48 are nearer to 0.9, and break the promise."""
+    random = torch.Generator().manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 8), torch.nn.Linear(8, 1))
+    for parameter in layers.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=random)
+    few = dataclasses.replace(
+        _with(TINY, layers), inputs=lambda size, seed: {"x": np.random.default_rng(seed).random((size, 6), np.float32)}
+    )
+    _, facts = check_technique(pruned_weights(sparsity, finetune=False), few)
+    assert facts["sparsity"] == zeros / 48
+
+
 def test_a_gradual_sparsity_rises_by_the_cubic_rule_and_keeps_its_zeros() -> None:
     from harness.techniques.prune import _gradually, _smallest
 
@@ -223,7 +238,7 @@ def test_attention_that_can_not_be_cut_is_refused_with_the_reason(kind: Callable
 
 
 def test_nothing_to_rank_heads_or_layers_on_is_refused() -> None:
-    used_up = iter(())
+    used_up: Iterator[Any] = iter(())
     model = dataclasses.replace(ENCODER, calibration=lambda: used_up)
     for step in (pruned_heads(0.5, finetune=False), pruned_layers(1, finetune=False)):
         with pytest.raises(PreparationError, match=r"Model\.calibration of .* gives no batches"):

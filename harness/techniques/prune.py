@@ -26,6 +26,8 @@ SCOPES = ("global", "layer")
 SCHEDULES = ("oneshot", "gradual")
 _RAMP = 0.75
 """Share of the training in which a gradual sparsity rises; in the rest the weights that are left settle."""
+_SHORT = 0.001
+"""How far the share of zeros may lie below the one asked for."""
 _STEPS = 16
 """Times at which a gradual sparsity is raised."""
 
@@ -70,7 +72,7 @@ def pruned_weights(
         _remove(deployment, network, masks(sparsity), finetune=finetune)
     return (
         deployment.replace(network=network)
-        .promising(Promise("sparsity", at_least=_reached(network, sparsity) - 0.001))
+        .promising(Promise("sparsity", at_least=_reached(network, sparsity) - _SHORT))
         .noting(**{"sparsity.kernels": "none in the runtimes here: zeros are multiplied like all numbers"})
     )
 
@@ -137,7 +139,9 @@ def _smallest(network: Any, share: float, scope: str) -> Masks:
     if scope == "layer":
         # Rounded up, so that many small layers do not fall short of the share together.
         return [pair for weight in weights for pair in _least([weight], math.ceil(share * weight.numel()))]
-    return _least(weights, round(share * sum(weight.numel() for weight in weights)))
+    total: int = sum(weight.numel() for weight in weights)
+    # To the nearest whole weight; of few weights more, where that would fall short of what is promised.
+    return _least(weights, max(round(share * total), math.ceil((share - _SHORT) * total)))
 
 
 def weight_parameters(network: Any) -> list[Any]:
