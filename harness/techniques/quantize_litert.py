@@ -14,7 +14,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.runtimes.litert import LiteRt
 from harness.runtimes.packages import missing
-from harness.techniques.calibration import rebatched
+from harness.techniques.calibration import calibration_of, rebatched
 from harness.techniques.shares import most_of
 
 if TYPE_CHECKING:
@@ -64,9 +64,6 @@ def quantize_static(deployment: Deployment, keep: Sequence[str]) -> Deployment:
     Inputs and outputs stay as they are, so that a call does what one of the float network does: operators at both ends
     convert them.
     """
-    model = deployment.model
-    if model.calibration is None:
-        raise SuiteError(f"int8_static needs calibration data, and the model {model.name} has none")
 
     def configure(quantizer: Any, all_operators: Any) -> None:
         from litert_quantizer.qtyping import TFLOperationName
@@ -180,15 +177,13 @@ def _share(graph: Graph, reach: Collection[str], kept: Collection[Operator]) -> 
 def _calibration(deployment: Deployment) -> dict[str, list[Arrays]]:
     """The calibration data by signature, in the batches that the file takes.
 
-    Raises `PreparationError` where there are fewer examples than one batch needs.
+    Raises `SuiteError` where the model has none, and `PreparationError` where there are fewer examples than one batch
+    needs.
     """
     runtime, model = deployment.runtime, deployment.model
-    assert model.calibration is not None
-    batches = list(model.calibration())
+    batches = calibration_of(model)
     if model.batchable:
         batches = rebatched(model.name, batches, deployment.batch_size)
-    if not batches:
-        raise PreparationError(f"the calibration data of {model.name} is empty; give some batches of it")
     with tempfile.TemporaryDirectory() as folder:
         runtime.pack(deployment.network, {}, Path(folder), deployment.hardware)
         session: Any = runtime.load(Path(folder), deployment.hardware)
