@@ -36,7 +36,7 @@ from suites.models.digits import batches, images
 from suites.models.gpt import ALPHABET, CONTEXT, PROMPT, PROMPTS, SEED, STREAMS, symbols, windows
 from suites.models.magika import features, files
 from suites.models.minilm import texts, tokens
-from suites.models.silero import recordings
+from suites.models.silero import _area, recordings
 
 ALL = (
     digits,
@@ -328,6 +328,18 @@ def test_silero_frames_follow_each_other_with_their_context() -> None:
 def test_silero_hears_one_stream() -> None:
     with pytest.raises(ValueError, match="one stream"):
         silero.inputs(2, 0)
+
+
+def test_the_area_of_silero_is_that_of_scipys_ranks() -> None:
+    from scipy.stats import rankdata
+
+    random = np.random.default_rng(0)
+    for levels in (2, 50, 1_000_000):  # nearly all are equal, some, hardly any
+        probability = random.integers(0, levels, 4576).astype(np.float32) / np.float32(levels)
+        truth = random.random(4576) < 0.6
+        positive = int(truth.sum())
+        above = rankdata(probability)[truth].sum() - positive * (positive + 1) / 2
+        assert _area(probability, truth) == above / (positive * (4576 - positive))
 
 
 def test_a_text_is_kept_apart_and_read_as_symbols() -> None:
