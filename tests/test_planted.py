@@ -16,7 +16,7 @@ from tests.project import Outcome, Project, assert_red
 pytestmark = pytest.mark.alone
 
 REFERENCE, TUNED = "silero/reference/cpu", "silero/tuned/cpu"
-FAST = ("--plan", "seconds=0.3", "--plan", "confirm=5", "--plan", "repeats=0")
+FAST = ("--plan", "seconds=0.2", "--plan", "confirm=5", "--plan", "repeats=0")
 
 TECHNIQUES = '''\
 """Techniques of this project."""
