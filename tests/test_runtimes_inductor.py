@@ -29,13 +29,14 @@ from harness.testing import tiny_torch_model
 
 import torch
 
-model, folder = tiny_torch_model(), Path(sys.argv[1])
+model, folder = tiny_torch_model(), Path(sys.argv[1]) / "made"
+folder.mkdir()
 network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 16), torch.nn.GELU(), torch.nn.Linear(16, 4))
 deployment = compiled.apply(Deployment(model, network.eval(), Eager(), cpu, folder))
 deployment.runtime.pack(deployment.network, model.inputs(1, 0), folder, cpu)
 session = deployment.runtime.load(folder, cpu)
 facts = session.facts(model.inputs(1, 0))
-print(json.dumps([facts, [[str(p), p.check(name, facts).kept] for name, p in deployment.promises]]))
+packed = [facts, [[str(p), p.check(name, facts).kept] for name, p in deployment.promises]]
 """
 
 LOAD = """
@@ -62,7 +63,8 @@ from harness.runtimes import inductor_session
 from harness.runtimes.inductor import Inductor
 
 default, inductor_session.SHAPES = inductor_session.SHAPES, 2
-folder, said = Path(sys.argv[1]), []
+folder, said = Path(sys.argv[1]) / "limited", []
+folder.mkdir()
 Inductor().pack(torch.nn.Linear(4, 4).eval(), {"x": np.ones((1, 4), np.float32)}, folder, cpu)
 session = Inductor().load(folder, cpu)
 for length in (1, 2, 1, 3):
@@ -70,7 +72,8 @@ for length in (1, 2, 1, 3):
         said.append(list(session(session.stage({"x": np.ones((length, 4), np.float32)})).shape))
     except PreparationError as error:
         said.append(str(error))
-print(json.dumps([default, said]))
+inductor_session.SHAPES = default
+limited = [default, said]
 """
 
 
@@ -83,7 +86,8 @@ from harness.hardware import cpu
 from harness.runtimes.inductor import Inductor
 from harness.runtimes.inductor_session import InductorSession
 
-folder, said = Path(sys.argv[1]), []
+folder, said = Path(sys.argv[1]) / "graphs", []
+folder.mkdir()
 Inductor(mode="reduce-overhead").pack(torch.nn.Linear(4, 4).eval(), {"x": np.ones((1, 4), np.float32)}, folder, cpu)
 session = InductorSession("inductor", torch.nn.Linear(4, 4).eval(), "reduce-overhead", torch.device("cpu"))
 session._graphs = True  # as on a GPU; the compiler counts the same on a CPU, which has no such graphs
@@ -91,7 +95,7 @@ try:
     session.compile((torch.ones(1, 4),))
 except PreparationError as error:
     said.append(str(error))
-print(json.dumps(said))
+print(json.dumps([packed, limited, said]))
 """
 
 
@@ -101,15 +105,21 @@ def run(code: str, folder: Path) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A folder of what one process compiled, and what it said: each load resets the compiler, whose start is slow."""
+    folder = tmp_path_factory.mktemp("compiled")
+    return folder, run(PACK + LIMITED + GRAPHS, folder)
+
+
 @pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler, as torch.compile does")
-def test_an_artefact_that_was_moved_is_loaded_without_the_compiler(tmp_path: Path) -> None:
-    (tmp_path / "made").mkdir()
-    facts, promises = run(PACK, tmp_path / "made")
+def test_an_artefact_that_was_moved_is_loaded_without_the_compiler(compiled: tuple[Path, Any]) -> None:
+    folder, ((facts, promises), _, _) = compiled
     assert (facts["runtime"], facts["graphs"], facts["graph_breaks"]) == ("inductor", 1, 0)
     assert all(kept for _, kept in promises), promises
     assert generic(facts) | {"batch"} == documented_facts("inductor"), "the batch is what prepares an artefact adds"
 
-    moved = (tmp_path / "made").rename(tmp_path / "moved")
+    moved = (folder / "made").rename(folder / "moved")
     binaries = set(moved.rglob("*.so"))
     assert binaries
     eager, fast, graphs = run(LOAD, moved)
@@ -120,16 +130,16 @@ def test_an_artefact_that_was_moved_is_loaded_without_the_compiler(tmp_path: Pat
 
 
 @pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler, as torch.compile does")
-def test_more_shapes_than_are_compiled_are_refused_and_not_run_eagerly(tmp_path: Path) -> None:
-    default, said = run(LIMITED, tmp_path)
+def test_more_shapes_than_are_compiled_are_refused_and_not_run_eagerly(compiled: tuple[Path, Any]) -> None:
+    _, (_, (default, said), _) = compiled
     assert default > 8, "torch's own limit, after which it goes on without the compiler"
     assert said[:3] == [[1, 4], [2, 4], [1, 4]]
     assert "has compiled 2 forms of this network" in said[3]
 
 
 @pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler, as torch.compile does")
-def test_a_mode_of_cuda_graphs_that_makes_none_is_refused(tmp_path: Path) -> None:
-    (said,) = run(GRAPHS, tmp_path)
+def test_a_mode_of_cuda_graphs_that_makes_none_is_refused(compiled: tuple[Path, Any]) -> None:
+    _, (_, _, (said,)) = compiled
     assert "torch.compile left 1 of its parts without one" in said
 
 
