@@ -169,7 +169,7 @@ from harness.metrics import METRICS
 THROUGHPUT = next(metric for metric in METRICS if metric.name == "throughput").with_tolerance(0.1)
 
 
-@grid(model=[tiny], technique=[batched(64)], hardware=[cpu], metrics=[THROUGHPUT])
+@grid(model=[tiny], technique=[reference], hardware=[cpu], metrics=[THROUGHPUT])
 def test_it(case, bench):
     bench(case)
 """
@@ -178,13 +178,13 @@ def test_it(case, bench):
 def test_a_limit_that_turns_can_not_hold_is_a_warning_of_the_case(project: Folder) -> None:
     project.suite("test_pair", LIMITED)
     _, text = project.pytest("suites", "--against", ".", "--baseline=strict", *PLAN, "--plan", "confirm=1")
-    (warning,) = (one for one in project.result("tiny_onnx/batched:64/cpu")["warnings"] if "limits" in one)
+    (warning,) = (one for one in project.result("tiny_onnx/reference/cpu")["warnings"] if "limits" in one)
     assert "throughput" in warning
     assert "throughput" not in {c["metric"] for c in project.run()["comparisons"]}, text
 
 
 def test_a_damaged_baseline_keeps_no_case_from_being_measured(project: Folder) -> None:
-    project.suite("test_pair", SUITE.replace(", slowed | batched(64)", ""))
+    project.suite("test_pair", SUITE.replace("batched(64), slowed | batched(64)", "reference"))
     damaged = project.path / "baselines" / "pair" / "gone.12345678" / "portable.json"
     damaged.parent.mkdir(parents=True)
     damaged.write_text("<<<<<<< ours\n{}\n")
@@ -192,7 +192,7 @@ def test_a_damaged_baseline_keeps_no_case_from_being_measured(project: Folder) -
         code, text = project.pytest("suites", *PLAN, *options)
         assert code == 1, text
         assert "gone.12345678/portable.json: holds git conflict markers" in text
-        assert project.result("tiny_onnx/batched:64/cpu")["outcome"] == "completed"
+        assert project.result("tiny_onnx/reference/cpu")["outcome"] == "completed"
         assert "error" in {c["verdict"] for c in project.run()["comparisons"]}
     code, text = project.pytest("suites", "-k", "no_such_case", *PLAN)
     assert code == 5, text

@@ -15,7 +15,7 @@ from tests.folder import PLAN, Folder
 from tests.test_report_html import plain
 
 SUITE = """
-@grid(model=[tiny], technique=[onnxruntime], hardware=[cpu])
+@grid(model=[tiny], technique=[reference], hardware=[cpu])
 def test_it(case, bench):
     bench(case)
 """
@@ -43,7 +43,7 @@ def test_a_run_is_kept_beside_the_reports(folder: Folder) -> None:
     assert entry.run == folder.run()["id"]
     assert entry.mode == "off"
     (kept,) = entry.cases
-    measured = folder.result("tiny_onnx/onnxruntime/cpu")["measurements"]
+    measured = folder.result("tiny_onnx/reference/cpu")["measurements"]
     assert {value.metric: value.point for value in kept.values} == {
         one["metric"]: one["estimate"]["point"] for one in measured
     }

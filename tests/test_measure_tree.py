@@ -23,7 +23,7 @@ SUITE = """
 from own_network import LAYERS
 
 
-@grid(model=[tiny], technique=[batched(64)], hardware=[cpu])
+@grid(model=[tiny], technique=[reference], hardware=[cpu])
 def test_it(case, bench):
     bench(case)
 """

@@ -9,13 +9,13 @@ import pytest
 from tests.folder import PLAN, Folder
 
 UPDATE = ("suites", "--baseline=update", "--reason", "first figures", *PLAN)
-CASE = "tiny_onnx/onnxruntime/cpu"
+CASE = "tiny_onnx/reference/cpu"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     folder = Folder(tmp_path / "project")
-    grid = "@grid(model=[tiny], technique=[onnxruntime], hardware=[cpu])\ndef test_it(case, bench): bench(case)"
+    grid = "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench): bench(case)"
     folder.suite("test_first", grid)
     return folder
 
