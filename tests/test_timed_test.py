@@ -214,7 +214,7 @@ def test_every_kind_of_test_and_every_way_to_go_wrong(tmp_path: Path) -> None:
 def test_the_gate(tmp_path: Path) -> None:
     """A first run, one that changed nothing, a slow-down that is planted, and a test that is gone."""
     folder = project(tmp_path, SORTING)
-    plan = ("--plan", "confirm=5", "--plan", "seconds=0.1")
+    plan = ("--plan", "screen=2", "--plan", "confirm=5", "--plan", "seconds=0.1", "--plan", "repeats=0")
     code, text = folder.pytest("suites", *plan, "--baseline=update", "--reason", "first figures")
     assert code == 0, text
     kept = sorted(path.name for path in (tmp_path / "baselines" / "sorting").rglob("*.json"))
@@ -263,7 +263,8 @@ def test_in_turns_with_another_commit(tmp_path: Path) -> None:
     file.write_text(
         SORTING.replace("EXTRA = 0", "EXTRA = 1") + "\n\ndef test_new(benchmark):\n    benchmark(sum, [1])\n"
     )
-    code, text = folder.pytest("suites", "--against", "HEAD", "--plan", "seconds=0.1", "--plan", "confirm=5")
+    plan = ("--plan", "screen=2", "--plan", "confirm=5", "--plan", "seconds=0.1")
+    code, text = folder.pytest("suites", "--against", "HEAD", *plan)
     assert code == 1, text
     rows = {(one["case_id"].split("/")[0], one["metric"]): one for one in folder.run()["comparisons"]}
     assert rows["test_sort-2000", "latency.p50"]["verdict"] == "regressed"
@@ -290,7 +291,7 @@ def test_sort_gc(benchmark):
     benchmark.pedantic(lambda: states.add(gc.isenabled()))
     assert states == {False, True}
 """)
-    code, text = folder.pytest("other", "--baseline=off", *PLAN)
+    code, text = folder.pytest("other", "--baseline=off", *SHORT)
     assert code == 0, text
     assert {result["outcome"] for result in by_test(folder).values()} == {"completed"}
     names = {case.get("name") for case in ET.parse(tmp_path / "junit.xml").iter("testcase")}
