@@ -161,12 +161,7 @@ def test_on_a_terminal_with_v(folder: Folder) -> None:
     assert flat.count("::test_wrong error") == 1
 
 
-def test_where_there_is_no_terminal(folder: Folder) -> None:
-    _, text = folder.pytest("suites", "--baseline=off", *PLAN)
-    assert "\r" not in text
-    assert "\x1b" not in text
-    assert "launch 1" not in text
-    assert "[1/2] measured     test_one_with_quite_a_long_name/pytest-benchmark/cpu" in text
+def test_with_q_there_are_failures_only(folder: Folder) -> None:
     _, quiet = folder.pytest("suites", "--baseline=off", "-q", *PLAN)
     assert "[1/2]" not in quiet
     assert "speed-up" not in quiet

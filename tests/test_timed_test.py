@@ -173,6 +173,11 @@ def test_every_kind_of_test_and_every_way_to_go_wrong(tmp_path: Path) -> None:
     code, text = folder.pytest("suites", "--baseline=off", *SHORT, "--junitxml", "junit.xml", "-rsx")
     assert code == 1
     assert "5 failed, 4 passed, 2 skipped, 1 deselected, 1 xfailed" in text
+    # Where there is no terminal, each case has a line, and nothing is shown while it goes on.
+    assert "\r" not in text
+    assert "\x1b" not in text
+    assert "launch 1" not in text
+    assert "[ 1/11] measured     test_sort-2000/pytest-benchmark/cpu" in text
     found = by_test(folder)
 
     sort = found["test_sort-2000"]
