@@ -10,8 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import CRASH, QUANTISED, REFERENCE, TUNED, Project, assert_red, bias_for_a_loss
+from tests.project import CRASH, QUANTISED, REFERENCE, TUNED, Outcome, Project, assert_red, bias_for_a_loss
 
+LYING, CRASHING = "digits/onnxruntime+lying/cpu", "digits/crashing/cpu"
+BROKEN = f'''
+
+{CRASH}
+
+@technique(takes="torch")
+def crashing(deployment):
+    """Its network ends the process that calls it."""
+    return deployment.replace(network=Crash()).promising(Promise("weights.float32", at_least=0.99))
+
+
+@technique(takes="onnx")
+def lying(deployment):
+    """Promises to quantise, and does nothing."""
+    return deployment.promising(Promise("quantized", at_least=0.5))
+'''
 UNTIMED = ("--plan", "screen=1", "--plan", "confirm=0", "--plan", "seconds=0.1", "--plan", "repeats=0")
 
 
@@ -29,34 +45,36 @@ def planted(project: Project, tmp_path: Path) -> Project:
     return project.copy(tmp_path / "planted")
 
 
-def test_a_technique_that_stops_quantising_is_invalid_and_a_child_that_crashes_is_red(planted: Project) -> None:
-    planted.edit(
-        "suites/own.py",
-        "    # planted: quantised",
-        '    return deployment.promising(Promise("quantized", at_least=0.5))',
-    )
-    path = planted.folder / "suites" / "own.py"
-    path.write_text(f"{path.read_text()}\n\n{CRASH}")
-    planted.edit("suites/own.py", "# planted: network", "network = Crash()")
-    done = planted.pytest(*UNTIMED, "-k", "tuned or quantised")
-    assert_red(done, QUANTISED, "quantized >= 0.5", "found 0", "did not do what its name says")
-    assert done.result(QUANTISED)["outcome"] == "invalid"
-    assert "quantized >= 0.5" in done.result(QUANTISED)["reason"]
-    assert_red(done, TUNED, "crashed", "SIGABRT")
-    assert done.result(TUNED)["outcome"] == "crashed"
-    assert "SIGABRT" in done.result(TUNED)["reason"]
-
-
-def test_half_a_point_lost_and_a_technique_that_promises_less_are_regressed(planted: Project) -> None:
+@pytest.fixture(scope="module")
+def four(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """A run of four cases with a fault each; what is broken is so whatever its baseline, and so needs none."""
+    planted = project.copy(tmp_path_factory.mktemp("planted") / "project")
     planted.edit("suites/own.py", "# planted: network", f"network.classifier.bias.data[3] += {bias_for_a_loss()}")
     planted.edit(
         "suites/own.py",
         "    # planted: quantised",
         '    return deployment.promising(Promise("runtime", equals="onnxruntime"))',
     )
-    done = planted.pytest(*UNTIMED, "-k", "tuned or quantised")
-    assert_red(done, TUNED, f"harness accept --case 'small/{TUNED}'")
-    assert_red(done, QUANTISED, f"harness accept --case 'small/{QUANTISED}'")
+    path = planted.folder / "suites" / "own.py"
+    path.write_text(path.read_text() + BROKEN)
+    planted.edit("suites/test_small.py", "import quantised", "import crashing, lying, quantised")
+    planted.edit("suites/test_small.py", "| quantised]", "| quantised, crashing, onnxruntime | lying]")
+    return planted.pytest(*UNTIMED, "-k", "not reference")
+
+
+def test_a_technique_that_does_not_quantise_is_invalid_and_a_child_that_crashes_is_red(four: Outcome) -> None:
+    assert_red(four, f"{LYING}: invalid", "quantized >= 0.5", "found 0", "did not do what its name says")
+    assert four.result(LYING)["outcome"] == "invalid"
+    assert "quantized >= 0.5" in four.result(LYING)["reason"]
+    assert_red(four, f"{CRASHING}: error", "crashed", "SIGABRT")
+    assert four.result(CRASHING)["outcome"] == "crashed"
+    assert "SIGABRT" in four.result(CRASHING)["reason"]
+
+
+def test_half_a_point_lost_and_a_technique_that_promises_less_are_regressed(four: Outcome) -> None:
+    done = four
+    assert_red(done, f"{TUNED}: regressed", f"harness accept --case 'small/{TUNED}'")
+    assert_red(done, f"{QUANTISED}: regressed", f"harness accept --case 'small/{QUANTISED}'")
     accuracy, size = done.comparison(TUNED, "accuracy"), done.comparison(QUANTISED, "size")
     quantized = done.comparison(QUANTISED, "quantized")
     for comparison in (accuracy, size, quantized):
