@@ -34,6 +34,17 @@ def folder(tmp_path: Path) -> Folder:
     return folder
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """A project whose full selection has baselines."""
+    folder = Folder(tmp_path_factory.mktemp("kept"))
+    folder.suite("test_both", SUITE + MORE.format(technique="batched(2)"))
+    code, text = folder.pytest("suites", *PLAN, "-m", "full", "--baseline=update", "--reason", "start")
+    assert code == 0, text
+    assert measured(folder) == {DEFAULT, RESERVED}
+    return folder
+
+
 def missing(folder: Folder) -> set[str]:
     return {c["case_id"] for c in folder.run()["comparisons"] if c["verdict"] == "missing"}
 
@@ -42,10 +53,10 @@ def measured(folder: Folder) -> set[str]:
     return {result["case_id"] for result in folder.run()["results"]}
 
 
-def test_the_default_selection_misses_nothing_of_the_full_one_and_the_full_one_misses_all(folder: Folder) -> None:
-    code, text = folder.pytest("suites", *PLAN, "-m", "full", "--baseline=update", "--reason", "start")
-    assert code == 0, text
-    assert measured(folder) == {DEFAULT, RESERVED}
+def test_the_default_selection_misses_nothing_of_the_full_one_and_the_full_one_misses_all(
+    folder: Folder, kept: Folder
+) -> None:
+    shutil.copytree(kept.path / "baselines", folder.path / "baselines")
     _, text = folder.pytest("suites", *PLAN)
     run = folder.run()
     assert measured(folder) == {DEFAULT}
@@ -120,10 +131,9 @@ def pytest_collection_modifyitems(config, items):
 """
 
 
-def test_what_is_deselected_late_is_not_due(folder: Folder) -> None:
+def test_what_is_deselected_late_is_not_due(folder: Folder, kept: Folder) -> None:
     folder.suite("test_both", SUITE.replace("[reference]", "[reference, batched(2)]"))
-    code, text = folder.pytest("suites", *PLAN, "--baseline=update", "--reason", "start")
-    assert code == 0, text
+    shutil.copytree(kept.path / "baselines", folder.path / "baselines")
     (folder.path / "suites" / "conftest.py").write_text(LATE)
     _, text = folder.pytest("suites", *PLAN)
     run = folder.run()
@@ -133,12 +143,10 @@ def test_what_is_deselected_late_is_not_due(folder: Folder) -> None:
     assert "[1/1]" in text
 
 
-def test_what_failed_last_is_run_alone(folder: Folder) -> None:
+def test_what_failed_last_is_run_alone(folder: Folder, kept: Folder) -> None:
     """pytest keeps all tests of a file that was given, and deselects those that passed when all else is collected."""
     suite = SUITE.replace("[reference]", "[reference, batched(2)]")
-    folder.suite("test_both", suite)
-    code, text = folder.pytest("suites", *PLAN, "--baseline=update", "--reason", "start")
-    assert code == 0, text
+    shutil.copytree(kept.path / "baselines", folder.path / "baselines")
     cached = ("suites/test_both.py", "-p", "cacheprovider", *PLAN)
     folder.suite("test_both", suite.replace("bench(case)", "assert 'batched' in case.id"))
     folder.pytest(*cached, "-k", "reference")
