@@ -18,7 +18,7 @@ import harness
 from harness.errors import PreparationError, SuiteError
 from harness.grid import Address, Case
 from harness.hardware import cpu
-from harness.measure.artefacts import ArtefactCache
+from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.sources import changed, code_of, contents, digest_sources, relevant_environment
 from harness.measure.tree import Tree
 from harness.plan import Plan
@@ -76,16 +76,32 @@ def test_an_edited_technique_makes_a_new_artefact(tmp_path: Path) -> None:
     assert again["weights"] == first["weights"]
     assert "time.prepare" not in metrics(again), "a cache hit says nothing about how long preparing takes"
     assert "time.prepare" in metrics(measure("--cold"))
+
+    # What else makes one anew is asked of the cache itself, so that nothing is measured.
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    address = Address(str(folder.path), "suites/test_own.py", "test_it", CASE)
+
+    def made() -> Artefact:
+        cache = ArtefactCache(Tree(folder.path), folder.path / ".kept", {}, Plan(), cold=False)
+        return cache.get(case, address, tmp_path)
+
+    before = made()
+    assert before.manifest.weights == first["weights"]
+    assert not made().fresh
     (folder.path / "suites" / "own.py").write_text(TECHNIQUE.replace("* 0.5", "* 0.25"))
-    edited = measure()
-    assert edited["weights"] != first["weights"]
-    assert "time.prepare" in metrics(edited)
+    edited = made()
+    assert edited.fresh
+    assert edited.manifest.weights != before.manifest.weights
     # A damaged artefact is made anew: one bit of the served model is enough.
-    for model in (folder.path / ".harness" / "artefacts").glob("*/model/model.onnx"):
+    models = list((folder.path / ".kept").glob("*/model/model.onnx"))
+    assert len(models) == 2
+    for model in models:
         data = bytearray(model.read_bytes())
         data[-1] ^= 1
         model.write_bytes(data)
-    assert measure()["weights"] == edited["weights"]
+    mended = made()
+    assert mended.fresh
+    assert mended.manifest.weights == edited.manifest.weights
 
 
 @pytest.mark.parametrize(
