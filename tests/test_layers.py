@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.bare import BASE, run_bare
 
 HARNESS = Path(__file__).parent.parent / "harness"
@@ -193,10 +191,24 @@ def test_only_the_edges_know_pytest_and_argparse() -> None:
     assert strangers == []
 
 
-@pytest.mark.parametrize("name", ["records", "judge", "baseline", "report", "cli"])
-def test_rooms_that_need_no_runtime(name: str) -> None:
-    inside = [module for module in NAMES if module == f"harness.{name}" or module.startswith(f"harness.{name}.")]
-    done = run_bare(f"import {', '.join(inside)}")
+ROOMS = """
+import importlib, sys
+
+for names in sys.argv[1:]:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "harness"]:
+        del sys.modules[name]
+    for name in names.split():
+        importlib.import_module(name)
+"""
+
+
+def test_rooms_that_need_no_runtime() -> None:
+    """Each by itself: nothing of the harness is left of the one before."""
+    rooms = [
+        [module for module in NAMES if module == f"harness.{name}" or module.startswith(f"harness.{name}.")]
+        for name in ("records", "judge", "baseline", "report", "cli")
+    ]
+    done = run_bare(ROOMS, *map(" ".join, rooms))
     assert done.returncode == 0, done.stderr
 
 
