@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from tests.cli_runs import a_case, on_disk
 from tests.history_runs import STEP, days
 
 COMMANDS = ("report", "export", "compare", "bisect", "calibrate", "accept", "prune", "doctor")
-CALL = "import sys; from harness.cli.main import main; sys.exit(main(sys.argv[1:]))"
+CALLS = "import json, sys; from harness.cli.main import main; print([main(words) for words in json.loads(sys.argv[1])])"
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,15 +130,17 @@ def test_what_the_terminals_encoding_lacks_is_replaced(tmp_path: Path, encoding:
 
 def test_every_command_starts_with_the_base_install(tmp_path: Path) -> None:
     run = on_disk(tmp_path, "run", [a_case("a")])
-    drawn = run_bare(CALL, "report", run, "--output", str(tmp_path / "drawn"))
-    assert drawn.returncode == 0, drawn.stderr
+    baselines = str(tmp_path / "baselines")
+    commands = [
+        ["report", run, "--output", str(tmp_path / "drawn")],
+        ["compare", run, run],
+        ["accept", "--from", run, "--reason", "first", "--baselines", baselines],
+        ["prune", "--from", run, "--baselines", baselines],
+    ]
+    done = run_bare(CALLS, json.dumps(commands))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[0, 0, 0, 0]", done.stderr
     assert (tmp_path / "drawn" / "index.html").is_file()
-    compared = run_bare(CALL, "compare", run, run)
-    assert compared.returncode == 0, compared.stderr
-    accepted = run_bare(CALL, "accept", "--from", run, "--reason", "first", "--baselines", str(tmp_path / "baselines"))
-    assert accepted.returncode == 0, accepted.stderr
-    pruned = run_bare(CALL, "prune", "--from", run, "--baselines", str(tmp_path / "baselines"))
-    assert pruned.returncode == 0, pruned.stderr
 
 
 def test_no_colour_for_files_or_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
