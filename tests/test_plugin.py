@@ -325,9 +325,9 @@ def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(folder: Folder) -> 
     folder.suite(
         "test_long",
         "import time\n\n"
-        "@grid(model=[tiny], technique=[reference, batched(2), batched(4)], hardware=[cpu])\n"
+        "@grid(model=[tiny], technique=[reference, batched(2)], hardware=[cpu])\n"
         "def test_it(case, bench):\n"
-        "    while case.id == 'tiny_onnx/batched:4/cpu' and Path('.held').exists():\n        time.sleep(0.05)\n"
+        "    while case.id == 'tiny_onnx/batched:2/cpu' and Path('.held').exists():\n        time.sleep(0.05)\n"
         "    bench(case)\n",
     )
     held = folder.path / ".held"  # so that the run does not come to its end before it is interrupted
@@ -346,18 +346,14 @@ def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(folder: Folder) -> 
     assert process.returncode == 2, text
     run = folder.run()
     assert not run["complete"]
-    assert 1 <= len(run["results"]) < 3
-    first = run["results"][0]
+    (first,) = run["results"]
     code, text = folder.pytest(*arguments, "--resume")
     assert code == 0, text
     run = folder.run()
     assert run["complete"]
-    assert len(run["results"]) == 3
+    assert len(run["results"]) == 2
     assert run["results"][0] == first
     assert "cases were measured before the run was interrupted" in text
-    code, text = folder.pytest(*arguments, "-k", "reference", "--resume")
-    assert code == 0
-    assert "the earlier run was finished, so this run starts from the beginning" in text
 
 
 def test_a_case_that_no_test_decided_is_missing(folder: Folder) -> None:

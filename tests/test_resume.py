@@ -34,6 +34,13 @@ def told(run: Run, **said: str) -> Run:
     return dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
 
 
+def test_a_run_that_was_finished_is_not_gone_on_with(tmp_path: Path) -> None:
+    run = sample_run(1, 2)
+    write_run(run, tmp_path)
+    sentence = "--resume: the earlier run was finished, so this run starts from the beginning"
+    assert unfinished(tmp_path, run) == ({}, sentence)
+
+
 @pytest.mark.parametrize(
     ("before", "now", "taken"),
     [("", "", True), ("main", "", False), ("", "main", False), ("main", "v1", False), ("main", "main", True)],
