@@ -264,39 +264,19 @@ def interrupt(folder: Folder) -> None:
     write_run(dataclasses.replace(read_run(latest), complete=False), latest)
 
 
-def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
-    """The file lies in a hidden folder, so it is no source."""
+def test_a_run_that_is_killed_while_it_goes_on_takes_nothing_along_and_none_goes_on_with_other_data(
+    tmp_path: Path,
+) -> None:
+    """The file of the data lies in a hidden folder, so it is no source."""
     pytest.importorskip("onnxruntime")
     folder = Folder(tmp_path)
     data = tmp_path / ".labels"
     data.write_text("1", encoding="utf-8")
     folder.suite(
         "test_it",
-        "import dataclasses\n\n"
+        "import dataclasses\nimport os\n\n"
         "told = dataclasses.replace(tiny, data=lambda: {'labels': Path('.labels').read_text()})\n\n\n"
-        "@grid(model=[told], technique=[reference], hardware=[cpu])\ndef test_it(case, bench):\n    bench(case)\n",
-    )
-    arguments = ("suites", "--baseline=off", *PLAN)
-
-    assert folder.pytest(*arguments)[0] == 0
-    interrupt(folder)
-    code, text = folder.pytest(*arguments, "--resume")
-    assert code == 0, text
-    assert "1 cases were measured before the run was interrupted" in text
-    interrupt(folder)
-    data.write_text("2", encoding="utf-8")
-    code, text = folder.pytest(*arguments, "--resume")
-    assert code == 0, text
-    assert "--resume: the data of tiny_onnx changed, so this run starts from the beginning" in text
-
-
-def test_a_run_that_is_killed_while_it_goes_on_takes_nothing_along(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    folder = Folder(tmp_path)
-    folder.suite(
-        "test_it",
-        "import os\n\n"
-        "@grid(model=[tiny], technique=[reference, batched(2)], hardware=[cpu])\n"
+        "@grid(model=[told], technique=[reference, batched(2)], hardware=[cpu])\n"
         "def test_it(case, bench):\n    bench(case)\n"
         "    if Path('.killed').exists():\n        os.kill(os.getpid(), 9)\n",
     )
@@ -310,3 +290,8 @@ def test_a_run_that_is_killed_while_it_goes_on_takes_nothing_along(tmp_path: Pat
     code, text = folder.pytest(*arguments, "--resume")
     assert code == 0, text
     assert "2 cases were measured before the run was interrupted" in text
+    interrupt(folder)
+    data.write_text("2", encoding="utf-8")
+    code, text = folder.pytest(*arguments, "-k", "reference", "--resume")
+    assert code == 0, text
+    assert "--resume: the data of tiny_onnx changed, so this run starts from the beginning" in text
