@@ -155,6 +155,11 @@ def test_cases_are_collected(folder: Folder, monkeypatch: pytest.MonkeyPatch, se
     monkeypatch.chdir(folder.path)
     case = "tiny_onnx/slowed+batched:64/cpu"
     assert FoundCase(case, "pair", f"suites/test_pair.py::test_it[{case}]") in collect(["suites"])
+
+
+def test_a_folder_that_is_not_there_is_named(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder.path / "pytest.ini").write_text("[pytest]\naddopts = -ra -q\n", encoding="utf-8")
+    monkeypatch.chdir(folder.path)
     with pytest.raises(SuiteError, match=r"not found: .*nowhere"):
         collect(["nowhere"])
 
