@@ -47,6 +47,9 @@ JUDGE = (
 )
 """What samples and judges: with another of these, verdicts are another judge's. How artefacts are made, accuracy and
 memory measured, and what was found put into sentences, is none of it."""
+SAME = {"19f2b9163ef2": "7fe6830c27d3"}
+"""Commits that changed these files for other machines alone, and the judge that they still are on the ones measured so
+far: what ARM's processors are called, and the limits of processor time that control groups set."""
 STINT = 300.0
 """Seconds after which the other load is looked at: the wait for an idle machine after a busy one is long."""
 QUIET, PATIENCE = 5.0, 60.0
@@ -57,6 +60,7 @@ def judge_now(*, dirty: bool) -> str:
     """The commit of what samples and judges. Raises `SystemExit` where it was edited since, unless `dirty`."""
     edited = _git("status", "--porcelain", "--", *JUDGE)
     commit = _git("log", "-1", "--format=%H", "--", *JUDGE)[:12] or "unknown"
+    commit = SAME.get(commit, commit)
     if not edited:
         return commit
     if not dirty:
