@@ -144,9 +144,17 @@ def test_calibration_comes_in_the_batches_of_the_file(model: Model, monkeypatch:
     assert seen == [(1, 1, 12, 12)] * 128
 
 
-def test_too_few_examples_to_calibrate_are_refused(model: Model) -> None:
-    with pytest.raises(PreparationError, match="fewer than the 1 examples of one call"):
-        check_technique(int8_static, dataclasses.replace(model, calibration=lambda: ()))
+@pytest.mark.parametrize(
+    ("batches", "said"),
+    [
+        ([], "gives no batches"),
+        ([{"image": np.zeros((0, 1, 12, 12), np.float32)}], "fewer than the 1 examples of one call"),
+    ],
+    ids=["none", "empty"],
+)
+def test_too_few_examples_to_calibrate_are_refused(model: Model, batches: list[Any], said: str) -> None:
+    with pytest.raises(PreparationError, match=said):
+        check_technique(int8_static, dataclasses.replace(model, calibration=lambda: batches))
 
 
 def test_a_file_that_is_integer_up_to_its_ends_takes_and_gives_floats(model: Model, tmp_path: Path) -> None:
