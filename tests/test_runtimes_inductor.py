@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +163,20 @@ def test_without_a_compiler_it_is_unavailable_with_the_cure(monkeypatch: pytest.
 def test_a_compiler_that_cxx_names_and_is_not_there_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert compiler() is None
+
+
+@pytest.mark.parametrize("place", ["cache", "cache/locks/of-a-kernel.lock"])
+def test_a_cache_that_can_not_be_written_is_named_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """torch opens its locks there at each load, also where every kernel is kept."""
+    (tmp_path / "cache" / "locks").mkdir(parents=True)
+    (tmp_path / "cache" / "locks" / "of-a-kernel.lock").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / place)
+    with pytest.raises(PreparationError) as caught:
+        Inductor().load(tmp_path, cpu)
+    assert str(caught.value).startswith(f"{tmp_path / place} can't be written, and torch.compile writes there")
+    assert str(caught.value).endswith(": make the artefact's folder yours (chown -R), or use a copy of it")
 
 
 def test_a_network_that_is_not_compiled_is_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import PreparationError
 from harness.runtimes.packages import missing
 
 if TYPE_CHECKING:
@@ -61,7 +62,11 @@ class Inductor:
         self.load(folder, hardware)
 
     def load(self, folder: Path, hardware: Hardware) -> InductorSession:
-        """Compile, with the kernels that the cache holds. Raises `PreparationError` where nothing was compiled."""
+        """Compile, with the kernels that the cache holds.
+
+        Raises `PreparationError` where nothing was compiled, and where the cache can't be written.
+        """
+        _check_writable(folder / _CACHE)
         from harness.runtimes.inductor_session import InductorSession, configure
         from harness.runtimes.torch_session import enter_torch, load_module, read_example
 
@@ -70,6 +75,17 @@ class Inductor:
         session = InductorSession(self.name, load_module(folder, device), self.mode, device)
         session.compile(read_example(folder / _CACHE))
         return session
+
+
+def _check_writable(cache: Path) -> None:
+    """Raise `PreparationError` for a cache of another user's, or on a disk for reading alone."""
+    # torch locks each kernel that it takes from there.
+    for path in (cache, *cache.glob("locks/*")):
+        if not os.access(path, os.W_OK):
+            raise PreparationError(
+                f"{path} can't be written, and torch.compile writes there at each load: make the artefact's folder "
+                "yours (chown -R), or use a copy of it"
+            )
 
 
 def compiler() -> str | None:
