@@ -385,6 +385,47 @@ def test_a_folder_that_can_not_be_written_is_named_once_with_the_cure(
     assert start.started == (what == "the artefact")
 
 
+@pytest.mark.parametrize("cold", [False, True])
+def test_what_another_session_made_meanwhile_serves_both(
+    tmp_path: Path, asked: tuple[ArtefactCache, Case, Address], cold: bool
+) -> None:
+    """It may be loaded already; a session that takes nothing from others has its own."""
+    cache, case, address = asked
+    other = tmp_path / "artefacts" / cache._key(case, address)
+    if cold:
+        cache = ArtefactCache(cache.tree, tmp_path / "artefacts", {}, Plan(), cold=True)
+
+    class Both(Maker):
+        def stop(self, deadline: float) -> None:
+            (make_artefact(other) / "of-the-other").mkdir()
+
+    made = cache.get(case, address, tmp_path, Both())
+    assert (made.folder, made.fresh) == (other, cold)
+    assert (other / "of-the-other").exists() is not cold
+    assert [folder.name for folder in other.parent.iterdir()] == [other.name]
+    assert cache.get(case, address, tmp_path) is made
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_an_artefact_that_can_not_be_replaced_is_named_before_another_one_is_made(
+    tmp_path: Path, asked: tuple[ArtefactCache, Case, Address], monkeypatch: pytest.MonkeyPatch, cold: bool
+) -> None:
+    """Damaged, or not wanted: it is another user's all the same."""
+    cache, case, address = asked
+    kept = make_artefact(tmp_path / "artefacts" / cache._key(case, address))
+    if cold:
+        cache = ArtefactCache(cache.tree, tmp_path / "artefacts", {}, Plan(), cold=True)
+    else:
+        (kept / "model" / "network").write_bytes(b"x3")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != kept)
+    start = Maker()
+    with pytest.raises(PreparationError) as caught:
+        cache.get(case, address, tmp_path, start)
+    message = f"{case.id}: {kept} can't be written (Permission denied): make it yours (chown), or remove it"
+    assert str(caught.value) == message
+    assert not start.started
+
+
 def test_a_cache_for_reading_alone_serves(
     tmp_path: Path, asked: tuple[ArtefactCache, Case, Address], monkeypatch: pytest.MonkeyPatch
 ) -> None:

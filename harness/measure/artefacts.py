@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import uuid
@@ -99,9 +100,8 @@ class ArtefactCache:
         if key in self._failed:
             raise self._failed[key]
         if key not in self._ready:
-            kept = None if self._cold else self._kept(key)
             try:
-                self._ready[key] = kept or self._make(key, case, address, logs, start)
+                self._ready[key] = self._kept(key) or self._make(key, case, address, logs, start)
             except HarnessError as error:
                 # A reference that hangs must not cost its deadline in every case of its model.
                 self._failed[key] = error
@@ -153,6 +153,8 @@ class ArtefactCache:
         )
 
     def _kept(self, key: str) -> Artefact | None:
+        if self._cold:
+            return None
         folder = self._folder / key
         with contextlib.suppress(RecordError, OSError):
             manifest = read_manifest(folder)
@@ -163,6 +165,9 @@ class ArtefactCache:
 
     def _make(self, key: str, case: Case, address: Address, logs: Path, start: Starter) -> Artefact:
         target = self._folder / key
+        with _writing(case.id, target):
+            if target.exists() and not os.access(target, os.W_OK):  # told before a preparation that may take hours
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         with _building(case.id, self._folder) as folder:
             request = Prepare(address.root, address.file, address.function, address.case_id, str(folder))
             log = logs / self._log
@@ -180,9 +185,15 @@ class ArtefactCache:
             manifest = read_manifest(folder)
             if digest_files(folder) != manifest.files:
                 raise PreparationError(f"{case.id}: the artefact's files are not those that the worker wrote")
-            shutil.rmtree(target, ignore_errors=True)
             with _writing(case.id, target):
-                folder.rename(target)
+                try:
+                    folder.rename(target)
+                except OSError:
+                    # What another session made meanwhile, it may be serving already.
+                    if kept := self._kept(key):
+                        return kept
+                    shutil.rmtree(target, ignore_errors=True)
+                    folder.rename(target)
         return Artefact(self.tree, target, manifest, fresh=True)
 
 
