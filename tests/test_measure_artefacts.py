@@ -385,6 +385,35 @@ def test_a_folder_that_can_not_be_written_is_named_once_with_the_cure(
     assert start.started == (what == "the artefact")
 
 
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.EROFS, ": make it yours (chown), or remove it"),
+        (errno.ENOTEMPTY, ": make it yours (chown), or remove it"),
+        (errno.ENOSPC, ": make room there"),
+        (errno.EDQUOT, ": make room there"),
+        (errno.EIO, ""),
+    ],
+)
+def test_what_helps_is_told_by_what_is_wrong(
+    tmp_path: Path,
+    asked: tuple[ArtefactCache, Case, Address],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    cure: str,
+) -> None:
+    cache, case, address = asked
+
+    def refuse(path: Path, target: Path) -> Path:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PreparationError) as caught:
+        cache.get(case, address, tmp_path, Maker())
+    place = tmp_path / "artefacts" / cache._key(case, address)
+    assert str(caught.value) == f"{case.id}: {place} can't be written ({os.strerror(number)}){cure}"
+
+
 @pytest.mark.parametrize("cold", [False, True])
 def test_what_another_session_made_meanwhile_serves_both(
     tmp_path: Path, asked: tuple[ArtefactCache, Case, Address], cold: bool

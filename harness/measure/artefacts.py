@@ -30,6 +30,15 @@ __all__ = ["Artefact", "ArtefactCache", "data_state"]
 
 KEPT_BYTES = 4 * 2**30
 BUILDING = ".building"
+_CURES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), ": make room there"),
+    **dict.fromkeys(
+        # Others' files keep a folder from being emptied, and some file may stand where a folder should.
+        (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR),
+        ": make it yours (chown), or remove it",
+    ),
+}
+"""What helps where a folder can't be written, by the system's error."""
 
 
 @dataclass(frozen=True)
@@ -240,13 +249,12 @@ def _mark(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _writing(case_id: str, folder: Path) -> Iterator[None]:
-    """Raise `PreparationError` where the folder can't be written, as that of another user."""
+    """Raise `PreparationError` where the folder can't be written, as that of another user, or on a full disk."""
     try:
         yield
     except OSError as error:
-        raise PreparationError(
-            f"{case_id}: {folder} can't be written ({error.strerror}): make it yours (chown), or remove it"
-        ) from error
+        cure = _CURES.get(error.errno or 0, "")
+        raise PreparationError(f"{case_id}: {folder} can't be written ({error.strerror}){cure}") from error
 
 
 @contextlib.contextmanager
