@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,46 @@ def test_a_checkout_that_git_no_longer_knows_is_made_anew(project: Folder, other
     assert found.root == moved / ".harness" / "trees" / other.revision
     assert (found.root / "src" / "own_network" / "__init__.py").exists()
     assert worktree(moved, "HEAD", moved / ".harness" / "trees") == found
+
+
+def test_a_checkout_of_another_users_is_left_alone_with_gits_cure(
+    project: Folder, other: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "2")
+    # The project alone is allowed: an empty value clears the user's list.
+    for number, allowed in enumerate(["", str(project.path.resolve())]):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", "safe.directory")
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", allowed)
+    with pytest.raises(SuiteError, match=r"dubious ownership(.|\n)*git config --global --add safe\.directory"):
+        worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+    assert (other.root / "src" / "own_network" / "__init__.py").exists()
+
+
+def test_a_checkout_that_git_is_too_slow_to_know_is_left_alone(
+    project: Folder, other: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = subprocess.run
+
+    def slow(command: list[str], **options: Any) -> Any:
+        if "--git-dir" in command:
+            raise subprocess.TimeoutExpired(command, options["timeout"])
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", slow)
+    with pytest.raises(SuiteError, match=r"git rev-parse failed: .* timed out"):
+        worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+    assert (other.root / "src" / "own_network" / "__init__.py").exists()
+
+
+def test_what_is_no_checkout_and_can_not_be_removed_is_named_with_the_cure(project: Folder) -> None:
+    """A file stands where the checkout should."""
+    place = project.path / ".harness" / "trees" / project.git("rev-parse", "HEAD")
+    place.parent.mkdir(parents=True)
+    place.touch()
+    with pytest.raises(SuiteError) as caught:
+        worktree(project.path, "HEAD", place.parent)
+    assert str(caught.value) == f"{place} can't be removed (Not a directory): remove it, or make it yours (chown)"
 
 
 def test_an_edited_checkout_is_named_with_the_command_that_removes_it(project: Folder, other: Tree) -> None:

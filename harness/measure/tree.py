@@ -105,13 +105,13 @@ class Tree:
 def worktree(root: Path, revision: str, folder: Path, python: str = sys.executable) -> Tree:
     """A project's tree at another commit, checked out below `folder` and kept for the next time.
 
-    Raises `SuiteError` where the project is not in git, or has no such revision.
+    Raises `SuiteError` where the project is not in git or has no such revision, and where what was kept can't be used.
     """
     top = Path(git(root, "rev-parse", "--show-toplevel"))
     commit = git(root, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
     place = folder / commit
     if not _is_known(place):
-        shutil.rmtree(place, ignore_errors=True)
+        _remove(place)
         folder.mkdir(parents=True, exist_ok=True)
         git(root, "worktree", "prune")
         git(root, "worktree", "add", "--detach", "--force", str(place), commit)
@@ -125,11 +125,26 @@ def worktree(root: Path, revision: str, folder: Path, python: str = sys.executab
 
 
 def _is_known(place: Path) -> bool:
-    """Whether git knows a checkout that was kept: it does not in another clone, nor once the project was moved."""
+    """Whether git knows a checkout that was kept: it does not in another clone, nor once the project was moved.
+
+    Raises `SuiteError` where git does not say, as of another user's.
+    """
     try:
         return (place / ".git").exists() and bool(git(place, "rev-parse", "--git-dir"))
-    except SuiteError:
-        return False
+    except SuiteError as error:
+        if "not a git repository" in str(error):
+            return False
+        raise
+
+
+def _remove(place: Path) -> None:
+    try:
+        shutil.rmtree(place)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise SuiteError(f"{place} can't be removed ({reason}): remove it, or make it yours (chown)") from None
 
 
 def versions_of(tree: Tree) -> dict[str, str]:
@@ -174,10 +189,9 @@ def _ignored(top: Path, path: Path) -> bool:
 def git(folder: Path, *arguments: str) -> str:
     """What a git command prints in a folder. Raises `SuiteError` where it fails or there is no git."""
     command = ["git", "-C", str(folder), *arguments]
+    variables = {**git_variables(), "LC_ALL": "C"}  # `_is_known` goes by what git says, in English
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False, env=git_variables()
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False, env=variables)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SuiteError(f"git {arguments[0]} failed: {error}") from None
     if done.returncode:
