@@ -69,6 +69,15 @@ def test_cores_are_those_that_have_time(
     assert cpu.available() is None
 
 
+def test_below_one_core_another_limit_is_another_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Half of the time stops a long call in each period, and the short anchor hardly ever."""
+    found = []
+    for limit in ("25000 100000", "50000 100000", "100000 100000", "250000 100000", "max 100000"):
+        limit_to(monkeypatch, tmp_path, limit)
+        found.append(cpu.describe().get("processor_time"))
+    assert found == [0.25, 0.5, None, None, None]
+
+
 def test_identity() -> None:
     identity = cpu.describe()
     assert identity["kind"] == "cpu"
@@ -121,6 +130,24 @@ def test_of_cores_of_several_designs_those_count_that_an_arm_takes(monkeypatch: 
 def test_the_design_of_other_architectures(monkeypatch: pytest.MonkeyPatch, block: str, family: str) -> None:
     show(monkeypatch, f"processor\t: 0\n{block}", f"processor\t: 1\n{block}")
     assert cpu(threads=2).describe()["family"] == family
+
+
+@pytest.mark.parametrize(
+    ("block", "vendor", "hypervisor"),
+    [
+        ("flags\t\t: fpu hypervisor\n", "Amazon EC2", "Amazon EC2"),
+        ("flags\t\t: fpu hypervisor\n", "", "yes"),
+        ("flags\t\t: fpu\n", "Dell Inc.", "none"),
+        (ARM.format(core=0, part="0xd0c"), "Amazon EC2", "Amazon EC2"),
+        (ARM.format(core=0, part="0xd0c"), "", "unknown"),
+    ],
+)
+def test_only_x86_says_that_there_is_no_hypervisor(
+    monkeypatch: pytest.MonkeyPatch, block: str, vendor: str, hypervisor: str
+) -> None:
+    told = {"/proc/cpuinfo": block, "/sys/class/dmi/id/sys_vendor": vendor}
+    monkeypatch.setattr(MODULE, "_read", lambda path: told.get(path, ""))
+    assert cpu.describe()["hypervisor"] == hypervisor
 
 
 def test_threads_reach_the_libraries() -> None:

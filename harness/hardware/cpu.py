@@ -72,6 +72,7 @@ class Cpu:
         info = _cpuinfo()
         # A processor of another architecture than x86 may have cores of several designs: those that an arm takes count.
         taken = [info] if "cpu family" in info else [_cpuinfo(core) for core in cores_allowed()[-self.threads :]]
+        limit = cgroup.processors()
         return {
             "kind": "cpu",
             "model": _model(taken[-1]),
@@ -80,6 +81,8 @@ class Cpu:
             "cores": cores_usable(),
             "threads": self.threads,
             "hypervisor": _hypervisor(info),
+            # It stops a long call in each period, and the short anchor hardly ever: their ratio moves with it.
+            **({"processor_time": round(limit, 3)} if limit is not None and limit < 1 else {}),
         }
 
     def state(self) -> Mapping[str, Scalar]:
@@ -141,7 +144,7 @@ def cores_usable() -> int:
     """How many threads this process can run all the time: one a core, or as many whole cores as a control group lets it
     have the time of.
 
-    It is at least one. Below that the arm of one thread is stopped as often as the anchor, and their ratio stands.
+    It is at least one. Below that even one thread is stopped, so `describe` tells the limit.
     """
     cores, limit = len(cores_allowed()), cgroup.processors()
     return cores if limit is None else max(1, min(cores, int(limit)))
@@ -178,7 +181,9 @@ def _hypervisor(info: Mapping[str, str]) -> str:
     if sys.platform != "linux":
         return "unknown"
     vendor = _read("/sys/class/dmi/id/sys_vendor") or _read("/sys/hypervisor/type")
-    return (vendor or "yes") if "hypervisor" in info.get("flags", "").split() else "none"
+    if "flags" not in info:  # only x86 has one for that
+        return vendor or "unknown"
+    return (vendor or "yes") if "hypervisor" in info["flags"].split() else "none"
 
 
 def _read(path: str) -> str:
