@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_benchmark import plugin, utils
 
+from harness.hardware import cpu
 from harness.measure.timed_test import a_call
 from harness.records import Launch
 from harness.timed_test import TimedTest
-from harness.worker.in_turns import ROUND_SECONDS, iterations_for
+from harness.worker import timed_test as worker
+from harness.worker.in_turns import ROUND_SECONDS, Conversation, iterations_for
 from tests.folder import PLAN as SHORT
 from tests.folder import Folder
 
@@ -304,11 +308,18 @@ def test_sort_gc(benchmark):
 
 
 def test_pytest_benchmark_is_told(tmp_path: Path) -> None:
-    """Its table, its file and the hooks of a user's conftest have what the launches showed."""
+    """Its table, its file and the hooks of a user's conftest have what the launches showed; the hooks run there too."""
     folder = project(tmp_path, SORTING)
     (tmp_path / "conftest.py").write_text("""
-def pytest_benchmark_update_json(output_json):
+def pytest_benchmark_update_machine_info(machine_info):
+    machine_info.pop("node")
+
+
+def pytest_benchmark_update_json(config, output_json):
     output_json["mine"] = len(output_json["benchmarks"])
+    output_json["of"] = output_json["commit_info"]["id"]
+    if config.pluginmanager.hasplugin("harness-launch"):
+        output_json["benchmarks"][0]["extra_info"]["place"] = "a launch"
 
 
 def pytest_benchmark_group_stats(benchmarks):
@@ -319,14 +330,24 @@ def pytest_benchmark_group_stats(benchmarks):
     assert code == 0, text
     assert "benchmark 'my group': 1 tests" in text
     data = json.loads(out.read_text())
-    assert data["mine"] == 1
+    assert (data["mine"], data["of"]) == (1, data["commit_info"]["id"])
+    assert "node" not in data["machine_info"]
     assert data["machine_info"]["harness"]["cpu"]["kind"] == "cpu"
     (one,) = data["benchmarks"]
     assert (one["fullname"], one["param"]) == ("suites/test_sorting.py::test_sort[2000]", "2000")
-    assert one["extra_info"] == {"size": 2000, "verdict": "new", "launches": 2}
+    assert one["extra_info"] == {"size": 2000, "place": "a launch", "verdict": "new", "launches": 2}
     launches = by_test(folder)["test_sort-2000"]["launches"]
     kept = [seconds for launch in launches for seconds in launch["samples"]["candidate"]]
     assert one["stats"]["data"] == pytest.approx(kept)
+
+
+def test_hooks_of_a_launch_find_what_pytest_benchmark_says_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin, "get_cpu_info", dict)
+    monkeypatch.setattr("platform.processor", str)
+    monkeypatch.setattr(utils, "in_any_parent", lambda name: False)
+    launch = worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1))
+    assert launch.pytest_benchmark_generate_machine_info() == plugin.pytest_benchmark_generate_machine_info()
+    assert {**launch.pytest_benchmark_generate_commit_info(), "project": "mine"} == utils.get_commit_info("mine")
 
 
 def test_elsewhere_they_stay_what_they_are(tmp_path: Path) -> None:
