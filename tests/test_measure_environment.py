@@ -112,6 +112,21 @@ def test_environment_of_this_run(tmp_path: Path) -> None:
     assert decode(Environment, loads(dumps(found), "environment"), "environment") == found
 
 
+@pytest.mark.parametrize(
+    ("name", "version", "part"), [("numpy", "0.9.0", True), ("numpy", "2.0.99", False), ("torch", "0.9.0", False)]
+)
+def test_of_packages_the_minor_version_of_numpy_alone_is_part_of_the_identity(
+    name: str, version: str, part: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "hardware.md").read_text(encoding="utf-8")
+    assert "Of packages the minor version of numpy alone is part of that" in " ".join(page.split())
+    versions = {"numpy": "2.0.1", "torch": "2.0.1"}
+    monkeypatch.setattr("harness.measure.environment.library_versions", lambda: versions)
+    before = identity(cpu)
+    versions[name] = version
+    assert (identity(cpu) != before) is part
+
+
 def test_revision(tmp_path: Path) -> None:
     def git(*arguments: str) -> str:
         person = ["-c", "user.name=a", "-c", "user.email=a@example.org"]

@@ -121,6 +121,11 @@ def test_trust_names_baseline_environment_noise_coverage_and_power(page: Page) -
         assert words in text
 
 
+def test_of_software_the_anchors_numpy_alone_decides_whether_times_are_compared(page: Page) -> None:
+    told = "Of the software listed here, only the anchor's numpy does: the rest is what may have caused a change."
+    assert told in plain(page.text)
+
+
 def test_the_gain_map_has_sign_number_and_word(page: Page) -> None:
     text = plain(page.text)
     assert "▲ 2.74x ▲ 0.41x memory = 0.00 pt accuracy" in text
