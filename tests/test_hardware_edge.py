@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -43,6 +44,13 @@ def test_sizes_that_are_none(memory: str, message: str) -> None:
         edge(memory=memory)
     with pytest.raises(SuiteError, match="at least one thread"):
         edge(threads=0)
+
+
+def test_the_reference_of_the_pages_grid_fits_by_the_pages_table() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "hardware.md").read_text(encoding="utf-8")
+    (limit,) = re.findall(r'model=\[digits\], technique=\[reference, .* hardware=\[edge\(memory="(\d+)MB"\)\]', page)
+    (needed,) = re.findall(r"^\| `digits` in torch \| (\d+) \| (\d+) \|", page, re.MULTILINE)
+    assert max(map(int, needed)) < int(limit)
 
 
 @limited
