@@ -126,6 +126,14 @@ def test_of_software_the_anchors_numpy_alone_decides_whether_times_are_compared(
     assert told in plain(page.text)
 
 
+def test_what_is_detectable_is_said_as_it_is_computed(page: Page) -> None:
+    told = (
+        "Detectable is the smallest change for the worse that this run would have called regressed, in four of five "
+        "such runs: it lies beyond the limit."
+    )
+    assert told in plain(page.text)
+
+
 def test_the_gain_map_has_sign_number_and_word(page: Page) -> None:
     text = plain(page.text)
     assert "▲ 2.74x ▲ 0.41x memory = 0.00 pt accuracy" in text
