@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from harness.runtimes.eager import Eager
 from harness.techniques import (
     Pipeline,
     Technique,
+    base,
     batched,
     bf16,
     compiled,
@@ -27,7 +29,7 @@ from harness.techniques import (
     reference,
 )
 from harness.techniques.base import as_pipeline
-from harness.testing import tiny_onnx_model, tiny_student_model, tiny_torch_model
+from harness.testing import check_technique, tiny_onnx_model, tiny_student_model, tiny_torch_model
 from harness.worker.prepare import evidence_of
 
 TORCH = tiny_torch_model()
@@ -71,6 +73,12 @@ def test_ids_name_what_differs_from_the_defaults(value: Pipeline, expected: str)
 @technique
 def rounded(deployment: Deployment, by: Any) -> Deployment:
     return deployment
+
+
+def test_the_technique_that_the_module_shows_keeps_its_promise() -> None:
+    shown: dict[str, Any] = {}
+    exec(textwrap.dedent((base.__doc__ or "").partition("::\n")[2]), shown)
+    check_technique(shown["rounded"](0), STUDENT)
 
 
 class Nameless:

@@ -2,10 +2,16 @@
 
 ::
 
+    import copy
+
+    from harness import Promise, technique
+
     @technique(takes="torch")
-    def channels_last(deployment):
-        network = deployment.network.to(memory_format=torch.channels_last)
-        return deployment.replace(network=network).promising(Promise("weights.float32", at_least=0.9))
+    def rounded(deployment, digits: int):
+        network = copy.deepcopy(deployment.network)
+        for weight in network.parameters():
+            weight.data = weight.data.round(decimals=digits)
+        return deployment.replace(network=network).promising(Promise("sparsity", at_least=0.5))
 """
 
 from __future__ import annotations
