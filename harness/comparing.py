@@ -121,8 +121,8 @@ class WithBaselines:
     def note_origin(
         self, suite: str, case_id: str, baseline: Baseline, facts: Mapping[str, Scalar] | None = None
     ) -> None:
-        """Remember who accepted the baseline of a case, when and why, and what changed since: software, and by the
-        `facts` of its result what ran.
+        """Remember at which commit, when and why the baseline of a case was accepted, and what changed since: software,
+        and by the `facts` of its result what ran.
         """
         source = baseline.times or baseline.portable
         if source is None:

@@ -20,7 +20,7 @@ BASELINE_SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Who made this the baseline: the commit that was measured, when, and why; and the values before, by metric."""
+    """What made this the baseline: the commit that was measured, when, and why; and the values before, by metric."""
 
     commit: str
     when: str
