@@ -15,7 +15,7 @@ import pytest
 
 from harness.grid import Address, Case
 from harness.hardware import cpu
-from harness.measure.ahead import needed, usual_jobs
+from harness.measure.ahead import MOST_JOBS, needed, usual_jobs
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.tree import Tree
 from harness.plan import Plan
@@ -252,3 +252,8 @@ def test_no_jobs_is_an_error(folder: Folder) -> None:
 def test_as_many_at_a_time_as_cores_have_time(monkeypatch: pytest.MonkeyPatch, cores: int, jobs: int) -> None:
     monkeypatch.setattr(sys.modules["harness.measure.ahead"], "cores_usable", lambda: cores)
     assert usual_jobs() == jobs
+
+
+def test_the_page_says_how_many_are_made_at_a_time() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert f"one a core and {MOST_JOBS} at most" in page
