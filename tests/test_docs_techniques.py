@@ -1,4 +1,7 @@
-"""docs/techniques.md is true: every technique, parameter, promise, id, reason, fact, runtime and option is in it."""
+"""docs/techniques.md is true: every technique, parameter, promise, id, reason, fact, runtime and option is in it.
+
+What it says was measured is what the table of docs/results.md has.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,8 @@ from harness.testing import check_technique, tiny_onnx_model, tiny_student_model
 from tests.attention_networks import encoder_model
 from tests.fake_cuda import FakeDevice
 
-TEXT = (Path(__file__).parents[1] / "docs" / "techniques.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
+TEXT = (DOCS / "techniques.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##)", TEXT, re.MULTILINE | re.DOTALL))
 EXPORTED = {name: getattr(harness.techniques, name) for name in harness.techniques.__all__}
 TECHNIQUES = {name: value for name, value in EXPORTED.items() if isinstance(value, Technique)}
@@ -240,3 +244,64 @@ def test_every_runtime_is_documented_with_its_form_and_options() -> None:
         assert described
         for option in dataclasses.fields(cls):
             assert f"`{option.name}`" in described[1]
+
+
+def speedup(case: str) -> float:
+    """What the table of results has for `model/technique` on `cpu`, against the model as it is."""
+    model, _, technique = case.partition("/")
+    text = (DOCS / "results.md").read_text(encoding="utf-8")
+    section = text.partition(f"\n## {model} on cpu\n")[2].partition("\n## ")[0]
+    (found,) = re.findall(rf"^\| `{re.escape(technique)}` \| \w+ \| ([\d.]+)x ", section, re.MULTILINE)
+    return float(found)
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence", "cases"),
+    [
+        ("techniques", "| `bf16`, `autocast` | diamonds | (), ()x;", ["diamonds/bf16", "diamonds/autocast"]),
+        (
+            "techniques",
+            "| diamonds in ONNX Runtime | ()x of float32 there, a row; ()x, 256 rows;",
+            [
+                "diamonds/onnxruntime+int8_static : diamonds/onnxruntime",
+                "diamonds/onnxruntime+int8_static+batched:256 : diamonds/onnxruntime+batched:256",
+            ],
+        ),
+        (
+            "techniques",
+            "| `int4_weights` in ONNX Runtime | diamonds | ()x of float32 there,",
+            ["diamonds/onnxruntime+int4_weights : diamonds/onnxruntime"],
+        ),
+        (
+            "techniques",
+            "that pays ()x in ONNX Runtime, against the whole network there, and ()x in torch.",
+            ["digits/pruned_channels:0.5+onnxruntime : digits/onnxruntime", "digits/pruned_channels:0.5"],
+        ),
+        (
+            "techniques",
+            "it pays ()x and ()x; a runtime (ONNX Runtime ()x, LiteRT ()x) and batching (()x a row)",
+            [
+                "diamonds/pruned_channels:0.5+onnxruntime : diamonds/onnxruntime",
+                "diamonds/pruned_channels:0.5",
+                "diamonds/onnxruntime",
+                "diamonds/litert",
+                "diamonds/onnxruntime+batched:256",
+            ],
+        ),
+        ("litert", "| diamonds: `litert` | ()x |", ["diamonds/litert"]),
+        (
+            "litert",
+            "| then `int8_dynamic`; `int8_static`; `int4_dynamic` | ()x; ()x; ()x |",
+            ["digits/litert+int8_dynamic", "digits/litert+int8_static", "digits/litert+int4_dynamic"],
+        ),
+    ],
+)
+def test_figures_are_those_of_the_table_of_results(page: str, sentence: str, cases: list[str]) -> None:
+    """`()` in a sentence is a figure: a case's speed-up, or that of the first of two cases over the second's."""
+    text = " ".join((DOCS / f"{page}.md").read_text(encoding="utf-8").split())
+    figures = re.search(re.escape(sentence).replace(r"\(\)", r"(\d+(?:\.\d+)?)"), text)
+    assert figures, sentence
+    for case, figure in zip(cases, figures.groups(), strict=True):
+        whole, _, part = case.partition(" : ")
+        value = speedup(whole) / (speedup(part) if part else 1.0)
+        assert f"{value:.{len(figure.partition('.')[2])}f}" == figure, case
