@@ -180,12 +180,12 @@ class Session:
         return self._keep(result, (left_out(result, portable, previous if gated else None),))
 
     def require(self, case: Case | TimedTest, suite: str, nodeid: str) -> Decision | None:
-        """The decision on a case of required hardware that can't be measured; None where it can or needn't."""
+        """The decision on a case whose required hardware is absent; None where it is here or needn't be."""
         if case.hardware.name not in self.settings.required or case.inapplicable():
             return None
-        if not (reason := self._why_not(case)):
+        if not (reason := self.absent.get(case.hardware.name)):
             return None
-        text = f"{case.id}: --require-hardware={case.hardware.name}, and it can't be measured: {reason}"
+        text = f"{case.id}: --require-hardware={case.hardware.name}, and it is not here: {reason}"
         comparison = Comparison(suite, case.id, "case", Verdict.ERROR, text)
         return self._keep(unmeasured(case, suite, nodeid, reason), (comparison,))
 

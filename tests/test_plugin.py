@@ -15,8 +15,9 @@ import pytest
 
 import harness.session
 from harness import SuiteError, grid
-from harness.grid import Case
-from harness.hardware import cpu, cuda
+from harness.baseline.store import Store
+from harness.grid import Address, Case
+from harness.hardware import Hardware, cpu, cuda
 from harness.measured import Measured
 from harness.metrics import Metric, resolve
 from harness.plan import Plan
@@ -26,11 +27,11 @@ from harness.records import Outcome, Result, Verdict
 from harness.report.record import failed_tests, read_run
 from harness.session import Session
 from harness.settings import Settings
-from harness.techniques import onnxruntime, reference
+from harness.techniques import Technique, onnxruntime, reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
 from tests.folder import PLAN, Folder
-from tests.judge_samples import a_launch, a_result
+from tests.judge_samples import a_launch, a_portable, a_result
 
 
 @pytest.fixture
@@ -518,6 +519,31 @@ def test_a_budget_is_for_the_cases_that_will_be_measured(tmp_path: Path) -> None
     absent = SimpleNamespace(available=lambda: "no such thing here")
     state = cast(Any, SimpleNamespace(_hardware={"cpu": cpu, "cuda": absent}, _items=items))
     assert State._measurable(state) == {("a", here.id), ("b", here.id)}
+
+
+@pytest.mark.parametrize(
+    ("technique", "hardware", "baseline", "verdict"),
+    [
+        (partless, cpu, False, "skipped"),
+        (partless, cpu, True, "missing"),
+        (reference, cpu(threads=9999), False, "error"),
+    ],
+    ids=["package", "package and baseline", "hardware"],
+)
+def test_required_hardware_is_an_error_where_it_is_absent_and_not_where_something_else_is(
+    tmp_path: Path, technique: Technique, hardware: Hardware, baseline: bool, verdict: str
+) -> None:
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(technique), hardware)
+    settings = Settings(
+        tmp_path, tmp_path / "baselines", tmp_path / "reports", tmp_path / ".harness", Plan(), required=(hardware.name,)
+    )
+    if baseline:
+        Store(settings.baselines).write(a_portable({"size": 4.0}, suite="it", case_id=case.id))
+    session = Session(settings, [hardware], 1, {"it": ()}, lambda _: None, cases=[case])
+    address = Address(str(tmp_path), "test_it.py", "test_it", case.id)
+    decision = session.require(case, "it", "id") or session.measure(case, address, "it", "id")
+    assert decision.verdict == verdict
+    assert decision.fails is (verdict != "skipped")
 
 
 def test_a_part_of_a_file_has_the_metrics_of_all_its_grids(tmp_path: Path) -> None:
