@@ -201,6 +201,8 @@ class WithTree:
         environment = bool(self._against.packages or self._against.python) and previous.outcome is not Outcome.ABSENT
         verdict = Verdict.ERROR if environment else Verdict.INCOMPARABLE
         text = f"{result.case_id} can't be compared: at {self._against} it is {previous.outcome}: {previous.reason}"
+        if self._tree.revision and self._tree.revision in previous.reason and "No such file" in previous.reason:
+            text += " (a checkout has nothing that git ignores, nor submodules: read data from the folder HARNESS_DATA)"
         return Comparison(result.suite, result.case_id, "case", verdict, text)
 
     def _timed(self, result: Result, previous: Result, spread: Spread, metrics: Metrics) -> Comparison:

@@ -103,6 +103,19 @@ def with_tree(**changes: object) -> WithTree:
     return WithTree(Against("HEAD", **changes), Tree(Path()), {}, ENVIRONMENT, Plan())  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("place", "said"), [(f"trees/{'ab' * 20}/data/x.npy", True), ("elsewhere/x.npy", False)], ids=["in it", "elsewhere"]
+)
+def test_a_file_that_a_checkout_lacks_may_be_one_that_git_ignores(place: str, said: bool) -> None:
+    tree = Tree(Path(f"trees/{'ab' * 20}"), revision="ab" * 20)
+    now = in_turns({"size": (4.0,)})
+    reason = f"FileNotFoundError: [Errno 2] No such file or directory: '{place}'"
+    previous = dataclasses.replace(now, outcome=Outcome.FAILED, reason=reason)
+    (row,) = WithTree(Against("HEAD"), tree, {}, ENVIRONMENT, Plan()).compare(now, previous, METRICS)
+    assert row.verdict is Verdict.INCOMPARABLE
+    assert ("HARNESS_DATA" in row.reason) is said
+
+
 def in_turns(values: dict[str, tuple[float, ...]], **changes: object) -> Result:
     """A case that took turns with itself, and was confirmed to take as long."""
     result = a_result({"latency.p50": (0.01,) * 8, **values}, confirm=5, **changes)

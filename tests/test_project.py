@@ -173,6 +173,11 @@ def test_every_command_and_its_options_are_documented(name: str) -> None:
         assert re.search(rf"`[^`\n]*{word}(?![\w-])", DOCUMENTED), f"{word} of {command} is in no document"
 
 
+@pytest.mark.parametrize("variable", ["HARNESS_DATA", "HARNESS_HISTORY_URL"])
+def test_every_variable_that_users_may_set_is_documented(variable: str) -> None:
+    assert re.search(rf"`[^`\n]*{variable}", DOCUMENTED)
+
+
 @pytest.mark.parametrize("field", sorted(Plan().record()))
 def test_every_part_of_a_plan_is_documented(field: str) -> None:
     assert f"`{field}`" in DOCUMENTED
