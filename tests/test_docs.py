@@ -13,16 +13,28 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```python\n# (\S+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+TRAINABLE = """\
+from harness.techniques import pruned_weights
+from harness.testing import check_technique
+from suites.trainable import trainable
+
+
+def test_it_can_be_trained_and_has_batches_to_calibrate_with():
+    check_technique(pruned_weights(0.5), trainable)
+    assert [batch["x"].shape for batch in trainable.calibration()] == [(32, 64)] * 2
+"""
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with every file that docs/writing-a-suite.md shows."""
     folder = tmp_path_factory.mktemp("documented")
     blocks = BLOCK.findall((ROOT / "docs" / "writing-a-suite.md").read_text())
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for name, text in blocks:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
+    (folder / "tests" / "test_trainable.py").write_text(TRAINABLE)
     (folder / "suites" / "__init__.py").touch()
     (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
     return folder
@@ -36,7 +48,7 @@ def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 def test_the_model_the_technique_the_metric_and_the_test_of_the_technique_run(written: Path) -> None:
     done = pytest_in(written, "suites", "tests", "--quick")
     assert done.returncode == 0, done.stdout
-    assert "5 passed" in done.stdout
+    assert "6 passed" in done.stdout
     page = (written / "reports" / "latest" / "index.html").read_text()
     for word in ("blobs", "rounded:1+onnxruntime", "cost"):
         assert word in page
