@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 import subprocess
 import tomllib
@@ -112,6 +113,13 @@ def test_every_metric_is_documented_as_it_is(metric: Metric) -> None:
     portable = "yes" if metric.portable else "no"
     row = f"| `{metric.name}` | {metric.unit} | {metric.better} | {limit_of(metric)} | {portable} | "
     assert row in (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Metric)])
+def test_every_field_of_a_metric_is_documented(field: str) -> None:
+    page = (ROOT / "docs" / "writing-a-suite.md").read_text(encoding="utf-8")
+    _, section = page.split("\n## A metric\n")
+    assert re.search(rf"`{field}(?:=[^`]*)?`", section.partition("\n## ")[0])
 
 
 def limit_of(metric: Metric) -> str:
