@@ -81,9 +81,10 @@ def test_the_default_selection_misses_nothing_of_the_full_one_and_the_full_one_m
         (("suites", "-k", "tiny_onnx"), {DEFAULT}),
         (("suites", "-m", "full"), {DEFAULT, RESERVED}),
         (("suites", "-m", "full and not default"), {RESERVED}),
+        (("suites", "-m", "not skip"), {DEFAULT, RESERVED}),
         (("suites/test_both.py::test_more",), {RESERVED}),
     ],
-    ids=["default", "part", "full", "rest", "named"],
+    ids=["default", "part", "full", "rest", "other", "named"],
 )
 def test_what_is_selected(folder: Folder, arguments: tuple[str, ...], found: set[str]) -> None:
     code, text = folder.pytest(*arguments, "--collect-only", "-q", "--strict-markers")
