@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.collecting import Found, choose
+from harness.grid import grids_of, load_suite
+from harness.names import suite_name
+
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```python\n# (\S+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -63,6 +67,17 @@ def test_a_technique_takes_at_most_ten_lines(written: Path) -> None:
     first = min(node.lineno for node in [function, *function.decorator_list])
     assert function.end_lineno is not None
     assert function.end_lineno - first + 1 <= 10
+
+
+def test_the_case_of_each_bisect_line_is_one_of_the_bundled_suites() -> None:
+    suites = {suite_name(path): path.relative_to(ROOT) for path in sorted((ROOT / "suites").glob("test_*.py"))}
+    grids = [(suite, grid) for suite, file in suites.items() for grid in grids_of(load_suite(ROOT, str(file)))]
+    cases = [Found(case.id, suite, "") for suite, grid in grids for case in grid.cases()]
+    pages = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "command-line.md"]
+    words = [re.findall(r"^    harness bisect '([^']+)'", page.read_text(), re.MULTILINE) for page in pages]
+    assert all(words)
+    for word in [word for found in words for word in found]:
+        choose(cases, word)
 
 
 def test_the_suite_of_the_readme_is_what_pytest_can_collect(tmp_path: Path) -> None:
