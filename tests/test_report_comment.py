@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 
+from harness.measure.sources import sources
 from harness.records import Comparison, Estimate, Launch, Verdict
 from harness.report.comment import MARKER, MAX_CHARACTERS, render
 from tests.cli_runs import a_case, a_run
@@ -50,8 +53,17 @@ def test_what_got_better_or_is_new_is_to_be_accepted() -> None:
     for verdict in (Verdict.IMPROVED, Verdict.NEW):
         text = render(a_run([a_case("a")], comparisons=(said(verdict), said(Verdict.UNCHANGED, "size"))))
         assert f"{verdict.value} | a/reference/cpu" in text
-        assert '    harness accept --from report/ --reason "why this is right"' in text
-        assert "Download this run's report to `report/` and accept it" in text
+        assert '    harness accept --from reports/ci --reason "why this is right"' in text
+        assert "Download this run's report to `reports/ci` and accept it" in text
+
+
+def test_what_is_downloaded_as_the_guide_does_it_is_no_source(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "ci-guide.md").read_text()
+    folders = {*re.findall(r"--dir (\S+)", guide), *re.findall(r"--from ([^\s`]+)", guide)}
+    assert folders == {"reports/ci"}, "as the comment says it"
+    (tmp_path / "reports/ci").mkdir(parents=True)
+    (tmp_path / "reports/ci/run.json").write_text("{}")
+    assert list(sources(tmp_path)) == []
 
 
 def test_in_turns_with_another_tree_there_is_nothing_to_accept() -> None:

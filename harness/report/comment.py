@@ -17,8 +17,8 @@ MARKER = "<!-- harness -->"
 """The first line, by which the comment of an earlier run is found and replaced."""
 MAX_CHARACTERS = 60_000
 """GitHub refuses a comment of more than 65,536."""
-_DOWNLOADED = "report/"
-"""Where the guide to CI has the artefact of a run downloaded to."""
+_DOWNLOADED = "reports/ci"
+"""Where the guide to CI has the artefact of a run downloaded to: a folder that git ignores and that is no source."""
 _ROWS = 20
 
 
