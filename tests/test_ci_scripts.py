@@ -289,9 +289,17 @@ def test_gitlab_measures_a_merge_request_in_turns(target: str, base: str, compar
     assert any("merge_request_event" in rule["if"] for rule in job["rules"]), "else these variables are never set"
     (script,) = job["script"]
     asked = {"CI_MERGE_REQUEST_TARGET_BRANCH_SHA": target, "CI_MERGE_REQUEST_DIFF_BASE_SHA": base}
-    command = ["bash", "-c", f'make() {{ echo "$2"; }}\n{script}']
+    command = ["bash", "-c", f'python() {{ echo "$@"; }}\n{script}']
     done = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, check=True)
-    assert done.stdout.split()[0] == f"ARGS={comparison}"
+    assert done.stdout.split()[:4] == ["-m", "pytest", "suites/", comparison]
+
+
+@pytest.mark.parametrize("name", ["gitlab-ci.yml", "Jenkinsfile"])
+def test_snippets_need_nothing_of_this_repository(name: str) -> None:
+    text = (ROOT / "docs" / "ci" / name).read_text()
+    assert "make " not in text
+    assert "pip install -c constraints.txt 'inference-harness[torch,onnx]'" in text
+    assert re.search(r'python -m pytest suites/ "\$comparison" ', text)
 
 
 GUIDE = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "ci-guide.md").read_text(), re.MULTILINE | re.DOTALL)
