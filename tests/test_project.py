@@ -201,6 +201,14 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert dead == []
 
 
+@pytest.mark.parametrize("name", ["README.md", "docs/ci-guide.md", "docs/ci/gitlab-ci.yml", "docs/ci/Jenkinsfile"])
+def test_who_installs_is_told_how_until_the_release_and_no_longer(name: str) -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased = re.findall(r"^## (\S+) \(unreleased\)$", changes, re.MULTILINE)
+    said = re.findall(r"Until (\S+) is released", (ROOT / name).read_text(encoding="utf-8"))
+    assert set(said) == set(unreleased)
+
+
 def test_the_workflow_gates_on_both_machines() -> None:
     text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     assert text.count("uses: ./.github/actions/harness") == 1
