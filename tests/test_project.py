@@ -172,6 +172,16 @@ def test_every_pytest_option_is_documented(option: str) -> None:
     assert re.search(rf"`[^`\n]*{option}(?![\w-])", DOCUMENTED), f"{option} is in no document, in backticks"
 
 
+def test_the_commands_with_exit_codes_of_their_own_are_named() -> None:
+    (commands,) = [action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    own = re.compile(r"xit code(: 0| is pytest's)")
+    expected = {name for name, parser in commands.choices.items() if own.search(parser.description or "")}
+    text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    sentence = re.search(r"interrupt; ([^;]*?) give more codes a meaning", text)
+    assert sentence
+    assert set(re.findall(r"`(\w+)`", sentence[1])) == expected
+
+
 @pytest.mark.parametrize("name", command_options())
 def test_every_command_and_its_options_are_documented(name: str) -> None:
     words = name.split()
