@@ -190,6 +190,12 @@ def test_the_action_tells_its_script_all_that_it_asks_for() -> None:
     assert set(re.findall(r"HARNESS_[A-Z]+", (ACTION / "gate.sh").read_text())) == set(step["env"])
 
 
+def test_inputs_and_outputs_of_the_action_are_documented() -> None:
+    action = parsed((ACTION / "action.yml").read_text())
+    page = (ROOT / "docs" / "ci.md").read_text()
+    assert [name for name in (*action["inputs"], *action["outputs"]) if f"`{name}`" not in page] == []
+
+
 class Comment:
     """A folder in which the comment is written, with a stand-in for `gh`."""
 

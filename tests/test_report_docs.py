@@ -35,6 +35,16 @@ def test_every_field_of_the_record_is_documented(record: type) -> None:
     assert {field.name for field in dataclasses.fields(record)} <= words
 
 
+@pytest.mark.parametrize(
+    ("record", "section"),
+    [(Run, "The run"), (Environment, "environment"), (Result, "results[]"), (Comparison, "comparisons[]")],
+)
+def test_fields_stand_in_their_order(record: type, section: str) -> None:
+    text = (DOCS / "run-json.md").read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", " ".join(cells)) == [field.name for field in dataclasses.fields(record)]
+
+
 def test_every_word_of_the_record_is_documented() -> None:
     words = set(re.findall(r"\w+", (DOCS / "run-json.md").read_text(encoding="utf-8")))
     assert {*MODES, *(str(v) for v in Verdict), *(str(o) for o in Outcome)} <= words
