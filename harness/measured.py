@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from harness.records import Result, Scalar, Verdict
 
-__all__ = ["Measured"]
+__all__ = ["NOT_IN_TURNS", "Measured"]
 
 NOT_IN_TURNS = ("speedup", "fidelity.", "energy.")
 """What is not measured of a case that takes turns with another tree, where no reference runs."""

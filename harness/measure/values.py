@@ -11,6 +11,7 @@ from harness.disturbance import circumstances
 from harness.errors import MeasurementError
 from harness.judge.estimate import estimate
 from harness.measure.artefacts import Artefact
+from harness.measured import NOT_IN_TURNS
 from harness.metrics import METRICS, Metric
 from harness.records import Launch, Measurement, Result
 
@@ -44,7 +45,8 @@ def measurements_of(
 ) -> tuple[Measurement, ...]:
     """A measurement for each metric that was measured: one value a launch where it is sampled, else the fixed one.
 
-    Raises `MeasurementError` (outcome `invalid`) where a metric of the suite's own can't be derived.
+    One that is derived from what turns with another tree do not measure is left out there. Raises `MeasurementError`
+    (outcome `invalid`) where a metric of the suite's own can't be derived otherwise.
     """
     rows = [_of_launch(one, items) for one in launches]
     names = [name for name in rows[0] if all(name in row for row in rows)]
@@ -56,14 +58,17 @@ def measurements_of(
             try:
                 values[metric.name] = tuple(float(derive({**fixed, **row})) for row in rows)
             except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                if _not_in_turns(error, launches):
+                    continue
                 raise MeasurementError(
                     f"metric {metric.name} can't be derived: {error!r}", outcome="invalid"
                 ) from error
-    absent = [name for name in metrics if name not in BUILT_IN and name not in values]
+    absent = [name for name, one in metrics.items() if not (name in BUILT_IN or one.derive or name in values)]
     if absent:
         raise MeasurementError(
             f"metric {absent[0]} was declared by the suite, and neither its `derive` nor "
-            "the model's Evaluation.metrics gives it",
+            "the model's Evaluation.metrics gives it; metrics hold for the whole file: give this model a file of its "
+            "own, or the metric a `derive`",
             outcome="invalid",
         )
     samples = min(one.calls for one in launches)
@@ -79,6 +84,12 @@ def measurements_of(
         for name in metrics
         if name in values
     )
+
+
+def _not_in_turns(error: Exception, launches: Sequence[Launch]) -> bool:
+    """Whether what a `derive` asked for is missing since these launches were in turns with another tree."""
+    asked = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
+    return asked.startswith(NOT_IN_TURNS) and all(one.anchored is None for one in launches)
 
 
 def _counted(values: Sequence[float], counted: Sequence[bool]) -> Sequence[float]:
