@@ -271,11 +271,13 @@ def not_in_turns(result: Result, metrics: Metrics) -> tuple[str, ...]:
     A verdict would say that a case that was compared could not be, and make it red under `--baseline=strict` for ever.
     """
     usual = {metric.name: metric for metric in METRICS}
+    # What is derived from something that turns do not measure has no value, and a limit all the same.
+    derives = result.outcome is Outcome.COMPLETED and result.technique != TECHNIQUE
     names = [
         name
         for name, metric in metrics.items()
         if (name.startswith(("latency.", "throughput", "time.")) or metric.derive) and name != METRIC
-        if metric.gates and metric != usual.get(name) and result.measurement(name)
+        if metric.gates and metric != usual.get(name) and (result.measurement(name) or (metric.derive and derives))
     ]
     found = (
         f"the suite's own limits on {', '.join(names)} hold against baselines alone, and were not looked at in turns"

@@ -16,6 +16,7 @@ from harness.metrics import Metric
 from harness.plan import Plan
 from harness.records import Comparison, Evidence, Outcome, Result, Verdict
 from harness.settings import Against
+from harness.timed_test import TECHNIQUE
 from tests.judge_samples import (
     CASE,
     ENVIRONMENT,
@@ -184,13 +185,16 @@ def test_what_took_turns_is_told_of_no_baseline_and_of_nothing_to_accept(
 def test_a_limit_that_turns_can_not_hold_is_told_and_fails_nothing() -> None:
     p99 = METRICS["latency.p99"].with_tolerance(0.1)
     own = Metric("lag", "s", "lower", tolerance=0.1, derive=lambda values: values["latency.p50"])
+    gain = Metric("gain", "x", "higher", tolerance=0.1, derive=lambda values: values["speedup"])  # has no value here
     now = in_turns({"size": (4.0,), "latency.p99": (0.02,) * 8, "lag": (0.01,) * 8})
     assert not_in_turns(now, METRICS) == ()
-    limited = {**METRICS, p99.name: p99, own.name: own}
+    limited = {**METRICS, p99.name: p99, own.name: own, gain.name: gain}
     (warning,) = not_in_turns(now, limited)
-    assert "latency.p99, lag" in warning
+    assert "latency.p99, lag, gain" in warning
     found = verdicts(with_tree().compare(now, now, limited))
     assert found == {"latency.p50": Verdict.UNCHANGED, "size": Verdict.UNCHANGED}
+    timed = dataclasses.replace(in_turns({}), technique=TECHNIQUE)  # which has no metrics of a suite's own
+    assert not_in_turns(timed, limited) == ()
 
 
 def test_time_is_judged_where_nothing_else_has_a_limit() -> None:
