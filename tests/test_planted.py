@@ -6,11 +6,13 @@ torch: the tests take as long as their launches.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from harness.baseline.store import folder_of
 from harness.cli.main import main
 from tests.project import Outcome, Project, assert_red
 
@@ -132,8 +134,9 @@ def regressed(
     plant: Callable[[Project, int], None],
     *expected: tuple[str, str],
     first: int = 1,
-) -> tuple[Project, Outcome]:
-    """A run in which planted work regressed these (case, metric), and the project that it was planted in.
+) -> tuple[Project, Outcome, int]:
+    """The project in which planted work regressed these (case, metric), the run that says so, and how many quarters of
+    the network's time were planted.
 
     A quarter more is planted, or `first` times that, which most hours tell. Where the machine's speed moves by as much
     from launch to launch it can't be told, so more is planted then; no size may be cleared. How often which size is
@@ -146,7 +149,7 @@ def regressed(
         verdicts = {done.comparison(*one)["verdict"] for one in expected}
         assert verdicts <= {"regressed", "inconclusive"}, done.text
         if verdicts == {"regressed"}:
-            return planted, done
+            return planted, done, times
     pytest.fail(f"work of {2 * first} times the network's own was not decided:\n{done.text}")
 
 
@@ -160,19 +163,22 @@ def test_a_loss_of_accuracy_and_speed_in_a_technique_is_red_and_a_rise_is_not(
             f"from suites.extra import extra\n\n    network = extra(network, {pairs}, shift=-0.4)",
         )
 
-    # As much work as the network's own, so that the rise is told as well.
-    planted, done = regressed(project, tmp_path, quarter, plant, (TUNED, "speedup"), first=4)
+    planted, done, quarters = regressed(project, tmp_path, quarter, plant, (TUNED, "speedup"))
     assert_red(done, TUNED, "speedup", "limit", "harness accept --case")
-    comparison = done.comparison(TUNED, "speedup")
+    # Each of the two is red by itself: the accuracy's verdict does not stand for that of the time.
+    comparison, accuracy = (done.comparison(TUNED, metric) for metric in ("speedup", "accuracy"))
+    assert comparison["verdict"] == accuracy["verdict"] == "regressed"
     assert comparison["reason"] in done.text
-    assert done.comparison(TUNED, "accuracy")["verdict"] == "regressed"
+    assert accuracy["reason"] in done.text
     assert comparison["change"]["point"] < -0.1
     assert comparison["baseline"]["point"] > comparison["candidate"]["point"]
     untouched = {c["verdict"] for c in done.run["comparisons"] if c["case_id"] == REFERENCE}
     assert untouched
     assert untouched <= {"unchanged", "improved", "inconclusive"}, done.text
 
-    # What was accepted on a bad day is beaten by the technique as it was.
+    # What was accepted on a bad day is beaten by the technique as it was. It is all that the baseline holds: against
+    # the old one a quarter more need not be told by the latency, and what is undecided can't be accepted.
+    shutil.rmtree(planted.folder / "baselines" / folder_of("small", TUNED))
     source, baselines = str(planted.folder / "reports" / "latest"), str(planted.folder / "baselines")
     chosen = ("--case", f"small/{TUNED}", "--from", source, "--baselines", baselines)
     assert main(["accept", *chosen, "--reason", "a bad day"]) == 0
@@ -180,7 +186,9 @@ def test_a_loss_of_accuracy_and_speed_in_a_technique_is_red_and_a_rise_is_not(
     done = planted.pytest(*FAST, "-k", "tuned")
     assert done.code == 0, done.text
     assert done.comparison(TUNED, "accuracy")["verdict"] == "improved"
-    assert done.comparison(TUNED, "speedup")["verdict"] == "improved"
+    # A smaller rise than that is not told in every hour.
+    expected = {"improved"} if quarters >= 4 else {"improved", "unchanged", "inconclusive"}
+    assert done.comparison(TUNED, "speedup")["verdict"] in expected, done.text
 
 
 def test_extra_work_in_the_model_slows_reference_and_candidate(project: Project, tmp_path: Path, quarter: int) -> None:
@@ -195,5 +203,5 @@ def test_extra_work_in_the_model_slows_reference_and_candidate(project: Project,
 
     both = (REFERENCE, "latency.p50"), (TUNED, "latency.p50")
     # The time of two cases at once, beside the anchor alone: in a restless hour a quarter is told of one of them.
-    _, done = regressed(project, tmp_path, quarter, plant, *both, first=2)
+    _, done, _ = regressed(project, tmp_path, quarter, plant, *both, first=2)
     assert_red(done, REFERENCE, "latency.p50", "relative to the anchor", "limit", "harness accept --case")
