@@ -358,6 +358,10 @@ def test_grids_of_a_model_mean_the_same_by_a_metric(project: Path, refused: Call
     more = SUITE.replace("model=[tiny], technique=[distilled", "model=[student], technique=[distilled")
     suite.write_text(more.replace("hardware=[cpu], metrics=[OWN]", f"hardware=[cpu], {other}"), encoding="utf-8")
     assert "no metric 'wishes'" in refused("--minimize", "wishes")
+    # That of a grid on other hardware holds here as well, as it does where pytest judges.
+    elsewhere = SUITE.replace("    metrics=[OWN],\n", "").replace("hardware=[cpu], metrics", "hardware=[cuda], metrics")
+    suite.write_text(elsewhere.replace("import cpu", "import cpu, cuda"), encoding="utf-8")
+    assert "write --minimize per_item" in refused("--maximize", "per_item")
 
 
 def test_a_pipeline_is_written_as_python_with_its_imports(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
