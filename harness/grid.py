@@ -200,9 +200,12 @@ def suite_module(file: str) -> str:
     return ".".join(Path(file).with_suffix("").parts)
 
 
-def grids_of(module: Any) -> tuple[Grid, ...]:
-    """The grids of a suite's test functions, in the order in which they stand there."""
-    found = (grid_of(value) for value in vars(module).values() if isinstance(value, FunctionType))
+def grids_of(module: Any, counts: Callable[[object, str], bool] = lambda _, __: True) -> tuple[Grid, ...]:
+    """The grids of a suite's functions, in the order in which they stand there; of those that count, told by the
+    function and its name.
+    """
+    functions = ((value, name) for name, value in vars(module).items() if isinstance(value, FunctionType))
+    found = (grid_of(value) for value, name in functions if counts(value, name))
     return tuple(one for one in found if one is not None)
 
 

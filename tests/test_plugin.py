@@ -565,13 +565,15 @@ def test_a_part_of_a_file_has_the_metrics_of_all_its_grids(tmp_path: Path) -> No
         """What holds where only the case of `test_b` is selected, in a file with these tests."""
         item = item_of(Case(model, as_pipeline(onnxruntime), cpu))
         item.path, item.nodeid = tmp_path / "test_m.py", "test_m.py::test_b"
-        item.getparent = lambda _: SimpleNamespace(obj=SimpleNamespace(**tests))
+        module = SimpleNamespace(obj=SimpleNamespace(**tests), istestfunction=lambda _, name: name.startswith("test"))
+        item.getparent = lambda _: module
         state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _own={}))
         State._select(state, item, {})
         return state._own
 
     assert metrics_of_b(test_a=test_a, test_b=test_b) == {"m": (cost, wider)}
     assert metrics_of_b(test_b=test_b) == {"m": ()}
+    assert metrics_of_b(_test_old=test_a, shared=test_otherwise, test_b=test_b) == {"m": ()}, "these are no tests"
     with pytest.raises(SuiteError, match="metric cost differs between two grids of suite 'm'; give both the same"):
         metrics_of_b(test_a=test_a, test_b=test_otherwise)
 

@@ -215,9 +215,10 @@ class State:
         self._items[suite, case.id] = item
         self._hardware[case.hardware.name] = case.hardware
         if suite not in self._own:
-            # Those of all grids of the file, or the metrics that a case is judged by would hang on what is selected.
+            # Of all grids that pytest collects in the file, or what a case is judged by would hang on what is selected.
             module = item.getparent(pytest.Module)
-            self._own[suite] = own_metrics(grids_of(module.obj), f"suite {suite!r}") if module else ()
+            grids = grids_of(module.obj, module.istestfunction) if module else ()
+            self._own[suite] = own_metrics(grids, f"suite {suite!r}")
         if isinstance(case, TimedTest):
             return
         if models.setdefault((suite, case.model.name), case.model) is not case.model:
