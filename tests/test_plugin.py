@@ -491,6 +491,7 @@ def test_the_record_says_how_a_test_failed_that_raised_nothing(
     case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
     said: list[tuple[str, ...]] = []
     state = cast(Any, State.__new__(State))
+    state.objected = set()
     state._session = SimpleNamespace(
         decided=lambda *_: None,
         leave_out=lambda *_: None,
@@ -509,6 +510,29 @@ def test_the_record_says_how_a_test_failed_that_raised_nothing(
         hook.send(pytest.TestReport(item.nodeid, ("test_m.py", 1, "test_it"), {}, report[0], report[1], "call"))
     assert ended.value.value.failed
     assert said == [("m", case.id, words)]
+    assert state.objected == {f"m/{case.id}"}
+
+
+def test_what_a_mended_test_is_told_when_it_is_run_again_is_no_failure_that_its_mark_expects(tmp_path: Path) -> None:
+    """As plugins do that run again what failed: `bench` then raises what was said of the strict xfail that passed."""
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    state = cast(Any, SimpleNamespace(objected={f"m/{case.id}"}, xfailed=set()))
+    item = item_of(case)
+    item.config = SimpleNamespace(option=SimpleNamespace(), stash={STATE: state})
+    for suite, expected in (("m", False), ("n", True)):  # of the other nothing was said before
+        item.path, item.nodeid = tmp_path / f"test_{suite}.py", f"test_{suite}.py::test_it"
+        decision = SimpleNamespace(fails=True, message=f"{case.id}: the test failed: [XPASS(strict)] known to lie")
+        item.stash[CASE] = SimpleNamespace(called=True, ended=True, broken=None, decision=decision)
+        report = pytest.TestReport(item.nodeid, (f"test_{suite}.py", 1, "test_it"), {}, "skipped", None, "call")
+        report.wasxfail = "known to lie"
+        hook = pytest_runtest_makereport(item, pytest.CallInfo.from_call(lambda: None, "call"))
+        next(hook)
+        with pytest.raises(StopIteration):
+            hook.send(report)
+        assert hasattr(report, "wasxfail") is expected
+        assert report.skipped is expected
+        assert ("XPASS(strict)" in report.longreprtext) is not expected
+    assert state.xfailed == {f"n/{case.id}"}
 
 
 def test_a_budget_is_for_the_cases_that_will_be_measured(tmp_path: Path) -> None:

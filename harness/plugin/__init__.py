@@ -197,12 +197,17 @@ def pytest_runtest_makereport(
         return report
     if hasattr(report, "wasxfail"):
         called = call.excinfo is not None and call.excinfo.errisinstance(pytest.xfail.Exception)
+        name = f"{suite_of(item)}/{case.id}"
         if called and used is not None and used.decision and used.decision.fails:
             # A mark says beforehand what is known to fail; a call comes after the verdict, and can't take it back.
             del report.wasxfail
             _fail(report, f"{used.decision.message}\n  (the test called xfail after that; the verdict stands)")
+        elif used is not None and used.decision and used.decision.fails and name in state.objected:
+            # Its test failed before and is run again: what `bench` repeats of that is no failure that a mark expects.
+            del report.wasxfail
+            _fail(report, used.decision.message)
         elif used is not None and used.decision and used.decision.fails:
-            state.xfailed.add(f"{suite_of(item)}/{case.id}")
+            state.xfailed.add(name)
         return report
     if report.when == "call" and used is not None and used.broken and not report.failed:
         call = used.broken

@@ -59,6 +59,7 @@ class State:
         self._deselected: set[tuple[str, str]] = set()
         self._made_ahead = False
         self.xfailed: set[str] = set()  # the cases, as suite/case_id, that failed as the marks of their tests expect
+        self.objected: set[str] = set()  # those, likewise, whose tests failed although their verdicts do not
         self.progress = Progress(config)
         self.run: Run | None = None
         self.undone: str | None = None
@@ -169,6 +170,7 @@ class State:
             if session.decided(suite, case.id) is None:
                 session.leave_out(case, suite, item.nodeid, reason)
             session.object_to(suite, case.id, reason)
+            self.objected.add(f"{suite}/{case.id}")
         except OSError as error:
             raise pytest.UsageError(unwritable(session.folder, error)) from None
 
