@@ -360,12 +360,13 @@ def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(folder: Folder) -> 
 def test_a_case_that_no_test_decided_is_missing(folder: Folder) -> None:
     text = (
         "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench):\n    {first}\n\n"
-        "@grid(model=[tiny], technique=[batched(2)], hardware=[cpu])\ndef test_other(case, bench):\n    {second}\n"
+        "{mark}@grid(model=[tiny], technique=[batched(2)], hardware=[cpu])\n"
+        "def test_other(case, bench):\n    {second}\n"
     )
-    folder.suite("test_omits", text.format(first="bench(case)", second="bench(case)"))
+    folder.suite("test_omits", text.format(first="bench(case)", mark="", second="bench(case)"))
     code, output = folder.pytest("suites", *PLAN, "--baseline=update", "--reason", "start")
     assert code == 0, output
-    folder.suite("test_omits", text.format(first="pytest.skip('not today')", second="bench(case.reference)"))
+    folder.suite("test_omits", text.format(first="pytest.skip('not today')", mark="", second="bench(case.reference)"))
     code, output = folder.pytest("suites", *PLAN)
     assert code == 1, output
     verdicts = {(c["case_id"], c["verdict"]) for c in folder.run()["comparisons"]}
@@ -373,11 +374,17 @@ def test_a_case_that_no_test_decided_is_missing(folder: Folder) -> None:
     assert "FAILED suites/test_omits.py::test_it" in output
     assert "bench measures the test's own case" in output
     assert "nothing was measured" in output
-    # A call of xfail leaves no test that failed, so that the run itself has to.
-    folder.suite("test_omits", text.format(first="pytest.xfail('not today')", second="pytest.xfail('not today')"))
+    # Nor does an xfail decide it that leaves nothing to be measured, by a call or by its mark.
+    mark = "@pytest.mark.xfail(run=False, reason='ends the process')\n"
+    folder.suite("test_omits", text.format(first="pytest.xfail('not today')", mark=mark, second="bench(case)"))
     code, output = folder.pytest("suites", *PLAN)
     assert code == 1, output
+    assert "FAILED suites/test_omits.py::test_it" in output
+    assert "ERROR suites/test_omits.py::test_other" in output
     assert {c["verdict"] for c in folder.run()["comparisons"]} == {"missing"}
+    reasons = {c["case_id"]: c["reason"] for c in folder.run()["comparisons"]}
+    assert "xfail: not today; it has a baseline" in reasons["tiny_onnx/reference/cpu"]
+    assert "xfail: [NOTRUN] ends the process; it has a baseline" in reasons["tiny_onnx/batched:2/cpu"]
     assert "nothing was measured" in output
     # The whole file is gone: its baselines are still due.
     (folder.path / "suites" / "test_omits.py").unlink()
@@ -468,11 +475,10 @@ def partless(deployment):
     return deployment
 
 
-def item_of(case: Case, *, skipped: bool = False) -> Any:
+def item_of(case: Case, *marks: pytest.MarkDecorator) -> Any:
     """A test item as far as the plugin's state asks it."""
-    mark = SimpleNamespace(name="skip") if skipped else None
-    spec = SimpleNamespace(params={"case": case})
-    return SimpleNamespace(stash={}, callspec=spec, get_closest_marker=lambda name: mark if name == "skip" else None)
+    found = {one.name: one.mark for one in marks}
+    return SimpleNamespace(stash={}, callspec=SimpleNamespace(params={"case": case}), get_closest_marker=found.get)
 
 
 @pytest.mark.parametrize(
@@ -540,7 +546,8 @@ def test_a_budget_is_for_the_cases_that_will_be_measured(tmp_path: Path) -> None
     here, there = Case(model, as_pipeline(reference), cpu), Case(model, as_pipeline(reference), cuda)
     lacking = Case(model, as_pipeline(partless), cpu)
     items = {(name, case.id): item_of(case) for name in "ab" for case in (here, there, lacking)}
-    items["c", here.id] = item_of(here, skipped=True)
+    items["c", here.id] = item_of(here, pytest.mark.skip)
+    items["d", here.id] = item_of(here, pytest.mark.xfail(run=False))
     absent = SimpleNamespace(available=lambda: "no such thing here")
     state = cast(Any, SimpleNamespace(_hardware={"cpu": cpu, "cuda": absent}, _items=items))
     assert State._measurable(state) == {("a", here.id), ("b", here.id)}
@@ -569,6 +576,24 @@ def test_required_hardware_is_an_error_where_it_is_absent_and_not_where_somethin
     decision = session.require(case, "it", "id") or session.measure(case, address, "it", "id")
     assert decision.verdict == verdict
     assert decision.fails is (verdict != "skipped")
+
+
+def test_nothing_is_made_ahead_for_what_a_mark_leaves_out(tmp_path: Path) -> None:
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    xfail = pytest.mark.xfail
+    marks = {
+        "skipped": pytest.mark.skip(reason="not today"),
+        "left": xfail(run=False, reason="ends the process"),
+        "known": xfail(strict=True),
+        "open": xfail(False, run=False, reason="only there"),  # pytest decides when its test comes
+    }
+    items = {(suite, case.id): item_of(case, mark) for suite, mark in marks.items()}
+    made: list[str] = []
+    session = SimpleNamespace(make_ahead=lambda wanted, _: made.extend(suite for *_, suite in wanted))
+    progress = SimpleNamespace(ahead=None, ahead_done=lambda: None)
+    state = SimpleNamespace(_items=items, _address=lambda *_: None, session=session, progress=progress)
+    State._make_ahead(cast(Any, state))
+    assert made == ["known", "open"]
 
 
 def test_a_part_of_a_file_has_the_metrics_of_all_its_grids(tmp_path: Path) -> None:

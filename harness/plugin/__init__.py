@@ -195,16 +195,17 @@ def pytest_runtest_makereport(
         # It is one of a subtest, and says nothing yet of what the test will have measured.
         used.broken = used.broken or (call if report.failed else None)
         return report
+    unmeasured = used is None or not used.called
     if hasattr(report, "wasxfail"):
         called = call.excinfo is not None and call.excinfo.errisinstance(pytest.xfail.Exception)
         name = f"{suite_of(item)}/{case.id}"
-        if called and used is not None and used.decision and used.decision.fails:
+        if report.skipped and unmeasured:
+            _leave_out(item, case, report, f"xfail: {report.wasxfail}")
+        elif called and used is not None and used.decision and used.decision.fails:
             # A mark says beforehand what is known to fail; a call comes after the verdict, and can't take it back.
-            del report.wasxfail
             _fail(report, f"{used.decision.message}\n  (the test called xfail after that; the verdict stands)")
         elif used is not None and used.decision and used.decision.fails and name in state.objected:
             # Its test failed before and is run again: what `bench` repeats of that is no failure that a mark expects.
-            del report.wasxfail
             _fail(report, used.decision.message)
         elif used is not None and used.decision and used.decision.fails:
             state.xfailed.add(name)
@@ -213,12 +214,8 @@ def pytest_runtest_makereport(
         call = used.broken
         if not (used.decision and used.decision.fails):
             _fail(report, f"{case.id}: a subtest failed")
-    unmeasured = used is None or not used.called
     if report.skipped and unmeasured:
-        decision = state.left_out(item, case, _skip_reason(report))
-        item.user_properties.extend(properties(decision.result, decision.comparisons))
-        if decision.fails:
-            _fail(report, decision.message)
+        _leave_out(item, case, report, _skip_reason(report))
     elif report.when == "call" and used is not None:
         if report.passed and unmeasured:
             _fail(report, f"{case.id}: `bench` was requested and never called, so nothing was measured")
@@ -270,6 +267,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"ERROR: {state.undone}", red=True)
 
 
+def _leave_out(item: pytest.Item, case: Case | TimedTest, report: pytest.TestReport, reason: str) -> None:
+    """Record that a case was not measured, and why; its test fails where it should have been."""
+    decision = item.config.stash[STATE].left_out(item, case, reason)
+    item.user_properties.extend(properties(decision.result, decision.comparisons))
+    if decision.fails:
+        _fail(report, decision.message)
+
+
 def _skip_reason(report: pytest.TestReport) -> str:
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return text.removeprefix("Skipped: ")
@@ -288,5 +293,7 @@ def _failure(case: Case | TimedTest, used: Bench, call: pytest.CallInfo[None], r
 
 
 def _fail(report: pytest.TestReport, message: str) -> None:
+    if hasattr(report, "wasxfail"):
+        del report.wasxfail  # by which pytest would count it as expected
     report.outcome = "failed"
     report.longrepr = message

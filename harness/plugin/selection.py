@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["FULL", "SELECTIONS", "is_filtered", "only_shows", "sees_all"]
+__all__ = ["FULL", "SELECTIONS", "is_filtered", "is_left", "only_shows", "sees_all"]
 
 FULL = "full"
 SELECTIONS = {
@@ -32,6 +32,14 @@ def sees_all(config: pytest.Config) -> bool:
     names = ("lf", "stepwise", "ignore", "ignore_glob", "continue_on_collection_errors")
     hidden = any(getattr(config.option, name, None) for name in names)
     return not hidden and all("::" not in argument and Path(argument).is_dir() for argument in config.args)
+
+
+def is_left(item: pytest.Item) -> bool:
+    """Whether a mark says that a test is not run. What hangs on a condition, pytest decides when the test comes."""
+    known = item.get_closest_marker("xfail")
+    conditional = known is not None and (known.args or "condition" in known.kwargs)
+    unrun = known is not None and not conditional and not known.kwargs.get("run", True)
+    return unrun or item.get_closest_marker("skip") is not None
 
 
 def only_shows(config: pytest.Config) -> bool:

@@ -21,7 +21,7 @@ from harness.plugin.folders import import_folders
 from harness.plugin.missing import MissingCase
 from harness.plugin.options import against_of, command_of
 from harness.plugin.progress import Progress, unwritable
-from harness.plugin.selection import is_filtered, only_shows, sees_all
+from harness.plugin.selection import is_filtered, is_left, only_shows, sees_all
 from harness.plugin.timed_test import TEST
 from harness.records import Run, Scalar
 from harness.settings import Decision, Settings
@@ -196,7 +196,7 @@ class State:
         wanted = [
             (case, self._address(item, case), suite)
             for (suite, _), item in self._items.items()
-            if isinstance(case := case_of(item), Case) and item.get_closest_marker("skip") is None
+            if isinstance(case := case_of(item), Case) and not is_left(item)
         ]
         self.session.make_ahead(wanted, self.progress.ahead)
         self.progress.ahead_done()
@@ -227,9 +227,9 @@ class State:
             raise SuiteError(f"{item.nodeid}: suite {suite!r} has two models named {case.model.name}; rename one")
 
     def _measurable(self) -> set[tuple[str, str]]:
-        """The selected cases, by suite and id, that can be measured on this machine and are not to be skipped."""
+        """The selected cases, by suite and id, that can be measured on this machine and are not left out."""
         absent = {name for name, item in self._hardware.items() if item.available()}
-        found = ((key, case_of(item)) for key, item in self._items.items() if not item.get_closest_marker("skip"))
+        found = ((key, case_of(item)) for key, item in self._items.items() if not is_left(item))
         cases = {key: case for key, case in found if case and case.hardware.name not in absent}
         return {key for key, case in cases.items() if not (case.inapplicable() or case.unavailable())}
 
