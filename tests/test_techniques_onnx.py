@@ -79,6 +79,73 @@ def test_with_one_scale_for_a_weight_several_matrices_are_multiplied_as_integers
     assert (facts["quantized"], facts["precision"]) == (1.0, "int8")
 
 
+def two_products(*nodes: Any) -> Any:
+    """A network of nodes that read `x`, the weights `first` and `second`, and the bias `b`."""
+    return model(nodes, [weight("first", 16, 16), weight("second", 16, 16), tensor("b", np.ones(16))], axes=(16,))
+
+
+def two_skips() -> Any:
+    return two_products(
+        helper.make_node("MatMul", ["x", "first"], ["m"]),
+        helper.make_node("Add", ["m", "x"], ["s"]),
+        helper.make_node("Sigmoid", ["s"], ["r"]),
+        helper.make_node("MatMul", ["r", "second"], ["n"]),
+        helper.make_node("Add", ["n", "r"], ["y"]),
+    )
+
+
+def block_with_a_skip() -> Any:
+    return two_products(
+        helper.make_node("Gemm", ["x", "first", "b"], ["m"]),
+        helper.make_node("Relu", ["m"], ["r"]),
+        helper.make_node("MatMul", ["r", "second"], ["n"]),
+        helper.make_node("Add", ["n", "x"], ["y"]),
+    )
+
+
+def sum_of_products() -> Any:
+    return two_products(
+        helper.make_node("MatMul", ["x", "first"], ["m"]),
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("MatMul", ["r", "second"], ["n"]),
+        helper.make_node("Add", ["m", "n"], ["y"]),
+    )
+
+
+def skip_in_a_gemm(added: str = "r", **options: Any) -> Any:
+    """A Gemm that adds what is computed, or a constant."""
+    return two_products(
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Gemm", ["r", "first", added], ["m"], name="sum", **options),
+        helper.make_node("Sigmoid", ["m"], ["n"]),
+        helper.make_node("MatMul", ["n", "second"], ["y"]),
+    )
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        two_skips(),
+        block_with_a_skip(),
+        sum_of_products(),
+        skip_in_a_gemm(),
+        skip_in_a_gemm(alpha=0.5, transB=1),
+        skip_in_a_gemm("b", alpha=0.5),
+    ],
+    ids=["skips", "block", "sum", "gemm", "turned", "scaled"],
+)
+def test_a_product_whose_sum_with_something_computed_was_fused_is_of_integers(network: Any, tmp_path: Path) -> None:
+    """ONNX Runtime's own preprocessing fuses them into a Gemm for which it has no integers, and stores some."""
+    _, facts = check_technique(int8_static, as_model(network, tmp_path))
+    assert (facts["quantized"], facts["arithmetic.int8"]) == (1.0, 1.0)
+
+
+def test_a_product_for_which_there_are_no_integers_stays_float_and_is_not_promised(tmp_path: Path) -> None:
+    evidence, facts = check_technique(int8_static, as_model(skip_in_a_gemm(beta=2.0), tmp_path))
+    assert evidence[0].promise == "quantized >= 0.45"
+    assert (facts["quantized"], facts["arithmetic.int8"], facts["arithmetic.float32"]) == (0.5, 0.5, 0.5)
+
+
 @pytest.mark.parametrize("technique", [int8_dynamic, int8_static, int4_weights])
 def test_a_network_without_a_product_that_is_taken_is_refused(technique: Technique, tmp_path: Path) -> None:
     network = model([helper.make_node("MatMul", ["a", "x"], ["y"])], [weight("a", 16, 4)], axes=(4, 4))

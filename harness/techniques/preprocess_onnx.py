@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.deployment import Deployment
 from harness.errors import PreparationError
+from harness.techniques.reach_onnx import multiplies_integers
 
 __all__ = ["preprocessed"]
 
@@ -20,7 +21,8 @@ _BIASED = ("Conv", "ConvTranspose", "Gemm")
 def preprocessed(deployment: Deployment, *, gemm: bool = True, channels: bool = False) -> Path:
     """The network with shapes inferred, constants folded and every node named, as a file in the deployment's folder.
 
-    How much of a network can be quantized depends on the first two. Without `gemm`, each Gemm is written as MatMul.
+    How much of a network can be quantized depends on the first two. Without `gemm`, each Gemm is written as MatMul;
+    with it, those for which ONNX Runtime has floats alone are written as a product and an Add.
     With `channels` it is of an opset that has scales for each channel. Raises `PreparationError` where it can't be.
     """
     import onnx
@@ -39,7 +41,9 @@ def preprocessed(deployment: Deployment, *, gemm: bool = True, channels: bool = 
             quant_pre_process(source, target, skip_symbolic_shape=True)
     network = onnx.load(str(target))
     _flatten_biases(network)
-    if not gemm:
+    if gemm:
+        _separate_sums(network)
+    else:
         rewritten = ONNXModel(network)
         rewritten.replace_gemm_with_matmul()
         rewritten.clean_initializers()  # each weight that was transposed is there a second time, and nothing reads it
@@ -74,6 +78,28 @@ def _name(network: Any) -> None:
         if not node.name or node.name in taken:
             node.name = f"{node.name or node.op_type}_{number}"
         taken.add(node.name)
+
+
+def _separate_sums(network: Any) -> None:
+    """Write each Gemm that does not multiply integers as a product and an Add, where no factor is on what it adds.
+
+    Where a MatMul and the Add of a skip were fused, that is what they were before.
+    """
+    from onnx import helper
+
+    graph = network.graph
+    initializers = {tensor.name for tensor in graph.initializer}
+    for place, node in reversed([*enumerate(graph.node)]):
+        options = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        if node.op_type != "Gemm" or multiplies_integers(node, initializers) or options.get("beta", 1) != 1:
+            continue
+        product = f"{node.output[0]} without {node.input[2]}"
+        graph.node.insert(place + 1, helper.make_node("Add", [product, node.input[2]], [node.output[0]]))
+        node.output[0] = product
+        del node.input[2]
+        if options.get("alpha", 1) == 1 and not options.get("transA") and not options.get("transB"):
+            node.op_type = "MatMul"
+            del node.attribute[:]
 
 
 def _flatten_biases(network: Any) -> None:

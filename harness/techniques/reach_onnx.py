@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from harness.runtimes.onnx_graph import Constant, nodes, weights, weights_by_operator
 from harness.techniques.shares import Read
 
-__all__ = ["Reach"]
+__all__ = ["Reach", "multiplies_integers"]
 
 
 @dataclass(frozen=True)
 class Reach:
     """What a quantizer takes of a network whose nodes have names of their own.
 
-    operators  those whose weights it takes; of `MatMul` the second operand alone
+    operators  those whose weights it takes; of `MatMul` the second operand alone, of `Gemm` what multiplies integers
     stacked    of `MatMul` also weights of more than two axes
     subgraphs  also what lies in those of If, Loop and Scan
     """
@@ -32,7 +32,12 @@ class Reach:
 
     def reads(self, network: Any) -> list[Read]:
         """Every weight of the network with its readers."""
-        seen = {node.name for node in self.nodes(network)}
+        initializers = {tensor.name for tensor in network.graph.initializer}
+        seen = {
+            node.name
+            for node in self.nodes(network)
+            if node.op_type != "Gemm" or multiplies_integers(node, initializers)
+        }
         found = []
         for constant in weights(network):
             taken = {node.name for node, number in constant.readers if self._takes(node, number, constant)} & seen
@@ -60,3 +65,10 @@ class Reach:
         if node.op_type == "MatMul" and (number != 1 or not (self.stacked or len(constant.tensor.dims) == 2)):
             return False
         return node.op_type in self.operators
+
+
+def multiplies_integers(gemm: Any, initializers: Collection[str]) -> bool:
+    """Whether ONNX Runtime has integers for a Gemm: it adds nothing, or a constant to the product as it is."""
+    added = gemm.input[2] if len(gemm.input) > 2 else ""
+    factor = next((attribute.f for attribute in gemm.attribute if attribute.name == "alpha"), 1.0)
+    return not added or (factor == 1 and added in initializers)
