@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,41 @@ def test_a_weight_that_only_one_of_its_readers_keeps_may_be_stored_twice(
     assert [item.promise for item in evidence][:2] == ["quantized >= 0.45", "arithmetic.int8 >= 0.001"]
     assert (facts["parameters"], facts["quantized"]) == (16 * stored, 1 / stored)
     assert facts["arithmetic.float32"] == 0.5
+
+
+def rows_and_likeness(last: Sequence[Any], shape: tuple[int, int]) -> Any:
+    """Ids to rows of a table, and what a layer makes of them times the same table."""
+    steps = [
+        helper.make_node("Cast", ["x"], ["ids"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "ids"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "w"], ["h"]),
+        *last,
+    ]
+    return model(steps, [weight("table", 16, 8), weight("w", *shape), tensor("flat", [-1, 8], np.int64)])
+
+
+def tied_by_a_gemm() -> Any:
+    last = [
+        helper.make_node("Reshape", ["h", "flat"], ["f"]),
+        helper.make_node("Gemm", ["f", "table"], ["y"], transB=1),
+    ]
+    return rows_and_likeness(last, (8, 8))
+
+
+def tied_by_a_product() -> Any:
+    return rows_and_likeness([helper.make_node("MatMul", ["h", "table"], ["y"])], (8, 16))
+
+
+@pytest.mark.parametrize("network", [tied_by_a_gemm, tied_by_a_product])
+def test_a_table_that_is_a_products_weight_too_is_looked_up_in_float(
+    network: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is found there would be quantized with the scales of the product's channels, and fail at the first call."""
+    monkeypatch.setattr(quantize_onnx.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(quantize_onnx, "instruction_sets", lambda: ("avx", "avx2", "fma"))
+    evidence, facts = check_technique(int8_static, as_model(network(), tmp_path))
+    assert "quantized.bits <= 7" in [item.promise for item in evidence]
+    assert (facts["quantized"], facts["arithmetic.int8"]) == (1.0, 1.0)
 
 
 def rewritten(folder: Path, change: Callable[[Any], None]) -> Model:

@@ -125,8 +125,8 @@ def static_quantizer(
                 **options,
             )
 
-    # Scales for each channel are for the second axis, which is the last one of a matrix alone.
-    reach = Reach(tuple(ops or _WEIGHTED), stacked=not per_channel, subgraphs=False)
+    # Scales for each channel are for the second axis, which is the last one of a matrix alone, and not for rows of it.
+    reach = Reach(tuple(ops or _WEIGHTED), stacked=not per_channel, subgraphs=False, tied=not per_channel)
     return Quantizer(source, reach, list(ops) or [*QLinearOpsRegistry, *QDQRegistry], run, reduced)
 
 
@@ -177,8 +177,12 @@ class Quantizer:
             elements.update({name: elements.get(name, 0) + read.elements for name in (*read.taken, *read.others)})
         # ONNX Runtime would store some of these as integers and multiply floats, and fail at a call of others.
         taken = {name for read in self._reads for name in read.taken}
-        self._beyond = [name for name in elements if self._nodes[name] in reach.operators and name not in taken]
-        self._tables = [name for name in elements if self._nodes[name] in ops and self._nodes[name] not in _AROUND_ZERO]
+        tied = {name for read in self._reads if read.taken and not reach.tied for name in read.others}
+        self._beyond = [
+            name for name in elements if name in tied or (self._nodes[name] in reach.operators and name not in taken)
+        ]
+        tables = [name for name in elements if self._nodes[name] in ops and self._nodes[name] not in _AROUND_ZERO]
+        self._tables = [name for name in tables if name not in tied]
         layers: dict[str, tuple[str, ...]] = {}
         for node in reach.nodes(network):
             if node.op_type in ops and node.name not in self._beyond:

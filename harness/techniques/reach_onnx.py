@@ -20,11 +20,13 @@ class Reach:
     operators  those whose weights it takes; of `MatMul` the second operand alone, of `Gemm` what multiplies integers
     stacked    of `MatMul` also weights of more than two axes
     subgraphs  also what lies in those of If, Loop and Scan
+    tied       a weight that it takes also where operators of other types read it, such as Gather
     """
 
     operators: tuple[str, ...]
     stacked: bool = False
     subgraphs: bool = True
+    tied: bool = True
 
     def nodes(self, network: Any) -> Iterator[Any]:
         """The nodes that it looks at."""
