@@ -153,6 +153,22 @@ def test_a_network_without_a_product_that_is_taken_is_refused(technique: Techniq
         check_technique(technique, as_model(network, tmp_path))
 
 
+@pytest.mark.parametrize("technique", [int8_dynamic, int8_static])
+def test_what_takes_weights_of_more_axes_is_named_where_there_are_no_others(
+    technique: Technique, tmp_path: Path
+) -> None:
+    network = model([helper.make_node("MatMul", ["x", "a"], ["y"])], [weight("a", 2, 32, 32)], axes=(2, 4, 32))
+    with pytest.raises(PreparationError, match=r"two axes, which int8_static\(per_channel=False\) alone takes"):
+        check_technique(technique, as_model(network, tmp_path))
+
+
+def test_beside_a_product_that_is_not_taken_the_operators_to_choose_are_named(tmp_path: Path) -> None:
+    steps = [helper.make_node("Conv", ["x", "c"], ["h"]), helper.make_node("MatMul", ["a", "h"], ["y"])]
+    network = model(steps, [weight("c", 8, 4, 1), weight("a", 16, 8)], axes=(4, 4))
+    with pytest.raises(PreparationError, match=r"takes; others with weights are Conv \(choose with ops=…\)"):
+        check_technique(int8_dynamic, as_model(network, tmp_path))
+
+
 def behind_a_branch() -> Any:
     """A product with 6 numbers behind an If, of which each branch has one with 12."""
     network = conditional()

@@ -55,12 +55,22 @@ class Reach:
                 "there is nothing to quantize: the weights of this network lie in subgraphs (If, Loop, Scan), which "
                 "int8_static does not reach and int8_dynamic does"
             )
+        if any(read.taken for read in dataclasses.replace(self, stacked=True).reads(network)):
+            return (
+                "there is nothing to quantize: the weights of this network's matrix products have more than two axes, "
+                "which int8_static(per_channel=False) alone takes"
+            )
+        others = sorted({*found} - {*self.operators})
         if {*self.operators} & {*found}:
             several = "" if self.stacked else " of two axes"
-            return f"there is nothing to quantize: no matrix product of this network has a weight{several} on its right"
+            beside = f"; others with weights are {', '.join(others)}{cure}" if others else ""
+            return (
+                "there is nothing to quantize: no matrix product of this network has a weight"
+                f"{several} on its right that ONNX Runtime takes{beside}"
+            )
         return (
             f"there is nothing to quantize: no {operators} of this network has weights; those that have are "
-            f"{', '.join(sorted(found)) or 'none'}{cure}"
+            f"{', '.join(others) or 'none'}{cure}"
         )
 
     def _takes(self, node: Any, number: int, constant: Constant) -> bool:
