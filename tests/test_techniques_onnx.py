@@ -288,9 +288,26 @@ def test_calibration_data_are_cut_into_the_batch_of_the_file(tmp_path: Path, mon
     fixed = rewritten(tmp_path, one_at_a_time)
     assert check_technique(int8_static, fixed)[1]["quantized"] == 1.0
     assert seen == [(1, 1, 12, 12)] * 128
-    with pytest.raises(PreparationError, match="fewer than the 1 examples of one call"):
+    with pytest.raises(PreparationError, match="fewer than the 1 examples of one call; give more of it, or export the"):
         check_technique(
             int8_static, dataclasses.replace(fixed, calibration=lambda: [{"image": np.empty((0, 1, 12, 12))}])
+        )
+
+
+def test_calibration_data_of_several_lengths_are_cut_length_by_length(tmp_path: Path) -> None:
+    network = model([helper.make_node("MatMul", ["x", "w"], ["y"])], [weight("w", 4, 4)], axes=(4, 4))
+    batch, length, _ = network.graph.input[0].type.tensor_type.shape.dim
+    batch.dim_value, length.dim_param = 2, "length"
+    lengths = [np.ones((size, number, 4), np.float32) for size, number in ((1, 3), (3, 5), (2, 3))]
+    fixed = dataclasses.replace(
+        as_model(network, tmp_path),
+        inputs=lambda _, seed: {"x": np.random.default_rng(seed).random((2, 4, 4), np.float32)},
+        calibration=lambda: [{"x": one} for one in lengths],
+    )
+    assert check_technique(int8_static, fixed)[1]["quantized"] == 1.0
+    with pytest.raises(PreparationError, match="fewer than the 2 examples of one call in each shape that it has; give"):
+        check_technique(
+            int8_static, dataclasses.replace(fixed, calibration=lambda: [{"x": one[:1]} for one in lengths[:2]])
         )
 
 

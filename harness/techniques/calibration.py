@@ -30,21 +30,27 @@ def calibration_of(model: Model) -> list[Arrays]:
     return batches
 
 
-def rebatched(model: str, batches: Sequence[Arrays], size: int) -> list[Arrays]:
-    """The same examples, `size` at a time; what is left over at the end is dropped.
+def rebatched(model: str, batches: Sequence[Arrays], size: int, cure: str) -> list[Arrays]:
+    """The same examples, `size` of one shape at a time; what is left over of a shape is dropped.
 
-    Raises `PreparationError`, with the name of the model, where there are fewer.
+    Raises `PreparationError`, with the name of the model and what to do other than give more, where there are fewer.
     """
     import numpy as np
 
-    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]} if batches else {}
-    count = min((len(array) for array in joined.values()), default=0)
-    if count < size:
+    alike: dict[tuple[tuple[int, ...], ...], list[Arrays]] = {}
+    for batch in batches:
+        alike.setdefault(tuple(array.shape[1:] for array in batch.values()), []).append(batch)
+    calls: list[Arrays] = []
+    for group in alike.values():
+        joined = {name: np.concatenate([batch[name] for batch in group]) for name in group[0]}
+        count = min((len(array) for array in joined.values()), default=0)
+        calls += [
+            {name: array[start : start + size] for name, array in joined.items()}
+            for start in range(0, count - size + 1, size)
+        ]
+    if not calls:
         raise PreparationError(
-            f"the calibration data of {model} has fewer than the {size} examples of one call; serve smaller batches, "
-            "or give more of it"
+            f"the calibration data of {model} has fewer than the {size} examples of one call"
+            f"{' in each shape that it has' if len(alike) > 1 else ''}; give more of it, or {cure}"
         )
-    return [
-        {name: array[start : start + size] for name, array in joined.items()}
-        for start in range(0, count - size + 1, size)
-    ]
+    return calls

@@ -183,7 +183,7 @@ def _calibration(deployment: Deployment) -> dict[str, list[Arrays]]:
     runtime, model = deployment.runtime, deployment.model
     batches = calibration_of(model)
     if model.batchable:
-        batches = rebatched(model.name, batches, deployment.batch_size)
+        batches = rebatched(model.name, batches, deployment.batch_size, "serve smaller batches")
     with tempfile.TemporaryDirectory() as folder:
         runtime.pack(deployment.network, {}, Path(folder), deployment.hardware)
         session: Any = runtime.load(Path(folder), deployment.hardware)

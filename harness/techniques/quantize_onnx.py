@@ -97,7 +97,7 @@ def static_quantizer(
     data = list(batches)
     fixed = _fixed_batch(deployment.network) if deployment.model.batchable else None
     if fixed and any(len(array) != fixed for batch in data for array in batch.values()):
-        data = rebatched(deployment.model.name, data, fixed)
+        data = rebatched(deployment.model.name, data, fixed, "export the network with a free batch")
     # The ranges are those of the float network, whatever is quantized: measured once where ONNX Runtime can keep them.
     accepted = inspect.signature(quantization.quantize_static).parameters
     # A folder for each, since another quantizer's ranges are of another network, or by another method.
