@@ -245,6 +245,16 @@ def test_nothing_to_rank_heads_or_layers_on_is_refused() -> None:
             deployed(step, model)
 
 
+def test_no_more_calibration_data_is_read_than_heads_and_layers_are_ranked_on() -> None:
+    def batches() -> Iterator[Any]:
+        yield from (ENCODER.inputs(8, seed) for seed in range(4))
+        raise AssertionError("there may be no end of it")
+
+    model = dataclasses.replace(ENCODER, calibration=batches)
+    assert deployed(pruned_heads(0.5, finetune=False), model).notes["heads.after"] == 3 * HEADS // 2
+    assert deployed(pruned_layers(1, finetune=False), model).notes["layers.removed"] == "blocks.1"
+
+
 def test_a_share_that_removes_no_head_is_refused() -> None:
     with pytest.raises(PreparationError, match="none of the 4 heads"):
         deployed(pruned_heads(0.1, finetune=False), ENCODER)

@@ -7,7 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,6 +117,20 @@ def test_static_integers_without_anything_to_calibrate_with_are_refused() -> Non
     pytest.importorskip("torchao")
     with pytest.raises(PreparationError, match=r"Model\.calibration of tiny gives no batches; give some, anew at each"):
         check_technique(int8_static, dataclasses.replace(TORCH, calibration=lambda: []))
+
+
+def test_calibration_data_are_read_batch_by_batch(tmp_path: Path) -> None:
+    """All at once may be more than memory holds. A network that can't be marked is refused after the first."""
+    pytest.importorskip("torchao")
+
+    def batches() -> Iterator[Any]:
+        yield TORCH.inputs(4, 0)
+        raise AssertionError("nothing watches yet")
+
+    model = dataclasses.replace(TORCH, calibration=batches)
+    again = Again(torch.nn.Conv2d(1, 1, 3, padding=1)).eval()
+    with pytest.raises(PreparationError, match="can't mark this network"):
+        int8_static.apply(Deployment(model, again, Eager(), cpu, tmp_path))
 
 
 def test_quantizing_that_does_nothing_breaks_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:

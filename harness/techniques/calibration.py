@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import PreparationError, SuiteError
@@ -13,21 +14,27 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["calibration_of", "rebatched"]
+__all__ = ["calibration_batches", "calibration_of", "rebatched"]
 
 
-def calibration_of(model: Model) -> list[Arrays]:
-    """The batches of a model's calibration data.
+def calibration_batches(model: Model) -> Iterator[Arrays]:
+    """The batches of a model's calibration data, each made when it is asked for: there may be many.
 
     Raises `SuiteError` where the model has none, and `PreparationError` where they are none: what watches ranges and
     sees nothing has a range all the same.
     """
     if model.calibration is None:
         raise SuiteError(f"int8_static needs calibration data, and the model {model.name} has none")
-    batches = list(model.calibration())
-    if not batches:
+    batches = iter(model.calibration())
+    first = next(batches, None)
+    if first is None:
         raise PreparationError(f"Model.calibration of {model.name} gives no batches; give some, anew at each call")
-    return batches
+    return itertools.chain([first], batches)
+
+
+def calibration_of(model: Model) -> list[Arrays]:
+    """All of `calibration_batches`, with its errors."""
+    return list(calibration_batches(model))
 
 
 def rebatched(model: str, batches: Sequence[Arrays], size: int, cure: str) -> list[Arrays]:

@@ -12,7 +12,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.runtimes.inductor import Inductor
 from harness.runtimes.packages import missing
-from harness.techniques.calibration import calibration_of
+from harness.techniques.calibration import calibration_batches
 from harness.techniques.shares import most_of
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def quantize_static(deployment: Deployment, method: str, keep: Sequence[str]) ->
     if method not in METHODS:
         raise SuiteError(f"int8_static on a torch network has no method {method!r}; use {', '.join(METHODS)}")
     model = deployment.model
-    batches = calibration_of(model)
+    batches = calibration_batches(model)
     layers = _layers(deployment.network, keep)
     kept = [name for name in _layers(deployment.network, ()) if name not in layers]
     # A tracer takes an axis of length one for a constant.

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.deployment import Deployment
 from harness.errors import PreparationError
-from harness.techniques.calibration import calibration_of
+from harness.techniques.calibration import calibration_batches
 
 __all__ = [
     "cant_run",
@@ -43,7 +43,7 @@ def probes_of(deployment: Deployment) -> list[Batch]:
     """Batches of inputs on which parts of a network are ranked: calibration data, or the inputs of calls."""
     model = deployment.model
     size = 8 if model.batchable else deployment.batch_size
-    source = calibration_of(model) if model.calibration else (model.inputs(size, seed) for seed in range(4))
+    source = calibration_batches(model) if model.calibration else (model.inputs(size, seed) for seed in range(4))
     found: list[Batch] = []
     for arrays in source:
         found.append(_tensors(arrays))
