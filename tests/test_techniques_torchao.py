@@ -152,19 +152,30 @@ def test_what_torchao_does_not_mark_is_refused_with_the_cure(tmp_path: Path) -> 
     """Or its error would stand there alone, or a promise that no change of the promised network could keep."""
     pytest.importorskip("torchao")
     again = Again(torch.nn.Conv2d(1, 1, 3, padding=1))
-    rows = torch.nn.Sequential(
-        torch.nn.Flatten(1, 2), torch.nn.Conv1d(12, 8, 3), torch.nn.ReLU(), torch.nn.Conv1d(8, 8, 3), torch.nn.Tanh()
-    )
+    rows = torch.nn.Sequential(torch.nn.Flatten(1, 2), torch.nn.Conv1d(12, 8, 3), torch.nn.Tanh())
     for network, words in (
         (again, r"can't mark this network: .* more than one output node; let forward call each module in one place"),
         (torch.nn.Conv2d(1, 4, 3, padding="same"), r"is not an aten conv2d operator; .* padding in numbers"),
-        (rows, r"left 3 in float; name what stays so \(keep=\['3'\]\), or put onnxruntime"),
+        (rows, r"left 1 in float, so that nothing is quantized; put onnxruntime before it"),
     ):
         with pytest.raises(PreparationError, match=words):
             int8_static.apply(Deployment(TORCH, network.eval(), Eager(), cpu, tmp_path))
-    marked = int8_static(keep="3").apply(Deployment(TORCH, rows.eval(), Eager(), cpu, tmp_path))
+
+
+@pytest.mark.parametrize("technique", [int8_static, int8_static(keep="3")], ids=lambda technique: technique.id)
+def test_a_convolution_that_torchao_leaves_in_float_is_noted_and_not_promised(
+    technique: Technique, tmp_path: Path
+) -> None:
+    pytest.importorskip("torchao")
+    rows = torch.nn.Sequential(
+        torch.nn.Flatten(1, 2), torch.nn.Conv1d(12, 8, 3), torch.nn.ReLU(), torch.nn.Conv1d(8, 8, 3), torch.nn.Tanh()
+    )
+    marked = technique.apply(Deployment(TORCH, rows.eval(), Eager(), cpu, tmp_path))
     assert marked.network(torch.from_numpy(TORCH.inputs(2, 0)["image"])).shape == (2, 8, 8)
-    assert weight_facts(module_weights(marked.network))["quantized"] == pytest.approx(12 * 24 / (12 * 24 + 8 * 24))
+    share = 12 * 24 / (12 * 24 + 8 * 24)
+    assert weight_facts(module_weights(marked.network))["quantized"] == pytest.approx(share)
+    assert f"quantized >= {most_of(share)}" in [str(promise) for _, promise in marked.promises]
+    assert marked.notes == {"kept": "3"}
 
 
 def test_static_integers_are_computed_with_once_compiled() -> None:

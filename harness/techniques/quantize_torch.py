@@ -130,17 +130,21 @@ def quantize_static(deployment: Deployment, method: str, keep: Sequence[str]) ->
     graph = exported(copy.deepcopy(deployment.network), example, batchable=model.batchable).module(check_guards=False)
     graph = quantized(graph, batches, METHODS[method], kept)
     left = left_in_float(graph, layers)
-    if left:
+    layers = [name for name in layers if name not in left]
+    if left and not layers:
         raise PreparationError(
-            f"torchao quantizes a Conv1d where a ReLU follows it alone, and left {', '.join(left)} in float; name what "
-            f"stays so (keep={left}), or put onnxruntime before it: onnxruntime | int8_static"
+            f"torchao quantizes a Conv1d where a ReLU follows it alone, and left {', '.join(left)} in float, so that "
+            "nothing is quantized; put onnxruntime before it: onnxruntime | int8_static"
         )
+    share = _share(deployment.network, layers, apart=False)
     network = QuantizedGraph(exported(plain(graph, example), example, batchable=model.batchable)).eval()
-    return deployment.replace(network=network).promising(
+    done = deployment.replace(network=network).promising(
         Promise("runtime", equals="inductor"),
-        Promise("quantized", at_least=_share(deployment.network, layers, apart=False)),
+        Promise("quantized", at_least=share),
         Promise("nodes.quantized", at_least=1),
     )
+    floats = [*kept, *left]
+    return done.noting(kept=", ".join(floats)) if floats else done
 
 
 def _quantize_linear(
