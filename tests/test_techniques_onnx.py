@@ -270,6 +270,22 @@ def test_a_network_of_an_old_opset_gets_scales_for_each_channel(
     assert check_technique(int8_static(per_channel=False), model_)[1]["quantized"] == 1.0
 
 
+def older_with_functions(network: Any) -> None:
+    """Of opset 11, its second product in a function of its own."""
+    product = helper.make_node("MatMul", ["a", "b"], ["c"], name="classes")
+    opsets = [helper.make_opsetid("", 11)]
+    network.functions.append(helper.make_function("own", "Classes", ["a", "b"], ["c"], [product], opsets))
+    network.opset_import.append(helper.make_opsetid("own", 1))
+    network.opset_import[0].version, network.ir_version = 11, 8
+    node = next(node for node in network.graph.node if node.name == "classes")
+    node.op_type, node.domain = "Classes", "own"
+
+
+def test_functions_of_a_network_of_an_old_opset_are_converted_too(tmp_path: Path) -> None:
+    _, facts = check_technique(int8_static, rewritten(tmp_path, older_with_functions))
+    assert (facts["quantized"], facts["precision"], facts["nodes.quantized"]) == (1.0, "int8", 2)
+
+
 def one_at_a_time(network: Any) -> None:
     network.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     network.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1

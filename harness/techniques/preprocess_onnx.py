@@ -55,12 +55,14 @@ def preprocessed(deployment: Deployment, *, gemm: bool = True, channels: bool = 
 
 def _with_channels(network: Any) -> Any:
     """The network, converted where its opset has no scales for each channel."""
-    from onnx import version_converter
+    from onnx import inliner, version_converter
 
     opset = next((entry.version for entry in network.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
     if opset >= OPSET:
         return network
     try:
+        if network.functions:
+            network = inliner.inline_local_functions(network)  # the converter drops them, and leaves their calls
         return version_converter.convert_version(network, OPSET)
     except Exception as error:
         raise PreparationError(
