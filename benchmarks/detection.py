@@ -47,9 +47,10 @@ JUDGE = (
 )
 """What samples and judges: with another of these, verdicts are another judge's. How artefacts are made, accuracy and
 memory measured, and what was found put into sentences, is none of it."""
-SAME = {"19f2b9163ef2": "7fe6830c27d3"}
-"""Commits that changed these files for other machines alone, and the judge that they still are on the ones measured so
-far: what ARM's processors are called, and the limits of processor time that control groups set."""
+SAME = {"3370871cfc16": "7fe6830c27d3"}
+"""A commit up to which these files changed in nothing that earlier verdicts rest on, and the judge that it is: what
+processors other than x86's are called, limits of processor time that control groups set, and a suite's own metrics that
+can't be derived in turns."""
 STINT = 300.0
 """Seconds after which the other load is looked at: the wait for an idle machine after a busy one is long."""
 QUIET, PATIENCE = 5.0, 60.0
