@@ -388,7 +388,7 @@ def test_a_folder_that_can_not_be_written_is_named_once_with_the_cure(
 @pytest.mark.parametrize(
     ("number", "cure"),
     [
-        (errno.EROFS, ": make it yours (chown), or remove it"),
+        (errno.EROFS, ": mount its disk for writing"),
         (errno.ENOTEMPTY, ": make it yours (chown), or remove it"),
         (errno.ENOSPC, ": make room there"),
         (errno.EDQUOT, ": make room there"),

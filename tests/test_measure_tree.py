@@ -73,6 +73,21 @@ def test_a_checkout_that_git_no_longer_knows_is_made_anew(project: Folder, other
     assert worktree(moved, "HEAD", moved / ".harness" / "trees") == found
 
 
+def test_a_checkout_that_was_cut_short_is_made_anew(project: Folder, other: Tree) -> None:
+    (other.root / ".git").write_text("")
+    assert worktree(project.path, "HEAD", project.path / ".harness" / "trees") == other
+    assert (other.root / ".git").read_text()
+
+
+def test_a_relative_folder_of_data_is_the_projects_in_every_tree(
+    project: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value, found in (("data", "data"), ("", ".harness/data"), ("/mnt/data", "/mnt/data")):
+        monkeypatch.setenv("HARNESS_DATA", value)
+        tree = worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+        assert tree.variables == {"HARNESS_DATA": str(project.path / found)}
+
+
 def test_a_checkout_of_another_users_is_left_alone_with_gits_cure(
     project: Folder, other: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 import re
@@ -271,3 +272,17 @@ def test_a_goal_that_varies_and_is_no_time_is_left_out_and_said(made: list[Launc
     assert said.startswith("the best was not compared in turns: utilization.cpu differs from launch to launch")
     assert words("size", counted) == []
     assert not made
+
+
+def test_a_goal_that_was_not_measured_is_no_trial_that_stands(made: list[Launch]) -> None:
+    """The reference too: with nothing to compare it would be recommended, and nothing said."""
+    bench = a_bench("gained")
+    bench._reference = None
+    one, other = a_trial(onnxruntime, about(MS), 1.0), a_trial(onnxruntime, about(MS), 1.0, gained=(2.0,))
+    launches = (sampling.launch({}, phase="screen", seconds=1.0),)
+    found = [
+        bench._trial(trial.case.technique, dataclasses.replace(trial.result, launches=launches))
+        for trial in (one, other)
+    ]
+    assert [trial.failed for trial in found] == ["gained, which is the goal, was not measured of it", ""]
+    assert not found[0].stands

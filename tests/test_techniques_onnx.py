@@ -178,14 +178,26 @@ def behind_a_branch() -> Any:
     return network
 
 
+def with_biases(network: Any) -> Any:
+    """The same with linear layers in the branches: products that add constants of their own subgraph."""
+    (choice,) = (node for node in network.graph.node if node.op_type == "If")
+    for attribute in choice.attribute:
+        (product,) = attribute.g.node
+        product.op_type = "Gemm"
+        product.input.append(f"{product.output[0]}_bias")
+        attribute.g.initializer.append(tensor(product.input[2], np.ones(3)))
+    return network
+
+
 def test_static_quantization_leaves_subgraphs_in_float(tmp_path: Path) -> None:
     evidence, facts = check_technique(int8_static, as_model(behind_a_branch(), tmp_path))
     assert evidence[0].promise == "quantized >= 0.18"
     assert (facts["quantized"], facts["precision"]) == (0.2, "float32+int8")
     _, facts = check_technique(int8_dynamic, as_model(behind_a_branch(), tmp_path))
     assert (facts["quantized"], facts["precision"]) == (1.0, "int8")
-    with pytest.raises(PreparationError, match=r"weights of this network lie in subgraphs .* and int8_dynamic does"):
-        check_technique(int8_static, as_model(conditional(), tmp_path))
+    for network in (conditional(), with_biases(conditional())):
+        with pytest.raises(PreparationError, match=r"weights of this network lie in subgraphs .* int8_dynamic does"):
+            check_technique(int8_static, as_model(network, tmp_path))
 
 
 @pytest.mark.parametrize(("technique", "stored"), [(int8_dynamic, 2), (int8_static, 1)])
@@ -227,14 +239,15 @@ def tied_by_a_product() -> Any:
     return rows_and_likeness([helper.make_node("MatMul", ["h", "table"], ["y"])], (8, 16))
 
 
+@pytest.mark.parametrize("ops", [(), ("Gather", "Gemm", "MatMul")], ids=["all", "tables"])
 @pytest.mark.parametrize("network", [tied_by_a_gemm, tied_by_a_product])
 def test_a_table_that_is_a_products_weight_too_is_looked_up_in_float(
-    network: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    network: Callable[[], Any], ops: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is found there would be quantized with the scales of the product's channels, and fail at the first call."""
     monkeypatch.setattr(quantize_onnx.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(quantize_onnx, "instruction_sets", lambda: ("avx", "avx2", "fma"))
-    evidence, facts = check_technique(int8_static, as_model(network(), tmp_path))
+    evidence, facts = check_technique(int8_static(ops=ops), as_model(network(), tmp_path))
     assert "quantized.bits <= 7" in [item.promise for item in evidence]
     assert (facts["quantized"], facts["arithmetic.int8"]) == (1.0, 1.0)
 

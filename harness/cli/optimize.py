@@ -109,8 +109,9 @@ def optimize(arguments: argparse.Namespace) -> int:
     if untried and len(untried) == len(space.steps):
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in untried.items())
         raise SuiteError(f"{file}: no technique can be tried on {space.model.name}:{reasons}")
-    # Metrics hold on every hardware, whichever grid of the model names them: pytest judges by them all.
-    grids = tuple(one for one in grids if space.model in one.models)
+    # Metrics hold on every hardware, whichever grid of the model names them, of those that pytest collects by default.
+    collected = grids_of(module, lambda _, name: name.startswith("test"))
+    grids = tuple(one for one in collected if space.model in one.models) or grids
     goal = _goal(arguments, grids)
     if arguments.suite_file:
         # Written once before the search as well: what has no name must not be said after it.

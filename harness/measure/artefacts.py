@@ -32,9 +32,10 @@ KEPT_BYTES = 4 * 2**30
 BUILDING = ".building"
 _CURES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), ": make room there"),
+    errno.EROFS: ": mount its disk for writing",
     **dict.fromkeys(
         # Others' files keep a folder from being emptied, and some file may stand where a folder should.
-        (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR),
+        (errno.EACCES, errno.EPERM, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR),
         ": make it yours (chown), or remove it",
     ),
 }

@@ -119,7 +119,8 @@ def worktree(root: Path, revision: str, folder: Path, python: str = sys.executab
         cure = shlex.join(["git", "worktree", "remove", "--force", str(place)])
         raise SuiteError(f"{place} was edited, so it is no longer {revision}; remove it: {cure}")
     # What was fetched at set-up lies beside the working tree, and is the same for every commit that pins the same.
-    data = os.environ.get("HARNESS_DATA", str(root / ".harness" / "data"))
+    # Its children stand in the checkout, where a relative path would lead elsewhere.
+    data = str(root / (os.environ.get("HARNESS_DATA") or ".harness/data"))
     own = place / root.resolve().relative_to(top.resolve())
     return Tree(own, python, commit, {"HARNESS_DATA": data}, checkout=place, origin=top.resolve())
 
@@ -130,9 +131,11 @@ def _is_known(place: Path) -> bool:
     Raises `SuiteError` where git does not say, as of another user's.
     """
     try:
-        return (place / ".git").exists() and bool(git(place, "rev-parse", "--git-dir"))
+        # Not the path's own method, which raises where another user's folder is closed.
+        return os.access(place / ".git", os.F_OK) and bool(git(place, "rev-parse", "--git-dir"))
     except SuiteError as error:
-        if "not a git repository" in str(error):
+        # The second of a file that a full disk or a lost machine left empty.
+        if any(words in str(error) for words in ("not a git repository", "gitfile")):
             return False
         raise
 

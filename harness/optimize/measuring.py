@@ -165,6 +165,9 @@ class Bench:
         case, reference = self.space.case(pipeline), self._reference or result
         if result.outcome is not Outcome.COMPLETED:
             return Trial(case, result, failed=f"{result.outcome}: {result.reason}")
+        # One that loses too much accuracy is not timed, and lacks what is derived from times.
+        if result.launches and not self.goal.sampled and result.measurement(self.goal.metric) is None:
+            return Trial(case, result, failed=f"{self.goal.metric}, which is the goal, was not measured of it")
         broken = {limit.metric: words for limit in self.goal.limits if (words := limit.broken(result, reference))}
         gains = (0.0,) if result is reference else gains_of(self.goal, result, reference)
         return Trial(case, result, gains, broken=tuple(broken.values()), lossy="accuracy" in broken)

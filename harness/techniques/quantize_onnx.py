@@ -20,7 +20,7 @@ from harness.runtimes.onnx_graph import nodes
 from harness.runtimes.onnx_profile import is_product
 from harness.techniques.calibration import rebatched
 from harness.techniques.preprocess_onnx import preprocessed
-from harness.techniques.reach_onnx import Reach
+from harness.techniques.reach_onnx import TABLES, Reach
 from harness.techniques.shares import most_of, nearly, shares
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ _WEIGHTED = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 """Operators with weights that static quantization reaches."""
 _AROUND_ZERO = (*_WEIGHTED, "LSTM", "Attention")
 """Operators whose weights are quantized as such. ONNX Runtime takes what others read, as Gather, for activations."""
-_TABLES = frozenset({"EmbedLayerNormalization", "Gather", "GatherElements"})
-"""Operators that look rows up, and compute on integers in no case."""
 SYMMETRIC = {
     "ActivationSymmetric": True,
     "WeightSymmetric": True,
@@ -243,7 +241,7 @@ def _computed(operators: Collection[str]) -> tuple[Promise, ...]:
     """
     if any(is_product(operator) for operator in operators):
         return (Promise("arithmetic.int8", at_least=0.001),)
-    return () if {*operators} <= _TABLES else (Promise("nodes.quantized", at_least=1),)
+    return () if {*operators} <= TABLES else (Promise("nodes.quantized", at_least=1),)
 
 
 def reduced_range(deployment: Deployment) -> bool:

@@ -7,10 +7,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from harness.runtimes.onnx_graph import Constant, nodes, weights, weights_by_operator
+from harness.runtimes.onnx_graph import Constant, constants, nodes, weights, weights_by_operator
 from harness.techniques.shares import Read
 
-__all__ = ["Reach", "multiplies_integers"]
+__all__ = ["TABLES", "Reach", "multiplies_integers"]
+
+TABLES = frozenset({"EmbedLayerNormalization", "Gather", "GatherElements"})
+"""Operators that look rows up, and compute on integers in no case."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Reach:
 
     def reads(self, network: Any) -> list[Read]:
         """Every weight of the network with its readers."""
-        initializers = {tensor.name for tensor in network.graph.initializer}
+        initializers = {constant.tensor.name for constant in constants(network.graph)}
         seen = {
             node.name
             for node in self.nodes(network)
@@ -43,6 +46,9 @@ class Reach:
         found = []
         for constant in weights(network):
             taken = {node.name for node, number in constant.readers if self._takes(node, number, constant)} & seen
+            if not self.tied:
+                # A table that a product reads as well would get the scales of its channels.
+                taken = {node.name for node, _ in constant.readers if node.op_type not in TABLES} & taken or taken
             others = {node.name for node, _ in constant.readers} - taken
             found.append(Read(constant.elements, frozenset(taken), frozenset(others)))
         return found

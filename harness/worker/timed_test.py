@@ -118,7 +118,7 @@ class Launch:
             "python_build": platform.python_build(),
             "release": platform.release(),
             "system": platform.system(),
-            "cpu": {},
+            "cpu": {"arch": platform.machine(), "count": os.cpu_count(), "brand_raw": "", "flags": []},
         }
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
