@@ -8,10 +8,10 @@ import re
 import pytest
 
 from harness.records import Comparison, Estimate, Measurement, Run, Verdict
-from harness.report.gains import Point, Subject, answers, points_of, subjects
+from harness.report.gains import Point, Subject, answers, front, points_of, subjects
 from harness.report.html import render
 from harness.report.html.cases import anchor
-from harness.report.html.front import since
+from harness.report.html.front import pareto, since
 from harness.report.html.sections import Cell, gain_maps
 from harness.report.overview import Overview, cases
 from harness.units import quantity
@@ -167,6 +167,65 @@ def test_memory_is_the_same_kind_for_all_cases_of_a_model() -> None:
     untimed = dataclasses.replace(second, result=dataclasses.replace(second.result, measurements=()))
     less = dataclasses.replace(every, cases=(first, untimed, *rest))
     assert [point.memory for point in points_of(less)] == [1e6, 3e6, 4e6, 5e6, 6e6]
+
+
+def valued(subject: Subject, *rows: dict[str, float]) -> Subject:
+    """The model with these values alone in its cases, one after the other."""
+    views = []
+    for view, row in zip(subject.cases, rows, strict=True):
+        assert view.result is not None
+        measurements = tuple(Measurement(name, Estimate.exact(value), (value,)) for name, value in row.items())
+        views.append(dataclasses.replace(view, result=dataclasses.replace(view.result, measurements=measurements)))
+    return dataclasses.replace(subject, cases=tuple(views))
+
+
+def test_what_was_slower_in_turns_is_not_shipped_for_its_better_minute() -> None:
+    (subject,) = subjects(cases(sample_run(1, 2, samples=2)))
+    reference = {"latency.p50": 1.78e-3, "throughput": 560.0, "accuracy": 0.98}
+    slower = {"latency.p50": 1.69e-3, "throughput": 590.0, "accuracy": 0.98}
+    paired = valued(subject, reference, {**slower, "speedup": 0.97})
+    (said,) = answers(paired, 0.002)
+    assert said.startswith("Fastest call with at most 0.2 points lost: reference, 1.78 ms, ")
+    assert [point.technique for point in front(points_of(paired))] == ["reference"]
+    assert [point.order for point in points_of(paired)] == pytest.approx([1.78e-3, 1.78e-3 / 0.97])
+    # Where a case has no speed-up, as in turns with another tree, the seconds are all there is.
+    alone = valued(subject, reference, slower)
+    assert [point.order for point in points_of(alone)] == [1.78e-3, 1.69e-3]
+    assert answers(alone, 0.002)[0].startswith("Fastest call with at most 0.2 points lost: bf16, 1.69 ms, ")
+    assert len(answers(alone, 0.002)) == 1, "it serves most as well"
+
+
+def test_a_batch_is_ranked_by_its_call_and_serves_by_its_items() -> None:
+    """A speed-up is that of an item: 32 of them at 4x the speed take eight times as long as one."""
+    (subject,) = subjects(cases(sample_run(1, 10, samples=2)))
+    subject = dataclasses.replace(subject, cases=(subject.cases[0], subject.cases[4], subject.cases[9]))
+    reference = {"latency.p50": 1e-3, "throughput": 1000.0, "accuracy": 0.98}
+    single = {"latency.p50": 0.5e-3, "throughput": 2000.0, "accuracy": 0.98, "speedup": 2.0}
+    batch = {"latency.p50": 8e-3, "throughput": 1900.0, "accuracy": 0.98, "speedup": 4.0}
+    paired = valued(subject, reference, single, batch)
+    assert [point.order for point in points_of(paired)] == pytest.approx([1e-3, 0.5e-3, 8e-3])
+    fastest, most = answers(paired, 0.0)
+    assert fastest.startswith("Fastest call with no accuracy lost: onnxruntime, ")
+    assert most.startswith("Most items a second, accuracy kept: batched:32+onnxruntime, 1,900 items/s")
+
+
+def test_the_stairs_of_the_front_never_go_back() -> None:
+    """By its seconds one of the front may lie behind another; the line leaves it out, and its mark stays."""
+    (subject,) = subjects(cases(sample_run(1, 3, samples=2)))
+    rows = [(1.78e-3, 0.98, None), (1.69e-3, 0.97, 1.01), (1.60e-3, 0.975, 1.005)]
+    values = [
+        {"latency.p50": latency, "accuracy": accuracy, **({"speedup": speed} if speed else {})}
+        for latency, accuracy, speed in rows
+    ]
+    points = points_of(valued(subject, *values))
+    best = front(points)
+    assert [point.accuracy for point in best] == [0.97, 0.975, 0.98]
+    drawn = str(pareto("key", "digits", points, best, {point.view.id: "link" for point in points}))
+    (stairs,) = re.findall(r'class="front" d="M([^"]*)"', drawn)
+    across = [float(corner.split()[0]) for corner in stairs.split("L")]
+    assert across == sorted(across)
+    assert len(across) == 4, "two corners, the step between them, and the end"
+    assert drawn.count("mark best") == 3
 
 
 def test_the_gain_map_compares_memory_of_one_kind() -> None:

@@ -141,8 +141,8 @@ def test_the_front_holds_what_nothing_beats() -> None:
         points = points_of(subject)
         best = front(points)
         for p in points:
-            beaten = any(o.latency <= p.latency and o.accuracy > p.accuracy for o in points) or any(
-                o.latency < p.latency and o.accuracy >= p.accuracy for o in points
+            beaten = any(o.order <= p.order and o.accuracy > p.accuracy for o in points) or any(
+                o.order < p.order and o.accuracy >= p.accuracy for o in points
             )
             assert (p in best) != beaten
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.records import Estimate, Run, Scalar, Verdict
+from harness.records import Estimate, Result, Run, Scalar, Verdict
 from harness.report.overview import CaseView
 from harness.timed_test import TECHNIQUE
 from harness.units import points, quantity, ratio
@@ -69,7 +69,10 @@ class Gain:
 class Point:
     """A case in the plane of latency (seconds a call) and accuracy (0..1).
 
-    `was` is where it stood in what it is compared with; None where neither was judged to have changed.
+    order  seconds a call that points are ranked by: the reference's over the speed-up, which was measured in turns with
+           it, while a case's own seconds are of other minutes; its own where a case of the model has no speed-up
+    speed  what serving is ranked by: the speed-up, or the throughput for all points of such a model
+    was    where it stood in what it is compared with; None where neither was judged to have changed
     """
 
     view: CaseView
@@ -79,6 +82,8 @@ class Point:
     throughput: float | None
     memory: float | None
     batch: float
+    order: float
+    speed: float
     was: tuple[float, float] | None = None
 
 
@@ -145,11 +150,14 @@ def points_of(subject: Subject) -> tuple[Point, ...]:
         if (latency := view.estimate("latency.p50")) and (accuracy := view.estimate("accuracy")) and view.result
         if latency.point > 0
     ]
-    metric = memory_metric(subject)
+    metric, speeds = memory_metric(subject), [_speed(view) for view, *_ in measured]
+    reference = next(((latency.point, _batch(r)) for _, r, latency, _ in measured if r.technique == REFERENCE), None)
     found = []
-    for view, result, latency, accuracy in measured:
-        throughput, memory = view.estimate("throughput"), view.estimate(metric)
-        batch = result.facts.get("batch")
+    for (view, result, latency, accuracy), speed in zip(measured, speeds, strict=True):
+        throughput, memory, batch = view.estimate("throughput"), view.estimate(metric), _batch(result)
+        order, rate = latency.point, throughput.point if throughput else 0.0
+        if reference and all(speeds):
+            order, rate = reference[0] * (batch / reference[1]) / speed, speed
         found.append(
             Point(
                 view,
@@ -158,7 +166,9 @@ def points_of(subject: Subject) -> tuple[Point, ...]:
                 accuracy.point,
                 throughput.point if throughput else None,
                 memory.point if memory else None,
-                batch if isinstance(batch, (int, float)) else 1,
+                batch,
+                order,
+                rate,
                 _was(view, latency.point, accuracy.point),
             )
         )
@@ -173,6 +183,19 @@ def memory_metric(subject: Subject) -> str:
     """
     known = [view for view in subject.cases if any(view.estimate(metric) for metric in _MEMORY)]
     return next((metric for metric in _MEMORY if all(view.estimate(metric) for view in known)), _MEMORY[-1])
+
+
+def _batch(result: Result) -> float:
+    found = result.facts.get("batch")
+    return found if isinstance(found, (int, float)) and found > 0 else 1
+
+
+def _speed(view: CaseView) -> float:
+    """The speed-up, which of the reference is 1 by its meaning; 0 where there is none that can be counted with."""
+    if view.result is not None and view.result.technique == REFERENCE:
+        return 1.0
+    found = view.estimate("speedup")
+    return found.point if found and 0 < found.point < math.inf else 0.0
 
 
 def _was(view: CaseView, latency: float, accuracy: float) -> tuple[float, float] | None:
@@ -198,9 +221,9 @@ def before(now: float, change: Estimate | None) -> float | None:
 
 
 def front(candidates: Iterable[Point]) -> tuple[Point, ...]:
-    """The points that no other beats in latency and accuracy at once, fastest first."""
+    """The points that no other beats in time (by their `order`) and accuracy at once, fastest first."""
     best: list[Point] = []
-    for point in sorted(candidates, key=lambda p: (p.latency, -p.accuracy)):
+    for point in sorted(candidates, key=lambda p: (p.order, -p.accuracy)):
         if not best or point.accuracy > best[-1].accuracy:
             best.append(point)
     return tuple(best)
@@ -216,15 +239,15 @@ def answers(subject: Subject, slack: float) -> tuple[str, ...]:
     floor = accuracy.point - slack - 1e-9
     keeping = [p for p in found if p.accuracy >= floor]
     said = []
-    fastest = min(keeping, key=lambda p: p.latency, default=None)
+    fastest = min(keeping, key=lambda p: p.order, default=None)
     if fastest:
         bound = f"at most {slack * 100:.3g} points lost" if slack else "no accuracy lost"
         said.append(f"Fastest call with {bound}: {_named(fastest, accuracy.point)}.")
-    quicker = min(found, key=lambda p: p.latency)
+    quicker = min(found, key=lambda p: p.order)
     if fastest and quicker is not fastest:
         said.append(f"Fastest call at any loss: {_named(quicker, accuracy.point)}.")
     served = [p for p in keeping if p.throughput]
-    most = max(served, key=lambda p: p.throughput or 0.0, default=None)
+    most = max(served, key=lambda p: p.speed, default=None)
     if most and most is not fastest:
         said.append(
             f"Most items a second, accuracy kept: {most.technique}, {quantity(most.throughput or 0.0, 'items/s')}"

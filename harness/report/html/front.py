@@ -32,7 +32,11 @@ def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point],
     largest = max((p.memory or 0.0 for p in points), default=0.0) or 1.0
     shares = {share: f"{share * 100:.4g} %" for share in y.ticks(5)}
     parts = [*rows(y, shares, x.start, x.end), *columns(x, seconds(x.ticks(5)), y.start)]
-    corners = [(x(p.latency), y(p.accuracy)) for p in best]
+    corners: list[tuple[float, float]] = []
+    for latency, accuracy in sorted(((p.latency, p.accuracy) for p in best), key=lambda place: (place[0], -place[1])):
+        # The front is of what was timed in turns: by the seconds drawn here one of it may lie behind another.
+        if not corners or y(accuracy) < corners[-1][1]:
+            corners.append((x(latency), y(accuracy)))
     if corners:
         stairs = [corners[0]]
         for (_, before), (px, py) in pairwise(corners):
