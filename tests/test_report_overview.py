@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -8,9 +9,12 @@ from harness.records import Comparison, Estimate, Measurement, Outcome, Run, Ver
 from harness.report import comment, summary
 from harness.report.gains import accuracy_slack, answers, front, gain, points_of, subjects
 from harness.report.github import annotation_lines
+from harness.report.html import render
 from harness.report.html.sections import gain_maps
+from harness.report.journal import Journal
 from harness.report.numbers import change_text, limit_text
 from harness.report.overview import GLYPHS, MEANINGS, CaseView, Overview, cases, counts
+from harness.report.record import read_run
 from harness.report.text import moment, shorten, tail, visible
 from harness.report.trust import checks
 from tests.report_hostile import HOSTILE
@@ -234,6 +238,30 @@ def test_trust_asks_only_what_the_run_can_answer() -> None:
     assert {check.question for check in checks(Overview(bare))} == {"Cases", "What was measured"}
     unbased = {check.question: check for check in checks(Overview(dataclasses.replace(run, baselines={})))}
     assert not unbased["Baseline"].fine
+
+
+def test_a_killed_run_says_what_it_can_t_know(tmp_path: Path) -> None:
+    """The head of its journal was written before anything was compared: it has no origins and no duration."""
+    run = sample_run(1, 4, samples=2)
+    journal = Journal(tmp_path)
+    journal.start(dataclasses.replace(run, baselines={}, finished="", seconds=0.0))
+    for result in run.results:
+        journal.append(result, [c for c in run.comparisons if c.case_id == result.case_id])
+    killed = read_run(tmp_path)
+    found = {check.question: check for check in checks(Overview(killed))}
+    assert not found["Baseline"].fine
+    assert found["Baseline"].answer.startswith("When and why the baselines were accepted is known only at a run's end")
+    assert found["What was measured"].answer.endswith("; started 4 May 2026, 10:08 UTC.")
+    assert "UTC, mode compare" in summary.render(killed)
+    assert "UTC, 9 min 12 s, mode compare" in summary.render(run)
+    page, whole = (render(one).decode().partition("<h1>")[0] for one in (killed, run))
+    assert "UTC · c06f05e485 with uncommitted changes · mode compare" in page
+    assert " · 9 min 12 s · mode compare" in whole
+    # What another machine accepted has no numbers here; what has no baseline at all is said to have none.
+    for verdict, words in ((Verdict.INCOMPARABLE, "When and why"), (Verdict.NEW, "No case has a baseline")):
+        rows = tuple(Comparison(r.suite, r.case_id, "latency.p50", verdict, "r.") for r in run.results)
+        seen = Overview(dataclasses.replace(killed, comparisons=rows))
+        assert next(c for c in checks(seen) if c.question == "Baseline").answer.startswith(words)
 
 
 def test_what_was_accepted_together_is_said_once() -> None:

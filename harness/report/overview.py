@@ -27,6 +27,7 @@ __all__ = [
     "cases",
     "counts",
     "other_tree",
+    "timed",
 ]
 
 GATING = ("compare", "strict")
@@ -193,6 +194,11 @@ class Overview:
 def other_tree(run: Run) -> str:
     """The tree that the cases of a run took turns with, as it was asked for; "" where baselines judged them."""
     return re.sub(r"^\.(?= |$)", "the working tree", str(run.environment.state.get("against", "")))
+
+
+def timed(run: Run) -> bool:
+    """Whether it is known how long a run took: the journal of one that was killed can't tell."""
+    return run.complete or run.seconds > 0
 
 
 def cases(run: Run) -> tuple[CaseView, ...]:

@@ -10,7 +10,7 @@ from harness.report.batching import knees
 from harness.report.commands import accept_command, acceptable, reproduce_command
 from harness.report.gains import accuracy_slack, answers, subjects
 from harness.report.numbers import change_text, estimate_text, limit_text
-from harness.report.overview import GLYPHS, CaseView, Overview, counts
+from harness.report.overview import GLYPHS, CaseView, Overview, counts, timed
 from harness.report.reasons import MAX_NAMED, brief, said
 from harness.report.text import commit_name, moment, one_line, shorten
 from harness.report.trust import checks
@@ -107,8 +107,8 @@ def _case_rows(views: Iterable[CaseView]) -> Iterable[str]:
 def _footer(seen: Overview) -> Iterable[str]:
     run = seen.run
     commit = commit_name(run.environment.commit, dirty=run.environment.dirty) or "no commit"
-    when = f"{moment(run.started)}, {duration(run.seconds)}"
-    about = ", ".join(escape(text) for text in (run.id, commit, when, f"mode {run.mode}"))
+    took = [duration(run.seconds)] if timed(run) else []
+    about = ", ".join(escape(text) for text in (run.id, commit, moment(run.started), *took, f"mode {run.mode}"))
     yield f"Run {about}. The whole report is index.html."
     first = next((one.view for one in seen.failing if one.view.result), None)
     if first is not None and first.result is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from harness.disturbance import PRESSURE, disturbances
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.fidelity import measured
-from harness.report.overview import GATING, CaseView, Overview, other_tree
+from harness.report.overview import GATING, CaseView, Overview, other_tree, timed
 from harness.report.reasons import without_name
 from harness.report.text import commit_name, moment
 from harness.units import duration, percent, quantity
@@ -22,6 +22,8 @@ __all__ = ["Check", "checks"]
 
 MAX_LINES = 6
 ANCHORED = "latency.p50"
+_BASED = (Verdict.INCOMPARABLE, Verdict.MISSING)
+"""Verdicts that tell of a baseline without its numbers."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def _coverage(run: Run, views: Sequence[CaseView]) -> Check:
 def _source(seen: Overview) -> Iterator[Check]:
     run = seen.run
     commit = commit_name(run.environment.commit, dirty=run.environment.dirty)
-    when = f"started {moment(run.started)}, took {duration(run.seconds)}"
+    when = f"started {moment(run.started)}{f', took {duration(run.seconds)}' if timed(run) else ''}"
     yield Check("What was measured", f"{f'Commit {commit}' if commit else 'No git commit'}; {when}.", bool(commit))
 
 
@@ -76,6 +78,12 @@ def _baseline(seen: Overview) -> Iterator[Check]:
         yield Check("Compared in turns with", f"{tree}{f', commit {commit}' if commit else ''}.", True)
         return
     accepted = sorted((b.get("when", ""), b.get("commit", ""), b.get("reason", "")) for b in run.baselines.values())
+    if not accepted and not run.complete and any(c.baseline or c.verdict in _BASED for c in run.comparisons):
+        answer = (
+            "When and why the baselines were accepted is known only at a run's end, which this one did not come to."
+        )
+        yield Check("Baseline", answer, False)
+        return
     if not accepted:
         yield Check("Baseline", "No case has a baseline; there was nothing to compare with.", False)
         return

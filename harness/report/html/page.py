@@ -22,7 +22,7 @@ from harness.report.html.cases import anchor, render_cases
 from harness.report.html.history import moved
 from harness.report.html.why import not_decided, why
 from harness.report.numbers import change_text, estimate_text, limit_text
-from harness.report.overview import GLYPHS, MEANINGS, Overview, counts, other_tree
+from harness.report.overview import GLYPHS, MEANINGS, Overview, counts, other_tree, timed
 from harness.report.past import NO_PAST, Past
 from harness.report.text import commit_name, moment, tail, visible
 from harness.report.trust import checks
@@ -61,6 +61,7 @@ def render(run: Run, past: Past = NO_PAST) -> bytes:
             style=Markup(style),
             script=Markup(script),
             headline=seen.headline,
+            timed=timed(run),
             label=seen.label,
             counts=counts(seen.cases),
             accept=accept_command(run) if accepts else "",
