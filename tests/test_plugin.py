@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import signal
 import subprocess
 import time
@@ -107,6 +108,11 @@ def test_boasts(case, bench):
         for item in case.iter("property")
     }
     assert any("batched:4" in name and "latency.p50" in key for name, key in properties)
+    # The verdict of a promise that fails is that of its test, for other tools and in the line of the case as well.
+    (broken,) = (name for name, key in properties if name and "promises" in name and key == "harness.verdict")
+    assert properties[broken, "harness.verdict"] == properties[broken, "harness.case.verdict"] == "error"
+    assert (broken, "harness.accuracy") in properties
+    assert re.search(r"^\[ *\d+/\d+\] error +tiny_onnx/reference/cpu", text, re.MULTILINE)
     # No promise rests on a technique's own word.
     assert outcomes["tiny_onnx/boasting/cpu"] == "invalid"
     boasted = folder.result("tiny_onnx/boasting/cpu")["reason"]

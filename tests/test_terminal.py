@@ -9,12 +9,17 @@ import re
 import struct
 import subprocess
 import termios
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from harness.records import Verdict
+from harness.plugin import progress
+from harness.plugin.progress import Progress
+from harness.records import Outcome, Verdict
 from harness.report.overview import cases
 from harness.report.terminal import MAX_REASONS, case_line, closing_lines, live_line, painted
+from harness.settings import Decision
 from tests.folder import Folder
 from tests.report_samples import sample_run
 
@@ -77,6 +82,45 @@ def test_a_painted_line_is_the_same_line() -> None:
     for line in ("regressed    digits/compiled/cpu  1.24x", "unchanged    a/b/cpu", "error", ""):
         assert re.sub(r"\x1b\[[0-9;]*m", "", painted(line)) == line
     assert painted("regressed    a/b/cpu").startswith("\x1b[31mregressed\x1b[0m ")
+
+
+class Clock:
+    """What tells a run's progress the time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(progress, "time", made)
+    return made
+
+
+def a_progress(cases: int) -> Progress:
+    """That of a run of so many cases, without a terminal."""
+    made = Progress(cast(Any, SimpleNamespace(pluginmanager=SimpleNamespace(get_plugin=lambda _: None))))
+    made.expect({str(number) for number in range(cases)})
+    return made
+
+
+def decided(verdict: Verdict = Verdict.UNCHANGED) -> Decision:
+    return Decision(next(one for one in RUN.results if one.outcome is Outcome.COMPLETED), (), verdict, False)
+
+
+def test_what_a_case_is_decided_to_be_in_the_end_is_what_is_counted(clock: Clock) -> None:
+    """A test that fails for a reason of its own does so when its case is done already."""
+    run = a_progress(3)
+    run.replaced(decided(Verdict.ERROR))
+    assert run._tally == {}, "nothing was done whose verdict it could be"
+    run.done(decided())
+    run.replaced(decided(Verdict.ERROR))
+    assert dict(run._tally) == {"error": 1}
+    assert run._decision == decided(Verdict.ERROR)
 
 
 class Screen:

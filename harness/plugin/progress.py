@@ -100,6 +100,13 @@ class Progress:
         self._tally[decision.verdict.value] += 1
         self._decision = decision
 
+    def replaced(self, decision: Decision) -> None:
+        """The case that was just done is decided otherwise: its test failed for a reason of its own."""
+        if self._decision is not None:
+            self._tally -= Counter([self._decision.verdict.value])
+            self._tally[decision.verdict.value] += 1
+            self._decision = decision
+
     def status(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
         """Our line instead of pytest's dot, for the report that carries a case's verdict; None for pytest's own.
 

@@ -24,6 +24,7 @@ from harness.plugin.progress import Progress, unwritable
 from harness.plugin.selection import is_filtered, is_left, only_shows, sees_all
 from harness.plugin.timed_test import TEST
 from harness.records import Run, Scalar
+from harness.report.junit import properties
 from harness.settings import Decision, Settings
 from harness.timed_test import TimedTest
 
@@ -170,9 +171,13 @@ class State:
             if session.decided(suite, case.id) is None:
                 session.leave_out(case, suite, item.nodeid, reason)
             session.object_to(suite, case.id, reason)
-            self.objected.add(f"{suite}/{case.id}")
         except OSError as error:
             raise pytest.UsageError(unwritable(session.folder, error)) from None
+        self.objected.add(f"{suite}/{case.id}")
+        if decision := session.decided(suite, case.id):
+            others = [one for one in item.user_properties if not one[0].startswith("harness.")]
+            item.user_properties[:] = [*others, *properties(decision.result, decision.comparisons)]
+            self.progress.replaced(decision)
 
     def finish(self, *, complete: bool) -> bool:
         """End the run and write its reports. Gives whether the run fails although no test of it did."""
