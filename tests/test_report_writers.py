@@ -14,6 +14,7 @@ import pytest
 
 from harness.records import Outcome, Run, Verdict
 from harness.report import comment
+from harness.report.gains import answers, subjects
 from harness.report.github import LIMIT, annotation_lines
 from harness.report.html import render as render_page
 from harness.report.junit import properties
@@ -22,6 +23,7 @@ from harness.report.reasons import MAX_NAMED, brief, said
 from harness.report.record import read_run
 from harness.report.summary import MAX_BYTES, escape, render
 from harness.report.terminal import case_line, closing_lines, verdict_table
+from harness.report.trust import checks
 from harness.report.write import write_reports
 from tests.report_hostile import HOSTILE, hostile_run
 from tests.report_samples import sample_run
@@ -58,6 +60,26 @@ def test_the_summary_names_the_worst_cases_right_below_the_verdict(run: Run) -> 
     for line, one in zip(named[:-1], failing, strict=False):
         assert line.endswith(f" {one.worst.verdict.value} **{one.view.id}**: {brief(one.worst)}")
     assert named[-1] == f"- and {len(failing) - MAX_NAMED} more"
+
+
+def test_the_summary_ends_no_sentence_in_its_middle(run: Run) -> None:
+    """Names are as long as people make them; four sentences, or a knee, with some of them are beyond a cell's room."""
+    long = tuple(
+        dataclasses.replace(one, technique="+".join([one.technique, *["pruned_channels:0.5"] * 8]))
+        if one.technique != "reference"
+        else one
+        for one in run.results
+    )
+    run = dataclasses.replace(run, results=long)
+    text = unescaped(render(run))
+    seen = Overview(run)
+    told = [line for subject in subjects(seen.cases) for line in answers(subject, 0.002)]
+    assert max(len(" ".join(answers(subject, 0.002))) for subject in subjects(seen.cases)) > 500
+    assert [line for line in told if line not in text] == []
+    trusted = text.partition("### Can it be trusted?")[2].partition("###")[0]
+    more = [line for check in checks(seen) for line in check.more]
+    assert more
+    assert [line for line in more if f"\n  - {line}\n" not in trusted] == []
 
 
 def test_the_summary_offers_to_accept_only_what_can_be_accepted(run: Run) -> None:

@@ -48,17 +48,23 @@ def render(run: Run) -> str:
     if undecided:
         lines += ["", "### Could not be decided", "", *comparison_rows(seen, comparisons_by_weight(undecided))]
     lines += ["", "### Can it be trusted?", ""]
-    lines += [f"- {'✓' if c.fine else '**!**'} {escape(c.question)}: {escape(c.answer)}" for c in checks(seen)]
+    for c in checks(seen):
+        lines.append(f"- {'✓' if c.fine else '**!**'} {escape(c.question)}: {escape(c.answer)}")
+        lines += [f"  - {escape(line)}" for line in c.more]
     shipping = [(s, answers(s, accuracy_slack(run, s.suite, s.reference))) for s in subjects(seen.cases)]
     if any(said for _, said in shipping):
         lines += ["", "### What to ship", ""]
         lines += [
-            f"- {escape(s.label)} on {escape(s.hardware)}: {escape(' '.join(said))}" for s, said in shipping if said
+            f"- {escape(s.label)} on {escape(s.hardware)}: {' '.join(map(escape, said))}"
+            for s, said in shipping
+            if said
         ]
     swept = list(knees(seen))
     if swept:
         lines += ["", "### How large a batch", ""]
-        lines += [f"- {escape(f'{s.label} on {s.hardware}, {sweep.pipeline}: {said}')}" for s, sweep, said in swept]
+        lines += [
+            f"- {escape(f'{s.label} on {s.hardware}, {each.pipeline}')}: {escape(said)}" for s, each, said in swept
+        ]
     lines += ["", "### Each case", "", *_case_rows(seen.worst_first), "", *_footer(seen)]
     return _cut(lines)
 
