@@ -123,6 +123,24 @@ def test_what_a_case_is_decided_to_be_in_the_end_is_what_is_counted(clock: Clock
     assert run._decision == decided(Verdict.ERROR)
 
 
+def test_what_was_taken_over_took_no_time_that_tells_of_the_rest(clock: Clock) -> None:
+    run = a_progress(100)
+    for _ in range(90):
+        run.start(CASE)
+        run.done(decided())
+    assert run._left() == "", "nothing was measured yet"
+    run.start(CASE)
+    run.stage("launch 1 of at most 3")
+    clock.now += 60
+    run.done(decided())
+    assert run._left() == "  (9 min 0 s left)"
+    # Half of what was come to can't run here, and so of the rest.
+    run.start(CASE)
+    absent = next(one for one in RUN.results if one.outcome is Outcome.UNAVAILABLE)
+    run.done(Decision(absent, (), Verdict.SKIPPED, False))
+    assert run._left() == "  (4 min 0 s left)"
+
+
 class Screen:
     """The little of a terminal that pytest and the harness use: lines, returns, colours, and wrapping."""
 

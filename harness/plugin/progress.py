@@ -34,6 +34,8 @@ class Progress:
         self._expected = 0
         self._done = 0
         self._measured = 0
+        self._taken = 0
+        self._worked = False
         self._ahead = 0
         self._spent = 0.0
         self._began = time.monotonic()
@@ -56,10 +58,12 @@ class Progress:
     def start(self, case_id: str) -> None:
         """A case begins."""
         self._case = case_id
+        self._worked = False
         self._began = time.monotonic()
 
     def stage(self, stage: str) -> None:
         """Show what is being done, on a terminal, in place."""
+        self._worked = True
         reporter = self._reporter()
         if reporter is None or not reporter.isatty or reporter.verbosity < 0:
             return
@@ -94,9 +98,11 @@ class Progress:
     def done(self, decision: Decision) -> None:
         """A case was measured and judged."""
         self._done += 1
-        if decision.result.outcome is not Outcome.UNAVAILABLE:
+        if self._worked and decision.result.outcome is not Outcome.UNAVAILABLE:
             self._measured += 1
             self._spent += time.monotonic() - self._began
+        elif decision.result.outcome is not Outcome.UNAVAILABLE:
+            self._taken += 1  # from the journal of the run that this one goes on with
         self._tally[decision.verdict.value] += 1
         self._decision = decision
 
@@ -187,8 +193,8 @@ class Progress:
     def _left(self) -> str:
         if not self._measured or self._done >= self._expected:
             return ""
-        # Of what is to come, as large a share can't run here as of what was.
-        left = (self._expected - self._done) * self._measured / max(self._done, 1)
+        # Of what is to come, as large a share can't run here as of what was; what was taken over tells nothing of it.
+        left = (self._expected - self._done) * self._measured / max(self._done - self._taken, 1)
         return f"  ({duration(self._spent / self._measured * left)} left)"
 
     def _uncaptured(self) -> contextlib.AbstractContextManager[None]:
