@@ -82,6 +82,22 @@ def test_past_the_cards_what_fails_is_in_lines(monkeypatch: pytest.MonkeyPatch) 
         assert said(one.worst) in text
 
 
+def test_what_is_not_decided_is_counted_whole_and_shown_as_far_as_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(why, "MAX_LINES", 3)
+    kinds = [Verdict.INCONCLUSIVE] * 5 + [Verdict.IMPROVED] * 3
+    rows = [
+        dataclasses.replace(worse(f"own.{i}", EXACT, reason=f"Row {i}."), verdict=kind) for i, kind in enumerate(kinds)
+    ]
+    text = plain(Page(render(run_with(*rows))).text).partition("Nothing failed.")[2]
+    text = text.partition("What each technique buys")[0]
+    assert "Could not be decided 5 verdict" in text
+    assert "Got better 3 verdict" in text
+    assert len(re.findall(r"Row \d\.", text)) == 6
+    assert text.count("2 further ones are left out here; they are in run.json.") == 1
+
+
 def test_a_card_with_very_many_metrics_leaves_some_to_the_section_of_the_case() -> None:
     run = run_with(*(worse(f"own.{i}", Estimate.exact(0.2)) for i in range(20)))
     assert "And 12 more metrics, in the section of the case." in plain(Page(render(run)).text)
@@ -280,6 +296,18 @@ def test_a_limit_wider_than_the_value_is_explained_by_its_sentence() -> None:
     )
     assert wide.reason in plain(Page(render(run_with(wide))).text)
     assert wide.reason not in plain(Page(render(run_with(dataclasses.replace(wide, limit=0.4)))).text)
+
+
+def test_what_could_have_been_seen_of_a_share_is_in_points_as_its_change_and_limit_are() -> None:
+    change = Estimate(0.04, -0.01, 0.09, 3)
+    busy = dataclasses.replace(
+        worse("utilization.cpu", change, 0.2), verdict=Verdict.UNCHANGED, unit="share", detectable=0.31,
+        baseline=Estimate(0.49, 0.48, 0.5, 9), candidate=Estimate(0.51, 0.5, 0.52, 3),
+    )  # fmt: skip
+    text = plain(Page(render(run_with(busy))).text)
+    assert "+1.96 pt [-0.49, +4.41] +9.80 pt 15.19 pt " in text.replace("−", "-")
+    seconds = dataclasses.replace(busy, unit="s")
+    assert "+4.0 % [-1.0, +9.0] +20.0 % 31.0 % " in plain(Page(render(run_with(seconds))).text).replace("−", "-")
 
 
 def test_only_pictures_that_are_there_are_explained() -> None:

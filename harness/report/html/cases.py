@@ -19,7 +19,7 @@ from harness.report.commands import accept_command, acceptable, reproduce_comman
 from harness.report.gains import before
 from harness.report.html.charts import ecdf, pooled, quantile, timeline
 from harness.report.html.history import histories
-from harness.report.numbers import change_text, estimate_text, limit_text
+from harness.report.numbers import change_text, estimate_text, limit_text, relative_text
 from harness.report.overview import CaseView, Overview, other_tree
 from harness.report.past import NO_PAST, Past
 from harness.report.ran import facts_beside, references
@@ -234,6 +234,7 @@ def _spreads(launches: Sequence[Launch]) -> list[str]:
 
 
 def _compared(comparison: Comparison) -> dict[str, Any]:
+    detectable = comparison.detectable
     return {
         "c": comparison,
         "told": said(comparison) if _to_be_told(comparison) else "",
@@ -241,7 +242,7 @@ def _compared(comparison: Comparison) -> dict[str, Any]:
         "now": estimate_text(comparison.candidate, comparison.unit),
         "change": change_text(comparison),
         "limit": limit_text(comparison),
-        "detectable": "–" if comparison.detectable is None else percent(comparison.detectable, sign=False),
+        "detectable": "–" if detectable is None else relative_text(comparison, detectable).removeprefix("+"),
     }
 
 

@@ -22,6 +22,7 @@ MAX_CARDS = 40
 MAX_FINDINGS = 8
 """Metrics of a case in its card; a case has all of them in its own section."""
 MAX_LINES = 2000
+"""Rows of a table of what was found; further ones are counted."""
 _LOG_LINES = 20
 
 
@@ -49,6 +50,7 @@ def why(seen: Overview) -> dict[str, Any]:
         "cards": cards,
         "lines": lines,
         "dropped": len(rest) - len(lines),
+        "most": MAX_LINES,
         "total": len(failing),
         "drawn": any(finding["picture"] for card in cards for finding in card["findings"]),
     }
@@ -99,4 +101,4 @@ def not_decided(seen: Overview) -> tuple[tuple[Comparison, ...], tuple[Compariso
     open_ones = (Verdict.INCONCLUSIVE, Verdict.INCOMPARABLE, Verdict.NEW)
     undecided = [c for c in run.comparisons if c.verdict in open_ones and c not in failing]
     better = [c for c in run.comparisons if c.verdict is Verdict.IMPROVED]
-    return comparisons_by_weight(undecided)[:MAX_LINES], comparisons_by_weight(better)[:MAX_LINES]
+    return comparisons_by_weight(undecided), comparisons_by_weight(better)
