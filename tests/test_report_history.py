@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from harness.records import Run, Verdict
 from harness.report.html import render
 from harness.report.html.cases import anchor
-from harness.report.html.history import MAX_MOVED
+from harness.report.html.history import MAX_MOVED, MAX_ROWS, histories
 from harness.report.overview import cases
 from harness.report.past import Change, Level, Past, Point, Series
 from tests.report_hostile import HOSTILE
@@ -76,6 +77,28 @@ def test_a_case_has_picture_sentence_and_table(run: Run) -> None:
     assert "run 2026-04-11_100000_7; a new level begins" in text
     described = [d for d in page.texts["desc"] if d.startswith("latency.p50 went from")]
     assert len(described) == completed
+
+
+def test_the_reason_of_the_baseline_in_force_stays_in_the_table(run: Run) -> None:
+    """However many runs were made since it was accepted; what it took the place of goes with its runs."""
+    view = next(view for view in cases(run) if view.completed)
+    start = datetime(2026, 5, 1, tzinfo=UTC)
+    days = [(start + timedelta(days=i)).isoformat() for i in range(MAX_ROWS + 10)]
+    points = tuple(Point(f"r{i}", day, f"{i:040x}", False, 1.0, 1.0, 1.0) for i, day in enumerate(days))
+    levels = (
+        Level("2026-03-01T00:00:00+00:00", "a" * 40, "first baseline", 1.0),
+        Level(days[2], "b" * 40, "in force where the table begins", 1.0),
+        Level(days[30], "c" * 40, "accepted since", 1.0),
+    )
+    series = dataclasses.replace(a_series(view.suite, view.id), points=points, levels=levels)
+    (found,) = histories(view, Past({(view.suite, view.id): (series,)}), "key", drawn=False)
+    told = [row["what"] for row in found["rows"]]
+    assert [what for what in told if what.startswith("run ")] == [
+        f"run r{i}{'; a new level begins' if i == 10 else ''}" for i in reversed(range(10, MAX_ROWS + 10))
+    ]
+    accepted = [what for what in told if what.startswith("accepted")]
+    assert accepted == ["accepted as baseline: accepted since", f"accepted as baseline: {levels[1].reason}"]
+    assert told[-1] == accepted[-1]
 
 
 def test_an_unchanged_case_has_a_sentence_alone(run: Run) -> None:

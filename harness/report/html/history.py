@@ -22,7 +22,7 @@ __all__ = ["MAX_MOVED", "Moved", "histories", "moved", "over_runs"]
 MAX_MOVED = 40
 """Changes of level that are listed; each case has its own in its section."""
 MAX_ROWS = 30
-"""Lines of the table beside a picture."""
+"""Runs in the table beside a picture."""
 _CALM = (None, Verdict.UNCHANGED)
 
 
@@ -55,15 +55,18 @@ def histories(view: CaseView, past: Past, key: str, *, drawn: bool) -> list[dict
                 "series": series,
                 "said": sentences or [f"{series.metric}: {series.span}"],
                 "picture": over_runs(f"{key}-h{i}", series) if telling and drawn else None,
-                "rows": list(_rows(series))[:MAX_ROWS] if telling else [],
+                "rows": list(_rows(series)) if telling else [],
             }
         )
     return found
 
 
 def _rows(series: Series) -> Iterator[dict[str, str]]:
-    """Runs and accepted baselines, the newest first."""
+    """The last runs, and the baselines that were in force at them or accepted since, the newest first."""
     unit, starts = series.unit, {change.at for change in series.changes}
+    first = max(len(series.points) - MAX_ROWS, 0)
+    since = series.points[first].when if series.points else ""
+    in_force = [level for level in series.levels if level.when <= since][-1:]
     events: list[tuple[str, dict[str, str]]] = [
         (
             point.when,
@@ -74,7 +77,7 @@ def _rows(series: Series) -> Iterator[dict[str, str]]:
                 "what": f"run {point.run}" + ("; a new level begins" if i in starts else ""),
             },
         )
-        for i, point in enumerate(series.points)
+        for i, point in enumerate(series.points[first:], start=first)
     ]
     events += [
         (
@@ -86,7 +89,7 @@ def _rows(series: Series) -> Iterator[dict[str, str]]:
                 "what": f"accepted as baseline: {level.reason}",
             },
         )
-        for level in series.levels
+        for level in (*in_force, *(level for level in series.levels if level.when > since))
     ]
     return (row for _, row in sorted(events, key=lambda event: event[0], reverse=True))
 
