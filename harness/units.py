@@ -31,30 +31,31 @@ def significant(value: float, digits: int = 3) -> str:
     return _fixed(value, _decimals(value, digits))
 
 
-def _near_one(value: float) -> str:
+def _near_one(value: float, digits: int) -> str:
     """A cosine with two digits of what it lacks of one, which is what tells such numbers apart: `0.99925`, `0.62`."""
     lacking = 1 - value
-    decimals = math.ceil(-math.log10(lacking)) + 1 if 0 < lacking < 1 else 2
-    return _fixed(value, min(max(decimals, 2), 12)) if lacking > 1e-12 else "1"
+    decimals = math.ceil(-math.log10(lacking)) + digits - 1 if 0 < lacking < 1 else digits
+    return _fixed(value, min(max(decimals, digits), 12)) if lacking > 1e-12 else "1"
 
 
-def _share(percents: float) -> str:
+def _share(percents: float, digits: int) -> str:
     """Percents with two decimals, and two digits of what tells them from 0 or 100 where that is less: `99.99913`."""
     lacking = 100 - percents
     if 1e-7 <= lacking <= 0.005:
-        return _fixed(percents, _decimals(lacking, 2))
-    return significant(percents, 2) if 0 < abs(percents) < 0.995 else _fixed(percents, 2)
+        return _fixed(percents, _decimals(lacking, digits))
+    return significant(percents, digits) if 0 < abs(percents) < 0.995 else _fixed(percents, digits)
 
 
-def count(value: float) -> str:
+def count(value: float, digits: int = 3) -> str:
     """A whole number with thousands separated: `115,466`; one that is not whole keeps three significant digits."""
-    return _fixed(value, 0) if math.isfinite(value) and value == int(value) else significant(value)
+    return _fixed(value, 0) if math.isfinite(value) and value == int(value) else significant(value, digits)
 
 
-def ratio(value: float) -> str:
+def ratio(value: float, digits: int = 3) -> str:
     """A ratio: `2.31x`, `0.43x`, and `1.00x` for what is rounded to it from below too."""
-    value = 1.0 if 0.995 <= value < 1 else value
-    return f"{significant(value, 3 if abs(value) >= 1 else 2)}x" if math.isfinite(value) else _fixed(value, 0)
+    value = 1.0 if 1 - 0.5 * 10.0 ** (1 - digits) <= value < 1 else value
+    digits = digits if abs(value) >= 1 else digits - 1
+    return f"{significant(value, digits)}x" if math.isfinite(value) else _fixed(value, 0)
 
 
 def percent(value: float, *, sign: bool = True) -> str:
@@ -89,20 +90,23 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def quantity(value: float, unit: str) -> str:
-    """A value with its unit: `12.9 ms`, `37.1 MiB`, `2.31x`, `98.40 %`, `812 items/s`, `115,466`."""
+def quantity(value: float, unit: str, digits: int = 3) -> str:
+    """A value with its unit: `12.9 ms`, `37.1 MiB`, `2.31x`, `98.40 %`, `812 items/s`, `115,466`.
+
+    More than three `digits` are for what has to be told from something near it.
+    """
     if not math.isfinite(value):
         return _fixed(value, 0)
     if unit == "x":
-        return ratio(value)
+        return ratio(value, digits)
     if unit == "share":
-        return f"{_share(value * 100)} %"
+        return f"{_share(value * 100, digits - 1)} %"
     if unit == "count":
-        return count(value)
+        return count(value, digits)
     if unit == "cosine":
-        return _near_one(value)
+        return _near_one(value, digits - 1)
     factor, suffix = _scale(value, unit)
-    number = _fixed(value, 0) if suffix == "B" else significant(value / factor)
+    number = _fixed(value, 0) if suffix == "B" else significant(value / factor, digits)
     return f"{number} {suffix}".rstrip()
 
 

@@ -11,8 +11,10 @@ import pytest
 from harness.records import Comparison, Estimate, Measurement, Outcome, Run, Verdict
 from harness.report.html import render, sections
 from harness.report.html.cases import anchor
-from harness.report.html.charts import dumbbell
+from harness.report.html.charts import dumbbell, ecdf, seconds, shares
+from harness.report.html.history import over_runs
 from harness.report.overview import GLYPHS, Overview, cases
+from harness.report.past import Point, Series
 from harness.report.reasons import said
 from tests.report_hostile import HOSTILE, hostile_run
 from tests.report_samples import sample_run
@@ -180,6 +182,10 @@ def test_every_picture_can_be_heard(page: Page) -> None:
     assert all(text.strip().endswith(".") for text in page.texts["desc"])
 
 
+def ticks_of(picture: object) -> list[str]:
+    return re.findall(r'<text class="tick"[^>]*>([^<]*)</text>', str(picture))
+
+
 @pytest.mark.parametrize(
     ("change", "unit", "ticks"),
     [
@@ -192,8 +198,27 @@ def test_every_picture_can_be_heard(page: Page) -> None:
 def test_a_tick_loses_the_zeros_behind_its_point_alone(change: float, unit: str, ticks: list[str]) -> None:
     before = Estimate.exact(0.8)
     row = Comparison("s", "c", "m", Verdict.REGRESSED, "", before, before, Estimate.exact(change), 0.002, unit=unit)
-    texts = re.findall(r'<text class="tick"[^>]*>([^<]*)</text>', str(dumbbell("key", row)))
-    assert [text for text in texts if not text.startswith("limit")] == ticks
+    assert [text for text in ticks_of(dumbbell("key", row)) if not text.startswith("limit")] == ticks
+
+
+def test_the_ticks_of_an_axis_read_differently() -> None:
+    narrow = [0.0129 + 0.00006 * i / 50 for i in range(50)]
+    times = [text for text in ticks_of(ecdf("key", {"candidate": narrow})) if text.endswith("s")]
+    assert times == ["12.9 ms", "12.92 ms", "12.94 ms", "12.96 ms"]
+    assert list(seconds([0.001, 0.002]).values()) == ["1 ms", "2 ms"]
+    assert list(shares([0.975, 0.98]).values()) == ["97.5 %", "98 %"]
+    assert list(shares([0.97501, 0.97502]).values()) == ["97.501 %", "97.502 %"]
+    assert list(seconds([1.0, 1.0 + 1e-9]).values()) == ["1 s", "1 s"], "where six digits are too few"
+    view = cases(sample_run(1, 1, samples=2))[0]
+    for unit, value, step in (("s", 0.0129, 1e-6), ("share", 0.98, 1e-5), ("x", 2.3, 1e-3), ("count", 9e6, 3.0)):
+        points = tuple(
+            Point(f"r{i}", f"2026-05-{i + 1:02}T10:00:00+00:00", "a" * 40, False, *[value + i * step] * 3)
+            for i in range(9)
+        )
+        drawn = ticks_of(over_runs("key", Series(view.suite, view.id, "own", unit, "lower", "cpu", points)))
+        beside = drawn[: next(i for i, text in enumerate(drawn) if "2026" in text)]
+        assert len(beside) > 2
+        assert len(set(beside)) == len(beside), unit
 
 
 def test_ids_are_unique_and_links_lead_somewhere(page: Page) -> None:

@@ -52,6 +52,26 @@ def test_quantity(value: float, unit: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.0129, "s", "12.900 ms"),
+        (0.999996, "s", "1.0000 s"),
+        (38_912_345, "bytes", "37.110 MiB"),
+        (512, "bytes", "512 B"),
+        (2.314, "x", "2.3140x"),
+        (0.99996, "x", "1.0000x"),
+        (0.9994, "x", "0.9994x"),
+        (0.98412, "share", "98.4120 %"),
+        (115466.5, "count", "115,466"),
+        (7.5, "count", "7.5000"),
+        (0.9992512, "cosine", "0.9992512"),
+    ],
+)
+def test_more_digits_tell_near_values_apart(value: float, unit: str, text: str) -> None:
+    assert units.quantity(value, unit, 5) == text
+
+
+@pytest.mark.parametrize(
     ("function", "arguments", "text"),
     [
         (units.with_interval, (0.0129, 0.0127, 0.0131, "s"), "12.9 ms [12.7, 13.1]"),

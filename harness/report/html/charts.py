@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from markupsafe import Markup
 
 from harness.records import Comparison, Launch
-from harness.report.html.svg import Axis, chart, element, number, path
+from harness.report.html.svg import Axis, chart, element, labels, number, path
 from harness.report.numbers import change_text, limit_text, relative_text
 from harness.report.pruned import Removal, families
 from harness.units import quantity
@@ -26,6 +26,7 @@ __all__ = [
     "removal",
     "rows",
     "seconds",
+    "shares",
     "timeline",
 ]
 
@@ -111,8 +112,8 @@ def ecdf(key: str, samples: Mapping[str, Sequence[float]], accepted: float | Non
     ends += [accepted] if accepted else []
     log = max(ends) > 3 * min(ends) > 0
     x, y = Axis.around(ends, 52, width - 12, log=log, pad=0.03), Axis(0, 1, height - 34, 26)
-    shares = {share: f"{share * 100:.0f} %" for share in (0, 0.25, 0.5, 0.75, 1)}
-    parts = [*rows(y, shares, x.start, x.end), *columns(x, seconds(x.ticks(4)), y.start)]
+    quarters = {share: f"{share * 100:.0f} %" for share in (0, 0.25, 0.5, 0.75, 1)}
+    parts = [*rows(y, quarters, x.start, x.end), *columns(x, seconds(x.ticks(4)), y.start)]
     for arm, values in samples.items():
         curve = [(x(quantile(values, i / _CURVE_POINTS)), y(i / _CURVE_POINTS)) for i in range(_CURVE_POINTS + 1)]
         parts.append(element("path", class_=f"line {arm}", d=path(curve)))
@@ -176,7 +177,7 @@ def removal(
     x = Axis(0, 1, 58, width - 24)
     y = Axis.around([reference, *(item.accuracy for item in found)], height - 44, 22, pad=0.14)
     parts = [
-        *rows(y, {share: f"{share * 100:.4g} %" for share in y.ticks(5)}, x.start, x.end),
+        *rows(y, shares(y.ticks(5)), x.start, x.end),
         *columns(x, {share: f"{share * 100:.0f} %" for share in (0, 0.25, 0.5, 0.75, 1)}, y.start),
         element("line", class_="line reference", x1=x.start, x2=x.end, y1=y(reference), y2=y(reference)),
     ]
@@ -229,7 +230,12 @@ def columns(x: Axis, labels: Mapping[float, str], bottom: float) -> Iterator[Mar
 
 def seconds(values: Sequence[float]) -> dict[float, str]:
     """Labels of round values: `2 ms` and not `2.00 ms`."""
-    return {value: _round(quantity(value, "s")) for value in values}
+    return labels(values, lambda value, digits: _round(quantity(value, "s", digits)))
+
+
+def shares(values: Sequence[float]) -> dict[float, str]:
+    """Labels of shares (0..1) in percent: `97.5 %`."""
+    return labels(values, lambda value, digits: f"{value * 100:.{digits + 1}g} %")
 
 
 def _round(text: str) -> str:

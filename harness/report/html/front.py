@@ -9,7 +9,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from harness.report.gains import Point
-from harness.report.html.charts import columns, free_place, rows, seconds
+from harness.report.html.charts import columns, free_place, rows, seconds, shares
 from harness.report.html.svg import Axis, chart, element, path
 from harness.units import quantity
 
@@ -30,8 +30,7 @@ def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point],
     x = Axis.around([latency for latency, _ in places], 58, width - 24, log=True, pad=0.12)
     y = Axis.around([accuracy for _, accuracy in places], height - 44, 22, pad=0.14)
     largest = max((p.memory or 0.0 for p in points), default=0.0) or 1.0
-    shares = {share: f"{share * 100:.4g} %" for share in y.ticks(5)}
-    parts = [*rows(y, shares, x.start, x.end), *columns(x, seconds(x.ticks(5)), y.start)]
+    parts = [*rows(y, shares(y.ticks(5)), x.start, x.end), *columns(x, seconds(x.ticks(5)), y.start)]
     corners: list[tuple[float, float]] = []
     for latency, accuracy in sorted(((p.latency, p.accuracy) for p in best), key=lambda place: (place[0], -place[1])):
         # The front is of what was timed in turns: by the seconds drawn here one of it may lie behind another.

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.records import Verdict
-from harness.report.html.svg import Axis, chart, element, number, path
+from harness.report.html.svg import Axis, chart, element, labels, number, path
 from harness.report.overview import CaseView
 from harness.report.past import Level, Past, Point, Series
 from harness.report.text import commit_name, moment
@@ -106,8 +106,7 @@ def over_runs(key: str, series: Series) -> Markup:
         pad=0.08,
     )
     parts: list[Markup] = []
-    for value in y.ticks(4):
-        label = quantity(value, series.unit)
+    for value, label in labels(y.ticks(4), lambda value, digits: quantity(value, series.unit, digits)).items():
         parts.append(element("line", class_="axis faint", x1=x.start, x2=x.end, y1=y(value), y2=y(value)))
         parts.append(element("text", label, class_="tick", x=x.start - 5, y=y(value) + 3.5, text_anchor="end"))
     for change in series.changes:

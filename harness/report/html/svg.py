@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
 from harness.report.text import visible
 
-__all__ = ["Axis", "chart", "element", "number", "path"]
+__all__ = ["Axis", "chart", "element", "labels", "number", "path"]
 
 
 def element(name: str, *children: str, **attributes: str | float) -> Markup:
@@ -104,6 +104,16 @@ class Axis:
         step = _round_step((self.high - self.low) / max(wanted, 1))
         first, last = math.ceil(self.low / step), math.floor(self.high / step)
         return tuple(i * step for i in range(first, last + 1))
+
+
+def labels(values: Sequence[float], text: Callable[[float, int], str]) -> dict[float, str]:
+    """The ticks of an axis with their texts: of three digits, or of as many as tell all of them apart, six at most."""
+    found: dict[float, str] = {}
+    for digits in range(3, 7):
+        found = {value: text(value, digits) for value in values}
+        if len(set(found.values())) == len(found):
+            break
+    return found
 
 
 def _round_step(rough: float) -> float:
