@@ -124,6 +124,21 @@ def test_what_dashboards_take_from_it(exported: Path) -> None:
     assert len(set(names)) == len(names), "a tracker keeps a series for each name"
 
 
+@pytest.mark.parametrize(
+    ("nodeid", "name"),
+    [
+        ("suites/test_sort.py::test_x[std::sort]", "test_x[std::sort]"),
+        ("suites/test_sort.py::TestX::test_x[a[std::sort]]", "test_x[a[std::sort]]"),
+        ("suites/v[2]/test_sort.py::test_x", "test_x"),
+    ],
+)
+def test_the_name_of_a_test_ends_where_its_parameters_do(tmp_path: Path, nodeid: str, name: str) -> None:
+    run = on_disk(tmp_path, "run", [a_case("fast", nodeid=nodeid)])
+    assert main(["export", run]) == 0
+    (one,) = read(Path(run) / "pytest-benchmark.json")["benchmarks"]
+    assert (one["name"], one["fullname"]) == (name, nodeid)
+
+
 def test_what_has_no_times_is_counted(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["export", str(exported.parent), "--output", "-"]) == 0

@@ -159,6 +159,21 @@ def test_the_link_of_a_case_opens_it(browser: Any, file: Path, run: Run) -> None
         assert page.locator(other).get_by_role("heading", name="Measurements").is_visible()
 
 
+def test_the_link_of_the_case_that_the_page_is_at_opens_it_again(browser: Any, file: Path, run: Run) -> None:
+    target = fragment(run, CASE)
+    with opened(browser, file, target) as page:
+        case, link = page.locator(target), page.locator(f"#gains a[href='{target}']")
+        case.evaluate("one => { one.open = false }")
+        link.click()
+        assert case.evaluate("one => one.open")
+        page.locator("#filter").fill("no such case")
+        assert not case.is_visible()
+        link.click()
+        assert case.is_visible()
+        assert case.evaluate("one => Math.abs(one.getBoundingClientRect().top)") < page.viewport_size["height"]
+        assert page.locator("#filter").input_value() == ""
+
+
 def test_a_case_is_filtered_reached_and_opened_by_keyboard(browser: Any, file: Path, run: Run) -> None:
     """`/`, some words, and then Tab to the first line that is left and Enter, with the focus to be seen all the way."""
     with opened(browser, file) as page:

@@ -99,7 +99,7 @@ def _benchmark(view: CaseView, result: Result, times: Sequence[float]) -> dict[s
     verdict = {"verdict": view.word, "launches": sum(one.counts for one in result.launches)}
     return {
         "group": f"{result.suite}/{result.model}/{result.hardware}",
-        "name": result.nodeid.rpartition("::")[2],
+        "name": _name(result.nodeid),
         "fullname": result.nodeid,
         "params": {"model": result.model, "technique": result.technique, "hardware": result.hardware},
         "param": result.case_id,
@@ -116,6 +116,12 @@ def _benchmark(view: CaseView, result: Result, times: Sequence[float]) -> dict[s
         },
         "stats": {**summary_of(times), "data": list(times), "iterations": result.facts.get("iterations", 1)},
     }
+
+
+def _name(nodeid: str) -> str:
+    """A test with its parameters, without its file and class: `test_x[std::sort]`, whose colons are its own."""
+    function, bracket, parameters = (nodeid.partition("::")[2] or nodeid).partition("[")
+    return f"{function.rpartition('::')[2]}{bracket}{parameters}"
 
 
 def _machine(environment: Environment) -> Mapping[str, Any]:

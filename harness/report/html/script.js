@@ -53,6 +53,11 @@
   addEventListener("beforeprint", () => {
     for (const one of document.querySelectorAll("#why details")) one.open = true;
   });
+  document.addEventListener("click", (event) => {
+    // Where the page is at that case already, its link changes no hash.
+    const link = event.target.closest?.('a[href^="#case-"]');
+    if (link && link.getAttribute("href") === location.hash) open();
+  });
   addEventListener("hashchange", open);
   open();
 })();
