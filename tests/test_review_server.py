@@ -13,12 +13,13 @@ import pytest
 
 from harness.baseline.store import Store
 from harness.cli.main import main
+from harness.records import Environment
 from harness.report.record import read_run
 from harness.report.write import write_reports
-from harness.review import Review
-from harness.review.page import key_of
+from harness.review import Acceptor, Review
+from harness.review.page import key_of, render
 from harness.review.server import Server
-from tests.cli_runs import a_case, on_disk
+from tests.cli_runs import IDENTITY, a_case, a_run, on_disk
 
 EVIL = "<img src=x onerror=alert(1)>\u202e"
 
@@ -125,6 +126,25 @@ def test_names_from_suites_stay_text(served: Served) -> None:
     assert "<img" not in page
     assert "\u202e" not in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
+
+
+def test_what_can_not_be_accepted_leaves_the_page_to_the_others(tmp_path: Path) -> None:
+    """A loss that another machine class can't decide, beside a value that differs, shows where its files are made."""
+    store = Store(tmp_path / "baselines")
+    old = a_case("a", right="f" * 250)
+    Acceptor(store, a_run([old])).accept(old, "first")
+    away = Environment({"cpu": {**IDENTITY, "model": "Other CPU"}}, {}, {})
+    run = a_run([a_case("a", right="07" + "f" * 248, size=2e6), a_case("b")], environment=away)
+    review = Review(run, tmp_path, store)
+    new, undecided = review.pending()
+    assert (new.name, new.refused) == ("toys/b/reference/cpu", "")
+    assert undecided.refused.startswith("size differs, and accuracy, which would be replaced with it, ")
+    page = render(review, "", base="/", done=False, has_report=False).decode()
+    assert page.count('<article class="card') == 1
+    assert f'id="c-{key_of(new)}"' in page
+    (told,) = page.partition('<section id="refused">')[2].split("</li>")[:-1]
+    assert "size differs, and accuracy" in told
+    assert review.diff(undecided) == []
 
 
 @pytest.mark.parametrize("token", ["", "/wrong/", "/%C3%BC/"])

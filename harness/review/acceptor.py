@@ -55,6 +55,14 @@ class Acceptor:
         refused = acceptance.refusal(result, comparisons, baseline, run_complete=run.complete, quick=quick)
         return Judged(tuple(comparisons), refused or self._test_failed(result))
 
+    def hindrance(self, result: Result) -> str:
+        """Why an acceptable result can't be written, which shows only where its files are made; "" where it can."""
+        try:
+            self._records(result, "(your reason)")
+        except BaselineError as error:
+            return str(error).removeprefix(f"{result.case_id}: not accepted into the baseline: ")
+        return ""
+
     def accept(self, result: Result, reason: str) -> list[Path]:
         """Accept one result and give the files that were written. Raises `BaselineError` where it is refused."""
         return [self._store.write(record) for record in self._proposed(result, reason)]
@@ -67,6 +75,9 @@ class Acceptor:
         refused = self.judged(result).refused
         if refused:
             raise BaselineError(f"{result.case_id}: not accepted into the baseline: {refused}")
+        return self._records(result, reason)
+
+    def _records(self, result: Result, reason: str) -> list[Portable | Times]:
         metrics, prior = metrics_of(self._run, result.suite), self._prior(result)
         where = self._run.environment
         return acceptance.proposed(self._store, result, where, reason, self._when, metrics=metrics, prior=prior)

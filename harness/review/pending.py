@@ -105,4 +105,4 @@ class Review:
         changes = [one for one in judged.comparisons if one.verdict in CHANGES]
         if not changes:
             return None
-        return Pending(result, comparisons_by_weight(changes), judged.refused)
+        return Pending(result, comparisons_by_weight(changes), judged.refused or self._acceptor.hindrance(result))
