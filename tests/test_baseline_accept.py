@@ -364,6 +364,48 @@ def test_all_that_another_class_replaces_is_told(store: Store) -> None:
     assert portable.accepted.previous == {"accuracy": 0.998, "size": 4e7}
 
 
+FAITHFUL = {**METRICS, "fidelity.cosine": METRICS["fidelity.cosine"].with_tolerance(slack=0.01)}
+"""A suite's metrics, of which another one of fidelity has a limit."""
+
+
+def faithful(result: Result, **values: float) -> Result:
+    """A result with these values of fidelity as well."""
+    more = (Measurement(f"fidelity.{name}", Estimate.exact(one), (one,)) for name, one in values.items())
+    return dataclasses.replace(result, measurements=(*result.measurements, *more))
+
+
+def test_what_is_only_new_on_another_class_comes_beside_the_values_that_are_there(store: Store) -> None:
+    for day in (1, 2, 3):
+        take(store, faithful(thousand(day), error=0.01), day=day)
+    old = parts(store)[0]
+    both = faithful(thousand(4, lost=2, weights="bbbb"), error=0.02, cosine=0.999)
+    assert "portable.json" in take(store, both, "a limit on the cosine", 4, AWAY, FAITHFUL)
+    new = parts(store)[0]
+    assert (new.made_on, new.values) == (machine_class(IDENTITY), {**old.values, "fidelity.cosine": 0.999})
+    assert (new.scores, new.weights, new.accepted.previous) == (old.scores, old.weights, {})
+    take(store, faithful(thousand(5), error=0.02), "the cosine tells nothing", 5, AWAY, FAITHFUL)
+    new = parts(store)[0]
+    assert (new.made_on, new.values) == (machine_class(IDENTITY), old.values)
+    assert new.accepted.previous == {"fidelity.cosine": 0.999}
+
+
+def test_a_loss_that_another_class_can_not_decide_keeps_no_new_metric_out(store: Store) -> None:
+    take(store, faithful(thousand(0), error=0.01))
+    undecided = faithful(thousand(1, lost=5), error=0.01, cosine=0.999)
+    take(store, undecided, "a limit on the cosine", 2, AWAY, FAITHFUL)
+    portable = parts(store)[0]
+    assert (portable.values["accuracy"], portable.values["fidelity.cosine"]) == (1.0, 0.999)
+    assert accuracy(store, thousand(2, lost=5), ENVIRONMENT) is Verdict.REGRESSED
+
+
+def test_a_new_metric_keeps_no_portable_part_from_coming_home_after_an_upgrade(store: Store) -> None:
+    before, after = numpy("2.3"), numpy("2.4")
+    take(store, faithful(thousand(0), error=0.01), where=before)
+    take(store, faithful(thousand(1), error=0.01, cosine=0.999), "numpy 2.4", 2, after, FAITHFUL)
+    portable = parts(store, after.hardware["cpu"])[0]
+    assert (portable.made_on, portable.values["fidelity.cosine"]) == (machine_class(after.hardware["cpu"]), 0.999)
+
+
 def test_a_vanished_metric_can_be_accepted(store: Store) -> None:
     take(store, measured())
     without = dataclasses.replace(

@@ -33,8 +33,8 @@ def new_portable(
     """What accepting a result makes of the portable part of its case's baseline; None where that stays as it is.
 
     `comparisons` are those of the result with the baseline, by metric. On the class of machine that made the values
-    only those that differ beyond their limits are replaced, on another one all of them together. Raises
-    `BaselineError` where one of these could not be decided.
+    only those that differ beyond their limits are replaced, on another one all of them together; what is only new or
+    gone touches none of the others. Raises `BaselineError` where one that would be replaced could not be decided.
     """
     old = baseline.portable
     names = [one.metric for one in result.measurements if metrics[one.metric].portable and metrics[one.metric].gates]
@@ -44,9 +44,13 @@ def new_portable(
     moved = [one for one in concerned if one.verdict not in (Verdict.UNCHANGED, Verdict.INCONCLUSIVE)]
     if moved:
         new = make_portable(result, environment, names, accepted)
+        changed = {one.metric for one in moved}
         if new.made_on == old.made_on:
-            changed = {one.metric for one in moved}
             new = _with_the_unmoved(new, old, changed)
+        elif all(one.verdict in (Verdict.NEW, Verdict.MISSING) for one in moved):
+            new = _with_the_new(new, old, changed)
+            home = _home(result, identity_of(result, environment), metrics, baseline, new)
+            new = dataclasses.replace(new, made_on=home)
         else:
             _refuse_undecided(result, old, concerned, moved[0].metric)
             changed = {name for name, value in old.values.items() if _differs(new.values.get(name), value)}
@@ -106,3 +110,14 @@ def _with_the_unmoved(new: Portable, old: Portable, moved: set[str]) -> Portable
     kept = {name: value for name, value in old.values.items() if name in new.values and name not in moved}
     new = dataclasses.replace(new, values={**new.values, **kept})
     return new if "accuracy" in moved else dataclasses.replace(new, scores=old.scores, weights=old.weights)
+
+
+def _with_the_new(new: Portable, old: Portable, changed: set[str]) -> Portable:
+    """The old values, of which none differs, without those that are gone, and beside them what is only new.
+
+    `made_on` stays the class that made them: only there is a loss of accuracy judged to the last example.
+    """
+    kept = {name: value for name, value in old.values.items() if name not in changed}
+    added = {name: value for name, value in new.values.items() if name in changed}
+    new = _with_the_unmoved(new, old, changed)
+    return dataclasses.replace(new, made_on=old.made_on, weights=old.weights, values={**kept, **added})
