@@ -494,6 +494,22 @@ def test_what_may_be_accepted(store: Store, one: Comparison, blocks: int, updati
     assert (refusal(measured(), [one], baseline, updating=updating) is not None) is refused
 
 
+def test_a_metric_that_started_anew_learns_its_spread_anew(store: Store) -> None:
+    """What the judge advises for it, another block, must not be refused for the blocks that only the others have."""
+    for day in (1, 2, 3):
+        take(store, measured(day), day=day)
+    take(store, measured(4, latency=1.3), "bigger model", 4)
+    baseline, again = store.read("digits", CASE, IDENTITY), measured(5, latency=1.3 * 1.08)
+    rows = {one.metric: one for one in compare(again, baseline, METRICS, QUIET, IDENTITY)}
+    assert rows["latency.p50"].verdict is Verdict.INCONCLUSIVE
+    assert "another block" in rows["latency.p50"].reason
+    assert refusal(again, rows.values(), baseline) is None
+    unsure = measured(5, latency=1.3, speedup=0.96)
+    rows = {one.metric: one for one in compare(unsure, baseline, METRICS, QUIET, IDENTITY)}
+    assert rows["speedup"].verdict is Verdict.INCONCLUSIVE
+    assert "speedup could not be decided" in str(refusal(unsure, rows.values(), baseline))
+
+
 def test_a_run_that_confirms_nothing_is_told_what_does(store: Store) -> None:
     take(store, measured())
     baseline, one = store.read("digits", CASE, IDENTITY), row(Verdict.INCONCLUSIVE, point=0.2)

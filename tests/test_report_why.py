@@ -212,9 +212,8 @@ def test_only_what_has_numbers_and_was_decided_is_offered_to_be_accepted() -> No
     assert accepted_by_all(run, cases(run)) in text
     assert accepted_by_all(run, cases(run)).startswith("Accepts 3 regressed, 1 incomparable, 1 new, 1 improved, ")
     assert accepted_by_all(run, cases(run)).endswith("; refuses 7 error, 1 invalid.")
-    young = (
-        "of 2 inconclusive those whose estimate lies within its limit, while their baseline has fewer than three blocks"
-    )
+    within = "those whose estimate lies within its limit"
+    young = f"of 2 inconclusive {within}, while their baseline has fewer than three blocks of it"
     assert f"; {young}; refuses " in accepted_by_all(run, cases(run))
     assert "harness accept --case digits/" not in plain(Page(render(dataclasses.replace(run, complete=False))).text)
     assert accepted_by_all(dataclasses.replace(run, complete=False), cases(run)) == ""

@@ -44,7 +44,8 @@ def refusal(
     quick         whether its run was a smoke test
     updating      whether the run was made to extend the baseline. Then a metric that could not be decided, but whose
                   estimate lies within the limit, may be added: leaving out the noisiest runs would teach the baseline
-                  that there is less noise than there is. Otherwise this holds while there are fewer than three blocks.
+                  that there is less noise than there is. Otherwise this holds while the metric has fewer than three
+                  blocks.
     """
     if not run_complete:
         return "its run did not finish; finish it with pytest --resume, or measure it again"
@@ -62,10 +63,12 @@ def refusal(
             "it was measured without the anchor, as --against and harness optimize do, so that later runs could not be "
             "compared with it; measure it with pytest and without --against"
         )
-    extends = updating or baseline.times is None or len(baseline.times.blocks) < FULL_BASELINE
+    blocks = baseline.times.blocks if baseline.times else ()
     for one in comparisons:
         if one.verdict in (Verdict.INVALID, Verdict.ERROR):
             return one.reason
+        # A metric that was accepted as another one has fewer blocks than its case.
+        extends = updating or sum(one.metric in block.values for block in blocks) < FULL_BASELINE
         undecided = one.verdict is Verdict.INCONCLUSIVE and one.detectable is not None
         if undecided and not (extends and _within_limit(one)):
             # What the judge advises is for a run that confirms, and an update does not.

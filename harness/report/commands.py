@@ -145,7 +145,7 @@ def accepted_by_all(run: Run, views: Sequence[CaseView]) -> str:
         kept[word].append(view)
     said = f"Accepts {_tally(kept['taken'])}"
     if undecided := len(kept["undecided"]):
-        those = "those whose estimate lies within its limit, while their baseline has fewer than three blocks"
+        those = "those whose estimate lies within its limit, while their baseline has fewer than three blocks of it"
         said += f"; of {undecided} inconclusive {those}"
     refused = kept["refused"]
     return f"{said}; refuses {_tally(refused)}." if refused else f"{said}."
