@@ -564,6 +564,15 @@ def test_two_runs_are_compared_like_a_run_and_its_baseline() -> None:
     }  # fmt: skip
 
 
+def test_no_run_is_held_to_a_percentile_that_the_earlier_one_had_too_few_calls_for() -> None:
+    new = with_calls(measured(1, p99=0.03), 600)
+    for calls, verdict in ((26, Verdict.NEW), (600, Verdict.REGRESSED)):
+        baseline = baseline_of(with_calls(measured(), calls), ENVIRONMENT)
+        rows = {one.metric: one.verdict for one in compare(new, baseline, TAIL, QUIET, IDENTITY)}
+        assert rows["latency.p99"] is verdict
+        assert rows["latency.p50"] is Verdict.UNCHANGED
+
+
 def test_a_run_without_numbers_is_no_baseline() -> None:
     baseline = baseline_of(measured(outcome=Outcome.CRASHED), ENVIRONMENT)
     assert (baseline.portable, baseline.times, baseline.others) == (None, None, ())

@@ -133,10 +133,13 @@ def proposed(
 
 
 def baseline_of(result: Result, environment: Environment) -> Baseline:
-    """A result as a baseline, so that two runs are compared by the same rules; empty where it has no numbers."""
+    """A result as a baseline, so that two runs are compared by the same rules; empty where it has no numbers.
+
+    A percentile that its launches had too few calls for is left out, as it is where a result is accepted.
+    """
     if result.outcome is not Outcome.COMPLETED:
         return Baseline(None, None)
-    names = [measurement.metric for measurement in result.measurements]
+    names = [one.metric for one in result.measurements if told(result, one.metric)]
     accepted = Accepted(environment.commit, "", "an earlier run")
     times = make_times(result, environment, (block_of(result, names, environment.commit, ""),), accepted)
     return Baseline(make_portable(result, environment, names, accepted), times)
