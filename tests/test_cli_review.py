@@ -17,9 +17,11 @@ from harness.baseline.store import Store
 from harness.cli.main import main
 from harness.cli.review import _Walk
 from harness.errors import RecordError
+from harness.files import point_latest
 from harness.records import Outcome
 from harness.report.record import read_run
 from harness.review import Decisions, Pending, Review
+from harness.review.page import key_of
 from harness.review.server import Server
 from tests.cli_runs import a_case, of_test, on_disk, without_numbers
 
@@ -175,6 +177,28 @@ def test_an_interrupt_ends_the_browser_s_review_with_what_is_left(
     monkeypatch.setattr(Server, "serve", interrupted)
     assert main([*place.options(), "--html", "--no-open"]) == 1
     assert capsys.readouterr().out.endswith("\n3 pending\n")
+
+
+def test_a_run_that_starts_meanwhile_gets_none_of_the_decisions(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Path(on_disk(place.folder, "other", [a_case("a", latency=0.02)]))
+    latest = point_latest(Path(place.run))
+
+    def meanwhile(self: Server, idle: float = 0.0) -> None:
+        point_latest(other)
+        site = self._server.site
+        first = site.review.pending()[0]
+        assert site.decide({"case": key_of(first), "decision": "reject"}).startswith("Rejected toys/a/reference/cpu")
+
+    monkeypatch.setattr(Server, "serve", meanwhile)
+    assert main([*place.options(str(latest)), "--html", "--no-open"]) == 1
+    assert [one.case_id for one in place.review().decisions()] == ["a/reference/cpu"]
+    assert not (other / "review.json").exists()
+
+
+def test_a_run_that_is_not_there_is_named_as_it_was_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    latest = point_latest(tmp_path / "gone")
+    assert main(["review", "--list", "--from", str(latest)]) == 2
+    assert f"{latest}: there is no run here" in capsys.readouterr().err
 
 
 def test_list_prints_and_asks_nothing(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

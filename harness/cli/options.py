@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["add_baselines_option", "add_source_option", "amount", "going_by"]
+__all__ = ["add_baselines_option", "add_source_option", "amount", "followed", "going_by"]
 
 BASELINES = Path("baselines")
 
@@ -41,6 +41,11 @@ def add_baselines_option(parser: argparse.ArgumentParser) -> None:
 
 def going_by(arguments: argparse.Namespace) -> list[str]:
     """The words that make a further command go by the same run and baselines, whatever the newest run is by then."""
-    run, here = arguments.source.resolve(), Path.cwd()
-    words = ["--from", str(run.relative_to(here) if run.is_relative_to(here) else run)]
+    words = ["--from", str(followed(arguments.source))]
     return words if arguments.baselines == BASELINES else [*words, "--baselines", str(arguments.baselines)]
+
+
+def followed(source: Path) -> Path:
+    """The run that a path leads to now, whatever `latest` points to later; relative where it is below this folder."""
+    run, here = source.resolve(), Path.cwd()
+    return run.relative_to(here) if run.is_relative_to(here) else run

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.baseline.store import Store
 from harness.cli.keys import read_key
-from harness.cli.options import add_baselines_option, add_source_option, going_by
+from harness.cli.options import add_baselines_option, add_source_option, followed, going_by
 from harness.cli.output import fail, flush, say
 from harness.errors import BaselineError
 from harness.report.commands import reproduce_command
@@ -52,6 +52,9 @@ def add(commands: Any) -> None:
 
 def review(arguments: argparse.Namespace) -> int:
     """Review one run; see the module."""
+    if arguments.source.exists():
+        # A run that starts meanwhile becomes the newest, and must not get the decisions on this one.
+        arguments.source = followed(arguments.source)
     run = read_run(arguments.source)
     folder = arguments.source if arguments.source.is_dir() else arguments.source.parent
     found = Review(run, folder, Store(arguments.baselines))
