@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -216,6 +217,20 @@ def test_what_was_accepted_otherwise_is_not_asked_about(place: Place, capsys: py
     capsys.readouterr()
     assert main([*place.options(), "--list"]) == 0
     assert "nothing is pending" in capsys.readouterr().out
+
+
+def test_what_was_accepted_and_taken_back_is_asked_about_again(place: Place) -> None:
+    review = place.review()
+    slower, larger, new = review.pending()
+    for one in (slower, new):
+        review.accept(one, "worth it")
+    review.reject(larger, "no")
+    assert place.review().pending() == ()
+    shutil.rmtree(place.baselines / "toys")
+    again = place.review()
+    assert [one.name for one in again.pending()] == [slower.name, "toys/c/reference/cpu", new.name]
+    again.accept(again.pending()[0], "it is worth it")
+    assert slower.name not in [one.name for one in place.review().pending()]
 
 
 def test_without_a_terminal_it_says_what_to_use(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

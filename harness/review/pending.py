@@ -62,10 +62,11 @@ class Review:
         """The changes that nobody decided on yet, those that can be accepted first, worst first.
 
         They are judged against the baselines as they are now, so that a case that was accepted in another way is not
-        asked about. Cases that gave no numbers are not here: there is nothing to accept.
+        asked about, and one whose acceptance was taken back is. Cases that gave no numbers are not here: there is
+        nothing to accept.
         """
         found = [self._looked_at(result) for result in self.run.results if result.outcome is Outcome.COMPLETED]
-        waiting = [one for one in found if one and not self.decided(one)]
+        waiting = [one for one in found if one and not self._settled(one)]
         return tuple(sorted(waiting, key=lambda one: (bool(one.refused), -one.verdict.severity, one.name)))
 
     def decided(self, pending: Pending) -> Decision | None:
@@ -95,6 +96,13 @@ class Review:
             old, new = change.old.splitlines(), change.new.splitlines()
             lines += difflib.unified_diff(old, new, change.path if old else "/dev/null", change.path, n=1, lineterm="")
         return lines
+
+    def _settled(self, one: Pending) -> bool:
+        """Whether a case was decided on: an acceptance that was taken back, as git can do it, decides nothing."""
+        made = self.decided(one)
+        if made is None or made.kind == "rejected":
+            return made is not None
+        return not (one.refused or self._acceptor.preview(one.result, "(your reason)"))
 
     def _looked_at(self, result: Result) -> Pending | None:
         try:
