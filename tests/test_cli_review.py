@@ -306,6 +306,16 @@ def test_decisions_of_another_run_or_a_damaged_file(place: Place) -> None:
         place.review()
 
 
+def test_two_reviewers_of_one_run_keep_each_other_s_decisions(place: Place) -> None:
+    one, other = place.review(), place.review()
+    slower, larger, new = one.pending()
+    other.reject(slower, "no")
+    one.reject(larger, "nor this")
+    kept = Decisions(Path(place.run), read_run(place.run).id).all()
+    assert [(made.case_id[0], made.reason) for made in kept] == [("a", "no"), ("b", "nor this")]
+    assert one.pending() == other.pending() == (new,)
+
+
 def test_a_later_decision_replaces_an_earlier_one(place: Place) -> None:
     review = place.review()
     first: Pending = review.pending()[0]

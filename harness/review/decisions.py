@@ -36,15 +36,18 @@ class _Kept:
 
 
 class Decisions:
-    """The decisions on one run, each on the disk before the next question is asked."""
+    """The decisions on one run, each on the disk before the next question is asked. Others may make some meanwhile."""
 
     def __init__(self, folder: Path, run: str) -> None:
         """Read what was decided before. Raises `RecordError` for a file that is damaged or of another run."""
         self._path = folder / REVIEW_NAME
         self._run = run
-        self._made: dict[tuple[str, str], Decision] = {}
-        if self._path.exists():
-            self._made = {(one.suite, one.case_id): one for one in self._read()}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read what was decided by now, by whoever reviews the run as well. Raises `RecordError` as at first."""
+        found = self._read() if self._path.exists() else ()
+        self._made = {(one.suite, one.case_id): one for one in found}
 
     def of(self, suite: str, case_id: str) -> Decision | None:
         """What was decided of a case; None where nothing was."""
@@ -56,6 +59,7 @@ class Decisions:
 
     def keep(self, suite: str, case_id: str, kind: str, reason: str) -> Decision:
         """Note a decision, in place of an earlier one of the case. Raises `OSError` where the disk refuses."""
+        self.refresh()
         decision = Decision(suite, case_id, kind, timestamp(), reason)
         self._made.pop((suite, case_id), None)
         self._made[suite, case_id] = decision

@@ -65,6 +65,7 @@ class Review:
         asked about, and one whose acceptance was taken back is. Cases that gave no numbers are not here: there is
         nothing to accept.
         """
+        self._decisions.refresh()
         found = [self._looked_at(result) for result in self.run.results if result.outcome is Outcome.COMPLETED]
         waiting = [one for one in found if one and not self._settled(one)]
         return tuple(sorted(waiting, key=lambda one: (bool(one.refused), -one.verdict.severity, one.name)))
