@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import re
@@ -21,7 +22,7 @@ from harness.errors import RecordError
 from harness.files import point_latest
 from harness.records import Outcome
 from harness.report.record import read_run
-from harness.review import Decisions, Pending, Review
+from harness.review import Decisions, Pending, Review, decisions
 from harness.review.page import key_of
 from harness.review.server import Server
 from tests.cli_runs import a_case, of_test, on_disk, without_numbers
@@ -167,6 +168,24 @@ def test_what_is_rejected_fails_on_only_where_it_failed(place: Place, capsys: py
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  rejected: ")]
     kept = "  rejected: the baseline stays as it is"
     assert said == [f"{kept}, and the case fails until it is mended", kept, kept]
+
+
+def test_a_decision_that_can_not_be_kept_is_said_and_asked_for_again(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, data: bytes) -> Path:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(decisions, "write_atomic", refused)
+    review = place.review()
+    keys = iter("rsaq")
+    capsys.readouterr()
+    _Walk(review, "harness review", lambda: next(keys), lambda last: "worth it").over(list(review.pending()))
+    rejected, accepted = capsys.readouterr().err.splitlines()
+    assert f"{os.strerror(errno.EACCES)}; review a copy of the run's folder" in rejected
+    assert "The baseline was written all the same: " in accepted
+    assert list(keys) == []
+    assert [one.name for one in review.pending()] == ["toys/a/reference/cpu", "toys/e/reference/cpu"]
 
 
 def test_an_interrupt_ends_the_browser_s_review_with_what_is_left(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from harness.cli.main import main
 from harness.records import Environment
 from harness.report.record import read_run
 from harness.report.write import write_reports
-from harness.review import Acceptor, Review
+from harness.review import Acceptor, Review, decisions
 from harness.review.page import key_of, render
 from harness.review.server import Server
 from tests.cli_runs import IDENTITY, a_case, a_run, on_disk
@@ -110,6 +112,36 @@ def test_accepting_needs_a_reason(served: Served) -> None:
     assert served.decide(0, "accept", "  ") == 303
     assert "accepting needs a reason" in served.ask()[1]
     assert served.review.decisions() == ()
+
+
+def test_a_decision_that_can_not_be_kept_is_answered_with_what_was_written(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(decisions, "write_atomic", full)
+    assert served.decide(0, "accept", "worth it") == 303
+    page = served.ask()[1]
+    assert f"{os.strerror(errno.ENOSPC)}; review a copy of" in page
+    assert "The baseline was written all the same: " in page
+    assert "2 changes wait for you." in page
+    assert served.decide(0, "reject") == 303
+    page = served.ask()[1]
+    assert f"{os.strerror(errno.ENOSPC)}; review a copy of" in page
+    assert "The baseline was written" not in page
+    assert "2 changes wait for you." in page
+    assert served.review.decisions() == ()
+
+
+def test_decisions_that_are_damaged_meanwhile_are_named(served: Served) -> None:
+    assert served.decide(0, "reject") == 303
+    kept = served.run / "review.json"
+    kept.write_text("{", encoding="utf-8")
+    status, page, _ = served.ask()
+    assert (status, "delete it to review the run anew" in page) == (500, True)
+    kept.unlink()
+    assert "3 changes wait for you." in served.ask()[1]
 
 
 def test_a_form_sent_twice_does_nothing_the_second_time(served: Served) -> None:

@@ -15,7 +15,7 @@ from harness.baseline.store import Store
 from harness.cli.keys import read_key
 from harness.cli.options import add_baselines_option, add_source_option, followed, going_by
 from harness.cli.output import fail, flush, say
-from harness.errors import BaselineError
+from harness.errors import BaselineError, RecordError
 from harness.report.commands import reproduce_command
 from harness.report.numbers import change_text, estimate_text, limit_text
 from harness.report.overview import GLYPHS
@@ -116,26 +116,31 @@ class _Walk:
                 return False
             if key == "s":
                 return True
-            if key == "d":
-                say(self._review.diff(one) or ["  accepting changes no file"])
-            elif key == "a" and self._accepted(one):
-                return True
-            elif key == "r":
-                self._review.reject(one, "")
-                fails = ", and the case fails until it is mended" if one.verdict.fails(strict=False) else ""
-                say(f"  rejected: the baseline stays as it is{fails}")
-                return True
+            try:
+                if self._done(key, one):
+                    return True
+            except RecordError as error:
+                fail(str(error))
+
+    def _done(self, key: str, one: Pending) -> bool:
+        """Do what a key says; whether that decided the case."""
+        if key == "d":
+            say(self._review.diff(one) or ["  accepting changes no file"])
+        elif key == "a":
+            return self._accepted(one)
+        elif key == "r":
+            self._review.reject(one, "")
+            fails = ", and the case fails until it is mended" if one.verdict.fails(strict=False) else ""
+            say(f"  rejected: the baseline stays as it is{fails}")
+            return True
+        return False
 
     def _accepted(self, one: Pending) -> bool:
         reason = self._ask_reason(self._last)
         if not reason:
             say("  not accepted: it needs a reason, for whoever reads the baseline later")
             return False
-        try:
-            paths = self._review.accept(one, reason)
-        except BaselineError as error:
-            fail(str(error))
-            return False
+        paths = self._review.accept(one, reason)
         self._last = reason
         say(f"  wrote {path}" for path in paths)
         return True

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.codec import decode, dumps, loads
-from harness.errors import RecordError
+from harness.errors import BaselineError, RecordError
 from harness.files import write_atomic
 from harness.names import timestamp
 
@@ -58,13 +58,20 @@ class Decisions:
         return tuple(self._made.values())
 
     def keep(self, suite: str, case_id: str, kind: str, reason: str) -> Decision:
-        """Note a decision, in place of an earlier one of the case. Raises `OSError` where the disk refuses."""
+        """Note a decision, in place of an earlier one of the case. Raises `BaselineError` where the disk refuses."""
         self.refresh()
         decision = Decision(suite, case_id, kind, timestamp(), reason)
-        self._made.pop((suite, case_id), None)
-        self._made[suite, case_id] = decision
-        text = dumps(_Kept(_SCHEMA, self._run, self.all()), indent=1)
-        write_atomic(self._path, f"{text}\n".encode("utf-8", "backslashreplace"))
+        made = {key: one for key, one in self._made.items() if key != (suite, case_id)}
+        made[suite, case_id] = decision
+        text = dumps(_Kept(_SCHEMA, self._run, tuple(made.values())), indent=1)
+        try:
+            write_atomic(self._path, f"{text}\n".encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise BaselineError(
+                f"{case_id}: the decision can't be kept in {self._path}: {error.strerror}; review a copy of the run's "
+                "folder in a place where you can write"
+            ) from error
+        self._made = made
         return decision
 
     def _read(self) -> tuple[Decision, ...]:

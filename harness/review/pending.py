@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.baseline.store import Store
-from harness.errors import BaselineError
+from harness.errors import BaselineError, RecordError
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.numbers import estimate_text
 from harness.report.weight import comparisons_by_weight
@@ -79,13 +79,20 @@ class Review:
         return self._decisions.all()
 
     def accept(self, pending: Pending, reason: str) -> list[Path]:
-        """Write a case into the baseline, and give the files. Raises `BaselineError` where it is refused."""
+        """Write a case into the baseline, and give the files.
+
+        Raises `BaselineError` where it is refused, and where the decision can't be kept, with what was written.
+        """
         paths = self._acceptor.accept(pending.result, reason)
-        self._decisions.keep(pending.result.suite, pending.result.case_id, "accepted", reason.strip())
+        try:
+            self._decisions.keep(pending.result.suite, pending.result.case_id, "accepted", reason.strip())
+        except RecordError as error:
+            written = f". The baseline was written all the same: {', '.join(map(str, paths))}" if paths else ""
+            raise BaselineError(f"{error}{written}") from error
         return paths
 
     def reject(self, pending: Pending, reason: str) -> None:
-        """Leave the baseline as it is, and do not ask about this result again."""
+        """Leave the baseline as it is, and do not ask about this result again. Raises `RecordError` as `accept`."""
         self._decisions.keep(pending.result.suite, pending.result.case_id, "rejected", reason.strip())
 
     def diff(self, pending: Pending) -> list[str]:

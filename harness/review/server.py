@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import html
 import http.server
 import secrets
 import time
@@ -12,9 +13,9 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from harness.errors import BaselineError
+from harness.errors import RecordError
 from harness.review.page import content_policy, key_of, render
-from harness.review.pending import Pending, Review
+from harness.review.pending import Review
 
 __all__ = ["IDLE_SECONDS", "Server"]
 
@@ -73,23 +74,23 @@ class _Site:
         self.asked = time.monotonic()
 
     def decide(self, form: dict[str, str]) -> str:
-        """Do what a form asks for, and give a sentence on it."""
+        """Do what a form asks for, and give a sentence on it, also where it can't be done."""
+        try:
+            return self._decided(form)
+        except RecordError as error:
+            return str(error)
+
+    def _decided(self, form: dict[str, str]) -> str:
         one = next((one for one in self.review.pending() if key_of(one) == form.get("case")), None)
         if one is None:
             return "This case is no longer pending."
         if form.get("decision") == "accept":
-            return self._accept(one, form.get("reason", ""))
+            paths = self.review.accept(one, form.get("reason", ""))
+            return f"Accepted {one.name}: {len(paths)} files written."
         if form.get("decision") == "reject":
             self.review.reject(one, form.get("reason", ""))
             return f"Rejected {one.name}: its baseline stays as it is."
         return "Neither accepted nor rejected: the form named no decision."
-
-    def _accept(self, one: Pending, reason: str) -> str:
-        try:
-            paths = self.review.accept(one, reason)
-        except BaselineError as error:
-            return str(error)
-        return f"Accepted {one.name}: {len(paths)} files written."
 
 
 class _Listener(http.server.HTTPServer):
@@ -158,11 +159,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _page(self, said: str) -> None:
         site = self.server.site
         has_report = (site.folder / _REPORT).is_file()
-        page = render(site.review, said, base=f"/{site.token}/", done=site.done, has_report=has_report)
-        self._send(page, HTTPStatus.OK, content_policy())
+        try:
+            page = render(site.review, said, base=f"/{site.token}/", done=site.done, has_report=has_report)
+        except RecordError as error:
+            # The kept decisions were damaged meanwhile; the page is back when that is cured.
+            self._told(str(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+        else:
+            self._send(page, HTTPStatus.OK, content_policy())
 
     def _refuse(self, status: HTTPStatus) -> None:
-        self._send(f"<!doctype html><title>{status.phrase}</title><p>{status.phrase}".encode(), status)
+        self._told(status.phrase, status)
+
+    def _told(self, text: str, status: HTTPStatus) -> None:
+        page = f"<!doctype html><meta charset=utf-8><title>{status.phrase}</title><p>{html.escape(text)}"
+        self._send(page.encode("utf-8", "replace"), status)
 
     def _send(self, body: bytes, status: HTTPStatus, policy: str = "") -> None:
         self.send_response(status)
