@@ -205,6 +205,15 @@ def test_a_form_that_is_too_large_is_refused(served: Served) -> None:
     assert served.ask(f"{served.base}decide", {"reason": "x" * 70_000})[0] == 413
 
 
+def test_a_connection_that_asks_nothing_holds_nobody_up(served: Served) -> None:
+    host, port = served.host.split(":")
+    with socket.create_connection((host, int(port))):
+        connection = http.client.HTTPConnection(served.host, timeout=6)
+        connection.request("GET", served.base)
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
 def test_it_listens_on_loopback_alone(served: Served) -> None:
     assert served.server._server.server_address[0] == "127.0.0.1"
     host = socket.gethostbyname(socket.gethostname())

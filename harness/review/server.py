@@ -25,6 +25,7 @@ IDLE_SECONDS = 3600.0
 _REPORT = "index.html"
 _MAX_FORM = 64 * 1024
 _STEP = 0.5
+_SENDING = 10.0
 
 
 class Server:
@@ -101,7 +102,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: _Listener
     server_version = "harness"
     sys_version = ""
-    timeout = 10.0
+    timeout = 1.0
+    """Seconds for a request. Browsers open connections ahead, and one that asks nothing holds up the next."""
 
     def do_GET(self) -> None:
         """The page, and the run's report."""
@@ -186,4 +188,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if policy:
             self.send_header("Content-Security-Policy", policy)
         self.end_headers()
+        # A page that is busy with its first half may be slow to take the second.
+        self.connection.settimeout(_SENDING)
         self.wfile.write(body)
