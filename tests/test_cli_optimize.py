@@ -17,7 +17,9 @@ from harness.cli import optimize as command
 from harness.cli.main import main
 from harness.grid import grids_of, load_suite
 from harness.hardware import cpu
+from harness.optimize import Goal, Space, Trial
 from harness.optimize.suite import Names, suite_text
+from harness.records import Outcome, Result
 from harness.report.commands import reproduce_command
 from harness.report.record import read_run
 from harness.techniques import reference
@@ -324,6 +326,44 @@ def test_where_nothing_that_was_asked_for_can_be_tried_it_is_an_error(
         "harness: test_s.py: no technique can be tried on tiny:\n  integers: integers works on an ONNX"
     )
     assert not (tmp_path / "reports").exists()
+
+
+def test_a_model_that_can_not_be_compared_as_it_is_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing was tried then, so that "nothing that was tried keeps every limit" would blame limits that nobody set."""
+
+    @technique(takes="torch")
+    def half(deployment: Deployment) -> Deployment:
+        return deployment
+
+    @grid(model=[tiny_torch_model()], technique=[reference, half], hardware=[cpu])
+    def test_it(case, bench):
+        bench(case)
+
+    class Failing:
+        notice = ""
+
+        def __init__(self, *, goal: Goal, space: Space, **_: object) -> None:
+            self.goal, self.space = goal, space
+
+        def measure(self, pipeline: Pipeline, best: object) -> Trial:
+            case = self.space.case(pipeline)
+            result = Result("s", case.id, "", "tiny", pipeline.id, "cpu", Outcome.COMPLETED)
+            return Trial(case, result, failed="sparsity is 0.00 % of the model as it is")
+
+        def finish(self, *, complete: bool) -> None:
+            assert complete
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "import_suite", lambda root, file: (SimpleNamespace(test_it=test_it), ()))
+    monkeypatch.setattr(command, "Bench", Failing)
+    (tmp_path / "test_s.py").touch()
+    assert main(["optimize", "test_s.py", "--model", "tiny", "--maximize", "sparsity"]) == 2
+    said = capsys.readouterr()
+    assert said.err == "harness: the model as it is could not be compared: sparsity is 0.00 % of the model as it is\n"
+    assert "half" not in said.out
+    assert "keeps every limit" not in said.out
 
 
 def test_the_commands_that_are_told_at_the_end_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,3 +286,20 @@ def test_a_goal_that_was_not_measured_is_no_trial_that_stands(made: list[Launch]
     ]
     assert [trial.failed for trial in found] == ["gained, which is the goal, was not measured of it", ""]
     assert not found[0].stands
+
+
+def test_a_goal_that_is_nothing_of_the_model_as_it_is_ends_the_search(made: list[Launch]) -> None:
+    bench = a_bench("latency.p50")
+    bench.goal, bench._reference = Goal("sparsity", "share", "higher"), None
+    launches = (sampling.launch({}, phase="screen", seconds=1.0),)
+    dense, sparse = (
+        dataclasses.replace(a_trial(step, about(MS), 1.0, sparsity=(share,)).result, launches=launches)
+        for step, share in ((bf16, 0.0), (fp16, 0.5))
+    )
+    trial = bench._trial(as_pipeline(bf16), dense)
+    assert trial.failed.startswith("sparsity is 0.00 % of the model as it is")
+    assert not trial.stands
+    bench._reference = dense
+    assert not bench._trial(as_pipeline(fp16), sparse).stands
+    bench._reference = sparse
+    assert bench._trial(as_pipeline(fp16), sparse).stands

@@ -20,7 +20,7 @@ from harness.judge.against import Judged
 from harness.judge.interval import Interval
 from harness.model import Model
 from harness.optimize import Goal, Limit, Search, Space, Trial
-from harness.optimize.goal import gains_of
+from harness.optimize.goal import gains_of, without_gain
 from harness.optimize.measuring import last_choice
 from harness.records import Estimate, Measurement, Outcome, Result, Verdict
 from harness.techniques import Pipeline, Technique, reference, technique
@@ -493,6 +493,35 @@ def test_a_counted_goal_is_compared_without_launches() -> None:
     goal = Goal("size", "bytes", "lower")
     assert gains_of(goal, sized(50.0), sized(100.0)) == (pytest.approx(math.log(2)),)
     assert not goal.sampled
+
+
+def test_nothing_left_of_a_counted_goal_is_a_gain_like_others_and_of_nothing_there_is_none() -> None:
+    def having(**values: float) -> Result:
+        measured = tuple(Measurement(name, Estimate.exact(value), (value,)) for name, value in values.items())
+        return Result("s", "a/b/c", "", "a", "b", "c", Outcome.COMPLETED, measurements=measured)
+
+    wer, sparsity = Goal("wer", "share", "lower"), Goal("sparsity", "share", "higher")
+    assert gains_of(wer, having(wer=0.0), having(wer=0.1)) == (pytest.approx(math.log(1e6)),)
+    assert gains_of(wer, having(wer=0.0), having(wer=0.0)) == ()
+    assert gains_of(sparsity, having(sparsity=0.5), having(sparsity=0.0)) == ()
+    said = [
+        without_gain(goal, having(**own), having(**other))
+        for goal, own, other in (
+            (wer, {"wer": 0.0}, {"wer": 0.1}),
+            (sparsity, {"sparsity": 0.5}, {"sparsity": 0.0}),
+            (sparsity, {"sparsity": 0.5}, {}),
+            (sparsity, {"sparsity": 0.0}, {"sparsity": 0.5}),
+            (sparsity, {}, {"sparsity": 0.5}),
+        )
+    ]
+    no_factor = "of the model as it is, so that no gain can be a factor of it; take another goal"
+    assert said == [
+        "",
+        f"sparsity is 0.00 % {no_factor}",
+        f"sparsity was not measured {no_factor}",
+        "sparsity, which is the goal, is 0.00 % of it",
+        "sparsity, which is the goal, was not measured of it",
+    ]
 
 
 def test_a_limit_says_what_is_too_much() -> None:

@@ -10,11 +10,13 @@ from harness.errors import SuiteError
 from harness.records import Launch, Result
 from harness.units import points, quantity
 
-__all__ = ["Goal", "Limit", "gains_of", "value_of"]
+__all__ = ["Goal", "Limit", "gains_of", "value_of", "without_gain"]
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _TOO_SMALL = 1e-12
 """A subtraction of floats is wrong by less than this share of the accuracy."""
+_NOTHING = 1e-6
+"""What is 0 of a result counts as this share of what it is of the reference: no factor leads to 0."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,28 @@ def gains_of(goal: Goal, result: Result, reference: Result) -> tuple[float, ...]
             gain for launch in result.launches if launch.counts and (gain := _of_launch(goal, launch)) is not None
         )
     own, other = result.measurement(goal.metric), reference.measurement(goal.metric)
-    if own is None or other is None or min(own.estimate.point, other.estimate.point) <= 0:
+    if own is None or other is None:
         return ()
-    gain = math.log(other.estimate.point / own.estimate.point)
+    value, before = own.estimate.point, other.estimate.point
+    if goal.better == "lower" and before > 0:
+        value = max(value, _NOTHING * before)
+    if min(value, before) <= 0:
+        return ()
+    gain = math.log(before / value)
     return (gain if goal.better == "lower" else -gain,)
+
+
+def without_gain(goal: Goal, result: Result, reference: Result) -> str:
+    """Why a result has no gain in a goal that is counted, as a sentence; "" where it has one."""
+    own, other = result.measurement(goal.metric), reference.measurement(goal.metric)
+    if own is None:
+        return f"{goal.metric}, which is the goal, was not measured of it"
+    if other is None or other.estimate.point <= 0:
+        value = f"is {quantity(other.estimate.point, goal.unit)}" if other else "was not measured"
+        return f"{goal.metric} {value} of the model as it is, so that no gain can be a factor of it; take another goal"
+    if not gains_of(goal, result, reference):
+        return f"{goal.metric}, which is the goal, is {quantity(own.estimate.point, goal.unit)} of it"
+    return ""
 
 
 def _of_launch(goal: Goal, launch: Launch) -> float | None:

@@ -24,7 +24,7 @@ from harness.measure.tree import Tree, versions_of
 from harness.metrics import METRICS, Metric, resolve
 from harness.names import run_id, suite_name, timestamp
 from harness.optimize.finals import FINAL, TIE, Final, beside, compared, incomparable, judged, launch_seconds, wanted
-from harness.optimize.goal import Goal, gains_of
+from harness.optimize.goal import Goal, gains_of, without_gain
 from harness.optimize.record import finals_of
 from harness.optimize.space import Space
 from harness.optimize.text import final_line
@@ -166,8 +166,8 @@ class Bench:
         if result.outcome is not Outcome.COMPLETED:
             return Trial(case, result, failed=f"{result.outcome}: {result.reason}")
         # One that loses too much accuracy is not timed, and lacks what is derived from times.
-        if result.launches and not self.goal.sampled and result.measurement(self.goal.metric) is None:
-            return Trial(case, result, failed=f"{self.goal.metric}, which is the goal, was not measured of it")
+        if result.launches and not self.goal.sampled and (reason := without_gain(self.goal, result, reference)):
+            return Trial(case, result, failed=reason)
         broken = {limit.metric: words for limit in self.goal.limits if (words := limit.broken(result, reference))}
         gains = (0.0,) if result is reference else gains_of(self.goal, result, reference)
         return Trial(case, result, gains, broken=tuple(broken.values()), lossy="accuracy" in broken)
