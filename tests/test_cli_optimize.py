@@ -328,6 +328,21 @@ def test_where_nothing_that_was_asked_for_can_be_tried_it_is_an_error(
     assert not (tmp_path / "reports").exists()
 
 
+def test_where_nothing_but_the_reference_stands_on_the_grids_it_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @grid(model=[tiny_torch_model()], technique=[reference], hardware=[cpu])
+    def test_it(case, bench):
+        bench(case)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "import_suite", lambda root, file: (SimpleNamespace(test_it=test_it), ()))
+    (tmp_path / "test_s.py").touch()
+    assert main(["optimize", "test_s.py", "--model", "tiny"]) == 2
+    assert "no technique but the reference stands on its grids" in capsys.readouterr().err
+    assert not (tmp_path / "reports").exists()
+
+
 def test_a_model_that_can_not_be_compared_as_it_is_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from harness import Deployment, Promise, grid
 from harness.cli.optimize import _choose, _kept
 from harness.errors import SuiteError
 from harness.grid import grid_of
-from harness.hardware import cpu
+from harness.hardware import cpu, cuda
 from harness.judge.against import Judged
 from harness.judge.interval import Interval
 from harness.model import Model
@@ -445,6 +445,23 @@ def test_only_some_techniques() -> None:
         Space.of([found], "tiny", "cpu", ["quarter"])
     with pytest.raises(SuiteError, match="no model 'huge' in this file; it has tiny"):
         Space.of([found], "huge", "cpu")
+
+
+def test_a_model_and_a_hardware_that_no_grid_puts_together_are_refused() -> None:
+    other = dataclasses.replace(MODEL, name="other")
+
+    @grid(model=[MODEL], technique=[reference, HALF], hardware=[cpu])
+    def test_it(case, bench):
+        bench(case)
+
+    @grid(model=[other], technique=[reference, HALF], hardware=[cuda])
+    def test_other(case, bench):
+        bench(case)
+
+    grids = [found for test in (test_it, test_other) if (found := grid_of(test))]
+    with pytest.raises(SuiteError, match="no grid of this file has tiny on cuda; it has tiny on cpu"):
+        Space.of(grids, "tiny", "cuda")
+    assert [step.id for step in Space.of(grids, "other", "cuda").steps] == ["half"]
 
 
 def test_what_can_not_be_tried_is_named_with_the_reason() -> None:

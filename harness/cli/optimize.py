@@ -105,6 +105,8 @@ def optimize(arguments: argparse.Namespace) -> int:
     space = Space.of(grids, arguments.model, arguments.hardware, arguments.technique)
     if absent := space.hardware.available():
         raise SuiteError(f"{arguments.hardware}: {absent}")
+    if not space.steps:
+        raise SuiteError(f"{file}: no technique but the reference stands on its grids of this model and hardware")
     untried = space.untried()
     if untried and len(untried) == len(space.steps):
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in untried.items())

@@ -37,7 +37,8 @@ class Space:
 
         A word of it that is a technique's id means this one, and any other word all techniques that have it as a name.
 
-        Raises `SuiteError` for a model, a hardware or a technique that the file does not have.
+        Raises `SuiteError` for a model, a hardware or a technique that the file does not have, and for a model
+        and a hardware that no grid of it puts together.
         """
         grids = tuple(grids)
         models = {one.name: one for grid in grids for one in grid.models}
@@ -46,6 +47,9 @@ class Space:
             if word not in known:
                 raise SuiteError(f"no {kind} {word!r} in this file; it has {', '.join(known) or 'none'}")
         own = [grid for grid in grids if models[model] in grid.models and places[hardware] in grid.hardware]
+        if not own:
+            others = dict.fromkeys(one.name for grid in grids if models[model] in grid.models for one in grid.hardware)
+            raise SuiteError(f"no grid of this file has {model} on {hardware}; it has {model} on {', '.join(others)}")
         pipelines = [pipeline for grid in own for pipeline in grid.techniques]
         steps = {step.id: step for one in pipelines for step in one.steps if step.name != "reference"}
         asked = set[str]()
