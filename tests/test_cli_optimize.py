@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -15,6 +15,7 @@ import pytest
 from harness import Deployment, grid, technique
 from harness.cli import optimize as command
 from harness.cli.main import main
+from harness.errors import SuiteError
 from harness.grid import grids_of, load_suite
 from harness.hardware import cpu
 from harness.optimize import Goal, Space, Trial
@@ -169,6 +170,62 @@ def lean(deployment):
 def test_it(case, bench):
     bench(case)
 '''
+
+
+NAMESAKES = '''\
+"""Values of one name from two modules, and parameters that Python does not write as it reads them."""
+
+from pathlib import Path
+
+from harness import grid, technique
+from harness.hardware import cpu
+from harness.techniques import distilled, reference
+from suites import large, small
+
+
+def rising(step):
+    return step
+
+
+@technique(takes="torch")
+def trained(deployment, schedule):
+    return deployment
+
+
+@technique(takes="torch")
+def without(deployment, layers):
+    return deployment
+
+
+@technique(takes="torch")
+def table(deployment, path):
+    return deployment
+
+
+@grid(
+    model=[large.model],
+    technique=[distilled(into=small.model), trained(rising), without(frozenset({"fc"})), small.grid],
+    hardware=[cpu],
+)
+def test_it(case, bench):
+    bench(case)
+
+
+@grid(model=[large.model], technique=[table(Path("a.bin"))], hardware=[cpu])
+def test_path(case, bench):
+    bench(case)
+'''
+SMALL = """\
+from harness import technique
+from harness.testing import tiny_student_model
+
+model = tiny_student_model()
+
+
+@technique(takes="torch")
+def grid(deployment):
+    return deployment
+"""
 
 
 @pytest.fixture
@@ -439,4 +496,41 @@ def test_a_pipeline_is_written_as_python_with_its_imports(project: Path, monkeyp
     assert [pipeline.id for pipeline in written[0].techniques] == [Pipeline(p.steps).id for p in pipelines]
     assert written[0].metrics == grids[0].metrics
     for name in ("suites", "suites.models", "suites.test_tiny", "suites.test_written"):
+        sys.modules.pop(name, None)
+
+
+def test_a_written_suite_holds_the_values_that_were_measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("suites", "suites.large", "suites.small", "suites.test_tiny", "suites.test_written")
+    for name in names:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(str(project))
+    (project / "suites" / "large.py").write_text(MODELS.replace("tiny =", "model ="), encoding="utf-8")
+    (project / "suites" / "small.py").write_text(SMALL, encoding="utf-8")
+    (project / "suites" / "test_tiny.py").write_text(NAMESAKES, encoding="utf-8")
+    first, unwritable = grids_of(load_suite(project, "suites/test_tiny.py"))
+    (model,), (place,) = first.models, first.hardware
+
+    def written(pipelines: Sequence[Pipeline]) -> str:
+        return suite_text(Names(project, "suites/test_tiny.py"), model, pipelines, place, (), "All.")
+
+    (project / "suites" / "test_written.py").write_text(written(first.techniques), encoding="utf-8")
+    (again,) = grids_of(load_suite(project, "suites/test_written.py"))
+    assert again.models == first.models
+    assert again.techniques == first.techniques
+    with pytest.raises(SuiteError, match=r"'a\.bin' has no name in a module of"):
+        written(unwritable.techniques)
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def test_a_suite_that_is_no_python_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("suites", "suites.models", "suites.test-tiny"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(str(project))
+    (project / "suites" / "test-tiny.py").write_text(SUITE, encoding="utf-8")
+    found = grids_of(load_suite(project, "suites/test-tiny.py"))[0]
+    names = Names(project, "suites/test-tiny.py")
+    with pytest.raises(SuiteError, match=r"would be no Python: from suites\.test-tiny import OWN"):
+        suite_text(names, found.models[0], found.techniques, found.hardware[0], found.metrics, "All.")
+    for name in ("suites", "suites.models", "suites.test-tiny"):
         sys.modules.pop(name, None)

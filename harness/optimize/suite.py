@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 import harness.hardware
 import harness.techniques
 from harness.errors import SuiteError
-from harness.grid import suite_module
+from harness.grid import grid, suite_module
 from harness.hardware.base import Hardware
 from harness.metrics import Metric
 from harness.model import Model
@@ -27,16 +28,20 @@ class Names:
 
     root and file say where the suite lies. Values are looked up where the file has them from: in the harness, or in a
     module of the project.
+
+    imports  what is imported from each module, as the statement has it
+    taken    the value that each name stands for
     """
 
     root: Path
     file: str
     imports: dict[str, set[str]] = field(default_factory=dict)
+    taken: dict[str, object] = field(default_factory=lambda: {"grid": grid})
 
     def of(self, value: Any) -> str:
-        """The expression for a pipeline, a technique, a model, a hardware or a plain value.
+        """The expression for a pipeline, a technique, a model, a hardware or a parameter of a technique.
 
-        Raises `SuiteError` for a value that no module holds under a name.
+        Raises `SuiteError` for a value that no module holds under a name, and that Python can't write either.
         """
         if isinstance(value, Pipeline):
             return " | ".join(self.of(step) for step in value.steps)
@@ -47,7 +52,9 @@ class Names:
             return f"{name}({', '.join(f'{key}={self.of(given)}' for key, given in value.parameters)})"
         if isinstance(value, (Model, Metric, Hardware)):
             return self._found(value, "")
-        return repr(value)
+        if isinstance(value, frozenset):
+            return f"frozenset({self.of(set(value))})"
+        return repr(value) if _is_literal(value) else self._found(value, getattr(value, "__name__", ""))
 
     def lines(self) -> list[str]:
         """The import statements, in order: `harness` first."""
@@ -63,12 +70,19 @@ class Names:
                 # A technique with parameters is another value than the one that was imported.
                 same = held is value or (isinstance(held, Technique) and held.function is value)
                 if same and not getattr(held, "parameters", ()):
-                    self.imports.setdefault(module.__name__, set()).add(name)
-                    return name
+                    return self._imported(module.__name__, name, held)
         raise SuiteError(
             f"{likely or getattr(value, 'name', value)!r} has no name in a module of {self.root}; give it one, so that "
             "a suite file can import it"
         )
+
+    def _imported(self, module: str, name: str, held: object) -> str:
+        """Import a value, under another name where another value has its own."""
+        words = (name, f"{name}_{module.rpartition('.')[2]}", f"{name}_{module.replace('.', '_')}")
+        free = next(word for word in words if self.taken.get(word, held) is held)
+        self.taken[free] = held
+        self.imports.setdefault(module, set()).add(name if free == name else f"{name} as {free}")
+        return free
 
     def _modules(self) -> list[ModuleType]:
         """The project's modules, the suite file itself last."""
@@ -98,8 +112,22 @@ def suite_text(
     names.imports.setdefault("harness", set()).add("grid")
     imports = "\n".join(names.lines())
     metrics_line = f"    metrics=[{words['metrics']}],\n" if words["metrics"] else ""
-    return (
+    text = (
         f'"""{why}"""\n\n{imports}\n\n\n@grid(\n    model=[{words["model"]}],\n    technique=[\n{words["techniques"]}'
         f"    ],\n    hardware=[{words['hardware']}],\n{metrics_line})\n"
         'def test_deployment(case, bench):\n    """What the search kept."""\n    bench(case)\n'
     )
+    try:
+        compile(text, "the suite", "exec")
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise SuiteError(f"the suite would be no Python: {line}; give its modules names that can be imported") from None
+    return text
+
+
+def _is_literal(value: object) -> bool:
+    """Whether Python reads the value from what it is written as."""
+    try:
+        return bool(ast.literal_eval(repr(value)) == value)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return False
