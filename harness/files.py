@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a power cut, never meets half of one."""
+"""Writing files so that a reader, or a power cut, never meets half of one; and which folder a file is imported from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.errors import RecordError
 
-__all__ = ["point_latest", "sweep", "sync_folder", "write_atomic"]
+__all__ = ["outside_of_packages", "point_latest", "sweep", "sync_folder", "write_atomic"]
 
 
 def write_atomic(path: Path, data: bytes | Iterator[bytes]) -> Path:
@@ -80,3 +80,10 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def outside_of_packages(folder: Path) -> Path:
+    """The first folder from here upwards that is no package: pytest imports what lies here from there."""
+    while folder.name.isidentifier() and (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder

@@ -441,7 +441,7 @@ def test_a_model_that_can_not_be_compared_as_it_is_is_an_error(
 def test_the_commands_that_are_told_at_the_end_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "suites").mkdir()
-    bench = SimpleNamespace(command="harness optimize x")
+    bench = SimpleNamespace(command="harness optimize x", file="suites/test_s.py")
 
     def told(suite_file: Path | None) -> str:
         asked = SimpleNamespace(suite_file=suite_file, export=None, resume=False)
@@ -451,7 +451,40 @@ def test_the_commands_that_are_told_at_the_end_work(tmp_path: Path, monkeypatch:
     for name in ("test_best", "test_best2", "test_best3"):
         assert told(None) == f"to ship it: harness optimize x --resume --export DIR --suite-file suites/{name}.py"
         (tmp_path / "suites" / f"{name}.py").touch()
+    bench.file = "my bench/test_s.py"
+    assert told(None).endswith(" --suite-file 'my bench/test_best.py'")
     assert "with: pytest 'suites/test it.py' --baseline=update" in told(Path("suites/test it.py"))
+
+
+def test_a_suite_is_refused_where_pytest_could_not_import_what_it_needs(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("suites", "suites.models", "suites.test_tiny"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(str(project))
+    found = grids_of(load_suite(project, "suites/test_tiny.py"))[0]
+    names = Names(project, "suites/test_tiny.py")
+    suite_text(names, found.models[0], found.techniques, found.hardware[0], found.metrics, "All.")
+
+    def refusal(target: str, *reached: str) -> str:
+        try:
+            names.check_importable(project / target, reached)
+        except SuiteError as error:
+            return str(error)
+        return ""
+
+    assert refusal("suites/test_best.py") == ""
+    assert refusal("test_best.py") == ""
+    said = "pytest could not import suites.models there: put an empty __init__.py into bench, which is no package"
+    assert f"{said}, or set pytest's option `pythonpath = .`" in refusal("bench/test_best.py")
+    assert refusal("bench/test_best.py", str(project)) == ""
+    assert refusal("bench/test_best.py", str(project / "bench")) != ""
+    (project / "suites" / "__init__.py").unlink()
+    assert "__init__.py into suites, which is no package" in refusal("suites/test_best.py")
+    (project / "conftest.py").touch()
+    assert refusal("bench/test_best.py") == refusal("suites/test_best.py") == ""
+    for name in ("suites", "suites.models", "suites.test_tiny"):
+        sys.modules.pop(name, None)
 
 
 def test_what_others_follow_needs_a_name_as_well(project: Path, refused: Callable[..., str]) -> None:

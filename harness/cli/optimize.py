@@ -100,6 +100,7 @@ def optimize(arguments: argparse.Namespace) -> int:
     for path in (arguments.suite_file, arguments.export):
         if path and path.exists():
             raise SuiteError(f"{path} is there already; name another, or remove it")
+    reached = sys.path[1:]  # the first is the folder that the command stands in, where pytest looks for nothing
     module, paths = import_suite(root, file)
     grids = grids_of(module)
     space = Space.of(grids, arguments.model, arguments.hardware, arguments.technique)
@@ -118,7 +119,9 @@ def optimize(arguments: argparse.Namespace) -> int:
     if arguments.suite_file:
         # Written once before the search as well: what has no name must not be said after it.
         alone = (one for _, one in space.singles())
-        _suite(root, file, space, grids, (*map(as_pipeline, space.steps), *alone, *space.own()), "")
+        names = Names(root, file)
+        _suite(names, space, grids, (*map(as_pipeline, space.steps), *alone, *space.own()), "")
+        names.check_importable(arguments.suite_file, (*reached, *paths))
     progress = _progress(sys.stderr.isatty())
     bench = Bench(
         root=root,
@@ -173,7 +176,7 @@ def _in_python(bench: Bench, found: Found) -> tuple[str, str, str]:
     why = f"{bench.space.model.name}: what a search kept for {bench.goal}."
     try:
         expression = Names(bench.root, bench.file).of(found.best.case.technique)
-        suite = _suite(bench.root, bench.file, bench.space, bench.grids, _kept(found), why)
+        suite = _suite(Names(bench.root, bench.file), bench.space, bench.grids, _kept(found), why)
     except SuiteError as error:
         return expression, suite, f"no suite file can be written: {error}"
     return expression, suite, ""
@@ -185,11 +188,9 @@ def _kept(found: Found) -> list[Pipeline]:
     return [one.case.technique for one in trials.values()]
 
 
-def _suite(
-    root: Path, file: str, space: Space, grids: tuple[Grid, ...], pipelines: Iterable[Pipeline], why: str
-) -> str:
+def _suite(names: Names, space: Space, grids: tuple[Grid, ...], pipelines: Iterable[Pipeline], why: str) -> str:
     """A suite of these pipelines. Raises `SuiteError` where a value of it has no name."""
-    return suite_text(Names(root, file), space.model, pipelines, space.hardware, own_metrics(grids), why)
+    return suite_text(names, space.model, pipelines, space.hardware, own_metrics(grids), why)
 
 
 def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found, suite: str) -> list[str]:
@@ -206,14 +207,14 @@ def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found, suite: s
         lines.append(f"suite: {target}; make it a gate with: {gate}")
     if not (target or export):
         again = bench.command if arguments.resume else f"{bench.command} --resume"
-        lines.append(f"to ship it: {again} --export DIR{f' --suite-file {_free_name()}' if suite else ''}")
+        lines.append(f"to ship it: {again} --export DIR{f' --suite-file {_free_name(bench.file)}' if suite else ''}")
     return lines
 
 
-def _free_name() -> str:
-    """A name for a suite file that there is not yet."""
-    names = (f"suites/test_best{number}.py" for number in ("", *range(2, 1000)))
-    return next((name for name in names if not Path(name).exists()), "FILE")
+def _free_name(file: str) -> str:
+    """A name for a suite file beside this one that there is not yet, as a shell reads it."""
+    names = (Path(file).with_name(f"test_best{number}.py") for number in ("", *range(2, 1000)))
+    return next((shlex.quote(name.as_posix()) for name in names if not name.exists()), "FILE")
 
 
 def _choose(search: Search, bench: Bench) -> tuple[Found, list[str]]:

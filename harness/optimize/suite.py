@@ -13,6 +13,7 @@ from typing import Any
 import harness.hardware
 import harness.techniques
 from harness.errors import SuiteError
+from harness.files import outside_of_packages
 from harness.grid import grid, suite_module
 from harness.hardware.base import Hardware
 from harness.metrics import Metric
@@ -60,6 +61,35 @@ class Names:
         """The import statements, in order: `harness` first."""
         modules = sorted(self.imports, key=lambda name: (not name.startswith("harness"), name))
         return [f"from {module} import {', '.join(sorted(self.imports[module]))}" for module in modules]
+
+    def check_importable(self, target: Path, reached: Iterable[str]) -> None:
+        """Raise `SuiteError` where pytest, by itself, could not import from a suite file `target` what it needs.
+
+        `reached` are folders that Python finds modules in anyway, such as pytest's `pythonpath`. What the harness took
+        from the project's own folder pytest takes from there only where the target or a conftest lies in it or in a
+        package in it.
+        """
+        root, folder = self.root.resolve(), target.resolve().parent
+        inside = [one for one in (folder, *folder.parents) if one.is_relative_to(root)]
+        conftests = [one for one in inside if (one / "conftest.py").is_file()]
+        start = outside_of_packages(folder)
+        if root in (start, *map(outside_of_packages, conftests), *(Path(path).resolve() for path in reached)):
+            return
+        needed = next((name for name in self.imports if self._lies_in(root, name)), "")
+        if not needed:
+            return
+        below = start.is_relative_to(root)
+        cure = f"put an empty __init__.py into {start.relative_to(root)}, which is no package, or " if below else ""
+        raise SuiteError(
+            f"{target}: pytest could not import {needed} there: {cure}set pytest's option `pythonpath = .`"
+        )
+
+    def _lies_in(self, root: Path, name: str) -> bool:
+        """Whether a module of the project was imported from its own folder."""
+        module = sys.modules[name]
+        path = Path(getattr(module, "__file__", None) or "/").resolve()
+        folder = path.parent.parent if path.name == "__init__.py" else path.parent
+        return self._is_of_the_project(module) and folder == root.joinpath(*name.split(".")[:-1])
 
     def _found(self, value: Any, likely: str) -> str:
         """The name of a value in the first module that has it: the harness's, then the project's by length of name."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.files import outside_of_packages
+
 __all__ = ["import_folders"]
 
 
@@ -22,14 +24,7 @@ def import_folders(config: pytest.Config, files: Iterable[Path]) -> tuple[str, .
     for file in files:
         conftests = [folder / "conftest.py" for folder in file.parents if folder.is_relative_to(root)]
         for imported in (file, *(one for one in conftests if one.is_file())):
-            folder = _outside_of_packages(imported.parent)
+            folder = outside_of_packages(imported.parent)
             if folder != root and folder.is_relative_to(root):
                 found[folder.relative_to(root).as_posix()] = None
     return tuple(found)
-
-
-def _outside_of_packages(folder: Path) -> Path:
-    """The first folder from here upwards that is no package."""
-    while folder.name.isidentifier() and (folder / "__init__.py").is_file():
-        folder = folder.parent
-    return folder
