@@ -179,6 +179,11 @@ def test_nothing_is_recommended_by_turns_of_edited_code(made: list[Launch]) -> N
         last_choice(bench, [a_trial(onnxruntime, about(MS), 1.0), a_trial(bf16, about(MS), 1.0)])
 
 
+def test_what_is_launched_alone_is_launched_once_beside_nothing(made: list[Launch]) -> None:
+    a_bench("latency.p50").launch_alone(a_trial(bf16, about(MS), 1.0))
+    assert [(launch.phase, launch.samples.keys()) for launch in made] == [("screen", {"candidate"})]
+
+
 @pytest.mark.parametrize("goal", ["latency.p90", "latency.p95", "latency.p99", "latency.mean"])
 def test_a_better_median_does_not_win_where_the_goal_is_worse(made: list[Launch], goal: str) -> None:
     leader = a_trial(bf16, about(MS), 2.0)

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.optimize import exhausted, searched
 from harness import Deployment, Promise, grid
 from harness.cli.optimize import _choose, _kept
-from harness.errors import SuiteError
+from harness.errors import MeasurementError, SuiteError
 from harness.grid import grid_of
 from harness.hardware import cpu, cuda
 from harness.judge.against import Judged
@@ -377,6 +377,65 @@ def test_what_breaks_a_limit_or_is_clearly_worse_challenges_nothing() -> None:
     search = Search(measuring.space, GOAL, measuring)
     found = search.run()
     assert search.alike(found.best) == []
+
+
+class Crashing(InTurns):
+    """Turns that end in a crash wherever one of these pipelines is among the two."""
+
+    def __init__(self, *crashing: str) -> None:
+        super().__init__()
+        self.crashing, self.alone = crashing, list[str]()
+
+    def faster(self, one: Trial, other: Trial) -> Judged:
+        self.check(one, other)
+        return super().faster(one, other)
+
+    def launch_alone(self, trial: Trial) -> None:
+        self.alone.append(trial.case.technique.id)
+        self.check(trial)
+
+    def check(self, *trials: Trial) -> None:
+        """Raise where one of the trials crashes."""
+        for trial in trials:
+            if trial.case.technique.id in self.crashing:
+                raise MeasurementError(f"serving {trial.case.technique.id}: the child was killed")
+
+
+def three() -> list[Trial]:
+    """A pipeline of two techniques, and each alone: all alike."""
+    measuring = Measuring(space(HALF, SMALL), {"half": 1.0, "small": 1.0})
+    return [measuring(Pipeline(steps), None) for steps in ((HALF, SMALL), (HALF,), (SMALL,))]
+
+
+def test_a_crash_in_turns_costs_one_comparison() -> None:
+    bench = Crashing("small")
+    best, words = last_choice(bench, three())  # type: ignore[arg-type]
+    assert best.case.technique.id == "half"
+    assert bench.pairs == ["half half+small"]
+    assert words[1:] == ["small was not compared with half in turns: serving small: the child was killed"]
+    assert bench.alone == []
+
+
+def test_what_crashes_is_not_recommended_for_how_it_looked_before() -> None:
+    bench = Crashing("half+small")
+    best, words = last_choice(bench, three())  # type: ignore[arg-type]
+    assert best.case.technique.id == "half"
+    assert bench.alone == ["half+small"]
+    assert bench.pairs == ["small half"]
+    assert words[2] == "half+small fails alone as well: serving half+small: the child was killed"
+    assert len(words) == 4
+
+
+def test_what_is_left_after_a_crash_is_launched_before_it_is_recommended() -> None:
+    bench = Crashing("half", "small")
+    assert last_choice(bench, three())[0].case.technique.id == "half+small"  # type: ignore[arg-type]
+    assert bench.alone == ["half+small"]
+    bench = Crashing("half+small", "half")
+    assert last_choice(bench, three())[0].case.technique.id == "small"  # type: ignore[arg-type]
+    assert bench.alone == ["half+small", "half", "small"]
+    bench = Crashing("half+small", "half", "small")
+    with pytest.raises(MeasurementError, match=r"none of the best .*: .*small fails alone as well"):
+        last_choice(bench, three())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("times", "leads"), [((0.985, 1.0), True), ((0.994, 1.0), False), ((1.0, 1.0), False)])

@@ -21,7 +21,7 @@ from harness.cli.importing import import_suite
 from harness.cli.options import amount
 from harness.cli.output import fail, flush, say, show
 from harness.codec import dumps
-from harness.errors import MeasurementError, SuiteError
+from harness.errors import SuiteError
 from harness.files import write_atomic
 from harness.grid import Grid, grids_of, own_metrics
 from harness.metrics import Metric, resolve
@@ -218,17 +218,14 @@ def _free_name(file: str) -> str:
 
 
 def _choose(search: Search, bench: Bench) -> tuple[Found, list[str]]:
-    """Search, then let those that look as good as the best take turns with it."""
+    """Search, then let those that look as good as the best take turns with it. Raises as `last_choice` does."""
     found = search.run()
     if not found.best.stands:
         return found, []
     if not bench.goal.sampled:
         return found, list(filter(None, [not_compared(bench.goal, found.best)]))
     alike = search.alike(found.best)
-    try:
-        best, words = last_choice(bench, [found.best, *alike[:CHALLENGERS]])
-    except MeasurementError as error:
-        return found, [f"the best could not be compared in turns: {error}"]
+    best, words = last_choice(bench, [found.best, *alike[:CHALLENGERS]])
     if left := len(alike[CHALLENGERS:]):
         words.append(f"{left} more may be as good by their intervals; at most {CHALLENGERS} take turns with the best")
     return dataclasses.replace(found, best=best), words

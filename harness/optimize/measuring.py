@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.errors import MeasurementError
 from harness.files import point_latest
 from harness.grid import Address, Grid, own_metrics
 from harness.judge.against import Judged
@@ -140,6 +141,18 @@ class Bench:
         self.finals += [final] if final.finite else []
         return final.judged
 
+    def launch_alone(self, trial: Trial) -> None:
+        """Launch a trial once more, beside nothing else. Raises `MeasurementError` where it fails."""
+        sample(
+            {"candidate": ArmSpec.of(self.artefact(trial))},
+            hardware=self.space.hardware,
+            plan=dataclasses.replace(PLAN, screen=1, repeats=0),
+            rng=random.Random(trial.case.id),
+            logs=self.folder / "logs",
+            more=lambda _: 0,
+            progress=self.progress,
+        )
+
     def artefact(self, trial: Trial) -> Artefact:
         """What is served in a trial."""
         return self._artefacts.get(trial.case, self._address(trial.case.id), self.folder / "logs")
@@ -240,15 +253,42 @@ def last_choice(bench: Bench, candidates: Sequence[Trial]) -> tuple[Trial, list[
     """The best of trials that look alike, the apparent best first: each takes turns with the leader.
 
     The challenger leads where it is better beyond doubt in what the goal asks for, or as good with fewer techniques;
-    with more of them it has to be better by more than what counts as alike. Gives the leader, and a sentence for each
-    comparison. Raises `MeasurementError` where a child fails.
+    with more of them it has to be better by more than what counts as alike. A pair of which a child fails is not
+    compared. Where that is all that was seen of the leader, it is launched alone, and where it fails there too, the
+    others are left. Gives the leader, and a sentence for each comparison. Raises `MeasurementError` where none is left.
     """
-    best, words = candidates[0], []
+    words: list[str] = []
+    suspected = False
+    for start in range(len(candidates)):
+        best, told, seen = _in_order(bench, candidates[start:])
+        words += told
+        suspected = not seen if seen is not None else suspected
+        if not suspected:
+            return best, words
+        try:
+            bench.launch_alone(best)
+        except MeasurementError as error:
+            words.append(f"{best.case.technique.id} fails alone as well: {error}")
+        else:
+            return best, words
+    raise MeasurementError(f"none of the best could be launched again: {'; '.join(words)}")
+
+
+def _in_order(bench: Bench, candidates: Sequence[Trial]) -> tuple[Trial, list[str], bool | None]:
+    """The leader, the sentences, and whether a comparison came to an end; None where none was begun."""
+    best, words, seen = candidates[0], list[str](), list[bool]()
     for trial in candidates[1:]:
         if reason := incomparable(bench.goal, trial, best):
             words.append(reason)
             continue
-        found = bench.faster(trial, best)
+        try:
+            found = bench.faster(trial, best)
+        except MeasurementError as error:
+            pair = f"{trial.case.technique.id} was not compared with {best.case.technique.id} in turns"
+            words.append(f"{pair}: {error}")
+            seen.append(False)
+            continue
+        seen.append(True)
         words.append(final_line(trial, best, compared(bench.goal), found.change))
         more = len(trial.steps) - len(best.steps)
         if more > 0:
@@ -257,4 +297,4 @@ def last_choice(bench: Bench, candidates: Sequence[Trial]) -> tuple[Trial, list[
             leads = found.change.high < 0 or (more < 0 and found.change.high <= TIE)
         if leads:
             best = trial
-    return best, words
+    return best, words, any(seen) if seen else None
