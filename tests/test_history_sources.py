@@ -16,14 +16,16 @@ from harness.baseline.records import Portable, Times
 from harness.baseline.store import Store as Baselines
 from harness.files import point_latest
 from harness.history import folder
+from harness.history.changes import with_changes
 from harness.history.entries import EVERYTHING, Wanted, entry_of
 from harness.history.past import levels_of, past_of, series_of
 from harness.history.publish import redraw
 from harness.history.sources import Sources
-from harness.records import Run
+from harness.judge import estimate
+from harness.records import Measurement, Run
 from harness.report.record import write_run
 from tests.bare import run_bare
-from tests.history_runs import STEP, a_day, days
+from tests.history_runs import STEP, a_day, days, steady
 
 ROOT = Path(__file__).parent.parent
 
@@ -245,3 +247,26 @@ def test_a_report_of_an_old_run_looks_back_past_the_newer_ones(tmp_path: Path, m
     past = past_of(runs[3], entry_of(runs[3]), Sources(tmp_path, tmp_path / "baselines", "off"))
     (latency,) = (one for one in past.series["toys", "a/reference/cpu"] if one.metric == "latency.p50")
     assert [point.run for point in latency.points] == [run.id for run in runs[1:4]]
+
+
+def test_a_slower_machine_is_told_as_no_change_of_the_cases(tmp_path: Path) -> None:
+    """The ratio to the anchor is steady; the throughput has none, and moves with the latency."""
+    pytest.importorskip("ruptures")
+    latencies = [*steady(10, around=0.0012), *steady(8, around=0.0015, seed=2)]
+    runs = []
+    for run, ratio in zip(days(latencies), steady(18, around=0.12, seed=3), strict=True):
+        (result,) = run.results
+        latency, *others = result.measurements
+        items = tuple(1 / value for value in latency.values)
+        times = [
+            dataclasses.replace(latency, relative=(ratio,) * len(latency.values)),
+            Measurement("throughput", estimate(items), items),
+        ]
+        measured = dataclasses.replace(result, measurements=(*times, *others))
+        runs.append(dataclasses.replace(run, results=(measured,)))
+    on_disk(tmp_path, runs)
+    past = past_of(runs[-1], entry_of(runs[-1]), Sources(tmp_path, tmp_path / "baselines", "off"))
+    assert past.of("toys", "a/reference/cpu")
+    assert past.changed == []
+    (throughput,) = series_of(map(entry_of, runs), 18, Wanted(metrics=["throughput"]))
+    assert with_changes(throughput).changes
