@@ -17,7 +17,8 @@ from harness.baseline.store import Store as Baselines
 from harness.files import point_latest
 from harness.history import folder
 from harness.history.changes import with_changes
-from harness.history.entries import EVERYTHING, Wanted, entry_of
+from harness.history.entries import EVERYTHING, Entry, Wanted, entry_of
+from harness.history.folder import read_entry
 from harness.history.past import levels_of, past_of, series_of
 from harness.history.publish import redraw
 from harness.history.sources import Sources
@@ -108,6 +109,34 @@ def test_runs_without_a_wanted_value_and_later_ones_take_no_place(tmp_path: Path
     found = folder.entries(tmp_path, 2, asked, before=wanted[2].started)
     assert [entry.run for entry in found.entries] == [run.id for run in wanted[1:3]]
     assert folder.entries(tmp_path, 2, Wanted(glob="a/*", metrics=["energy.per_call"])) == folder.Found()
+
+
+def test_many_runs_of_one_case_do_not_hide_those_of_another(tmp_path: Path) -> None:
+    runs = [*(a_day(number) for number in range(1, 11)), *(a_day(number, name="b") for number in range(11, 22))]
+    on_disk(tmp_path, runs)
+    found = folder.entries(tmp_path, 10)
+    assert [entry.run for entry in found.entries] == [run.id for run in (*runs[:10], *runs[11:])]
+    assert found.notes == ()
+    several = Wanted(cases={("toys", "a/reference/cpu"), ("toys", "b/reference/cpu")}, metrics=["latency.p50"])
+    assert folder.entries(tmp_path, 10, several).entries == found.entries
+
+
+def test_runs_that_add_nothing_end_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [a_day(1, name="b"), *(a_day(number) for number in range(2, 10))]
+    on_disk(tmp_path, runs)
+    read: list[str] = []
+
+    def counted(record: Path) -> Entry | str:
+        read.append(record.parent.name)
+        return read_entry(record)
+
+    monkeypatch.setattr(folder, "read_entry", counted)
+    newest = [run.id for run in reversed(runs)]
+    assert [entry.run for entry in folder.entries(tmp_path, 2).entries] == [run.id for run in runs[-2:]]
+    assert read == newest[:4], "two runs of the case, and two that add none"
+    read.clear()
+    folder.entries(tmp_path, 2, Wanted(cases={("toys", "a/reference/cpu")}))
+    assert read == newest[:2], "whoever names the cases has them all"
 
 
 def test_large_records_are_not_all_read_in_search_of_a_case(tmp_path: Path) -> None:

@@ -90,12 +90,13 @@ class Entry:
     mode: str
     cases: tuple[Kept, ...]
 
-    def has(self, wanted: Wanted) -> bool:
-        """Whether a value of it is wanted."""
-        return any(
-            wanted.case(kept.suite, kept.case_id) and any(wanted.metric(value.metric) for value in kept.values)
+    def measured(self, wanted: Wanted) -> set[tuple[str, str]]:
+        """The wanted cases that have a wanted value in it, as pairs of suite and case id."""
+        return {
+            (kept.suite, kept.case_id)
             for kept in self.cases
-        )
+            if wanted.case(kept.suite, kept.case_id) and any(wanted.metric(value.metric) for value in kept.values)
+        }
 
 
 def refusal(run: Run) -> str:

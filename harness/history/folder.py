@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,19 +34,24 @@ def entries(
     known: Collection[str] = (),
     most: int = MOST_BYTES,
 ) -> Found:
-    """The newest `last` runs with a wanted value below a folder of reports, oldest first.
+    """The newest runs below a folder of reports, `last` of each wanted case that has a wanted value, oldest first.
+
+    Where `last` runs one after the other add nothing to the cases that were found, older ones are not looked at: what
+    no run of these has measured is not searched for to the beginning.
 
     known   ids of runs that are left out
     before  a time, ISO 8601 in UTC: runs that started later are left out
     """
     found: list[Entry] = []
     notes: list[str] = []
+    runs: Counter[tuple[str, str]] = Counter()
+    spare = 0
     spent, oldest = 0, ""
     # Folders are named by the time, so that their order by name is that of the runs.
     for record in sorted(reports.glob(f"*/{RUN_NAME}"), reverse=True) if reports.is_dir() else []:
         if record.parent.is_symlink() or record.parent.name in known:
             continue
-        if len(found) >= last:
+        if spare >= last or (wanted.cases and all(runs[case] >= last for case in wanted.cases)):
             break
         spent += record.stat().st_size
         if spent > most and oldest:
@@ -57,8 +63,15 @@ def entries(
         except RecordError as error:
             notes.append(f"left out: {error}")
             continue
-        if isinstance(entry, Entry) and entry.has(wanted) and (not before or entry.started <= before):
+        if not isinstance(entry, Entry) or (before and entry.started > before):
+            continue
+        measured = entry.measured(wanted)
+        if any(runs[case] < last for case in measured):
+            runs.update(measured)
+            spare = 0
             found.append(entry)
+        elif measured:
+            spare += 1
     return Found(tuple(sorted(found, key=lambda entry: entry.started)), tuple(notes))
 
 
