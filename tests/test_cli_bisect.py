@@ -126,6 +126,15 @@ def test_the_good_commit_must_come_before(folder: Folder) -> None:
     assert history.subject("HEAD") == "2"
 
 
+def test_commits_without_one_in_common_are_refused_with_the_cure(folder: Folder) -> None:
+    first = folder.commit("1")
+    folder.git("switch", "-q", "--orphan", "other")
+    other = folder.commit("2")
+    said = r"have no commit in common, .* git fetch --unshallow"
+    with pytest.raises(SuiteError, match=f"{first[:12]} .--good. and {other[:12]} .--bad. {said}"):
+        History(folder.path).check(first, other)
+
+
 @pytest.mark.parametrize("word", ["a/int8+batched:8/cpu", "*int8*", "toys/a/int8*"])
 def test_a_case_by_id_or_glob(word: str) -> None:
     assert choose(CASES, word) == CASES[0]

@@ -52,7 +52,14 @@ class History:
         """Raise `SuiteError` unless `bad` has `good` among its ancestors: else the first bad commit has no meaning."""
         if good == bad:
             raise SuiteError(f"--good and --bad are the same commit, {good[:12]}; give an older one that is good")
-        base = git(self._folder, "merge-base", good, bad)
+        # Not merge-base, which fails without a word where there is none.
+        named = git(self._folder, "rev-parse", f"{good}...{bad}").splitlines()
+        base = next((line[1:] for line in named if line.startswith("^")), "")
+        if not base:
+            raise SuiteError(
+                f"{good[:12]} (--good) and {bad[:12]} (--bad) have no commit in common, so nothing lies between them; "
+                "where the clone is shallow: git fetch --unshallow"
+            )
         if base != good:
             raise SuiteError(
                 f"{good[:12]} (--good) is no ancestor of {bad[:12]} (--bad), so nothing lies between them; "
