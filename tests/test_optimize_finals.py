@@ -22,12 +22,15 @@ from harness.hardware import cpu
 from harness.measure import sampling
 from harness.measure.launch import ArmSpec
 from harness.measure.turns import paired
+from harness.metrics import resolve
 from harness.optimize import Found, Goal, Space, Trial
 from harness.optimize.finals import launch_seconds
 from harness.optimize.measuring import Bench, last_choice
 from harness.optimize.record import finals_of, record_of
+from harness.optimize.search import Round, Tried
 from harness.records import Estimate, Launch, Measurement, Outcome, Result
 from harness.techniques import batched, bf16, fp16, onnxruntime
+from harness.techniques import reference as plain
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_torch_model
 
@@ -99,6 +102,7 @@ class FakeBench(Bench):
 
     def __post_init__(self) -> None:
         self.folder = Path("folder")
+        self.metrics = resolve()
         self.edits: list[str] = []
         self._artefacts = SimpleNamespace(check_unedited=self.check_unedited)  # type: ignore[assignment]
 
@@ -276,6 +280,30 @@ def test_a_goal_that_varies_and_is_no_time_is_left_out_and_said(made: list[Launc
     (said,) = words("utilization.cpu", varies)
     assert said.startswith("the best was not compared in turns: utilization.cpu differs from launch to launch")
     assert words("size", counted) == []
+    assert not made
+
+
+def test_what_is_alike_in_a_counted_goal_is_decided_by_the_techniques(made: list[Launch]) -> None:
+    """As much memory as pages come to is noise: it recommended the longer pipeline."""
+    megabyte = 1e6
+    reference = a_trial(plain, about(MS), 1.0, memory_peak=(100 * megabyte,))
+    shorter = a_trial(bf16, about(MS), 2.0, memory_peak=(50 * megabyte,))
+    longer = a_trial(onnxruntime | bf16, about(MS), 100 / 49.96, memory_peak=(49.96 * megabyte,))
+    worse = a_trial(fp16, about(MS), 100 / 52, memory_peak=(52 * megabyte,))
+    trials = [dataclasses.replace(one, gains=one.gains[:1]) for one in (reference, longer, worse, shorter)]
+
+    def chosen(*tried: Trial) -> tuple[str, list[str]]:
+        rounds = (Round(1, tuple(Tried(one, None, "kept") for one in tried)),)
+        search = SimpleNamespace(run=lambda: Found(tried[0], rounds, (), tried[1], complete=True))
+        bench = a_bench("memory.peak")
+        bench.goal = Goal("memory.peak", "bytes", "lower")
+        found, words = command._choose(search, bench)  # type: ignore[arg-type]
+        return found.best.case.technique.id, words
+
+    said = "onnxruntime+bf16 is better in memory.peak by 39.1 KiB, which counts as alike, and bf16 has fewer techniques"
+    assert chosen(*trials) == ("bf16", [said])
+    assert chosen(*trials[:3]) == ("onnxruntime+bf16", [])
+    assert chosen(*trials[:2], dataclasses.replace(trials[3], broken=("accuracy",))) == ("onnxruntime+bf16", [])
     assert not made
 
 

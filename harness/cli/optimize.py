@@ -25,8 +25,8 @@ from harness.errors import SuiteError
 from harness.files import write_atomic
 from harness.grid import Grid, grids_of, own_metrics
 from harness.metrics import Metric, resolve
-from harness.optimize import Found, Goal, Limit, Search, Space
-from harness.optimize.finals import not_compared
+from harness.optimize import Found, Goal, Limit, Search, Space, Trial
+from harness.optimize.finals import not_compared, shortest
 from harness.optimize.measuring import Bench, last_choice
 from harness.optimize.record import NAME, record_of
 from harness.optimize.search import Tried
@@ -223,12 +223,20 @@ def _choose(search: Search, bench: Bench) -> tuple[Found, list[str]]:
     if not found.best.stands:
         return found, []
     if not bench.goal.sampled:
-        return found, list(filter(None, [not_compared(bench.goal, found.best)]))
+        tried = (one.trial for part in found.rounds for one in part.tried)
+        best, why = shortest(bench.goal, _alike(bench, found.best), found.best, tried)
+        return dataclasses.replace(found, best=best), list(filter(None, [not_compared(bench.goal, best), why]))
     alike = search.alike(found.best)
     best, words = last_choice(bench, [found.best, *alike[:CHALLENGERS]])
     if left := len(alike[CHALLENGERS:]):
         words.append(f"{left} more may be as good by their intervals; at most {CHALLENGERS} take turns with the best")
     return dataclasses.replace(found, best=best), words
+
+
+def _alike(bench: Bench, best: Trial) -> float:
+    """By how much values of a counted goal may differ and count as alike: what the metric's gate lets pass."""
+    measurement = best.result.measurement(bench.goal.metric)
+    return bench.metrics[bench.goal.metric].limit(measurement.estimate.point) if measurement else 0.0
 
 
 def _goal(arguments: argparse.Namespace, grids: tuple[Grid, ...]) -> Goal:

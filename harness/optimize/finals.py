@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.judge.against import DEFAULT_SPREAD, Judged, judge_launches, more_launches
@@ -20,7 +20,7 @@ from harness.optimize.goal import Goal, value_of
 from harness.optimize.trial import Trial
 from harness.plan import Plan
 from harness.records import Launch
-from harness.units import duration
+from harness.units import duration, quantity
 
 __all__ = [
     "FINAL",
@@ -32,6 +32,7 @@ __all__ = [
     "judged",
     "launch_seconds",
     "not_compared",
+    "shortest",
     "wanted",
 ]
 
@@ -88,6 +89,31 @@ def not_compared(goal: Goal, best: Trial) -> str:
     return (
         f"the best was not compared in turns: {goal.metric} differs from launch to launch, but is neither a latency "
         "nor the time per item"
+    )
+
+
+def shortest(goal: Goal, limit: float, best: Trial, trials: Iterable[Trial]) -> tuple[Trial, str]:
+    """Of those that may be recommended and have as much of a counted goal as the best, the one with the fewest
+    techniques, of these the better; and a sentence where that is not the best, else "".
+
+    limit  by how much values may differ and count as alike, in the goal's unit
+    """
+    most = best.result.measurement(goal.metric)
+    chosen, lost = best, 0.0
+    for trial in trials:
+        measured = trial.result.measurement(goal.metric)
+        if most is None or measured is None or not trial.stands:
+            continue
+        apart = abs(measured.estimate.point - most.estimate.point)
+        if apart <= limit and (len(trial.steps), apart) < (len(chosen.steps), lost):
+            chosen, lost = trial, apart
+    if chosen is best:
+        return best, ""
+    one, other = (trial.case.technique.id for trial in (chosen, best))
+    much = quantity(lost, goal.unit)
+    return (
+        chosen,
+        f"{other} is better in {goal.metric} by {much}, which counts as alike, and {one} has fewer techniques",
     )
 
 
