@@ -80,16 +80,17 @@ class Names:
             return
         below = start.is_relative_to(root)
         cure = f"put an empty __init__.py into {start.relative_to(root)}, which is no package, or " if below else ""
-        raise SuiteError(
-            f"{target}: pytest could not import {needed} there: {cure}set pytest's option `pythonpath = .`"
-        )
+        cure += "set pytest's option `pythonpath = .`"
+        raise SuiteError(f"{target}: pytest could not import {needed} there: {cure}")
 
     def _lies_in(self, root: Path, name: str) -> bool:
         """Whether a module of the project was imported from its own folder."""
-        module = sys.modules[name]
+        module = sys.modules.get(name)
+        if module is None or not self._is_of_the_project(module):
+            return False
         path = Path(getattr(module, "__file__", None) or "/").resolve()
         folder = path.parent.parent if path.name == "__init__.py" else path.parent
-        return self._is_of_the_project(module) and folder == root.joinpath(*name.split(".")[:-1])
+        return folder == root.joinpath(*name.split(".")[:-1])
 
     def _found(self, value: Any, likely: str) -> str:
         """The name of a value in the first module that has it: the harness's, then the project's by length of name."""
