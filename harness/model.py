@@ -99,12 +99,20 @@ class Model:
 
 
 def digest_arrays(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
-    """SHA-256 over names, types, shapes and bytes of arrays, as 16 hexadecimal characters."""
+    """SHA-256 over names, types, shapes and bytes of arrays, as 16 hexadecimal characters.
+
+    Raises `SuiteError` for an array of Python objects.
+    """
     import numpy as np
 
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
+        if array.dtype.hasobject:
+            raise SuiteError(
+                f"{name} holds Python objects, whose bytes are addresses, others in each process; give numbers, or "
+                "text of numpy's own: array.astype(str)"
+            )
         digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()[:16]

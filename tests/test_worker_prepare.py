@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from harness.errors import PreparationError
+from harness.errors import PreparationError, SuiteError
 from harness.grid import Case
 from harness.hardware import cpu
+from harness.model import Model, digest_arrays
 from harness.techniques import reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_torch_model
 from harness.worker.outputs import check_repeats
-from harness.worker.prepare import _make, check_inputs
+from harness.worker.prepare import _make, check_inputs, check_order
 
 
 def test_inputs_must_follow_the_seed() -> None:
@@ -26,6 +27,14 @@ def test_inputs_must_follow_the_seed() -> None:
     with pytest.raises(PreparationError, match=r"Model\.inputs of tiny gives the same values for every seed"):
         check_inputs("tiny", constant)
     check_inputs("tiny", [{**batch, "x": batch["x"] * number} for number, batch in enumerate(constant)])
+
+
+@pytest.mark.parametrize("answers", [["yes", None], np.array(["yes", "no"], dtype=object)])
+def test_objects_have_no_digest_and_texts_have(answers: Any) -> None:
+    """Their bytes are addresses: the labelled data were others in every process, and nothing was ever compared."""
+    with pytest.raises(SuiteError, match=r"label holds Python objects, .*: array\.astype\(str\)"):
+        digest_arrays({"x": np.ones(2), "label": answers})
+    digest_arrays({"x": np.ones(2), "label": np.asarray(answers).astype(str)})
 
 
 class Centred(torch.nn.Module):
@@ -37,6 +46,47 @@ class Centred(torch.nn.Module):
 
     def forward(self, image: Any) -> Any:
         return image.sub_(0.5)
+
+
+class Masked(torch.nn.Module):
+    """Takes what a tokenizer gives, and not in its order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(12, 12)
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None) -> Any:
+        return self.layer(input_ids * attention_mask + token_type_ids)
+
+
+def named(*names: str) -> Model:
+    inputs = {name: np.ones((1, 12), np.float32) for name in names}
+    return dataclasses.replace(tiny_torch_model(), load=Masked, inputs=lambda batch, seed: inputs)
+
+
+def test_inputs_by_the_names_of_the_arguments_must_have_their_order(tmp_path: Path) -> None:
+    model = named("input_ids", "token_type_ids", "attention_mask")
+    words = (
+        "gives input_ids, token_type_ids, attention_mask, which go by position, and forward would read them as "
+        "input_ids, attention_mask, token_type_ids; give Model.inputs in the order of forward's arguments"
+    )
+    with pytest.raises(PreparationError, match=words):
+        _make(Case(model, as_pipeline(reference), cpu), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("input_ids", "attention_mask", "token_type_ids"),
+        ("input_ids", "attention_mask"),
+        ("ids", "token_type_ids", "attention_mask"),
+        ("a", "b", "c", "d"),
+    ],
+    ids=["their order", "the first ones", "another name", "too many"],
+)
+def test_other_inputs_go_by_position(names: tuple[str, ...]) -> None:
+    check_order(named(*names), Masked())
+    check_order(dataclasses.replace(named("token_type_ids", "input_ids"), form="onnx"), Masked())
 
 
 class Remembering(torch.nn.Module):

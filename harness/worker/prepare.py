@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
 import shutil
 import sys
@@ -27,7 +28,7 @@ from .imported import imported
 from .outputs import check_expected, check_repeats
 from .protocol import Prepare, Prepared
 
-__all__ = ["check_inputs", "evidence_of", "prepare"]
+__all__ = ["check_inputs", "check_order", "evidence_of", "prepare"]
 
 INPUT_SEEDS = range(8)
 """One batch of inputs for each: calls go round, so that an answer that was kept from the call before is noticed."""
@@ -60,9 +61,8 @@ def _make(case: Case, folder: Path) -> Manifest:
     scratch.mkdir()
     packed.mkdir()
     start = time.perf_counter()
-    deployment = case.technique.apply(
-        Deployment(model, load_network(model), native_runtime(model.form), hardware, scratch)
-    )
+    # Held by nothing else, so that it is freed where a technique makes another one of it.
+    deployment = case.technique.apply(Deployment(model, _network(model), native_runtime(model.form), hardware, scratch))
     inputs = [dict(model.inputs(deployment.batch_size, seed)) for seed in INPUT_SEEDS]
     deployment.runtime.pack(deployment.network, inputs[0], packed, hardware)
     seconds = time.perf_counter() - start
@@ -100,6 +100,12 @@ def _make(case: Case, folder: Path) -> Manifest:
     )
 
 
+def _network(model: Model) -> Any:
+    network = load_network(model)
+    check_order(model, network)
+    return network
+
+
 def check_inputs(name: str, batches: Sequence[Mapping[str, Any]]) -> None:
     """Raise `PreparationError` where all batches of a model hold the same values: no answer could be told from one that
     was kept from the call before.
@@ -108,6 +114,28 @@ def check_inputs(name: str, batches: Sequence[Mapping[str, Any]]) -> None:
         raise PreparationError(
             f"Model.inputs of {name} gives the same values for every seed, so that an answer kept from an earlier call "
             "would look right; make the values from `seed`"
+        )
+
+
+def check_order(model: Model, network: Any) -> None:
+    """Raise `PreparationError` where the inputs of a torch network have the names of its arguments in another order.
+
+    They go by position: a mask would be read as something else, in every arm alike. Other names are the suite's own.
+    """
+    if model.form != "torch":
+        return
+    try:
+        signature = inspect.signature(network.forward)
+        if len(signature.parameters) < 2:
+            return
+        names = list(model.inputs(1, 0))
+        bound = list(signature.bind(*names).arguments)
+    except (AttributeError, TypeError, ValueError):  # it has no signature, or its first call says what it lacks
+        return
+    if names != bound and set(names) <= signature.parameters.keys():
+        raise PreparationError(
+            f"Model.inputs of {model.name} gives {', '.join(names)}, which go by position, and forward would read them "
+            f"as {', '.join(bound)}; give Model.inputs in the order of forward's arguments"
         )
 
 
