@@ -116,6 +116,23 @@ def test_a_red_gate_leaves_its_summary_and_its_code(gate: Gate) -> None:
     assert gate.text("output") == "folder=reports/a-run\n"
 
 
+@pytest.mark.parametrize("written", ["ml", "./ml/"])
+def test_a_project_in_a_folder_of_the_repository_has_its_runs_there(gate: Gate, written: str) -> None:
+    """They were looked for in the repository's folder: each pull request was red, since "nothing was run"."""
+    (gate.folder / "ml").mkdir()
+    done = gate.run(HARNESS_FOLDER=written, HARNESS_PYTHON="./python")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert gate.text("output") == "folder=ml/reports/a-run\n"
+    assert gate.text("summary") == "## what was found\n"
+    assert gate.text("ml/arguments.json") == json.dumps(["-m", "pytest", "--baseline=compare", "suites/"])
+
+
+def test_a_folder_that_is_not_there_is_named(gate: Gate) -> None:
+    done = gate.run(HARNESS_FOLDER="lm")
+    assert done.returncode == 2
+    assert "the folder lm is not there" in done.stdout
+
+
 def test_a_run_without_a_report_is_never_green(gate: Gate) -> None:
     done = gate.run(RUNS="no")
     assert done.returncode == 2

@@ -40,13 +40,19 @@ else
     words=(--baseline=compare "${words[@]}")
 fi
 
+# What pytest runs is the folder's; a path to an interpreter is the workspace's.
+folder=${HARNESS_FOLDER:-.}
+if [[ $python == */* && $python != /* ]]; then python=$PWD/$python; fi
+cd "$folder" || { echo "::error title=harness::the folder $folder is not there"; exit 2; }
+
 before=$(readlink reports/latest || true)
 code=0
 "$python" -m pytest "${words[@]}" || code=$?
 
 after=$(readlink reports/latest || true)
 if [[ -n $after && $after != "$before" ]]; then
-    echo "folder=reports/$after" >>"$output"
+    kept=${folder%/}/reports/$after
+    echo "folder=${kept#./}" >>"$output"
     # GitHub drops a summary of more than a MiB whole; ours is cut below that.
     cat "reports/$after/summary.md" >>"$summary" || true
 else
