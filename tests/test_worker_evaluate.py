@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from harness.errors import MeasurementError
 from harness.hardware import Cpu, cpu
 from harness.measure.child import Child
 from harness.measure.tree import Tree
 from harness.specs import spec_of
+from harness.worker.evaluate import seed_generators
 from harness.worker.protocol import Evaluate, Evaluated, Load, Loaded
 from tests.artefacts import make_artefact
 
 ROOT = Path(__file__).parent.parent
 
 SUITE = """
+import random
+
 import numpy as np
 
 from harness import Evaluation, Model, grid
@@ -36,6 +40,7 @@ GIVEN = {
     "scores": {"scores": np.ones((4, 1))},
     "answers": {"answers": [object()] * 4},
     "late": {},
+    "drawn": {},
 }
 
 
@@ -45,6 +50,8 @@ def model(name):
         if name == "late":
             x[-1] = np.nan  # beyond the elements that are kept
         predict({"x": x if name == "late" else x[:8]})
+        if name == "drawn":
+            return Evaluation(random.random(), np.ones(4), "data", metrics={"recall": np.random.random()})
         return Evaluation(**{"value": 0.5, "scores": np.ones(4), "workload": "data", **GIVEN[name]})
 
     return Model(name, "torch", lambda: None, lambda size, seed: {}, evaluate, batchable=False)
@@ -86,6 +93,7 @@ def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
 
     with Child("evaluating", tmp_path / "log", cpu.environment(), Tree(ROOT)) as one:
         assert evaluated(one, "right") == Evaluated(0.5, "accuracy", "data", {"recall": 0.25, "hits": 3.0})
+        assert evaluated(one, "drawn") == evaluated(one, "drawn"), "what samples draws the same each time"
         for name, words in WRONG.items():
             with pytest.raises(MeasurementError) as caught:
                 evaluated(one, name)
@@ -93,6 +101,12 @@ def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
             assert str(caught.value).startswith(f"{name}/reference/cpu: ")
             assert words in str(caught.value)
         one.stop(30)
+
+
+def test_torch_draws_what_it_draws_in_a_new_process() -> None:
+    torch.rand(3)
+    seed_generators()
+    assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator()))
 
 
 @dataclass(frozen=True)

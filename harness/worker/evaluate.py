@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "seed_generators"]
 
 KEPT_OUTPUTS = 2**20
 """Elements of each output that are kept to compare with the reference's; enough, and bounded."""
@@ -37,6 +39,7 @@ def evaluate(request: Evaluate) -> Evaluated:
     manifest = read_manifest(folder)
     session = manifest.runtime.build().load(folder / "model", hardware)
     predictor = Predictor(session, manifest.batch_size if manifest.batchable else None, KEPT_OUTPUTS)
+    seed_generators()
     evaluation = case.model.evaluate(predictor)
     # First, since numbers that are none in the outputs make the evaluation's own such numbers.
     check_finite(predictor.not_finite, predictor.elements, case.id)
@@ -54,6 +57,19 @@ def evaluate(request: Evaluate) -> Evaluated:
         np.savez(file, **arrays)
     metrics = {name: float(value) for name, value in evaluation.metrics.items()}
     return Evaluated(float(evaluation.value), evaluation.label, evaluation.workload, metrics)
+
+
+def seed_generators() -> None:
+    """Set the generators of the process, so that an evaluation that draws from them draws the same in each.
+
+    Torch's gets what it starts with, since an evaluation may import it later.
+    """
+    import numpy as np
+
+    random.seed(0)
+    np.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(torch.Generator().initial_seed())
 
 
 def _wrong(evaluation: Evaluation, scores: Array, answers: Array | None) -> str:
