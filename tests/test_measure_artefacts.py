@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -363,6 +364,24 @@ def test_an_artefact_is_as_open_to_others_as_any_folder(
     assert made.fresh
     assert made.folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
     assert [folder.name for folder in made.folder.parent.iterdir()] == [made.folder.name]
+
+
+@pytest.mark.parametrize(
+    ("below", "refused"), [("", True), ("work/tmp", True), (".tmp", False), ("reports/tmp", False), ("../tmp", False)]
+)
+def test_temporary_files_among_the_sources_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str, *, refused: bool
+) -> None:
+    """Where no other folder can be written, Python takes the current one: a child's files were edits to another."""
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / below).mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(root / below))
+    if not refused:
+        ArtefactCache(Tree(root), tmp_path / "artefacts", {}, Plan(), cold=False)
+        return
+    with pytest.raises(SuiteError, match=r"lies in the project.*TMPDIR"):
+        ArtefactCache(Tree(root), tmp_path / "artefacts", {}, Plan(), cold=False)
 
 
 @pytest.mark.parametrize("what", ["the cache", "the artefact"])

@@ -17,7 +17,7 @@ from harness.grid import Address, Case
 from harness.measure.child import Child
 from harness.measure.crew import Starter
 from harness.measure.ending import longer
-from harness.measure.sources import changed, code_of, contents, digest_of, relevant_environment
+from harness.measure.sources import changed, check_temporary, code_of, contents, digest_of, relevant_environment
 from harness.measure.tree import Tree
 from harness.model import Model
 from harness.plan import Plan
@@ -60,6 +60,8 @@ class ArtefactCache:
     versions  every library of the tree's interpreter with its version
     cold      take nothing that an earlier session made
     log       file for what a child prints that makes one, in the folder of a case: two trees' want two names
+
+    Raises `SuiteError` where temporary files lie among the project's sources, or one of these can't be read.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class ArtefactCache:
         cold: bool,
         log: str = "prepare.log",
     ) -> None:
+        check_temporary(tree.root)
         self.tree = tree
         self._folder = folder
         self._plan = plan

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import stat
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -19,7 +20,16 @@ from harness.errors import SuiteError
 from harness.names import is_ours
 from harness.worker.imported import folder_of
 
-__all__ = ["changed", "code_of", "contents", "digest_of", "digest_sources", "relevant_environment", "sources"]
+__all__ = [
+    "changed",
+    "check_temporary",
+    "code_of",
+    "contents",
+    "digest_of",
+    "digest_sources",
+    "relevant_environment",
+    "sources",
+]
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 _SKIPPED_AT_THE_TOP = {"reports", "baselines", "allure-results", "htmlcov", "mlruns", "wandb"}
@@ -110,6 +120,21 @@ def changed(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> str:
             how = "is new" if name not in before else "is gone" if name not in now else "changed"
             return f"{name.removeprefix('project/')} {how}"
     return ""
+
+
+def check_temporary(root: Path) -> None:
+    """Raise `SuiteError` where temporary files lie among the sources: those of one child would be edits to another."""
+    temporary = Path(tempfile.gettempdir()).resolve()
+    if not temporary.is_relative_to(root.resolve()):
+        return
+    below = temporary.relative_to(root.resolve()).parts
+    if below[:1] in {(name,) for name in _SKIPPED_AT_THE_TOP} or any(name.startswith(".") for name in below):
+        return
+    raise SuiteError(
+        f"temporary files go into {temporary}, which lies in the project, where each counts as an edited source; "
+        "make /tmp writable (docker run --tmpfs /tmp), or let TMPDIR name a folder outside of the project or a hidden "
+        "one in it"
+    )
 
 
 def _content(path: Path) -> bytes:
