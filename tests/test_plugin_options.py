@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from _pytest.config.argparsing import Parser
 
 from harness.plugin.folders import import_folders
-from harness.plugin.options import command_of
+from harness.plugin.options import add_options, command_of, pytest_load_initial_conftests
 
 
 def command(*arguments: str) -> str:
@@ -38,6 +40,33 @@ def test_the_command_that_is_kept_has_no_password_of_a_store(url: str, kept: str
 def test_no_password_of_a_package_is_kept() -> None:
     kept = command("--against-with", "git+https://user:token@host/x@v1", "--history")
     assert shlex.split(kept) == ["pytest", "--against-with", "git+https://user:***@host/x@v1", "--history"]
+
+
+@pytest.mark.parametrize("own", [{}, {"dest": "fast"}], ids=["the same name", "another dest"])
+def test_an_option_that_a_project_has_as_well_names_the_plugin(own: dict[str, str]) -> None:
+    """Of a conftest, and of a plugin that comes before this one."""
+    words = "the plugin of inference-harness has this option; rename the project's, or .* -p no:harness"
+    parser = Parser(_ispytest=True)
+    add_options(parser)
+    hook = pytest_load_initial_conftests(parser)
+    next(hook)
+    with pytest.raises((ValueError, argparse.ArgumentError), match="quick") as caught:
+        parser.addoption("--quick", action="store_true", **own)
+    with pytest.raises(pytest.UsageError, match=words):
+        hook.throw(caught.value)
+    first = Parser(_ispytest=True)
+    first.addoption("--quick", action="store_true", **own)
+    with pytest.raises(pytest.UsageError, match=words):
+        add_options(first)
+
+
+def test_another_error_of_a_conftest_is_left_as_it_is() -> None:
+    parser = Parser(_ispytest=True)
+    add_options(parser)
+    hook = pytest_load_initial_conftests(parser)
+    next(hook)
+    with pytest.raises(ValueError, match=r"^option dest 'fast' already used by 'quicker'$"):
+        hook.throw(ValueError("option dest 'fast' already used by 'quicker'"))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import math
 import re
 import shlex
 import sys
+from collections.abc import Generator
 
 import pytest
 
@@ -16,12 +17,51 @@ from harness.errors import BaselineError, SuiteError
 from harness.plan import Plan
 from harness.settings import MODES, Against
 
-__all__ = ["add_options", "against_of", "check_options", "check_system", "command_of", "plan_of"]
+__all__ = [
+    "add_options",
+    "against_of",
+    "check_options",
+    "check_system",
+    "command_of",
+    "plan_of",
+    "pytest_load_initial_conftests",
+]
+
+GROUP = "harness"
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Declare them."""
-    group = parser.getgroup("harness", "inference harness")
+    """Declare them. Raises `pytest.UsageError` where another plugin has one of the same name."""
+    try:
+        _declare(parser)
+    except Exception as error:  # pytest's or argparse's
+        raise pytest.UsageError(_conflict(error)) from error
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None]:
+    """Raise `pytest.UsageError` where the project's conftest has an option of the same name: pytest names no plugin."""
+    try:
+        return (yield)
+    except Exception as error:
+        options = parser.getgroup(GROUP).options
+        own = {word for option in options for word in (option.dest, *option.names())}
+        clash = re.search("already (used|added)|conflicting option", str(error))
+        if clash and own.intersection(re.findall(r"--[\w-]+|(?<=')\w+(?=')", str(error))):
+            raise pytest.UsageError(_conflict(error)) from error
+        raise
+
+
+def _conflict(error: Exception) -> str:
+    said = str(error).partition(";")[0]
+    return (
+        f"{said}: the plugin of inference-harness has this option; rename the project's, or run what has no suites "
+        "with -p no:harness"
+    )
+
+
+def _declare(parser: pytest.Parser) -> None:
+    group = parser.getgroup(GROUP, "inference harness")
     group.addoption(
         "--baseline",
         choices=MODES,
