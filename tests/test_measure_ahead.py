@@ -9,17 +9,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn, cast
 
 import pytest
 
 from harness.grid import Address, Case
 from harness.hardware import cpu
-from harness.measure.ahead import MOST_JOBS, needed, usual_jobs
-from harness.measure.artefacts import ArtefactCache
+from harness.measure.ahead import MOST_JOBS, Wanted, make_ahead, needed, usual_jobs
+from harness.measure.artefacts import Artefact, ArtefactCache
+from harness.measure.case_passes import CasePasses
 from harness.measure.tree import Tree
 from harness.plan import Plan
-from harness.techniques import reference
+from harness.techniques import batched, reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
 from tests.folder import PLAN, Folder
@@ -225,6 +228,68 @@ def test_the_same_cases_of_two_trees_are_measured_beside_each_other(folder: Fold
     assert {path.name for path in logs} == {"prepare.log", "prepare-previous.log"}
     verdicts = {one["metric"]: one["verdict"] for one in folder.run()["comparisons"]}
     assert verdicts["accuracy"] == verdicts["size"] == "unchanged"
+
+
+class Again(Exception):
+    """It is made again."""
+
+
+def again(*_: object) -> NoReturn:
+    raise Again
+
+
+@dataclass
+class Waiting:
+    """A cache that has its artefact when these logs are there."""
+
+    logs: list[Path]
+
+    def get(self, *_: object) -> None:
+        end = time.monotonic() + 60
+        while not all(log.exists() for log in self.logs):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+def test_what_was_ended_from_outside_is_made_again(tmp_path: Path) -> None:
+    """As pytest-timeout ends the first case, in whose time all are made."""
+    root, python = tmp_path / "project", tmp_path / "python"
+    root.mkdir()
+    python.write_text("#!/bin/sh\nexec sleep 600\n")
+    python.chmod(0o755)
+    cache = ArtefactCache(Tree(root, python=str(python)), tmp_path / "artefacts", {}, Plan(), cold=False)
+    cases = [Case(tiny_onnx_model(tmp_path), as_pipeline(technique), cpu) for technique in (reference, batched(2))]
+    wanted = [
+        Wanted(
+            cache, case, Address(str(root), "test_it.py", "test_it", case.id), tmp_path / case.technique.steps[0].name
+        )
+        for case in cases
+    ]
+    ready = cast(Any, Waiting([one.logs / "prepare.log" for one in wanted]))
+    with pytest.raises(pytest.fail.Exception, match="Timeout"):
+        make_ahead([*wanted, dataclasses.replace(wanted[0], cache=ready)], 3, lambda _: pytest.fail("Timeout"))
+    for one in wanted:
+        with pytest.raises(Again):
+            cache.get(one.case, one.address, one.logs, again)
+
+
+def test_a_reference_whose_evaluation_was_ended_from_outside_is_evaluated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next case of its model waited for it for ever."""
+    given = iter([pytest.fail.Exception("Timeout"), Again()])
+
+    def evaluated(*_: object) -> NoReturn:
+        raise next(given)
+
+    monkeypatch.setattr(sys.modules["harness.measure.case_passes"], "evaluate", evaluated)
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    address = Address(str(tmp_path), "test_it.py", "test_it", case.id)
+    artefact = Artefact(Tree(tmp_path), tmp_path, cast(Any, None), fresh=False)
+    passes = CasePasses(cast(Any, None), Plan(), tmp_path)
+    for error in (pytest.fail.Exception, Again):
+        with pytest.raises(error):
+            passes.reference(case, address, artefact, tmp_path / "it.log")
 
 
 @pytest.mark.parametrize(("python", "count"), [("/env/bin/python", 2), ("", 1)])

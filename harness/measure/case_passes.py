@@ -112,8 +112,9 @@ class CasePasses:
         """
         key, make = self._reference(case, address, artefact, log)
         if key not in self._made:
-            self._made[key] = Future()
-            _settle(self._made[key], make, Child)
+            future: Future[Any] = Future()
+            _settle(future, make, Child)
+            self._made[key] = future  # after it: an interrupt leaves one that nobody settles
         found: EvaluationPass = self._made[key].result()
         return found
 

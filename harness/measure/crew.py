@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from harness.errors import HarnessError
 from harness.measure.child import Child
 from harness.measure.tree import Tree
 
@@ -37,11 +38,21 @@ def at_once(tasks: Sequence[Callable[[Starter], object]], jobs: int, told: Calla
 
 
 class _Member(Child):
-    """A child that another thread than its own may end."""
+    """A child that another thread than its own may end. What it was started for is cancelled then, and has not failed:
+    what pytest-timeout ends in one case would be remembered against the others.
+    """
+
+    _cancelled = False
+
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__(*raised)
+        if self._cancelled and any(isinstance(error, HarnessError) for error in raised):
+            raise CancelledError(f"{self.name}: ended with the others")
 
     def end(self) -> None:
         """End it if it lives; the number of a process that is gone may be another's."""
         if self._process.poll() is None:
+            self._cancelled = True
             self._signal(signal.SIGKILL)
 
 
