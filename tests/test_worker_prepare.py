@@ -17,7 +17,7 @@ from harness.model import Model, digest_arrays
 from harness.techniques import reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_torch_model
-from harness.worker.outputs import check_repeats
+from harness.worker.outputs import check_expected, check_repeats
 from harness.worker.prepare import _make, check_inputs, check_order
 
 
@@ -110,6 +110,26 @@ def test_a_network_that_answers_the_same_inputs_otherwise_the_second_time_is_ref
     model = dataclasses.replace(tiny_torch_model(), load=kind)
     with pytest.raises(PreparationError, match=r"output output differs by .* again with the same inputs; .* in place"):
         _make(Case(model, as_pipeline(reference), cpu), tmp_path)
+
+
+BOXES = np.zeros((17, 4), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        ([np.array(["cat"], dtype=object)], "output y holds text or objects, .* zipmap=False"),
+        ([np.array(["cat"])], "output y holds text or objects"),
+        ([BOXES], r"output y has shape \[17, 4\] for a batch of 1; if its first axis is no batch, .* batchable=False"),
+        ([np.float32([np.nan])], "output y holds NaN"),
+        ([BOXES[:1], BOXES[:1]], "or finds nothing in them: let Model.inputs give real examples"),
+    ],
+    ids=["objects", "text", "no batch", "NaN", "nothing found"],
+)
+def test_outputs_that_nothing_could_be_told_of_are_refused_with_the_cure(outputs: list[Any], words: str) -> None:
+    with pytest.raises(PreparationError, match=words):
+        check_expected([{"y": array} for array in outputs], batchable=True, batch_size=1)
+    check_expected([{"y": BOXES + number} for number in range(2)], batchable=False, batch_size=1)
 
 
 def test_rounding_is_no_other_answer_and_another_shape_is() -> None:

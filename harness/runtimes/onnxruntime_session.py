@@ -49,7 +49,7 @@ class OrtSession:
         load_libraries(provider)
         self._session = self._open(self._options())
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self._inputs = [value.name for value in self._session.get_inputs()]
+        self._inputs = {value.name: value.shape for value in self._session.get_inputs()}
 
     def stage(self, inputs: Arrays) -> Any:
         absent = [name for name in self._inputs if name not in inputs]
@@ -58,7 +58,18 @@ class OrtSession:
                 f"the network reads an input {absent[0]!r}, and the model's inputs are {', '.join(inputs)}; give them "
                 "the names that the .onnx file has"
             )
-        return {name: np.asarray(inputs[name], order="C") for name in self._inputs}
+        staged = {name: np.asarray(inputs[name], order="C") for name in self._inputs}
+        for name, shape in self._inputs.items():
+            given = staged[name].shape
+            # Axes that are free have a name or None; a shape that the file does not tell is empty, as that of a scalar.
+            fixed = [(axis, size) for axis, size in zip(shape, given, strict=False) if isinstance(axis, int)]
+            if len(shape) == len(given) and any(axis != size for axis, size in fixed):
+                raise PreparationError(
+                    f"input {name!r} of the network has the shape {list(shape)}, and the call gives it {list(given)}; "
+                    "let Model.evaluate pass inputs of the lengths that Model.inputs gives (padded to one length), or "
+                    "serve a torch network by compiled, which compiles for each shape that it meets"
+                )
+        return staged
 
     def __call__(self, staged: Any) -> Any:
         return self._session.run(None, staged)

@@ -59,22 +59,33 @@ def check_finite(not_finite: Mapping[str, int], elements: Mapping[str, int], wha
 def check_expected(batches: list[dict[str, np.ndarray[Any, Any]]], batchable: bool, batch_size: int) -> None:
     """Raise `PreparationError` for outputs that no later check could tell from nonsense.
 
-    They must be finite, differ between different inputs (a constant or cached answer would pass every comparison), and
-    hold as many items as the batch.
+    They must be finite numbers, differ between different inputs (a constant or cached answer would pass every
+    comparison), and hold as many items as the batch.
     """
     import numpy as np
 
     for batch in batches:
         for name, array in batch.items():
+            if array.dtype.kind in "OUST":
+                raise PreparationError(
+                    f"output {name} holds text or objects, which are compared with nothing; give numeric outputs alone "
+                    "(of skl2onnx: zipmap=False, and without the output of labels)"
+                )
             if not np.isfinite(array).all():
                 raise PreparationError(f"output {name} holds NaN or infinity; the network is broken by its technique")
             if batchable and (array.ndim == 0 or array.shape[0] != batch_size):
-                raise PreparationError(f"output {name} has shape {list(array.shape)} for a batch of {batch_size}")
+                raise PreparationError(
+                    f"output {name} has shape {list(array.shape)} for a batch of {batch_size}; if its first axis is no "
+                    "batch, give the Model batchable=False"
+                )
     first = batches[0]
     if len(batches) > 1 and all(
         np.array_equal(array, other[name]) for other in batches[1:] for name, array in first.items()
     ):
-        raise PreparationError("the outputs are the same for different inputs; the network ignores its inputs")
+        raise PreparationError(
+            "the outputs are the same for different inputs; the network ignores its inputs, or finds nothing in them: "
+            "let Model.inputs give real examples"
+        )
 
 
 def check_repeats(again: Outputs, first: Outputs) -> None:
