@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Protocol
 
+from harness.amending import acceptable, confirmed, of_tree, with_lengths
 from harness.baseline.accept import baseline_of
-from harness.baseline.make import told
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.facts import counts, moved
 from harness.judge import Prior, compare, fit_prior, fresh_launches
 from harness.judge.against import METRIC, _row, compare_against, more_launches, spread_of
-from harness.judge.compare import LEAST_FRESH
 from harness.judge.prior import Spread
 from harness.judge.scope import changed_parts
 from harness.measure.tree import Tree
-from harness.metrics import METRICS, Metric, calls_needed
+from harness.metrics import METRICS, Metric
 from harness.plan import Plan
 from harness.records import Comparison, Environment, Outcome, Result, Scalar, Verdict
 from harness.settings import Against
@@ -108,7 +106,7 @@ class WithBaselines:
             return (Comparison(result.suite, result.case_id, "case", Verdict.ERROR, str(error)),)
         self.note_origin(result.suite, result.case_id, baseline, result.facts)
         rows = self._judged(result, baseline, metrics)
-        return tuple(_confirmed(_acceptable(row, result), result, self._most) for row in rows)
+        return tuple(confirmed(acceptable(with_lengths(row, result), result), result, self._most) for row in rows)
 
     def _judged(self, result: Result, baseline: Baseline, metrics: Metrics) -> tuple[Comparison, ...]:
         judged = _judged_parts(result)
@@ -188,7 +186,7 @@ class WithTree:
             spread=spread,
             against=self._against,
         )
-        rows = tuple(_of_tree(row) for row in judged)
+        rows = tuple(of_tree(row) for row in judged)
         rest = [row for row in rows if row.metric != METRIC]
         if previous is None or not both or any(row.verdict is Verdict.INVALID for row in rest if row.metric == "case"):
             return rows
@@ -215,54 +213,7 @@ class WithTree:
             return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason, change=None, detectable=None)
         if row.verdict is Verdict.INCONCLUSIVE and result.cut_short:
             return dataclasses.replace(row, reason=f"{row.reason} Its time was over; a longer --budget gives it more.")
-        return _confirmed(row, result, next(iter(self._plan.lots), 0))
-
-
-_OF_BASELINES = {
-    "changed since the baseline was made": "changed between the two trees",
-    "the baseline has no such value yet": "no such value was measured of the other tree",
-    "the baseline has a value, and this run measured none": "the other tree has a value, and this one has none",
-    "has no baseline yet": "has nothing in the other tree to be compared with",
-    "can't be paired with the baseline's": "can't be paired with the other tree's",
-    " in the baseline.": " in the other tree.",
-}
-"""What the judge says of a baseline, and what is so where another tree stands for it."""
-
-
-def _of_tree(row: Comparison) -> Comparison:
-    """A comparison that the judge made with another tree, which is no baseline, and has nothing to accept."""
-    said, command, _ = row.reason.partition(": harness accept ")
-    reason = f"{said.rpartition('; ')[0]}." if command else said
-    for of_baseline, of_tree in _OF_BASELINES.items():
-        reason = reason.replace(of_baseline, of_tree)
-    return dataclasses.replace(row, reason=reason)
-
-
-def _confirmed(row: Comparison, result: Result, wanted: int) -> Comparison:
-    """A comparison, undecided where fewer fresh launches convict than `wanted`, and than convict at all: so few of them
-    speak too early (`harness.plan.LOTS`), and only the end of the time leaves so few.
-    """
-    made, least = sum(launch.phase == "confirm" for launch in result.launches), min(LEAST_FRESH, wanted)
-    if row.verdict is not Verdict.REGRESSED or row.detectable is None or not 0 < made < least:
-        return row
-    reason = (
-        f"{row.reason} It could not be confirmed, since its time was over after {made} of {least} fresh launches; "
-        "a longer --budget gives it more."
-    )
-    return dataclasses.replace(row, verdict=Verdict.INCONCLUSIVE, reason=reason)
-
-
-def _acceptable(row: Comparison, result: Result) -> Comparison:
-    """A comparison that does not advise to accept a percentile of too few calls, which enters no baseline."""
-    if row.verdict is not Verdict.NEW or told(result, row.metric):
-        return row
-    needed, least = calls_needed(row.metric), min(launch.calls for launch in result.launches if launch.calls)
-    reason = (
-        f"{row.metric}: the baseline has no such value yet, and this run can't give it one, since a launch had "
-        f"{least} of the {needed} calls that tell it; accept a run whose launches (--plan seconds) are "
-        f"{math.ceil(needed / least)} times as long."
-    )
-    return dataclasses.replace(row, reason=reason)
+        return confirmed(row, result, next(iter(self._plan.lots), 0))
 
 
 def not_in_turns(result: Result, metrics: Metrics) -> tuple[str, ...]:

@@ -289,6 +289,23 @@ def test_nobody_is_advised_to_accept_a_percentile_of_too_few_calls(with_baseline
         assert ("a launch had 26 of the 500 calls" in row.reason) is not advised
 
 
+@pytest.mark.parametrize("why", ["not measured of outputs, since output 0 holds 3 elements", None])
+def test_outputs_of_another_length_than_the_references_lose_no_fidelity(tmp_path: Path, why: str | None) -> None:
+    """As many boxes as a detector finds may be others on another machine, and its case was red there."""
+    store = Store(tmp_path)
+    store.write(a_portable({"size": 4.0, "fidelity.error": 0.01}))
+    result = dataclasses.replace(a_result({"size": (4.0,)}), facts={"fidelity": why} if why else {})
+    found = WithBaselines(store, ENVIRONMENT, 16)
+    (row,) = (row for row in found.compare(result, None, METRICS) if row.metric == "fidelity.error")
+    assert row.verdict is (Verdict.INCOMPARABLE if why else Verdict.MISSING)
+    if why:
+        assert row.reason.startswith(f"fidelity.error: {why}. ")
+        assert 'metrics=[resolve()["fidelity.error"].with_tolerance()]' in row.reason
+    without = {**METRICS, "fidelity.error": METRICS["fidelity.error"].with_tolerance()}
+    rows = WithBaselines(store, ENVIRONMENT, 16).compare(result, None, without)
+    assert "fidelity.error" not in verdicts(rows), "the cure is one"
+
+
 def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_path: Path) -> None:
     times = some_times([a_block({"speedup": [2.0, 2.001, 2.002]})])
     store = Store(tmp_path)

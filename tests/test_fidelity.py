@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.errors import MeasurementError
 from harness.fidelity import alteration, cosine, fewer_bits, nearness, relative_error, sqnr
-from harness.measure.passes import EvaluationPass, check_changed, fidelity
+from harness.measure.passes import EvaluationPass, check_changed, fidelity, fidelity_facts
 from harness.runtimes.predictor import Predictor
 from harness.worker.outputs import check_finite
 from harness.worker.protocol import Evaluated
@@ -105,6 +105,16 @@ def test_agreement_is_of_the_answers_and_else_of_whole_numbers() -> None:
 def test_outputs_cut_to_one_length_are_not_mistaken_for_alike() -> None:
     kept = np.ones(4)
     assert fidelity(a_pass(kept, elements=(100,)), a_pass(kept, elements=(200,))) == {}
+
+
+def test_outputs_of_another_length_are_told() -> None:
+    one = np.ones(4)
+    reference = a_pass(one, one, elements=(8, 20_000))
+    assert fidelity_facts(reference, reference) == {}
+    said = "not measured of outputs, since output 1 holds 19,996 elements, and the reference's 20,000"
+    assert fidelity_facts(a_pass(one, one, elements=(8, 19_996)), reference) == {"fidelity": said}
+    said = "not measured of outputs, since there are 1, and 2 of the reference"
+    assert fidelity_facts(a_pass(one), reference) == {"fidelity": said}
 
 
 class Doubling:

@@ -49,6 +49,7 @@ ORDER = (
     "harness.resume",
     "harness.optimize",
     "harness.trees",
+    "harness.amending",
     "harness.comparing",
     "harness.updating",
     "harness.gate",

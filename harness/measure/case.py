@@ -18,7 +18,14 @@ from harness.measure.case_passes import CasePasses
 from harness.measure.ending import ended
 from harness.measure.launch import ArmSpec
 from harness.measure.limits import evidence_of, or_without, too_large, unlimited
-from harness.measure.passes import EvaluationPass, check_changed, energy_facts, fidelity, measure_energy
+from harness.measure.passes import (
+    EvaluationPass,
+    check_changed,
+    energy_facts,
+    fidelity,
+    fidelity_facts,
+    measure_energy,
+)
 from harness.measure.sampling import Sampled, sample
 from harness.measure.stage import stage
 from harness.measure.values import BUILT_IN, counted, exact_measurements, measurements_of, warnings_of, with_latency_of
@@ -119,7 +126,8 @@ class Measurer:
             check_changed(case.id, evaluation, truth, artefact.manifest.facts, reference.manifest.facts)
             extra = fidelity(evaluation, truth)
         result, fixed = _described(case, result, artefact, evaluation, memory, extra)
-        result = dataclasses.replace(result, facts={**result.facts, **energy_facts(energy)})
+        told = {**energy_facts(energy), **fidelity_facts(evaluation, truth)}
+        result = dataclasses.replace(result, facts={**result.facts, **told})
         if isinstance(energy, EnergyMeasured):
             fixed["energy.per_call"] = energy.joules
         result = dataclasses.replace(result, measurements=exact_measurements(fixed))

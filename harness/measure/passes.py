@@ -40,6 +40,7 @@ __all__ = [
     "energy_facts",
     "evaluate",
     "fidelity",
+    "fidelity_facts",
     "measure_energy",
     "measure_memory",
 ]
@@ -116,6 +117,19 @@ def fidelity(candidate: EvaluationPass, reference: EvaluationPass) -> Mapping[st
     elif "identical" in near and "error" not in near:
         values["fidelity.agreement"] = near["identical"]
     return values
+
+
+def fidelity_facts(candidate: EvaluationPass, reference: EvaluationPass) -> dict[str, Scalar]:
+    """What a result says where its outputs can't be compared with the reference's element by element; else nothing."""
+    if candidate.elements == reference.elements:
+        return {}
+    found, wanted = len(candidate.elements), len(reference.elements)
+    if found != wanted:
+        return {"fidelity": f"not measured of outputs, since there are {found}, and {wanted} of the reference"}
+    pairs = zip(candidate.elements, reference.elements, strict=True)
+    number, (found, wanted) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+    said = f"output {number} holds {found:,} elements, and the reference's {wanted:,}"
+    return {"fidelity": f"not measured of outputs, since {said}"}
 
 
 def check_changed(what: str, candidate: EvaluationPass, reference: EvaluationPass, facts: Facts, before: Facts) -> None:

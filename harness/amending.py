@@ -1,0 +1,73 @@
+"""What a session says otherwise than the judge, where it knows more of a case than a comparison of numbers does."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from harness.baseline.make import told
+from harness.judge.compare import LEAST_FRESH
+from harness.metrics import calls_needed
+from harness.records import Comparison, Result, Verdict
+
+__all__ = ["acceptable", "confirmed", "of_tree", "with_lengths"]
+
+_OF_BASELINES = {
+    "changed since the baseline was made": "changed between the two trees",
+    "the baseline has no such value yet": "no such value was measured of the other tree",
+    "the baseline has a value, and this run measured none": "the other tree has a value, and this one has none",
+    "has no baseline yet": "has nothing in the other tree to be compared with",
+    "can't be paired with the baseline's": "can't be paired with the other tree's",
+    " in the baseline.": " in the other tree.",
+}
+"""What the judge says of a baseline, and what is so where another tree stands for it."""
+
+
+def of_tree(row: Comparison) -> Comparison:
+    """A comparison that the judge made with another tree, which is no baseline, and has nothing to accept."""
+    said, command, _ = row.reason.partition(": harness accept ")
+    reason = f"{said.rpartition('; ')[0]}." if command else said
+    for of_baseline, otherwise in _OF_BASELINES.items():
+        reason = reason.replace(of_baseline, otherwise)
+    return dataclasses.replace(row, reason=reason)
+
+
+def confirmed(row: Comparison, result: Result, wanted: int) -> Comparison:
+    """A comparison, undecided where fewer fresh launches convict than `wanted`, and than convict at all: so few of them
+    speak too early (`harness.plan.LOTS`), and only the end of the time leaves so few.
+    """
+    made, least = sum(launch.phase == "confirm" for launch in result.launches), min(LEAST_FRESH, wanted)
+    if row.verdict is not Verdict.REGRESSED or row.detectable is None or not 0 < made < least:
+        return row
+    reason = (
+        f"{row.reason} It could not be confirmed, since its time was over after {made} of {least} fresh launches; "
+        "a longer --budget gives it more."
+    )
+    return dataclasses.replace(row, verdict=Verdict.INCONCLUSIVE, reason=reason)
+
+
+def acceptable(row: Comparison, result: Result) -> Comparison:
+    """A comparison that does not advise to accept a percentile of too few calls, which enters no baseline."""
+    if row.verdict is not Verdict.NEW or told(result, row.metric):
+        return row
+    needed, least = calls_needed(row.metric), min(launch.calls for launch in result.launches if launch.calls)
+    reason = (
+        f"{row.metric}: the baseline has no such value yet, and this run can't give it one, since a launch had "
+        f"{least} of the {needed} calls that tell it; accept a run whose launches (--plan seconds) are "
+        f"{math.ceil(needed / least)} times as long."
+    )
+    return dataclasses.replace(row, reason=reason)
+
+
+def with_lengths(row: Comparison, result: Result) -> Comparison:
+    """A comparison that calls a fidelity not lost where outputs have another length than the reference's, and so have
+    none: as many as a detector found, or as a network wrote, may be others on another machine or after an upgrade.
+    """
+    why = result.facts.get("fidelity")
+    if why is None or row.verdict is not Verdict.MISSING or not row.metric.startswith("fidelity."):
+        return row
+    reason = (
+        f"{row.metric}: {why}. Where outputs change in length, let the grid judge without it: "
+        f'metrics=[resolve()["{row.metric}"].with_tolerance()].'
+    )
+    return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason)
