@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -16,6 +19,7 @@ from harness.measure.child import Child
 from harness.measure.tree import Tree
 from harness.specs import spec_of
 from harness.worker.protocol import Load, Loaded, Prepared, Settle, Settled, Turn, TurnDone
+from harness.worker.serving import untrace
 from tests.artefacts import make_artefact
 
 ROOT = Path(__file__).parent.parent
@@ -137,3 +141,18 @@ def test_children_of_a_child_do_not_outlive_it(tmp_path: Path) -> None:
             one.reply(Loaded, 60)
         group = one._process.pid
     wait_for(lambda: not runs(group))
+
+
+def test_coverage_that_a_process_was_started_with_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest-cov starts it in every process, and each arm was timed under its tracer."""
+    stopped: list[str] = []
+    running = SimpleNamespace(stop=lambda: stopped.append("it"))
+    for current in (running, None):
+        module = SimpleNamespace(Coverage=SimpleNamespace(current=lambda found=current: found))
+        monkeypatch.setitem(sys.modules, "coverage", cast(Any, module))
+        untrace()
+    monkeypatch.setitem(sys.modules, "coverage", cast(Any, SimpleNamespace()))
+    untrace()  # a package of the project's own
+    monkeypatch.delitem(sys.modules, "coverage")
+    untrace()
+    assert stopped == ["it"]

@@ -76,8 +76,18 @@ class Worker:
         return Failure("failed", f"{type(request).__name__} is no request")
 
 
+def untrace() -> None:
+    """Stop coverage, which pytest-cov has every process start: what is timed would be timed under its tracer."""
+    # By attributes, since a package of the project's may have that name.
+    current = getattr(getattr(sys.modules.get("coverage"), "Coverage", None), "current", None)
+    running = current() if current else None
+    if running is not None:
+        running.stop()
+
+
 def serve(read_fd: int, write_fd: int) -> None:
     """Serve requests until `Stop`, or until the parent is gone."""
+    untrace()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
     # Before what is installed, as for pytest; not by PYTHONPATH, which comes before the standard library: a file beside
