@@ -6,12 +6,16 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import RecordError
 
 __all__ = ["outside_of_packages", "point_latest", "sweep", "sync_folder", "write_atomic"]
+
+_BEGAN = time.time()
+"""When this module was imported: what this process makes, it makes later."""
 
 
 def write_atomic(path: Path, data: bytes | Iterator[bytes]) -> Path:
@@ -64,15 +68,26 @@ def point_latest(run_folder: Path) -> Path:
 
 
 def sweep(folder: Path, prefix: str) -> None:
-    """Remove the folders named `<prefix>-<process id>-…` of processes that are gone."""
+    """Remove the folders named `<prefix>-<process id>-…` of processes that are gone.
+
+    So is one whose number is this process's own and whose folder is older: in containers all runs have the same number.
+    """
     for path in folder.glob(f"{prefix}-*"):
-        with contextlib.suppress(ValueError):
-            try:
-                os.kill(int(path.name.removeprefix(f"{prefix}-").split("-")[0]), 0)
-            except ProcessLookupError:
-                shutil.rmtree(path, ignore_errors=True)
-            except PermissionError:
-                continue  # it lives, and is someone else's
+        with contextlib.suppress(ValueError, FileNotFoundError):  # no number; another run removed it
+            process = int(path.name.removeprefix(f"{prefix}-").split("-")[0])
+            if _lives(process) and (process != os.getpid() or path.stat().st_mtime >= _BEGAN):
+                continue
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # and is someone else's
+    return True
 
 
 def _umask() -> int:

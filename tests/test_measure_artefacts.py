@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 import harness
 from harness.errors import PreparationError, SuiteError
+from harness.files import sweep
 from harness.grid import Address, Case
 from harness.hardware import cpu
 from harness.measure.artefacts import Artefact, ArtefactCache
@@ -26,6 +28,7 @@ from harness.plan import Plan
 from harness.techniques import reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
+from harness.worker.artefact import digest_file
 from harness.worker.protocol import Prepare, Prepared
 from tests.artefacts import make_artefact
 from tests.folder import PLAN, Folder
@@ -364,6 +367,25 @@ def test_an_artefact_is_as_open_to_others_as_any_folder(
     assert made.fresh
     assert made.folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
     assert [folder.name for folder in made.folder.parent.iterdir()] == [made.folder.name]
+
+
+def test_what_processes_left_that_are_gone_is_removed(tmp_path: Path) -> None:
+    """In containers a cancelled run had the number of this one, and its folder stayed for ever."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mine, parents = os.getpid(), os.getppid()
+    for process, name in ((mine, "now"), (mine, "before"), (parents, "before"), (gone.pid, "now"), ("no-number", "x")):
+        (tmp_path / f".building-{process}-{name}").mkdir()
+    for path in tmp_path.glob("*-before"):
+        os.utime(path, (1e9, 1e9))
+    sweep(tmp_path, ".building")
+    left = {f".building-{mine}-now", f".building-{parents}-before", ".building-no-number-x"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+
+
+def test_a_file_is_digested_in_parts(tmp_path: Path) -> None:
+    (tmp_path / "table").write_bytes(b"0123456789" * 100_000)
+    assert digest_file(tmp_path / "table") == hashlib.sha256(b"0123456789" * 100_000).digest()
 
 
 @pytest.mark.parametrize(

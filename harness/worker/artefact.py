@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Batch = dict[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["Manifest", "digest_files", "load_batches", "read_manifest", "save_batches", "write_manifest"]
+__all__ = ["Manifest", "digest_file", "digest_files", "load_batches", "read_manifest", "save_batches", "write_manifest"]
 
 ARTEFACT_SCHEMA = 1
 
@@ -85,8 +85,14 @@ def digest_files(folder: Path) -> dict[str, str]:
         if path.is_symlink():
             raise RecordError(f"{path}: an artefact holds no symbolic links")
         if path.is_file() and path.name != "manifest.json":
-            digests[path.relative_to(folder).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+            digests[path.relative_to(folder).as_posix()] = digest_file(path).hex()
     return digests
+
+
+def digest_file(path: Path) -> bytes:
+    """SHA-256 of a file, read in parts: one may be larger than the memory that is left."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def save_batches(path: Path, batches: list[Batch]) -> None:

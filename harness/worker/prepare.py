@@ -23,7 +23,7 @@ from harness.runtimes.base import Session
 from harness.runtimes.native import load_network, native_runtime
 from harness.specs import spec_of
 
-from .artefact import ARTEFACT_SCHEMA, Manifest, digest_files, save_batches, write_manifest
+from .artefact import ARTEFACT_SCHEMA, Manifest, digest_file, digest_files, save_batches, write_manifest
 from .imported import imported
 from .outputs import check_expected, check_repeats
 from .protocol import Prepare, Prepared
@@ -142,7 +142,7 @@ def check_order(model: Model, network: Any) -> None:
 def _digest_of(packed: Path) -> str:
     """One digest for the files that hold the model; folders beside them hold caches of compilers."""
     files = sorted(path for path in packed.iterdir() if path.is_file())
-    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:16]
+    return hashlib.sha256(b"".join(map(digest_file, files))).hexdigest()[:16]
 
 
 def _facts(session: Session, inputs: Any, outputs: Any, model: Model) -> dict[str, Scalar]:
