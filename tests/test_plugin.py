@@ -292,6 +292,16 @@ def test_cases_are_refused_where_the_system_is_no_linux(folder: Folder) -> None:
     assert code == 0, output
 
 
+def test_an_option_that_a_conftest_has_as_well_names_the_plugin(folder: Folder) -> None:
+    hook = "def pytest_addoption(parser):\n    parser.addoption('--quick', action='store_true')\n"
+    (folder.path / "conftest.py").write_text(hook)
+    code, output = folder.pytest("suites", "--collect-only")
+    assert code == 4
+    assert "ERROR: option dest 'quick' already used" in output
+    assert "the plugin of inference-harness has this option" in output
+    assert "-p no:harness" in output
+
+
 def test_two_files_of_one_name_are_refused_whatever_their_cases(folder: Folder) -> None:
     for name, technique in (("a", "reference"), ("b", "onnxruntime")):
         (folder.path / "suites" / name).mkdir()

@@ -15,7 +15,7 @@ from harness.errors import HarnessError, Regression, SuiteError
 from harness.grid import Case, grid_of
 from harness.measured import Measured
 from harness.names import TEST_FAILED
-from harness.plugin.options import add_options, check_options, check_system, plan_of
+from harness.plugin.options import add_options, check_options, check_system, plan_of, pytest_load_initial_conftests  # noqa: F401
 from harness.plugin.progress import unwritable
 from harness.plugin.selection import SELECTIONS, only_shows
 from harness.plugin.state import STATE, State, case_of, suite_of
