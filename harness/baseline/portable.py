@@ -47,10 +47,16 @@ def new_portable(
         changed = {one.metric for one in moved}
         if new.made_on == old.made_on:
             new = _with_the_unmoved(new, old, changed)
-        elif all(one.verdict in (Verdict.NEW, Verdict.MISSING) for one in moved):
-            new = _with_the_new(new, old, changed)
-            home = _home(result, identity_of(result, environment), metrics, baseline, new)
-            new = dataclasses.replace(new, made_on=home)
+        elif all(_only_new_or_gone(one) for one in moved):
+            merged = _with_the_new(new, old, changed)
+            home = _home(result, identity_of(result, environment), metrics, baseline, merged)
+            if home != new.made_on:
+                # At home they would be held to its own strict limit, which is not for values of other machines.
+                changed -= {one.metric for one in moved if _is_of_the_class(one)}
+                if not changed:
+                    return None
+                merged = _with_the_new(new, old, changed)
+            new = dataclasses.replace(merged, made_on=home)
         else:
             _refuse_undecided(result, old, concerned, moved[0].metric)
             changed = {name for name, value in old.values.items() if _differs(new.values.get(name), value)}
@@ -74,6 +80,15 @@ def _refuse_undecided(result: Result, old: Portable, rows: Iterable[Comparison],
                 "the evaluation more examples; where there is no such machine any more, delete the folder of the case "
                 "and accept it anew"
             )
+
+
+def _only_new_or_gone(row: Comparison) -> bool:
+    """Whether a metric came or went, and none got another value. Accuracy brings its class along, with its examples."""
+    return row.verdict is Verdict.MISSING or (row.verdict is Verdict.NEW and row.metric != "accuracy")
+
+
+def _is_of_the_class(row: Comparison) -> bool:
+    return row.verdict is Verdict.NEW and row.metric.startswith("fidelity.")
 
 
 def _differs(new: float | None, old: float) -> bool:
