@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import pty
@@ -250,6 +251,31 @@ def test_what_was_accepted_and_taken_back_is_asked_about_again(place: Place) -> 
     assert [one.name for one in again.pending()] == [slower.name, "toys/c/reference/cpu", new.name]
     again.accept(again.pending()[0], "it is worth it")
     assert slower.name not in [one.name for one in place.review().pending()]
+
+
+@pytest.mark.parametrize(("when", "asked"), [("2999-01-01T00:00:00Z", False), ("2000-01-01T00:00:00Z", True)])
+def test_what_a_newer_run_was_accepted_over_is_not_asked_about_again(place: Place, when: str, asked: bool) -> None:
+    """Its numbers would replace the newer ones; with older ones in place the acceptance was taken back."""
+    review, store = place.review(), Store(place.baselines)
+    slower = review.pending()[0]
+    review.accept(slower, "worth it")
+    assert slower.name not in [one.name for one in place.review().pending()]
+    identity = review.run.environment.hardware[slower.result.hardware]
+    baseline = store.read(slower.result.suite, slower.result.case_id, identity)
+    assert baseline.times
+    assert baseline.portable
+    blocks = [
+        dataclasses.replace(
+            block,
+            values={name: [2 * value for value in found] for name, found in block.values.items()},
+            relative={name: [2 * value for value in found] for name, found in block.relative.items()},
+        )
+        for block in baseline.times.blocks
+    ]
+    accepted = dataclasses.replace(baseline.times.accepted, when=when)
+    store.write(dataclasses.replace(baseline.times, blocks=tuple(blocks), accepted=accepted))
+    store.write(dataclasses.replace(baseline.portable, accepted=accepted))
+    assert (slower.name in [one.name for one in place.review().pending()]) is asked
 
 
 def test_without_a_terminal_it_says_what_to_use(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

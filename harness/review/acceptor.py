@@ -63,6 +63,15 @@ class Acceptor:
             return str(error).removeprefix(f"{result.case_id}: not accepted into the baseline: ")
         return ""
 
+    def newer(self, result: Result, when: str) -> bool:
+        """Whether something was accepted into the baseline of a result's case after that time."""
+        identity = self._run.environment.hardware.get(result.hardware, {})
+        try:
+            found = self._store.read(result.suite, result.case_id, identity)
+        except BaselineError:
+            return False  # a damaged one is no newer, and is told elsewhere
+        return any(part is not None and part.accepted.when > when for part in (found.portable, found.times))
+
     def accept(self, result: Result, reason: str) -> list[Path]:
         """Accept one result and give the files that were written. Raises `BaselineError` where it is refused."""
         return [self._store.write(record) for record in self._proposed(result, reason)]

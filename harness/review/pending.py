@@ -110,7 +110,9 @@ class Review:
         made = self.decided(one)
         if made is None or made.kind == "rejected":
             return made is not None
-        return not (one.refused or self._acceptor.preview(one.result, "(your reason)"))
+        return self._acceptor.newer(one.result, made.when) or not (
+            one.refused or self._acceptor.preview(one.result, "(your reason)")
+        )
 
     def _looked_at(self, result: Result) -> Pending | None:
         try:
