@@ -69,8 +69,9 @@ class Gain:
 class Point:
     """A case in the plane of latency (seconds a call) and accuracy (0..1).
 
-    order  seconds a call that points are ranked by: the reference's over the speed-up, which was measured in turns with
-           it, while a case's own seconds are of other minutes; its own where a case of the model has no speed-up
+    order  what points are ranked by, the less the faster a call: the items of a call over the speed-up, which was
+           measured in turns with the reference, while a case's own seconds are of other minutes; these where a case of
+           the model has no speed-up
     speed  what serving is ranked by: the speed-up, or the throughput for all points of such a model
     was    where it stood in what it is compared with; None where neither was judged to have changed
     """
@@ -151,13 +152,12 @@ def points_of(subject: Subject) -> tuple[Point, ...]:
         if latency.point > 0
     ]
     metric, speeds = memory_metric(subject), [_speed(view) for view, *_ in measured]
-    reference = next(((latency.point, _batch(r)) for _, r, latency, _ in measured if r.technique == REFERENCE), None)
     found = []
     for (view, result, latency, accuracy), speed in zip(measured, speeds, strict=True):
         throughput, memory, batch = view.estimate("throughput"), view.estimate(metric), _batch(result)
         order, rate = latency.point, throughput.point if throughput else 0.0
-        if reference and all(speeds):
-            order, rate = reference[0] * (batch / reference[1]) / speed, speed
+        if all(speeds):
+            order, rate = batch / speed, speed
         found.append(
             Point(
                 view,
