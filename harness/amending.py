@@ -7,6 +7,7 @@ import math
 
 from harness.baseline.make import told
 from harness.judge.compare import LEAST_FRESH
+from harness.measure.passes import OF_ANOTHER_LENGTH
 from harness.metrics import calls_needed
 from harness.records import Comparison, Result, Verdict
 
@@ -63,8 +64,9 @@ def with_lengths(row: Comparison, result: Result) -> Comparison:
     """A comparison that calls a fidelity not lost where outputs have another length than the reference's, and so have
     none: as many as a detector found, or as a network wrote, may be others on another machine or after an upgrade.
     """
-    why = result.facts.get("fidelity")
-    if why is None or row.verdict is not Verdict.MISSING or not row.metric.startswith("fidelity."):
+    why = str(result.facts.get("fidelity", ""))
+    # Not for an output that is gone, nor for decisions, which agree less where there are fewer of them.
+    if row.verdict is not Verdict.MISSING or row.metric != "fidelity.error" or not why.startswith(OF_ANOTHER_LENGTH):
         return row
     reason = (
         f"{row.metric}: {why}. Where outputs change in length, let the grid judge without it: "

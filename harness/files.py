@@ -16,6 +16,8 @@ __all__ = ["outside_of_packages", "point_latest", "sweep", "sync_folder", "write
 
 _BEGAN = time.time()
 """When this module was imported: what this process makes, it makes later."""
+_DAY = 86400.0
+"""Seconds: nothing is built for longer."""
 
 
 def write_atomic(path: Path, data: bytes | Iterator[bytes]) -> Path:
@@ -70,12 +72,13 @@ def point_latest(run_folder: Path) -> Path:
 def sweep(folder: Path, prefix: str) -> None:
     """Remove the folders named `<prefix>-<process id>-…` of processes that are gone.
 
-    So is one whose number is this process's own and whose folder is older: in containers all runs have the same number.
+    So is one whose number is this process's own and whose folder is a day older: in containers all runs have the same
+    number, and another one may be building at this moment in a cache that they share.
     """
     for path in folder.glob(f"{prefix}-*"):
         with contextlib.suppress(ValueError, FileNotFoundError):  # no number; another run removed it
             process = int(path.name.removeprefix(f"{prefix}-").split("-")[0])
-            if _lives(process) and (process != os.getpid() or path.stat().st_mtime >= _BEGAN):
+            if _lives(process) and (process != os.getpid() or path.stat().st_mtime >= _BEGAN - _DAY):
                 continue
             shutil.rmtree(path, ignore_errors=True)
 

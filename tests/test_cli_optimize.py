@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -479,6 +480,17 @@ def test_a_suite_is_refused_where_pytest_could_not_import_what_it_needs(
     assert f"{said}, or set pytest's option `pythonpath = .`" in refusal("bench/test_best.py")
     assert refusal("bench/test_best.py", str(project)) == ""
     assert refusal("bench/test_best.py", str(project / "bench")) != ""
+
+    class Editable:
+        """As the finder of an editable installation, which has no folder on the path."""
+
+        @staticmethod
+        def find_spec(name: str, path: object, target: object = None) -> object:
+            return ModuleSpec(name, None) if name == "suites" else None
+
+    with monkeypatch.context() as within:
+        within.setattr(sys, "meta_path", [*sys.meta_path, Editable])
+        assert refusal("bench/test_best.py") == ""
     (project / "suites" / "__init__.py").unlink()
     assert "__init__.py into suites, which is no package" in refusal("suites/test_best.py")
     (project / "conftest.py").touch()

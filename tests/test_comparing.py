@@ -301,6 +301,10 @@ def test_outputs_of_another_length_than_the_references_lose_no_fidelity(tmp_path
     if why:
         assert row.reason.startswith(f"fidelity.error: {why}. ")
         assert 'metrics=[resolve()["fidelity.error"].with_tolerance()]' in row.reason
+    for otherwise in ({"fidelity": "not measured of outputs, since there are 1, and 2 of the reference"}, {}):
+        lost = dataclasses.replace(result, facts=otherwise)
+        (row,) = (row for row in found.compare(lost, None, METRICS) if row.metric == "fidelity.error")
+        assert row.verdict is Verdict.MISSING, "an output that is gone is no other length"
     without = {**METRICS, "fidelity.error": METRICS["fidelity.error"].with_tolerance()}
     rows = WithBaselines(store, ENVIRONMENT, 16).compare(result, None, without)
     assert "fidelity.error" not in verdicts(rows), "the cure is one"

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -374,12 +375,15 @@ def test_what_processes_left_that_are_gone_is_removed(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     mine, parents = os.getpid(), os.getppid()
-    for process, name in ((mine, "now"), (mine, "before"), (parents, "before"), (gone.pid, "now"), ("no-number", "x")):
+    found = [(mine, "now"), (mine, "earlier"), (mine, "before"), (parents, "before"), (gone.pid, "now"), ("none", "x")]
+    for process, name in found:
         (tmp_path / f".building-{process}-{name}").mkdir()
+    # As another container's would be, with which this one shares a cache.
+    os.utime(tmp_path / f".building-{mine}-earlier", (time.time() - 7200, time.time() - 7200))
     for path in tmp_path.glob("*-before"):
         os.utime(path, (1e9, 1e9))
     sweep(tmp_path, ".building")
-    left = {f".building-{mine}-now", f".building-{parents}-before", ".building-no-number-x"}
+    left = {f".building-{mine}-now", f".building-{mine}-earlier", f".building-{parents}-before", ".building-none-x"}
     assert {path.name for path in tmp_path.iterdir()} == left
 
 

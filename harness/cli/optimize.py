@@ -234,9 +234,12 @@ def _choose(search: Search, bench: Bench) -> tuple[Found, list[str]]:
 
 
 def _alike(bench: Bench, best: Trial) -> float:
-    """By how much values of a counted goal may differ and count as alike: what the metric's gate lets pass."""
+    """By how much values of a counted goal may differ and count as alike: what the metric's gate lets pass, and no more
+    than a twentieth, since the MiB that memory may differ by is several times what small models take.
+    """
     measurement = best.result.measurement(bench.goal.metric)
-    return bench.metrics[bench.goal.metric].limit(measurement.estimate.point) if measurement else 0.0
+    value = measurement.estimate.point if measurement else 0.0
+    return min(bench.metrics[bench.goal.metric].limit(value), abs(value) / 20)
 
 
 def _goal(arguments: argparse.Namespace, grids: tuple[Grid, ...]) -> Goal:

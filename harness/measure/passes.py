@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Facts = Mapping[str, Scalar]
 
 __all__ = [
+    "OF_ANOTHER_LENGTH",
     "EvaluationPass",
     "check_changed",
     "energy_facts",
@@ -45,6 +46,8 @@ __all__ = [
     "measure_memory",
 ]
 
+OF_ANOTHER_LENGTH = "not measured of outputs, since output "
+"""How the fact begins where outputs are as many as the reference's, and one of them has another length."""
 MEMORY_CALLS = 10
 IDLE_SECONDS, ENERGY_SECONDS = 1.0, 3.0
 
@@ -128,8 +131,7 @@ def fidelity_facts(candidate: EvaluationPass, reference: EvaluationPass) -> dict
         return {"fidelity": f"not measured of outputs, since there are {found}, and {wanted} of the reference"}
     pairs = zip(candidate.elements, reference.elements, strict=True)
     number, (found, wanted) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
-    said = f"output {number} holds {found:,} elements, and the reference's {wanted:,}"
-    return {"fidelity": f"not measured of outputs, since {said}"}
+    return {"fidelity": f"{OF_ANOTHER_LENGTH}{number} holds {found:,} elements, and the reference's {wanted:,}"}
 
 
 def check_changed(what: str, candidate: EvaluationPass, reference: EvaluationPass, facts: Facts, before: Facts) -> None:

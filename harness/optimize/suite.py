@@ -6,6 +6,7 @@ import ast
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -75,7 +76,7 @@ class Names:
         start = outside_of_packages(folder)
         if root in (start, *map(outside_of_packages, conftests), *(Path(path).resolve() for path in reached)):
             return
-        needed = next((name for name in self.imports if self._lies_in(root, name)), "")
+        needed = next((name for name in self.imports if self._lies_in(root, name) and not _is_served(name)), "")
         if not needed:
             return
         below = start.is_relative_to(root)
@@ -154,6 +155,13 @@ def suite_text(
         line = (error.text or "").strip()
         raise SuiteError(f"the suite would be no Python: {line}; give its modules names that can be imported") from None
     return text
+
+
+def _is_served(name: str) -> bool:
+    """Whether an installation finds a module's package without a path, as editable ones of a flat layout are."""
+    top = name.partition(".")[0]
+    finders = [one for one in sys.meta_path if one is not PathFinder and hasattr(one, "find_spec")]
+    return any(one.find_spec(top, None) is not None for one in finders)
 
 
 def _is_literal(value: object) -> bool:
