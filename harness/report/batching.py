@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.records import Estimate, Run
-from harness.report.gains import REFERENCE, Subject, declared, subjects
+from harness.report.gains import REFERENCE, Subject, batch_of, declared, speed_of, subjects
 from harness.report.overview import CaseView, Overview
 from harness.units import quantity, ratio
 
@@ -97,12 +97,12 @@ def sweeps(subject: Subject, tolerance: float = _TOLERANCE) -> tuple[Sweep, ...]
         steps = technique.split("+")
         if batching & {*steps}:
             kind = tuple("" if step in batching else step for step in steps)
-            grouped.setdefault(kind, {}).setdefault(_batch(view), view)
+            grouped.setdefault(kind, {}).setdefault(batch_of(view), view)
     found = []
     for kind, by_batch in grouped.items():
         pipeline = "+".join(step for step in kind if step) or REFERENCE
         if pipeline in known:
-            by_batch[_batch(known[pipeline])] = known[pipeline]
+            by_batch[batch_of(known[pipeline])] = known[pipeline]
         steps_found = _steps(by_batch)
         if len(steps_found) >= LEAST_STEPS:
             found.append(_swept(pipeline, steps_found, tolerance))
@@ -207,7 +207,7 @@ def _steps(by_batch: Mapping[int, CaseView]) -> tuple[Step, ...]:
     for batch, view in sorted(by_batch.items()):
         throughput, latency = view.estimate("throughput"), view.estimate("latency.p50")
         if throughput and latency and _positive(throughput, latency):
-            rows.append((view, batch, throughput, latency, _speed(view)))
+            rows.append((view, batch, throughput, latency, speed_of(view)))
     paired = all(speed is not None for *_, speed in rows)
     return tuple(
         Step(view, batch, throughput, latency, speed if paired and speed else throughput)
@@ -215,18 +215,5 @@ def _steps(by_batch: Mapping[int, CaseView]) -> tuple[Step, ...]:
     )
 
 
-def _speed(view: CaseView) -> Estimate | None:
-    """The speed-up; that of the reference is 1 by its meaning."""
-    if view.result is not None and view.result.technique == REFERENCE:
-        return Estimate.exact(1.0)
-    found = view.estimate("speedup")
-    return found if found and _positive(found) else None
-
-
 def _positive(*estimates: Estimate) -> bool:
     return all(0 < estimate.point < math.inf for estimate in estimates)
-
-
-def _batch(view: CaseView) -> int:
-    found = view.result.facts.get("batch") if view.result else None
-    return int(found) if isinstance(found, (int, float)) else 1

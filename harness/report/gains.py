@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.records import Estimate, Result, Run, Scalar, Verdict
+from harness.records import Estimate, Run, Scalar, Verdict
 from harness.report.overview import CaseView
 from harness.timed_test import TECHNIQUE
 from harness.units import points, quantity, ratio
@@ -22,12 +22,14 @@ __all__ = [
     "Subject",
     "accuracy_slack",
     "answers",
+    "batch_of",
     "before",
     "declared",
     "front",
     "gain",
     "memory_metric",
     "points_of",
+    "speed_of",
     "subjects",
 ]
 
@@ -151,13 +153,13 @@ def points_of(subject: Subject) -> tuple[Point, ...]:
         if (latency := view.estimate("latency.p50")) and (accuracy := view.estimate("accuracy")) and view.result
         if latency.point > 0
     ]
-    metric, speeds = memory_metric(subject), [_speed(view) for view, *_ in measured]
+    metric, speeds = memory_metric(subject), [speed_of(view) for view, *_ in measured]
     found = []
     for (view, result, latency, accuracy), speed in zip(measured, speeds, strict=True):
-        throughput, memory, batch = view.estimate("throughput"), view.estimate(metric), _batch(result)
+        throughput, memory, batch = view.estimate("throughput"), view.estimate(metric), batch_of(view)
         order, rate = latency.point, throughput.point if throughput else 0.0
-        if all(speeds):
-            order, rate = batch / speed, speed
+        if speed and all(speeds):
+            order, rate = batch / speed.point, speed.point
         found.append(
             Point(
                 view,
@@ -185,17 +187,18 @@ def memory_metric(subject: Subject) -> str:
     return next((metric for metric in _MEMORY if all(view.estimate(metric) for view in known)), _MEMORY[-1])
 
 
-def _batch(result: Result) -> float:
-    found = result.facts.get("batch")
-    return found if isinstance(found, (int, float)) and found > 0 else 1
+def batch_of(view: CaseView) -> int:
+    """How many items a call of a case has; 1 where nothing is said."""
+    found = view.result.facts.get("batch") if view.result else None
+    return int(found) if isinstance(found, (int, float)) and found > 0 else 1
 
 
-def _speed(view: CaseView) -> float:
-    """The speed-up, which of the reference is 1 by its meaning; 0 where there is none that can be counted with."""
+def speed_of(view: CaseView) -> Estimate | None:
+    """The speed-up, which of the reference is 1 by its meaning; None where there is none that can be counted with."""
     if view.result is not None and view.result.technique == REFERENCE:
-        return 1.0
+        return Estimate.exact(1.0)
     found = view.estimate("speedup")
-    return found.point if found and 0 < found.point < math.inf else 0.0
+    return found if found and 0 < found.point < math.inf else None
 
 
 def _was(view: CaseView, latency: float, accuracy: float) -> tuple[float, float] | None:
