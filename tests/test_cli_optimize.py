@@ -364,6 +364,13 @@ def test_what_can_not_be_searched_is_said(refused: Callable[..., str]) -> None:
         assert message in refused(*words)
 
 
+def in_a_file(test_it: object, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command, in this folder, find the test in a suite file test_s.py."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(command, "import_suite", lambda root, file: (SimpleNamespace(test_it=test_it), ()))
+    (folder / "test_s.py").touch()
+
+
 def test_where_nothing_that_was_asked_for_can_be_tried_it_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -375,9 +382,7 @@ def test_where_nothing_that_was_asked_for_can_be_tried_it_is_an_error(
     def test_it(case, bench):
         bench(case)
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "import_suite", lambda root, file: (SimpleNamespace(test_it=test_it), ()))
-    (tmp_path / "test_s.py").touch()
+    in_a_file(test_it, tmp_path, monkeypatch)
     assert main(["optimize", "test_s.py", "--model", "tiny", "--technique", "integers"]) == 2
     said = capsys.readouterr().err
     assert said.startswith(
@@ -393,9 +398,7 @@ def test_where_nothing_but_the_reference_stands_on_the_grids_it_is_an_error(
     def test_it(case, bench):
         bench(case)
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "import_suite", lambda root, file: (SimpleNamespace(test_it=test_it), ()))
-    (tmp_path / "test_s.py").touch()
+    in_a_file(test_it, tmp_path, monkeypatch)
     assert main(["optimize", "test_s.py", "--model", "tiny"]) == 2
     assert "no technique but the reference stands on its grids" in capsys.readouterr().err
     assert not (tmp_path / "reports").exists()
@@ -428,10 +431,8 @@ def test_a_model_that_can_not_be_compared_as_it_is_is_an_error(
         def finish(self, *, complete: bool) -> None:
             assert complete
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "import_suite", lambda root, file: (SimpleNamespace(test_it=test_it), ()))
+    in_a_file(test_it, tmp_path, monkeypatch)
     monkeypatch.setattr(command, "Bench", Failing)
-    (tmp_path / "test_s.py").touch()
     assert main(["optimize", "test_s.py", "--model", "tiny", "--maximize", "sparsity"]) == 2
     said = capsys.readouterr()
     assert said.err == "harness: the model as it is could not be compared: sparsity is 0.00 % of the model as it is\n"

@@ -98,11 +98,12 @@ class Progress:
     def done(self, decision: Decision) -> None:
         """A case was measured and judged."""
         self._done += 1
-        if self._worked and decision.result.outcome is not Outcome.UNAVAILABLE:
-            self._measured += 1
-            self._spent += time.monotonic() - self._began
-        elif decision.result.outcome is not Outcome.UNAVAILABLE:
-            self._taken += 1  # from the journal of the run that this one goes on with
+        if decision.result.outcome is not Outcome.UNAVAILABLE:
+            if self._worked:
+                self._measured += 1
+                self._spent += time.monotonic() - self._began
+            else:
+                self._taken += 1  # from the journal of the run that this one goes on with
         self._tally[decision.verdict.value] += 1
         self._decision = decision
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from harness.errors import BaselineError
 from harness.judge import Prior, compare, fit_prior
 from harness.judge.words import quoted
 from harness.names import timestamp
-from harness.records import Comparison, Result, Run
+from harness.records import Comparison, Result, Run, Scalar
 from harness.report.record import failed_tests, metrics_of
 
 __all__ = ["Acceptor", "FileChange", "Judged"]
@@ -48,7 +49,7 @@ class Acceptor:
     def judged(self, result: Result) -> Judged:
         """Judge a result against the baseline that its case has now. Raises `BaselineError` for damaged files."""
         run = self._run
-        identity = run.environment.hardware.get(result.hardware, {})
+        identity = self._identity(result)
         baseline = self._store.read(result.suite, result.case_id, identity)
         comparisons = compare(result, baseline, metrics_of(run, result.suite), self._prior(result), identity)
         quick = run.mode == "quick"
@@ -65,9 +66,8 @@ class Acceptor:
 
     def newer(self, result: Result, when: str) -> bool:
         """Whether something was accepted into the baseline of a result's case after that time."""
-        identity = self._run.environment.hardware.get(result.hardware, {})
         try:
-            found = self._store.read(result.suite, result.case_id, identity)
+            found = self._store.read(result.suite, result.case_id, self._identity(result))
         except BaselineError:
             return False  # a damaged one is no newer, and is told elsewhere
         return any(part is not None and part.accepted.when > when for part in (found.portable, found.times))
@@ -99,8 +99,12 @@ class Acceptor:
         said = row.reason.removeprefix(f"{result.case_id}: ")
         return f"{said}; once it passes, accept what it measures then: pytest {quoted(result.nodeid)}"
 
+    def _identity(self, result: Result) -> Mapping[str, Scalar]:
+        """What the machine of the run is for the hardware of a result."""
+        return self._run.environment.hardware.get(result.hardware, {})
+
     def _prior(self, result: Result) -> Prior:
-        machine = machine_class(self._run.environment.hardware.get(result.hardware, {}))
+        machine = machine_class(self._identity(result))
         if machine not in self._priors:
             try:
                 self._priors[machine] = fit_prior(self._store.times_of(machine))
