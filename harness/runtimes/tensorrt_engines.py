@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.files import write_atomic
 from harness.names import slug
 from harness.runtimes.tensorrt_build import Shapes, build_engine
 
@@ -85,7 +85,4 @@ class Engines:
     def _write(self, name: str, content: bytes) -> None:
         """Write a file as a whole, since several children may load the artefact at once."""
         if content:
-            self._folder.mkdir(exist_ok=True)
-            temporary = self._folder / f".{name}.{os.getpid()}"
-            temporary.write_bytes(content)
-            temporary.replace(self._folder / name)
+            write_atomic(self._folder / name, content)
