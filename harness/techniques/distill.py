@@ -12,12 +12,15 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.model import Model, Training
 from harness.runtimes.packages import installed
+from harness.runtimes.predictor import Predictor
 from harness.techniques.base import Pipeline, Technique, as_pipeline, technique
-from harness.techniques.evaluation import accuracy_of
 from harness.techniques.structure import example_of, with_macs
 from harness.techniques.training import train, training_of
 
 __all__ = ["distilled"]
+
+BATCH = 64
+"""Examples in one call of an evaluation, where they are independent."""
 
 
 @technique(takes="torch", needs=["training"], requires=installed("torch", "torch"))
@@ -68,13 +71,13 @@ def distilled(
         taught, alone = lesson.teach(copy.deepcopy(student), seed), copy.deepcopy(student)
         train(alone, training, seed=seed)
         served = taught if served is None else served
-        gains.append((accuracy_of(deployment, taught), accuracy_of(deployment, alone)))
+        gains.append((_accuracy_of(deployment.model, taught), _accuracy_of(deployment.model, alone)))
     notes = _gain([pair[0] for pair in gains], [pair[1] for pair in gains])
     promises = (*(promise for _, promise in made.promises), Promise("parameters", at_least=1, at_most=small))
     return (
         with_macs(deployment, served)
         .promising(*promises)
-        .noting(**{"teacher.accuracy": accuracy_of(deployment, teacher), **notes})
+        .noting(**{"teacher.accuracy": _accuracy_of(deployment.model, teacher), **notes})
     )
 
 
@@ -167,6 +170,17 @@ def _made(deployment: Deployment, into: Any) -> Deployment:
             "the batch after distilled"
         )
     return made
+
+
+def _accuracy_of(model: Model, network: Any) -> float:
+    """The value of the model's own evaluation for a network in evaluation mode, on the CPU."""
+    import torch
+
+    from harness.runtimes.torch_session import TorchSession
+
+    # What a network keeps of a call made in inference mode could be in no later training.
+    session = TorchSession("eager", network, network, torch.device("cpu"), guard=torch.no_grad)
+    return float(model.evaluate(Predictor(session, BATCH if model.batchable else None, keep=0)).value)
 
 
 def _name(into: Any) -> str:
