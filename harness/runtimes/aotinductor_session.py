@@ -21,6 +21,7 @@ from torch.utils import _pytree
 from harness.errors import PreparationError
 from harness.records import Scalar
 from harness.runtimes.aotinductor_source import Source, read_source
+from harness.runtimes.base import check_form
 from harness.runtimes.facts import (
     Weight,
     arithmetic_facts,
@@ -65,11 +66,7 @@ _PRODUCTS = tuple(
 def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardware, *, freezing: bool) -> None:
     """Export a network and compile it. Raises `PreparationError` where one fails."""
     device = enter_torch(hardware)
-    if not isinstance(network, torch.nn.Module):
-        raise PreparationError(
-            f"AOTInductor got a {type(network).__name__} instead of a torch.nn.Module; a technique that changes the "
-            "form of a network must replace the runtime as well"
-        )
+    check_form(network, torch.nn.Module, "AOTInductor", "a torch.nn.Module")
     inputs = tuple(torch.from_numpy(array.copy()).to(device) for array in example.values())
     network = network.to(device).eval()
     (folder / _CACHE).mkdir()

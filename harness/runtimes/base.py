@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness.errors import PreparationError
 from harness.records import Scalar
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["Runtime", "Session"]
+__all__ = ["Runtime", "Session", "absent_input", "check_form"]
 
 
 class Session(Protocol):
@@ -83,3 +84,20 @@ class Runtime(Protocol):
 
     def load(self, folder: Path, hardware: Hardware) -> Session:
         """Load what `pack` wrote, importing nothing but this runtime."""
+
+
+def check_form(network: Any, kind: type[Any], runtime: str, wanted: str) -> None:
+    """Raise `PreparationError` for a network that is no `kind`; `runtime` and `wanted` are the words for the two."""
+    if not isinstance(network, kind):
+        raise PreparationError(
+            f"{runtime} got a {type(network).__name__} instead of {wanted}; a technique that changes the form of a "
+            "network must replace the runtime as well"
+        )
+
+
+def absent_input(name: str, given: Iterable[str], source: str) -> PreparationError:
+    """The error for an input of a network that is not among those given; `source` is what has its name."""
+    return PreparationError(
+        f"the network reads an input {name!r}, and the model's inputs are {', '.join(given)}; give them the names that "
+        f"{source} has"
+    )

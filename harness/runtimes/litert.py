@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import PreparationError
+from harness.runtimes.base import check_form
 from harness.runtimes.packages import missing
 
 if TYPE_CHECKING:
@@ -51,11 +51,7 @@ class LiteRt:
 
     def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:  # noqa: ARG002
         """Write the network as one file. Raises `PreparationError` for a network that is no bytes."""
-        if not isinstance(network, bytes):
-            raise PreparationError(
-                f"LiteRT got a {type(network).__name__} instead of the bytes of a .tflite file; a technique that "
-                "changes the form of a network must replace the runtime as well"
-            )
+        check_form(network, bytes, "LiteRT", "the bytes of a .tflite file")
         (folder / _FILE).write_bytes(network)
 
     def load(self, folder: Path, hardware: Hardware) -> LiteRtSession:

@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from harness.errors import PreparationError
 from harness.records import Scalar
+from harness.runtimes.base import absent_input
 from harness.runtimes.facts import arithmetic_facts, weight_facts
 from harness.runtimes.litert import BUILTIN, XNNPACK
 
@@ -125,10 +126,7 @@ def delegated(operators: Sequence[Operator], appended: Iterable[Mapping[str, Any
 
 def _fitted(port: Port, inputs: Arrays) -> np.ndarray[Any, Any]:
     if port.name not in inputs:
-        raise PreparationError(
-            f"the network reads an input {port.name!r}, and the model's inputs are {', '.join(inputs)}; give them "
-            "the names that the signature of the .tflite file has"
-        )
+        raise absent_input(port.name, inputs, "the signature of the .tflite file")
     array = np.asarray(inputs[port.name], order="C")
     if array.shape != port.shape:
         raise PreparationError(

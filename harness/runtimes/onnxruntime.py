@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import PreparationError, SuiteError
+from harness.errors import SuiteError
+from harness.runtimes.base import check_form
 from harness.runtimes.onnxruntime_providers import PROVIDERS, full_name, provider_of
 from harness.runtimes.packages import missing
 
@@ -75,11 +76,7 @@ class OnnxRuntime:
         """Write the network as one file. Raises `PreparationError` for a network that is no `onnx.ModelProto`."""
         import onnx
 
-        if not isinstance(network, onnx.ModelProto):
-            raise PreparationError(
-                f"ONNX Runtime got a {type(network).__name__} instead of an onnx.ModelProto; a technique that changes "
-                "the form of a network must replace the runtime as well"
-            )
+        check_form(network, onnx.ModelProto, "ONNX Runtime", "an onnx.ModelProto")
         onnx.save(network, str(folder / _FILE))
         provider = provider_of(self.provider_on(hardware))
         if provider and provider.compiles:

@@ -15,6 +15,7 @@ import onnxruntime as ort
 
 from harness.errors import MeasurementError, PreparationError, UnavailableError
 from harness.records import Scalar
+from harness.runtimes.base import absent_input
 from harness.runtimes.facts import weight_facts
 from harness.runtimes.onnx_profile import executed, fallbacks, node_facts
 from harness.runtimes.onnxruntime_providers import PROVIDERS, provider_of
@@ -54,10 +55,7 @@ class OrtSession:
     def stage(self, inputs: Arrays) -> Any:
         absent = [name for name in self._inputs if name not in inputs]
         if absent:
-            raise PreparationError(
-                f"the network reads an input {absent[0]!r}, and the model's inputs are {', '.join(inputs)}; give them "
-                "the names that the .onnx file has"
-            )
+            raise absent_input(absent[0], inputs, "the .onnx file")
         staged = {name: np.asarray(inputs[name], order="C") for name in self._inputs}
         for name, shape in self._inputs.items():
             given = staged[name].shape

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import PreparationError, SuiteError
+from harness.errors import SuiteError
 from harness.hardware.cpu import instruction_sets
+from harness.runtimes.base import check_form
 from harness.runtimes.packages import missing
 
 if TYPE_CHECKING:
@@ -71,11 +72,7 @@ class OpenVino:
 
         from harness.runtimes.openvino_session import check_fusing, shaped
 
-        if not isinstance(network, openvino.Model):
-            raise PreparationError(
-                f"OpenVINO got a {type(network).__name__} instead of an openvino.Model; a technique that changes the "
-                "form of a network must replace the runtime as well"
-            )
+        check_form(network, openvino.Model, "OpenVINO", "an openvino.Model")
         openvino.save_model(shaped(network, example), folder / _FILE, compress_to_fp16=False)
         if self.fusing:
             plain = dataclasses.replace(self, fusing=False)

@@ -11,6 +11,7 @@ import openvino
 
 from harness.errors import MeasurementError, PreparationError
 from harness.records import Scalar
+from harness.runtimes.base import absent_input
 from harness.runtimes.facts import weight_facts
 from harness.runtimes.openvino_graph import network_weights, node_facts, type_name
 
@@ -143,10 +144,7 @@ def matched(model: Any, inputs: Arrays) -> list[np.ndarray[Any, Any]]:
     for port in model.inputs:
         name = next((name for name in port.get_names() if name in inputs), None)
         if name is None:
-            raise PreparationError(
-                f"the network reads an input {_name(port)!r}, and the model's inputs are {', '.join(inputs)}; give "
-                "them the names that the network has"
-            )
+            raise absent_input(_name(port), inputs, "the network")
         found.append(inputs[name])
     return found
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import PreparationError, SuiteError
+from harness.errors import SuiteError
+from harness.runtimes.base import check_form
 from harness.runtimes.packages import missing
 
 if TYPE_CHECKING:
@@ -69,11 +70,7 @@ class TensorRt:
 
         from harness.runtimes.tensorrt_engines import write_shapes
 
-        if not isinstance(network, onnx.ModelProto):
-            raise PreparationError(
-                f"{self.name} got a {type(network).__name__} instead of an onnx.ModelProto; a technique that changes "
-                "the form of a network must replace the runtime as well"
-            )
+        check_form(network, onnx.ModelProto, self.name, "an onnx.ModelProto")
         onnx.save(network, str(folder / _FILE))
         (folder / _CACHE).mkdir()
         write_shapes(example, self.max_batch, folder / _CACHE)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import PreparationError
+from harness.runtimes.base import absent_input
 from harness.runtimes.tensorrt_package import log_of
 
 __all__ = ["Shapes", "build_engine", "read_network"]
@@ -68,10 +69,7 @@ def _add_profile(trt: Any, builder: Any, definition: Any, config: Any, shapes: S
     dynamic = [tensor for tensor in inputs if -1 in tuple(tensor.shape)]
     absent = [tensor.name for tensor in inputs if tensor.name not in shapes]
     if absent:
-        raise PreparationError(
-            f"the network reads an input {absent[0]!r}, and the model's inputs are {', '.join(shapes)}; give them the "
-            "names that the .onnx file has"
-        )
+        raise absent_input(absent[0], shapes, "the .onnx file")
     if not dynamic:
         return
     profile = builder.create_optimization_profile()

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper
 
 from harness.errors import MeasurementError, PreparationError
 from harness.records import Scalar
+from harness.runtimes.base import check_form
 from harness.runtimes.facts import (
     Weight,
     arithmetic_facts,
@@ -78,11 +79,7 @@ def enter_torch(hardware: Hardware) -> Any:
 
 def save_module(network: Any, folder: Path) -> None:
     """Write a module, structure and weights, as it is. Raises `PreparationError` for one that can't be pickled."""
-    if not isinstance(network, torch.nn.Module):
-        raise PreparationError(
-            f"a torch runtime got a {type(network).__name__} instead of a torch.nn.Module; a technique that changes "
-            "the form of a network must replace the runtime as well"
-        )
+    check_form(network, torch.nn.Module, "a torch runtime", "a torch.nn.Module")
     try:
         torch.save(network.eval(), folder / _FILE)
     except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
