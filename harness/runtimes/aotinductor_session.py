@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import os
 import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +30,7 @@ from harness.runtimes.facts import (
 )
 from harness.runtimes.inductor import compiler
 from harness.runtimes.inductor_session import configure
+from harness.runtimes.packages import variable
 from harness.runtimes.torch_outputs import with_plain_outputs
 from harness.runtimes.torch_session import (
     INTEGER,
@@ -71,7 +70,12 @@ def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardw
     network = network.to(device).eval()
     (folder / _CACHE).mkdir()
     program = folder / _CACHE / _PROGRAM
-    with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as kernels, _cache_in(kernels):
+    with (
+        warnings.catch_warnings(),
+        torch.no_grad(),
+        tempfile.TemporaryDirectory() as kernels,
+        variable("TORCHINDUCTOR_CACHE_DIR", kernels),
+    ):
         warnings.simplefilter("ignore")  # about the compiler's own use of deprecated functions of torch
         try:
             exported = torch.export.export(with_plain_outputs(network, inputs), inputs)
@@ -226,18 +230,3 @@ def _described(inputs: Arrays) -> str:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@contextmanager
-def _cache_in(folder: str) -> Iterator[None]:
-    """Let the compiler work in a folder that goes away, and leave the environment as it was."""
-    before: Mapping[str, str | None] = {name: os.environ.get(name) for name in ("TORCHINDUCTOR_CACHE_DIR",)}
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

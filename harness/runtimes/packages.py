@@ -1,12 +1,14 @@
-"""Which Python packages a runtime or technique needs, and how to get those that are missing."""
+"""Which Python packages a runtime or technique needs, how to get those that are missing, and what they are told."""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["installed", "missing"]
+__all__ = ["installed", "missing", "variable"]
 
 
 def missing(extra: str, *modules: str) -> str | None:
@@ -30,3 +32,17 @@ def _found(module: str) -> bool:
 def installed(extra: str, *modules: str) -> Callable[[object, str], str | None]:
     """`missing` for a technique's `requires`: packages are there or not for all hardware and forms alike."""
     return lambda *_: missing(extra, *modules)
+
+
+@contextmanager
+def variable(name: str, value: str) -> Iterator[None]:
+    """A variable of the environment that packages read, set meanwhile."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before

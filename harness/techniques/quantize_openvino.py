@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.runtimes.openvino import OpenVino
-from harness.runtimes.packages import missing
+from harness.runtimes.packages import missing, variable
 from harness.techniques.calibration import calibration_of
 from harness.techniques.quantize_onnx import reduced_range
 from harness.techniques.shares import Read, most_of, nearly, shares
@@ -243,21 +242,13 @@ def _quiet_nncf() -> Iterator[Any]:
 
     It looks for the variable when it is first imported (NNCF, telemetry/wrapper.py).
     """
-    before = os.environ.get("NNCF_CI")
-    os.environ["NNCF_CI"] = "1"
     logger = logging.getLogger("nncf")
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            import nncf
+    with variable("NNCF_CI", "1"), contextlib.redirect_stdout(io.StringIO()):
+        import nncf
 
-            level = logger.level
-            logger.setLevel(logging.ERROR)
-            try:
-                yield nncf
-            finally:
-                logger.setLevel(level)
-    finally:
-        if before is None:
-            del os.environ["NNCF_CI"]
-        else:
-            os.environ["NNCF_CI"] = before
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            yield nncf
+        finally:
+            logger.setLevel(level)
