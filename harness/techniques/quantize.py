@@ -15,14 +15,15 @@ from harness.techniques.calibration import calibration_of
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware
 
-__all__ = ["int4_dynamic", "int8_dynamic", "int8_static", "onnx_quantizer"]
+__all__ = ["int4_dynamic", "int8_dynamic", "int8_static", "needs_quantizer", "onnx_quantizer"]
 
 
 BLOCKS = (32, 64, 128, 256)
 """Inputs of a linear layer that may share a scale in LiteRT."""
 
 
-def _needs_quantizer(hardware: Hardware, form: str) -> str | None:
+def needs_quantizer(hardware: Hardware, form: str) -> str | None:
+    """Why a network of this form can't be quantized here, and the cure; None where it can."""
     if form == "torch":
         return quantize_torch.unavailable(hardware)
     if form == "litert":
@@ -33,10 +34,10 @@ def _needs_quantizer(hardware: Hardware, form: str) -> str | None:
 
 
 def _needs_static_quantizer(hardware: Hardware, form: str) -> str | None:
-    return quantize_torch.static_unavailable(hardware) if form == "torch" else _needs_quantizer(hardware, form)
+    return quantize_torch.static_unavailable(hardware) if form == "torch" else needs_quantizer(hardware, form)
 
 
-@technique(takes=("torch", "onnx", "litert"), requires=_needs_quantizer)
+@technique(takes=("torch", "onnx", "litert"), requires=needs_quantizer)
 def int8_dynamic(
     deployment: Deployment, *, ops: str | Sequence[str] = "MatMul", keep: str | Sequence[str] = ()
 ) -> Deployment:
@@ -124,7 +125,7 @@ def int8_static(
     return quantize_within(deployment, quantizer, _names(keep), max_drop, "int8_static")
 
 
-@technique(takes="litert", requires=_needs_quantizer)
+@technique(takes="litert", requires=needs_quantizer)
 def int4_dynamic(deployment: Deployment, *, block: int = 0, keep: str | Sequence[str] = ()) -> Deployment:
     """Weights in int4, activations quantized to 8 bits at each call by their own range; no calibration data.
 

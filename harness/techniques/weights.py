@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from harness.deployment import Deployment
 from harness.errors import SuiteError
 from harness.runtimes.onnxruntime import OnnxRuntime
-from harness.runtimes.packages import missing
 from harness.techniques import quantize_litert, quantize_openvino, quantize_torch, weights_onnx
 from harness.techniques.base import technique
+from harness.techniques.quantize import needs_quantizer
 
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware
@@ -22,14 +22,8 @@ BLOCK = 32
 """Where nobody chooses, and of int8 weights of an ONNX network always."""
 
 
-def _needs_quantizer(hardware: Hardware, form: str) -> str | None:
-    if form == "torch":
-        return quantize_torch.unavailable(hardware)
-    if form == "litert":
-        return quantize_litert.unavailable(hardware)
-    if form == "openvino":
-        return quantize_openvino.unavailable(hardware)
-    return missing("onnx", "onnx", "onnxruntime") or OnnxRuntime().unavailable(hardware)
+def _needs_kernels(hardware: Hardware, form: str) -> str | None:
+    return needs_quantizer(hardware, form) or (OnnxRuntime().unavailable(hardware) if form == "onnx" else None)
 
 
 def _needs_four_bits(hardware: Hardware, form: str) -> str | None:
@@ -38,10 +32,10 @@ def _needs_four_bits(hardware: Hardware, form: str) -> str | None:
             "torch has no kernels here that read weights of 4 bits: torchao's are for GPUs, and each of its packings "
             "fails on a CPU (put onnxruntime before it: onnxruntime | int4_weights)"
         )
-    return _needs_quantizer(hardware, form)
+    return _needs_kernels(hardware, form)
 
 
-@technique(takes=("torch", "onnx", "openvino", "litert"), requires=_needs_quantizer)
+@technique(takes=("torch", "onnx", "openvino", "litert"), requires=_needs_kernels)
 def int8_weights(deployment: Deployment) -> Deployment:
     """Weights of matrix products in int8; activations and arithmetic stay as they were. No data, nearly no loss.
 
