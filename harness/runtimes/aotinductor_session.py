@@ -36,6 +36,7 @@ from harness.runtimes.torch_session import (
     INTEGER,
     OperatorTypes,
     TorchSession,
+    as_tensors,
     enter_torch,
     is_product,
     module_weights,
@@ -66,7 +67,7 @@ def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardw
     """Export a network and compile it. Raises `PreparationError` where one fails."""
     device = enter_torch(hardware)
     check_form(network, torch.nn.Module, "AOTInductor", "a torch.nn.Module")
-    inputs = tuple(torch.from_numpy(array.copy()).to(device) for array in example.values())
+    inputs = as_tensors(example, device)
     network = network.to(device).eval()
     (folder / _CACHE).mkdir()
     program = folder / _CACHE / _PROGRAM

@@ -34,6 +34,7 @@ __all__ = [
     "INTEGER",
     "OperatorTypes",
     "TorchSession",
+    "as_tensors",
     "enter_torch",
     "is_integer",
     "is_product",
@@ -99,9 +100,15 @@ def load_module(folder: Path, device: Any) -> Any:
     return torch.load(folder / _FILE, map_location=device, weights_only=False).eval()
 
 
+def as_tensors(arrays: Arrays, device: Any = "cpu") -> tuple[Any, ...]:
+    """Arrays as tensors on a device, in their order."""
+    # A copy: torch shares memory with the array otherwise, and warns about arrays that are read-only.
+    return tuple(torch.from_numpy(array.copy()).to(device) for array in arrays.values())
+
+
 def write_example(example: Arrays, folder: Path) -> None:
     """Keep one batch of inputs, for whose shapes a load compiles or captures."""
-    torch.save([torch.from_numpy(array.copy()) for array in example.values()], folder / _EXAMPLE)
+    torch.save(list(as_tensors(example)), folder / _EXAMPLE)
 
 
 def read_example(folder: Path) -> tuple[Any, ...]:
@@ -150,8 +157,7 @@ class TorchSession:
         self._guard = guard
 
     def stage(self, inputs: Arrays) -> tuple[Any, ...]:
-        # A copy: torch shares memory with the array otherwise, and warns about arrays that are read-only.
-        return tuple(torch.from_numpy(array.copy()).to(self._device) for array in inputs.values())
+        return as_tensors(inputs, self._device)
 
     def __call__(self, staged: tuple[Any, ...]) -> Any:
         with self._guard():

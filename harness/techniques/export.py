@@ -62,10 +62,10 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
     """
     import torch
 
-    from harness.runtimes.torch_session import named_outputs
+    from harness.runtimes.torch_session import as_tensors, named_outputs
 
     network = network.eval()
-    staged = [tuple(torch.from_numpy(array.copy()) for array in example.values()) for example in examples]
+    staged = [as_tensors(example) for example in examples]
     with torch.inference_mode():
         wanted = [named_outputs(network(*inputs)) for inputs in staged]
     names = list(wanted[0])

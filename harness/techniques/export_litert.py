@@ -35,10 +35,10 @@ def convert(network: Any, examples: Sequence[Arrays]) -> bytes:
     import torch
 
     from harness.runtimes.litert_graph import renamed
-    from harness.runtimes.torch_session import named_outputs
+    from harness.runtimes.torch_session import as_tensors, named_outputs
     from harness.techniques.torch_modules import OutputTuple
 
-    staged = [tuple(torch.from_numpy(array.copy()) for array in example.values()) for example in examples]
+    staged = [as_tensors(example) for example in examples]
     with torch.inference_mode():
         wanted = [named_outputs(network(*inputs)) for inputs in staged]
     wrapped = OutputTuple(copy.deepcopy(network)).eval()

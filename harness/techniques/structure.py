@@ -6,7 +6,7 @@ torch is imported in functions.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -36,17 +36,21 @@ _ROUNDING = 1e-3
 
 def example_of(deployment: Deployment) -> Batch:
     """One call's inputs as tensors."""
-    return _tensors(deployment.model.inputs(deployment.batch_size, 0))
+    from harness.runtimes.torch_session import as_tensors
+
+    return as_tensors(deployment.model.inputs(deployment.batch_size, 0))
 
 
 def probes_of(deployment: Deployment) -> list[Batch]:
     """Batches of inputs on which parts of a network are ranked: calibration data, or the inputs of calls."""
+    from harness.runtimes.torch_session import as_tensors
+
     model = deployment.model
     size = 8 if model.batchable else deployment.batch_size
     source = calibration_batches(model) if model.calibration else (model.inputs(size, seed) for seed in range(4))
     found: list[Batch] = []
     for arrays in source:
-        found.append(_tensors(arrays))
+        found.append(as_tensors(arrays))
         if sum(len(batch[0]) for batch in found) >= EXAMPLES:
             break
     return found
@@ -140,9 +144,3 @@ def shapes_of(outputs: Any) -> dict[str, Any]:
     from harness.runtimes.torch_session import named_outputs
 
     return {name: tuple(tensor.shape) for name, tensor in named_outputs(outputs).items()}
-
-
-def _tensors(arrays: Mapping[str, Any]) -> Batch:
-    import torch
-
-    return tuple(torch.from_numpy(array.copy()) for array in arrays.values())

@@ -18,6 +18,7 @@ import torch
 
 from harness.errors import PreparationError
 from harness.runtimes.torch_outputs import with_plain_outputs
+from harness.runtimes.torch_session import as_tensors
 from harness.techniques.export import dynamic_shapes
 
 with warnings.catch_warnings():
@@ -78,7 +79,7 @@ def _restored(stored: bytes) -> QuantizedGraph:
 
 def exported(network: Any, example: Arrays, *, batchable: bool) -> Any:
     """The program of a network, its batch of any size where it has one. Raises `PreparationError` where that fails."""
-    inputs = _staged(example)
+    inputs = as_tensors(example)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the exporter's own use of deprecated functions of torch
@@ -92,7 +93,7 @@ def exported(network: Any, example: Arrays, *, batchable: bool) -> Any:
 def plain(graph: Any, example: Arrays) -> Any:
     """A graph as it can be stored: see `harness.runtimes.torch_outputs`."""
     with torch.no_grad():
-        return with_plain_outputs(graph, _staged(example))
+        return with_plain_outputs(graph, as_tensors(example))
 
 
 def quantized(graph: Any, batches: Iterable[Arrays], observer: str, kept: Collection[str]) -> Any:
@@ -121,7 +122,7 @@ def quantized(graph: Any, batches: Iterable[Arrays], observer: str, kept: Collec
                 "onnxruntime | int8_static"
             ) from error
         for batch in batches:
-            watched(*_staged(batch))
+            watched(*as_tensors(batch))
         graph = convert_pt2e(watched)
     _without_unused(graph)
     return graph
@@ -141,7 +142,3 @@ def _without_unused(graph: Any) -> None:
     for name in [name for name, _ in (*graph.named_parameters(), *graph.named_buffers()) if name not in read]:
         owner, _, last = name.rpartition(".")
         delattr(graph.get_submodule(owner), last)
-
-
-def _staged(arrays: Arrays) -> tuple[Any, ...]:
-    return tuple(torch.from_numpy(array.copy()) for array in arrays.values())

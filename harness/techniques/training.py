@@ -37,6 +37,8 @@ def train(
     """
     import torch
 
+    from harness.runtimes.torch_session import as_tensors
+
     def of_training(outputs: Any, labels: Any, taught: Any) -> Any:  # noqa: ARG001 - has no teacher
         return training.loss(outputs, labels)
 
@@ -45,7 +47,7 @@ def train(
         optimizer = torch.optim.AdamW(network.requires_grad_(True).parameters())
         network.train()
         for rate, done, inputs, labels in _schedule(training, seed):
-            tensors = _tensors(inputs)
+            tensors = as_tensors(inputs)
             value = loss(network(*tensors), torch.from_numpy(labels.copy()), _taught(teacher, tensors))
             if not math.isfinite(value.item()):
                 raise PreparationError(f"training diverged: the loss is {value.item()} (lower Training.learning_rate)")
@@ -93,12 +95,6 @@ def _schedule(training: Training, seed: int = 0) -> Iterator[tuple[float, float,
             progress = (epoch + number / len(batches)) / training.epochs
             done = (epoch + (number + 1) / len(batches)) / training.epochs
             yield training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress)), done, inputs, labels
-
-
-def _tensors(inputs: Mapping[str, Any]) -> tuple[Any, ...]:
-    import torch
-
-    return tuple(torch.from_numpy(array.copy()) for array in inputs.values())
 
 
 def _taught(teacher: Any, inputs: tuple[Any, ...]) -> Any:
