@@ -17,7 +17,7 @@ import pytest
 from harness import SuiteError, UnavailableError
 from harness.hardware import cpu
 from harness.runtimes import onnxruntime_providers
-from harness.runtimes.onnx_profile import executed, node_facts
+from harness.runtimes.onnx_profile import executed, profile_facts
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.onnxruntime_providers import PROVIDERS, full_name, provider_of
 from harness.runtimes.onnxruntime_session import plugin_devices, provider_options
@@ -186,7 +186,7 @@ def test_what_a_provider_compiled_is_not_described(tmp_path: Path) -> None:
         )
     ]
     (tmp_path / "profile.json").write_text(json.dumps(events))
-    assert node_facts(executed(tmp_path / "profile.json"), "TensorrtExecutionProvider") == {
+    assert profile_facts(executed(tmp_path / "profile.json"), "TensorrtExecutionProvider") == {
         "precision": "unknown",
         "arithmetic.unknown": 1.0,
         "nodes": 2,

@@ -303,7 +303,8 @@ class Graph:
 
 def test_products_are_told_by_their_kernels(network: Any) -> None:
     """What computes on integers, what only reads them, what moves and masks with them, and what did not run."""
-    from harness.runtimes.openvino_graph import node_facts
+    from harness.runtimes.facts import node_facts
+    from harness.runtimes.openvino_graph import executed
 
     ran = Graph(
         Node("Input", "f32", "unknown_f32"),
@@ -315,7 +316,7 @@ def test_products_are_told_by_their_kernels(network: Any) -> None:
         Node("Select", "u8", "ref_any_I8"),
         Node("Reshape", "i8", "unknown_i8", time="not_executed"),
     )
-    assert node_facts(ran, network) == {
+    assert node_facts(executed(ran, network)) == {
         "precision": "float32+int8",
         "arithmetic.float32": pytest.approx(1 / 3),
         "arithmetic.int8": pytest.approx(2 / 3),

@@ -12,14 +12,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.records import Scalar
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["N_M", "Weight", "arithmetic_facts", "is_weight_shape", "kept_patterns", "weight_facts", "weight_of"]
+__all__ = [
+    "N_M",
+    "Node",
+    "Weight",
+    "arithmetic_facts",
+    "is_weight_shape",
+    "kept_patterns",
+    "node_facts",
+    "weight_facts",
+    "weight_of",
+]
 
 N_M = {"1:2": (1, 2), "1:4": (1, 4), "2:4": (2, 4), "4:8": (4, 8)}
 """Patterns of zeros that are looked for: at most n of m numbers beside each other on the input axis are not zero."""
@@ -142,3 +152,25 @@ def arithmetic_facts(products: Sequence[str], others: Sequence[str]) -> dict[str
     facts: dict[str, Scalar] = {"precision": "+".join(sorted(set(types))) or "unknown"}
     facts.update({f"arithmetic.{dtype}": types.count(dtype) / len(types) for dtype in sorted(set(types))})
     return facts
+
+
+class Node(Protocol):
+    """An operator that ran: whether it multiplies, in which type it computes, and whether on integers of few bits."""
+
+    @property
+    def product(self) -> bool: ...
+    @property
+    def arithmetic(self) -> str: ...
+    @property
+    def quantized(self) -> bool: ...
+
+
+def node_facts(nodes: Sequence[Node]) -> dict[str, Scalar]:
+    """The standard facts about the operators of one call."""
+    return {
+        **arithmetic_facts(
+            [node.arithmetic for node in nodes if node.product], [node.arithmetic for node in nodes if not node.product]
+        ),
+        "nodes": len(nodes),
+        "nodes.quantized": sum(node.quantized for node in nodes),
+    }

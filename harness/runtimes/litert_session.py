@@ -13,7 +13,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from harness.errors import PreparationError
 from harness.records import Scalar
 from harness.runtimes.base import absent_input
-from harness.runtimes.facts import arithmetic_facts, weight_facts
+from harness.runtimes.facts import node_facts, weight_facts
 from harness.runtimes.litert import BUILTIN, XNNPACK
 
 if TYPE_CHECKING:
@@ -88,12 +88,7 @@ class LiteRtSession:
             "runtime": "litert",
             "provider": XNNPACK if taken else BUILTIN,
             **weight_facts(graph.weights()),
-            **arithmetic_facts(
-                [operator.arithmetic for operator in operators if operator.product],
-                [operator.arithmetic for operator in operators if not operator.product],
-            ),
-            "nodes": len(operators),
-            "nodes.quantized": sum(operator.quantized for operator in operators),
+            **node_facts(operators),
             **{f"nodes.{name}": count for name, count in ((XNNPACK, len(taken)), (BUILTIN, own)) if count},
             "fallbacks": own if self._provider == XNNPACK else 0,
         }

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.records import Scalar
-from harness.runtimes.facts import arithmetic_facts
+from harness.runtimes.facts import node_facts
 from harness.runtimes.onnxruntime_providers import PROVIDERS, provider_of
 
-__all__ = ["Executed", "executed", "fallbacks", "is_product", "node_facts"]
+__all__ = ["Executed", "executed", "fallbacks", "is_product", "profile_facts"]
 
 _PRODUCTS = ("Conv", "MatMul", "Gemm", "LSTM", "GRU", "RNN", "Attention", "Einsum")
 _INTEGER = (
@@ -103,16 +103,11 @@ def fallbacks(ran: Iterable[Executed], asked: str) -> tuple[Executed, ...]:
     return tuple(node for node in ran if node.provider != asked and not (node.shapes and node.provider == _CPU))
 
 
-def node_facts(ran: Iterable[Executed], asked: str) -> dict[str, Scalar]:
+def profile_facts(ran: Sequence[Executed], asked: str) -> dict[str, Scalar]:
     """The standard facts about executed nodes, where `asked` is the provider that should have run them all."""
-    ran = list(ran)
     providers = Counter(node.provider for node in ran)
     return {
-        **arithmetic_facts(
-            [node.arithmetic for node in ran if node.product], [node.arithmetic for node in ran if not node.product]
-        ),
-        "nodes": len(ran),
-        "nodes.quantized": sum(node.quantized for node in ran),
+        **node_facts(ran),
         **{f"nodes.{provider}": count for provider, count in sorted(providers.items())},
         "fallbacks": len(fallbacks(ran, asked)),
     }

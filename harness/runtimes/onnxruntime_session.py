@@ -17,7 +17,7 @@ from harness.errors import MeasurementError, PreparationError, UnavailableError
 from harness.records import Scalar
 from harness.runtimes.base import absent_input
 from harness.runtimes.facts import weight_facts
-from harness.runtimes.onnx_profile import executed, fallbacks, node_facts
+from harness.runtimes.onnx_profile import executed, fallbacks, profile_facts
 from harness.runtimes.onnxruntime_providers import PROVIDERS, provider_of
 
 __all__ = ["BoundSession", "OrtSession", "load_libraries", "plugin_devices", "provider_options", "session_options"]
@@ -98,7 +98,7 @@ class OrtSession:
             "provider": self._session.get_providers()[0],
             "level": next(name for name, level in _LEVELS.items() if level == options.graph_optimization_level),
             **weight_facts(network_weights(onnx.load(str(self._path)))),
-            **node_facts(ran, self._provider),
+            **profile_facts(ran, self._provider),
         }
 
     def _profile(self, example: Arrays) -> Any:

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.records import Scalar
-from harness.runtimes.facts import Weight, arithmetic_facts, bits_of, is_weight_dtype, is_weight_shape, weight_of
+from harness.runtimes.facts import Weight, bits_of, is_weight_dtype, is_weight_shape, weight_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["PRODUCTS", "behind", "network_weights", "node_facts", "operations", "type_name", "weights_with_readers"]
+__all__ = ["PRODUCTS", "behind", "executed", "network_weights", "operations", "type_name", "weights_with_readers"]
 
 PRODUCTS = frozenset(
     {
@@ -121,18 +120,6 @@ def executed(runtime_model: Any, model: Any) -> tuple[Executed, ...]:
         kernel = type_name(info["primitiveType"].rpartition("_")[2].lower())
         ran.append(Executed(dtype, kernel if bits_of(kernel) else dtype, product))
     return tuple(ran)
-
-
-def node_facts(runtime_model: Any, model: Any) -> dict[str, Scalar]:
-    """The standard facts about executed nodes."""
-    ran = executed(runtime_model, model)
-    return {
-        **arithmetic_facts(
-            [node.arithmetic for node in ran if node.product], [node.arithmetic for node in ran if not node.product]
-        ),
-        "nodes": len(ran),
-        "nodes.quantized": sum(node.quantized for node in ran),
-    }
 
 
 def _few_bits(dtype: str) -> bool:

@@ -12,8 +12,8 @@ import openvino
 from harness.errors import MeasurementError, PreparationError
 from harness.records import Scalar
 from harness.runtimes.base import absent_input
-from harness.runtimes.facts import weight_facts
-from harness.runtimes.openvino_graph import network_weights, node_facts, type_name
+from harness.runtimes.facts import node_facts, weight_facts
+from harness.runtimes.openvino_graph import executed, network_weights, type_name
 
 __all__ = ["OpenVinoSession", "check_fusing", "shaped"]
 
@@ -87,7 +87,7 @@ class OpenVinoSession:
             "provider": "+".join(compiled.get_property("EXECUTION_DEVICES")),
             "precision.float": type_name(hint),
             **weight_facts(network_weights(self._model)),
-            **node_facts(compiled.get_runtime_model(), self._model),
+            **node_facts(executed(compiled.get_runtime_model(), self._model)),
         }
 
     def _compile(self, model: Any, **more: Any) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.records import Scalar
-from harness.runtimes.facts import arithmetic_facts
+from harness.runtimes.facts import node_facts
 
 __all__ = ["Layer", "layer_facts", "read_layers"]
 
@@ -43,6 +43,16 @@ class Layer:
     dtype: str
     product: bool
 
+    @property
+    def arithmetic(self) -> str:
+        """The type in which it computes; `unknown` where the inspector does not tell."""
+        return self.dtype or "unknown"
+
+    @property
+    def quantized(self) -> bool:
+        """Whether it is a product that computes on integers of 8 bits or fewer."""
+        return self.product and self.dtype in ("int8", "int4")
+
 
 def read_layers(text: str, operators: Mapping[str, str]) -> list[Layer]:
     """The layers in the inspector's JSON; `operators` has the type of each node of the ONNX network by its name."""
@@ -50,16 +60,8 @@ def read_layers(text: str, operators: Mapping[str, str]) -> list[Layer]:
 
 
 def layer_facts(text: str, operators: Mapping[str, str]) -> dict[str, Scalar]:
-    """The standard facts about what runs; a type that the inspector does not tell is `unknown`."""
-    layers = read_layers(text, operators)
-    return {
-        **arithmetic_facts(
-            [layer.dtype or "unknown" for layer in layers if layer.product],
-            [layer.dtype for layer in layers if not layer.product],
-        ),
-        "nodes": len(layers),
-        "nodes.quantized": sum(layer.product and layer.dtype in ("int8", "int4") for layer in layers),
-    }
+    """The standard facts about what runs."""
+    return node_facts(read_layers(text, operators))
 
 
 def _layer(entry: Any, operators: Mapping[str, str]) -> Layer:
