@@ -6,15 +6,15 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.deployment import Deployment, Promise
-from harness.errors import PreparationError, SuiteError
+from harness.errors import PreparationError
 from harness.runtimes.litert import LiteRt
 from harness.runtimes.packages import missing
 from harness.techniques.calibration import calibration_of, rebatched
+from harness.techniques.keep import listed, named_by
 from harness.techniques.shares import most_of
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ EIGHT_BITS = frozenset(
 FOUR_BITS = frozenset({"BATCH_MATMUL", "CONV_2D", "EMBEDDING_LOOKUP", "FULLY_CONNECTED"})
 FOUR_BITS_IN_BLOCKS = frozenset({"EMBEDDING_LOOKUP", "FULLY_CONNECTED"})
 """Operators whose weights the quantizer stores so."""
-SHOWN = 12
-"""Names that an error lists."""
 
 
 def unavailable(hardware: Hardware) -> str | None:
@@ -140,20 +138,9 @@ def _kept(graph: Graph, patterns: Sequence[str]) -> list[Operator]:
     Raises `SuiteError` for a pattern that names none.
     """
     operators = graph.operators()
-    for pattern in patterns:
-        if not any(_fits(pattern, operator) for operator in operators):
-            layers = [name for operator in operators if operator.product for name in operator.written]
-            more = len(layers) - SHOWN
-            raise SuiteError(
-                f"keep={pattern!r} names no operator of the network; its products write {', '.join(layers[:SHOWN])}"
-                f"{f' and {more} more' if more > 0 else ''}"
-            )
-    return [operator for operator in operators if any(_fits(pattern, operator) for pattern in patterns)]
-
-
-def _fits(pattern: str, operator: Operator) -> bool:
-    # A name may have brackets.
-    return pattern in (operator.name, *operator.written) or any(fnmatchcase(one, pattern) for one in operator.written)
+    layers = [name for operator in operators if operator.product for name in operator.written]
+    parts = {operator: (operator.written, operator.name) for operator in operators}
+    return named_by(patterns, parts, f"names no operator of the network; its products write {listed(layers)}")
 
 
 def _share(graph: Graph, reach: Collection[str], kept: Collection[Operator]) -> float:

@@ -9,16 +9,16 @@ import platform
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.deployment import Deployment, Promise
-from harness.errors import PreparationError, SuiteError
+from harness.errors import PreparationError
 from harness.hardware.cpu import instruction_sets
 from harness.runtimes.onnx_graph import nodes
 from harness.runtimes.onnx_profile import is_product
 from harness.techniques.calibration import rebatched
+from harness.techniques.keep import listed, named_by
 from harness.techniques.preprocess_onnx import preprocessed
 from harness.techniques.reach_onnx import TABLES, Reach
 from harness.techniques.shares import most_of, nearly, shares
@@ -46,8 +46,6 @@ SYMMETRIC = {
 
 Source: NVIDIA, "TensorRT Developer Guide", Working with Quantized Types, placement of Q/DQ layers.
 """
-SHOWN = 12
-"""Names that an error lists."""
 
 
 def quantize(deployment: Deployment, quantizer: Quantizer, keep: Sequence[str]) -> Deployment:
@@ -196,17 +194,9 @@ class Quantizer:
 
         Raises `SuiteError` for a pattern that names none.
         """
-        for pattern in patterns:
-            if not any(_fits(pattern, *item) for item in self._nodes.items()):
-                shown = list(self.layers)[:SHOWN]
-                more = len(self.layers) - len(shown)
-                raise SuiteError(
-                    f"keep={pattern!r} names no node of the network; there are {', '.join(shown)}"
-                    f"{f' and {more} more' if more else ''} (harness sensitivity lists them)"
-                )
-        return tuple(
-            name for name, operator in self._nodes.items() if any(_fits(one, name, operator) for one in patterns)
-        )
+        parts = {name: ((name,), operator) for name, operator in self._nodes.items()}
+        there = f"there are {listed(list(self.layers))} (harness sensitivity lists them)"
+        return tuple(named_by(patterns, parts, f"names no node of the network; {there}"))
 
     def network(self, kept: Collection[str] = (), only: Collection[str] = ()) -> Any:
         """The quantized network: all of it but the nodes in `kept`, or nothing but those in `only`."""
@@ -266,10 +256,6 @@ def _fixed_batch(network: Any) -> int | None:
     shapes = [value.type.tensor_type.shape.dim for value in network.graph.input if value.name not in constant]
     lengths: set[int] = {shape[0].dim_value if shape else 0 for shape in shapes}
     return (lengths.pop() or None) if len(lengths) == 1 else None
-
-
-def _fits(pattern: str, name: str, operator: str) -> bool:
-    return pattern in (name, operator) or fnmatchcase(name, pattern)  # a name may have brackets
 
 
 def _loaded(path: Path) -> Any:

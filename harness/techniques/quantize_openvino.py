@@ -6,7 +6,6 @@ import contextlib
 import io
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from harness.deployment import Deployment, Promise
@@ -14,6 +13,7 @@ from harness.errors import PreparationError, SuiteError
 from harness.runtimes.openvino import OpenVino
 from harness.runtimes.packages import missing, variable
 from harness.techniques.calibration import calibration_of
+from harness.techniques.keep import listed, named_by
 from harness.techniques.quantize_onnx import reduced_range
 from harness.techniques.shares import Read, most_of, nearly, shares
 
@@ -32,8 +32,6 @@ _WEIGHTED = (
     "MatMul", "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData",
 )  # fmt: skip
 """Operations with weights that static quantization reaches."""
-SHOWN = 12
-"""Names that an error lists."""
 
 
 def unavailable(hardware: Hardware) -> str | None:
@@ -184,24 +182,14 @@ def _named(network: Any, patterns: Sequence[str]) -> tuple[str, ...]:
     """
     from harness.runtimes.openvino_graph import operations, weights_with_readers
 
-    names = {
-        found.get_friendly_name(): found.get_type_name()
+    parts = {
+        found.get_friendly_name(): ((found.get_friendly_name(),), found.get_type_name())
         for found in operations(network)
         if found.get_type_name() not in ("Constant", "Parameter", "Result")
     }
-    for pattern in patterns:
-        if not any(_fits(pattern, *item) for item in names.items()):
-            layers = [one.get_friendly_name() for _, readers in weights_with_readers(network) for one in readers]
-            more = len(layers) - SHOWN
-            raise SuiteError(
-                f"keep={pattern!r} names no operation of the network; there are {', '.join(layers[:SHOWN])}"
-                f"{f' and {more} more with weights' if more > 0 else ''}"
-            )
-    return tuple(name for name, kind in names.items() if any(_fits(one, name, kind) for one in patterns))
-
-
-def _fits(pattern: str, name: str, kind: str) -> bool:
-    return pattern in (name, kind) or fnmatchcase(name, pattern)  # a name may have brackets
+    layers = [one.get_friendly_name() for _, readers in weights_with_readers(network) for one in readers]
+    there = f"there are {listed(layers, 'more with weights')}"
+    return tuple(named_by(patterns, parts, f"names no operation of the network; {there}"))
 
 
 def _promises(network: Any, kept: Collection[str], *, reduced: bool) -> tuple[Promise, ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import platform
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from harness.deployment import Deployment, Promise
@@ -13,6 +13,7 @@ from harness.errors import PreparationError, SuiteError
 from harness.runtimes.inductor import Inductor
 from harness.runtimes.packages import missing
 from harness.techniques.calibration import calibration_batches
+from harness.techniques.keep import listed, named_by
 from harness.techniques.shares import most_of
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ METHODS = {"minmax": "MinMaxObserver", "histogram": "HistogramObserver"}
 FLOAT8 = "float8_e4m3fn"
 FLOAT8_CAPABILITY = (8, 9)
 """The compute capability from which NVIDIA GPUs multiply in FP8: Ada."""
-SHOWN = 12
-"""Names that an error lists."""
 
 
 def unavailable(hardware: Hardware) -> str | None:  # noqa: ARG001 - all hardware alike
@@ -176,15 +175,10 @@ def _layers(network: Any, keep: Sequence[str]) -> list[str]:
 
     kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d)
     names = [name for name, module in network.named_modules() if isinstance(module, kinds)]
-    for pattern in keep:
-        if not any(_fits(pattern, name) for name in names):
-            shown = f"{', '.join(names[:SHOWN])}{f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''}"
-            raise SuiteError(f"keep={pattern!r} names no layer of the network; there are {shown}")
-    return [name for name in names if not any(_fits(pattern, name) for pattern in keep)]
-
-
-def _fits(pattern: str, name: str) -> bool:
-    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+    # Whoever names a module means the layers inside it as well.
+    parts = {name: ([*itertools.accumulate(name.split("."), "{}.{}".format)], None) for name in names}
+    kept = named_by(keep, parts, f"names no layer of the network; there are {listed(names)}")
+    return [name for name in names if name not in kept]
 
 
 def _share(network: Any, layers: Collection[str], *, apart: bool) -> float:
