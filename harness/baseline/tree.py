@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import subprocess
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import BaselineError
+from harness.files import write_atomic
 from harness.git import git_variables
 
 __all__ = ["Disk", "Revision", "Tree", "contents_of", "git"]
@@ -71,9 +71,8 @@ class Disk:
     def save(self, path: str, text: str) -> Path:
         file = self._inside(path)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
             # A lone surrogate, as from a command line that is no UTF-8, becomes the JSON escape for itself.
-            _replace(file, text.encode("utf-8", "backslashreplace"))
+            write_atomic(file, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise BaselineError(f"{self.where(path)}: can't be written: {error.strerror}; it is as it was") from error
         return file
@@ -137,19 +136,6 @@ class Revision:
 
     def delete(self, path: str) -> Path:
         raise BaselineError(f"{self.where(path)}: a commit can't be changed; prune without --baseline-rev")
-
-
-def _replace(file: Path, data: bytes) -> None:
-    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    try:
-        with part.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    except BaseException:  # an interrupt too: what is left here is committed with the baselines
-        part.unlink(missing_ok=True)
-        raise
 
 
 def contents_of(top: Path, blobs: Sequence[str]) -> dict[str, bytes]:
