@@ -1,10 +1,12 @@
-"""What git is told of where it is called from: nothing, so that it works in the folder that a call names."""
+"""Calling git. It is told nothing of where it is called from, so that it works in the folder that a call names."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+from pathlib import Path
 
-__all__ = ["git_variables"]
+__all__ = ["git_variables", "run_git"]
 
 _OF_A_CALLER = {
     "GIT_COMMON_DIR",
@@ -23,3 +25,16 @@ def git_variables() -> dict[str, str]:
     the hook is about.
     """
     return {name: value for name, value in os.environ.items() if name not in _OF_A_CALLER}
+
+
+def run_git(
+    folder: Path, *arguments: str, payload: bytes = b"", seconds: float | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """A git command in a folder, whether it fails or not. What it says is in English, and it takes no lock that it can
+    do without.
+
+    Raises `OSError` where there is no git, and `subprocess.TimeoutExpired` after `seconds`.
+    """
+    command = ["git", "-C", str(folder), *arguments]
+    variables = {**git_variables(), "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    return subprocess.run(command, input=payload, capture_output=True, check=False, timeout=seconds, env=variables)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from harness.errors import BaselineError
 from harness.files import write_atomic
-from harness.git import git_variables
+from harness.git import run_git
 
 __all__ = ["Disk", "Revision", "Tree", "contents_of", "git"]
 
@@ -155,9 +154,7 @@ def contents_of(top: Path, blobs: Sequence[str]) -> dict[str, bytes]:
 def git(folder: Path, *arguments: str, payload: bytes = b"") -> bytes:
     """What a git command in a folder writes. Raises `BaselineError` where it fails or there is no git."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], input=payload, capture_output=True, check=False, env=git_variables()
-        )
+        done = run_git(folder, *arguments, payload=payload)
     except FileNotFoundError:
         raise BaselineError("reading baselines from another revision needs git, and it is not installed") from None
     if done.returncode:

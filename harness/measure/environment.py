@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from importlib.metadata import distributions
 from pathlib import Path
 
-from harness.git import git_variables
+from harness.errors import SuiteError
 from harness.hardware.base import Hardware
+from harness.measure.tree import git
 from harness.records import Environment, Scalar
 from harness.worker.anchor import ANCHOR
 from harness.worker.protocol import PROTOCOL
@@ -186,12 +186,7 @@ def _revision(root: Path, baselines: Path) -> tuple[str, bool]:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    command: list[str] = ["git", "-C", str(root), *arguments]
-    variables: Mapping[str, str] = {**git_variables(), "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False, env=dict(variables)
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        return git(root, *arguments, seconds=GIT_SECONDS)
+    except SuiteError:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import harness
 from harness.errors import SuiteError, WrongTreeError
-from harness.git import git_variables
+from harness.git import run_git
 from harness.measure.distributions import files_of, names_in
 from harness.worker.imported import INSTALLED
 
@@ -182,21 +182,17 @@ def _in_another_repository(top: Path, path: Path) -> bool:
 
 def _ignored(top: Path, path: Path) -> bool:
     """Whether git is told to ignore a file: then it is none of the project's sources, wherever it lies."""
-    command = ["git", "-C", str(top), "check-ignore", "--quiet", str(path)]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, check=False, env=git_variables())
-        return done.returncode == 0
+        return run_git(top, "check-ignore", "--quiet", str(path), seconds=GIT_SECONDS).returncode == 0
     return False
 
 
-def git(folder: Path, *arguments: str) -> str:
-    """What a git command prints in a folder. Raises `SuiteError` where it fails or there is no git."""
-    command = ["git", "-C", str(folder), *arguments]
-    variables = {**git_variables(), "LC_ALL": "C"}  # `_is_known` goes by what git says, in English
+def git(folder: Path, *arguments: str, seconds: float = GIT_SECONDS) -> str:
+    """What a git command prints in a folder. Raises `SuiteError` where it fails, takes longer, or there is no git."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False, env=variables)
+        done = run_git(folder, *arguments, seconds=seconds)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SuiteError(f"git {arguments[0]} failed: {error}") from None
     if done.returncode:
-        raise SuiteError(f"git {' '.join(arguments)} failed: {done.stderr.strip()}")
-    return done.stdout.strip()
+        raise SuiteError(f"git {' '.join(arguments)} failed: {os.fsdecode(done.stderr).strip()}")
+    return os.fsdecode(done.stdout).strip()
