@@ -20,11 +20,11 @@ from harness.report.html import render as render_page
 from harness.report.junit import properties
 from harness.report.overview import Overview, cases
 from harness.report.reasons import MAX_NAMED, brief, said
-from harness.report.record import read_run
+from harness.report.record import read_run, write_run
 from harness.report.summary import MAX_BYTES, escape, render
 from harness.report.terminal import case_line, closing_lines, verdict_table
 from harness.report.trust import checks
-from harness.report.write import write_reports
+from harness.report.write import draw
 from tests.report_hostile import HOSTILE, hostile_run
 from tests.report_samples import sample_run
 from tests.test_report_history import past_of
@@ -277,7 +277,7 @@ def test_no_name_becomes_a_workflow_command() -> None:
 
 def test_all_reports_are_written_and_the_record_comes_back(run: Run, tmp_path: Path) -> None:
     for each in (run, hostile_run(), dataclasses.replace(run, results=(), comparisons=(), complete=False)):
-        paths = write_reports(each, tmp_path / "out")
+        paths = [write_run(each, tmp_path / "out"), *draw(each, tmp_path / "out")]
         assert [path.name for path in paths] == ["run.json", "index.html", "summary.md"]
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["index.html", "run.json", "summary.md"]
         assert read_run(tmp_path / "out") == each

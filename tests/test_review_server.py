@@ -17,7 +17,7 @@ from harness.baseline.store import Store
 from harness.cli.main import main
 from harness.records import Environment
 from harness.report.record import read_run
-from harness.report.write import write_reports
+from harness.report.write import draw
 from harness.review import Acceptor, Review, decisions
 from harness.review.page import key_of, render
 from harness.review.server import Server
@@ -35,7 +35,7 @@ class Served:
             old = on_disk(folder, f"block{block}", [a_case(name, latency=0.010 * (1 + block / 1000)) for name in "ab"])
             main(["accept", "--from", old, "--baselines", str(self.baselines), "--reason", "first"])
         self.run = Path(on_disk(folder, "now", [a_case("a", latency=0.02), a_case("b", size=2e6), a_case(EVIL)]))
-        write_reports(read_run(self.run), self.run)
+        draw(read_run(self.run), self.run)
         self.review = Review(read_run(self.run), self.run, Store(self.baselines))
         self.server = Server(self.review, self.run)
         self.thread = threading.Thread(target=self.server.serve, kwargs={"idle": 60.0})

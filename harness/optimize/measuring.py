@@ -33,7 +33,8 @@ from harness.optimize.trial import Trial, gain_of
 from harness.plan import Plan
 from harness.records import RUN_SCHEMA, Launch, Outcome, Result, Run, Verdict
 from harness.report.journal import Journal
-from harness.report.write import write_reports
+from harness.report.record import write_run
+from harness.report.write import draw
 from harness.resume import resumed, unfinished
 from harness.settings import path_variables
 from harness.techniques.base import Pipeline
@@ -87,13 +88,12 @@ class Bench:
         self.folder = self.reports / self._head.id
         self.journal = Journal(self.folder)
         self.journal.start(self._head)
-        self._earlier, self.notice = (
-            unfinished(self.reports / "latest", self._head, finished=True, wanted=self._is_of_this)
-            if self.resume
-            else ({}, "")
-        )
+        self._earlier: Mapping[tuple[str, str], Result] = {}
+        self.notice = ""
         if self.resume:
-            self._compared = finals_of(self.reports / "latest", self.goal)
+            latest = self.reports / "latest"
+            self._earlier, self.notice = unfinished(latest, self._head, finished=True, wanted=self._is_of_this)
+            self._compared = finals_of(latest, self.goal)
         point_latest(self.folder)
         self._best: Interval | None = None
         self._reference: Result | None = None
@@ -170,7 +170,8 @@ class Bench:
             expected=len(self._results),
             seconds=seconds,
         )
-        write_reports(run, self.folder)
+        write_run(run, self.folder, self.journal)
+        draw(run, self.folder)
         self._artefacts.trim()
         return run
 
@@ -209,13 +210,12 @@ class Bench:
 
     def _in_turns(self, one: Trial, other: Trial) -> tuple[Launch, ...]:
         arms = {"candidate": ArmSpec.of(self.artefact(one)), beside(self.goal): ArmSpec.of(self.artefact(other))}
-        logs = self.folder / "logs"
         found = sample(
             arms,
             hardware=self.space.hardware,
             plan=dataclasses.replace(FINAL, seconds=launch_seconds(self.goal, one, other)),
             rng=random.Random(f"{one.case.id} {other.case.id}"),
-            logs=logs,
+            logs=self.folder / "logs",
             more=lambda launches: wanted(self.goal, launches),
             progress=self.progress,
         )
