@@ -26,7 +26,7 @@ from harness.report.ran import facts_beside, references
 from harness.report.reasons import said, without_name
 from harness.units import percent, quantity
 
-__all__ = ["Row", "Sections", "anchor", "render_cases"]
+__all__ = ["Sections", "anchor", "render_cases"]
 
 CHARTS_SHARE = 0.65
 """The part of what the lines leave that sections with pictures may take; the next worst cases get tables alone."""
@@ -42,23 +42,10 @@ _RATIOS = {
 
 
 @dataclass(frozen=True)
-class Row:
-    """The line of a case: what is to be seen without opening it."""
-
-    view: CaseView
-    anchor: str
-    speedup: str
-    latency: str
-    memory: str
-    accuracy: str
-
-
-@dataclass(frozen=True)
 class Sections:
     """The rendered sections, and how many cases got less than everything."""
 
     html: Markup
-    shown: int
     without_charts: int
     lines_only: int
     dropped: int
@@ -104,29 +91,28 @@ def render_cases(
         levels[level] += 1
     # The template escapes what it is given; its result is a piece of the page.
     html = Markup("".join(parts))
-    return Sections(html, len(parts), levels["tables"], len(parts) - sum(levels.values()), len(views) - len(parts))
+    return Sections(html, levels["tables"], len(parts) - sum(levels.values()), len(views) - len(parts))
 
 
-def row(view: CaseView) -> Row:
-    """The line of a case."""
+def _row(view: CaseView) -> dict[str, str]:
+    """The line of a case: what is to be seen without opening it."""
 
     def text(metric: str, unit: str) -> str:
         estimate = view.estimate(metric)
         return quantity(estimate.point, unit) if estimate else "–"
 
-    return Row(
-        view,
-        anchor(view.suite, view.id),
-        text("speedup", "x"),
-        text("latency.p50", "s"),
-        text("memory.peak", "bytes"),
-        text("accuracy", "share"),
-    )
+    return {
+        "anchor": anchor(view.suite, view.id),
+        "speedup": text("speedup", "x"),
+        "latency": text("latency.p50", "s"),
+        "memory": text("memory.peak", "bytes"),
+        "accuracy": text("accuracy", "share"),
+    }
 
 
 def _context(run: Run, view: CaseView, level: str, past: Past, reference: CaseView | None) -> dict[str, Any]:
-    line = row(view)
-    context: dict[str, Any] = {"level": level, "row": line, "view": view, "result": view.result}
+    row = _row(view)
+    context: dict[str, Any] = {"level": level, "row": row, "view": view, "result": view.result}
     if level == "line":
         return context
     result = view.result
@@ -142,7 +128,7 @@ def _context(run: Run, view: CaseView, level: str, past: Past, reference: CaseVi
         "facts": facts_beside(view, reference),
         "beside": anchor(reference.suite, reference.id) if reference and reference.result else "",
         "log_lines": _LOG_LINES,
-        "histories": histories(view, past, line.anchor, drawn=level == "full"),
+        "histories": histories(view, past, row["anchor"], drawn=level == "full"),
     }
     launches = result.launches if result and level == "full" else ()
     samples = pooled(launches)
@@ -164,8 +150,8 @@ def _context(run: Run, view: CaseView, level: str, past: Past, reference: CaseVi
     ]
     context["spreads"] = _spreads(launches)
     accepted = None if "previous" in samples else _accepted(view)
-    context["ecdf"] = ecdf(f"{line.anchor}-e", samples, accepted) if samples else None
-    context["timeline"] = timeline(f"{line.anchor}-s", launches) if samples else None
+    context["ecdf"] = ecdf(f"{row['anchor']}-e", samples, accepted) if samples else None
+    context["timeline"] = timeline(f"{row['anchor']}-s", launches) if samples else None
     context["quantiles"] = {
         arm: [quantity(quantile(values, share), "s") for share in _QUANTILES] for arm, values in samples.items()
     }

@@ -134,7 +134,6 @@ def fronts(seen: Overview) -> list[dict[str, Any]]:
                         "accuracy": quantity(p.accuracy, "share"),
                         "throughput": quantity(p.throughput, "items/s") if p.throughput else "–",
                         "memory": quantity(p.memory, "bytes") if p.memory else "–",
-                        "batch": f"{p.batch:.0f}",
                         "best": p in best,
                     }
                     for p in points
