@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.records import Verdict
+from harness.report.html.charts import rows
 from harness.report.html.svg import Axis, chart, element, labels, number, path
 from harness.report.overview import CaseView
 from harness.report.past import Level, Past, Point, Series
@@ -105,10 +106,8 @@ def over_runs(key: str, series: Series) -> Markup:
         *(height - 34, 26),
         pad=0.08,
     )
-    parts: list[Markup] = []
-    for value, label in labels(y.ticks(4), lambda value, digits: quantity(value, series.unit, digits)).items():
-        parts.append(element("line", class_="axis faint", x1=x.start, x2=x.end, y1=y(value), y2=y(value)))
-        parts.append(element("text", label, class_="tick", x=x.start - 5, y=y(value) + 3.5, text_anchor="end"))
+    values = labels(y.ticks(4), lambda value, digits: quantity(value, series.unit, digits))
+    parts = [*rows(y, values, x.start, x.end)]
     for change in series.changes:
         at = x(change.at - 0.5)
         parts.append(element("line", class_="link", x1=at, x2=at, y1=20, y2=height - 34))
