@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from harness.amending import acceptable, confirmed, of_tree, with_lengths
-from harness.baseline.accept import baseline_of
+from harness.baseline.accept import baseline_of, usual_prior
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.facts import counts, moved
-from harness.judge import Prior, compare, fit_prior, fresh_launches
+from harness.judge import Prior, compare, fresh_launches
 from harness.judge.against import METRIC, _row, compare_against, more_launches, spread_of
 from harness.judge.prior import Spread
 from harness.judge.scope import changed_parts
@@ -80,12 +80,7 @@ class WithBaselines:
     def prior(self, hardware: str) -> Prior:
         """The usual spreads on this class of machine, learnt before anything was accepted."""
         if hardware not in self._priors:
-            word = machine_class(self._environment.hardware[hardware])
-            try:
-                self._priors[hardware] = fit_prior(self._store.times_of(word))
-            except BaselineError:
-                # The damaged case says so itself; the others are judged with the default spreads.
-                self._priors[hardware] = Prior()
+            self._priors[hardware] = usual_prior(self._store, machine_class(self._environment.hardware[hardware]))
         return self._priors[hardware]
 
     def more(self, result: Result, metrics: Metrics) -> int:

@@ -23,7 +23,7 @@ from harness.judge.times import FULL_BASELINE
 from harness.metrics import Metric, resolve
 from harness.records import Comparison, Environment, Outcome, Result, Verdict
 
-__all__ = ["accept", "baseline_of", "proposed", "refusal"]
+__all__ = ["accept", "baseline_of", "proposed", "refusal", "usual_prior"]
 
 KEPT_BLOCKS = 8
 """The newest blocks of a metric that are kept: enough for its spread, few enough that it follows the machine."""
@@ -143,6 +143,17 @@ def baseline_of(result: Result, environment: Environment) -> Baseline:
     accepted = Accepted(environment.commit, "", "an earlier run")
     times = make_times(result, environment, (block_of(result, names, environment.commit, ""),), accepted)
     return Baseline(make_portable(result, environment, names, accepted), times)
+
+
+def usual_prior(store: Store, machine: str) -> Prior:
+    """The usual spreads on a class of machine, for judging alone: the default ones where a baseline is damaged.
+
+    The damaged case says so itself, and the others are judged all the same.
+    """
+    try:
+        return fit_prior(store.times_of(machine))
+    except BaselineError:
+        return Prior()
 
 
 def _known(result: Result, metrics: Mapping[str, Metric]) -> Mapping[str, Metric]:

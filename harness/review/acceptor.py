@@ -10,7 +10,7 @@ from harness.baseline import accept as acceptance
 from harness.baseline.records import Portable, Times, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
-from harness.judge import Prior, compare, fit_prior
+from harness.judge import Prior, compare
 from harness.judge.words import quoted
 from harness.names import timestamp
 from harness.records import Comparison, Result, Run, Scalar
@@ -106,9 +106,5 @@ class Acceptor:
     def _prior(self, result: Result) -> Prior:
         machine = machine_class(self._identity(result))
         if machine not in self._priors:
-            try:
-                self._priors[machine] = fit_prior(self._store.times_of(machine))
-            except BaselineError:
-                # The damaged case says so itself; the others are judged with the default spreads.
-                self._priors[machine] = Prior()
+            self._priors[machine] = acceptance.usual_prior(self._store, machine)
         return self._priors[machine]
