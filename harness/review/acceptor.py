@@ -16,7 +16,7 @@ from harness.names import timestamp
 from harness.records import Comparison, Result, Run, Scalar
 from harness.report.record import failed_tests, metrics_of
 
-__all__ = ["Acceptor", "FileChange", "Judged"]
+__all__ = ["Acceptor", "Judged"]
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,6 @@ class Judged:
 
     comparisons: tuple[Comparison, ...]
     refused: str
-
-
-@dataclass(frozen=True)
-class FileChange:
-    """A baseline file as it is ("" where there is none), and as it would be."""
-
-    path: str
-    old: str
-    new: str
 
 
 class Acceptor:
@@ -76,9 +67,9 @@ class Acceptor:
         """Accept one result and give the files that were written. Raises `BaselineError` where it is refused."""
         return [self._store.write(record) for record in self._proposed(result, reason)]
 
-    def preview(self, result: Result, reason: str) -> list[FileChange]:
-        """What `accept` would write. Raises `BaselineError` where it would be refused."""
-        return [FileChange(*self._store.preview(record)) for record in self._proposed(result, reason)]
+    def preview(self, result: Result, reason: str) -> list[tuple[str, str, str]]:
+        """What `accept` would write, as `Store.preview` tells it. Raises `BaselineError` where it would be refused."""
+        return [self._store.preview(record) for record in self._proposed(result, reason)]
 
     def _proposed(self, result: Result, reason: str) -> list[Portable | Times]:
         refused = self.judged(result).refused

@@ -100,9 +100,9 @@ class Review:
         if pending.refused:
             return []
         lines: list[str] = []
-        for change in self._acceptor.preview(pending.result, "(your reason)"):
-            old, new = change.old.splitlines(), change.new.splitlines()
-            lines += difflib.unified_diff(old, new, change.path if old else "/dev/null", change.path, n=1, lineterm="")
+        for path, before, after in self._acceptor.preview(pending.result, "(your reason)"):
+            old, new = before.splitlines(), after.splitlines()
+            lines += difflib.unified_diff(old, new, path if old else "/dev/null", path, n=1, lineterm="")
         return lines
 
     def _settled(self, one: Pending) -> bool:
