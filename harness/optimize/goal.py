@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from harness.units import points, quantity
 
 __all__ = ["Goal", "Limit", "gains_of", "value_of", "without_gain"]
 
-_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+_PERCENTILES = ("p50", "p90", "p95", "p99")
 _TOO_SMALL = 1e-12
 """A subtraction of floats is wrong by less than this share of the accuracy."""
 _NOTHING = 1e-6
@@ -56,9 +57,9 @@ class Goal:
     limits: tuple[Limit, ...] = ()
 
     def __post_init__(self) -> None:
-        known = self.metric.removeprefix("latency.") in (*_QUANTILES, "mean")
+        known = self.metric.removeprefix("latency.") in (*_PERCENTILES, "mean")
         if self.metric.startswith("latency.") and not known:
-            raise SuiteError(f"{self.metric} can't be a goal: use latency.{', latency.'.join(_QUANTILES)}")
+            raise SuiteError(f"{self.metric} can't be a goal: use latency.{', latency.'.join(_PERCENTILES)}")
 
     @property
     def sampled(self) -> bool:
@@ -122,10 +123,6 @@ def _of_launch(goal: Goal, launch: Launch) -> float | None:
 def value_of(times: Sequence[float], metric: str) -> float:
     """The percentile, or the mean, of calls' times that a latency is (`latency.p95`)."""
     word = metric.removeprefix("latency.")
-    if word == "mean":
-        return math.fsum(times) / len(times)
-    ordered = sorted(times)
-    position = _QUANTILES[word] * (len(ordered) - 1)
-    below = math.floor(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+    if word == "mean" or len(times) == 1:
+        return statistics.fmean(times)
+    return statistics.quantiles(times, n=100, method="inclusive")[int(word.removeprefix("p")) - 1]
