@@ -17,6 +17,7 @@ from harness.history.entries import Entry, Wanted
 from harness.history.folder import read_entry
 from harness.history.past import baselines_of, levels_of, series_of
 from harness.history.sources import VARIABLE, Sources
+from harness.judge.words import plural
 from harness.report.past import Series
 from harness.report.record import RUN_NAME
 from harness.report.text import commit_name, moment
@@ -129,7 +130,7 @@ def _line(series: Series) -> str:
     newest = quantity(series.points[-1].value, series.unit) if series.points else "no run"
     told = next(series.sentences(), "")
     name = f"{series.suite}/{series.case_id}"
-    runs = "1 run" if len(series.points) == 1 else f"{len(series.points)} runs"
+    runs = plural(len(series.points), "run")
     head = f"{name:56} {series.metric}  {newest:>10}  {_bars(series)}  {runs} on {series.machine}"
     return f"{head}; {told}" if told else head
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from harness.judge.words import plural
 from harness.records import Comparison, Estimate, Outcome, Result, Run, Verdict
 from harness.report.weight import weight
 
@@ -235,15 +236,16 @@ def _failed(run: Run, view: CaseView) -> tuple[Comparison, ...]:
 def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, ...]) -> Headline:
     completed = sum(view.completed for view in views)
     failing_cases = {(c.suite, c.case_id) for c in failing}
-    ran = f"{completed} of {max(run.expected, len(views))} cases were measured"
+    ran = f"{completed:,} of {max(run.expected, len(views)):,} cases were measured"
     xfailed, known = run.xfailed, ""
     if expected := sum(view.name in xfailed for view in views):
         ran, known = f"{ran}; {expected} failed as expected", " but what is known to fail"
     if failing:
         tally = counts(tuple(view for view in views if (view.suite, view.id) in failing_cases))
         order = ["regressed", *(word for word in tally if word != "regressed")]
-        detail = ", ".join(f"{tally[word]} {_PHRASES.get(word, word)}" for word in order if word in tally)
-        sentence = f"{_cases(len(failing_cases))} failed." if len(failing_cases) != len(views) else "Every case failed."
+        detail = ", ".join(f"{tally[word]:,} {_PHRASES.get(word, word)}" for word in order if word in tally)
+        failed = len(failing_cases)
+        sentence = "Every case failed." if failed == len(views) else f"{plural(failed, 'case')} failed."
         if not run.complete:
             detail += "; and the run did not finish"
         return Headline("failed", sentence, f"{detail}; {ran}.")
@@ -260,7 +262,7 @@ def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, 
         )
     tally = counts(tuple(view for view in views if view.name not in xfailed))
     decided = tally.get("unchanged", 0) + tally.get("improved", 0)
-    others = ", ".join(f"{n} {word}" for word, n in tally.items() if word not in ("unchanged", "improved"))
+    others = ", ".join(f"{n:,} {word}" for word, n in tally.items() if word not in ("unchanged", "improved"))
     listed = f": {others}" if others else ""
     if not decided:
         # On another class of machine, say: no times, and yet everything that is the same everywhere.
@@ -272,14 +274,10 @@ def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, 
         return Headline("undecided", "Nothing could be decided.", f"{ran}{listed}.")
     better = f", {tally['improved']} of them better" if tally.get("improved") else ""
     rest = f"; besides: {others}" if others else ""
-    return Headline("passed", f"Nothing got worse{known}.", f"{_cases(decided)} decided{better}; {ran}{rest}.")
+    return Headline("passed", f"Nothing got worse{known}.", f"{plural(decided, 'case')} decided{better}; {ran}{rest}.")
 
 
 def _fails(comparison: Comparison, mode: str) -> bool:
     if mode in GATING:
         return comparison.verdict.fails(strict=mode == "strict")
     return comparison.verdict in (Verdict.ERROR, Verdict.INVALID)
-
-
-def _cases(number: int) -> str:
-    return "1 case" if number == 1 else f"{number} cases"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.disturbance import PRESSURE, disturbances
+from harness.judge.words import plural
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.fidelity import measured
 from harness.report.overview import GATING, CaseView, Overview, other_tree, timed
@@ -51,7 +52,7 @@ def _first(lines: Sequence[str]) -> tuple[str, ...]:
 def _coverage(run: Run, views: Sequence[CaseView]) -> Check:
     measured = sum(view.completed for view in views)
     expected = max(run.expected, len(views))
-    words = [f"{measured} of {expected} cases were measured"]
+    words = [f"{measured:,} of {expected:,} cases were measured"]
     words.append("only a part of the suites was selected" if run.filtered else "the whole suites were selected")
     if run.reserved:
         words.append(f"{len(run.reserved)} more are left to the full selection (-m full)")
@@ -90,7 +91,7 @@ def _baseline(seen: Overview) -> Iterator[Check]:
     # The last ones first. Cases are accepted one after the other: what looks the same is said once.
     groups = Counter((moment(when), commit, reason) for when, commit, reason in reversed(accepted))
     lines = [
-        f"{'1 case' if number == 1 else f'{number} cases'} accepted {when or 'at an unknown time'}"
+        f"{plural(number, 'case')} accepted {when or 'at an unknown time'}"
         f"{f' at {commit_name(commit)}' if commit else ''}"
         f"{f', for this reason: “{reason}”' if reason else ', and no reason was given'}"
         for (when, commit, reason), number in groups.items()
@@ -101,7 +102,7 @@ def _baseline(seen: Overview) -> Iterator[Check]:
 def _differences(seen: Overview) -> Iterator[Check]:
     run = seen.run
     differing = Counter(part for b in run.baselines.values() if (part := b.get("differs", "")))
-    lines = [f"{text} ({number} case{'s' if number > 1 else ''})" for text, number in differing.most_common()]
+    lines = [f"{text} ({plural(number, 'case')})" for text, number in differing.most_common()]
     if lines:
         question = "Differs from the other tree" if other_tree(run) else "Changed since the baseline"
         yield Check(question, lines[0], False, _first(lines[1:]))
@@ -141,9 +142,8 @@ def _evidence(seen: Overview) -> Iterator[Check]:
     broken = {seen.labels[r.suite, r.case_id]: _broken(r) for r in run.results}
     lines = [f"{case}: {said}" for case, every in broken.items() for said in every]
     if lines:
-        number = sum(map(bool, broken.values()))
-        cases = "1 case" if number == 1 else f"{number} cases"
-        answer = f"{cases} broke a promise; {kept} other promises were found kept in what ran."
+        cases = sum(map(bool, broken.values()))
+        answer = f"{plural(cases, 'case')} broke a promise; {kept} other promises were found kept in what ran."
         yield Check("Techniques happened", answer, False, _first(lines))
     elif kept:
         yield Check("Techniques happened", f"All {kept} promises of techniques were found kept in what ran.", True)
@@ -218,5 +218,5 @@ def _blind(comparison: Comparison) -> bool:
 def _warnings(seen: Overview) -> Iterator[Check]:
     every = [f"{seen.labels[r.suite, r.case_id]}: {warning}" for r in seen.run.results for warning in r.warnings]
     if every:
-        answer = "1 warning was given." if len(every) == 1 else f"{len(every)} warnings were given."
+        answer = f"{plural(len(every), 'warning')} {'was' if len(every) == 1 else 'were'} given."
         yield Check("Warnings", answer, False, _first(every))
