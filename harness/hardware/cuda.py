@@ -83,10 +83,6 @@ class Cuda:
         with opened(self._number) as device:
             return {**device.state(_is_ours), **self.watched()}
 
-    def rejected(self) -> int:
-        """How many calls this process has timed again, because the device's clock was too low."""
-        return self._watch.rejected if self._watch else 0
-
     def watched(self) -> Mapping[str, Scalar]:
         """What the clock did while this process timed calls: `ClockWatch.report`; empty before `enter`."""
         return self._watch.report() if self._watch else {}
@@ -132,7 +128,7 @@ class Cuda:
         A process without torch has no events. There the host's clock is used, which is right for runtimes that return
         from a call when the device is done, as ONNX Runtime and TensorRT's synchronous execution do.
 
-        Where the clock was too low the list is timed again, a bounded number of times; `rejected` counts its calls.
+        Where the clock was too low the list is timed again, a bounded number of times; `watched` tells of it.
         """
 
         def measure(values: Sequence[Any]) -> tuple[list[int], Any]:
