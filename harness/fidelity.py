@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Facts = Mapping[str, Scalar]
 
-__all__ = ["alteration", "cosine", "fewer_bits", "nearness", "relative_error", "sqnr"]
+__all__ = ["alteration", "bits_of", "cosine", "fewer_bits", "nearness", "relative_error", "sqnr"]
 
 
 _SHARE = 0.001
@@ -92,13 +92,19 @@ def nearness(found: Outputs, wanted: Outputs) -> dict[str, float]:
     return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
+def bits_of(dtype: str) -> int:
+    """The number in a type's name: `bfloat16` has 16 bits, `float8_e4m3fn` 8; 0 where there is none (`bool`)."""
+    found = re.search(r"\d+", dtype)
+    return int(found.group()) if found else 0
+
+
 def fewer_bits(facts: Facts, reference: Facts) -> str:
     """In which fewer bits a network computes by its facts, in words; empty where in none that the reference does not.
 
     Its outputs can't equal the reference's everywhere.
     """
     known = str(reference.get("precision", "float32")).split("+")
-    narrow = [t for t in str(facts.get("precision", "")).split("+") if 0 < _bits(t) < 32 and t not in known]
+    narrow = [t for t in str(facts.get("precision", "")).split("+") if 0 < bits_of(t) < 32 and t not in known]
     if narrow:
         return f"products in {' and '.join(narrow)}"
     more = _number(facts, "quantized") - _number(reference, "quantized")
@@ -123,11 +129,6 @@ def alteration(facts: Facts, reference: Facts) -> str:
     stored = [name.partition(".")[2] for name in sorted(facts) if name.startswith("weights.")]
     changed = [t for t in stored if _number(facts, f"weights.{t}") - _number(reference, f"weights.{t}") > _SHARE]
     return f"weights in {' and '.join(changed)}" if changed and reference else ""
-
-
-def _bits(dtype: str) -> int:
-    found = re.search(r"\d+", dtype)
-    return int(found.group()) if found else 0
 
 
 def _number(facts: Facts, name: str) -> float:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.fidelity import bits_of
 from harness.runtimes.facts import (
     N_M,
     Weight,
     arithmetic_facts,
-    bits_of,
     is_weight_dtype,
     is_weight_shape,
     kept_patterns,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from harness.grid import Case
 from harness.judge.interval import Interval, interval
 from harness.judge.prior import DEFAULT_LAUNCH, Spread, fit_spread, pooled
+from harness.optimize.space import steps_of
 from harness.records import Result
 
 __all__ = ["Trial", "gain_of", "usual_spread"]
@@ -37,7 +38,7 @@ class Trial:
     @property
     def steps(self) -> frozenset[str]:
         """Ids of its techniques; empty for the reference."""
-        return frozenset(step.id for step in self.case.technique.steps if step.name != "reference")
+        return steps_of(self.case.technique)
 
     @property
     def stands(self) -> bool:

@@ -17,6 +17,7 @@ from harness.units import points, quantity, ratio
 
 __all__ = [
     "REFERENCE",
+    "SAME_RATIO",
     "Gain",
     "Point",
     "Subject",
@@ -34,7 +35,8 @@ __all__ = [
 ]
 
 REFERENCE = "reference"
-_SAME_RATIO = 0.02
+SAME_RATIO = 0.02
+"""A difference of speed that nobody would notice."""
 _MEMORY = ("gpu_memory.process", "gpu_memory.reserved", "memory.peak")
 
 
@@ -276,4 +278,4 @@ def _named(point: Point, reference_accuracy: float) -> str:
 def _sense(factor: float) -> str:
     if not math.isfinite(factor) or factor <= 0:
         return "worse"
-    return "same" if abs(math.log(factor)) <= _SAME_RATIO else "better" if factor > 1 else "worse"
+    return "same" if abs(math.log(factor)) <= SAME_RATIO else "better" if factor > 1 else "worse"

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.records import Evidence
-from harness.report.gains import REFERENCE, Subject
+from harness.report.gains import REFERENCE, SAME_RATIO, Subject
 from harness.report.overview import CaseView
 from harness.units import ratio
 
 __all__ = ["Removal", "families", "removals", "verdict_on_speed"]
-
-_SAME_RATIO = 0.02
-"""A difference of speed that nobody would notice."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def _against(view: CaseView, unpruned: CaseView | None) -> tuple[float | None, b
     if other is None:
         if unpruned.result.technique != REFERENCE:
             return None, False
-        return own.point, own.low > 1 and own.point > 1 + _SAME_RATIO
+        return own.point, own.low > 1 and own.point > 1 + SAME_RATIO
     if not other.point > 0:
         return None, False
-    return own.point / other.point, own.low > other.high and own.point > other.point * (1 + _SAME_RATIO)
+    return own.point / other.point, own.low > other.high and own.point > other.point * (1 + SAME_RATIO)

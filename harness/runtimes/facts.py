@@ -9,11 +9,11 @@ and after export, fusion and quantization, but for rows that no input can reach 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness.fidelity import bits_of
 from harness.records import Scalar
 
 if TYPE_CHECKING:
@@ -95,12 +95,6 @@ def weight_of(dtype: str, values: np.ndarray[Any, Any], zero_point: Callable[[],
         int(distances.max(initial=0)) if integers else None,
         None if axis is None else kept_patterns(distances != 0, axis),
     )
-
-
-def bits_of(dtype: str) -> int:
-    """The number in a type's name: `bfloat16` has 16 bits, `float8_e4m3fn` 8; 0 where there is none (`bool`)."""
-    found = re.search(r"\d+", dtype)
-    return int(found.group()) if found else 0
 
 
 def is_weight_dtype(dtype: str) -> bool:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import PreparationError
-from harness.runtimes.facts import Weight, bits_of, is_weight_dtype, is_weight_shape, weight_of
+from harness.fidelity import bits_of
+from harness.runtimes.facts import Weight, is_weight_dtype, is_weight_shape, weight_of
 
 if TYPE_CHECKING:
     import numpy as np

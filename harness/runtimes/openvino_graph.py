@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.runtimes.facts import Weight, bits_of, is_weight_dtype, is_weight_shape, weight_of
+from harness.fidelity import bits_of
+from harness.runtimes.facts import Weight, is_weight_dtype, is_weight_shape, weight_of
 
 if TYPE_CHECKING:
     import numpy as np
