@@ -23,7 +23,7 @@ from harness.files import sweep
 from harness.grid import Address, Case
 from harness.hardware import cpu
 from harness.measure.artefacts import Artefact, ArtefactCache
-from harness.measure.sources import changed, code_of, contents, digest_sources, relevant_environment
+from harness.measure.sources import changed, code_of, contents, relevant_environment
 from harness.measure.tree import Tree
 from harness.plan import Plan
 from harness.techniques import reference
@@ -145,11 +145,11 @@ def test_an_edited_technique_makes_a_new_artefact(tmp_path: Path) -> None:
 def test_what_counts_as_a_source(tmp_path: Path, name: str, counts: bool) -> None:
     (tmp_path / "env").mkdir()
     (tmp_path / "env" / "pyvenv.cfg").touch()
-    before = digest_sources(tmp_path)
+    before = contents(tmp_path)
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("1")
-    assert (digest_sources(tmp_path) != before) is counts
+    assert (contents(tmp_path) != before) is counts
 
 
 def test_what_changed_is_named(tmp_path: Path) -> None:
@@ -171,33 +171,33 @@ def test_runs_and_baselines_count_in_no_folder(tmp_path: Path) -> None:
     folder.suite(
         "test_it", "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench): bench(case)"
     )
-    before = digest_sources(folder.path)
+    before = contents(folder.path)
     # It is looked at anew after an artefact is made, which is where a run would disturb itself.
     made = ("--reports", "out/runs", "--baselines", "kept", "--baseline=update", "--reason", "first", *PLAN)
     code, text = folder.pytest("suites", *made)
     assert code == 0, text
     assert list((folder.path / "kept").rglob("portable.json"))
-    assert digest_sources(folder.path) == before
+    assert contents(folder.path) == before
     (folder.path / "out" / "runs" / "history.db").touch()
-    assert digest_sources(folder.path) == before
+    assert contents(folder.path) == before
 
 
 PRINTS = """
 import os
 from pathlib import Path
 
-from harness.measure.sources import digest_sources
+from harness.measure.sources import contents
 
 
 def test_it(capfd):
     root = Path(__file__).parent
-    before = digest_sources(root)
+    before = contents(root)
     with capfd.disabled():
         os.write(1, b"what was measured")
-        assert digest_sources(root) == before
-    assert digest_sources(root) == before
+        assert contents(root) == before
+    assert contents(root) == before
     (root / "other.txt").touch()
-    assert digest_sources(root) != before
+    assert contents(root) != before
 """
 
 
@@ -215,10 +215,10 @@ def test_the_file_that_pytest_prints_into_is_no_source(tmp_path: Path) -> None:
     ["suites/2026-11-03_120000_4711/table.csv", "suites/run/journal.jsonl", "suites/portable.json", "history.db"],
 )
 def test_what_only_resembles_them_counts(tmp_path: Path, name: str) -> None:
-    before = digest_sources(tmp_path)
+    before = contents(tmp_path)
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).touch()
-    assert digest_sources(tmp_path) != before
+    assert contents(tmp_path) != before
 
 
 def test_a_link_counts_with_what_it_points_to(tmp_path: Path) -> None:
@@ -227,15 +227,15 @@ def test_a_link_counts_with_what_it_points_to(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     (root / "linked.py").symlink_to(target)
-    before = digest_sources(root)
+    before = contents(root)
     target.write_text("2")
-    assert digest_sources(root) != before
+    assert contents(root) != before
 
 
 def test_a_source_that_cant_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "table.bin").symlink_to("/proc/self/mem")  # which nobody may read from its beginning
     with pytest.raises(SuiteError, match=r"table\.bin can't be read: .*make it readable, or move it"):
-        digest_sources(tmp_path)
+        contents(tmp_path)
 
 
 def test_a_link_to_a_folder_counts_by_where_it_leads(tmp_path: Path) -> None:
@@ -244,25 +244,25 @@ def test_a_link_to_a_folder_counts_by_where_it_leads(tmp_path: Path) -> None:
     link = root / "data" / "images"
     link.symlink_to("../../first")
     (tmp_path / "first").mkdir()
-    before = digest_sources(root)
+    before = contents(root)
     (tmp_path / "first" / "0.bin").touch()
-    assert digest_sources(root) == before, "what lies outside is told by the model's own `data`"
+    assert contents(root) == before, "what lies outside is told by the model's own `data`"
     (tmp_path / "second").mkdir()
     link.unlink()
     link.symlink_to("../../second")
-    assert digest_sources(root) != before
+    assert contents(root) != before
 
 
 def test_what_else_is_imported_from_counts(tmp_path: Path) -> None:
     root, common = tmp_path / "root", tmp_path / "common"
     for folder in (root, common):
         folder.mkdir()
-    before = digest_sources(root, [common, root])
+    before = contents(root, [common, root])
     (common / "table.csv").touch()
-    assert digest_sources(root, [common, root]) == before, "of folders that are no project's only code is looked at"
+    assert contents(root, [common, root]) == before, "of folders that are no project's only code is looked at"
     (common / "network.py").touch()
-    assert digest_sources(root, [common, root]) != before
-    assert digest_sources(root) == digest_sources(root, [root, tmp_path / "nowhere"])
+    assert contents(root, [common, root]) != before
+    assert contents(root) == contents(root, [root, tmp_path / "nowhere"])
 
 
 def test_a_package_that_was_copied_from_a_folder_counts_by_its_installers_record(
@@ -275,12 +275,12 @@ def test_a_package_that_was_copied_from_a_folder_counts_by_its_installers_record
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: copied\nVersion: 1\n")
     (information / "direct_url.json").write_text('{"url": "file:///of/mine", "dir_info": {}}')
     (information / "RECORD").write_text("copied/__init__.py,sha256=one,10\n")
-    without = digest_sources(root)
+    without = contents(root)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    before = digest_sources(root)
+    before = contents(root)
     assert before != without
     (information / "RECORD").write_text("copied/__init__.py,sha256=two,10\n")
-    assert digest_sources(root) != before
+    assert contents(root) != before
 
 
 def test_the_working_tree_is_no_source_of_another_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -582,11 +582,11 @@ def test_what_changes_twice_in_no_time_is_read_twice(tmp_path: Path) -> None:
     found = set()
     for content in (b"a", b"b", b"c"):
         (tmp_path / "data.bin").write_bytes(content)
-        found.add(digest_sources(tmp_path))
+        found.add(frozenset(contents(tmp_path).items()))
     for when in (1_700_000_000, 1_600_000_000):
         os.utime(tmp_path / "data.bin", (when, when))
-        found.add(digest_sources(tmp_path))
+        found.add(frozenset(contents(tmp_path).items()))
     assert len(found) == 3, "the time of change is no part of what counts"
     (tmp_path / "data.bin").write_bytes(b"d")
     os.utime(tmp_path / "data.bin", (1_500_000_000, 1_500_000_000))
-    assert digest_sources(tmp_path) not in found
+    assert frozenset(contents(tmp_path).items()) not in found

@@ -26,7 +26,6 @@ __all__ = [
     "code_of",
     "contents",
     "digest_of",
-    "digest_sources",
     "relevant_environment",
     "sources",
 ]
@@ -65,11 +64,6 @@ def _outputs() -> frozenset[tuple[int, int]]:
 
 _OUTPUTS = _outputs()
 """Asked when this module is imported, as pytest's plugin is: while a test runs, pytest captures both elsewhere."""
-
-
-def digest_sources(root: Path, paths: Iterable[Path] = ()) -> str:
-    """One digest over the `contents` of a project."""
-    return digest_of({name: content.hex() for name, content in contents(root, paths).items()})
 
 
 def contents(
@@ -192,7 +186,7 @@ def relevant_environment() -> dict[str, str]:
 
 
 def sources(folder: Path) -> Iterator[Path]:
-    """The files of a project that count as sources (see `digest_sources`), and links to folders in it."""
+    """The files of a project that count as sources (see `contents`), and links to folders in it."""
     for place, folders, files in os.walk(folder):
         here = Path(place)
         left_out = _SKIPPED | (_SKIPPED_AT_THE_TOP if here == folder else set())
