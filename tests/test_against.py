@@ -234,8 +234,6 @@ def test_what_can_not_be_measured_here_any_more_is_missing(project: Folder) -> N
     ("arguments", "words"),
     [
         (("--against", "no-such-branch"), "no-such-branch"),
-        (("--against", "HEAD", "--baseline=update", "--reason", "right"), "goes with neither"),
-        (("--against", "HEAD", "--plan", "confirm=0"), "could call no case slower"),
         (("--against", "HEAD", "--against-python", "/no/such/python"), "can't be run as the other arm's Python"),
     ],
 )

@@ -75,18 +75,10 @@ def test_a_case_that_the_measured_commit_lacks_is_an_error_that_says_so(project:
     assert comparison["verdict"] == "error"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--against", "HEAD", "--resume"), "--resume does not go with --against"),
-        (("--at", "HEAD"), "needs --against REV"),
-        (("--against", "HEAD", "--at", "no-such-branch"), "no-such-branch"),
-    ],
-)
-def test_what_makes_no_sense_is_said(project: Folder, arguments: tuple[str, ...], words: str) -> None:
-    code, text = project.pytest("suites", *arguments)
+def test_a_commit_that_is_not_there_is_said(project: Folder) -> None:
+    code, text = project.pytest("suites", "--against", "HEAD", "--at", "no-such-branch")
     assert code != 0
-    assert words in text
+    assert "no-such-branch" in text
 
 
 def test_a_comparison_as_options() -> None:

@@ -306,13 +306,6 @@ def test_one_tree_under_two_interpreters_takes_two_artefacts(tmp_path: Path, pyt
     assert {one.cache for one in found.values()} <= {cache, other}
 
 
-def test_no_jobs_is_an_error(folder: Folder) -> None:
-    folder.suite("test_own", SUITE.format(techniques="slow(1)"))
-    code, text = folder.pytest("suites", "--jobs=0")
-    assert code == 4
-    assert "--jobs 0: give 1 or more" in text
-
-
 @pytest.mark.parametrize(("cores", "jobs"), [(1, 1), (2, 2), (64, 4)])
 def test_as_many_at_a_time_as_cores_have_time(monkeypatch: pytest.MonkeyPatch, cores: int, jobs: int) -> None:
     monkeypatch.setattr(sys.modules["harness.measure.ahead"], "cores_usable", lambda: cores)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from _pytest.config.argparsing import Parser
 
+from harness.plugin import pytest_configure
 from harness.plugin.folders import import_folders
 from harness.plugin.options import add_options, command_of, pytest_load_initial_conftests
 
@@ -58,6 +59,36 @@ def test_an_option_that_a_project_has_as_well_names_the_plugin(own: dict[str, st
     first.addoption("--quick", action="store_true", **own)
     with pytest.raises(pytest.UsageError, match=words):
         add_options(first)
+
+
+def configure(*arguments: str) -> None:
+    """What the plugin does with these words when pytest starts."""
+    parser = Parser(_ispytest=True)
+    add_options(parser)
+    options = parser.parse_known_args(list(arguments))
+    config = SimpleNamespace(getoption=lambda name: getattr(options, name), addinivalue_line=lambda *_: None)
+    pytest_configure(config)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--plan", "speed=3"), "no 'speed' in a plan"),
+        (("--plan", "seconds=soon"), "'soon' is no float"),
+        (("--plan", "seconds=-1"), "seconds must be a positive number"),
+        (("--jobs=0",), "--jobs 0: give 1 or more"),
+        (("--baseline=update",), "--baseline=update needs --reason"),
+        (("--at", "HEAD"), "needs --against REV"),
+        (("--against", "HEAD", "--resume"), "--resume does not go with --against"),
+        (("--against", "HEAD", "--baseline=update", "--reason", "right"), "goes with neither"),
+        (("--against", "HEAD", "--plan", "confirm=0"), "could call no case slower"),
+        (("--against", "HEAD", "--against-tolerance", "5"), "--against-tolerance: '5' is no share"),
+    ],
+)
+def test_options_that_make_no_sense_are_usage_errors(arguments: tuple[str, ...], words: str) -> None:
+    with pytest.raises(pytest.UsageError) as caught:
+        configure(*arguments)
+    assert words in str(caught.value)
 
 
 def test_another_error_of_a_conftest_is_left_as_it_is() -> None:
