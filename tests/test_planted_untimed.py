@@ -104,10 +104,3 @@ def test_a_leak_of_50_megabytes_is_regressed_and_a_deleted_case_is_missing(plant
     assert_red(done, TUNED, "missing", "harness prune")
     assert QUANTISED in done.text
     assert done.comparison(TUNED, "case")["verdict"] == "missing"
-
-
-def test_a_run_in_which_every_case_is_skipped(planted: Project) -> None:
-    planted.edit("suites/test_small.py", "@grid(", '@__import__("pytest").mark.skip(reason="not today")\n@grid(')
-    done = planted.pytest(*UNTIMED)
-    assert_red(done, TUNED, "missing", "not today")
-    assert "nothing was measured" in done.text

@@ -44,6 +44,8 @@ def test_a_test_can_not_hide_what_was_measured(folder: Folder) -> None:
     folder.suite(
         "test_hiding",
         """
+from harness import SuiteError
+
 @grid(model=[tiny], technique=[liar], hardware=[cpu])
 def test_swallows(case, bench):
     try:
@@ -69,6 +71,8 @@ def test_forgets(case, bench):
 
 @grid(model=[tiny], technique=[batched(4), bf16], hardware=[cpu, cuda])
 def test_measures(case, bench):
+    with pytest.raises(SuiteError, match="bench measures the test's own case"):
+        bench(case.reference)
     first = bench(case)
     assert bench(case).result is first.result
     assert first.speedup > 0 and first.accuracy > 0.5 and first["size"] == first.size
@@ -376,13 +380,16 @@ def test_a_case_that_no_test_decided_is_missing(folder: Folder) -> None:
     folder.suite("test_omits", text.format(first="bench(case)", mark="", second="bench(case)"))
     code, output = folder.pytest("suites", *PLAN, "--baseline=update", "--reason", "start")
     assert code == 0, output
-    folder.suite("test_omits", text.format(first="pytest.skip('not today')", mark="", second="bench(case.reference)"))
+    mark = "@pytest.mark.skip(reason='another day')\n"
+    folder.suite("test_omits", text.format(first="pytest.skip('not today')", mark=mark, second="bench(case)"))
     code, output = folder.pytest("suites", *PLAN)
     assert code == 1, output
-    verdicts = {(c["case_id"], c["verdict"]) for c in folder.run()["comparisons"]}
-    assert ("tiny_onnx/reference/cpu", "missing") in verdicts
     assert "FAILED suites/test_omits.py::test_it" in output
-    assert "bench measures the test's own case" in output
+    assert "ERROR suites/test_omits.py::test_other" in output
+    assert {c["verdict"] for c in folder.run()["comparisons"]} == {"missing"}
+    reasons = {c["case_id"]: c["reason"] for c in folder.run()["comparisons"]}
+    assert "not today; it has a baseline" in reasons["tiny_onnx/reference/cpu"]
+    assert "another day; it has a baseline" in reasons["tiny_onnx/batched:2/cpu"]
     assert "nothing was measured" in output
     # Nor does an xfail decide it that leaves nothing to be measured, by a call or by its mark.
     mark = "@pytest.mark.xfail(run=False, reason='ends the process')\n"
