@@ -54,7 +54,8 @@ def test_two_commits_are_compared_whatever_is_checked_out(project: Folder) -> No
     code, text = project.pytest("suites", "--against", quick, "--at", "HEAD", *FAST)
     assert code == 1, text
     run = project.run()
-    assert run["environment"]["commit"] == slow
+    assert run["environment"]["commit"] == run["environment"]["state"]["at"] == slow
+    assert run["environment"]["state"]["against"] == quick
     assert run["environment"]["dirty"] is False
     verdicts = {c["metric"]: c["verdict"] for c in run["comparisons"]}
     assert verdicts["latency.p50"] == verdicts["size"] == "regressed"
@@ -73,6 +74,7 @@ def test_a_case_that_the_measured_commit_lacks_is_an_error_that_says_so(project:
     assert "has no case tiny_onnx/slowed+batched:32/cpu" in text
     (comparison,) = project.run()["comparisons"]
     assert comparison["verdict"] == "error"
+    assert project.result("tiny_onnx/slowed+batched:32/cpu")["outcome"] == "absent"
 
 
 def test_a_commit_that_is_not_there_is_said(project: Folder) -> None:

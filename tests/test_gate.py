@@ -193,6 +193,11 @@ def test_the_first_baseline_is_made_where_the_run_looked_for_it(tmp_path: Path) 
     assert "make one with: pytest bench --baselines golden --baseline=update --reason 'first baseline'" in (found or "")
 
 
+def test_what_the_other_tree_lacks_decides_nothing(tmp_path: Path) -> None:
+    found = undone(settings(tmp_path, against=Against("main")), a_whole_run({"a": Verdict.INCOMPARABLE}))
+    assert found == "nothing was decided: no selected case could be compared with main"
+
+
 def test_what_has_no_baseline_is_skipped() -> None:
     unmeasured = dataclasses.replace(a_result({}), outcome=Outcome.UNAVAILABLE, reason="no compiler")
     assert left_out(unmeasured, None, None).verdict is Verdict.SKIPPED
