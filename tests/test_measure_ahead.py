@@ -111,16 +111,6 @@ def test_what_cannot_be_made_fails_when_its_case_comes_and_is_tried_once(folder:
     assert (folder.path / ".notes" / "broken").read_text() == "x"
 
 
-def test_cases_that_are_skipped_are_not_made(folder: Folder) -> None:
-    skipped = SUITE.format(techniques="slow(1), slow(2)").replace(
-        "@grid", "@pytest.mark.skip(reason='not today')\n@grid"
-    )
-    folder.suite("test_own", skipped)
-    _, text = folder.pytest("suites", "--baseline=off", "--jobs=2", *PLAN)
-    assert {result["outcome"] for result in folder.run()["results"]} == {"unavailable"}, text
-    assert not (folder.path / ".notes").exists()
-
-
 def test_an_interrupt_ends_the_children_and_keeps_what_is_finished(folder: Folder) -> None:
     techniques = "slow(1, seconds=0.1), slow(2, seconds=600.0), slow(3, seconds=600.0)"
     folder.suite("test_own", SUITE.format(techniques=techniques))
