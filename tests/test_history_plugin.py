@@ -19,7 +19,6 @@ SUITE = """
 def test_it(case, bench):
     bench(case)
 """
-SCREENED = (*PLAN, "--plan", "confirm=1")
 OFF = ("suites", "--baseline=off", *PLAN)
 
 
@@ -86,16 +85,3 @@ def test_a_store_that_fails_is_a_warning_and_no_verdict(folder: Folder) -> None:
     page = (folder.path / "reports" / "latest" / "index.html").read_text()
     assert "secret" not in page
     assert cause in page
-
-
-def test_a_run_of_another_commit_or_beside_one_is_not_kept(folder: Folder) -> None:
-    commit = folder.commit("start")
-    kept = names(folder.path / "reports" / "history.db")
-    code, said = folder.pytest("suites", "--against", commit, "--at", commit, *SCREENED)
-    assert code in (0, 1), said
-    assert folder.run()["environment"]["state"]["at"] == commit
-    assert names(folder.path / "reports" / "history.db") == kept
-    code, said = folder.pytest("suites", "--against", commit, *SCREENED)
-    assert code in (0, 1), said
-    assert folder.run()["environment"]["state"]["against"] == commit
-    assert names(folder.path / "reports" / "history.db") == kept

@@ -296,3 +296,5 @@ def test_what_is_not_kept() -> None:
     assert "smoke test" in refusal(dataclasses.replace(run, mode="quick"))
     elsewhere = dataclasses.replace(run.environment, state={"at": "abc1234"})
     assert "another commit" in refusal(dataclasses.replace(run, environment=elsewhere))
+    beside = dataclasses.replace(run.environment, state={"against": "HEAD"})
+    assert "took turns with another tree" in refusal(dataclasses.replace(run, environment=beside))
