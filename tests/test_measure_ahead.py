@@ -83,14 +83,6 @@ def times_of(folder: Folder) -> list[tuple[float, float]]:
     return sorted((begin, end) for _, begin, end in notes)
 
 
-def test_artefacts_are_made_two_at_a_time_before_the_first_case(folder: Folder) -> None:
-    folder.suite("test_own", SUITE.format(techniques="slow(1, meets=2), slow(2, meets=1)"))
-    code, text = folder.pytest("suites", "--baseline=off", "--jobs=2", *PLAN)
-    assert code == 0, text
-    assert re.search(r"3 artefacts were made ready in .*", text), "two, and the reference's"
-    assert "time.prepare" in {one["metric"] for one in folder.result("tiny_onnx/slow:2:meets-1/cpu")["measurements"]}
-
-
 def test_with_one_job_each_is_made_when_its_case_comes(folder: Folder) -> None:
     folder.suite("test_own", SUITE.format(techniques="slow(1), slow(2)"))
     code, text = folder.pytest("suites", "--baseline=off", "--jobs=1", *PLAN)
@@ -98,17 +90,6 @@ def test_with_one_job_each_is_made_when_its_case_comes(folder: Folder) -> None:
     assert "made ready" not in text
     (_, end), (begin, _) = times_of(folder)
     assert end <= begin
-
-
-def test_what_cannot_be_made_fails_when_its_case_comes_and_is_tried_once(folder: Folder) -> None:
-    folder.suite("test_own", SUITE.format(techniques="broken, reference, slow(1, seconds=0.0)"))
-    code, text = folder.pytest("suites", "--baseline=off", "--jobs=2", *PLAN)
-    assert code == 1
-    assert "1 failed, 2 passed" in text, "what is queued behind it is made all the same"
-    result = folder.result("tiny_onnx/broken/cpu")
-    assert result["outcome"] == "failed"
-    assert "a part is missing" in result["reason"]
-    assert (folder.path / ".notes" / "broken").read_text() == "x"
 
 
 def test_an_interrupt_ends_the_children_and_keeps_what_is_finished(folder: Folder) -> None:
@@ -137,7 +118,7 @@ import dataclasses, os, time
 
 
 def beside(predict):
-    notes = Path(__file__).parent.parent / ".notes"
+    notes = Path(__file__).parent.parent / ".evaluated"
     notes.mkdir(exist_ok=True)
     (notes / str(os.getpid())).touch()
     end = time.monotonic() + 60
@@ -163,48 +144,54 @@ def test_it(case, bench):
 """
 
 
-def test_accuracy_and_memory_of_several_cases_are_measured_beside_each_other(folder: Folder) -> None:
-    folder.suite("test_own", EVALUATED.format(meets=2, models="noted", techniques="batched(2), batched(3)"))
+def test_artefacts_accuracy_and_memory_are_made_two_at_a_time_before_the_first_case(folder: Folder) -> None:
+    suite = EVALUATED.format(meets=2, models="noted", techniques="slow(1, meets=2), slow(2, meets=1)")
+    folder.suite("test_own", f"from suites.own import slow\n{suite}")
     code, text = folder.pytest("suites", "--baseline=off", "--jobs=2", *PLAN)
     assert code == 0, text
-    assert len(list((folder.path / ".notes").iterdir())) == 3, "two, and the reference, once each"
-    for number in (2, 3):
-        result = folder.result(f"noted/batched:{number}/cpu")
+    assert re.search(r"3 artefacts were made ready in .*", text), "two, and the reference's"
+    assert len(list((folder.path / ".evaluated").iterdir())) == 3, "two, and the reference, once each"
+    for name in ("slow:1:meets-2", "slow:2:meets-1"):
+        result = folder.result(f"noted/{name}/cpu")
         names = {measurement["metric"] for measurement in result["measurements"]}
-        assert {"accuracy", "fidelity.cosine", "memory.peak", "latency.p50"} <= names
+        assert {"time.prepare", "accuracy", "fidelity.cosine", "memory.peak", "latency.p50"} <= names
         assert result["seconds"]["evaluate"] < 0.2, "it was made ahead"
 
 
-def test_a_pass_that_fails_ahead_fails_its_own_case(folder: Folder) -> None:
-    folder.suite("test_own", EVALUATED.format(meets=1, models="far, noted", techniques="batched(2), batched(3)"))
-    code, text = folder.pytest("suites", "--baseline=off", "--jobs=2", "-k", "far or batched:2", *PLAN)
-    assert code == 1
-    assert "2 failed, 1 passed" in text, text
-    for number in (2, 3):
-        result = folder.result(f"far/batched:{number}/cpu")
-        assert result["outcome"] == "invalid"
-        assert "holds NaN or infinity" in result["reason"]
-
-
 LOST = """
-import dataclasses
+from suites.own import broken, slow
 
 lost = dataclasses.replace(tiny, name="lost", data=lambda: {"table": Path(".gone").read_text()})
 
 
-@grid(model=[tiny, lost], technique=[reference], hardware=[cpu])
-def test_it(case, bench):
+@grid(model=[lost], technique=[reference], hardware=[cpu])
+def test_lost(case, bench):
+    bench(case)
+
+
+@grid(model=[tiny], technique=[broken, reference, slow(1, seconds=0.0)], hardware=[cpu])
+def test_behind(case, bench):
     bench(case)
 """
 
 
-def test_what_a_models_own_code_raises_fails_its_own_case(folder: Folder) -> None:
-    folder.suite("test_own", LOST)
+def test_what_fails_ahead_fails_when_its_own_case_comes(folder: Folder) -> None:
+    """An evaluation, a model's own code, and a technique, which is tried once."""
+    far = EVALUATED.format(meets=1, models="far", techniques="batched(2), batched(3)")
+    folder.suite("test_own", far + LOST)
     code, text = folder.pytest("suites", "--baseline=off", "--jobs=2", *PLAN)
     assert code == 1
-    assert "1 failed, 1 passed" in text, text
+    assert "4 failed, 2 passed" in text, "what is queued behind them is made all the same"
     assert folder.result("tiny_onnx/reference/cpu")["outcome"] == "completed"
+    for number in (2, 3):
+        result = folder.result(f"far/batched:{number}/cpu")
+        assert result["outcome"] == "invalid"
+        assert "holds NaN or infinity" in result["reason"]
     assert "FileNotFoundError" in folder.result("lost/reference/cpu")["reason"]
+    result = folder.result("tiny_onnx/broken/cpu")
+    assert result["outcome"] == "failed"
+    assert "a part is missing" in result["reason"]
+    assert (folder.path / ".notes" / "broken").read_text() == "x"
 
 
 def test_the_same_cases_of_two_trees_are_measured_beside_each_other(folder: Folder) -> None:
