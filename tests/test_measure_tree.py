@@ -256,20 +256,7 @@ def test_what_was_imported_is_told_with_the_folder_that_a_copy_was_made_from(tmp
 def test_two_arms_of_one_package_are_red_and_each_may_have_its_own(
     project: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(project.path / "src"))
-    code, text = project.pytest("suites", "--against", "HEAD", *SHORT)
-    assert code == 1, text
-    (comparison,) = project.run()["comparisons"]
-    assert comparison["verdict"] == "invalid"
-    assert "imported own_network from" in comparison["reason"]
-    monkeypatch.delenv("PYTHONPATH")
-    (project.path / "pytest.ini").write_text("[pytest]\npythonpath = src\n")
-    code, text = project.pytest("suites", "--against", "HEAD", *SHORT)
-    assert {c["metric"]: c["verdict"] for c in project.run()["comparisons"]}["size"] == "unchanged", text
-
-
-def test_a_test_of_pytest_benchmarks_is_held_to_its_tree_too(project: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    (project.path / "suites" / "test_it.py").unlink()
+    """Those of a test of pytest-benchmark's too."""
     (project.path / "suites" / "test_timed.py").write_text(
         "from own_network import LAYERS\n\n\ndef test_sum(benchmark):\n    benchmark(sum, range(1000 * LAYERS))\n"
     )
@@ -277,4 +264,12 @@ def test_a_test_of_pytest_benchmarks_is_held_to_its_tree_too(project: Folder, mo
     monkeypatch.setenv("PYTHONPATH", str(project.path / "src"))
     code, text = project.pytest("suites", "--against", "HEAD", *SHORT)
     assert code == 1, text
-    assert "imported own_network from" in project.run()["comparisons"][0]["reason"]
+    rows = project.run()["comparisons"]
+    (comparison,) = (row for row in rows if row["suite"] == "it")
+    assert comparison["verdict"] == "invalid"
+    assert "imported own_network from" in comparison["reason"]
+    assert "imported own_network from" in next(row["reason"] for row in rows if row["suite"] == "timed")
+    monkeypatch.delenv("PYTHONPATH")
+    (project.path / "pytest.ini").write_text("[pytest]\npythonpath = src\n")
+    code, text = project.pytest("suites/test_it.py", "--against", "HEAD", *SHORT)
+    assert {c["metric"]: c["verdict"] for c in project.run()["comparisons"]}["size"] == "unchanged", text
