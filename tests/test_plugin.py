@@ -60,6 +60,13 @@ def test_skips_late(case, bench):
     except AssertionError:
         pytest.skip("never mind")
 
+@grid(model=[tiny], technique=[liar | batched(5)], hardware=[cpu])
+def test_xfails_late(case, bench):
+    try:
+        bench(case)
+    except AssertionError:
+        pytest.xfail("slow today")
+
 @pytest.mark.xfail(strict=True, reason="known to lie")
 @grid(model=[tiny], technique=[liar | batched(2)], hardware=[cpu])
 def test_expected(case, bench):
@@ -92,9 +99,12 @@ def test_boasts(case, bench):
     bench(case)
 """,
     )
-    code, text = folder.pytest("suites", "--baseline=off", *PLAN, "--junitxml", "junit.xml", "-rs")
+    code, text = folder.pytest("suites", "--baseline=off", *PLAN, "--junitxml", "junit.xml", "-rfs")
     assert code == 1
-    assert "5 failed, 1 passed, 3 skipped, 1 xfailed" in text
+    assert "6 failed, 1 passed, 3 skipped, 1 xfailed" in text
+    # A mark says beforehand what is known to fail; a call comes after the verdict.
+    assert "FAILED suites/test_hiding.py::test_xfails_late" in text
+    assert "the test called xfail after that; the verdict stands" in text
     assert "; 1 failed as expected." in text
     (known,) = folder.run()["environment"]["state"]["xfailed"].splitlines()
     assert known.endswith("/tiny_onnx/liar+batched:2/cpu")
@@ -205,10 +215,8 @@ def test_children_import_from_where_pytest_does(tmp_path: Path) -> None:
 
 @pytest.mark.alone
 def test_a_first_run_without_a_baseline_is_no_pass(folder: Folder) -> None:
-    folder.suite(
-        "test_first",
-        "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench):\n    bench(case)\n",
-    )
+    suite = "@grid(model=[tiny], technique=[{}], hardware=[cpu])\ndef test_{}(case, bench):\n    bench(case)\n"
+    folder.suite("test_first", suite.format("reference", "it"))
     plan = (*PLAN, "--plan", "repeats=2")
     code, text = folder.pytest("suites", *plan)
     assert code == 1
@@ -219,12 +227,18 @@ def test_a_first_run_without_a_baseline_is_no_pass(folder: Folder) -> None:
     assert len(list((folder.path / "baselines" / "first").rglob("*.json"))) == 2
     code, text = folder.pytest("suites", *plan)
     assert code == 0, text
-    # A baseline that was damaged is an error of its case, and never an empty default.
+    # A baseline that was damaged is an error of its case, and never an empty default. Strict refuses a case without one.
     (portable,) = (folder.path / "baselines").rglob("portable.json")
     portable.write_text(portable.read_text()[:-20])
-    code, text = folder.pytest("suites/test_first.py", *plan)
+    folder.suite("test_first", suite.format("reference", "it") + suite.format("batched(2)", "new"))
+    code, text = folder.pytest("suites/test_first.py", *plan, "--baseline=strict")
     assert code == 1
     assert "portable.json" in text
+    assert "FAILED suites/test_first.py::test_new" in text
+    assert "has no baseline yet" in text
+    # The history is off in these runs.
+    assert (folder.path / "reports" / "latest" / "index.html").exists()
+    assert not (folder.path / "reports" / "history.db").exists()
 
 
 WRONG = {
@@ -410,35 +424,6 @@ def test_a_case_that_no_test_decided_is_missing(folder: Folder) -> None:
     assert output.count("harness prune") >= 2
     code, output = folder.pytest("suites/common.py", *PLAN)
     assert code == 5, "a filtered run looks only at what it selected"
-
-
-def test_a_verdict_is_not_taken_back_by_a_call_of_xfail(folder: Folder) -> None:
-    text = (
-        "{mark}@grid(model=[tiny], technique=[liar], hardware=[cpu])\n"
-        "def test_it(case, bench):\n    try:\n        bench(case)\n"
-        "    except AssertionError as error:\n        {instead}\n"
-    )
-    folder.suite("test_call", text.format(mark="", instead="pytest.xfail('slow today')"))
-    mark = "@pytest.mark.xfail(reason='known to lie')\n"
-    folder.suite("test_mark", text.format(mark=mark, instead="raise error"))
-    code, output = folder.pytest("suites", *PLAN)
-    assert code == 1
-    assert "FAILED suites/test_call.py" in output
-    assert "the test called xfail after that; the verdict stands" in output
-    assert "1 failed, 1 xfailed" in output
-
-
-def test_strict_refuses_what_has_no_baseline(folder: Folder) -> None:
-    folder.suite(
-        "test_strict",
-        "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench):\n    bench(case)\n",
-    )
-    code, text = folder.pytest("suites", *PLAN, "--baseline=strict")
-    assert code == 1
-    assert "has no baseline yet" in text
-    # The history is off in these runs.
-    assert (folder.path / "reports" / "latest" / "index.html").exists()
-    assert not (folder.path / "reports" / "history.db").exists()
 
 
 def test_a_budget_ends_the_adding_of_launches_and_says_so(folder: Folder) -> None:
