@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import signal
@@ -22,7 +23,7 @@ from harness.hardware import Hardware, cpu, cuda
 from harness.measured import Measured
 from harness.metrics import Metric, resolve
 from harness.plan import Plan
-from harness.plugin import CASE, pytest_runtest_makereport
+from harness.plugin import CASE, options, pytest_collection_modifyitems, pytest_runtest_makereport
 from harness.plugin.state import STATE, State
 from harness.records import Outcome, Result, Verdict
 from harness.report.record import failed_tests, read_run
@@ -227,7 +228,7 @@ def test_a_first_run_without_a_baseline_is_no_pass(folder: Folder) -> None:
     assert len(list((folder.path / "baselines" / "first").rglob("*.json"))) == 2
     code, text = folder.pytest("suites", *plan)
     assert code == 0, text
-    # A baseline that was damaged is an error of its case, and never an empty default. Strict refuses a case without one.
+    # A baseline that was damaged is an error of its case, and never an empty default; strict refuses a case without.
     (portable,) = (folder.path / "baselines").rglob("portable.json")
     portable.write_text(portable.read_text()[:-20])
     folder.suite("test_first", suite.format("reference", "it") + suite.format("batched(2)", "new"))
@@ -295,18 +296,6 @@ def test_a_case_that_a_suite_has_twice_is_an_error_at_collection(folder: Folder)
     assert not (folder.path / "reports").exists()
 
 
-def test_cases_are_refused_where_the_system_is_no_linux(folder: Folder) -> None:
-    grid = "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_x(case, bench): ..."
-    folder.suite("test_one", grid)
-    hook = "import sys\n\n\ndef pytest_collection_modifyitems():\n    sys.platform = 'darwin'\n"
-    (folder.path / "conftest.py").write_text(hook)
-    code, output = folder.pytest("suites")
-    assert code == 4
-    assert "cases are measured on Linux, and this is darwin" in output
-    code, output = folder.pytest("suites", "--collect-only")
-    assert code == 0, output
-
-
 def test_an_option_that_a_conftest_has_as_well_names_the_plugin(folder: Folder) -> None:
     hook = "def pytest_addoption(parser):\n    parser.addoption('--quick', action='store_true')\n"
     (folder.path / "conftest.py").write_text(hook)
@@ -317,19 +306,6 @@ def test_an_option_that_a_conftest_has_as_well_names_the_plugin(folder: Folder) 
     assert "-p no:harness" in output
 
 
-def test_two_files_of_one_name_are_refused_whatever_their_cases(folder: Folder) -> None:
-    for name, technique in (("a", "reference"), ("b", "onnxruntime")):
-        (folder.path / "suites" / name).mkdir()
-        (folder.path / "suites" / name / "__init__.py").touch()
-        grid = f"@grid(model=[tiny], technique=[{technique}], hardware=[cpu])\ndef test_x(case, bench): ..."
-        folder.suite(f"{name}/test_one", grid)
-    code, output = folder.pytest("suites", "--collect-only")
-    assert code == 4
-    assert "suites/b/test_one.py" in output
-    assert "rename one" in output
-    assert folder.pytest("suites/a", "--collect-only")[0] == 0
-
-
 def test_a_run_that_is_refused_is_none(folder: Folder) -> None:
     folder.suite(
         "test_one",
@@ -338,7 +314,6 @@ def test_a_run_that_is_refused_is_none(folder: Folder) -> None:
     )
     for arguments, words in (
         (("--plan", "speed=3"), "no 'speed' in a plan"),
-        (("-n", "2"), "can't be timed under pytest-xdist"),
         (("--baseline-rev", "v1.0"), "not a git repository"),
     ):
         code, text = folder.pytest("suites", *arguments)
@@ -481,6 +456,33 @@ def item_of(case: Case, *marks: pytest.MarkDecorator) -> Any:
     """A test item as far as the plugin's state asks it."""
     found = {one.name: one.mark for one in marks}
     return SimpleNamespace(stash={}, callspec=SimpleNamespace(params={"case": case}), get_closest_marker=found.get)
+
+
+def test_cases_are_refused_where_the_system_is_no_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may be looked at there."""
+    monkeypatch.setattr(options, "sys", SimpleNamespace(platform="darwin"))
+    items = [item_of(Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu))]
+    state = SimpleNamespace(left_to_full=lambda _: {}, collected=lambda *_: [])
+
+    def collected(*, only: bool) -> None:
+        config = SimpleNamespace(stash={STATE: state}, option=SimpleNamespace(collectonly=only))
+        pytest_collection_modifyitems(cast(Any, None), cast(Any, config), items)
+
+    with pytest.raises(pytest.UsageError, match="cases are measured on Linux, and this is darwin"):
+        collected(only=False)
+    collected(only=True)
+
+
+def test_two_files_of_one_name_are_refused_whatever_their_cases(tmp_path: Path) -> None:
+    model = tiny_onnx_model(tmp_path)
+    state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _own={}))
+    for folder, technique in (("a", reference), ("b", onnxruntime)):
+        item = item_of(Case(model, as_pipeline(technique), cpu))
+        item.path = tmp_path / folder / "test_one.py"
+        item.getparent = lambda _: None
+        wrong = pytest.raises(SuiteError, match=r"b/test_one\.py and .*a/test_one\.py would .*; rename one$")
+        with wrong if folder == "b" else contextlib.nullcontext():
+            State._select(state, item, {})
 
 
 @pytest.mark.parametrize(

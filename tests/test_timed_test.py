@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from pytest_benchmark import plugin, utils
 
+from harness.errors import SuiteError
 from harness.hardware import cpu
 from harness.measure.timed_test import a_call
+from harness.plugin import _measure
+from harness.plugin.state import State
+from harness.plugin.timed_test import TEST
 from harness.records import Launch
 from harness.timed_test import TimedTest
 from harness.worker import timed_test as worker
@@ -258,10 +264,6 @@ def test_the_gate(tmp_path: Path) -> None:
     assert code == 1
     assert "missing" in text
     assert "flaky" in text
-    file.write_text(SORTING)
-    code, text = folder.pytest("suites", *plan, "--benchmark-disable")
-    assert code == 1
-    assert "--benchmark-disable" in text
 
 
 @pytest.mark.alone
@@ -365,21 +367,35 @@ def test_elsewhere_they_stay_what_they_are(tmp_path: Path) -> None:
     assert one["stats"]["rounds"] >= 5
 
 
-def test_not_beside_other_processes(tmp_path: Path) -> None:
+def test_nothing_is_timed_beside_other_processes(tmp_path: Path) -> None:
+    """Nor is a case of a grid."""
     folder = project(tmp_path, SORTING)
+    folder.suite(
+        "test_grid",
+        "@grid(model=[tiny], technique=[reference, bf16], hardware=[cpu])\n"  # one is skipped by a mark
+        "def test_it(case, bench):\n    bench(case)\n",
+    )
     code, text = folder.pytest("suites", "-n1", *PLAN)
     assert code == 1
-    assert "can't be timed under pytest-xdist" in text
+    for test in ("test_sorting.py::test_sort[2000]", "test_grid.py::test_it[tiny_onnx/reference/cpu]"):
+        assert f"FAILED suites/{test}" in text
+    assert text.count("can't be timed under pytest-xdist") >= 2
+    assert "2 failed, 1 skipped" in text
+    assert not (folder.path / "reports").exists()
 
 
-def test_two_tests_with_one_name(tmp_path: Path) -> None:
-    text = """
-import pytest
+def test_two_tests_with_one_name() -> None:
+    state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _own={}))
+    for number, parameter in enumerate(("a b", "a-b")):
+        test = TimedTest(f"suites/test_x.py::test_x[{parameter}]")
+        item = SimpleNamespace(
+            stash={TEST: test}, path=Path("suites/test_x.py"), nodeid=test.nodeid, getparent=lambda _: None
+        )
+        with pytest.raises(SuiteError, match="twice") if number else contextlib.nullcontext():
+            State._select(state, cast(Any, item), {})
 
-@pytest.mark.parametrize("x", [1, 2], ids=["a b", "a-b"])
-def test_x(benchmark, x):
-    benchmark(sum, [x])
-"""
-    code, said = project(tmp_path, text).pytest("suites", *PLAN)
-    assert code == 4
-    assert "twice" in said
+
+def test_what_pytest_benchmark_was_told_not_to_time_is_skipped() -> None:
+    asked = {"benchmark_disable": True, "benchmark_enable": False}
+    with pytest.raises(pytest.skip.Exception, match=r"\(--benchmark-disable\)"):
+        _measure(cast(Any, SimpleNamespace(config=SimpleNamespace(getoption=asked.get))))
