@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from harness.cli.collecting import collect
+from harness.plugin.selection import is_filtered, only_shows
 from tests.folder import PLAN, Folder
 
 DEFAULT, RESERVED = "tiny_onnx/reference/cpu", "tiny_onnx/batched:2/cpu"
@@ -77,14 +79,12 @@ def test_the_default_selection_misses_nothing_of_the_full_one_and_the_full_one_m
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
-        (("suites",), {DEFAULT}),
         (("suites", "-k", "tiny_onnx"), {DEFAULT}),
-        (("suites", "-m", "full"), {DEFAULT, RESERVED}),
         (("suites", "-m", "full and not default"), {RESERVED}),
         (("suites", "-m", "not skip"), {DEFAULT, RESERVED}),
         (("suites/test_both.py::test_more",), {RESERVED}),
     ],
-    ids=["default", "part", "full", "rest", "other", "named"],
+    ids=["part", "rest", "other", "named"],
 )
 def test_what_is_selected(folder: Folder, arguments: tuple[str, ...], found: set[str]) -> None:
     code, text = folder.pytest(*arguments, "--collect-only", "-q", "--strict-markers")
@@ -92,28 +92,29 @@ def test_what_is_selected(folder: Folder, arguments: tuple[str, ...], found: set
     assert {case for case in (DEFAULT, RESERVED) if f"[{case}]" in text} == found
 
 
-@pytest.mark.parametrize("option", ["--fixtures", "--fixtures-per-test", "--setup-plan", "--setup-only"])
-def test_what_only_shows_is_no_run(folder: Folder, option: str) -> None:
+def test_what_only_shows_is_no_run(folder: Folder, pytestconfig: pytest.Config) -> None:
+    for option in ("--collect-only", "--fixtures", "--fixtures-per-test", "--setup-plan", "--setup-only", "--quick"):
+        asked = SimpleNamespace(option=pytestconfig._parser.parse_known_args([option]))
+        assert only_shows(asked) is (option != "--quick")  # type: ignore[arg-type]
     folder.suite("test_both", SUITE.replace("[reference]", "[reference, bf16]"))  # which is skipped in its setup
-    code, text = folder.pytest("suites", option)
+    code, text = folder.pytest("suites", "--setup-only")
     assert code == 0, text
     assert not (folder.path / "reports").exists()
 
 
-def test_a_case_of_both_selections_is_refused_in_either(folder: Folder) -> None:
+def test_a_case_of_both_selections_is_refused_in_the_default_one(folder: Folder) -> None:
     folder.suite("test_both", SUITE + MORE.format(technique="reference"))
-    for selection in ((), ("-m", "full")):
-        code, text = folder.pytest("suites", "--collect-only", *selection)
-        assert code == 4
-        assert f"has the case {DEFAULT} twice" in text
+    code, text = folder.pytest("suites", "--collect-only")
+    assert code == 4
+    assert f"has the case {DEFAULT} twice" in text
 
 
-def test_a_part_of_the_full_selection_is_a_part(folder: Folder) -> None:
-    code, text = folder.pytest("suites", *PLAN, "-m", "full and not default", "--baseline=off")
-    assert code == 0, text
-    assert folder.run()["filtered"]
-    assert "selected" not in folder.run()["environment"]["state"]
-    assert measured(folder) == {RESERVED}
+@pytest.mark.parametrize(
+    ("marks", "filtered"), [("", False), ("full", False), ("full and not default", True), ("not slow", True)]
+)
+def test_a_part_of_the_full_selection_is_a_part(tmp_path: Path, marks: str, filtered: bool) -> None:
+    asked = SimpleNamespace(args=[str(tmp_path)], option=SimpleNamespace(keyword="", markexpr=marks))
+    assert is_filtered(asked, deselected=False) is filtered  # type: ignore[arg-type]
 
 
 def test_commands_find_the_cases_of_both(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +193,7 @@ def test_a_part_that_was_chosen_from_all_misses_what_is_gone(folder: Folder) -> 
     assert missing(folder) == {GONE}, "the metrics of the grid that is left out are known"
     assert measured(folder) == {DEFAULT}
     assert folder.run()["filtered"]
+    assert "selected" not in folder.run()["environment"]["state"]
     assert "cost" in {one["metric"] for one in folder.result(DEFAULT)["measurements"]}
     for part in (("-k", "ordinary"), ("--deselect=suites/test_both.py::test_it",)):
         code, text = folder.pytest("suites", *PLAN, *part)
