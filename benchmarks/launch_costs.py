@@ -26,7 +26,8 @@ __all__ = ["LaunchCost", "Share", "artefact_of", "launch_cost", "sampling_share"
 
 FILE, FUNCTION = "suites/test_digits.py", "test_inference"
 EXCLUDED = ("prepare", "evaluate", "memory", "ahead")
-"""Stages of a case that are no part of its launches: artefacts are made, accuracy and memory have their own passes."""
+"""Stages of a case that are no part of its launches: artefacts are made, accuracy and memory have their own passes. In
+`ahead` is also the making of artefacts before the first case."""
 
 
 @dataclass(frozen=True)

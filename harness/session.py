@@ -115,7 +115,7 @@ class Session:
         `told` gets how many are ready, and of how many. Those that need the GPU are left: their cases are made one by
         one, since they share its memory. An interrupt gets out, and leaves what is finished in the cache.
         """
-        coming, found = [], dict[tuple[str, str, str], Wanted]()
+        begun, coming, found = time.monotonic(), [], dict[tuple[str, str, str], Wanted]()
         for case, address, suite in wanted:
             there = not self._why_not(case) and (suite, case.id) not in self._earlier
             if there and case.hardware.describe()["kind"] != "cuda":
@@ -123,7 +123,7 @@ class Session:
                 coming.append(Coming(case, dataclasses.replace(address, root=str(self._cache.tree.root)), suite))
         if len(found) > 1 and self.settings.jobs > 1:
             make_ahead(list(found.values()), self.settings.jobs, lambda ready: told(ready, len(found)))
-        self._passes.expect(coming)
+        self._passes.expect(coming, time.monotonic() - begun)
 
     def measure(self, case: Case, address: Address, suite: str, nodeid: str) -> Decision:
         """Measure and judge a case, or say why it is not measured."""

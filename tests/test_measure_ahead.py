@@ -11,17 +11,21 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
 import pytest
 
+from harness.errors import SuiteError
 from harness.grid import Address, Case
 from harness.hardware import cpu
 from harness.measure.ahead import MOST_JOBS, Wanted, make_ahead, needed, usual_jobs
 from harness.measure.artefacts import Artefact, ArtefactCache
+from harness.measure.case import Measurer
 from harness.measure.case_passes import CasePasses
 from harness.measure.tree import Tree
 from harness.plan import Plan
+from harness.session import Session
 from harness.techniques import batched, reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
@@ -267,6 +271,52 @@ def test_a_reference_whose_evaluation_was_ended_from_outside_is_evaluated_again(
     for error in (pytest.fail.Exception, Again):
         with pytest.raises(error):
             passes.reference(case, address, artefact, tmp_path / "it.log")
+
+
+class Empty:
+    """A cache of which nothing can be had."""
+
+    tree = Tree(Path("project"))
+
+    def check_going_on(self, case_id: str) -> None:
+        """It does."""
+
+    def get(self, *_: object) -> NoReturn:
+        raise SuiteError("there is none")
+
+
+def test_making_artefacts_ahead_is_in_the_seconds_of_the_first_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No case's own preparation holds it: the benchmark of overhead took it for launches."""
+    now = [100.0]
+
+    def made(*_: object) -> None:
+        now[0] += 146.0
+
+    monkeypatch.setattr(sys.modules["harness.session"], "make_ahead", made)
+    monkeypatch.setattr(sys.modules["harness.session"], "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(sys.modules["harness.measure.case"], "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    cache, plan = cast(Any, Empty()), Plan()
+    passes = CasePasses(cache, plan, tmp_path, jobs=2)
+    session = SimpleNamespace(
+        _why_not=lambda _: None,
+        _earlier={},
+        folder=tmp_path,
+        _cache=cache,
+        _other=None,
+        settings=SimpleNamespace(jobs=2),
+        _passes=passes,
+    )
+    one = Case(tiny_onnx_model(tmp_path), as_pipeline(batched(2)), cpu)
+    other = dataclasses.replace(one, technique=as_pipeline(batched(3)))
+    address = Address("project", "test_it.py", "test_it", one.id)
+    alone = Case(one.model, as_pipeline(batched(4)), cpu)
+    Session.make_ahead(cast(Any, session), [(case, address, "it") for case in (one, other)], lambda *_: None)
+    measurer = Measurer(cache, passes, plan, tmp_path, lambda *_: 0, lambda _: None)
+    seconds = [measurer.measure(case, address, "it", case.id, {})[0].seconds for case in (alone, one, other)]
+    assert seconds == [{}, {"ahead": 146.0}, {}], "both are of one lot, and the first of it carries what is of all"
+    assert measurer.budget._ahead == [(0.0, 2)], "no later case is expected to take as long"
 
 
 @pytest.mark.parametrize(("python", "count"), [("/env/bin/python", 2), ("", 1)])

@@ -87,8 +87,9 @@ class Measurer:
         begun = time.perf_counter()
         if together := self.passes.make_ahead(suite, case, self.progress):
             ahead = time.perf_counter() - begun
-            result = dataclasses.replace(result, seconds={"ahead": round(ahead, 3)})
-            self.budget.share(ahead, together)
+            result = dataclasses.replace(result, seconds={"ahead": round(ahead + self.passes.spent, 3)})
+            self.passes.spent = 0.0
+            self.budget.share(ahead, together)  # of artefacts nothing: those of the cases to come are there
         self.budget.begin()
         logs = self.logs / file_name(f"{suite}/{case.id}")
         logs.mkdir(parents=True, exist_ok=True)

@@ -50,6 +50,7 @@ class CasePasses:
     cache   artefacts of the working tree
     other   those of the tree that it is compared with
     jobs    how many passes are made at a time
+    spent   seconds of making artefacts ahead that are in no result yet
     """
 
     cache: ArtefactCache
@@ -57,12 +58,14 @@ class CasePasses:
     logs: Path
     other: ArtefactCache | None = None
     jobs: int = 1
+    spent: float = 0.0
     _coming: dict[tuple[str, str], Coming] = field(default_factory=dict)
     _made: dict[Key, Future[Any]] = field(default_factory=dict)
 
-    def expect(self, coming: Iterable[Coming]) -> None:
-        """Say which cases come, in their order."""
+    def expect(self, coming: Iterable[Coming], spent: float = 0.0) -> None:
+        """Say which cases come, in their order, and the seconds that making their artefacts ahead took."""
         self._coming = {(one.suite, one.case.id): one for one in coming}
+        self.spent = spent
 
     def make_ahead(self, suite: str, case: Case, told: Callable[[str], None]) -> int:
         """Make the passes of this case and of the next ones, where it is expected. Gives for how many cases.
