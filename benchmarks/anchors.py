@@ -25,7 +25,7 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
-# The children find the workloads as benchmarks.workloads, and so must this process.
+# The sources beside this file, and not an installed copy's: children find the workloads as benchmarks.workloads there.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.anchor_tables import DISTURBED, print_tables

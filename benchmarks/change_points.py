@@ -12,7 +12,12 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# The sources beside this file are measured, and not an installed copy's.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from harness.history.changes import levels
 

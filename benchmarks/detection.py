@@ -26,6 +26,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+# The sources beside this file are measured, and not an installed copy's.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from benchmarks.detected import Kept, table
 from benchmarks.detecting import Bench, Schedule
 from benchmarks.neighbour import neighbours

@@ -25,6 +25,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+# The sources beside this file are measured, and not an installed copy's.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from harness.baseline.make import block_of, make_portable, make_times
 from harness.baseline.records import Accepted
 from harness.baseline.store import Store

@@ -20,6 +20,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+# The sources beside this file are measured, and not an installed copy's.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from harness.cli.optimize import CHALLENGERS
 from harness.errors import MeasurementError
 from harness.grid import grids_of, load_suite

@@ -15,6 +15,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+# The sources beside this file are measured, and not an installed copy's.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from harness.records import Outcome, Result, Run
 from harness.report.overview import CaseView, cases
 from harness.report.record import read_run

@@ -15,6 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# The sources beside this file are measured, and not an installed copy's.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from harness.hardware import cpu
 from harness.worker.artefact import load_batches, read_manifest
 

@@ -20,6 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+# The sources beside this file are measured, and not an installed copy's.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from benchmarks.detected import bounds
 from harness.judge.against import DEFAULT_SPREAD, judge_launches, more_launches
 from harness.judge.change import Change, change_of, decide

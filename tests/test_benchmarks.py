@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,38 @@ def test_the_simulation_prints_and_writes_its_rows(tmp_path: Path) -> None:
     for row in found:
         words = ("regressed", "unchanged", "improved", "inconclusive")
         assert sum(row.get(word, 0) for word in words) == row["cases"] == 5
+
+
+def own_import(node: ast.stmt) -> bool:
+    """Whether a statement imports something of this project."""
+    own = ("benchmarks", "harness", "suites")
+    return isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in own
+
+
+def test_commands_of_a_clone_measure_the_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They measured what was installed, often another checkout, and filed it under the clone's commit."""
+    clone = tmp_path / "clone"
+    (clone / "harness").mkdir(parents=True)
+    (clone / "harness" / "__init__.py").touch()
+    shutil.copytree(ROOT / "benchmarks", clone / "benchmarks", ignore=shutil.ignore_patterns("__pycache__", "results"))
+    installed, commands = list(sys.path), []
+    for file in sorted((clone / "benchmarks").glob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        body = ast.parse(text).body
+        first = next((number for number, node in enumerate(body) if own_import(node)), None)
+        if first is None or '__name__ == "__main__"' not in text:
+            continue
+        # What comes before its first import from the project, with the path that `python benchmarks/...` gives.
+        monkeypatch.setattr(sys, "path", [str(file.parent), *installed])
+        before = ast.Module(body[:first], type_ignores=[])
+        exec(compile(before, file, "exec"), {"__name__": "probed", "__file__": str(file)})
+        for package in ("benchmarks", "harness"):
+            spec = PathFinder.find_spec(package)
+            assert spec is not None
+            assert next(iter(spec.submodule_search_locations or ())) == str(clone / package), file.name
+        commands.append(file.stem)
+    assert {"anchors", "change_points", "detection", "detection_tables", "many_cases", "optimize"} < set(commands)
+    assert {"overhead", "page", "results_table", "rival_calls", "simulation"} < set(commands)
 
 
 def drifting(launches: int = 60) -> tuple[np.ndarray, np.ndarray]:
