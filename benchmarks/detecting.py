@@ -253,11 +253,10 @@ class Bench:
         self._keep(step, case, "harness", seen, apart=not task.planted)
 
     def _chain(self, task: Task, case: Case, end: float) -> None:
-        """A clean block, then one of each size and another clean one, each compared with the clean block before it.
+        """For each size a clean block, and one that is compared with it: at 0 % of the artefact that was made apart.
 
         What has the fewest verdicts comes first, so that a chain that is cut short leaves nothing behind for good. The
-        harness gives its verdict of each size right afterwards: between the blocks it would part each from the clean
-        one that it is compared with.
+        harness gives its verdict of each size right afterwards.
         """
         began, tools = int(time.time()), CHAINS[task.kind].tools
         counts = Counter(
@@ -270,18 +269,16 @@ class Bench:
         clean, apart = self._planter.clean(case.id), self._planter.apart(case.id)
         blocks = [(size, self._planter.planted(case.id, size) if size else apart) for size in sizes]
         chain = CHAINS[task.kind](self.folder, self._seconds(task.load) / 2)
-        before, judged = clean, []
-        for size, artefact in ((0.0, clean), *blocks):
+        for size, artefact in blocks:
             self._step = Step(_of_size(task, size), tools, began)
             if time.monotonic() > end:
                 return
             if task.load == "idle":
-                self.wait_until_idle()
-            for heard in chain.add(artefact, clean=not size):
-                self._keep(self._step, case, heard.tool, heard, apart=apart in (before, artefact))
-                judged.append(size)
-            before = before if size else artefact
-        for size in dict.fromkeys(judged):
+                self.wait_until_idle()  # before the two, and not between them
+            for block in (clean, artefact):
+                for heard in chain.add(block, clean=block == clean):
+                    self._keep(self._step, case, heard.tool, heard, apart=not size)
+        for size in sizes:
             own = _of_size(dataclasses.replace(task, kind="against", tolerance=BESIDE), size)
             self._step = Step(own, ("harness",), began)
             if time.monotonic() > end:

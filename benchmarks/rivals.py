@@ -80,7 +80,7 @@ class Block:
 
 
 class PluginChain:
-    """pytest-benchmark: the first block is saved, every later one compared with the clean block before it."""
+    """pytest-benchmark: every block is saved, and one that is not clean compared with the clean block before it."""
 
     tools = tuple(LIMITS)
 
@@ -93,11 +93,12 @@ class PluginChain:
         (self._folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
 
     def add(self, artefact: Path, *, clean: bool) -> Iterator[Heard]:
-        """Measure a block, and give what the tool says of it; nothing of the first."""
+        """Measure a block, and give what the tool says of it; of a clean one nothing, the next is compared with it."""
         begun, meter = time.perf_counter(), PressureMeter()
         number = len(list(self._folder.glob("**/0*_block.json")))
-        compare = [f"--benchmark-compare={self._before.data[0]}"] if self._before else []
-        compare += ["--benchmark-compare-fail", *(f"{field}:5%" for field in LIMITS.values())] if self._before else []
+        before = None if clean else self._before
+        compare = [f"--benchmark-compare={before.data[0]}"] if before else []
+        compare += ["--benchmark-compare-fail", *(f"{field}:5%" for field in LIMITS.values())] if before else []
         command = [
             sys.executable, "-m", "pytest", *OWN, f"--rootdir={ROOT}", "-c", str(self._folder / "pytest.ini"),
             str(ROOT / "benchmarks" / "rival_case.py"), f"--benchmark-storage=file://{self._folder}",
@@ -114,12 +115,12 @@ class PluginChain:
         block = Block((name, stats), float(stats["total"]), time.perf_counter() - begun, meter.share() or 0.0)
         asked = self._asked * self._seconds / block.sampling
         self._asked = min(MOST_ASKED * self._seconds, max(self._seconds, asked))
-        if self._before:
-            for tool, field in LIMITS.items():
-                change = stats[field] / self._before.data[1][field] - 1
-                yield block.heard(self._before, tool, "regressed" if field in failed else "unchanged", change)
         if clean:
             self._before = block
+        if before:
+            for tool, field in LIMITS.items():
+                change = stats[field] / before.data[1][field] - 1
+                yield block.heard(before, tool, "regressed" if field in failed else "unchanged", change)
 
 
 class SamplesChain:
@@ -133,7 +134,7 @@ class SamplesChain:
         self._before: Block | None = None
 
     def add(self, artefact: Path, *, clean: bool) -> Iterator[Heard]:
-        """Measure a block, and give what both rules say of it; nothing of the first."""
+        """Measure a block, and give what both rules say of it; of a clean one nothing, the next is compared with it."""
         begun, meter = time.perf_counter(), PressureMeter()
         target = self._folder / "calls.npy"
         script = str(ROOT / "benchmarks" / "rival_calls.py")
@@ -146,11 +147,11 @@ class SamplesChain:
             runs.append(np.load(target) / 1e9)
         sampling = float(sum(run.sum() for run in runs))
         block = Block(runs, sampling, time.perf_counter() - begun, meter.share() or 0.0)
-        if self._before:
-            for tool, rule in (("asv", asv_says), ("pyperf", pyperf_says)):
-                yield block.heard(self._before, tool, *rule(self._before.data, runs))
         if clean:
             self._before = block
+        elif self._before:
+            for tool, rule in (("asv", asv_says), ("pyperf", pyperf_says)):
+                yield block.heard(self._before, tool, *rule(self._before.data, runs))
 
 
 def asv_says(before: Sequence[Any], after: Sequence[Any]) -> tuple[str, float]:

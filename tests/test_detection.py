@@ -223,7 +223,7 @@ class FakeJudge:
 
 
 class FakeChain:
-    """Two tools that hear nothing of the first block; `breaks` is the artefact at which they end."""
+    """Two tools that hear nothing of a clean block; `breaks` is the artefact at which they end."""
 
     tools = ("one", "other")
     blocks: ClassVar[list[tuple[str, bool]]]
@@ -235,7 +235,7 @@ class FakeChain:
     def add(self, artefact: Path, *, clean: bool) -> Iterator[Heard]:
         if artefact.name == self.breaks:
             raise MeasurementError("ended")
-        if self.blocks:
+        if not clean:
             yield from (Heard(tool, "unchanged", 0.0, 1.0, 2.0, 0.0) for tool in self.tools)
         self.blocks.append((artefact.name, clean))
 
@@ -260,7 +260,8 @@ CHAIN = next(task for task in WANTED if task.kind == "pytest-benchmark" and task
 def test_the_harness_judges_what_a_chain_of_other_tools_has_judged(bench: Bench) -> None:
     assert bench.do(CHAIN, time.monotonic() + 60)
     blocks = CHAINS["pytest-benchmark"].blocks  # type: ignore[union-attr]
-    assert blocks == [("clean", True), ("apart", True), ("1", False), ("2.5", False), ("5", False), ("12", False)]
+    compared = ["apart", "1", "2.5", "5", "12"]
+    assert blocks == [block for name in compared for block in (("clean", True), (name, False))], "seconds lie between"
     sizes = [0.0, 1.0, 2.5, 5.0, 12.0]
     seen_by = {tool: [one for one in bench.kept.verdicts if one.tool == tool] for tool in ("one", "other", "harness")}
     assert all([one.planted_percent for one in seen] == sizes for seen in seen_by.values())
@@ -273,7 +274,7 @@ def test_the_harness_judges_what_a_chain_of_other_tools_has_judged(bench: Bench)
         ("apart", "clean"), ("1", "clean"), ("2.5", "clean"), ("5", "clean"), ("12", "clean"),
     ]  # fmt: skip
     assert [one.apart for one in own] == [True, *[False] * 4]
-    assert [one.apart for one in seen_by["one"]] == [True] * 5  # each compared with the clean block that is made apart
+    assert [one.apart for one in seen_by["one"]] == [True, *[False] * 4]
     assert [one.measured_percent for one in own] == pytest.approx([1.01 * size for size in sizes])
     assert {row["verdicts"] for row in bench.kept.beside()["one, other"]} == {1}
     kept = Kept.read(bench.json)
@@ -289,6 +290,14 @@ def test_a_chain_that_breaks_is_an_error_of_the_size_at_which_it_broke(bench: Be
     errors = [(one.tool, one.planted_percent, one.where) for one in bench.kept.verdicts if one.verdict == "error"]
     assert errors == [("one", 5.0, "technique"), ("other", 5.0, "technique")]
     assert not [one for one in bench.kept.verdicts if one.tool == "harness"]
+
+
+def test_a_chain_waits_for_an_idle_machine_before_two_blocks_and_not_between_them(bench: Bench) -> None:
+    blocks = CHAINS["pytest-benchmark"].blocks  # type: ignore[union-attr]
+    waits: list[int] = []
+    bench.wait_until_idle = lambda: waits.append(len(blocks))
+    assert bench.do(CHAIN, time.monotonic() + 60)
+    assert waits[:5] == [0, 2, 4, 6, 8]
 
 
 def test_without_a_change_two_artefacts_are_compared_that_were_made_apart(bench: Bench) -> None:
@@ -529,6 +538,25 @@ def test_pytest_benchmark_is_asked_for_what_gives_it_the_wanted_seconds(
     # The second block is longer by what the first one lacked, and keeps its length; never below once or above thrice.
     assert asked == pytest.approx([6.0, 6 / 0.7, 6 / 0.7, 18.0, 6.0])
     assert [one.sampling for one in heard[1]] == pytest.approx([0.7 * 6 + 6] * 2)
+
+
+def test_a_clean_block_is_compared_with_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
+        commands.append(command)
+        stats = {"total": 6.0, "mean": 1e-3 * len(commands), "min": 1e-3}
+        saved = tmp_path / "pytest-benchmark" / f"000{len(commands)}_block.json"
+        saved.write_text(json.dumps({"benchmarks": [{"stats": stats}]}), encoding="utf-8")
+        return 0, ""
+
+    monkeypatch.setattr(rivals, "_run", run)
+    chain = PluginChain(tmp_path, 6.0)
+    heard = [list(chain.add(tmp_path, clean=clean)) for clean in (True, False, True, False)]
+    compared = [[word for word in command if word.startswith("--benchmark-compare=")] for command in commands]
+    assert compared == [[], ["--benchmark-compare=0001"], [], ["--benchmark-compare=0003"]]
+    assert [len(one) for one in heard] == [0, 2, 0, 2]
+    assert [one[0].change for one in heard if one] == pytest.approx([1.0, 1 / 3])
 
 
 def test_a_process_that_never_ends_is_a_measurement_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
