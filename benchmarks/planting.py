@@ -47,7 +47,7 @@ SUITE = "benchmarks/planted_suite.py"
 SIZES = (1.0, 2.5, 5.0, 12.0, 25.0)
 """Slow-downs in percent."""
 CLOSE, CLOSE_SHARE = 0.15, 0.03
-"""A size is met where the fit lies within this many points of it, or within this share of it."""
+"""A size is met where the fit's point lies within this many points of it, or within this share of it."""
 CLEAN, APART = "clean", "apart"
 """Folders of the two artefacts of a case without extra work."""
 ROUNDS = 4
@@ -269,7 +269,7 @@ def _fit(seen: Sequence[tuple[Work, float]]) -> tuple[Prices, Interval]:
         left = np.abs(y - x @ prices)
         scale = max(1.4826 * float(np.median(left)), 1e-6)
         weights = np.minimum(1.0, HUBER * scale / np.maximum(left, 1e-12))
-    freedom = max(1, len(y) - 3)
+    freedom = max(1, len(y) - int(np.linalg.matrix_rank(x)))  # works of one size, or of one width, tell fewer prices
     variance = float(np.sum(weights * left**2)) / freedom
     inverse = np.linalg.pinv(x.T @ (x * weights[:, None]))
 

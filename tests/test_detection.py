@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from benchmarks import detecting, detection, planting, rivals
 from benchmarks.detected import Kept, Observed, bounds, rows_of, table
@@ -459,6 +460,21 @@ def test_works_of_one_width_are_priced_together() -> None:
         for size in (5.0, 12.0):
             work = _choose(size, prices, 214, 428)
             assert 0.2 + 0.1 * work.pairs == pytest.approx(size, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("works", "freedom"),
+    [([Work(8, 100)] * 4, 3), ([Work(8, 100)] * 4 + [Work(16, 100)] * 4, 6)],
+    ids=["one work", "one width"],
+)
+def test_an_interval_has_the_freedom_that_the_works_leave(works: list[Work], freedom: int) -> None:
+    """Four launches of one work had that of one launch, and an interval seven times as wide."""
+    found = [(work, work.pairs + (1.0 if number % 4 < 2 else -1.0)) for number, work in enumerate(works)]
+    _, interval = _fit(found)
+    point, low, high = interval(works[0])
+    assert point == pytest.approx(8)
+    error = np.sqrt(len(works) / freedom / 4)  # each launch lies 1 off, and four are of this work
+    assert (high - point, point - low) == pytest.approx([t.ppf(0.975, freedom) * error] * 2)
 
 
 def test_planted_work_gives_the_same_answers(tmp_path: Path) -> None:
