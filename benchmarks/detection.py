@@ -22,7 +22,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from benchmarks.planting import sizes_of
 from harness.baseline.records import machine_class
 from harness.hardware import cpu
 from harness.hardware.cpu import cores_allowed
-from harness.measure.environment import identity, software
+from harness.measure.environment import identity, library_versions
 
 ROOT = Path(__file__).parent.parent
 JUDGE = (
@@ -56,6 +56,8 @@ processors other than x86's are called, limits of processor time that control gr
 can't be derived in turns."""
 STINT = 300.0
 """Seconds after which the other load is looked at: the wait for an idle machine after a busy one is long."""
+COMPUTES = ("numpy", "torch", "onnxruntime")
+"""What makes artefacts and computes their calls: blocks of baselines and rows are of one version of each."""
 QUIET, PATIENCE = 5.0, 60.0
 """Percent of the last ten seconds in which tasks waited for a processor, and the seconds to wait for less."""
 
@@ -77,8 +79,8 @@ def judge_now(*, dirty: bool) -> str:
 
 def machine() -> dict[str, Any]:
     """The machine and the software of a part of the run."""
-    here = identity(cpu)
-    names = ("python", "numpy", "torch", "onnxruntime", "pytest-benchmark", "pyperf")
+    here, versions = identity(cpu), {**library_versions(), "python": platform.python_version()}
+    names = ("python", *COMPUTES, "pytest-benchmark", "pyperf")
     return {
         "machine": machine_class(here),
         "cpu": here["model"],
@@ -86,8 +88,26 @@ def machine() -> dict[str, Any]:
         "cores": here["cores"],
         "hypervisor": here["hypervisor"],
         "kernel": platform.release(),
-        "software": {name: version for name, version in software().items() if name in names},
+        "software": {name: versions[name] for name in names if name in versions},
     }
+
+
+def check_software(parts: Sequence[Mapping[str, Any]], part: Mapping[str, Any], path: Path) -> None:
+    """Raise `SystemExit` where this class of machine had other versions of what computes in the last of these parts."""
+    before = next((one["software"] for one in reversed(parts) if one.get("machine") == part["machine"]), None)
+    if before is None:
+        return
+    now = part["software"]
+    others = [
+        f"{name} {before.get(name, 'was missing')}, now {now.get(name, 'missing')}"
+        for name in COMPUTES
+        if before.get(name) != now.get(name)
+    ]
+    if others:
+        raise SystemExit(
+            f"detection: {path} is of other software on this class of machine ({'; '.join(others)}), whose changes "
+            "would be counted as alarms: give another --json, or install what it is of"
+        )
 
 
 @contextlib.contextmanager
@@ -118,6 +138,7 @@ def run(options: argparse.Namespace, kept: Kept) -> None:
     judge = judge_now(dirty=options.dirty)
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     part = {"started": started, "judge": judge, "minutes": options.minutes, **machine()}
+    check_software(kept.parts, part, options.json)
     kept.parts.append(part)
 
     def check() -> None:

@@ -426,6 +426,26 @@ def test_a_judge_that_is_in_no_commit_is_refused(monkeypatch: pytest.MonkeyPatch
     assert detection.judge_now(dirty=False) == "0123456789ab"
 
 
+def test_another_version_of_what_computes_does_not_go_on_with_a_file(tmp_path: Path) -> None:
+    """After an upgrade a true change became false alarms, against blocks of the version before."""
+    path, versions = tmp_path / "rows.json", {"numpy": "2.4.6", "torch": "2.13.0", "onnxruntime": "1.32.0"}
+    old = {"machine": "cpu-1", "software": versions}
+    now = {"machine": "cpu-1", "software": {**versions, "pytest-benchmark": "5.2.3", "pyperf": "2.10.0"}}
+    newer = {"machine": "cpu-1", "software": {**now["software"], "onnxruntime": "1.33.0"}}
+    for parts in ([], [{"cpu": "from before classes"}], [old], [newer, old], [old, {**newer, "machine": "cpu-2"}]):
+        detection.check_software(parts, now, path)
+    with pytest.raises(SystemExit, match=r"\(onnxruntime 1\.32\.0, now 1\.33\.0\).* another --json"):
+        detection.check_software([newer, now], newer, path)
+    with pytest.raises(SystemExit, match=r"\(torch 2\.13\.0, now missing\)"):
+        detection.check_software([old], {**old, "software": {"numpy": "2.4.6", "onnxruntime": "1.32.0"}}, path)
+
+
+def test_a_part_names_the_versions_of_the_tools_that_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {"numpy": "2.4.6", "pytest-benchmark": "5.2.3", "pyperf": "2.10.0"}
+    monkeypatch.setattr(detection, "library_versions", lambda: {**named, "pillow": "12.0.0"})
+    assert detection.machine()["software"] == {"python": detection.platform.python_version(), **named}
+
+
 def test_another_file_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "rows.json"
     path.write_text("{}")
