@@ -14,7 +14,7 @@ from scipy.stats import beta
 
 from benchmarks.rivals import TOLERANCES
 
-__all__ = ["Kept", "Observed", "Row", "bounds", "rows_of", "table"]
+__all__ = ["Kept", "Observed", "Row", "bounds", "counted", "rows_of", "table"]
 
 SCHEMA = 2
 
@@ -172,6 +172,13 @@ def rows_of(verdicts: Iterable[Observed], parts: Sequence[Mapping[str, Any]] = (
     return [_row(row, groups[row]) for row in order]
 
 
+def counted(row: Mapping[str, Any]) -> int:
+    """The verdicts of a row that its alarms are a share of. What failed has missed what was planted; among those on
+    unchanged work it would make alarms look rarer.
+    """
+    return int(row["verdicts"] if row["planted_percent"] else row["verdicts"] - row["error"])
+
+
 def bounds(hits: int, of: int) -> tuple[float, float]:
     """The exact 95 % interval of a rate (Clopper and Pearson 1934)."""
     if not of:
@@ -195,9 +202,10 @@ def _row(row: Row, seen: Sequence[Observed]) -> dict[str, Any]:
     words = ("inconclusive", "unchanged", "improved", "error")
     counts = {word: sum(one.verdict == word for one in seen) for word in words}
     alarms = sum(one.verdict == "regressed" for one in seen)
-    # What failed has missed what was planted; among those on unchanged work it would make alarms look rarer.
-    low, high = bounds(alarms, len(seen) if row.planted_percent else len(seen) - counts["error"])
-    seconds = [one.sampling for one in seen]
+    low, high = bounds(alarms, counted({"verdicts": len(seen), "planted_percent": row.planted_percent, **counts}))
+    # What failed took no time that is known; a row of nothing else has the zeros that are kept of it.
+    timed = [one for one in seen if one.verdict != "error"] or seen
+    seconds = [one.sampling for one in timed]
     measured = [one.measured_percent for one in seen if one.measured_percent is not None]
     return {
         "tool": row.tool,
@@ -218,8 +226,8 @@ def _row(row: Row, seen: Sequence[Observed]) -> dict[str, Any]:
         "seconds_per_case": round(statistics.fmean(seconds), 3),
         "median_seconds": round(statistics.median(seconds), 3),
         "most_seconds": round(max(seconds), 3),
-        "wall_seconds_per_case": round(statistics.fmean(one.wall for one in seen), 3),
-        "median_pressure": round(statistics.median(one.pressure for one in seen), 3),
+        "wall_seconds_per_case": round(statistics.fmean(one.wall for one in timed), 3),
+        "median_pressure": round(statistics.median(one.pressure for one in timed), 3),
         "hours": round((max(one.when for one in seen) - min(one.when for one in seen)) / 3600, 2),
     }
 
@@ -232,7 +240,7 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
         f"{'waiting':>7}  machine"
     ]
     for row in rows:
-        count = row["verdicts"]
+        count = counted(row)
         low, high = row["alarms_bounds"]
         rate = f"{row['alarms']:4d} of {count:4d} [{low:6.2%}, {high:7.2%}]"
         planted = f"{row['planted_percent']:g} % {'apart' if row['apart'] else row['where']}".strip()

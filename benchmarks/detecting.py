@@ -183,7 +183,8 @@ class Bench:
             self._planter.apart(case.id)
 
     def do(self, task: Task, end: float) -> bool:
-        """Do a task; a chain of other tools stops early at `end`. A failure is a verdict of its own, `error`.
+        """Do a task; a chain of other tools stops early at `end`. A failure is a verdict of its own, `error`, but for a
+        block of a baseline, which is none.
 
         False where no case is slowed by what the task is of: such a verdict would have a wrong name.
         """
@@ -204,7 +205,7 @@ class Bench:
                 self.check()  # children of another judge's files fail, and that says nothing of this one
                 self.say(f"{task.kind} {case.id}: {error}")
                 self._failures += 1
-                for tool in self._step.tools:
+                for tool in () if task.kind == "block" else self._step.tools:
                     self._keep(self._step, case, tool, FAILED, apart=not self._step.task.planted)
                 if self._failures == ERRORS:
                     raise
@@ -293,6 +294,7 @@ class Bench:
             for one in self.kept.verdicts
             if (one.judge, one.tool, one.mode, one.load, one.tolerance)
             == (self.judge, "harness", "against", load, 0.01)
+            and one.verdict != "error"
         ]
         return statistics.fmean(own) if own else FIRST_SECONDS
 

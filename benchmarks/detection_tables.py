@@ -16,7 +16,7 @@ from typing import Any
 # The sources beside this file are measured, and not an installed copy's.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.detected import Kept
+from benchmarks.detected import Kept, counted
 
 ROOT = Path(__file__).parent.parent
 COMMITTED = ROOT / "benchmarks" / "results" / "detection.json"
@@ -45,7 +45,7 @@ def _own(rows: Iterator[Row]) -> Iterator[str]:
         place = f"{row['blocks']}, {row['machine']}" if row["blocks"] else row["machine"]
         planted = f"{row['planted_percent']:g} %{' in the model' if row['where'] == 'model' else ''}"
         yield (
-            f"| {place} | {planted}{', made apart' if row['apart'] else ''} | {row['verdicts']} | {_found(row)} | "
+            f"| {place} | {planted}{', made apart' if row['apart'] else ''} | {counted(row)} | {_found(row)} | "
             f"{row['unchanged']} | {row['inconclusive']} | {row['seconds_per_case']:.1f} s | "
             f"{row['most_seconds']:.0f} s |"
         )
@@ -53,7 +53,7 @@ def _own(rows: Iterator[Row]) -> Iterator[str]:
 
 def _found(row: Row) -> str:
     low, high = (100 * end for end in row["alarms_bounds"])
-    alarms, others = row["alarms"], row["verdicts"] - row["alarms"]
+    alarms, others = row["alarms"], counted(row) - row["alarms"]
     if not alarms:
         return f"0 (at most {high:.1f} %)"
     return f"{alarms} ({low:.0f} % or more)" if not others else f"{alarms} ({low:.0f} to {high:.0f} %)"
@@ -79,9 +79,9 @@ def _others(rows: Sequence[Row], title: str = "found by") -> list[str]:
         cells = []
         for size in SIZES:
             here = [row for row in own if row["planted_percent"] == size]
-            cells.append(f"{sum(row['alarms'] for row in here)} of {sum(row['verdicts'] for row in here)}")
-        count = sum(row["verdicts"] for row in own)
-        seconds = sum(row["verdicts"] * row["seconds_per_case"] for row in own) / count
+            cells.append(f"{sum(row['alarms'] for row in here)} of {sum(counted(row) for row in here)}")
+        timed = [(row["verdicts"] - row["error"], row["seconds_per_case"]) for row in own]
+        seconds = sum(count * mean for count, mean in timed) / max(1, sum(count for count, _ in timed))
         lines.append(f"| {tool} | {limit} | {' | '.join(cells)} | {seconds:.1f} s |")
     return lines
 

@@ -16,7 +16,7 @@ from scipy.stats import t
 
 from benchmarks import detecting, detection, planting, rivals
 from benchmarks.detected import Kept, Observed, bounds, rows_of, table
-from benchmarks.detecting import CHAINS, WANTED, Bench, Schedule, Task
+from benchmarks.detecting import CHAINS, ERRORS, WANTED, Bench, Schedule, Task
 from benchmarks.detection_tables import COMMITTED, tables
 from benchmarks.extra_work import Work, least_width, plant
 from benchmarks.planting import CASES, Planter, _choose, _fit
@@ -74,8 +74,12 @@ def test_rows_count_what_belongs_together() -> None:
     assert (planted["planted_percent"], planted["alarms"]) == (2.5, 1)
     assert (asv["tool"], asv["verdicts"]) == ("asv", 1)
     assert [(row["blocks"], row["verdicts"]) for row in (clean, *stored)] == [(0, 3), (3, 1), (8, 2)]
-    (failed,) = rows_of([seen(), seen(verdict="error", sampling=0.0)])
+    (failed,) = rows_of([seen(), seen(verdict="error", sampling=0.0, wall=0.0)])
     assert (failed["verdicts"], failed["error"], failed["alarms_bounds"][1]) == (2, 1, round(bounds(0, 1)[1], 5))
+    assert (failed["seconds_per_case"], failed["median_seconds"], failed["wall_seconds_per_case"]) == (3.0, 3.0, 5.0)
+    assert "0 of    1" in table([failed])
+    (nothing,) = rows_of([seen(verdict="error", sampling=0.0, wall=0.0)])
+    assert (nothing["verdicts"], nothing["error"], nothing["seconds_per_case"]) == (1, 1, 0.0)
     lines = table([clean, planted, *stored, asv]).splitlines()
     assert len(lines) == 6
     assert "1 of    3" in lines[1]
@@ -184,6 +188,19 @@ def test_tables_for_the_document_take_machines_of_other_tools_together() -> None
     *_, beside = tables(Kept(parts=parts, verdicts=verdicts))
     assert beside[0].startswith("| beside each other (asv) |")
     assert [line.split(" | ")[0] for line in beside[2:]] == ["| harness", "| asv"]
+
+
+def test_in_tables_what_failed_is_no_identical_comparison_and_took_no_time() -> None:
+    planted = {"planted_percent": 12.0, "where": "technique"}
+    broken = {"verdict": "error", "sampling": 0.0, "wall": 0.0}
+    verdicts = [seen(tool="asv"), seen(tool="asv", **broken), seen(tool="asv", **planted, **broken)]
+    verdicts += [seen(), seen(**broken), seen(tool="pyperf", **broken)]
+    turns, others = tables(Kept(parts=[{"cpu": "one"}], verdicts=verdicts))
+    assert turns[2:] == ["| one | 0 % | 1 | 0 (at most 97.5 %) | 1 | 0 | 3.0 s | 3 s |"]
+    assert others[2:] == [
+        "| asv | 10 % | 0 of 1 | 0 of 0 | 0 of 0 | 0 of 1 | 3.0 s |",
+        "| pyperf | none | 0 of 0 | 0 of 0 | 0 of 0 | 0 of 0 | 0.0 s |",
+    ]
 
 
 class FakePlanter:
@@ -299,6 +316,26 @@ def test_a_chain_waits_for_an_idle_machine_before_two_blocks_and_not_between_the
     bench.wait_until_idle = lambda: waits.append(len(blocks))
     assert bench.do(CHAIN, time.monotonic() + 60)
     assert waits[:5] == [0, 2, 4, 6, 8]
+
+
+def test_other_tools_get_the_time_of_verdicts_and_not_of_failures(bench: Bench) -> None:
+    bench.kept.verdicts += [seen(sampling=8.0), seen(sampling=0.0, verdict="error"), seen(sampling=4.0)]
+    assert bench._seconds("idle") == 6.0
+
+
+def test_a_block_of_a_baseline_that_fails_is_no_verdict(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(*_: object) -> None:
+        raise MeasurementError("ended")
+
+    bench._judging.block = fails  # type: ignore[method-assign, assignment]
+    bench._blocks[CASES[1].id] = []
+    block = Task("block", "idle", 0, "", 0.0, 1)
+    for _ in range(ERRORS - 1):
+        assert bench.do(block, 0.0)
+    with pytest.raises(MeasurementError, match="ended"):
+        bench.do(block, 0.0)
+    assert bench.kept.verdicts == []
+    assert f"block {CASES[1].id}: ended" in capsys.readouterr().err
 
 
 def test_without_a_change_two_artefacts_are_compared_that_were_made_apart(bench: Bench) -> None:
