@@ -1,8 +1,8 @@
-"""The tables of docs/benchmarks.md on detection, in Markdown, of what `detection.py` has written.
+"""The tables of docs/benchmarks.md on detection, in Markdown, of what `detection.py` has written, below its extent.
 
     python benchmarks/detection_tables.py [FILE]
 
-A test holds the document to those of the committed file: paste these where it changes.
+A test holds the document to both of the committed file: paste these where it changes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 # The sources beside this file are measured, and not an installed copy's.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.detected import Kept, counted
+from benchmarks.detected import Kept, counted, hours
 
 ROOT = Path(__file__).parent.parent
 COMMITTED = ROOT / "benchmarks" / "results" / "detection.json"
@@ -24,6 +24,12 @@ SIZES = (0.0, 2.5, 5.0, 12.0)
 """What other tools are shown for; 1 % is below the limits of all that have one."""
 
 Row = dict[str, Any]
+
+
+def extent(kept: Kept) -> str:
+    """How many verdicts there are, and the hours in which they were made."""
+    own = hours(one for one in kept.verdicts if one.tool == "harness")
+    return f"{len(kept.verdicts)} verdicts, made in {hours(kept.verdicts):.1f} hours, {own:.1f} of them the harness's"
 
 
 def tables(kept: Kept) -> list[list[str]]:
@@ -90,7 +96,8 @@ def main() -> None:
     """Print them."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("file", type=Path, nargs="?", default=COMMITTED, help="the file (default: the committed one)")
-    print("\n\n".join("\n".join(lines) for lines in tables(Kept.read(parser.parse_args().file))))
+    kept = Kept.read(parser.parse_args().file)
+    print("\n\n".join([extent(kept), *("\n".join(lines) for lines in tables(kept))]))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import statistics
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,9 +16,9 @@ import pytest
 from scipy.stats import t
 
 from benchmarks import detecting, detection, planting, rivals
-from benchmarks.detected import Kept, Observed, bounds, rows_of, table
+from benchmarks.detected import Kept, Observed, bounds, hours, rows_of, table
 from benchmarks.detecting import CHAINS, ERRORS, WANTED, Bench, Schedule, Task
-from benchmarks.detection_tables import COMMITTED, tables
+from benchmarks.detection_tables import COMMITTED, extent, tables
 from benchmarks.extra_work import Work, least_width, plant
 from benchmarks.planting import CASES, Planter, _choose, _fit
 from benchmarks.rivals import Heard, PluginChain, asv_says, pyperf_says
@@ -170,6 +171,29 @@ def test_the_document_has_the_tables_of_the_committed_verdicts() -> None:
     assert len(made) >= 3
     for lines in made:
         assert "\n".join(lines) in document, "paste what `python benchmarks/detection_tables.py` prints"
+
+
+def test_the_document_has_the_extent_and_the_drift_of_the_committed_verdicts() -> None:
+    document = " ".join((detection.ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8").split())
+    kept = Kept.read(COMMITTED)
+    assert extent(kept) in document
+    silero = next(case.id for case in CASES if case.id.startswith("silero/"))
+    made = [blocks[silero] for blocks in kept.blocks[kept.verdicts[-1].judge].values() if silero in blocks]
+    blocks = next(blocks for blocks in made if len(blocks) == BLOCKS)
+    times = [1e3 * statistics.median(block["values"]["latency.p50"]) for block in blocks]
+    least, most = min(times), max(times)
+    told = f"from {least:.2f} to {most:.2f} ms in the median of a block, so up to {most / least - 1:.0%} longer"
+    assert told.replace("%", " %") in document
+
+
+def test_hours_count_nothing_twice() -> None:
+    hour = 1_003_600
+    chain = [seen(tool=tool, when=hour + 60 * number, wall=100.0) for number in range(3) for tool in ("asv", "pyperf")]
+    own = seen(when=hour + 3600, wall=860.0)
+    assert hours([own]) == pytest.approx(860 / 3600)
+    assert hours([own, *chain]) == pytest.approx((100 + 60 + 60 + 860) / 3600)
+    assert hours([]) == 0
+    assert extent(Kept(verdicts=[own, *chain])) == "7 verdicts, made in 0.3 hours, 0.2 of them the harness's"
 
 
 def test_tables_for_the_document_take_machines_of_other_tools_together() -> None:
