@@ -20,6 +20,8 @@ from harness.hardware import cpu
 __all__ = ["WORKS", "Cost", "call_costs", "median_interval"]
 
 Call = Callable[[Any], Any]
+PROBED = 100
+"""Calls from which it is known how long one takes."""
 Timed = tuple[float, float]
 """Seconds a call that the loop took as a whole, and the median of the times that it gave."""
 
@@ -80,8 +82,11 @@ def pedantic(call: Call, count: int) -> Timed:
 
 
 def automatic(call: Call, count: int) -> Timed:
-    """pytest-benchmark left to itself: it calibrates how many iterations make a round, and gives means of rounds."""
-    fixture = _fixture(max_time=count * 2e-6)
+    """pytest-benchmark left to itself: it calibrates how many iterations make a round, and gives means of rounds.
+
+    It has the time that the bare loop takes for `count` calls, so that what it pays once weighs as in the others.
+    """
+    fixture = _fixture(max_time=count * bare(call, PROBED)[0])
     began = perf_counter()
     fixture(call, 0)
     stats = fixture.stats
@@ -128,7 +133,7 @@ def _fixture(max_time: float = 1.0) -> Any:
 
 def call_costs(call: Call, repetitions: int = 40, seconds: float = 0.02) -> dict[str, Cost]:
     """The cost of each loop on a function, from repetitions in which they and the bare one come in random order."""
-    count = max(100, round(seconds / max(bare(call, 100)[0], 1e-7)))
+    count = max(100, round(seconds / max(bare(call, PROBED)[0], 1e-7)))
     loops = {"bare": bare, **LOOPS}
     rows: dict[str, list[Timed]] = {name: [] for name in loops}
     order, shuffle = list(loops), random.Random(0).shuffle

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
+from benchmarks import call_costs as costs
 from benchmarks.call_costs import call_costs, median_interval
 from benchmarks.launch_costs import sampling_share
 from benchmarks.overhead import Row, of_cases
@@ -23,6 +25,29 @@ def test_each_loop_has_its_costs_with_their_intervals() -> None:
     costs = call_costs(lambda _: None, repetitions=3, seconds=0.001)
     assert set(costs) == {"harness", "pytest-benchmark, pedantic", "pytest-benchmark, automatic"}
     assert all(cost.loop[1] <= cost.loop[0] <= cost.loop[2] for cost in costs.values())
+
+
+def test_pytest_benchmark_left_to_itself_makes_about_as_many_calls_as_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It had 2 µs for each call, so a tenth of the calls of 20 µs, over which it paid its calibration."""
+    now, calls = [0.0], 0
+
+    def clock() -> float:
+        now[0] += 1e-7
+        return now[0]
+
+    def takes(_: object) -> None:
+        nonlocal calls
+        calls += 1
+        now[0] += 20e-6
+
+    monkeypatch.setattr(costs, "time", SimpleNamespace(perf_counter=clock))
+    monkeypatch.setattr(costs, "perf_counter", clock)
+    monkeypatch.setattr(costs, "perf_counter_ns", lambda: round(1e9 * clock()))
+    seconds, given = costs.automatic(takes, 1000)
+    assert calls == pytest.approx(1000 + costs.PROBED, rel=0.05), "the hundred that tell how long one takes besides"
+    assert (seconds, given) == pytest.approx((20e-6, 20e-6), rel=0.05)
 
 
 def test_the_share_of_sampling_leaves_out_what_is_no_launch() -> None:
