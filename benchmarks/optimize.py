@@ -5,7 +5,7 @@
 Both measure with the same launches, stop a trial by the same rule, and let what looks as good as their best take turns
 with it, as `harness optimize` does. Counted is what measuring took (accuracy, memory, launches, turns); making
 artefacts is counted apart, since a cache keeps them. At the end both answers take turns with each other: an answer that
-is not the same one is as good where it takes at most one percent more time.
+is not the same one is as good where it was not shown to take over one percent more time.
 """
 
 from __future__ import annotations
