@@ -7,8 +7,9 @@ import os
 import sys
 from pathlib import Path
 
+from harness.errors import SuiteError
 from harness.measure.interpreter import python_with
-from harness.measure.tree import Tree, worktree
+from harness.measure.tree import Tree, commit_of, git, worktree
 from harness.settings import WORKING_TREE, Against, Settings, path_variables
 from harness.worker.protocol import SUITE_FOLDERS
 
@@ -21,13 +22,33 @@ def candidate_tree(settings: Settings) -> Tree:
 
 
 def other_tree(settings: Settings, against: Against) -> Tree:
-    """The tree to compare with. Raises `SuiteError` where it, or the environment for it, can't be made."""
+    """The tree to compare with. Raises `SuiteError` where it, or the environment for it, can't be made, and where it
+    would be the very commit that is measured.
+    """
+    _check_differs(settings.root, against)
     python = against.python or sys.executable
     if os.sep in python:
         python = str(Path(python).absolute())  # children run in the folder of their tree
     if against.packages:
         python = python_with(against.packages, settings.cache / "environments", python)
     return _tree(settings, against.revision, python)
+
+
+def _check_differs(root: Path, against: Against) -> None:
+    """Raise `SuiteError` where both arms would be one commit with the same packages, which nobody asked for."""
+    revision, at = against.revision, against.at
+    if revision == WORKING_TREE or against.packages or against.python:
+        return
+    measured = "HEAD" if at in ("", WORKING_TREE) else at
+    if commit_of(root, revision) != commit_of(root, measured):
+        return
+    if measured == at:
+        cure = f"name its parent ({revision}~1)"
+    elif git(root, "status", "--porcelain"):
+        return
+    else:
+        cure = f"name its parent ({revision}~1), or {WORKING_TREE} to compare the tree with itself"
+    raise SuiteError(f"--against {revision} is the commit that is measured, so nothing could be found; {cure}")
 
 
 def _tree(settings: Settings, revision: str, python: str) -> Tree:

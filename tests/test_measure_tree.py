@@ -261,6 +261,7 @@ def test_two_arms_of_one_package_are_red_and_each_may_have_its_own(
         "from own_network import LAYERS\n\n\ndef test_sum(benchmark):\n    benchmark(sum, range(1000 * LAYERS))\n"
     )
     project.commit("a timed test")
+    (project.path / "src" / "own_network" / "__init__.py").write_text("LAYERS = 2\n")
     monkeypatch.setenv("PYTHONPATH", str(project.path / "src"))
     code, text = project.pytest("suites", "--against", "HEAD", *SHORT)
     assert code == 1, text

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import SuiteError
 from harness.plan import Plan
 from harness.settings import WORKING_TREE, Against, Settings
 from harness.trees import candidate_tree, other_tree
 from harness.worker.protocol import SUITE_FOLDERS
+from tests.folder import Folder
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,55 @@ def test_what_pytest_imports_from_by_itself_is_no_part_of_pythonpath(
         "PYTHONPATH": str(tmp_path / "src"),
         SUITE_FOLDERS: os.pathsep.join([str(tmp_path / "ml"), str(tmp_path / "ml" / "plain")]),
     }
+
+
+def settings(folder: Folder) -> Settings:
+    path = folder.path
+    return Settings(path, path / "baselines", path / "reports", path / ".harness", Plan())
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Folder:
+    """A project with two commits of the same files, and nothing that is not committed."""
+    folder = Folder(tmp_path / "project")
+    folder.commit("first")
+    folder.commit("second")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("against", "cure"),
+    [
+        (Against("HEAD"), "name its parent (HEAD~1), or . to compare the tree with itself"),
+        (Against("released"), "name its parent (released~1), or . to compare the tree with itself"),
+        (Against("HEAD", at="."), "name its parent (HEAD~1), or . to compare the tree with itself"),
+        (Against("HEAD", at="released"), "name its parent (HEAD~1)"),
+    ],
+)
+def test_the_measured_commit_is_not_compared_with_itself_by_mistake(
+    project: Folder, against: Against, cure: str
+) -> None:
+    """A job on main that was told to compare with main found nothing worse, whatever was pushed."""
+    project.git("tag", "released")
+    with pytest.raises(SuiteError) as caught:
+        other_tree(settings(project), against)
+    said = f"--against {against.revision} is the commit that is measured, so nothing could be found; {cure}"
+    assert str(caught.value) == said
+    assert not (project.path / ".harness").exists(), "nothing was checked out for it"
+
+
+@pytest.mark.parametrize(
+    "against", [Against("."), Against(".", at="HEAD"), Against("HEAD~1"), Against("HEAD", at="HEAD~1")]
+)
+def test_what_is_another_tree_or_asked_for_by_its_own_name_is_compared(project: Folder, against: Against) -> None:
+    assert other_tree(settings(project), against).root.is_dir()
+
+
+@pytest.mark.parametrize("file", ["suites/test_new.py", "suites/__init__.py"], ids=["untracked", "edited"])
+def test_a_tree_that_was_edited_is_compared_with_its_commit(project: Folder, file: str) -> None:
+    (project.path / file).write_text("# edited\n")
+    assert other_tree(settings(project), Against("HEAD")).revision == project.git("rev-parse", "HEAD")
+
+
+def test_another_interpreter_is_compared_at_the_measured_commit(project: Folder) -> None:
+    assert other_tree(settings(project), Against("HEAD", "python3")).python == "python3"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import SuiteError
-from harness.measure.tree import git
+from harness.measure.tree import commit_of, git
 
 __all__ = ["Found", "History", "State", "first_bad"]
 
@@ -42,7 +42,7 @@ class History:
 
     def commit(self, revision: str) -> str:
         """The commit that a revision names. Raises `SuiteError` where it names none."""
-        return git(self._folder, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+        return commit_of(self._folder, revision)
 
     def subject(self, commit: str) -> str:
         """The first line of a commit's message."""

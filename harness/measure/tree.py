@@ -23,7 +23,7 @@ from harness.git import run_git
 from harness.measure.distributions import files_of, names_in
 from harness.worker.imported import INSTALLED
 
-__all__ = ["Tree", "git", "versions_of", "worktree"]
+__all__ = ["Tree", "commit_of", "git", "versions_of", "worktree"]
 
 GIT_SECONDS = 120.0
 
@@ -108,7 +108,7 @@ def worktree(root: Path, revision: str, folder: Path, python: str = sys.executab
     Raises `SuiteError` where the project is not in git or has no such revision, and where what was kept can't be used.
     """
     top = Path(git(root, "rev-parse", "--show-toplevel"))
-    commit = git(root, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    commit = commit_of(root, revision)
     place = folder / commit
     if not _is_known(place):
         _remove(place)
@@ -123,6 +123,11 @@ def worktree(root: Path, revision: str, folder: Path, python: str = sys.executab
     data = str(root / (os.environ.get("HARNESS_DATA") or ".harness/data"))
     own = place / root.resolve().relative_to(top.resolve())
     return Tree(own, python, commit, {"HARNESS_DATA": data}, checkout=place, origin=top.resolve())
+
+
+def commit_of(folder: Path, revision: str) -> str:
+    """The commit that a revision names. Raises `SuiteError` where it names none."""
+    return git(folder, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
 
 
 def _is_known(place: Path) -> bool:
