@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import shlex
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.baseline.records import Portable
@@ -20,7 +20,7 @@ from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.settings import Settings
 from harness.timed_test import TimedTest
 
-__all__ = ["gate", "going_by", "left_out", "undone", "unmeasured", "verdict_of", "without_case"]
+__all__ = ["gate", "going_by", "lacking", "left_out", "undone", "unmeasured", "verdict_of", "without_case"]
 
 DECIDED = {Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.MISSING, Verdict.INVALID, Verdict.ERROR}
 
@@ -91,13 +91,23 @@ def verdict_of(outcome: Outcome) -> Verdict:
     return Verdict.INVALID if outcome is Outcome.INVALID else Verdict.ERROR
 
 
-def undone(settings: Settings, run: Run, unwritten: Sequence[str] = ()) -> str | None:
+def lacking(name: str, absent: Mapping[str, str]) -> str:
+    """What is said of hardware that was required, where it is among what is absent (with the reasons)."""
+    return f"--require-hardware={name}, and it is not here: {absent[name]}"
+
+
+def undone(
+    settings: Settings, run: Run, unwritten: Sequence[str] = (), absent: Mapping[str, str] | None = None
+) -> str | None:
     """What makes a whole run fail although no single test did; None where nothing does.
 
     `unwritten` are the cases whose results could not be written into the baseline, after their tests had ended.
+    `absent` is the hardware that is not here, with the reasons: what was required is missed without a case on it, too.
     """
     if not run.complete:
         return None
+    if absent and (required := [name for name in settings.required if name in absent]):
+        return lacking(required[0], absent)
     known = run.xfailed
     measured = sum(result.outcome is Outcome.COMPLETED for result in run.results)
     # What is known to fail, alone, has done what was expected of it: nothing else was asked.

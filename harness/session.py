@@ -11,7 +11,7 @@ from harness.baseline.store import Store
 from harness.comparing import Comparing, Nothing, WithBaselines, WithTree, not_in_turns
 from harness.errors import BaselineError
 from harness.files import point_latest
-from harness.gate import gate, left_out, undone, unmeasured, verdict_of, without_case
+from harness.gate import gate, lacking, left_out, undone, unmeasured, verdict_of, without_case
 from harness.grid import Address, Case
 from harness.hardware.base import Hardware
 from harness.history.publish import publish
@@ -169,25 +169,18 @@ class Session:
         self, case: Case | TimedTest, suite: str, nodeid: str, reason: str, previous: Result | None = None
     ) -> Decision:
         """Record that a case was not measured. One that has a baseline, or that was measured in the other tree, is
-        missing, unless that was allowed.
+        missing, unless that was allowed; one whose required hardware is absent is an error, whatever left it out.
         """
-        result = unmeasured(case, suite, nodeid, reason)
-        gated = self.settings.gates and not (case.hardware.name in self.absent or self.settings.allows(case.id))
+        result, name = unmeasured(case, suite, nodeid, reason), case.hardware.name
+        if name in self.settings.required and name in self.absent and not case.inapplicable():
+            text = f"{case.id}: {lacking(name, self.absent)}"
+            return self._keep(result, (Comparison(suite, case.id, "case", Verdict.ERROR, text),))
+        gated = self.settings.gates and not (name in self.absent or self.settings.allows(case.id))
         try:
-            portable = self._baselines.baseline(suite, case.id, case.hardware.name).portable if gated else None
+            portable = self._baselines.baseline(suite, case.id, name).portable if gated else None
         except BaselineError as error:
             return self._keep(result, (Comparison(suite, case.id, "case", Verdict.ERROR, str(error)),))
         return self._keep(result, (left_out(result, portable, previous if gated else None),))
-
-    def require(self, case: Case | TimedTest, suite: str, nodeid: str) -> Decision | None:
-        """The decision on a case whose required hardware is absent; None where it is here or needn't be."""
-        if case.hardware.name not in self.settings.required or case.inapplicable():
-            return None
-        if not (reason := self.absent.get(case.hardware.name)):
-            return None
-        text = f"{case.id}: --require-hardware={case.hardware.name}, and it is not here: {reason}"
-        comparison = Comparison(suite, case.id, "case", Verdict.ERROR, text)
-        return self._keep(unmeasured(case, suite, nodeid, reason), (comparison,))
 
     def object_to(self, suite: str, case_id: str, reason: str) -> None:
         """Record that a test failed for a reason of its own: a promise in its body, or nothing was called."""
@@ -237,7 +230,7 @@ class Session:
         )
         self.notice = publish(run, self.folder, self.settings, self.journal)
         self._cache.trim()
-        return run, undone(self.settings, run, unwritten)
+        return run, undone(self.settings, run, unwritten, self.absent)
 
     def comparisons(self) -> tuple[Comparison, ...]:
         """Everything decided so far."""

@@ -187,6 +187,17 @@ def test_what_is_known_to_fail_is_no_measurement_of_what_was_skipped(tmp_path: P
     assert "nothing was measured" in (found or "")
 
 
+@pytest.mark.parametrize(
+    ("required", "red"), [(("cuda",), True), (("cpu", "cuda"), True), (("cpu",), False), ((), False)]
+)
+def test_required_hardware_is_missed_where_no_case_is_on_it(
+    tmp_path: Path, required: tuple[str, ...], red: bool
+) -> None:
+    """As in a suite that asks for the GPU only where torch finds one."""
+    found = undone(settings(tmp_path, required=required), a_whole_run({"s": Verdict.UNCHANGED}), (), {"cuda": "no GPU"})
+    assert found == ("--require-hardware=cuda, and it is not here: no GPU" if red else None)
+
+
 def test_the_first_baseline_is_made_where_the_run_looked_for_it(tmp_path: Path) -> None:
     asked = dataclasses.replace(settings(tmp_path, selected=("bench",)), baselines=tmp_path / "golden")
     found = undone(asked, a_whole_run({"a": Verdict.NEW}))

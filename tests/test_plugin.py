@@ -310,7 +310,10 @@ def test_a_run_that_is_refused_is_none(folder: Folder) -> None:
     folder.suite(
         "test_one",
         "@grid(model=[tiny], technique=[reference, bf16], hardware=[cpu, cuda])\n"  # one is skipped by a mark
-        "def test_it(case, bench):\n    bench(case)\n",
+        "def test_it(case, bench):\n    bench(case)\n\n\n"
+        "@pytest.mark.skipif(True, reason='no GPU')\n"
+        "@grid(model=[tiny], technique=[onnxruntime], hardware=[cuda])\n"
+        "def test_marked(case, bench):\n    bench(case)\n",
     )
     for arguments, words in (
         (("--plan", "speed=3"), "no 'speed' in a plan"),
@@ -323,6 +326,7 @@ def test_a_run_that_is_refused_is_none(folder: Folder) -> None:
     code, text = folder.pytest("suites", "-k", "cuda", "--require-hardware=cuda", "--baseline=off")
     assert code == 1
     assert "--require-hardware=cuda" in text
+    assert "tiny_onnx/onnxruntime/cuda: --require-hardware=cuda, and it is not here: " in text, "a mark skipped it"
 
 
 def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(folder: Folder) -> None:
@@ -577,9 +581,28 @@ def test_required_hardware_is_an_error_where_it_is_absent_and_not_where_somethin
         Store(settings.baselines).write(a_portable({"size": 4.0}, suite="it", case_id=case.id))
     session = Session(settings, [hardware], 1, {"it": ()}, lambda _: None, cases=[case])
     address = Address(str(tmp_path), "test_it.py", "test_it", case.id)
-    decision = session.require(case, "it", "id") or session.measure(case, address, "it", "id")
+    decision = session.measure(case, address, "it", "id")
     assert decision.verdict == verdict
     assert decision.fails is (verdict != "skipped")
+
+
+def test_required_hardware_that_is_absent_is_red_whatever_left_its_case_out(tmp_path: Path) -> None:
+    """A machine that had lost its GPU was green: suites skip their GPU cases where torch finds none."""
+    hardware = cpu(threads=9999)
+    model = tiny_onnx_model(tmp_path)
+    there, here = (Case(model, as_pipeline(reference), one) for one in (hardware, cpu))
+    settings = Settings(
+        tmp_path, tmp_path / "baselines", tmp_path / "reports", tmp_path / ".harness", Plan(), mode="off",
+        history="off", required=(hardware.name,),
+    )  # fmt: skip
+    session = Session(settings, [cpu, hardware], 2, {"it": ()}, lambda _: None, cases=[there, here])
+    assert not session.leave_out(here, "it", "id", "marked").fails
+    decision = session.leave_out(there, "it", "id", "marked")
+    assert decision.fails
+    assert decision.verdict is Verdict.ERROR
+    assert f"{there.id}: --require-hardware={hardware.name}, and it is not here: " in decision.message
+    _, said = session.finish(complete=True)
+    assert said == f"--require-hardware={hardware.name}, and it is not here: {hardware.available()}"
 
 
 def test_nothing_is_made_ahead_for_what_a_mark_leaves_out(tmp_path: Path) -> None:

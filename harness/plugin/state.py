@@ -151,11 +151,10 @@ class State:
             self._make_ahead()
         self.progress.start(case.id)
         suite = suite_of(item)
-        decision = self.session.require(case, suite, item.nodeid) or (
-            self.session.measure_test(case, suite)
-            if isinstance(case, TimedTest)
-            else self.session.measure(case, self._address(item, case), suite, item.nodeid)
-        )
+        if isinstance(case, TimedTest):
+            decision = self.session.measure_test(case, suite)
+        else:
+            decision = self.session.measure(case, self._address(item, case), suite, item.nodeid)
         self.progress.done(decision)
         return decision
 
