@@ -28,10 +28,13 @@ if sys.argv[1] == "-c":
     exec(sys.argv[2])
     sys.exit()
 pathlib.Path("arguments.json").write_text(json.dumps(sys.argv[1:]))
-if os.environ.get("RUNS", "yes") == "yes":
+runs = os.environ.get("RUNS", "yes")
+if runs != "no":
     folder = pathlib.Path("reports/a-run")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "summary.md").write_text("## what was found\\n")
+    if runs == "yes":
+        (folder / "run.json").write_text("{}")
+        (folder / "summary.md").write_text("## what was found\\n")
     pathlib.Path("reports/latest").symlink_to("a-run")
 sys.exit(int(os.environ.get("CODE", "0")))
 """
@@ -140,6 +143,20 @@ def test_a_run_without_a_report_is_never_green(gate: Gate) -> None:
     assert gate.text("output") == ""
 
 
+def test_a_run_that_began_and_did_not_end_is_never_green(gate: Gate) -> None:
+    """Its folder is there from the beginning, and that there was no summary in it was passed over."""
+    done = gate.run(RUNS="begun")
+    assert done.returncode == 2
+    assert "the run did not end" in done.stdout
+    assert gate.text("output") == "folder=reports/a-run\n", "its journal is worth keeping"
+
+
+def test_a_red_run_that_did_not_end_keeps_its_code(gate: Gate) -> None:
+    done = gate.run(RUNS="begun", CODE="4")
+    assert done.returncode == 4
+    assert "the run did not end" not in done.stdout
+
+
 def test_arguments_are_words_and_never_shell(gate: Gate, tmp_path: Path) -> None:
     gate.run(
         HARNESS_SUITES="suites/ other/", HARNESS_ARGUMENTS="-k 'a or b' $(touch hacked)\n--budget=5m `touch hacked`;"
@@ -196,6 +213,42 @@ def test_a_merge_of_a_pull_request_is_compared_with_what_it_was_merged_into(tmp_
     assert git(gate.folder, "cat-file", "-t", tip) == "commit", "it was fetched"
     gate.run(HARNESS_BASE=base, HARNESS_HEAD=tip)
     assert gate.arguments()[-1] == f"--against={base}", "a merge of something else"
+
+
+def a_fork(folder: Path) -> tuple[str, str, str]:
+    """A repository whose branch `change` is checked out: where it forked, its head, and what the base got since."""
+    folder.mkdir()
+    git(folder, "init")
+    git(folder, "commit", "--allow-empty", "-m", "base")
+    fork = git(folder, "rev-parse", "HEAD")
+    git(folder, "commit", "--allow-empty", "-m", "somebody else's")
+    tip = git(folder, "rev-parse", "HEAD")
+    git(folder, "checkout", "-b", "change", fork)
+    git(folder, "commit", "--allow-empty", "-m", "change")
+    git(folder, "config", "uploadpack.allowAnySHA1InWant", "true")
+    return fork, git(folder, "rev-parse", "HEAD"), tip
+
+
+def test_the_head_of_a_pull_request_is_compared_with_where_it_forked(tmp_path: Path) -> None:
+    """It was blamed for what it lacked, and credited with it, when the base branch had got other commits."""
+    fork, head, tip = a_fork(tmp_path / "origin")
+    git(tmp_path, "clone", (tmp_path / "origin").as_uri(), "clone")
+    gate = Gate(tmp_path / "clone")
+    done = gate.run(HARNESS_BASE=tip, HARNESS_HEAD=head)
+    assert done.returncode == 0, done.stderr
+    assert gate.arguments()[-1] == f"--against={fork}"
+    gate.run(HARNESS_BASE=tip, HARNESS_HEAD=tip)
+    assert gate.arguments()[-1] == f"--against={tip}", "what is checked out is not that head"
+
+
+def test_a_clone_that_does_not_reach_to_the_fork_says_so(tmp_path: Path) -> None:
+    _, head, tip = a_fork(tmp_path / "origin")
+    git(tmp_path, "clone", "--depth=1", (tmp_path / "origin").as_uri(), "clone")
+    gate = Gate(tmp_path / "clone")
+    done = gate.run(HARNESS_BASE=tip, HARNESS_HEAD=head)
+    assert done.returncode == 0, done.stderr
+    assert gate.arguments()[-1] == f"--against={tip}"
+    assert "does not hold the commit at which the pull request forked" in done.stdout
 
 
 def test_the_action_tells_its_script_all_that_it_asks_for() -> None:

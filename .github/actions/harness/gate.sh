@@ -23,6 +23,15 @@ if [[ $against == base ]]; then
             exit 2
         }
     fi
+    # Where the pull request's own head is checked out, what the base branch got since the fork is not in it.
+    if [[ -n $against && -n ${HARNESS_HEAD:-} && $(git rev-parse HEAD) == "$HARNESS_HEAD" ]]; then
+        if fork=$(git merge-base "$against" HEAD); then
+            against=$fork
+        else
+            echo "::warning title=harness::this clone does not hold the commit at which the pull request forked, so it" \
+                "is compared with the newest one of its base; check out with fetch-depth: 0"
+        fi
+    fi
 elif [[ $against == baseline ]]; then
     against=
 fi
@@ -55,6 +64,8 @@ if [[ -n $after && $after != "$before" ]]; then
     echo "folder=${kept#./}" >>"$output"
     # GitHub drops a summary of more than a MiB whole; ours is cut below that.
     cat "reports/$after/summary.md" >>"$summary" || true
+    # The folder is there from the beginning, the record from the end.
+    [[ $code != 0 || -s reports/$after/run.json ]] || { echo "::error title=harness::the run did not end"; code=2; }
 else
     echo "::error title=harness::nothing was run, so there is no report"
     [[ $code != 0 ]] || code=2
