@@ -29,10 +29,11 @@ from harness.metrics import METRICS, Metric, resolve
 from harness.names import run_id, timestamp
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
 from harness.report.journal import Journal
+from harness.report.trust import packages_note
 from harness.resume import resumed, unfinished
 from harness.settings import Decision, Settings
 from harness.timed_test import TimedTest
-from harness.trees import candidate_tree, other_tree
+from harness.trees import candidate_tree, other_tree, with_trees
 from harness.updating import Updating
 
 __all__ = ["Session"]
@@ -68,21 +69,16 @@ class Session:
         self.store = Store.at_revision(folder, revision) if revision else Store(folder)
         self._began = time.monotonic()
         tree = candidate_tree(settings)
-        self.environment = environment(settings.root, self._hardware.values(), settings.baselines)
-        if tree.revision:
-            state = {**self.environment.state, "at": tree.revision}
-            self.environment = dataclasses.replace(self.environment, state=state, commit=tree.revision, dirty=False)
-        if settings.against:
-            state = {**self.environment.state, "against": str(settings.against)}
-            self.environment = dataclasses.replace(self.environment, state=state)
+        here = environment(settings.root, self._hardware.values(), settings.baselines)
+        # Before sources are looked at, since making an environment for other packages may build them in the project.
+        beside = other_tree(settings, settings.against) if settings.against else None
+        self.environment = with_trees(here, settings, tree, beside)
         self._decisions: dict[tuple[str, str], Decision] = {}
         self._loose: list[Comparison] = []
         # What extends a baseline is a block of screen launches; there is no verdict to confirm.
         most = 0 if settings.mode == "update" else settings.plan.confirm
         self._baselines = WithBaselines(self.store, self.environment, most)
         self._updating = Updating(self.store, self._baselines, settings.reason)
-        # First, since making an environment for other packages may build them in the project.
-        beside = other_tree(settings, settings.against) if settings.against else None
         self._cache = self._cache_of(tree, versions_of(tree))
         self._other, self._comparing = self._compared_with(beside)
         self._head = self._start(expected, own, data_state(cases))
@@ -90,7 +86,7 @@ class Session:
         self.journal = Journal(self.folder)
         self.journal.start(self._head)
         self._earlier, self.notice = (
-            unfinished(settings.reports / "latest", self._head) if settings.resume else ({}, "")
+            unfinished(settings.reports / "latest", self._head) if settings.resume else ({}, packages_note(self._head))
         )
         point_latest(self.folder)
         budget = Budget(settings.budget, len(measurable - self._earlier.keys()))

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from harness.errors import SuiteError
 from harness.measure.interpreter import python_with
+from harness.measure.pins import unlike
 from harness.measure.tree import Tree, commit_of, git, worktree
+from harness.records import Environment
 from harness.settings import WORKING_TREE, Against, Settings, path_variables
 from harness.worker.protocol import SUITE_FOLDERS
 
-__all__ = ["candidate_tree", "other_tree"]
+__all__ = ["candidate_tree", "other_tree", "with_trees"]
 
 
 def candidate_tree(settings: Settings) -> Tree:
@@ -32,6 +34,21 @@ def other_tree(settings: Settings, against: Against) -> Tree:
     if against.packages:
         python = python_with(against.packages, settings.cache / "environments", python)
     return _tree(settings, against.revision, python)
+
+
+def with_trees(here: Environment, settings: Settings, tree: Tree, other: Tree | None) -> Environment:
+    """The environment of a run of these trees, `here` being the working tree's: which commit is measured, what it is
+    compared with, and which files ask for packages that neither arm has for it.
+    """
+    state, against = dict(here.state), settings.against
+    if tree.revision:
+        here = dataclasses.replace(here, commit=tree.revision, dirty=False)
+        state["at"] = tree.revision
+    if against:
+        state["against"] = str(against)
+    if against and other and not (against.packages or against.python) and (pins := unlike(tree, other)):
+        state["pins"] = "\n".join(pins)
+    return dataclasses.replace(here, state=state)
 
 
 def _check_differs(root: Path, against: Against) -> None:

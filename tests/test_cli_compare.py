@@ -66,6 +66,14 @@ def test_what_new_expects_to_fail_is_no_excuse_beside_old(tmp_path: Path, capsys
     assert "known to fail" not in printed
 
 
+def test_what_new_said_of_another_tree_is_not_said_beside_old(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = {"against": "main", "pins": "constraints.txt"}
+    compare(tmp_path, CASES, CASES, environment=dataclasses.replace(a_run([]).environment, state=state))
+    assert "constraints.txt" not in capsys.readouterr().out
+
+
 def test_a_missing_case_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(tmp_path, CASES, CASES[:2]) == 1
     assert "c/reference/cpu" in capsys.readouterr().out

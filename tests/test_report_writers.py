@@ -6,6 +6,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -140,6 +141,30 @@ def test_the_terminal_ends_with_reasons_and_the_verdict(run: Run) -> None:
     assert lines[-2].startswith("7 error, 1 invalid, 1 missing, 3 regressed, 2 inconclusive")
     assert lines[-1] == f"{Overview(run).headline.sentence} {Overview(run).headline.detail}"
     assert not any("\x1b" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("pins", "words"),
+    [
+        (
+            "constraints.txt",
+            "constraints.txt is not as in main, and both arms have the packages that are installed here",
+        ),
+        ("a.lock\nb.lock", "a.lock, b.lock are not as in main, and"),
+        ("a.lock\nb.lock\nc.lock\nd.lock\ne.lock", "a.lock, b.lock, c.lock and 2 more are not as in main, and"),
+    ],
+)
+def test_that_an_upgrade_was_not_compared_stands_beside_the_verdict(run: Run, pins: str, words: str) -> None:
+    state = {**run.environment.state, "against": "main", "pins": pins}
+    run = dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
+    cure = "--against-with 'NAME==OLD' compares an upgrade."
+    line = closing_lines(run, width=40)[-2]
+    assert line.startswith(words)
+    assert line.endswith(cure)
+    assert line not in closing_lines(run, verbosity=-2)
+    assert f"⚠️ {line}" in unescaped(render(run)).splitlines()[:6]
+    page = plain(unescape(render_page(run).decode()))
+    assert page.index(line) < page.index('<section id="')
 
 
 @pytest.mark.parametrize("width", [200, 100, 80, 60, 40, 20])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 import pytest
 
 from harness.errors import SuiteError
+from harness.hardware import cpu
 from harness.plan import Plan
+from harness.records import Environment
+from harness.session import Session
 from harness.settings import WORKING_TREE, Against, Settings
-from harness.trees import candidate_tree, other_tree
+from harness.trees import candidate_tree, other_tree, with_trees
 from harness.worker.protocol import SUITE_FOLDERS
 from tests.folder import Folder
 
@@ -95,3 +99,45 @@ def test_a_tree_that_was_edited_is_compared_with_its_commit(project: Folder, fil
 
 def test_another_interpreter_is_compared_at_the_measured_commit(project: Folder) -> None:
     assert other_tree(settings(project), Against("HEAD", "python3")).python == "python3"
+
+
+def test_a_run_in_turns_says_that_both_arms_have_the_packages_that_one_of_them_asks_for(
+    project: Folder,
+) -> None:
+    """The pull request of an upgrade found nothing worse, whatever the upgrade cost."""
+    (project.path / "constraints.txt").write_text("onnxruntime==1.31.0\n")
+    project.commit("upgrade")
+    asked = dataclasses.replace(settings(project), against=Against("HEAD~1"))
+    session = Session(asked, [cpu], 0, {}, lambda _: None)
+    assert session.environment.state["pins"] == "constraints.txt"
+    assert session.environment.state["against"] == "HEAD~1"
+    assert session.notice == (
+        "constraints.txt is not as in HEAD~1, and both arms have the packages that are installed here: "
+        "--against-with 'NAME==OLD' compares an upgrade."
+    )
+
+
+@pytest.mark.parametrize(
+    ("against", "told"),
+    [
+        (Against("HEAD~1"), {"against": "HEAD~1", "pins": "constraints.txt"}),
+        (Against("HEAD~1", python="python3"), {"against": "HEAD~1"}),
+        (Against("HEAD", at="HEAD~1"), {"against": "HEAD", "at": "HEAD~1", "pins": "constraints.txt"}),
+        (Against("HEAD~1", at="HEAD~2"), {"against": "HEAD~1", "at": "HEAD~2"}),
+        (Against("."), {"against": "."}),
+    ],
+)
+def test_what_a_run_says_of_its_trees(project: Folder, against: Against, told: dict[str, str]) -> None:
+    (project.path / "constraints.txt").write_text("onnxruntime==1.31.0\n")
+    project.commit("upgrade")
+    asked = dataclasses.replace(settings(project), against=against)
+    here = Environment({}, {}, {"kernel": "6"}, commit="abc", dirty=True)
+    found = with_trees(here, asked, candidate_tree(asked), other_tree(asked, against))
+    commit = project.git("rev-parse", against.at) if against.at else ""
+    assert found.state == {"kernel": "6", **told, **({"at": commit} if commit else {})}
+    assert (found.commit, found.dirty) == ((commit, False) if commit else ("abc", True))
+
+
+def test_a_run_against_baselines_says_nothing_of_trees(project: Folder) -> None:
+    here = Environment({}, {}, {"kernel": "6"})
+    assert with_trees(here, settings(project), candidate_tree(settings(project)), None) == here

@@ -107,8 +107,8 @@ def _runs(arguments: argparse.Namespace) -> int:
         show(dumps({"old": old.id, "new": new.id, "exit": code, "notes": notes, "comparisons": comparisons}, indent=2))
         return code
     mode = "strict" if arguments.strict else "compare"
-    # Marks of tests say what is known of NEW beside its own baseline, and nothing of it beside OLD.
-    state = {name: value for name, value in new.environment.state.items() if name != "xfailed"}
+    # These say what is known of NEW beside its own baseline or another tree, and nothing of it beside OLD.
+    state = {name: value for name, value in new.environment.state.items() if name not in ("xfailed", "pins")}
     environment = dataclasses.replace(new.environment, state=state)
     judged = dataclasses.replace(
         new, mode=mode, comparisons=comparisons, baselines=_origins(old), environment=environment

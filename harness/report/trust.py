@@ -16,12 +16,13 @@ from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.fidelity import measured
 from harness.report.overview import GATING, CaseView, Overview, other_tree, timed
 from harness.report.reasons import without_name
-from harness.report.text import commit_name, moment
+from harness.report.text import commit_name, moment, one_line
 from harness.units import duration, percent, quantity
 
-__all__ = ["Check", "checks"]
+__all__ = ["Check", "checks", "packages_note"]
 
 MAX_LINES = 6
+MAX_FILES = 3
 ANCHORED = "latency.p50"
 _BASED = (Verdict.INCOMPARABLE, Verdict.MISSING)
 """Verdicts that tell of a baseline without its numbers."""
@@ -42,6 +43,21 @@ def checks(seen: Overview) -> tuple[Check, ...]:
     first = [check for question in (_source, _baseline, _differences, _quiet, _evidence) for check in question(seen)]
     last = [check for question in (_sensitivity, _together, _warnings) for check in question(seen)]
     return (_coverage(seen.run, seen.cases), *first, *_numbers(seen.cases), *last)
+
+
+def packages_note(run: Run) -> str:
+    """What stands beside the verdict where files that pin packages differ from the other tree's, while one environment
+    served both, so that an upgrade's cost was not seen; "" elsewhere.
+    """
+    files = [one_line(name) for name in str(run.environment.state.get("pins", "")).splitlines()]
+    if not files:
+        return ""
+    more = f" and {len(files) - MAX_FILES} more" if len(files) > MAX_FILES else ""
+    named = f"{', '.join(files[:MAX_FILES])}{more} {'is' if len(files) == 1 else 'are'}"
+    return (
+        f"{named} not as in {one_line(other_tree(run))}, and both arms have the packages that are installed here: "
+        "--against-with 'NAME==OLD' compares an upgrade."
+    )
 
 
 def _first(lines: Sequence[str]) -> tuple[str, ...]:
