@@ -14,7 +14,7 @@ import torch
 from harness import Deployment, Evaluation, Model, PreparationError, SuiteError, Training, technique
 from harness.hardware import cpu
 from harness.runtimes.eager import Eager
-from harness.techniques import batched, distilled, onnxruntime, pruned_channels, pruned_weights
+from harness.techniques import batched, distill, distilled, onnxruntime, pruned_channels, pruned_weights
 from harness.techniques.training import train
 from harness.testing import check_technique, tiny_student_model, tiny_torch_model
 
@@ -59,6 +59,23 @@ def test_the_gain_is_over_the_same_student_without_its_teacher() -> None:
     assert found.notes["student.seeds"] == 1
     assert "student.gain.spread" not in found.notes
     assert found.notes["macs.after"] < found.notes["macs.before"] / 4
+
+
+def test_an_evaluation_of_one_example_at_a_time_is_computed_one_at_a_time() -> None:
+    def evaluate(predict: Any) -> Evaluation:
+        images = TINY.inputs(70, 0)["image"]
+        groups = [images[:1], images[1:3], images]
+        scores = np.concatenate([predict({"image": some})["output"][:, 0] for some in groups])
+        return Evaluation(float(scores.mean()), scores, "73 images")
+
+    sizes, network = [], TINY.load()
+    network.register_forward_pre_hook(lambda _, called: sizes.append(len(called[0])))
+    value = distill._accuracy_of(dataclasses.replace(TINY, evaluate=evaluate), network)
+    assert sizes == [1, 2, 64, 64]
+    with torch.no_grad():
+        images = torch.from_numpy(TINY.inputs(70, 0)["image"])
+        wanted = network(torch.cat([images[:3], images]))[:, 0].mean()
+    assert value == pytest.approx(float(wanted), rel=1e-5)
 
 
 def test_a_teacher_that_counts_for_nothing_gives_no_gain() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,7 +180,13 @@ def _accuracy_of(model: Model, network: Any) -> float:
 
     # What a network keeps of a call made in inference mode could be in no later training.
     session = TorchSession("eager", network, network, torch.device("cpu"), guard=torch.no_grad)
-    return float(model.evaluate(Predictor(session, BATCH if model.batchable else None, keep=0)).value)
+
+    def predict(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        # A call of few examples is not filled up: whoever evaluates one at a time would pay for a whole batch of each.
+        size = min(BATCH, len(next(iter(inputs.values())))) if model.batchable else None
+        return Predictor(session, size, keep=0)(inputs)
+
+    return float(model.evaluate(predict).value)
 
 
 def _name(into: Any) -> str:
