@@ -5,6 +5,7 @@ import errno
 import functools
 import os
 import random
+import stat
 import warnings
 from pathlib import Path
 
@@ -128,6 +129,18 @@ def test_a_full_disk_leaves_the_older_file_whole(tmp_path: Path, run: Run, monke
         write_run(dataclasses.replace(run, id="newer"), tmp_path)
     assert read_run(tmp_path) == run
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_filesystem_that_syncs_no_folders_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = os.fsync
+
+    def files_only(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        synced(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    assert write_atomic(tmp_path / "page.html", b"x").read_bytes() == b"x"
 
 
 def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
