@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from time import perf_counter_ns
 
@@ -183,3 +184,26 @@ def test_settle_pins_every_thread_to_as_many_cores() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(len(cores_allowed())), "1", "1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system can't pin processes to cores")
+def test_a_thread_that_ends_while_all_are_pinned_keeps_none_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library's that lives for a moment made the load fail, by chance."""
+    pinned: list[int] = []
+    gone = threading.get_native_id()
+
+    def pin(thread: int, _: set[int]) -> None:
+        if thread == gone:
+            raise ProcessLookupError
+        pinned.append(thread)
+
+    monkeypatch.setattr("os.sched_setaffinity", pin)
+    gate = threading.Event()
+    other = threading.Thread(target=gate.wait)
+    other.start()
+    try:
+        cpu.settle()
+    finally:
+        gate.set()
+    assert other.native_id in pinned
+    assert gone not in pinned

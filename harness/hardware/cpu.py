@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -112,7 +113,8 @@ class Cpu:
         if hasattr(os, "sched_setaffinity"):
             cores = set(cores_allowed()[-self.threads :])
             for thread in Path("/proc/self/task").iterdir():
-                os.sched_setaffinity(int(thread.name), cores)
+                with contextlib.suppress(ProcessLookupError):  # a thread that has ended since they were listed
+                    os.sched_setaffinity(int(thread.name), cores)
 
     def time_calls(self, call: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[list[int], Any]:
         times = []
