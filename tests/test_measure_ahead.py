@@ -16,15 +16,18 @@ from typing import Any, NoReturn, cast
 
 import pytest
 
-from harness.errors import SuiteError
+from harness.errors import MeasurementError, SuiteError
 from harness.grid import Address, Case
-from harness.hardware import cpu
+from harness.hardware import Hardware, cpu, edge
 from harness.measure.ahead import MOST_JOBS, Wanted, make_ahead, needed, usual_jobs
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.case import Measurer
-from harness.measure.case_passes import CasePasses
+from harness.measure.case_passes import CasePasses, Coming
+from harness.measure.child import Child
+from harness.measure.crew import Starter
 from harness.measure.tree import Tree
 from harness.plan import Plan
+from harness.records import Outcome
 from harness.session import Session
 from harness.techniques import batched, reference
 from harness.techniques.base import as_pipeline
@@ -232,6 +235,16 @@ class Waiting:
             time.sleep(0.01)
 
 
+@dataclass
+class Holding:
+    """A cache that has this artefact."""
+
+    artefact: Artefact
+
+    def get(self, *_: object) -> Artefact:
+        return self.artefact
+
+
 def test_what_was_ended_from_outside_is_made_again(tmp_path: Path) -> None:
     """As pytest-timeout ends the first case, in whose time all are made."""
     root, python = tmp_path / "project", tmp_path / "python"
@@ -317,6 +330,54 @@ def test_making_artefacts_ahead_is_in_the_seconds_of_the_first_result(
     seconds = [measurer.measure(case, address, "it", case.id, {})[0].seconds for case in (alone, one, other)]
     assert seconds == [{}, {"ahead": 146.0}, {}], "both are of one lot, and the first of it carries what is of all"
     assert measurer.budget._ahead == [(0.0, 2)], "no later case is expected to take as long"
+
+
+def test_what_was_killed_beside_others_is_made_again_alone(tmp_path: Path) -> None:
+    """The memory that did not reach for two may reach for one; what is killed alone is not made once more."""
+    root, python = tmp_path / "project", tmp_path / "python"
+    root.mkdir()
+    python.write_text("#!/bin/sh\nkill -KILL $$\n")
+    python.chmod(0o755)
+    cache = ArtefactCache(Tree(root, python=str(python)), tmp_path / "artefacts", {}, Plan(), cold=False)
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    address = Address(str(root), "test_it.py", "test_it", case.id)
+    make_ahead([Wanted(cache, case, address, tmp_path)], 2, lambda _: None)
+    assert (tmp_path / "prepare.log").exists()
+    with pytest.raises(Again):
+        cache.get(case, address, tmp_path, again)
+    starters: tuple[Starter, ...] = (Child, again)
+    for start in starters:
+        with pytest.raises(MeasurementError) as caught:
+            cache.get(case, address, tmp_path, start)
+        assert caught.value.outcome in (Outcome.KILLED, Outcome.OOM)
+
+
+@pytest.mark.parametrize("hardware", [cpu, edge])
+def test_a_pass_that_was_killed_beside_others_is_made_again_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hardware: Hardware
+) -> None:
+    """Of a device as well, where it works without the limit: the limit need not be the cause."""
+    module = sys.modules["harness.measure.case_passes"]
+
+    def killed(where: Case, *_: object) -> None:
+        if where.hardware == hardware:
+            raise MeasurementError("the process was killed (SIGKILL)", outcome=Outcome.KILLED)
+
+    monkeypatch.setattr(module, "evaluate", killed)
+    monkeypatch.setattr(module, "measure_memory", killed)
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), hardware)
+    address = Address(str(tmp_path), "test_it.py", "test_it", case.id)
+    artefact = Artefact(Tree(tmp_path), tmp_path, cast(Any, None), fresh=False)
+    passes = CasePasses(cast(Any, Holding(artefact)), Plan(), tmp_path, jobs=2)
+    passes.expect([Coming(case, address, "it")])
+    assert passes.make_ahead("it", case, lambda _: None) == 1
+    monkeypatch.setattr(module, "evaluate", again)
+    monkeypatch.setattr(module, "measure_memory", again)
+    with pytest.raises(Again):
+        passes.memory(case, artefact, tmp_path / "it.log")
+    evaluated = passes.reference if hardware is cpu else passes.evaluation
+    with pytest.raises(Again):
+        evaluated(case, address, artefact, tmp_path / "it.log")
 
 
 @pytest.mark.parametrize(("python", "count"), [("/env/bin/python", 2), ("", 1)])

@@ -15,7 +15,7 @@ from harness.errors import HarnessError, MeasurementError, PreparationError, Rec
 from harness.files import sweep
 from harness.grid import Address, Case
 from harness.measure.child import Child
-from harness.measure.crew import Starter
+from harness.measure.crew import Starter, lacked_memory
 from harness.measure.ending import longer
 from harness.measure.sources import changed, check_temporary, code_of, contents, digest_of, relevant_environment
 from harness.measure.tree import Tree
@@ -107,7 +107,8 @@ class ArtefactCache:
     def get(self, case: Case, address: Address, logs: Path, start: Starter = Child) -> Artefact:
         """The artefact of a case, made if it is not there. Raises `PreparationError` or `MeasurementError`.
 
-        `start` starts the child that makes it. Several threads may ask at a time, each for another artefact.
+        `start` starts the child that makes it. Several threads may ask at a time, each for another artefact, and each
+        with a `start` of its own: what memory did not reach for then is made again for who asks alone.
         """
         key = self._key(case, address)
         if key in self._failed:
@@ -117,7 +118,8 @@ class ArtefactCache:
                 self._ready[key] = self._kept(key) or self._make(key, case, address, logs, start)
             except HarnessError as error:
                 # A reference that hangs must not cost its deadline in every case of its model.
-                self._failed[key] = error
+                if start is Child or not lacked_memory(error):
+                    self._failed[key] = error
                 raise
         return self._ready[key]
 

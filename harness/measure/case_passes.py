@@ -18,7 +18,7 @@ from harness.errors import MeasurementError
 from harness.grid import Address, Case
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.child import Child
-from harness.measure.crew import Starter, at_once
+from harness.measure.crew import Starter, at_once, lacked_memory
 from harness.measure.limits import need_of, or_without, too_large, unlimited
 from harness.measure.passes import EvaluationPass, evaluate, measure_memory
 from harness.names import file_name
@@ -70,7 +70,8 @@ class CasePasses:
     def make_ahead(self, suite: str, case: Case, told: Callable[[str], None]) -> int:
         """Make the passes of this case and of the next ones, where it is expected. Gives for how many cases.
 
-        What fails is raised when its case asks for it. An interrupt gets out.
+        What fails is raised when its case asks for it; what memory did not reach for beside others is made again then,
+        alone. An interrupt gets out.
         """
         if self.jobs == 1 or (suite, case.id) not in self._coming:
             return 0
@@ -91,7 +92,7 @@ class CasePasses:
             self.jobs,
             lambda done: told(f"{text}: {done} of {len(futures)} passes"),
         )
-        self._made |= futures
+        self._made |= {key: future for key, future in futures.items() if not _lacked_memory(future)}
         return len(lot)
 
     def evaluation(
@@ -175,3 +176,11 @@ def _settle(future: Future[Any], make: Make, start: Starter) -> None:
         future.set_result(make(start))
     except Exception as error:  # who asks for it gets it, be it one of the harness or not
         future.set_exception(error)
+
+
+def _lacked_memory(future: Future[Any]) -> bool:
+    """Whether memory did not reach for what was made, be it only under the limits of its hardware."""
+    error = future.exception()
+    if error is None and isinstance(found := future.result(), tuple):
+        error = found[1]
+    return lacked_memory(error)

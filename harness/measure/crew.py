@@ -10,11 +10,17 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.measure.child import Child
 from harness.measure.tree import Tree
+from harness.records import Outcome
 
-__all__ = ["Starter", "at_once"]
+__all__ = ["Starter", "at_once", "lacked_memory"]
 
 Starter = Callable[[str, Path, Mapping[str, str], Tree], Child]
 """What starts a child: `Child`, or what keeps an account of those that it started."""
+
+
+def lacked_memory(error: BaseException | None) -> bool:
+    """Whether a child ended as one does for which the memory did not reach. Where others took of it, alone it may."""
+    return isinstance(error, HarnessError) and error.outcome in (Outcome.OOM, Outcome.KILLED)
 
 
 def at_once(tasks: Sequence[Callable[[Starter], object]], jobs: int, told: Callable[[int], None]) -> None:
