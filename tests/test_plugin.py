@@ -197,9 +197,13 @@ def test_swallows(case, bench, subtests):
 
 
 def test_children_import_from_where_pytest_does(tmp_path: Path) -> None:
-    """The settings lie above the folder that one stands in, which holds a package of suites, and a plain folder."""
+    """The settings lie above the folder that one stands in, which holds a package of suites, and a plain folder. What
+    lies beside a suite comes before what the project's own folder has of that name, and after the standard library.
+    """
     folder = Folder(tmp_path / "project" / "ml")
     (folder.path / "pytest.ini").rename(tmp_path / "project" / "pytest.ini")
+    hidden = "raise ImportError('this is hidden by what lies beside the suite')\n"
+    (tmp_path / "project" / "shapes.py").write_text(hidden)
     suite = "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench):\n    bench(case)\n"
     folder.suite("test_packed", suite)
     plain = folder.path / "plain"

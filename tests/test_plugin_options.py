@@ -119,6 +119,7 @@ def test_the_folders_that_pytest_imports_from_by_itself(
     for name in [*made, file]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    for mode, expected in (("prepend", found), ("append", found), ("importlib", ())):
+    after_the_project = (".", *found) if found else ()
+    for mode, expected in (("prepend", found), ("append", after_the_project), ("importlib", ())):
         config = SimpleNamespace(rootpath=tmp_path, getoption={"importmode": mode}.get)
         assert import_folders(config, [tmp_path / file] * 2) == expected  # type: ignore[arg-type]

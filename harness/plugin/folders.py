@@ -15,10 +15,12 @@ __all__ = ["import_folders"]
 def import_folders(config: pytest.Config, files: Iterable[Path]) -> tuple[str, ...]:
     """The folders below the project's that pytest imports these files and their conftests from, relative to it.
 
-    With `--import-mode=importlib` there are none. The project's own folder is none of them: children have it anyway.
+    The first comes first. With `--import-mode=importlib` there are none. The project's own folder, which children have
+    anyway, is one of them only where it comes before the others.
     """
     root = config.rootpath
-    if config.getoption("importmode") == "importlib":
+    mode = config.getoption("importmode")
+    if mode == "importlib":
         return ()
     found = dict[str, None]()
     for file in files:
@@ -27,4 +29,4 @@ def import_folders(config: pytest.Config, files: Iterable[Path]) -> tuple[str, .
             folder = outside_of_packages(imported.parent)
             if folder != root and folder.is_relative_to(root):
                 found[folder.relative_to(root).as_posix()] = None
-    return tuple(found)
+    return (".", *found) if found and mode == "append" else tuple(found)

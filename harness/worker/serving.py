@@ -7,7 +7,10 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 
 from harness.errors import HarnessError
 
@@ -85,17 +88,41 @@ def untrace() -> None:
         running.stop()
 
 
+def search(folders: Sequence[str]) -> None:
+    """Import from these folders, the first of them first, as pytest does from those of its suites."""
+    # Not by PYTHONPATH, which comes before the standard library: a file beside a suite may be called random.py.
+    installed = (at for at, path in enumerate(sys.path) if path.endswith(("site-packages", "dist-packages")))
+    at = next(installed, len(sys.path))
+    sys.path[at:at] = folders  # for the parts of packages that lie in several folders
+    sys.meta_path.insert(sys.meta_path.index(PathFinder), _Beside(folders))
+
+
+class _Beside:
+    """Finds what lies beside suites before what the project's own folder and `pythonpath` have of that name, where
+    pytest does; and never before the standard library.
+    """
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        self._folders = folders
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        if path is not None or fullname in sys.stdlib_module_names or fullname == "harness":
+            return None
+        found = PathFinder.find_spec(fullname, self._folders)
+        return found if found and found.loader else None  # a folder without __init__.py hides no package elsewhere
+
+
 def serve(read_fd: int, write_fd: int) -> None:
     """Serve requests until `Stop`, or until the parent is gone."""
     untrace()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
-    # Before what is installed, as for pytest; not by PYTHONPATH, which comes before the standard library: a file beside
-    # a suite may be called random.py.
-    folders = [folder for folder in os.environ.get(SUITE_FOLDERS, "").split(os.pathsep) if folder]
-    installed = (at for at, path in enumerate(sys.path) if path.endswith(("site-packages", "dist-packages")))
-    at = next(installed, len(sys.path))
-    sys.path[at:at] = folders
+    search([folder for folder in os.environ.get(SUITE_FOLDERS, "").split(os.pathsep) if folder])
     worker = Worker()
     with os.fdopen(read_fd, "rb") as requests, os.fdopen(write_fd, "wb") as replies:
         for line in requests:
