@@ -23,6 +23,7 @@ from harness.records import Launch
 from harness.timed_test import TimedTest
 from harness.worker import timed_test as worker
 from harness.worker.in_turns import ROUND_SECONDS, Conversation, iterations_for
+from harness.worker.protocol import Failure, Stopped
 from tests.folder import PLAN as SHORT
 from tests.folder import Folder
 
@@ -290,6 +291,8 @@ def test_what_a_configuration_says_of_other_runs_does_not_reach_a_launch(tmp_pat
     """Selections, files to write and other processes are the outer run's; how to time is for both."""
     ini = (
         "addopts = --junitxml=junit.xml --benchmark-json=mine.json --benchmark-disable-gc -k sort -m full -ra\n"
+        "    --basetemp=.temporary\n"
+        "log_file = mine.log\n"
         "harness_suites = other\n"
     )
     folder = project(tmp_path, SORTING, ini)
@@ -297,16 +300,69 @@ def test_what_a_configuration_says_of_other_runs_does_not_reach_a_launch(tmp_pat
     (tmp_path / "other" / "test_gc.py").write_text("""
 import gc
 
-def test_sort_gc(benchmark):
+def test_sort_gc(benchmark, tmp_path):
     states = set()
     benchmark.pedantic(lambda: states.add(gc.isenabled()))
     assert states == {False, True}
 """)
+    (tmp_path / "conftest.py").write_text("""
+import logging
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session):
+    if session.config.pluginmanager.hasplugin("harness-launch"):
+        result = yield
+        session.testsfailed += 1  # as pytest-cov does where too little is covered
+        return result
+    logging.getLogger().warning("said outside of launches")
+    return (yield)
+""")
+    kept = tmp_path / ".temporary" / "kept"
+    kept.parent.mkdir()
+    kept.touch()
     code, text = folder.pytest("other", "--baseline=off", *SHORT)
     assert code == 0, text
     assert {result["outcome"] for result in by_test(folder).values()} == {"completed"}
     names = {case.get("name") for case in ET.parse(tmp_path / "junit.xml").iter("testcase")}
     assert names == {"test_sort[2000]", "test_sort_gc"}
+    assert kept.exists()
+    assert "said outside of launches" in (tmp_path / "mine.log").read_text()
+
+
+def test_a_failure_that_a_plugin_counts_is_no_failure_of_a_test_that_was_measured() -> None:
+    talk = Conversation(cpu, io.BytesIO(), io.BytesIO(), 1)
+    launch = worker.Launch(talk)
+    not_measured = launch.outcome(pytest.ExitCode.TESTS_FAILED)
+    assert isinstance(not_measured, Failure)
+    assert "exit code 1 and measured nothing" in not_measured.message
+    talk.called = talk.stopped = True
+    not_recorded = launch.outcome(pytest.ExitCode.TESTS_FAILED)
+    assert isinstance(not_recorded, Failure)
+    assert "no record of it" in not_recorded.message
+    launch.pytest_benchmark_update_json({"benchmarks": [{"group": None, "extra_info": {}}]})
+    assert isinstance(launch.outcome(pytest.ExitCode.TESTS_FAILED), Stopped)
+    ended = launch.outcome(pytest.ExitCode.INTERNAL_ERROR)
+    assert isinstance(ended, Failure)
+    assert "exit code 3" in ended.message
+
+
+def test_no_coverage_is_taken_in_a_launch() -> None:
+    """pytest-cov begins before conftests are loaded, and as the first that does anything then."""
+    seen: list[object] = []
+
+    class Coverage:
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_load_initial_conftests(self, early_config: Any) -> None:
+            seen.append(early_config.known_args_namespace.cov_source)
+
+    plugins = pytest.PytestPluginManager()
+    plugins.register(worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1)))
+    plugins.register(Coverage())
+    config = SimpleNamespace(known_args_namespace=SimpleNamespace(cov_source=["src"]))
+    plugins.hook.pytest_load_initial_conftests(early_config=config, parser=None, args=[])
+    assert seen == [[]]
 
 
 def test_pytest_benchmark_is_told(tmp_path: Path) -> None:

@@ -71,8 +71,9 @@ class Launch:
             return self._problem
         if code == pytest.ExitCode.USAGE_ERROR and self._looked:
             return Failure("absent", "there is no such test")
-        if code != 0:
-            return Failure("failed", f"pytest ended with exit code {code} and ran no test; its output is in the log")
+        # A plugin may count a failure that no test had: pytest-cov does where too little is covered.
+        if code != pytest.ExitCode.OK and not (code == pytest.ExitCode.TESTS_FAILED and self._talk.called):
+            return Failure("failed", f"pytest ended with exit code {code} and measured nothing; the log has its output")
         if not self._talk.called:
             return Failure("failed", "the test asked for `benchmark` and never called it, so nothing was measured")
         if not self._talk.stopped or self._record is None:
@@ -80,6 +81,13 @@ class Launch:
         # Only the first process of a case is asked what the test is; launches would say the same again.
         facts = {} if self._known else {"iterations": self._talk.iterations, **_facts(self._record)}
         return Stopped(self._talk.turns, facts)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None, object, object]:
+        """Leave coverage out, which pytest-cov begins here: it slows what is timed, and erases the outer run's data."""
+        if hasattr(early_config.known_args_namespace, "cov_source"):
+            early_config.known_args_namespace.cov_source = []
+        return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> Generator[None, object, object]:
@@ -178,8 +186,14 @@ OPTIONS: Mapping[str, object] = {
     "tx": [],
     "xmlpath": None,
     "collectonly": False,
+    "basetemp": None,  # pytest empties it first
+    "log_file": os.devnull,  # an empty one would leave that of the settings
+    "htmlpath": None,
+    "report_log": None,
+    "allure_report_dir": None,
+    "timeout": 0,  # a launch has a deadline of its own
 }
-"""Options of pytest, pytest-benchmark and pytest-xdist that a launch has its own values of."""
+"""Options of pytest and its plugins that a launch has its own values of."""
 
 
 def _facts(record: Mapping[str, Any]) -> dict[str, Scalar]:
