@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch._higher_order_ops.out_dtype import out_dtype
 
 from harness import MeasurementError, PreparationError
+from harness.grid import load_suite
 from harness.hardware import cpu
 from harness.runtimes.eager import Eager
 from harness.runtimes.torch_session import OperatorTypes, is_product, named_outputs
@@ -128,6 +130,25 @@ def test_a_network_that_cannot_be_pickled_is_refused_with_the_cure(tmp_path: Pat
 
     with pytest.raises(PreparationError, match="top level of a module"):
         Eager().pack(Local(), {}, tmp_path, cpu)
+
+
+def test_a_network_whose_module_is_hidden_by_a_package_is_refused_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some packages install a folder `tests` beside their own, and suites may lie in one without an __init__.py."""
+    root, installed = tmp_path / "project", tmp_path / "installed" / "hidden_suites"
+    (root / "hidden_suites").mkdir(parents=True)
+    (root / "hidden_suites" / "test_x.py").write_text("import torch\n\n\nclass Net(torch.nn.Module):\n    pass\n")
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").touch()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(installed.parent)])
+    network = load_suite(root, "hidden_suites/test_x.py").Net()
+    with pytest.raises(PreparationError) as caught:
+        Eager().pack(network, {}, tmp_path, cpu)
+    assert f"{installed / '__init__.py'} has the name of {root / 'hidden_suites'}" in str(caught.value)
+    (root / "hidden_suites" / "__init__.py").touch()
+    importlib.invalidate_caches()
+    Eager().pack(network, {}, tmp_path, cpu)
 
 
 def test_packing_twice_gives_the_same_bytes(tmp_path: Path) -> None:

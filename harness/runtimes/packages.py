@@ -1,14 +1,21 @@
-"""Which Python packages a runtime or technique needs, how to get those that are missing, and what they are told."""
+"""Which Python packages a runtime or technique needs, how to get those that are missing, what they are told, and which
+hide a suite.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
+from pathlib import Path
 
-__all__ = ["installed", "missing", "variable"]
+from harness.errors import PreparationError
+
+__all__ = ["check_not_hidden", "installed", "missing", "variable"]
 
 
 def missing(extra: str, *modules: str) -> str | None:
@@ -46,3 +53,24 @@ def variable(name: str, value: str) -> Iterator[None]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = before
+
+
+def check_not_hidden(classes: Iterable[type]) -> None:
+    """Raise `PreparationError` where another process would not find the module of a class, since a package elsewhere
+    has the name of its folder: a worker imports a suite by its file, and who unpickles a network by its name.
+    """
+    for name in sorted({each.__module__ for each in classes}):
+        top, *rest = name.split(".")
+        file = getattr(sys.modules.get(name), "__file__", None)
+        folder = Path(file).parents[len(rest) - 1] if file and rest else None
+        if folder is None or folder.name != top:
+            continue
+        found = sys.modules[top].__spec__ if top in sys.modules else importlib.util.find_spec(top)
+        if not found or not found.origin:
+            continue
+        places = getattr(sys.modules.get(top), "__path__", found.submodule_search_locations)
+        if PathFinder.find_spec(f"{top}.{rest[0]}", places or []) is None:
+            raise PreparationError(
+                f"{name} can't be imported where the network is served: {found.origin} has the name of {folder}, and "
+                "hides it; put an empty __init__.py into that folder"
+            )

@@ -22,6 +22,7 @@ from harness.runtimes.facts import (
     kept_patterns,
     weight_facts,
 )
+from harness.runtimes.packages import check_not_hidden
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,8 +80,11 @@ def enter_torch(hardware: Hardware) -> Any:
 
 
 def save_module(network: Any, folder: Path) -> None:
-    """Write a module, structure and weights, as it is. Raises `PreparationError` for one that can't be pickled."""
+    """Write a module, structure and weights, as it is. Raises `PreparationError` for one that can't be pickled, or that
+    another process could not load.
+    """
     check_form(network, torch.nn.Module, "a torch runtime", "a torch.nn.Module")
+    check_not_hidden(type(layer) for layer in network.modules())
     try:
         torch.save(network.eval(), folder / _FILE)
     except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
