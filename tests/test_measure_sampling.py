@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import pytest
 
 from harness.disturbance import circumstances, disturbances
 from harness.hardware import cpu
+from harness.judge.compare import LEAST_FRESH
 from harness.measure import sampling
 from harness.measure.budget import Budget
 from harness.measure.sampling import best_seconds, sample
@@ -84,9 +86,37 @@ def test_a_disturbed_launch_is_made_again_twice_and_then_counts(made: list[Launc
 
 
 def test_no_launch_is_begun_after_the_end_save_the_screen(made: list[Launch]) -> None:
+    PRESSURES.extend([0.0, 0.0, 0.0])
     assert phases(run(Plan(), [3], left=0)) == "sss"
     PRESSURES.extend([0.5])
-    assert phases(run(Plan(budget=1e-9), [3])) == "sss"
+    assert phases(run(Plan(budget=1e-9), [16])) == "sss" + "c" * 5, "nor is a disturbed one made again"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "plan", "wanted", "left", "found"),
+    [
+        (31.0, Plan(), [16], math.inf, "sss" + "c" * LEAST_FRESH),
+        (31.0, Plan(), [5, 5, 6], math.inf, "sss" + "c" * LEAST_FRESH),
+        (31.0, Plan(confirm=2), [2, 2], math.inf, "ssscc"),
+        (31.0, Plan(), [16], 40.0, "ssscc"),
+        (10.0, Plan(), [16], math.inf, "sss" + "c" * 9),
+        (5.0, Plan(), [16], math.inf, "sss" + "c" * 16),
+    ],
+    ids=["one lot", "several lots", "a plan that wants fewer", "the time of the run is over", "in time", "soon enough"],
+)
+def test_a_case_has_as_many_fresh_launches_as_convict_however_long_they_take(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, plan: Plan, wanted: Sequence[int], left: float, found: str
+) -> None:
+    """The slower a model became, the fewer of them its own time had room for, and fewer than five convict nobody."""
+    now = [0.0]
+
+    def launch(arms: object, *, phase: str, **_: object) -> Launch:
+        now[0] += seconds
+        return a_launch(phase)
+
+    monkeypatch.setattr(sampling, "launch", launch)
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    assert phases(run(plan, wanted, left)) == found
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.disturbance import disturbances
 from harness.hardware.base import Hardware
 from harness.measure.launch import ArmSpec, launch
-from harness.plan import Plan
+from harness.plan import LOTS, Plan
 from harness.records import Launch
 
 __all__ = ["Sampled", "best_seconds", "sample"]
@@ -48,13 +48,16 @@ def sample(
     """Make the screen launches of a case, then fresh ones for as long as more are wanted.
 
     `more` is told all launches so far and says how many fresh ones to make before it is asked again; 0 ends it. After
-    `plan.budget` seconds, and after the reading of `time.perf_counter()` that `end` gives once the screen is made, no
-    further launch is begun. A disturbed launch is made again, at most `plan.repeats` times a case; what it showed is
-    kept under the phase `repeated`. Raises `MeasurementError`.
+    `plan.budget` seconds no further launch is begun once there are as many fresh ones as may convict, and after the
+    reading of `time.perf_counter()` that `end` gives once the screen is made, none at all. A disturbed launch is made
+    again, at most `plan.repeats` times a case; what it showed is kept under the phase `repeated`. Raises
+    `MeasurementError`.
     """
     launches: list[Launch] = []
     repeats = plan.repeats
-    last = time.perf_counter() + plan.budget
+    last, stop = time.perf_counter() + plan.budget, math.inf
+    # With fewer fresh launches a slow model would convict nobody, and the slower it became the less.
+    needed = min(LOTS[0], plan.confirm)
     total = plan.screen + plan.confirm
 
     def one(phase: str, seconds: float) -> None:
@@ -63,21 +66,25 @@ def sample(
             counted = sum(known.counts for known in launches)
             progress(f"launch {counted + 1} of at most {total}")
             made = launch(arms, hardware=hardware, plan=plan, rng=rng, logs=logs, phase=phase, seconds=seconds)
-            again = repeats > 0 and time.perf_counter() < last and disturbances(made)
+            again = repeats > 0 and time.perf_counter() < min(last, stop) and disturbances(made)
             launches.append(dataclasses.replace(made, phase="repeated") if again else made)
             if not again:
                 return
             repeats -= 1
 
+    def over() -> bool:
+        now, fresh = time.perf_counter(), sum(known.phase == "confirm" for known in launches)
+        return now >= stop or (now >= last and fresh >= needed)
+
     for _ in range(plan.screen):
         one("screen", plan.seconds)
-    last = min(last, end())
+    stop = end()
     while (lot := more(tuple(launches))) > 0:
-        if time.perf_counter() >= last:
+        if over():
             return Sampled(tuple(launches), cut_short=True)
         seconds = best_seconds(launches, plan)
         for _ in range(lot):
-            if time.perf_counter() < last:
+            if not over():
                 one("confirm", seconds)
     return Sampled(tuple(launches), cut_short=False)
 
