@@ -9,9 +9,10 @@ from harness.baseline.make import told
 from harness.judge.compare import LEAST_FRESH
 from harness.measure.passes import OF_ANOTHER_LENGTH
 from harness.metrics import calls_needed
+from harness.plan import Plan
 from harness.records import Comparison, Result, Verdict
 
-__all__ = ["acceptable", "confirmed", "of_tree", "with_lengths"]
+__all__ = ["acceptable", "confirmed", "of_tree", "with_lengths", "with_time"]
 
 _OF_BASELINES = {
     "changed since the baseline was made": "changed between the two trees",
@@ -35,9 +36,9 @@ def of_tree(row: Comparison) -> Comparison:
 
 def confirmed(row: Comparison, result: Result, wanted: int) -> Comparison:
     """A comparison, undecided where fewer fresh launches convict than `wanted`, and than convict at all: so few of them
-    speak too early (`harness.plan.LOTS`), and only the end of the time leaves so few.
+    speak too early (`harness.plan.LOTS`), and only the end of the run's time leaves so few.
     """
-    made, least = sum(launch.phase == "confirm" for launch in result.launches), min(LEAST_FRESH, wanted)
+    made, least = _fresh(result), min(LEAST_FRESH, wanted)
     if row.verdict is not Verdict.REGRESSED or row.detectable is None or not 0 < made < least:
         return row
     reason = (
@@ -45,6 +46,22 @@ def confirmed(row: Comparison, result: Result, wanted: int) -> Comparison:
         "a longer --budget gives it more."
     )
     return dataclasses.replace(row, verdict=Verdict.INCONCLUSIVE, reason=reason)
+
+
+def with_time(row: Comparison, result: Result, plan: Plan, wanted: int) -> Comparison:
+    """A comparison of a case whose time was over before it had the fresh launches that were `wanted`: where it is
+    undecided, it says what gives it more.
+    """
+    made, taken = _fresh(result), [launch.wall_seconds for launch in result.launches]
+    if row.verdict is not Verdict.INCONCLUSIVE or row.detectable is None or made >= wanted:
+        return row
+    cure = "a longer --budget"
+    # A case's own time leaves it what may convict; before that only the run's is over.
+    if made >= min(LEAST_FRESH, plan.confirm) and sum(taken) >= plan.budget:
+        seconds = max(taken) * (len(taken) + wanted - made)
+        cure = f"--plan budget={math.ceil(seconds / 60) * 60}"
+    reason = f"{row.reason} Its time was over after {made} of {wanted} fresh launches; {cure} gives it more."
+    return dataclasses.replace(row, reason=reason)
 
 
 def acceptable(row: Comparison, result: Result) -> Comparison:
@@ -73,3 +90,7 @@ def with_lengths(row: Comparison, result: Result) -> Comparison:
         f'metrics=[resolve()["{row.metric}"].with_tolerance()].'
     )
     return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason)
+
+
+def _fresh(result: Result) -> int:
+    return sum(launch.phase == "confirm" for launch in result.launches)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Protocol
 
-from harness.amending import acceptable, confirmed, of_tree, with_lengths
+from harness.amending import acceptable, confirmed, of_tree, with_lengths, with_time
 from harness.baseline.accept import baseline_of, usual_prior
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
@@ -57,17 +57,18 @@ class Nothing:
 class WithBaselines:
     """The committed baselines, and how much runs usually differ on this class of machine.
 
-    `most` is how many fresh launches an undecided case gets at most.
+    `plan` says how many fresh launches an undecided case gets at most, and in what time.
     """
 
-    def __init__(self, store: Store, environment: Environment, most: int) -> None:
+    def __init__(self, store: Store, environment: Environment, plan: Plan) -> None:
         self.origins: dict[str, dict[str, str]] = {}
-        self._most = most
+        self._plan = plan
         self._store = store
         self._environment = environment
         self._priors: dict[str, Prior] = {}
         self._latest: tuple[tuple[str, str, str], Baseline] | None = None
         self._last: tuple[Result, Baseline, tuple[Comparison, ...]] | None = None
+        self._wanted: dict[tuple[str, str], int] = {}
 
     def baseline(self, suite: str, case_id: str, hardware: str) -> Baseline:
         """What is committed for a case. Raises `BaselineError` where it is damaged."""
@@ -92,7 +93,9 @@ class WithBaselines:
         rows = self._judged(result, baseline, metrics)
         if not any(row.detectable is not None and row.verdict in DOUBTFUL for row in rows):
             return 0
-        return fresh_launches(result, baseline, metrics, self.prior(result.hardware), self._most)
+        wanted = fresh_launches(result, baseline, metrics, self.prior(result.hardware), self._plan.confirm)
+        self._wanted.setdefault((result.suite, result.case_id), wanted)
+        return wanted
 
     def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:  # noqa: ARG002
         try:
@@ -100,8 +103,11 @@ class WithBaselines:
         except BaselineError as error:
             return (Comparison(result.suite, result.case_id, "case", Verdict.ERROR, str(error)),)
         self.note_origin(result.suite, result.case_id, baseline, result.facts)
-        rows = self._judged(result, baseline, metrics)
-        return tuple(confirmed(acceptable(with_lengths(row, result), result), result, self._most) for row in rows)
+        rows = [acceptable(with_lengths(row, result), result) for row in self._judged(result, baseline, metrics)]
+        if any(launch.phase == "confirm" for launch in result.launches):
+            wanted = self._wanted.get((result.suite, result.case_id), 0)
+            rows = [confirmed(with_time(row, result, self._plan, wanted), result, self._plan.confirm) for row in rows]
+        return tuple(rows)
 
     def _judged(self, result: Result, baseline: Baseline, metrics: Metrics) -> tuple[Comparison, ...]:
         judged = _judged_parts(result)
@@ -206,8 +212,8 @@ class WithTree:
             named = " and ".join(parts)
             reason = f"{METRIC}: {named} differ from those at {self._against}, so that these are times of other work."
             return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason, change=None, detectable=None)
-        if row.verdict is Verdict.INCONCLUSIVE and result.cut_short:
-            return dataclasses.replace(row, reason=f"{row.reason} Its time was over; a longer --budget gives it more.")
+        if result.cut_short:
+            row = with_time(row, result, self._plan, self._plan.confirm)
         return confirmed(row, result, next(iter(self._plan.lots), 0))
 
 

@@ -76,8 +76,8 @@ class Session:
         self._decisions: dict[tuple[str, str], Decision] = {}
         self._loose: list[Comparison] = []
         # What extends a baseline is a block of screen launches; there is no verdict to confirm.
-        most = 0 if settings.mode == "update" else settings.plan.confirm
-        self._baselines = WithBaselines(self.store, self.environment, most)
+        plan = dataclasses.replace(settings.plan, confirm=0) if settings.mode == "update" else settings.plan
+        self._baselines = WithBaselines(self.store, self.environment, plan)
         self._updating = Updating(self.store, self._baselines, settings.reason)
         self._cache = self._cache_of(tree, versions_of(tree))
         self._other, self._comparing = self._compared_with(beside)

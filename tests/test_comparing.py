@@ -44,7 +44,7 @@ def with_baselines(tmp_path: Path) -> WithBaselines:
     store = Store(tmp_path)
     store.write(a_portable({"size": 4.0}))
     store.write(some_times([a_block({"speedup": [2.0, 2.001, 2.002]}), a_block({"speedup": [2.001, 2.003, 1.999]})]))
-    return WithBaselines(store, ENVIRONMENT, 16)
+    return WithBaselines(store, ENVIRONMENT, Plan())
 
 
 @pytest.fixture
@@ -233,6 +233,43 @@ def test_what_had_no_time_left_is_told_so() -> None:
         assert ("--budget" in row.reason) is cut_short
 
 
+def taking(seconds: float, result: Result) -> Result:
+    """A result whose launches took so long each."""
+    launches = tuple(dataclasses.replace(launch, wall_seconds=seconds) for launch in result.launches)
+    return dataclasses.replace(result, launches=launches)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "made", "cure"),
+    [
+        (31.0, 5, "--plan budget=600"),
+        (31.0, 4, "a longer --budget"),
+        (10.0, 5, "a longer --budget"),
+        (31.0, 16, None),
+    ],
+    ids=["its own", "its own leaves five", "the run's", "there were all"],
+)
+def test_what_had_too_little_time_is_told_whose_it_was(
+    with_baselines: WithBaselines, seconds: float, made: int, cure: str | None
+) -> None:
+    doubtful = (1.4, 2.0, 2.4)
+    assert with_baselines.more(a_result({"speedup": doubtful, "size": (4.0,)}), METRICS) == 16
+    result = a_result({"speedup": (doubtful * 7)[: 3 + made], "size": (4.0,)}, confirm=made)
+    rows = with_baselines.compare(taking(seconds, result), None, METRICS)
+    turns = tuple(
+        dataclasses.replace(launch, anchored=None, against=ratio)
+        for launch, ratio in zip(result.launches, (0.9, 1.0, 1.1) * 7, strict=False)
+    )
+    now = dataclasses.replace(
+        result, measurements=in_turns({"size": (4.0,)}).measurements, launches=turns, cut_short=cure is not None
+    )
+    in_tree = with_tree().compare(taking(seconds, now), now, METRICS)
+    for row in (*(row for row in rows if row.metric == "speedup"), in_tree[0]):
+        assert row.verdict is Verdict.INCONCLUSIVE
+        said = f" Its time was over after {made} of 16 fresh launches; {cure} gives it more."
+        assert row.reason.endswith(said) if cure else "time was over" not in row.reason
+
+
 @pytest.mark.parametrize(
     ("most", "made", "verdict"),
     [
@@ -248,7 +285,7 @@ def test_fewer_fresh_launches_than_were_wanted_convict_nobody(
 ) -> None:
     """Its time was over amid them. A plan that wants fewer than five gets what it wants."""
     result = a_result({"speedup": (1.5,) * (3 + made), "size": (8.0,)}, confirm=made)
-    judged = WithBaselines(Store(tmp_path), ENVIRONMENT, most)
+    judged = WithBaselines(Store(tmp_path), ENVIRONMENT, Plan(confirm=most))
     assert with_baselines.more(result, METRICS) == 0, "there are some, so that none would follow"
     rows = {row.metric: row for row in judged.compare(result, None, METRICS)}
     assert (rows["speedup"].verdict, rows["size"].verdict) == (verdict, Verdict.REGRESSED)
@@ -295,7 +332,7 @@ def test_outputs_of_another_length_than_the_references_lose_no_fidelity(tmp_path
     store = Store(tmp_path)
     store.write(a_portable({"size": 4.0, "fidelity.error": 0.01}))
     result = dataclasses.replace(a_result({"size": (4.0,)}), facts={"fidelity": why} if why else {})
-    found = WithBaselines(store, ENVIRONMENT, 16)
+    found = WithBaselines(store, ENVIRONMENT, Plan())
     (row,) = (row for row in found.compare(result, None, METRICS) if row.metric == "fidelity.error")
     assert row.verdict is (Verdict.INCOMPARABLE if why else Verdict.MISSING)
     if why:
@@ -306,7 +343,7 @@ def test_outputs_of_another_length_than_the_references_lose_no_fidelity(tmp_path
         (row,) = (row for row in found.compare(lost, None, METRICS) if row.metric == "fidelity.error")
         assert row.verdict is Verdict.MISSING, "an output that is gone is no other length"
     without = {**METRICS, "fidelity.error": METRICS["fidelity.error"].with_tolerance()}
-    rows = WithBaselines(store, ENVIRONMENT, 16).compare(result, None, without)
+    rows = WithBaselines(store, ENVIRONMENT, Plan()).compare(result, None, without)
     assert "fidelity.error" not in verdicts(rows), "the cure is one"
 
 
@@ -317,7 +354,7 @@ def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_pa
     store.write(dataclasses.replace(times, ran={"nodes": 19, "parameters": 10}))
     rows = []
     for nodes, said in ((19, None), (27, "nodes 19 -> 27")):
-        found = WithBaselines(store, ENVIRONMENT, 16)
+        found = WithBaselines(store, ENVIRONMENT, Plan())
         result = dataclasses.replace(a_result(SCREENS["unchanged"]), facts={"nodes": nodes, "parameters": 10})
         rows.append(found.compare(result, None, METRICS))
         assert found.origins[f"digits/{CASE}"].get("ran") == said
