@@ -21,6 +21,8 @@ from harness.measure.limits import evidence_of, or_without, too_large, unlimited
 from harness.measure.passes import (
     EvaluationPass,
     check_changed,
+    check_same_data,
+    check_same_inputs,
     energy_facts,
     fidelity,
     fidelity_facts,
@@ -113,6 +115,7 @@ class Measurer:
             artefact = self.cache.get(case, address, logs)
             of_reference = dataclasses.replace(address, case_id=case.reference.id)
             reference = artefact if is_reference else self.cache.get(case.reference, of_reference, logs)
+            check_same_inputs(case.id, artefact, reference)
         # First, since it tells whether a model fits into its hardware.
         with stage(self.progress, seconds, "memory"):
             memory = self.passes.memory(case, artefact, logs / "memory.log")
@@ -124,6 +127,7 @@ class Measurer:
             evaluation, note = (truth, "") if known else self._evaluate(case, address, artefact, logs)
         extra: Mapping[str, float] = {}
         if not is_reference:
+            check_same_data(case.id, evaluation, truth)
             check_changed(case.id, evaluation, truth, artefact.manifest.facts, reference.manifest.facts)
             extra = fidelity(evaluation, truth)
         result, fixed = _described(case, result, artefact, evaluation, memory, extra)

@@ -19,7 +19,9 @@ from harness.measure.ending import longer
 from harness.plan import Plan
 from harness.records import Scalar, Scores
 from harness.specs import spec_of
+from harness.worker.artefact import load_batches
 from harness.worker.memory import ALLOCATOR
+from harness.worker.outputs import alike
 from harness.worker.protocol import (
     EnergyMeasured,
     Evaluate,
@@ -38,6 +40,8 @@ __all__ = [
     "OF_ANOTHER_LENGTH",
     "EvaluationPass",
     "check_changed",
+    "check_same_data",
+    "check_same_inputs",
     "energy_facts",
     "evaluate",
     "fidelity",
@@ -152,6 +156,36 @@ def check_changed(what: str, candidate: EvaluationPass, reference: EvaluationPas
         f"{what}: {said}, by what was read from the network, and every output on the evaluation's data equals the "
         "reference's to the last bit: what answered did not compute so; look where the technique's network is lost, "
         "or what the runtime's facts are read from",
+        outcome="invalid",
+    )
+
+
+def check_same_inputs(what: str, artefact: Artefact, reference: Artefact) -> None:
+    """Raise `MeasurementError` (outcome `invalid`) where a case is called with other inputs than its reference in calls
+    of as many items: its times, and its speed-up, would be those of other work.
+    """
+    now, before = artefact.manifest.workload, reference.manifest.workload
+    if now == before or now.get("batch") != before.get("batch"):
+        return
+    ours, others = (load_batches(one.folder / "inputs.npz") for one in (artefact, reference))
+    # What a network computes for them may be rounded otherwise in a process that a technique has set up.
+    if not all(alike(one, other) for one, other in zip(ours, others, strict=True)):
+        raise MeasurementError(
+            f"{what}: Model.inputs gave it other values than its reference, in a process of its own; make them from "
+            "`seed` alone and in one order (a set of texts has another in each process: sorted), and name in "
+            "Model.data what they are read from",
+            outcome="invalid",
+        )
+
+
+def check_same_data(what: str, candidate: EvaluationPass, reference: EvaluationPass) -> None:
+    """Raise `MeasurementError` (outcome `invalid`) where a case was evaluated on other data than its reference."""
+    if candidate.reply.workload == reference.reply.workload:
+        return
+    raise MeasurementError(
+        f"{what}: Model.evaluate asked it about other data than its reference (their Evaluation.workload differs), so "
+        "that no accuracy could be compared; draw data with a fixed seed and in one order (a set of texts has another "
+        "in each process: sorted), keep what is computed in a file, and digest the labelled data alone, no answers",
         outcome="invalid",
     )
 

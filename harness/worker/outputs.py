@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Outputs = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["check_expected", "check_finite", "check_outputs", "check_repeats"]
+__all__ = ["alike", "check_expected", "check_finite", "check_outputs", "check_repeats"]
 
 TOLERANCE = 1e-3
 """Relative L2 distance within which two runs of one artefact on one machine must agree.
@@ -21,6 +21,17 @@ TOLERANCE = 1e-3
 The same code on the same data differs only where threads reorder a sum; a wrong result, a stale one or another
 precision is farther away.
 """
+
+
+def alike(one: Outputs, other: Outputs) -> bool:
+    """Whether these are the same arrays, but for how their numbers were rounded."""
+    return one.keys() == other.keys() and all(_alike(array, other[name]) for name, array in one.items())
+
+
+def _alike(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return one.tobytes() == other.tobytes() or (one.dtype.kind == "f" and relative_error(one, other) <= TOLERANCE)
 
 
 def check_outputs(outputs: Outputs, expected: Outputs, what: str) -> None:

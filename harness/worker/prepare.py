@@ -64,10 +64,11 @@ def _make(case: Case, folder: Path) -> Manifest:
     # Held by nothing else, so that it is freed where a technique makes another one of it.
     deployment = case.technique.apply(Deployment(model, _network(model), native_runtime(model.form), hardware, scratch))
     inputs = [dict(model.inputs(deployment.batch_size, seed)) for seed in INPUT_SEEDS]
+    again = digest_arrays(model.inputs(deployment.batch_size, INPUT_SEEDS[-1]))
     deployment.runtime.pack(deployment.network, inputs[0], packed, hardware)
     seconds = time.perf_counter() - start
     shutil.rmtree(scratch)
-    check_inputs(model.name, inputs)
+    check_inputs(model.name, inputs, again)
 
     session = deployment.runtime.load(packed, hardware)
     staged = [session.stage(batch) for batch in inputs]
@@ -106,14 +107,22 @@ def _network(model: Model) -> Any:
     return network
 
 
-def check_inputs(name: str, batches: Sequence[Mapping[str, Any]]) -> None:
+def check_inputs(name: str, batches: Sequence[Mapping[str, Any]], again: str) -> None:
     """Raise `PreparationError` where all batches of a model hold the same values: no answer could be told from one that
-    was kept from the call before.
+    was kept from the call before. And where the last one has another digest when it is made `again`: no run could be
+    compared with another.
     """
-    if len({digest_arrays(batch) for batch in batches}) == 1:
+    digests = [digest_arrays(batch) for batch in batches]
+    if len(set(digests)) == 1:
         raise PreparationError(
             f"Model.inputs of {name} gives the same values for every seed, so that an answer kept from an earlier call "
             "would look right; make the values from `seed`"
+        )
+    if again != digests[-1]:
+        raise PreparationError(
+            f"Model.inputs of {name} gives other values for the same seed, so that each artefact would be called with "
+            "inputs of its own, and no run could be compared with another; make the values from `seed` alone, as "
+            "numpy.random.default_rng(seed) does"
         )
 
 

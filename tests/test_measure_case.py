@@ -1,0 +1,124 @@
+"""A case and its reference are called with the same inputs, and evaluated on the same data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from harness.errors import UnavailableError
+from harness.grid import Address, Case
+from harness.hardware import cpu
+from harness.measure import case as measuring
+from harness.measure.artefacts import Artefact
+from harness.measure.case import Measurer
+from harness.measure.passes import EvaluationPass
+from harness.measure.tree import Tree
+from harness.model import digest_arrays
+from harness.plan import Plan
+from harness.records import Outcome, Result
+from harness.techniques import batched
+from harness.techniques.base import as_pipeline
+from harness.testing import tiny_onnx_model
+from harness.worker.artefact import load_batches, read_manifest, save_batches
+from harness.worker.protocol import Evaluated, MemoryMeasured
+from tests.artefacts import make_artefact
+
+Batch = dict[str, Any]
+
+
+def an_artefact(folder: Path, batch: str, change: Callable[[Batch], Batch] = dict) -> Artefact:
+    """One whose inputs were changed, as those that another process gives may be."""
+    path = make_artefact(folder) / "inputs.npz"
+    batches = [change(one) for one in load_batches(path)]
+    save_batches(path, batches)
+    inputs = {f"{i}/{name}": array for i, one in enumerate(batches) for name, array in one.items()}
+    workload = {"batch": batch, "inputs": digest_arrays(inputs)}
+    return Artefact(Tree(folder), folder, dataclasses.replace(read_manifest(folder), workload=workload), fresh=False)
+
+
+def evaluated(data: str) -> EvaluationPass:
+    return EvaluationPass(Evaluated(0.9, "accuracy", data), np.ones(4), None, {"0": np.arange(4.0)}, (4,))
+
+
+@dataclass
+class Made:
+    """Artefacts and passes that are there, in the place of those that children make."""
+
+    artefact: Artefact
+    of_reference: Artefact
+    data: str
+
+    def get(self, case: Case, *_: object) -> Artefact:
+        return self.of_reference if case.id == case.reference.id else self.artefact
+
+    def check_going_on(self, _: str) -> None:
+        pass
+
+    def check_unedited(self, _: str) -> None:
+        pass
+
+    def make_ahead(self, *_: object) -> int:
+        return 0
+
+    def memory(self, *_: object) -> MemoryMeasured:
+        return MemoryMeasured({}, "none")
+
+    def reference(self, *_: object) -> EvaluationPass:
+        return evaluated("data")
+
+    def evaluation(self, *_: object) -> tuple[EvaluationPass, None]:
+        return evaluated(self.data), None
+
+
+def measured(folder: Path, made: Made) -> Result:
+    """The result without its times."""
+    stub = cast(Any, made)
+    measurer = Measurer(stub, stub, Plan(), folder / "logs", lambda *_: 0, lambda _: None, timed=lambda _: False)
+    case = Case(tiny_onnx_model(folder), as_pipeline(batched(4)), cpu)
+    address = Address(str(folder), "test_it.py", "test_it", case.id)
+    return measurer.measure(case, address, "it", "test_it.py::test_it", {})[0]
+
+
+@pytest.fixture(autouse=True)
+def _no_energy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure_energy(*_: object) -> None:
+        raise UnavailableError("nothing counts it")
+
+    monkeypatch.setattr(measuring, "measure_energy", measure_energy)
+
+
+def test_a_case_that_was_evaluated_on_other_data_than_its_reference_is_invalid(tmp_path: Path) -> None:
+    """Its accuracy is compared with nobody's, and its fidelity is told between answers to different questions."""
+    one, other = an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", "1")
+    assert measured(tmp_path, Made(one, other, "data")).outcome is Outcome.COMPLETED
+    found = measured(tmp_path, Made(one, other, "others"))
+    assert found.outcome is Outcome.INVALID
+    assert "Model.evaluate asked it about other data than its reference" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("batch", "change", "outcome"),
+    [
+        ("4", dict, Outcome.COMPLETED),
+        ("4", lambda one: {"x": one["x"] * np.float32(1 + 1e-5)}, Outcome.COMPLETED),
+        ("1", lambda one: {"x": one["x"][:1]}, Outcome.COMPLETED),
+        ("4", lambda one: {"x": one["x"][::-1]}, Outcome.INVALID),
+        ("4", lambda one: {"y": one["x"]}, Outcome.INVALID),
+        ("4", lambda one: {"x": one["x"].astype(np.int64)}, Outcome.INVALID),
+    ],
+    ids=["the same", "rounded otherwise", "another batch", "another order", "another name", "another type"],
+)
+def test_a_case_that_is_called_with_other_inputs_than_its_reference_is_invalid(
+    tmp_path: Path, batch: str, change: Callable[[Batch], Batch], outcome: Outcome
+) -> None:
+    """A set of texts has another order in each process: then no run's times were compared with any other's."""
+    made = Made(an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", batch, change), "data")
+    found = measured(tmp_path, made)
+    assert found.outcome is outcome
+    assert ("Model.inputs gave it other values than its reference" in found.reason) is (outcome is Outcome.INVALID)
