@@ -265,22 +265,49 @@ def test_what_else_is_imported_from_counts(tmp_path: Path) -> None:
     assert contents(root) == contents(root, [root, tmp_path / "nowhere"])
 
 
-def test_a_package_that_was_copied_from_a_folder_counts_by_its_installers_record(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "origin",
+    [
+        {"url": "file:///of/mine", "dir_info": {}},
+        {"url": "https://example.org/mine", "vcs_info": {"vcs": "git", "commit_id": "1" * 40}},
+        {"url": "file:///of/mine/dist/copied-1-py3-none-any.whl", "archive_info": {}},
+    ],
+    ids=["folder", "repository", "archive"],
+)
+def test_a_package_that_was_copied_from_elsewhere_than_an_index_counts_by_its_installers_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: dict[str, object]
 ) -> None:
+    """Its version may stay while its code changes: artefacts of the old one were taken for those of the new."""
     root = tmp_path / "root"
     information = tmp_path / "site" / "copied-1.dist-info"
     for folder in (root, information):
         folder.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: copied\nVersion: 1\n")
-    (information / "direct_url.json").write_text('{"url": "file:///of/mine", "dir_info": {}}')
+    (information / "direct_url.json").write_text(json.dumps(origin))
     (information / "RECORD").write_text("copied/__init__.py,sha256=one,10\n")
     without = contents(root)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     before = contents(root)
     assert before != without
     (information / "RECORD").write_text("copied/__init__.py,sha256=two,10\n")
-    assert contents(root) != before
+    assert contents(root) not in (before, without)
+
+
+@pytest.mark.parametrize("told", [None, {"url": "file:///of/mine", "dir_info": {"editable": True}}])
+def test_of_what_an_index_gave_the_version_counts_and_of_what_is_edited_in_place_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, object] | None
+) -> None:
+    root = tmp_path / "root"
+    information = tmp_path / "site" / "other-1.dist-info"
+    for folder in (root, information):
+        folder.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1\n")
+    if told:
+        (information / "direct_url.json").write_text(json.dumps(told))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    before = contents(root)
+    (information / "RECORD").write_text("other/__init__.py,sha256=two,10\n")
+    assert contents(root) == before
 
 
 def test_the_working_tree_is_no_source_of_another_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,8 +69,8 @@ _OUTPUTS = _outputs()
 def contents(
     root: Path, paths: Iterable[Path] = (), *, without: Path | None = None, code: bool = False
 ) -> dict[str, bytes]:
-    """A digest of every first-party file by its name: of the project, of the harness, and of packages installed from a
-    folder; and of the Python files of `paths`, from which is imported as well.
+    """A digest of every first-party file by its name: of the project, of the harness, and of packages installed from
+    elsewhere than an index; and of the Python files of `paths`, from which is imported as well.
 
     without  packages that were installed from below this folder are left out: nothing is imported from them
     code     only of what is imported, and not of data beside it
@@ -80,7 +80,7 @@ def contents(
     project's own reports, baselines and packages are left out, and so is prose; so are runs and baselines in any
     other folder, and the file that this process prints into, which change while runs go on. Of files over 64 MiB, size
     and time of change stand for the content; of a link to a folder, where it leads; of a package that was copied from a
-    folder, what its installer noted. Raises `SuiteError` for a file that can't be read.
+    folder, a repository or an archive, what its installer noted. Raises `SuiteError` for a file that can't be read.
     """
     local = dict(sorted(_local()))
     editable = {name: place for name, (place, copied) in local.items() if not copied and place.is_dir()}
@@ -159,14 +159,16 @@ _read_once = functools.cache(_read)
 
 
 def _local() -> Iterator[tuple[str, tuple[Path, str]]]:
-    """Distributions that were installed from a folder (PEP 610), by name: the folder, and where they were copied the
-    digests of their files, else "". The harness is counted already.
+    """Distributions that were installed from elsewhere than an index (PEP 610), by name: the folder, if it was one, and
+    where they were copied the digests of their files, else "". Their version may stay while their code changes. The
+    harness is counted already.
     """
     for distribution in distributions():
-        name, origin = distribution.metadata["Name"], folder_of(distribution)
-        if origin and name != "inference-harness":
-            folder, copied = origin
-            yield f"local {name}", (Path(folder), _record(distribution) if copied else "")
+        told = distribution.read_text("direct_url.json")
+        if not told or (name := distribution.metadata["Name"]) == "inference-harness":
+            continue
+        folder, copied = folder_of(distribution) or ("", True)
+        yield f"local {name}", (Path(folder), f"{told}{_record(distribution)}" if copied else "")
 
 
 def _record(distribution: Distribution) -> str:
