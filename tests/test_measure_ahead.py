@@ -205,13 +205,17 @@ def test_the_same_cases_of_two_trees_are_measured_beside_each_other(folder: Fold
     suite = EVALUATED.format(meets=1, models="noted", techniques="batched(2)")
     folder.suite("test_own", suite)
     folder.commit("start")
-    folder.suite("test_own", f"{suite}\n")
+    folder.suite("test_own", suite.replace("[batched(2)]", "[batched(2), batched(3)]"))  # HEAD lacks the second
     code, text = folder.pytest("suites", "--against", "HEAD", "--jobs=2", *PLAN, "--plan", "confirm=1")
     assert code in (0, 1), text
     logs = (folder.path / "reports" / "latest" / "logs").rglob("prepare*.log")
     assert {path.name for path in logs} == {"prepare.log", "prepare-previous.log"}
-    verdicts = {one["metric"]: one["verdict"] for one in folder.run()["comparisons"]}
+    rows = folder.run()["comparisons"]
+    verdicts = {one["metric"]: one["verdict"] for one in rows}
     assert verdicts["accuracy"] == verdicts["size"] == "unchanged"
+    (row,) = (one for one in rows if "batched:3" in one["case_id"])
+    assert row["verdict"] == "incomparable"
+    assert "has no case noted/batched:3/cpu" in row["reason"]
 
 
 class Again(Exception):

@@ -16,7 +16,6 @@ from pytest_benchmark import plugin, utils
 from harness.errors import SuiteError
 from harness.hardware import cpu
 from harness.measure.timed_test import a_call
-from harness.plugin import _measure
 from harness.plugin.state import State
 from harness.plugin.timed_test import TEST
 from harness.records import Launch
@@ -265,6 +264,10 @@ def test_the_gate(tmp_path: Path) -> None:
     assert code == 1
     assert "missing" in text
     assert "flaky" in text
+    file.write_text(SORTING)
+    code, text = folder.pytest("suites", *plan, "--benchmark-disable")
+    assert code == 1
+    assert "--benchmark-disable" in text
 
 
 @pytest.mark.alone
@@ -449,9 +452,3 @@ def test_two_tests_with_one_name() -> None:
         )
         with pytest.raises(SuiteError, match="twice") if number else contextlib.nullcontext():
             State._select(state, cast(Any, item), {})
-
-
-def test_what_pytest_benchmark_was_told_not_to_time_is_skipped() -> None:
-    asked = {"benchmark_disable": True, "benchmark_enable": False}
-    with pytest.raises(pytest.skip.Exception, match=r"\(--benchmark-disable\)"):
-        _measure(cast(Any, SimpleNamespace(config=SimpleNamespace(getoption=asked.get))))
