@@ -126,7 +126,11 @@ def test_what_was_left_to_the_full_selection_is_not_missing(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("changes", "note"), [({"complete": False}, "is not complete"), ({"mode": "quick"}, "is a smoke test")]
+    ("changes", "note"),
+    [
+        ({"complete": False}, "is not complete: go on with pytest suites --resume --maxfail=0, or"),
+        ({"mode": "quick"}, "is a smoke test"),
+    ],
 )
 def test_a_run_that_is_not_whole_is_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], note: str

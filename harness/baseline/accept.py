@@ -48,7 +48,8 @@ def refusal(
                   blocks.
     """
     if not run_complete:
-        return "its run did not finish; finish it with pytest --resume, or measure it again"
+        # Without the 0 a run that -x ended, be it in addopts, ends at the same case for ever.
+        return "its run did not finish; finish it with pytest --resume --maxfail=0, or measure it again"
     if quick:
         return "a quick run measures too little to be a baseline; measure it without --quick"
     if result.outcome is not Outcome.COMPLETED:

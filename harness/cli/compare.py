@@ -134,7 +134,8 @@ def _notes(old: Run, new: Run, comparisons: Iterable[Comparison]) -> Iterator[st
     """What keeps the answer from being a whole one, a sentence each."""
     for word, run in (("old", old), ("new", new)):
         if not run.complete:
-            yield f"The {word} run {run.id} is not complete: go on with pytest suites/ --resume, or measure again."
+            again = f"go on with pytest {SUITES} --resume --maxfail=0, or measure again"
+            yield f"The {word} run {run.id} is not complete: {again}."
         elif run.mode == "quick":
             yield f"The {word} run {run.id} is a smoke test (--quick), whose numbers are not for judging."
     if not any(comparison.verdict in _WORSE | _BROKEN | _GOOD for comparison in comparisons):
