@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def unfinished(
     again = "so this run starts from the beginning"
     if not latest.exists():
         return {}, f"--resume: there is no earlier run, {again}"
-    run = read_run(latest)
+    run = _read(latest)
     if why := _differs(run, now, finished=finished):
         return {}, f"--resume: {' and '.join(why)}, {again}"
     newest: dict[tuple[str, str], Result] = {}
@@ -65,8 +66,15 @@ def _with_forerunners(folder: Path, run: Run) -> Iterator[Run]:
         if not name or name in seen or not before.is_dir():
             return
         seen.add(name)
-        run = read_run(before)
+        run = _read(before)
         yield run
+
+
+def _read(folder: Path) -> Run:
+    """A run that may have been killed. The case in whose line that was is measured again, which is no news."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # which a project's filterwarnings may turn into an error
+        return read_run(folder)
 
 
 def _differs(run: Run, now: Run, *, finished: bool) -> list[str]:

@@ -18,7 +18,7 @@ from harness.optimize.goal import Goal
 from harness.optimize.measuring import Bench
 from harness.optimize.space import Space
 from harness.records import Outcome, Result, Run
-from harness.report.journal import Journal
+from harness.report.journal import JOURNAL_NAME, Journal
 from harness.report.record import read_run, write_run
 from harness.resume import unfinished
 from harness.techniques import distilled, onnxruntime, reference
@@ -110,6 +110,19 @@ def test_what_a_killed_run_had_gone_on_with_is_not_lost(tmp_path: Path) -> None:
         found, sentence = unfinished(tmp_path / name, run)
         assert found == by_case(*run.results)
         assert "3 cases were measured" in sentence
+
+
+def test_a_run_whose_last_line_was_cut_off_is_gone_on_with_where_warnings_are_errors(tmp_path: Path) -> None:
+    """As in these tests: by a power cut, in the latest run or in the one that it went on with."""
+    run = sample_run(1, 3)
+    killed(tmp_path / "a", run, run.results)
+    killed(tmp_path / "b", run, run.results[:1], resumes="a")
+    for name in "ab":
+        journal = tmp_path / name / JOURNAL_NAME
+        journal.write_bytes(journal.read_bytes()[:-30])
+        found, sentence = unfinished(tmp_path / name, run)
+        assert found == by_case(*run.results[:2])
+        assert "2 cases were measured" in sentence
 
 
 def test_of_a_case_that_several_runs_have_the_newest_result_is_taken(tmp_path: Path) -> None:
