@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from harness.records import Outcome, Result, Run
 from harness.report.record import read_run
 
-__all__ = ["resumed", "unfinished"]
+__all__ = ["of_sources", "resumed", "unfinished"]
 
 
 def resumed(latest: Path) -> dict[str, str]:
@@ -51,6 +52,22 @@ def unfinished(
     found = {key: result for key, result in of_this.items() if result.outcome is Outcome.COMPLETED}
     when = "in the latest run" if run.complete else "before the run was interrupted"
     return found, f"--resume: {len(found)} cases were measured {when}"
+
+
+def of_sources(
+    now: Run, earlier: dict[tuple[str, str], Result], sources: str
+) -> tuple[Run, dict[tuple[str, str], Result], str]:
+    """A run that measures these sources, what it takes over of its `earlier` results, and a sentence where that is no
+    longer what it was.
+
+    Ordinary tests that came before the first case may have written data, of which no earlier result is.
+    """
+    here = now.environment
+    if here.state.get("sources") == sources:
+        return now, earlier, ""
+    anew = "--resume: tests wrote among the sources before the first case, so this run starts from the beginning"
+    environment = dataclasses.replace(here, state={**here.state, "sources": sources})
+    return dataclasses.replace(now, environment=environment), {}, anew if earlier else ""
 
 
 def _with_forerunners(folder: Path, run: Run) -> Iterator[Run]:

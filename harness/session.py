@@ -30,7 +30,7 @@ from harness.names import run_id, timestamp
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
 from harness.report.journal import Journal
 from harness.report.trust import packages_note
-from harness.resume import resumed, unfinished
+from harness.resume import of_sources, resumed, unfinished
 from harness.settings import Decision, Settings
 from harness.timed_test import TimedTest
 from harness.trees import candidate_tree, other_tree, with_trees
@@ -94,8 +94,7 @@ class Session:
         self._passes = CasePasses(self._cache, plan, logs, other, settings.jobs)
         for_real = Measurer(self._cache, self._passes, plan, logs, more, progress, other, budget)
         self._measurer: Measuring = measuring(more) if measuring else for_real
-        there = other.tree if other else None
-        self._test_measurer = TestMeasurer(self._cache, there, plan, logs, more, progress, budget)
+        self._test_measurer = TestMeasurer(self._cache, beside, plan, logs, more, progress, budget)
 
     def drop(self) -> None:
         """One of the selected cases is not run after all, so the run is one of a part of the suites."""
@@ -112,6 +111,9 @@ class Session:
         one, since they share its memory. An interrupt gets out, and leaves what is finished in the cache.
         """
         begun, coming, found = time.monotonic(), [], dict[tuple[str, str, str], Wanted]()
+        for cache in {self._cache, self._other or self._cache}:
+            cache.look_again()
+        self._head, self._earlier, self.notice = of_sources(self._head, self._earlier, self._cache.sources[:16])
         for case, address, suite in wanted:
             there = not self._why_not(case) and (suite, case.id) not in self._earlier
             if there and case.hardware.describe()["kind"] != "cuda":

@@ -293,7 +293,10 @@ def test_a_reference_whose_evaluation_was_ended_from_outside_is_evaluated_again(
 class Empty:
     """A cache of which nothing can be had."""
 
-    tree = Tree(Path("project"))
+    tree, sources = Tree(Path("project")), ""
+
+    def look_again(self) -> None:
+        """Nothing changed."""
 
     def check_going_on(self, case_id: str) -> None:
         """It does."""
@@ -319,6 +322,7 @@ def test_making_artefacts_ahead_is_in_the_seconds_of_the_first_result(
     session = SimpleNamespace(
         _why_not=lambda _: None,
         _earlier={},
+        _head=SimpleNamespace(environment=SimpleNamespace(state={"sources": ""})),
         folder=tmp_path,
         _cache=cache,
         _other=None,

@@ -133,6 +133,7 @@ def test_an_edited_technique_makes_a_new_artefact(tmp_path: Path) -> None:
         ("study.ipynb", False),
         ("htmlcov/status.json", False),
         ("deep/htmlcov/status.json", True),
+        ("lightning_logs/version_7/hparams.yaml", False),
         ("notes.md~", False),
         ("data/lock.mdb", False),
         ("data/data.mdb", True),
@@ -386,6 +387,30 @@ def asked(tmp_path: Path) -> tuple[ArtefactCache, Case, Address]:
     return cache, case, Address(str(root), "test_it.py", "", "")
 
 
+def test_data_that_came_before_anything_was_made_is_a_source_and_later_an_edit(
+    tmp_path: Path, asked: tuple[ArtefactCache, Case, Address]
+) -> None:
+    cache, case, address = asked
+    before = cache.sources
+    (cache.tree.root / "out.json").write_text("1")
+    cache.look_again()
+    assert cache.sources != before
+    cache.get(case, address, tmp_path, Maker())
+    (cache.tree.root / "out.json").write_text("2")
+    cache.look_again()
+    with pytest.raises(PreparationError, match=r"\(out\.json changed\)"):
+        cache.check_unedited(case.id, data=True)
+
+
+def test_code_that_came_before_anything_was_made_is_an_edit(asked: tuple[ArtefactCache, Case, Address]) -> None:
+    """The suites were imported before, and children would import what is there now."""
+    cache, case, _ = asked
+    (cache.tree.root / "own.py").touch()
+    cache.look_again()
+    with pytest.raises(PreparationError, match=r"\(own\.py is new\)"):
+        cache.check_unedited(case.id)
+
+
 def test_an_artefact_is_as_open_to_others_as_any_folder(
     tmp_path: Path, asked: tuple[ArtefactCache, Case, Address]
 ) -> None:
@@ -558,6 +583,19 @@ def test_a_suite_that_writes_into_the_project_is_told_what_it_wrote(tmp_path: Pa
     assert code == 1
     assert "sources were edited while the run went on (loss.png is new)" in text
     assert "where tee keeps it, into a .log file" in text
+
+
+def test_what_ordinary_tests_write_before_the_first_case_is_no_edit(tmp_path: Path) -> None:
+    """A run that compares with baselines begins when pytest has collected, and they come after that."""
+    folder = Folder(tmp_path / "project")
+    writes = "import time\n\n\ndef test_writes():\n    Path('out.json').write_text(str(time.time_ns()))\n"
+    folder.suite("test_a_first", writes)
+    folder.suite(
+        "test_it", "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench): bench(case)"
+    )
+    _, text = folder.pytest("suites", *PLAN)
+    result = folder.result("tiny_onnx/reference/cpu")
+    assert (result["outcome"], result["reason"]) == ("completed", ""), text
 
 
 NOTING = """

@@ -609,6 +609,17 @@ def test_required_hardware_that_is_absent_is_red_whatever_left_its_case_out(tmp_
     assert said == f"--require-hardware={hardware.name}, and it is not here: {hardware.available()}"
 
 
+def test_a_run_is_of_the_sources_that_its_cases_are_measured_of(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, tmp_path / "baselines", tmp_path / "reports", tmp_path / ".harness", Plan())
+    session = Session(settings, [cpu], 1, {}, lambda _: None)
+    began = session._head.environment.state["sources"]
+    (tmp_path / "out.json").touch()
+    session.make_ahead([], lambda ready, wanted: None)
+    now = session._head.environment.state["sources"]
+    assert now == session._cache.sources[:16]
+    assert now != began
+
+
 def test_nothing_is_made_ahead_for_what_a_mark_leaves_out(tmp_path: Path) -> None:
     case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
     xfail = pytest.mark.xfail
@@ -620,8 +631,8 @@ def test_nothing_is_made_ahead_for_what_a_mark_leaves_out(tmp_path: Path) -> Non
     }
     items = {(suite, case.id): item_of(case, mark) for suite, mark in marks.items()}
     made: list[str] = []
-    session = SimpleNamespace(make_ahead=lambda wanted, _: made.extend(suite for *_, suite in wanted))
-    progress = SimpleNamespace(ahead=None, ahead_done=lambda: None)
+    session = SimpleNamespace(make_ahead=lambda wanted, _: made.extend(suite for *_, suite in wanted), notice="")
+    progress = SimpleNamespace(ahead=None, ahead_done=lambda: None, note=lambda _: None)
     state = SimpleNamespace(_items=items, _address=lambda *_: None, session=session, progress=progress)
     State._make_ahead(cast(Any, state))
     assert made == ["known", "open"]

@@ -20,7 +20,7 @@ from harness.optimize.space import Space
 from harness.records import Outcome, Result, Run
 from harness.report.journal import JOURNAL_NAME, Journal
 from harness.report.record import read_run, write_run
-from harness.resume import unfinished
+from harness.resume import of_sources, unfinished
 from harness.techniques import distilled, onnxruntime, reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_student_model, tiny_torch_model
@@ -123,6 +123,17 @@ def test_a_run_whose_last_line_was_cut_off_is_gone_on_with_where_warnings_are_er
         found, sentence = unfinished(tmp_path / name, run)
         assert found == by_case(*run.results[:2])
         assert "2 cases were measured" in sentence
+
+
+def test_nothing_stands_in_a_run_of_what_tests_wrote_meanwhile() -> None:
+    """The sources that a run began with may be no longer those that its cases are measured of."""
+    run = told(sample_run(1, 2), sources="s")
+    earlier = by_case(*run.results)
+    assert of_sources(run, earlier, "s") == (run, earlier, "")
+    now, taken, sentence = of_sources(run, earlier, "others")
+    assert (now, taken) == (told(run, sources="others"), {})
+    assert sentence.startswith("--resume: tests wrote among the sources before the first case")
+    assert of_sources(run, {}, "others") == (now, {}, ""), "who does not go on with a run need not know"
 
 
 def test_of_a_case_that_several_runs_have_the_newest_result_is_taken(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ class ArtefactCache:
         self._fixed = {
             "schema": ARTEFACT_SCHEMA,
             "protocol": PROTOCOL,
-            "sources": digest_of({name: content.hex() for name, content in self._sources.items()}),
+            "sources": _digest(self._sources),
             "versions": dict(versions),
             "environment": relevant_environment(),
             "interpreter": tree.python,
@@ -122,6 +122,14 @@ class ArtefactCache:
                     self._failed[key] = error
                 raise
         return self._ready[key]
+
+    def look_again(self) -> None:
+        """Begin with the sources as they are now, where nothing was made yet and their code is the same: ordinary
+        tests, which come before the first case, may have written data beside it. Raises `SuiteError`.
+        """
+        now = contents(self.tree.root, self.tree.paths, without=self._origin)
+        if not self._ready and code_of(now) == code_of(self._sources):
+            self._sources, self._fixed["sources"] = now, _digest(now)
 
     def check_unedited(self, case_id: str, *, data: bool = False) -> None:
         """Raise `PreparationError` where what is imported from the tree is no longer what this session began with:
@@ -210,6 +218,10 @@ class ArtefactCache:
                     shutil.rmtree(target, ignore_errors=True)
                     folder.rename(target)
         return Artefact(self.tree, target, manifest, fresh=True)
+
+
+def _digest(found: Mapping[str, bytes]) -> str:
+    return digest_of({name: content.hex() for name, content in found.items()})
 
 
 def _data_of(case: Case) -> dict[str, dict[str, str]]:

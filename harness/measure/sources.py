@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
-_SKIPPED_AT_THE_TOP = {"reports", "baselines", "allure-results", "htmlcov", "mlruns", "wandb"}
+_SKIPPED_AT_THE_TOP = {"reports", "baselines", "allure-results", "htmlcov", "lightning_logs", "mlruns", "wandb"}
 _PACKAGED = {"build": ("lib/", "lib.*/", "bdist.*/", "temp.*/"), "dist": ("*.whl", "*.tar.gz")}
 """What packaging makes in these folders at the top: copies of what counts. Models may be exported into them as well."""
 _PROSE = {".md", ".rst", ".html", ".css", ".xml", ".log", ".out", ".ipynb", ".lcov", ".pyc", ".pyo"}

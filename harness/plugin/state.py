@@ -203,6 +203,7 @@ class State:
             if isinstance(case := case_of(item), Case) and not is_left(item)
         ]
         self.session.make_ahead(wanted, self.progress.ahead)
+        self.progress.note(self.session.notice)
         self.progress.ahead_done()
 
     def _select(self, item: pytest.Item, models: dict[tuple[str, str], Model]) -> None:
@@ -264,14 +265,13 @@ class State:
     def _settings(self) -> Settings:
         config = self._config
         root = config.rootpath
-        quick = config.getoption("quick")
         return Settings(
             root=root,
             baselines=root / config.getoption("baselines"),
             reports=root / config.getoption("reports"),
             cache=root / ".harness",
             plan=self._plan,
-            mode="quick" if quick else config.getoption("baseline"),
+            mode="quick" if config.getoption("quick") else config.getoption("baseline"),
             reason=config.getoption("reason"),
             cold=config.getoption("cold"),
             required=tuple(config.getoption("require_hardware")),
