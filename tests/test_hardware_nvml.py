@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pynvml
@@ -134,6 +135,21 @@ def test_no_driver_says_why_and_what_to_do(install: Install, error: int, reason:
     assert reason in caught.value.reason
     assert cure in caught.value.cure
     assert module.opens == 0
+
+
+def test_a_package_that_warns_of_itself_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warnings are errors in these tests, as they may be in a project."""
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # so that it is there again after this
+    monkeypatch.delitem(sys.modules, "pynvml")
+    (tmp_path / "pynvml.py").write_text(
+        "import warnings\n\nwarnings.warn('pynvml is deprecated', FutureWarning)\n\n\n"
+        "class NVMLError(Exception):\n    pass\n\n\n"
+        "class NVMLError_LibraryNotFound(NVMLError):\n    pass\n\n\n"
+        "def nvmlInit():\n    raise NVMLError_LibraryNotFound\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UnavailableError, match="no NVIDIA driver"), opened(0):
+        pass
 
 
 def test_this_machine_or_a_reason() -> None:

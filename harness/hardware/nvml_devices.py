@@ -7,6 +7,7 @@ a scripted module in its place.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,7 +29,10 @@ def opened(index: int) -> Iterator[Device]:
     the driver fails while the device is open.
     """
     try:
-        import pynvml
+        with warnings.catch_warnings():
+            # The older distribution of this name says that it is one, and a project may make errors of warnings.
+            warnings.simplefilter("ignore", FutureWarning)
+            import pynvml
     except ImportError:
         raise UnavailableError("the package nvidia-ml-py is not installed", "pip install nvidia-ml-py") from None
     try:
