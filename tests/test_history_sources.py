@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,14 @@ from harness.history.changes import with_changes
 from harness.history.entries import EVERYTHING, Entry, Wanted, entry_of
 from harness.history.folder import read_entry
 from harness.history.past import levels_of, past_of, series_of
-from harness.history.publish import redraw
+from harness.history.publish import publish, redraw
 from harness.history.sources import Sources
 from harness.judge import estimate
+from harness.plan import Plan
 from harness.records import Measurement, Run
+from harness.report.journal import Journal
 from harness.report.record import write_run
+from harness.settings import Settings
 from tests.bare import run_bare
 from tests.history_runs import STEP, a_day, days, steady
 
@@ -178,6 +182,23 @@ def test_a_store_that_can_t_be_read_is_a_note(tmp_path: Path) -> None:
     assert found.entries == tuple(entry_of(run) for run in runs)
     (note,) = found.notes
     assert "history.db is damaged" in note
+
+
+def test_a_run_is_kept_by_libraries_that_warn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warnings are errors in these tests, as they may be in a project."""
+    kept: list[Entry] = []
+
+    def record(self: Sources, entry: Entry) -> None:
+        warnings.warn("it will be dropped", DeprecationWarning, stacklevel=2)
+        kept.append(entry)
+
+    monkeypatch.setattr(Sources, "record", record)
+    run = a_day(1)
+    journal = Journal(tmp_path / "reports" / run.id)
+    journal.start(run)
+    settings = Settings(tmp_path, tmp_path / "baselines", tmp_path / "reports", tmp_path / ".harness", Plan())
+    assert publish(run, journal.path.parent, settings, journal) == ""
+    assert [entry.run for entry in kept] == [run.id]
 
 
 def test_the_variable_names_the_store_and_the_option_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

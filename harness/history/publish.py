@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -54,9 +55,11 @@ def _with_history(run: Run, sources: Sources, *, keep: bool) -> tuple[str, Past]
         own = entry_of(run)
     except Exception as error:
         return _not_kept(error), _not_read(error)
-    # In this order, so that a run of very many cases is not read back from where it was just kept.
-    past = _looking_back(run, own, sources)
-    return _record(own, sources) if keep else "", past
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what they will drop: where a project makes errors of it, nothing was kept
+        # In this order, so that a run of very many cases is not read back from where it was just kept.
+        past = _looking_back(run, own, sources)
+        return _record(own, sources) if keep else "", past
 
 
 def _record(own: Entry, sources: Sources) -> str:
