@@ -15,6 +15,7 @@ import pytest
 from harness.codec import decode, dumps, loads
 from harness.hardware import Cpu, cpu
 from harness.measure.environment import PressureMeter, environment, identity, library_versions
+from harness.measure.sources import contents
 from harness.records import Environment, Scalar
 from harness.worker.anchor import ANCHOR
 from harness.worker.protocol import PROTOCOL
@@ -85,6 +86,18 @@ def test_versions_of_everything_installed() -> None:
     assert versions["numpy"] == numpy.__version__
     assert "torch-pruning" in versions  # normalised: the distribution calls itself torch_pruning
     assert list(versions) == sorted(versions)
+
+
+def test_a_distribution_that_says_nothing_of_itself_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a folder is left by a removal that failed. From Python 3.12 on, who asks for its name is warned, and
+    warnings are errors in these tests, as they may be in a project.
+    """
+    before = library_versions(), contents(tmp_path)
+    (tmp_path / ".site" / "left-1.dist-info").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path / ".site"))
+    assert (library_versions(), contents(tmp_path)) == before
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,8 @@ def library_versions() -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for distribution in distributions():
-        name = distribution.metadata["Name"]
-        if name:
+        told = distribution.metadata
+        if "Name" in told and (name := told["Name"]):  # newer Pythons warn of a name that is asked for in vain
             found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
     return dict(sorted(found.items()))
 
