@@ -369,8 +369,11 @@ def test_no_coverage_is_taken_in_a_launch() -> None:
 
 
 def test_pytest_benchmark_is_told(tmp_path: Path) -> None:
-    """Its table, its file and the hooks of a user's conftest have what the launches showed; the hooks run there too."""
-    folder = project(tmp_path, SORTING)
+    """Its table, its file and the hooks of a user's conftest have what the launches showed; the hooks run there too.
+
+    Warnings are errors in this project.
+    """
+    folder = project(tmp_path, SORTING, "filterwarnings = error\n")
     (tmp_path / "conftest.py").write_text("""
 def pytest_benchmark_update_machine_info(machine_info):
     machine_info.pop("node")

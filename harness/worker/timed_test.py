@@ -25,6 +25,8 @@ from .protocol import TIMED_TEST, Failure, Load, Message, Stopped
 
 __all__ = ["host"]
 
+IMPORTED = "ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning"
+"""The harness, a plugin of pytest's, is there before it in this process; a project may make errors of warnings."""
 TEXT = 200
 """Characters of a text of the test's own that a result keeps."""
 
@@ -50,7 +52,7 @@ def host(request: Load, requests: BinaryIO, replies: BinaryIO) -> None:
     launch = Launch(talk)
     config = ["-c", str(Path(request.root) / served.config)] if served.config else []
     # -s: what is printed goes to the log at once, and is there also if this process does not live to tell.
-    command = [*config, "--rootdir", request.root, "-s", served.nodeid]
+    command = [*config, "--rootdir", request.root, "-W", IMPORTED, "-s", served.nodeid]
     code = pytest.main(command, plugins=[launch])
     talk.say(launch.outcome(int(code)))
 
