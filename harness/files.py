@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a power cut, never meets half of one; and which folder a file is imported from."""
+"""Writing files so that a reader, or a power cut, never meets half of one; and the folders a file is imported from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.errors import RecordError
 
-__all__ = ["outside_of_packages", "point_latest", "sweep", "sync_folder", "write_atomic"]
+__all__ = ["imported_from", "outside_of_packages", "point_latest", "sweep", "sync_folder", "write_atomic"]
 
 _BEGAN = time.time()
 """When this module was imported: what this process makes, it makes later."""
@@ -110,3 +110,14 @@ def outside_of_packages(folder: Path) -> Path:
     while folder.name.isidentifier() and (folder / "__init__.py").is_file():
         folder = folder.parent
     return folder
+
+
+def imported_from(file: Path, root: Path) -> tuple[Path, ...]:
+    """The folders below `root` that pytest imports a file in it and the conftests above the file from.
+
+    The first comes first, and all of them before `root`, but with `--import-mode=append`.
+    """
+    conftests = [folder / "conftest.py" for folder in file.parents if folder.is_relative_to(root)]
+    imported = (file, *(one for one in conftests if one.is_file()))
+    found = dict.fromkeys(outside_of_packages(one.parent) for one in imported)
+    return tuple(folder for folder in found if folder != root and folder.is_relative_to(root))

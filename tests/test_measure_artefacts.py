@@ -30,7 +30,7 @@ from harness.techniques import reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
 from harness.worker.artefact import digest_file
-from harness.worker.protocol import Prepare, Prepared
+from harness.worker.protocol import SUITE_FOLDERS, Prepare, Prepared
 from tests.artefacts import make_artefact
 from tests.folder import PLAN, Folder
 
@@ -420,6 +420,27 @@ def test_an_artefact_is_as_open_to_others_as_any_folder(
     assert made.fresh
     assert made.folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
     assert [folder.name for folder in made.folder.parent.iterdir()] == [made.folder.name]
+
+
+def test_an_artefact_is_made_and_served_with_the_folders_of_its_suite(
+    tmp_path: Path, asked: tuple[ArtefactCache, Case, Address]
+) -> None:
+    cache, case, _ = asked
+    root = cache.tree.root
+    tree = Tree(root, variables={SUITE_FOLDERS: os.pathsep.join([str(root / "alpha"), str(root / "beta")])})
+    seen: list[Tree] = []
+
+    class Seen(Maker):
+        def __call__(self, name: str, log: Path, env: Mapping[str, str], tree: Tree) -> Any:
+            seen.append(tree)
+            return super().__call__(name, log, env, tree)
+
+    address = Address(str(root), "beta/test_it.py", "", "")
+    caches = [ArtefactCache(tree, tmp_path / "artefacts", {}, Plan(), cold=False) for _ in range(2)]
+    made, kept = (one.get(case, address, tmp_path, Seen()) for one in caches)
+    assert (made.fresh, kept.fresh) == (True, False)
+    assert made.tree == kept.tree == tree.for_suite(address.file) != tree
+    assert seen == [made.tree]
 
 
 def test_what_processes_left_that_are_gone_is_removed(tmp_path: Path) -> None:

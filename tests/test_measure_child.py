@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import signal
 import sys
 import time
@@ -19,7 +20,7 @@ from harness.measure.child import Child
 from harness.measure.tree import Tree
 from harness.specs import spec_of
 from harness.worker.protocol import Load, Loaded, Prepared, Settle, Settled, Turn, TurnDone
-from harness.worker.serving import untrace
+from harness.worker.serving import search, untrace
 from tests.artefacts import make_artefact
 
 ROOT = Path(__file__).parent.parent
@@ -156,3 +157,26 @@ def test_coverage_that_a_process_was_started_with_is_stopped(monkeypatch: pytest
     monkeypatch.delitem(sys.modules, "coverage")
     untrace()
     assert stopped == ["it"]
+
+
+@pytest.mark.parametrize("own", ["alpha", "beta", ""])
+def test_what_lies_beside_the_own_suite_comes_before_the_projects_folder_and_beside_others_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    """And neither before the standard library. Without a suite of its own, a child runs pytest, which sees to that."""
+    for name in ("in_each.py", "alpha/in_each.py", "beta/in_each.py", "alpha/this.py", "beta/in_one.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    search([str(tmp_path / own)] if own else [], [str(tmp_path / folder) for folder in ("alpha", "beta")])
+
+    def found(name: str) -> Path:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        return Path(spec.origin)
+
+    assert found("in_each") == tmp_path / own / "in_each.py"
+    assert found("in_one") == tmp_path / "beta" / "in_one.py"
+    assert not found("this").is_relative_to(tmp_path)

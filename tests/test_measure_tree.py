@@ -17,6 +17,7 @@ import pytest
 from harness.errors import SuiteError, WrongTreeError
 from harness.measure.tree import Tree, worktree
 from harness.worker import imported
+from harness.worker.protocol import OWN_FOLDERS, SUITE_FOLDERS
 from tests.folder import Folder
 
 ROOT = Path(__file__).parent.parent
@@ -50,6 +51,36 @@ def other(project: Folder) -> Tree:
 
 def check(tree: Tree, name: str, found: Path) -> None:
     tree.check(str(ROOT / "harness" / "__init__.py"), modules={name: str(found)})
+
+
+@pytest.mark.parametrize(
+    ("told", "file", "own"),
+    [
+        (["alpha", "beta"], "alpha/test_it.py", ["alpha"]),
+        (["alpha", "beta"], "beta/test_it.py", ["beta"]),
+        (["alpha", "beta"], "test_it.py", []),
+        (["alpha", "beta"], "packed/test_it.py", []),
+        (["alpha/deep", "alpha", "beta"], "alpha/deep/test_it.py", ["alpha/deep", "alpha"]),
+        (["beta", "beta/deep"], "beta/deep/test_it.py", ["beta/deep"]),  # beta has no conftest, and another suite
+        ([".", "alpha", "beta"], "alpha/test_it.py", []),  # --import-mode=append
+        ([], "alpha/test_it.py", []),  # --import-mode=importlib
+    ],
+)
+def test_the_folders_of_a_suite_are_those_that_pytest_has_before_the_projects_for_it(
+    tmp_path: Path, told: list[str], file: str, own: list[str]
+) -> None:
+    """Another suite's would hide the project's own files, which this one imports."""
+    for name in ("conftest.py", "alpha/conftest.py", "packed/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def joined(folders: list[str]) -> str:
+        return os.pathsep.join(str(tmp_path / folder) for folder in folders)
+
+    tree = Tree(tmp_path, variables={"MINE": "1", **({SUITE_FOLDERS: joined(told)} if told else {})})
+    found = tree.for_suite(file)
+    assert found.variables == {**tree.variables, **({OWN_FOLDERS: joined(own)} if own else {})}
+    assert dataclasses.replace(found, variables=tree.variables) == tree
 
 
 def test_a_hook_of_gits_keeps_its_index(project: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,18 +198,22 @@ def test_swallows(case, bench, subtests):
 
 def test_children_import_from_where_pytest_does(tmp_path: Path) -> None:
     """The settings lie above the folder that one stands in, which holds a package of suites, and a plain folder. What
-    lies beside a suite comes before what the project's own folder has of that name, and after the standard library.
+    lies beside a suite comes before what the project's own folder has of that name, and after the standard library;
+    what lies beside another one after both.
     """
     folder = Folder(tmp_path / "project" / "ml")
     (folder.path / "pytest.ini").rename(tmp_path / "project" / "pytest.ini")
     hidden = "raise ImportError('this is hidden by what lies beside the suite')\n"
     (tmp_path / "project" / "shapes.py").write_text(hidden)
+    (tmp_path / "project" / "sizes.py").write_text("SIZE = 1\n")
+    (tmp_path / "project" / "conftest.py").touch()  # for which pytest imports from there
     suite = "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench):\n    bench(case)\n"
-    folder.suite("test_packed", suite)
+    folder.suite("test_packed", f"from sizes import SIZE\n\n\n{suite}")
     plain = folder.path / "plain"
     plain.mkdir()
     (plain / "shapes.py").write_text((folder.path / "suites" / "common.py").read_text())
     (plain / "test_plain.py").write_text(f"from shapes import *\n\n\n{suite}")
+    (plain / "sizes.py").write_text("raise ImportError('this lies beside another suite')\n")
     (plain / "random.py").write_text("raise ImportError('this hides the standard library')\n")
     code, text = folder.pytest("suites", "plain", "--quick")
     assert code == 0, text

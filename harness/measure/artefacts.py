@@ -115,7 +115,7 @@ class ArtefactCache:
             raise self._failed[key]
         if key not in self._ready:
             try:
-                self._ready[key] = self._kept(key) or self._make(key, case, address, logs, start)
+                self._ready[key] = self._kept(key, address) or self._make(key, case, address, logs, start)
             except HarnessError as error:
                 # A reference that hangs must not cost its deadline in every case of its model.
                 if start is Child or not lacked_memory(error):
@@ -175,7 +175,7 @@ class ArtefactCache:
             }
         )
 
-    def _kept(self, key: str) -> Artefact | None:
+    def _kept(self, key: str, address: Address) -> Artefact | None:
         if self._cold:
             return None
         folder = self._folder / key
@@ -183,23 +183,23 @@ class ArtefactCache:
             manifest = read_manifest(folder)
             if digest_files(folder) == manifest.files:
                 _mark(folder)
-                return Artefact(self.tree, folder, manifest, fresh=False)
+                return Artefact(self.tree.for_suite(address.file), folder, manifest, fresh=False)
         return None
 
     def _make(self, key: str, case: Case, address: Address, logs: Path, start: Starter) -> Artefact:
-        target = self._folder / key
+        tree, target = self.tree.for_suite(address.file), self._folder / key
         with _writing(case.id, target):
             if target.exists() and not os.access(target, os.W_OK):  # told before a preparation that may take hours
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         with _building(case.id, self._folder) as folder:
             request = Prepare(address.root, address.file, address.function, address.case_id, str(folder))
             log = logs / self._log
-            with start(f"preparing {case.id}", log, case.hardware.environment(), self.tree) as child:
+            with start(f"preparing {case.id}", log, case.hardware.environment(), tree) as child:
                 child.ask(request)
                 try:
                     with longer("prepare_deadline", self._plan.prepare_deadline):
                         prepared = child.reply(Prepared, self._plan.prepare_deadline)
-                    self.tree.check(prepared.harness_file, prepared.suite_file, prepared.modules)
+                    tree.check(prepared.harness_file, prepared.suite_file, prepared.modules)
                     child.stop(self._plan.deadline)
                 except MeasurementError as error:
                     error.log = error.log or child.tail()
@@ -213,11 +213,11 @@ class ArtefactCache:
                     folder.rename(target)
                 except OSError:
                     # What another session made meanwhile, it may be serving already.
-                    if kept := self._kept(key):
+                    if kept := self._kept(key, address):
                         return kept
                     shutil.rmtree(target, ignore_errors=True)
                     folder.rename(target)
-        return Artefact(self.tree, target, manifest, fresh=True)
+        return Artefact(tree, target, manifest, fresh=True)
 
 
 def _digest(found: Mapping[str, bytes]) -> str:

@@ -7,6 +7,7 @@ and the way of timing are ours, so that two trees are measured by one ruler.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 import shlex
@@ -19,9 +20,11 @@ from pathlib import Path
 
 import harness
 from harness.errors import SuiteError, WrongTreeError
+from harness.files import imported_from
 from harness.git import run_git
 from harness.measure.distributions import files_of, names_in
 from harness.worker.imported import INSTALLED
+from harness.worker.protocol import OWN_FOLDERS, SUITE_FOLDERS
 
 __all__ = ["Tree", "commit_of", "git", "versions_of", "worktree"]
 
@@ -45,6 +48,17 @@ class Tree:
     paths: tuple[Path, ...] = ()
     checkout: Path | None = None
     origin: Path | None = None
+
+    def for_suite(self, file: str) -> Tree:
+        """The tree for the children of a suite file, given relative to `root`: they take from the folders that pytest
+        imports it from what the project's own folder has as well. Those of other suites come after that.
+        """
+        told = self.variables.get(SUITE_FOLDERS, "").split(os.pathsep)
+        if str(self.root) in told:  # --import-mode=append
+            return self
+        own = [str(folder) for folder in imported_from(self.root / file, self.root) if str(folder) in told]
+        variables = {**self.variables, OWN_FOLDERS: os.pathsep.join(own)}
+        return dataclasses.replace(self, variables=variables) if own else self
 
     def check(self, harness_file: str, suite_file: str = "", modules: Mapping[str, str] | None = None) -> None:
         """Raise `WrongTreeError` where a child imported the suite, or a harness of the tree's own, from elsewhere.

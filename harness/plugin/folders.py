@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.files import outside_of_packages
+from harness.files import imported_from
 
 __all__ = ["import_folders"]
 
@@ -22,11 +22,6 @@ def import_folders(config: pytest.Config, files: Iterable[Path]) -> tuple[str, .
     mode = config.getoption("importmode")
     if mode == "importlib":
         return ()
-    found = dict[str, None]()
-    for file in files:
-        conftests = [folder / "conftest.py" for folder in file.parents if folder.is_relative_to(root)]
-        for imported in (file, *(one for one in conftests if one.is_file())):
-            folder = outside_of_packages(imported.parent)
-            if folder != root and folder.is_relative_to(root):
-                found[folder.relative_to(root).as_posix()] = None
+    folders = (folder.relative_to(root).as_posix() for file in files for folder in imported_from(file, root))
+    found = dict.fromkeys(folders)
     return (".", *found) if found and mode == "append" else tuple(found)

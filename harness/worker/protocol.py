@@ -17,6 +17,7 @@ from harness.records import Scalar
 from harness.specs import Spec
 
 __all__ = [
+    "OWN_FOLDERS",
     "PROTOCOL",
     "SUITE_FOLDERS",
     "TIMED_TEST",
@@ -49,6 +50,11 @@ TIMED_TEST = "timed_test.json"
 
 SUITE_FOLDERS = "HARNESS_SUITE_FOLDERS"
 """The environment variable that names the folders which pytest imports the suites from by itself."""
+
+OWN_FOLDERS = "HARNESS_OWN_FOLDERS"
+"""The one that names those of them which come before the project's own folder in the children of a suite. A launch of a
+test of pytest-benchmark's has none: it runs pytest, which sees to that.
+"""
 
 
 @dataclass(frozen=True)

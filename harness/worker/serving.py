@@ -15,6 +15,7 @@ from types import ModuleType
 from harness.errors import HarnessError
 
 from .protocol import (
+    OWN_FOLDERS,
     SUITE_FOLDERS,
     TIMED_TEST,
     Evaluate,
@@ -88,19 +89,20 @@ def untrace() -> None:
         running.stop()
 
 
-def search(folders: Sequence[str]) -> None:
-    """Import from these folders, the first of them first, as pytest does from those of its suites."""
+def search(own: Sequence[str], suites: Sequence[str]) -> None:
+    """Import from the folders of these suites, the first of them first, as pytest does; and from those of the child's
+    `own` suite before what the project's own folder and `pythonpath` have.
+    """
     # Not by PYTHONPATH, which comes before the standard library: a file beside a suite may be called random.py.
     installed = (at for at, path in enumerate(sys.path) if path.endswith(("site-packages", "dist-packages")))
     at = next(installed, len(sys.path))
-    sys.path[at:at] = folders  # for the parts of packages that lie in several folders
-    sys.meta_path.insert(sys.meta_path.index(PathFinder), _Beside(folders))
+    sys.path[at:at] = dict.fromkeys([*own, *suites])  # own ones as well: a package may have parts in several folders
+    if own:
+        sys.meta_path.insert(sys.meta_path.index(PathFinder), _Beside(own))
 
 
 class _Beside:
-    """Finds what lies beside suites before what the project's own folder and `pythonpath` have of that name, where
-    pytest does; and never before the standard library.
-    """
+    """Finds what lies beside a suite before what is elsewhere of that name; and never before the standard library."""
 
     def __init__(self, folders: Sequence[str]) -> None:
         self._folders = folders
@@ -122,7 +124,7 @@ def serve(read_fd: int, write_fd: int) -> None:
     untrace()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
-    search([folder for folder in os.environ.get(SUITE_FOLDERS, "").split(os.pathsep) if folder])
+    search(_folders(OWN_FOLDERS), _folders(SUITE_FOLDERS))
     worker = Worker()
     with os.fdopen(read_fd, "rb") as requests, os.fdopen(write_fd, "wb") as replies:
         for line in requests:
@@ -139,6 +141,10 @@ def serve(read_fd: int, write_fd: int) -> None:
                 send(replies, failure_of(error))
             if isinstance(request, Stop):
                 break
+
+
+def _folders(variable: str) -> list[str]:
+    return [folder for folder in os.environ.get(variable, "").split(os.pathsep) if folder]
 
 
 def failure_of(error: Exception) -> Failure:
