@@ -368,6 +368,17 @@ def test_no_coverage_is_taken_in_a_launch() -> None:
     assert seen == [[]]
 
 
+@pytest.mark.parametrize(("plugin", "timeout"), [("timeout", 0), ("pytest_timeout", 0), ("mine", 5)])
+def test_a_time_limit_is_taken_back_where_it_is_pytest_timeouts(plugin: str, timeout: int) -> None:
+    """A project's own option of that name says something else."""
+    plugins = pytest.PytestPluginManager()
+    plugins.register(worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1)))
+    plugins.register(object(), plugin)
+    config = SimpleNamespace(option=SimpleNamespace(timeout=5), pluginmanager=plugins)
+    plugins.hook.pytest_cmdline_main(config=config)
+    assert config.option.timeout == timeout
+
+
 def test_pytest_benchmark_is_told(tmp_path: Path) -> None:
     """Its table, its file and the hooks of a user's conftest have what the launches showed; the hooks run there too.
 

@@ -97,6 +97,8 @@ class Launch:
         for name, value in OPTIONS.items():
             if hasattr(config.option, name):
                 setattr(config.option, name, value)
+        if any(map(config.pluginmanager.hasplugin, PYTEST_TIMEOUT)):
+            config.option.timeout = 0  # a launch has a deadline of its own
         return (yield)
 
     @pytest.hookimpl(trylast=True)
@@ -193,9 +195,10 @@ OPTIONS: Mapping[str, object] = {
     "htmlpath": None,
     "report_log": None,
     "allure_report_dir": None,
-    "timeout": 0,  # a launch has a deadline of its own
 }
 """Options of pytest and its plugins that a launch has its own values of."""
+PYTEST_TIMEOUT = ("timeout", "pytest_timeout")
+"""Its names as a plugin, by itself and by -p. A project may have a `--timeout` of its own, which its tests read."""
 
 
 def _facts(record: Mapping[str, Any]) -> dict[str, Scalar]:
