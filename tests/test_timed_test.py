@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import SimpleNamespace
@@ -304,6 +305,7 @@ def test_what_a_configuration_says_of_other_runs_does_not_reach_a_launch(tmp_pat
 import gc
 
 def test_sort_gc(benchmark, tmp_path):
+    assert tmp_path.parents[1].name == ".temporary"
     states = set()
     benchmark.pedantic(lambda: states.add(gc.isenabled()))
     assert states == {False, True}
@@ -330,7 +332,7 @@ def pytest_runtestloop(session):
     assert {result["outcome"] for result in by_test(folder).values()} == {"completed"}
     names = {case.get("name") for case in ET.parse(tmp_path / "junit.xml").iter("testcase")}
     assert names == {"test_sort[2000]", "test_sort_gc"}
-    assert kept.exists()
+    assert list(kept.parent.iterdir()) == [kept], "each launch had a folder of its own there"
     assert "said outside of launches" in (tmp_path / "mine.log").read_text()
 
 
@@ -377,6 +379,33 @@ def test_a_time_limit_is_taken_back_where_it_is_pytest_timeouts(plugin: str, tim
     config = SimpleNamespace(option=SimpleNamespace(timeout=5), pluginmanager=plugins)
     plugins.hook.pytest_cmdline_main(config=config)
     assert config.option.timeout == timeout
+
+
+@pytest.mark.parametrize("place", ["disk/new", "file/in"])
+def test_temporary_files_of_a_launch_lie_in_a_folder_of_its_own_where_settings_have_them(
+    tmp_path: Path, place: str
+) -> None:
+    """Settings may name the disk that is timed. Where it can't be written, that is for tests that write there."""
+    (tmp_path / "file").touch()
+    seen: list[Path] = []
+
+    class Run:
+        def pytest_cmdline_main(self, config: Any) -> int:
+            folder = Path(config.option.basetemp)
+            if folder.parent.is_dir():
+                (folder / "of the test").mkdir(parents=True)
+            seen.append(folder)
+            return 0
+
+    plugins = pytest.PytestPluginManager()
+    plugins.register(worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1)))
+    plugins.register(Run())
+    config = SimpleNamespace(option=SimpleNamespace(basetemp=str(tmp_path / place)), pluginmanager=plugins)
+    assert plugins.hook.pytest_cmdline_main(config=config) == 0
+    (folder,) = seen
+    assert folder.parent == tmp_path / place
+    assert folder.name == f"launch-{os.getpid()}"
+    assert not folder.exists()
 
 
 def test_pytest_benchmark_is_told(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ the command line, and the hooks, which give its own record of the test.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import platform
-from collections.abc import Generator, Mapping
+import shutil
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -99,7 +101,8 @@ class Launch:
                 setattr(config.option, name, value)
         if any(map(config.pluginmanager.hasplugin, PYTEST_TIMEOUT)):
             config.option.timeout = 0  # a launch has a deadline of its own
-        return (yield)
+        with _own_temporary(config.option):
+            return (yield)
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -190,7 +193,6 @@ OPTIONS: Mapping[str, object] = {
     "tx": [],
     "xmlpath": None,
     "collectonly": False,
-    "basetemp": None,  # pytest empties it first
     "log_file": os.devnull,  # an empty one would leave that of the settings
     "htmlpath": None,
     "report_log": None,
@@ -199,6 +201,26 @@ OPTIONS: Mapping[str, object] = {
 """Options of pytest and its plugins that a launch has its own values of."""
 PYTEST_TIMEOUT = ("timeout", "pytest_timeout")
 """Its names as a plugin, by itself and by -p. A project may have a `--timeout` of its own, which its tests read."""
+
+
+@contextlib.contextmanager
+def _own_temporary(option: Any) -> Iterator[None]:
+    """Temporary files of this process where settings have them (`--basetemp`), which may be the disk that is timed.
+
+    In a folder of its own, since pytest empties it first; and removed at the end, since there are many launches.
+    """
+    given = getattr(option, "basetemp", None)
+    if given is None:
+        yield
+        return
+    folder = Path(given).absolute() / f"launch-{os.getpid()}"
+    option.basetemp = str(folder)
+    with contextlib.suppress(OSError):  # pytest says so to a test that asks for such a folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _facts(record: Mapping[str, Any]) -> dict[str, Scalar]:
