@@ -268,7 +268,9 @@ def test_the_gate(tmp_path: Path) -> None:
     file.write_text(SORTING)
     code, text = folder.pytest("suites", *plan, "--benchmark-disable")
     assert code == 1
-    assert "--benchmark-disable" in text
+    assert "benchmarks are disabled (--benchmark-disable); it has a baseline" in text
+    (row,) = folder.run()["comparisons"]
+    assert (row["metric"], row["verdict"]) == ("case", "missing")
 
 
 @pytest.mark.alone
