@@ -29,7 +29,7 @@ from harness.metrics import METRICS, Metric, resolve
 from harness.names import run_id, timestamp
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict
 from harness.report.journal import Journal
-from harness.report.trust import packages_note
+from harness.report.trust import tree_note
 from harness.resume import of_sources, resumed, unfinished
 from harness.settings import Decision, Settings
 from harness.timed_test import TimedTest
@@ -86,7 +86,7 @@ class Session:
         self.journal = Journal(self.folder)
         self.journal.start(self._head)
         self._earlier, self.notice = (
-            unfinished(settings.reports / "latest", self._head) if settings.resume else ({}, packages_note(self._head))
+            unfinished(settings.reports / "latest", self._head) if settings.resume else ({}, tree_note(self._head))
         )
         point_latest(self.folder)
         budget = Budget(settings.budget, len(measurable - self._earlier.keys()))

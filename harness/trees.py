@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.errors import SuiteError
 from harness.measure.interpreter import python_with
 from harness.measure.pins import unlike
+from harness.measure.sources import sources
 from harness.measure.tree import Tree, commit_of, git, worktree
 from harness.records import Environment
 from harness.settings import WORKING_TREE, Against, Settings, path_variables
@@ -24,8 +25,8 @@ def candidate_tree(settings: Settings) -> Tree:
 
 
 def other_tree(settings: Settings, against: Against) -> Tree:
-    """The tree to compare with. Raises `SuiteError` where it, or the environment for it, can't be made, and where it
-    would be the very commit that is measured.
+    """The tree to compare with. Raises `SuiteError` where it, or the environment for it, can't be made, and where a
+    name that follows what is pushed leads to the very commit that is measured.
     """
     _check_differs(settings.root, against)
     python = against.python or sys.executable
@@ -38,7 +39,7 @@ def other_tree(settings: Settings, against: Against) -> Tree:
 
 def with_trees(here: Environment, settings: Settings, tree: Tree, other: Tree | None) -> Environment:
     """The environment of a run of these trees, `here` being the working tree's: which commit is measured, what it is
-    compared with, and which files ask for packages that neither arm has for it.
+    compared with, that it is the same commit, and which files ask for packages that neither arm has for it.
     """
     state, against = dict(here.state), settings.against
     if tree.revision:
@@ -46,26 +47,46 @@ def with_trees(here: Environment, settings: Settings, tree: Tree, other: Tree | 
         state["at"] = tree.revision
     if against:
         state["against"] = str(against)
+        if _is_measured(settings.root, against):
+            state["same"] = against.revision
     if against and other and not (against.packages or against.python) and (pins := unlike(tree, other)):
         state["pins"] = "\n".join(pins)
     return dataclasses.replace(here, state=state)
 
 
 def _check_differs(root: Path, against: Against) -> None:
-    """Raise `SuiteError` where both arms would be one commit with the same packages, which nobody asked for."""
+    """Raise `SuiteError` where both arms would be one commit since the name follows what is pushed.
+
+    A tag or a commit, as of a scheduled run, is the measured one on each day on which nothing came; that is told.
+    """
+    if not _is_measured(root, against):
+        return
+    revision = against.revision
+    name = git(root, "rev-parse", "--verify", "--symbolic-full-name", "--end-of-options", revision)
+    if name == "HEAD" or name.startswith(("refs/heads/", "refs/remotes/")):
+        cure = f"name the commit before what was pushed, such as its parent ({revision}~1)"
+        if against.at in ("", WORKING_TREE):
+            cure += f", or {WORKING_TREE} to compare the tree with itself"
+        raise SuiteError(f"--against {revision} is the commit that is measured, so nothing could be found; {cure}")
+
+
+def _is_measured(root: Path, against: Against) -> bool:
+    """Whether both arms are one commit with the same packages, which nobody asked for. Raises `SuiteError`."""
     revision, at = against.revision, against.at
     if revision == WORKING_TREE or against.packages or against.python:
-        return
-    measured = "HEAD" if at in ("", WORKING_TREE) else at
-    if commit_of(root, revision) != commit_of(root, measured):
-        return
-    if measured == at:
-        cure = f"name its parent ({revision}~1)"
-    elif git(root, "status", "--porcelain"):
-        return
-    else:
-        cure = f"name its parent ({revision}~1), or {WORKING_TREE} to compare the tree with itself"
-    raise SuiteError(f"--against {revision} is the commit that is measured, so nothing could be found; {cure}")
+        return False
+    there = at in ("", WORKING_TREE)
+    if commit_of(root, revision) != commit_of(root, "HEAD" if there else at):
+        return False
+    return not (there and _is_edited(root))
+
+
+def _is_edited(root: Path) -> bool:
+    """Whether the working tree has another source than its commit: a file that git knows, or one that it does not."""
+    if git(root, "diff", "--name-only", "HEAD"):
+        return True
+    new = {root / name for name in git(root, "ls-files", "--others", "--exclude-standard", "-z").split("\0") if name}
+    return bool(new) and any(path in new for path in sources(root))
 
 
 def _tree(settings: Settings, revision: str, python: str) -> Tree:

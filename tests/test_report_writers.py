@@ -161,6 +161,18 @@ def test_that_an_upgrade_was_not_compared_stands_beside_the_verdict(run: Run, pi
     line = closing_lines(run, width=40)[-2]
     assert line.startswith(words)
     assert line.endswith(cure)
+    assert_beside_the_verdict(line, run)
+
+
+def test_that_a_commit_was_compared_with_itself_stands_beside_the_verdict(run: Run) -> None:
+    state = {**run.environment.state, "against": "v1", "same": "v1"}
+    run = dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
+    line = closing_lines(run, width=40)[-2]
+    assert line == "v1 is the commit that is measured, so nothing could be found."
+    assert_beside_the_verdict(line, run)
+
+
+def assert_beside_the_verdict(line: str, run: Run) -> None:
     assert line not in closing_lines(run, verbosity=-2)
     assert f"⚠️ {line}" in unescaped(render(run)).splitlines()[:6]
     page = plain(unescape(render_page(run).decode()))

@@ -63,13 +63,17 @@ def project(tmp_path: Path) -> Folder:
     return folder
 
 
+BEFORE = "name the commit before what was pushed, such as its parent"
+
+
 @pytest.mark.parametrize(
     ("against", "cure"),
     [
-        (Against("HEAD"), "name its parent (HEAD~1), or . to compare the tree with itself"),
-        (Against("released"), "name its parent (released~1), or . to compare the tree with itself"),
-        (Against("HEAD", at="."), "name its parent (HEAD~1), or . to compare the tree with itself"),
-        (Against("HEAD", at="released"), "name its parent (HEAD~1)"),
+        (Against("HEAD"), f"{BEFORE} (HEAD~1), or . to compare the tree with itself"),
+        (Against("pushed"), f"{BEFORE} (pushed~1), or . to compare the tree with itself"),
+        (Against("origin/main"), f"{BEFORE} (origin/main~1), or . to compare the tree with itself"),
+        (Against("HEAD", at="."), f"{BEFORE} (HEAD~1), or . to compare the tree with itself"),
+        (Against("HEAD", at="released"), f"{BEFORE} (HEAD~1)"),
     ],
 )
 def test_the_measured_commit_is_not_compared_with_itself_by_mistake(
@@ -77,11 +81,24 @@ def test_the_measured_commit_is_not_compared_with_itself_by_mistake(
 ) -> None:
     """A job on main that was told to compare with main found nothing worse, whatever was pushed."""
     project.git("tag", "released")
+    project.git("branch", "pushed")
+    project.git("update-ref", "refs/remotes/origin/main", "HEAD")
     with pytest.raises(SuiteError) as caught:
         other_tree(settings(project), against)
     said = f"--against {against.revision} is the commit that is measured, so nothing could be found; {cure}"
     assert str(caught.value) == said
     assert not (project.path / ".harness").exists(), "nothing was checked out for it"
+
+
+@pytest.mark.parametrize(("named", "at"), [("released", ""), ("HEAD~0", "HEAD"), ("its own name", "")])
+def test_a_tag_or_a_commit_that_is_the_measured_one_is_compared_and_told(project: Folder, named: str, at: str) -> None:
+    """A nightly that compares with the last release was red on each day on which nothing had come since."""
+    project.git("tag", "released")
+    revision = project.git("rev-parse", "HEAD") if named == "its own name" else named
+    asked = dataclasses.replace(settings(project), against=Against(revision, at=at))
+    session = Session(asked, [cpu], 0, {}, lambda _: None)
+    assert session.environment.state["same"] == revision
+    assert session.notice == f"{revision} is the commit that is measured, so nothing could be found."
 
 
 @pytest.mark.parametrize(
@@ -91,10 +108,25 @@ def test_what_is_another_tree_or_asked_for_by_its_own_name_is_compared(project: 
     assert other_tree(settings(project), against).root.is_dir()
 
 
+@pytest.mark.parametrize("hidden", [False, True], ids=["", "status shows nothing untracked"])
 @pytest.mark.parametrize("file", ["suites/test_new.py", "suites/__init__.py"], ids=["untracked", "edited"])
-def test_a_tree_that_was_edited_is_compared_with_its_commit(project: Folder, file: str) -> None:
+def test_a_tree_that_was_edited_is_compared_with_its_commit(project: Folder, file: str, hidden: bool) -> None:
+    if hidden:
+        project.git("config", "status.showUntrackedFiles", "no")
     (project.path / file).write_text("# edited\n")
-    assert other_tree(settings(project), Against("HEAD")).revision == project.git("rev-parse", "HEAD")
+    asked = dataclasses.replace(settings(project), against=Against("HEAD"))
+    assert other_tree(asked, Against("HEAD")).revision == project.git("rev-parse", "HEAD")
+    here = Environment({}, {}, {})
+    assert with_trees(here, asked, candidate_tree(asked), None).state == {"against": "HEAD"}
+
+
+@pytest.mark.parametrize("file", ["junit.xml", "venv/pyvenv.cfg", ".env/settings.py", "reports/data.json"])
+def test_a_file_that_is_no_source_makes_no_edited_tree(project: Folder, file: str) -> None:
+    """A job's own output was enough for main to be compared with itself."""
+    (project.path / file).parent.mkdir(exist_ok=True)
+    (project.path / file).touch()
+    with pytest.raises(SuiteError, match="is the commit that is measured"):
+        other_tree(settings(project), Against("HEAD"))
 
 
 def test_another_interpreter_is_compared_at_the_measured_commit(project: Folder) -> None:

@@ -13,7 +13,7 @@ from harness.report.numbers import change_text, estimate_text, limit_text
 from harness.report.overview import GLYPHS, CaseView, Overview, counts, timed
 from harness.report.reasons import MAX_NAMED, brief, said
 from harness.report.text import commit_name, moment, one_line, shorten
-from harness.report.trust import checks, packages_note
+from harness.report.trust import checks, tree_note
 from harness.report.weight import comparisons_by_weight
 from harness.units import duration, quantity
 
@@ -37,7 +37,7 @@ def render(run: Run) -> str:
         "",
         escape(total.detail),
         "",
-        *([f"⚠️ {escape(note)}", ""] if (note := packages_note(run)) else []),
+        *([f"⚠️ {escape(note)}", ""] if (note := tree_note(run)) else []),
         " · ".join(f"{GLYPHS[word]} **{number}** {word}" for word, number in counts(seen.cases).items()),
     ]
     lines += ["", *_named(seen)] if seen.failing else []

@@ -8,7 +8,7 @@ from harness.records import Comparison, Result, Run, Verdict
 from harness.report.batching import knees
 from harness.report.overview import CaseView, Overview, counts
 from harness.report.text import one_line, shorten
-from harness.report.trust import packages_note
+from harness.report.trust import tree_note
 from harness.report.weight import comparisons_by_weight
 from harness.units import quantity
 
@@ -135,7 +135,7 @@ def closing_lines(run: Run, width: int = 100, *, colour: bool = False, verbosity
     total = seen.headline
     tally = ", ".join(_paint(f"{number} {word}", _COLOURS[word], colour) for word, number in counts(seen.cases).items())
     lines += [*([""] if lines else []), *([tally] if tally and verbosity >= -1 else [])]
-    lines += [_paint(note, "1;33", colour)] if (note := packages_note(run)) and verbosity >= -1 else []
+    lines += [_paint(note, "1;33", colour)] if (note := tree_note(run)) and verbosity >= -1 else []
     lines.append(f"{_paint(total.sentence, _STATES.get(total.state, '1;33'), colour)} {one_line(total.detail)}")
     return lines
 

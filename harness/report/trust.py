@@ -19,7 +19,7 @@ from harness.report.reasons import without_name
 from harness.report.text import commit_name, moment, one_line
 from harness.units import duration, percent, quantity
 
-__all__ = ["Check", "checks", "packages_note"]
+__all__ = ["Check", "checks", "tree_note"]
 
 MAX_LINES = 6
 MAX_FILES = 3
@@ -45,10 +45,13 @@ def checks(seen: Overview) -> tuple[Check, ...]:
     return (_coverage(seen.run, seen.cases), *first, *_numbers(seen.cases), *last)
 
 
-def packages_note(run: Run) -> str:
-    """What stands beside the verdict where files that pin packages differ from the other tree's, while one environment
-    served both, so that an upgrade's cost was not seen; "" elsewhere.
+def tree_note(run: Run) -> str:
+    """What stands beside the verdict of a run in turns that could not find what it seems to be for: where the other
+    tree is the commit that is measured, and where files that pin packages differ from the other tree's, while one
+    environment served both, so that an upgrade's cost was not seen; "" elsewhere.
     """
+    if same := one_line(str(run.environment.state.get("same", ""))):
+        return f"{same} is the commit that is measured, so nothing could be found."
     files = [one_line(name) for name in str(run.environment.state.get("pins", "")).splitlines()]
     if not files:
         return ""

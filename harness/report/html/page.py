@@ -25,7 +25,7 @@ from harness.report.numbers import change_text, estimate_text, limit_text
 from harness.report.overview import GLYPHS, MEANINGS, Overview, counts, other_tree, timed
 from harness.report.past import NO_PAST, Past
 from harness.report.text import commit_name, moment, tail, visible
-from harness.report.trust import checks, packages_note
+from harness.report.trust import checks, tree_note
 from harness.units import duration, quantity
 
 __all__ = ["asset", "digest", "environment", "policy", "render"]
@@ -61,7 +61,7 @@ def render(run: Run, past: Past = NO_PAST) -> bytes:
             style=Markup(style),
             script=Markup(script),
             headline=seen.headline,
-            note=packages_note(run),
+            note=tree_note(run),
             timed=timed(run),
             label=seen.label,
             counts=counts(seen.cases),
