@@ -71,6 +71,14 @@ def test_a_project_in_a_folder_has_the_files_of_the_repository_too_and_not_those
     assert found(project, below="ml") == ("constraints.txt", "ml/requirements.txt")
 
 
+def test_a_folder_that_the_other_commit_lacks_ends_no_run(project: Folder) -> None:
+    """A pull request that added or moved the project was refused whole, for want of a folder to call git in."""
+    (project.path / "ml").mkdir()
+    (project.path / "ml" / "requirements.txt").write_text("onnxruntime==1.31.0\n")
+    project.git("add", "ml")
+    assert found(project, below="ml") == ()
+
+
 def test_a_tree_beside_itself_asks_for_the_same(project: Folder) -> None:
     here = Tree(project.path)
     (project.path / "constraints.txt").write_text("onnxruntime==1.31.0\n")

@@ -18,11 +18,12 @@ _FILES = (
 
 def unlike(here: Tree, there: Tree) -> tuple[str, ...]:
     """The files that pin packages and are not the same in a checkout of another commit as in this tree, by their names
-    in the repository: those of the project, and those in the repository's top folder. None without a checkout.
+    in the repository: those of the project, and those in the repository's top folder. None without a checkout, and
+    where that lacks the project's folder: each case says that.
 
     Raises `SuiteError` where git fails.
     """
-    if there.checkout is None:
+    if there.checkout is None or not there.root.is_dir():
         return ()
     pins, others = _pins(here.root), _pins(there.root)
     return tuple(sorted(name for name in pins.keys() | others.keys() if pins.get(name) != others.get(name)))
