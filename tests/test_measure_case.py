@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -76,13 +77,18 @@ class Made:
         return evaluated(self.data), None
 
 
-def measured(folder: Path, made: Made) -> Result:
-    """The result without its times."""
+def in_trees(folder: Path, made: Made, **changes: object) -> tuple[Result, Result | None]:
+    """The result without its times, and the other tree's."""
     stub = cast(Any, made)
     measurer = Measurer(stub, stub, Plan(), folder / "logs", lambda *_: 0, lambda _: None, timed=lambda _: False)
     case = Case(tiny_onnx_model(folder), as_pipeline(batched(4)), cpu)
     address = Address(str(folder), "test_it.py", "test_it", case.id)
-    return measurer.measure(case, address, "it", "test_it.py::test_it", {})[0]
+    changed = dataclasses.replace(measurer, **cast(Any, changes))
+    return changed.measure(case, address, "it", "test_it.py::test_it", {})
+
+
+def measured(folder: Path, made: Made) -> Result:
+    return in_trees(folder, made)[0]
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +128,17 @@ def test_a_case_that_is_called_with_other_inputs_than_its_reference_is_invalid(
     found = measured(tmp_path, made)
     assert found.outcome is outcome
     assert ("Model.inputs gave it other values than its reference" in found.reason) is (outcome is Outcome.INVALID)
+
+
+def test_a_commit_without_the_projects_folder_lacks_the_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No child can be started there, and that failed every case of a pull request that added the project."""
+
+    def sample(*_: object, **__: object) -> None:
+        raise UnavailableError("not in this test")
+
+    monkeypatch.setattr(measuring, "sample", sample)
+    made = Made(an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", "1"), "data")
+    there = SimpleNamespace(tree=Tree(tmp_path / "checkout" / "ml", revision="a" * 40, checkout=tmp_path / "checkout"))
+    _, previous = in_trees(tmp_path, made, other=there)
+    assert previous is not None
+    assert (previous.outcome, previous.reason) == (Outcome.ABSENT, "that commit has no folder ml")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import SuiteError, WrongTreeError
+from harness.errors import AbsentError, SuiteError, WrongTreeError
 from harness.measure.tree import Tree, worktree
 from harness.worker import imported
 from harness.worker.protocol import OWN_FOLDERS, SUITE_FOLDERS
@@ -165,6 +165,15 @@ def test_an_edited_checkout_is_named_with_the_command_that_removes_it(project: F
         worktree(project.path, "HEAD", project.path / ".harness" / "trees")
     project.git(*shlex.split(str(caught.value).partition("remove it: git ")[2]))
     assert worktree(project.path, "HEAD", project.path / ".harness" / "trees") == other
+
+
+def test_a_commit_without_the_projects_folder_has_none_of_its_cases(project: Folder, other: Tree) -> None:
+    (project.path / "ml").mkdir()
+    added = worktree(project.path / "ml", "HEAD", project.path / ".harness" / "trees")
+    with pytest.raises(AbsentError, match=r"^that commit has no folder ml$"):
+        added.check_folder()
+    other.check_folder()
+    Tree(project.path).check_folder()
 
 
 @pytest.mark.parametrize("place", ["src/own_network/__init__.py", "src/added.py", "."])

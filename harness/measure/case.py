@@ -154,6 +154,7 @@ class Measurer:
         there = dataclasses.replace(address, root=str(other.tree.root))
         seconds: dict[str, float] = {}
         try:
+            other.tree.check_folder()
             with stage(self.progress, seconds, "prepare the other tree"):
                 artefact = other.get(case, there, logs)
             with stage(self.progress, seconds, "evaluate the other tree"):

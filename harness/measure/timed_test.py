@@ -116,6 +116,7 @@ class TestMeasurer:
         there = folder / "other"
         there.mkdir(exist_ok=True)
         try:
+            other.check_folder()
             return dataclasses.replace(result, facts=self._prepare(test, other, there))
         except WrongTreeError:
             raise  # it says nothing of the other tree, and a comparison with it would be one with something else

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import harness
-from harness.errors import SuiteError, WrongTreeError
+from harness.errors import AbsentError, SuiteError, WrongTreeError
 from harness.files import imported_from
 from harness.git import run_git
 from harness.measure.distributions import files_of, names_in
@@ -59,6 +59,11 @@ class Tree:
         own = [str(folder) for folder in imported_from(self.root / file, self.root) if str(folder) in told]
         variables = {**self.variables, OWN_FOLDERS: os.pathsep.join(own)}
         return dataclasses.replace(self, variables=variables) if own else self
+
+    def check_folder(self) -> None:
+        """Raise `AbsentError` where another commit lacks the project's folder: no child could be started there."""
+        if self.checkout is not None and not self.root.is_dir():
+            raise AbsentError(f"that commit has no folder {self.root.relative_to(self.checkout)}")
 
     def check(self, harness_file: str, suite_file: str = "", modules: Mapping[str, str] | None = None) -> None:
         """Raise `WrongTreeError` where a child imported the suite, or a harness of the tree's own, from elsewhere.
