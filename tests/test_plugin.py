@@ -613,6 +613,21 @@ def test_required_hardware_that_is_absent_is_red_whatever_left_its_case_out(tmp_
     assert said == f"--require-hardware={hardware.name}, and it is not here: {hardware.available()}"
 
 
+@pytest.mark.parametrize(
+    ("complete", "option", "red"), [(True, "", True), (True, "collectonly", False), (False, "", False)]
+)
+def test_required_hardware_is_missed_where_no_case_at_all_was_collected(complete: bool, option: str, red: bool) -> None:
+    """A file of the GPU's cases may skip itself whole where there is none, beside tests that pass."""
+    missing = cpu(threads=9999)
+    asked = SimpleNamespace(getoption=lambda _: ["cpu", missing.name], option=SimpleNamespace(**{option: True}))
+    state = State(cast(Any, asked), Plan())
+    state._hardware[missing.name] = missing
+    assert state.finish(complete=complete) is red
+    said = f"--require-hardware={missing.name}, and it is not here: {missing.available()}"
+    assert state.undone == (said if red else None)
+    assert state.run is None, "there is nothing to write"
+
+
 def test_a_run_is_of_the_sources_that_its_cases_are_measured_of(tmp_path: Path) -> None:
     settings = Settings(tmp_path, tmp_path / "baselines", tmp_path / "reports", tmp_path / ".harness", Plan())
     session = Session(settings, [cpu], 1, {}, lambda _: None)

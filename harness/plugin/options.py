@@ -7,13 +7,14 @@ import math
 import re
 import shlex
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 
 import pytest
 
 from harness.amounts import seconds_of, share_of
 from harness.cli.options import amount
 from harness.errors import BaselineError, SuiteError
+from harness.hardware import Hardware
 from harness.plan import Plan
 from harness.settings import MODES, Against
 
@@ -23,6 +24,7 @@ __all__ = [
     "check_options",
     "check_system",
     "command_of",
+    "lacked",
     "plan_of",
     "pytest_load_initial_conftests",
 ]
@@ -234,3 +236,14 @@ def against_of(config: pytest.Config) -> Against | None:
     if not (revision or packages or python):
         return None
     return Against(revision or "HEAD", python, packages, config.getoption("against_tolerance"), config.getoption("at"))
+
+
+def lacked(config: pytest.Config, hardware: Mapping[str, Hardware]) -> str | None:
+    """What is said of the first of this hardware, by name, that was required and is not here; None without one."""
+    required = config.getoption("require_hardware")
+    absent = {name: why for name in required if name in hardware and (why := hardware[name].available())}
+    if not absent:
+        return None
+    from harness.gate import lacking  # with it come the judge and scipy, which other test runs can do without
+
+    return lacking(next(iter(absent)), absent)

@@ -19,7 +19,7 @@ from harness.names import check_name, suite_name, within
 from harness.plan import Plan
 from harness.plugin.folders import import_folders
 from harness.plugin.missing import MissingCase
-from harness.plugin.options import against_of, command_of
+from harness.plugin.options import against_of, command_of, lacked
 from harness.plugin.progress import Progress, unwritable
 from harness.plugin.selection import is_filtered, is_left, only_shows, sees_all
 from harness.plugin.timed_test import TEST
@@ -180,8 +180,10 @@ class State:
 
     def finish(self, *, complete: bool) -> bool:
         """End the run and write its reports. Gives whether the run fails although no test of it did."""
-        if self._session is None and not (self._items and complete and not only_shows(self._config)):
-            return False
+        runs = complete and not only_shows(self._config)
+        if self._session is None and not (self._items and runs):
+            self.undone = lacked(self._config, self._hardware) if runs else None
+            return self.undone is not None
         silent = [item for key, item in self._items.items() if complete and not self.session.decided(*key)]
         left = [
             self.left_out(item, case, "its test ended before it was measured")
@@ -190,8 +192,7 @@ class State:
         ]
         self.run, self.undone = self.session.finish(complete=complete, xfailed=self.xfailed)
         self.progress.note(self.session.notice)
-        lost = [decision.result.case_id for decision in left if decision.fails]
-        if lost and not self.undone:
+        if (lost := [decision.result.case_id for decision in left if decision.fails]) and not self.undone:
             self.undone = f"{len(lost)} cases have a baseline and were not measured: {', '.join(lost[:5])}"
         return self.undone is not None
 
