@@ -29,6 +29,19 @@ from harness.worker.protocol import OWN_FOLDERS, SUITE_FOLDERS
 __all__ = ["Tree", "commit_of", "git", "versions_of", "worktree"]
 
 GIT_SECONDS = 120.0
+_INSTALLED = """
+import hashlib
+from importlib.metadata import distributions
+
+for one in distributions():
+    if "Name" in one.metadata:
+        name = one.metadata["Name"]
+        print(name, one.version)
+        if told := one.read_text("direct_url.json"):
+            record = told + (one.read_text("RECORD") or "")
+            print(f"local:{name}", hashlib.sha256(record.encode()).hexdigest())
+"""
+"""Run by the other arm's interpreter, which need have nothing of ours."""
 
 
 @dataclass(frozen=True)
@@ -175,15 +188,18 @@ def _remove(place: Path) -> None:
 
 
 def versions_of(tree: Tree) -> dict[str, str]:
-    """Every distribution that the tree's interpreter finds, by name, with its version. Raises `SuiteError`."""
+    """Every distribution that the tree's interpreter finds, by name, with its version. Raises `SuiteError`.
+
+    Of another interpreter than the running one also, as `local:NAME`, a digest of the installer's record of each that
+    came from elsewhere than an index (PEP 610), whose version may stay while its code changes.
+    """
     from harness.measure.environment import library_versions
 
     if tree.python == sys.executable:
         return library_versions()
-    code = "from importlib.metadata import distributions as d; [print(x.metadata['Name'], x.version) for x in d()]"
     try:
         done = subprocess.run(
-            [tree.python, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=GIT_SECONDS
+            [tree.python, "-P", "-c", _INSTALLED], capture_output=True, text=True, check=True, timeout=GIT_SECONDS
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise SuiteError(f"{tree.python} can't be run as the other arm's Python: {error}") from None
