@@ -11,6 +11,7 @@ from harness import comparing
 from harness.baseline.store import Store
 from harness.comparing import WithBaselines, WithTree, not_in_turns
 from harness.judge import compare, fresh_launches
+from harness.measure.passes import OF_OTHER_DATA
 from harness.measure.tree import Tree
 from harness.metrics import Metric
 from harness.plan import Plan
@@ -345,6 +346,19 @@ def test_outputs_of_another_length_than_the_references_lose_no_fidelity(tmp_path
     without = {**METRICS, "fidelity.error": METRICS["fidelity.error"].with_tolerance()}
     rows = WithBaselines(store, ENVIRONMENT, Plan()).compare(result, None, without)
     assert "fidelity.error" not in verdicts(rows), "the cure is one"
+
+
+@pytest.mark.parametrize("metric", ["fidelity.error", "fidelity.agreement"])
+def test_what_was_evaluated_on_other_data_than_its_reference_loses_no_fidelity(tmp_path: Path, metric: str) -> None:
+    """A baseline of before has one, and the case would have been missing it in every run."""
+    store = Store(tmp_path)
+    store.write(a_portable({"size": 4.0, metric: 0.5}))
+    found = WithBaselines(store, ENVIRONMENT, Plan())
+    result = dataclasses.replace(a_result({"size": (4.0,)}), facts={"fidelity": OF_OTHER_DATA})
+    (row,) = (row for row in found.compare(result, None, METRICS) if row.metric == metric)
+    assert row.verdict is Verdict.INCOMPARABLE
+    assert row.reason.startswith(f"{metric}: the baseline has a value, and in this run it was {OF_OTHER_DATA}; ")
+    assert "harness accept --case" in row.reason
 
 
 def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_path: Path) -> None:

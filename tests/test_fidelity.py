@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.errors import MeasurementError
 from harness.fidelity import alteration, cosine, fewer_bits, nearness, relative_error, sqnr
-from harness.measure.passes import EvaluationPass, check_changed, fidelity, fidelity_facts
+from harness.measure.passes import OF_OTHER_DATA, EvaluationPass, check_changed, fidelity, fidelity_facts
 from harness.runtimes.predictor import Predictor
 from harness.worker.outputs import check_finite
 from harness.worker.protocol import Evaluated
@@ -115,6 +116,14 @@ def test_outputs_of_another_length_are_told() -> None:
     assert fidelity_facts(a_pass(one, one, elements=(8, 19_996)), reference) == {"fidelity": said}
     said = "not measured of outputs, since there are 1, and 2 of the reference"
     assert fidelity_facts(a_pass(one), reference) == {"fidelity": said}
+
+
+def test_what_was_evaluated_on_other_data_is_not_compared_and_says_so() -> None:
+    one = a_pass(np.ones(4), answers=np.arange(4))
+    other = dataclasses.replace(one, reply=dataclasses.replace(one.reply, workload="others"))
+    assert "fidelity.agreement" in fidelity(one, one)
+    assert fidelity(other, one) == {}
+    assert fidelity_facts(other, one) == {"fidelity": OF_OTHER_DATA}
 
 
 class Doubling:

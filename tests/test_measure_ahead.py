@@ -290,6 +290,20 @@ def test_a_reference_whose_evaluation_was_ended_from_outside_is_evaluated_again(
             passes.reference(case, address, artefact, tmp_path / "it.log")
 
 
+def test_a_reference_is_evaluated_once_a_session_and_again_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["harness.measure.case_passes"], "evaluate", lambda *_: object())
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    address = Address(str(tmp_path), "test_it.py", "test_it", case.id)
+    artefact = Artefact(Tree(tmp_path), tmp_path, cast(Any, None), fresh=False)
+    passes = CasePasses(cast(Any, None), Plan(), tmp_path)
+    first, second = (ask(case, address, artefact, tmp_path / "it.log") for ask in (passes.reference, passes.again))
+    assert first is not second
+    assert passes.reference(case, address, artefact, tmp_path / "it.log") is first
+    assert passes.again(case, address, artefact, tmp_path / "it.log") is second
+
+
 class Empty:
     """A cache of which nothing can be had."""
 

@@ -1,4 +1,4 @@
-"""A case and its reference are called with the same inputs, and evaluated on the same data."""
+"""A case and its reference are called with the same inputs, and what holds where they are evaluated on other data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.hardware import cpu
 from harness.measure import case as measuring
 from harness.measure.artefacts import Artefact
 from harness.measure.case import Measurer
-from harness.measure.passes import EvaluationPass
+from harness.measure.passes import OF_OTHER_DATA, EvaluationPass
 from harness.measure.tree import Tree
 from harness.model import digest_arrays
 from harness.plan import Plan
@@ -54,6 +54,7 @@ class Made:
     artefact: Artefact
     of_reference: Artefact
     data: str
+    of_reference_again: str = "data"
 
     def get(self, case: Case, *_: object) -> Artefact:
         return self.of_reference if case.id == case.reference.id else self.artefact
@@ -72,6 +73,9 @@ class Made:
 
     def reference(self, *_: object) -> EvaluationPass:
         return evaluated("data")
+
+    def again(self, *_: object) -> EvaluationPass:
+        return evaluated(self.of_reference_again)
 
     def evaluation(self, *_: object) -> tuple[EvaluationPass, None]:
         return evaluated(self.data), None
@@ -99,13 +103,28 @@ def _no_energy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "measure_energy", measure_energy)
 
 
-def test_a_case_that_was_evaluated_on_other_data_than_its_reference_is_invalid(tmp_path: Path) -> None:
-    """Its accuracy is compared with nobody's, and its fidelity is told between answers to different questions."""
+def test_a_case_that_was_evaluated_on_other_data_than_its_reference_has_no_fidelity(tmp_path: Path) -> None:
+    """An evaluation that asks about what was answered before has others with each technique that answers otherwise."""
     one, other = an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", "1")
-    assert measured(tmp_path, Made(one, other, "data")).outcome is Outcome.COMPLETED
+    same = measured(tmp_path, Made(one, other, "data", "never asked"))
+    assert same.measurement("fidelity.error")
+    assert (same.outcome, same.warnings) == (Outcome.COMPLETED, ())
+    assert "fidelity" not in same.facts
     found = measured(tmp_path, Made(one, other, "others"))
+    assert found.outcome is Outcome.COMPLETED
+    assert found.measurement("accuracy")
+    assert not [each.metric for each in found.measurements if each.metric.startswith("fidelity.")]
+    assert found.facts["fidelity"] == OF_OTHER_DATA
+    (warning,) = found.warnings
+    assert warning.startswith("its evaluation has other data than its reference's (Evaluation.workload)")
+
+
+def test_an_evaluation_that_has_other_data_in_every_process_is_invalid(tmp_path: Path) -> None:
+    """Its accuracy was incomparable with every baseline, and green for ever."""
+    one, other = an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", "1")
+    found = measured(tmp_path, Made(one, other, "others", "yet others"))
     assert found.outcome is Outcome.INVALID
-    assert "Model.evaluate asked it about other data than its reference" in found.reason
+    assert "Model.evaluate has other data in every process" in found.reason
 
 
 @pytest.mark.parametrize(

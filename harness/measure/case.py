@@ -21,12 +21,13 @@ from harness.measure.limits import evidence_of, or_without, too_large, unlimited
 from harness.measure.passes import (
     EvaluationPass,
     check_changed,
-    check_same_data,
+    check_repeats,
     check_same_inputs,
     energy_facts,
     fidelity,
     fidelity_facts,
     measure_energy,
+    other_data,
 )
 from harness.measure.sampling import Sampled, sample
 from harness.measure.stage import stage
@@ -125,14 +126,16 @@ class Measurer:
             truth = self.passes.reference(case.reference, of_reference, reference, log)
             known = is_reference and unlimited(case) is None
             evaluation, note = (truth, "") if known else self._evaluate(case, address, artefact, logs)
+            if others := other_data(evaluation, truth):
+                again = self.passes.again(case.reference, of_reference, reference, logs / "evaluate-again.log")
+                check_repeats(case.id, truth, again)
         extra: Mapping[str, float] = {}
         if not is_reference:
-            check_same_data(case.id, evaluation, truth)
             check_changed(case.id, evaluation, truth, artefact.manifest.facts, reference.manifest.facts)
             extra = fidelity(evaluation, truth)
         result, fixed = _described(case, result, artefact, evaluation, memory, extra)
         told = {**energy_facts(energy), **fidelity_facts(evaluation, truth)}
-        result = dataclasses.replace(result, facts={**result.facts, **told})
+        result = dataclasses.replace(result, facts={**result.facts, **told}, warnings=(others,) if others else ())
         if isinstance(energy, EnergyMeasured):
             fixed["energy.per_call"] = energy.joules
         result = dataclasses.replace(result, measurements=exact_measurements(fixed))
@@ -147,7 +150,8 @@ class Measurer:
         with stage(self.progress, seconds, "sample"):
             result = self._sample(result, case, arms, fixed, metrics, logs)
         notes = (note, f"there is no speedup, since its reference can't run here: {absent}" if absent else "")
-        return dataclasses.replace(result, seconds=seconds, warnings=(*warnings_of(result), *filter(None, notes)))
+        warnings = (*result.warnings, *warnings_of(result), *filter(None, notes))
+        return dataclasses.replace(result, seconds=seconds, warnings=warnings)
 
     def _previous(self, other: ArtefactCache, result: Result, case: Case, address: Address, logs: Path) -> Result:
         """Everything of the other tree's case that is measured by itself; an outcome where that can't be had."""

@@ -114,7 +114,16 @@ class CasePasses:
         Without the limits of its hardware: a reference that does not fit there has the same answers elsewhere. Raises
         `MeasurementError`.
         """
-        key, make = self._reference(case, address, artefact, log)
+        return self._once(*self._reference(case, address, artefact, log))
+
+    def again(self, case: Case, address: Address, artefact: Artefact, log: Path) -> EvaluationPass:
+        """The evaluation of a reference in one more process, once a session: it tells whether its data are the same
+        there. Raises `MeasurementError`.
+        """
+        (_, folder, hardware), make = self._reference(case, address, artefact, log)
+        return self._once(("again", folder, hardware), make)
+
+    def _once(self, key: Key, make: Make) -> EvaluationPass:
         if key not in self._made:
             future: Future[Any] = Future()
             _settle(future, make, Child)

@@ -38,9 +38,10 @@ Facts = Mapping[str, Scalar]
 
 __all__ = [
     "OF_ANOTHER_LENGTH",
+    "OF_OTHER_DATA",
     "EvaluationPass",
     "check_changed",
-    "check_same_data",
+    "check_repeats",
     "check_same_inputs",
     "energy_facts",
     "evaluate",
@@ -48,10 +49,13 @@ __all__ = [
     "fidelity_facts",
     "measure_energy",
     "measure_memory",
+    "other_data",
 ]
 
 OF_ANOTHER_LENGTH = "not measured of outputs, since output "
 """How the fact begins where outputs are as many as the reference's, and one of them has another length."""
+OF_OTHER_DATA = "not measured, since it was evaluated on other data than its reference"
+"""The fact where the two were asked different questions, so that their answers are not to be held side by side."""
 MEMORY_CALLS = 10
 IDLE_SECONDS, ENERGY_SECONDS = 1.0, 3.0
 
@@ -113,10 +117,13 @@ def evaluate(
 def fidelity(candidate: EvaluationPass, reference: EvaluationPass) -> Mapping[str, float]:
     """How near the outputs on the evaluation data are to the reference's, by metric name.
 
-    Where the evaluation gives no answers, and the network gives whole numbers alone, these are its answers.
+    Where the evaluation gives no answers, and the network gives whole numbers alone, these are its answers. Nothing of
+    what was evaluated on other data.
     """
     import numpy as np
 
+    if _is_of_other_data(candidate, reference):
+        return {}
     near = nearness(candidate.outputs, reference.outputs) if candidate.elements == reference.elements else {}
     values = {f"fidelity.{name}": value for name, value in near.items()}
     if candidate.answers is not None and reference.answers is not None:
@@ -128,6 +135,8 @@ def fidelity(candidate: EvaluationPass, reference: EvaluationPass) -> Mapping[st
 
 def fidelity_facts(candidate: EvaluationPass, reference: EvaluationPass) -> dict[str, Scalar]:
     """What a result says where its outputs can't be compared with the reference's element by element; else nothing."""
+    if _is_of_other_data(candidate, reference):
+        return {"fidelity": OF_OTHER_DATA}
     if candidate.elements == reference.elements:
         return {}
     found, wanted = len(candidate.elements), len(reference.elements)
@@ -178,16 +187,37 @@ def check_same_inputs(what: str, artefact: Artefact, reference: Artefact) -> Non
         )
 
 
-def check_same_data(what: str, candidate: EvaluationPass, reference: EvaluationPass) -> None:
-    """Raise `MeasurementError` (outcome `invalid`) where a case was evaluated on other data than its reference."""
-    if candidate.reply.workload == reference.reply.workload:
+def other_data(candidate: EvaluationPass, reference: EvaluationPass) -> str:
+    """A warning where a case was evaluated on other data than its reference; "" elsewhere.
+
+    An evaluation may ask about what was answered before, and runtimes round what is computed in their processes
+    otherwise. Its accuracy is compared with its own baseline all the same.
+    """
+    if not _is_of_other_data(candidate, reference):
+        return ""
+    return (
+        "its evaluation has other data than its reference's (Evaluation.workload), so that there is no fidelity: "
+        "digest the labelled data alone where it asks about what was answered before, and keep in a file what it "
+        "computes"
+    )
+
+
+def check_repeats(what: str, reference: EvaluationPass, again: EvaluationPass) -> None:
+    """Raise `MeasurementError` (outcome `invalid`) where evaluating the reference `again`, in another process, had
+    other data: then nobody's accuracy can be compared with any other's.
+    """
+    if not _is_of_other_data(again, reference):
         return
     raise MeasurementError(
-        f"{what}: Model.evaluate asked it about other data than its reference (their Evaluation.workload differs), so "
-        "that no accuracy could be compared; draw data with a fixed seed and in one order (a set of texts has another "
-        "in each process: sorted), keep what is computed in a file, and digest the labelled data alone, no answers",
+        f"{what}: Model.evaluate has other data in every process (Evaluation.workload differed when its reference was "
+        "evaluated twice), so that no accuracy could ever be compared; draw data with a fixed seed and in one order (a "
+        "set of texts has another in each process: sorted), and digest the labelled data alone, no answers",
         outcome="invalid",
     )
+
+
+def _is_of_other_data(one: EvaluationPass, other: EvaluationPass) -> bool:
+    return one.reply.workload != other.reply.workload
 
 
 def measure_memory(case: Case, artefact: Artefact, plan: Plan, log: Path, start: Starter = Child) -> MemoryMeasured:
