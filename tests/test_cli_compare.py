@@ -179,6 +179,32 @@ def test_another_machine_judges_what_is_portable(tmp_path: Path, capsys: pytest.
     assert "size" in capsys.readouterr().out
 
 
+def without_anchor(result: Result) -> Result:
+    """The same as a run in turns with another tree, or harness optimize, measures it."""
+    return dataclasses.replace(
+        result,
+        measurements=tuple(dataclasses.replace(one, relative=()) for one in result.measurements),
+        launches=tuple(dataclasses.replace(one, anchored=None) for one in result.launches),
+    )
+
+
+@pytest.mark.parametrize("latency", [0.0080, 0.0100, 0.0125])
+def test_times_of_different_hours_are_not_compared_where_no_run_has_the_anchor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], latency: float
+) -> None:
+    """The same code on a slower machine is no regression, and slower code on a faster one no pass."""
+    old, new = [without_anchor(a_case("a"))], [without_anchor(a_case("a", latency=latency))]
+    assert compare(tmp_path, old, new, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["comparisons"]
+    (time,) = [one for one in rows if one["metric"] == "latency.p50"]
+    assert time["verdict"] == "incomparable"
+    assert time["change"] is None
+    assert "harness compare --against REV" in time["reason"]
+    assert compare(tmp_path, old, new, "--strict") == 3
+    assert "incomparable" in capsys.readouterr().out
+    assert compare(tmp_path, old, [without_anchor(a_case("a", size=2e6))]) == 1, "the rest is judged"
+
+
 def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = compare(tmp_path, CASES, [a_case("a", size=2e6), *CASES[1:]], "--json")
     data = json.loads(capsys.readouterr().out)

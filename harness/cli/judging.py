@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from harness.baseline.accept import baseline_of
 from harness.baseline.records import Baseline, Portable, Times
 from harness.judge import Prior, compare, fit_prior, missing
+from harness.judge.times import ANCHORED
 from harness.names import within
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.record import failed_tests, metrics_of
@@ -20,7 +22,8 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
 
     A case that the old run measured and the new one did not is MISSING, unless its hardware is not there, the new run
     left it to the full selection or was not given its folder, or was filtered or cut short and so does not claim to be
-    whole. A case of the new run whose own test failed is an ERROR, as it was there. Raises `RecordError` for a run that
+    whole. A case of the new run whose own test failed is an ERROR, as it was there. Latencies of which neither run has
+    ratios to the anchor are INCOMPARABLE. Raises `RecordError` for a run that
     does not hold together.
     """
     measured = [result for result in old.results if result.outcome is Outcome.COMPLETED]
@@ -33,7 +36,8 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
         baseline = baselines.get((result.suite, result.case_id), Baseline(None, None))
         absent = _absent(result, baseline, here)
         prior, identity = priors.get(result.hardware, Prior()), here.get(result.hardware, {})
-        found += [absent] if absent else compare(result, baseline, metrics_of(new, result.suite), prior, identity)
+        rows = compare(result, baseline, metrics_of(new, result.suite), prior, identity)
+        found += [absent] if absent else [_of_one_hour(row, result) for row in rows]
         found += [row] if (row := failed.get((result.suite, result.case_id))) else []
     if new.complete and not new.filtered:
         present = {(result.suite, result.case_id) for result in new.results}
@@ -62,6 +66,18 @@ def _expected(baselines: Iterable[Baseline], hardware: Mapping[str, object]) -> 
     """What must be in a whole run on a machine with this hardware."""
     portables = [baseline.portable for baseline in baselines if baseline.portable]
     return [portable for portable in portables if portable.case_id.rpartition("/")[2] in hardware]
+
+
+def _of_one_hour(row: Comparison, result: Result) -> Comparison:
+    """The comparison, INCOMPARABLE where it held seconds of one hour against those of another."""
+    measured = result.measurement(ANCHORED)
+    if row.metric != ANCHORED or row.change is None or measured is None or measured.relative:
+        return row
+    why = (
+        f"{ANCHORED}: neither run took turns with the anchor, so that a change of the machine can't be told from that "
+        "of a case; measure both with pytest and without --against, or in turns: harness compare --against REV"
+    )
+    return replace(row, verdict=Verdict.INCOMPARABLE, reason=why, change=None, detectable=None)
 
 
 def _asked_for(portables: Iterable[Portable], run: Run) -> list[Portable]:
