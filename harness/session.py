@@ -226,9 +226,13 @@ class Session:
             baselines=self._comparing.origins,
             seconds=seconds,
         )
+        why = undone(self.settings, run, unwritten, self.absent)
+        if why:
+            where = run.environment
+            run = dataclasses.replace(run, environment=dataclasses.replace(where, state={**where.state, "undone": why}))
         self.notice = publish(run, self.folder, self.settings, self.journal)
         self._cache.trim()
-        return run, undone(self.settings, run, unwritten, self.absent)
+        return run, why
 
     def comparisons(self) -> tuple[Comparison, ...]:
         """Everything decided so far."""

@@ -69,12 +69,14 @@ def test_what_new_expects_to_fail_is_no_excuse_beside_old(tmp_path: Path, capsys
 def test_what_new_said_of_another_tree_is_not_said_beside_old(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for told in ({"pins": "constraints.txt"}, {"same": "main"}):
+    for told in ({"pins": "constraints.txt"}, {"same": "main"}, {"undone": "nothing was decided"}):
         state = {"against": "main", **told}
-        compare(tmp_path, CASES, CASES, environment=dataclasses.replace(a_run([]).environment, state=state))
+        environment = dataclasses.replace(a_run([]).environment, state=state)
+        assert compare(tmp_path, CASES, CASES, environment=environment) == 0
         printed = capsys.readouterr().out
         assert "constraints.txt" not in printed
         assert "is the commit that is measured" not in printed
+        assert "nothing was decided" not in printed
 
 
 def test_a_missing_case_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

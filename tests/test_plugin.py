@@ -27,6 +27,7 @@ from harness.plugin import CASE, options, pytest_collection_modifyitems, pytest_
 from harness.plugin.state import STATE, State
 from harness.records import Outcome, Result, Verdict
 from harness.report.record import failed_tests, read_run
+from harness.report.summary import escape
 from harness.session import Session
 from harness.settings import Settings
 from harness.techniques import Technique, onnxruntime, reference
@@ -609,8 +610,26 @@ def test_required_hardware_that_is_absent_is_red_whatever_left_its_case_out(tmp_
     assert decision.fails
     assert decision.verdict is Verdict.ERROR
     assert f"{there.id}: --require-hardware={hardware.name}, and it is not here: " in decision.message
-    _, said = session.finish(complete=True)
+    run, said = session.finish(complete=True)
     assert said == f"--require-hardware={hardware.name}, and it is not here: {hardware.available()}"
+    assert run.environment.state["undone"] == said
+
+
+def test_what_makes_a_run_red_although_no_case_is_stands_in_its_record_and_reports(tmp_path: Path) -> None:
+    """A GPU's tests may not even be collected where torch finds none: every report of a red run was green."""
+    hardware = cpu(threads=9999)
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    settings = Settings(
+        tmp_path, tmp_path / "baselines", tmp_path / "reports", tmp_path / ".harness", Plan(), mode="off",
+        history="off", required=(hardware.name,),
+    )  # fmt: skip
+    session = Session(settings, [cpu, hardware], 1, {"it": ()}, lambda _: None, cases=[case])
+    session.leave_out(case, "it", "id", "marked")
+    _, said = session.finish(complete=True)
+    assert said is not None
+    assert read_run(session.folder).environment.state["undone"] == said
+    text = (session.folder / "summary.md").read_text(encoding="utf-8")
+    assert text.startswith(f"## ❌ The run failed.\n\n{escape(f'0 of 1 cases were measured; {said}.')}\n")
 
 
 @pytest.mark.parametrize(

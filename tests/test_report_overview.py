@@ -79,6 +79,23 @@ def test_an_unfinished_run_is_never_a_pass() -> None:
     assert Overview(dataclasses.replace(run, complete=False)).headline.state == "incomplete"
 
 
+@pytest.mark.parametrize("verdict", [Verdict.UNCHANGED, Verdict.NEW, None])
+@pytest.mark.parametrize("mode", ["compare", "off"])
+def test_a_run_that_failed_although_no_case_did_is_green_in_no_report(verdict: Verdict | None, mode: str) -> None:
+    run = dataclasses.replace(only(sample_run(1, 5, samples=2), Outcome.COMPLETED, verdict=verdict), mode=mode)
+    why = "--require-hardware=cuda, and it is not here: no GPU"
+    state = {**run.environment.state, "undone": why}
+    red = dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
+    found = Overview(red).headline
+    cases = len(run.results)
+    assert (found.state, found.sentence) == ("failed", "The run failed.")
+    assert found.detail == f"{cases} of {cases} cases were measured; {why}."
+    assert summary.render(red).startswith("## ❌ The run failed.\n")
+    assert comment.render(red).startswith(f"{comment.MARKER}\n### ❌ The run failed.\n")
+    broken = dataclasses.replace(red, comparisons=only(run, Outcome.COMPLETED, verdict=Verdict.ERROR).comparisons)
+    assert Overview(broken).headline.sentence == "Every case failed.", "which says more"
+
+
 def test_what_is_known_to_fail_makes_no_report_say_that_the_run_failed() -> None:
     run = sample_run(1, 4, samples=2)
     rows = tuple(c for c in run.comparisons if c.verdict is not Verdict.MISSING)

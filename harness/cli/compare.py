@@ -108,7 +108,8 @@ def _runs(arguments: argparse.Namespace) -> int:
         return code
     mode = "strict" if arguments.strict else "compare"
     # These say what is known of NEW beside its own baseline or another tree, and nothing of it beside OLD.
-    state = {name: value for name, value in new.environment.state.items() if name not in ("xfailed", "pins", "same")}
+    said = ("xfailed", "pins", "same", "undone")
+    state = {name: value for name, value in new.environment.state.items() if name not in said}
     environment = dataclasses.replace(new.environment, state=state)
     judged = dataclasses.replace(
         new, mode=mode, comparisons=comparisons, baselines=_origins(old), environment=environment

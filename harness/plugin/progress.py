@@ -180,12 +180,13 @@ class Progress:
         # pytest's --color=yes stands above NO_COLOR, as what is said for one run does above what is said for all.
         colour = bool(reporter._tw.hasmarkup)
         reporter.section("harness")
-        for line in closing_lines(run, width=reporter._tw.fullwidth, colour=colour, verbosity=reporter.verbosity):
+        lines = closing_lines(run, width=reporter._tw.fullwidth, colour=colour, verbosity=reporter.verbosity)
+        for line in lines:
             reporter.write_line(line)
         if os.environ.get("GITHUB_ACTIONS") == "true":
             for line in annotation_lines(run):
                 reporter.write_line(line)
-        if undone:
+        if undone and undone not in lines[-1]:
             reporter.write_line(f"FAILED: {undone}", red=True)
         if folder is not None:
             # As a link to follow from where pytest was called, which may lie below the folder of the project.

@@ -25,15 +25,17 @@ _ROWS = 20
 def render(run: Run) -> str:
     """The comment as GitHub's Markdown, "" where there is nothing to do.
 
-    There is something to do for failures, and in a run against committed baselines for what got better or is new: until
-    it is accepted it can be lost again unnoticed. Every name and number is escaped.
+    There is something to do for failures (a run can fail although no case did), and in a run against committed
+    baselines for what got better or is new: until it is accepted it can be lost again unnoticed. Every name and number
+    is escaped.
     """
     seen = Overview(run)
     found, total = seen.failures, seen.headline
     better = [] if found or not _judged_by_baselines(run) else _changes(run)
     if not found and not better and total.state in ("passed", "unjudged"):
         return ""
-    lines = [MARKER, f"### {'❌' if found else 'ℹ️'} {escape(total.sentence)}", "", escape(total.detail), ""]
+    mark = "❌" if total.state == "failed" else "ℹ️"
+    lines = [MARKER, f"### {mark} {escape(total.sentence)}", "", escape(total.detail), ""]
     lines += _table(seen, found or comparisons_by_weight(better))
     lines += ["", *_commands(run, found, better)]
     text = "\n".join(lines)

@@ -251,6 +251,8 @@ def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, 
         return Headline("failed", sentence, f"{detail}; {ran}.")
     if not run.complete:
         return Headline("incomplete", "The run did not finish.", f"{ran}. What is missing can't be called a pass.")
+    if undone := run.environment.state.get("undone"):
+        return Headline("failed", "The run failed.", f"{ran}; {undone}.")
     if not completed:
         return Headline(
             "empty", f"Nothing was measured{known}.", "No case gave a number, so nothing can be said of it."
