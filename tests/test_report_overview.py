@@ -96,6 +96,40 @@ def test_a_run_that_failed_although_no_case_did_is_green_in_no_report(verdict: V
     assert Overview(broken).headline.sentence == "Every case failed.", "which says more"
 
 
+def test_what_failed_although_it_was_measured_is_not_said_to_have_no_numbers() -> None:
+    """A promise in the body of a test can fail after the numbers, and the writing of a baseline as well."""
+    run = only(sample_run(1, 5, samples=2), Outcome.COMPLETED, verdict=Verdict.UNCHANGED)
+    failed = run.results[1]
+    row = Comparison(failed.suite, failed.case_id, "case", Verdict.ERROR, "the test failed")
+    found = Overview(dataclasses.replace(run, comparisons=(*run.comparisons, row))).headline
+    measured = len(run.results)
+    assert found.sentence == "1 case failed."
+    assert found.detail == f"1 failed although measured; {measured} of {measured} cases were measured."
+    crashed = dataclasses.replace(run.results[2], outcome=Outcome.CRASHED, measurements=())
+    results = (*run.results[:2], crashed, *run.results[3:])
+    found = Overview(dataclasses.replace(run, results=results, comparisons=(*run.comparisons, row))).headline
+    both = "1 could not be measured, 1 failed although measured"
+    assert found.detail == f"{both}; {measured - 1} of {measured} cases were measured."
+
+
+@pytest.mark.parametrize("verdict", [Verdict.INVALID, Verdict.ERROR])
+def test_what_is_invalid_or_failed_its_test_is_not_to_be_shipped(verdict: Verdict) -> None:
+    magika = next(s for s in subjects(cases(sample_run(samples=2))) if s.model == "magika")
+    (first, *_) = answers(magika, 0.002)
+    fastest = next(view for view in magika.cases if view.id == "magika/onnxruntime/cpu")
+    assert "onnxruntime, " in first
+    row = Comparison(fastest.suite, fastest.id, "case", verdict, "r.")
+    refused = dataclasses.replace(fastest, comparisons=(*fastest.comparisons, row))
+    views = tuple(refused if view is fastest else view for view in magika.cases)
+    said = answers(dataclasses.replace(magika, cases=views), 0.002)
+    assert said
+    assert not any(": onnxruntime, " in line for line in said)
+    none = tuple(dataclasses.replace(view, comparisons=(row,)) for view in magika.cases)
+    assert answers(dataclasses.replace(magika, cases=none), 0.002) == (
+        "None: each is invalid, or its own test failed.",
+    )
+
+
 def test_what_is_known_to_fail_makes_no_report_say_that_the_run_failed() -> None:
     run = sample_run(1, 4, samples=2)
     rows = tuple(c for c in run.comparisons if c.verdict is not Verdict.MISSING)

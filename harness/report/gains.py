@@ -235,12 +235,18 @@ def front(candidates: Iterable[Point]) -> tuple[Point, ...]:
 
 
 def answers(subject: Subject, slack: float) -> tuple[str, ...]:
-    """ "Which technique should I ship?", in sentences: without loss, at a small loss, for throughput, for memory."""
-    found = points_of(subject)
+    """ "Which technique should I ship?", in sentences: without loss, at a small loss, for throughput, for memory.
+
+    None is named whose numbers do not count, or whose own test failed.
+    """
+    measured = points_of(subject)
     reference = subject.reference
     accuracy = reference.estimate("accuracy") if reference else None
-    if not found or accuracy is None:
+    if not measured or accuracy is None:
         return ()
+    found = [p for p in measured if p.view.verdict not in (Verdict.INVALID, Verdict.ERROR)]
+    if not found:
+        return ("None: each is invalid, or its own test failed.",)
     floor = accuracy.point - slack - 1e-9
     keeping = [p for p in found if p.accuracy >= floor]
     said = []

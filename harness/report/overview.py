@@ -51,10 +51,12 @@ MEANINGS: Mapping[str, str] = {
     "regressed": "The change for the worse, with all of its interval, lies beyond the limit.",
     "missing": "There is a baseline, and no result.",
     "invalid": "It ran, and what ran is not what was promised, or its outputs are wrong. Its numbers do not count.",
-    "error": "It could not be measured: it crashed, hung, ran out of memory or failed to prepare.",
+    "error": "It could not be measured: it crashed, hung, ran out of memory or failed to prepare. Or it was measured, "
+    "and its own test failed, or its baseline could not be read or written.",
     "measured": "It was measured, and no verdict was asked for.",
 }
 
+_FAILED_LATER = "failed although measured"
 _PHRASES = {"regressed": "got worse", "error": "could not be measured", "missing": "left out"}
 _OUTCOME_VERDICTS = {Outcome.UNAVAILABLE: Verdict.SKIPPED, Outcome.INVALID: Verdict.INVALID}
 
@@ -241,9 +243,12 @@ def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, 
     if expected := sum(view.name in xfailed for view in views):
         ran, known = f"{ran}; {expected} failed as expected", " but what is known to fail"
     if failing:
-        tally = counts(tuple(view for view in views if (view.suite, view.id) in failing_cases))
+        broken = tuple(view for view in views if (view.suite, view.id) in failing_cases)
+        tally, later = counts(broken), sum(view.word == "error" and view.completed for view in broken)
+        if later:
+            tally |= {"error": tally["error"] - later, _FAILED_LATER: later}
         order = ["regressed", *(word for word in tally if word != "regressed")]
-        detail = ", ".join(f"{tally[word]:,} {_PHRASES.get(word, word)}" for word in order if word in tally)
+        detail = ", ".join(f"{tally[word]:,} {_PHRASES.get(word, word)}" for word in order if tally.get(word))
         failed = len(failing_cases)
         sentence = "Every case failed." if failed == len(views) else f"{plural(failed, 'case')} failed."
         if not run.complete:
