@@ -99,6 +99,27 @@ def test_without_the_reference_s_facts_nothing_is_doubted() -> None:
     alone = dataclasses.replace(run, results=run.results[1:])
     assert [near.technique for near in measured(cases(alone))] == ["fast"]
     assert numbers_fit(alone).fine
+    assert numbers_fit(alone).answer == (
+        "In 1 case the outputs were held against nothing that was read: the reference is not in this run, or the "
+        "runtime does not tell in which types it computes; the farthest is digits/fast/cpu with an SQNR of 43.1 dB."
+    )
+
+
+def test_what_nobody_can_hold_against_anything_does_not_fit() -> None:
+    blind = ("openvino", {"precision": ""}, BFLOAT16)
+    assert numbers_fit(run_of(blind)).answer.startswith(
+        "In 1 case the outputs were held against nothing that was read: "
+    )
+    check = numbers_fit(run_of(blind, ("onnxruntime", {}, ROUNDED)))
+    assert check.fine
+    assert check.answer == (
+        "In 1 of 2 cases the outputs fit what was read from the network; the farthest is digits/openvino/cpu with an "
+        "SQNR of 43.1 dB. In 1 case the outputs were held against nothing that was read: the reference is not in this "
+        "run, or the runtime does not tell in which types it computes."
+    )
+    doubted = numbers_fit(run_of(blind, ("fast", {}, BFLOAT16))).answer
+    assert doubted.startswith("In 1 of 2 cases the outputs contradict what was read from the network; ")
+    assert "In 1 case the outputs were held against nothing" in doubted
 
 
 def test_the_page_has_a_table_with_what_each_case_computes_in() -> None:

@@ -32,6 +32,7 @@ class Nearness:
     sqnr       in dB; infinite where every output is equal, None where the outputs can't be compared so
     cosine, agreement, identical  as the metrics, None where a case has none
     doubt      a sentence where that does not fit what was read from the network, else empty
+    held       whether there was something to fit: the reference ran too, and the types were read
     """
 
     view: CaseView
@@ -42,6 +43,7 @@ class Nearness:
     agreement: float | None
     identical: float | None
     doubt: str
+    held: bool
 
 
 def nearnesses(subject: Subject) -> tuple[Nearness, ...]:
@@ -56,16 +58,18 @@ def nearnesses(subject: Subject) -> tuple[Nearness, ...]:
         if not values:
             continue
         sqnr = values.get("sqnr", math.inf if values.get("error") == 0 else None)
+        precision, doubt = str(view.result.facts.get("precision", "")), _doubt(view, reference, sqnr)
         found.append(
             Nearness(
                 view,
                 view.result.technique,
-                str(view.result.facts.get("precision", "")),
+                precision,
                 sqnr,
                 values.get("cosine"),
                 values.get("agreement"),
                 values.get("identical"),
-                _doubt(view, reference, sqnr),
+                doubt,
+                bool(doubt) or (reference is not None and bool(precision)),
             )
         )
     return tuple(found)

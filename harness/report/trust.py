@@ -181,14 +181,21 @@ def _numbers(views: Sequence[CaseView]) -> Iterator[Check]:
     every = [near for near in measured(views) if near.sqnr is not None]
     if not every:
         return
-    odd = [near.doubt for near in every if near.doubt]
+    odd, held = [near.doubt for near in every if near.doubt], sum(near.held for near in every)
     lowest = min(every, key=lambda near: near.sqnr or 0.0)
-    number = "1 case" if len(every) == 1 else f"all {len(every)} cases"
-    answer = f"In {number} the outputs fit what was read from the network"
+    whole = "1 case" if len(every) == 1 else f"all {len(every)} cases"
+    loose = (
+        f"In {plural(len(every) - held, 'case')} the outputs were held against nothing that was read: the reference is "
+        "not in this run, or the runtime does not tell in which types it computes"
+    )
+    answer = f"In {f'{held} of {len(every)} cases' if held < len(every) else whole} the outputs fit what was read"
     if odd:
-        answer = f"In {len(odd)} of {len(every)} cases the outputs contradict what was read from the network"
+        answer = f"In {len(odd)} of {len(every)} cases the outputs contradict what was read"
+    answer = f"{answer} from the network" if held else loose
     if lowest.sqnr is not None and math.isfinite(lowest.sqnr):
         answer += f"; the farthest is {lowest.view.label} with an SQNR of {quantity(lowest.sqnr, 'dB')}"
+    if 0 < held < len(every):
+        answer += f". {loose}"
     yield Check("Numbers fit", f"{answer}.", not odd, _first(odd))
 
 
