@@ -277,6 +277,24 @@ def test_a_speed_up_within_its_noise_of_one_is_no_gain(
     assert (found.text, found.sense) == (text, sense)
 
 
+def test_a_speed_up_of_one_launch_is_neither_better_nor_worse() -> None:
+    run = sample_run(1, 2, samples=2)
+    quick = Measurement("speedup", Estimate(1.6, 1.6, 1.6, 1, 90), (1.6,))
+    rest = tuple(one for one in run.results[1].measurements if one.metric != "speedup")
+    result = dataclasses.replace(run.results[1], measurements=(*rest, quick))
+    seen = Overview(dataclasses.replace(run, results=(run.results[0], result)))
+    subject = subjects(seen.cases)[0]
+    found = gain(subject.cases[1], subject.reference, 0.002)[0]
+    assert (found.text, found.sense) == ("1.60x", "unknown")
+    (drawn,) = gain_maps(seen)
+    assert drawn.single
+    assert [cell.heat for _, row in drawn.rows for cell in row if cell.kind == "gain"] == [0]
+    assert "· one launch, which has no interval" in render(seen.run).decode()
+    (several,) = gain_maps(Overview(run))
+    assert not several.single
+    assert "one launch, which has no interval" not in render(run).decode()
+
+
 def test_trust_asks_only_what_the_run_can_answer() -> None:
     run = sample_run(samples=2)
     every = {check.question: check.fine for check in checks(Overview(run))}

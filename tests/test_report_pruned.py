@@ -80,12 +80,43 @@ def test_what_differs_in_a_number_is_one_curve(found: tuple[Removal, ...]) -> No
 def test_the_sentence_says_what_is_faster_and_what_is_not(found: tuple[Removal, ...]) -> None:
     said = verdict_on_speed(found)
     assert said.startswith("Faster than the same pipeline without it: pruned_channels:0.5 (2.50x).")
-    assert "pruned_weights:0.9 (1.01x)" in said.partition("Not faster: ")[2]
+    assert "pruned_weights:0.9 (1.01x)" in said.partition("Not shown to be faster: ")[2]
     assert "compiled" not in said
     zeros = [item for item in found if item.technique.startswith("pruned_weights")]
-    assert verdict_on_speed(zeros).startswith("None of the 2 is faster than the same pipeline without the pruning")
+    none = "None of the 2 is shown to be faster than the same pipeline without the pruning."
+    assert verdict_on_speed(zeros) == none
     alone = [item for item in zeros if item.factor is None]
     assert "nothing is known of its speed" in verdict_on_speed(alone)
+
+
+def timed(run: Run, *speeds: Estimate) -> tuple[Removal, ...]:
+    """Removals of these speed-ups, held against the reference."""
+    reference, *others = [one for one in run.results if "+" not in one.technique and one.technique != "onnxruntime"]
+    pruned = []
+    for result, speed in zip(others, speeds, strict=False):
+        rest = tuple(one for one in result.measurements if one.metric != "speedup")
+        pruned.append(dataclasses.replace(result, measurements=(*rest, Measurement("speedup", speed, (speed.point,)))))
+    (subject,) = subjects(cases(dataclasses.replace(run, results=(reference, *pruned))))
+    return removals(subject)
+
+
+def test_what_the_intervals_can_t_tell_is_not_said_to_bring_no_speed(run: Run) -> None:
+    wide = timed(run, Estimate(1.6, 0.96, 2.72, 3, 9), Estimate(1.5, 0.90, 2.55, 3, 9))
+    none = "None of the 2 is shown to be faster than the same pipeline without the pruning"
+    assert verdict_on_speed(wide) == f"{none}."
+    narrow = timed(run, Estimate(1.005, 0.99, 1.02, 3, 9), Estimate(0.9, 0.89, 0.91, 3, 9))
+    assert verdict_on_speed(narrow) == f"{none}: what was removed brings no speed in these runtimes."
+
+
+def test_one_launch_shows_nothing_to_be_faster(run: Run) -> None:
+    found = timed(run, Estimate(1.6, 1.6, 1.6, 1, 9), Estimate(1.0, 1.0, 1.0, 1, 9))
+    assert [item.faster for item in found] == [False, False]
+    assert verdict_on_speed(found) == (
+        "None of the 2 is shown to be faster than the same pipeline without the pruning. One launch has no interval."
+    )
+    mixed = verdict_on_speed(timed(run, Estimate(1.6, 1.6, 1.6, 1, 9), Estimate(2.0, 1.9, 2.1, 3, 9)))
+    assert mixed.startswith("Faster than the same pipeline without it: ")
+    assert "(1.60x). One launch has no interval." in mixed.partition(" Not shown to be faster: ")[2]
 
 
 def test_the_page_draws_them_with_their_table(run: Run) -> None:

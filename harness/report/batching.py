@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.records import Estimate, Run
-from harness.report.gains import REFERENCE, Subject, batch_of, declared, speed_of, subjects
+from harness.report.gains import REFERENCE, Subject, alone, batch_of, declared, speed_of, subjects
 from harness.report.overview import CaseView, Overview
 from harness.units import quantity, ratio
 
@@ -72,7 +72,7 @@ class Sweep:
     @property
     def single(self) -> bool:
         """Whether a step has one launch, and so no interval."""
-        return any(_alone(step.speed) for step in self.steps)
+        return any(alone(step.speed) for step in self.steps)
 
     @property
     def open_ended(self) -> bool:
@@ -174,15 +174,10 @@ def _bounds(step: Step, other: Step) -> tuple[float, float, float]:
     return point / math.exp(min(below, 700)), point, point * math.exp(min(above, 700))
 
 
-def _alone(estimate: Estimate) -> bool:
-    """Whether an estimate was sampled by one launch, which shows no spread."""
-    return estimate.launches < 2 and estimate.samples > 1
-
-
 def _half(estimate: Estimate, side: int) -> float:
     """The distance of one end of an interval from its point, in logarithms; infinite for an end that has none."""
     end = estimate.low if side < 0 else estimate.high
-    if _alone(estimate):
+    if alone(estimate):
         return math.inf
     return abs(math.log(end / estimate.point)) if end > 0 and math.isfinite(end) else math.inf
 

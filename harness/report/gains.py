@@ -22,6 +22,7 @@ __all__ = [
     "Point",
     "Subject",
     "accuracy_slack",
+    "alone",
     "answers",
     "batch_of",
     "before",
@@ -61,7 +62,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Gain:
-    """One quantity of a case against the reference. `sense` is `better`, `worse` or `same`."""
+    """One quantity of a case against the reference. `sense`: `better`, `worse`, `same`, or `unknown` of one launch."""
 
     name: str
     text: str
@@ -131,6 +132,7 @@ def gain(view: CaseView, reference: CaseView | None, slack: float, memory: str =
     speedup = view.estimate("speedup")
     if speedup:
         sense = "same" if speedup.low <= 1 <= speedup.high else _sense(speedup.point)
+        sense = "unknown" if alone(speedup) else sense
         found.append(Gain("speed", ratio(speedup.point), sense, speedup.point))
     if reference is None or reference is view:
         return tuple(found)
@@ -201,6 +203,11 @@ def speed_of(view: CaseView) -> Estimate | None:
         return Estimate.exact(1.0)
     found = view.estimate("speedup")
     return found if found and 0 < found.point < math.inf else None
+
+
+def alone(estimate: Estimate) -> bool:
+    """Whether an estimate was sampled by one launch, which shows no spread."""
+    return estimate.launches < 2 and estimate.samples > 1
 
 
 def _was(view: CaseView, latency: float, accuracy: float) -> tuple[float, float] | None:

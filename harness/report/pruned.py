@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.records import Evidence
-from harness.report.gains import REFERENCE, SAME_RATIO, Subject
+from harness.records import Estimate, Evidence
+from harness.report.gains import REFERENCE, SAME_RATIO, Subject, alone
 from harness.report.overview import CaseView
 from harness.units import ratio
 
@@ -21,6 +22,7 @@ class Removal:
     removed    share of the reference's weights that are gone or zero
     factor     how many times as fast an item is as in the same pipeline without those techniques; None where that was
                not measured
+    most       what that may be at most, by the intervals; infinite where one launch, which has none, was all
     faster     whether the intervals show it to be faster
     unpruned   that pipeline
     """
@@ -30,6 +32,7 @@ class Removal:
     removed: float
     accuracy: float
     factor: float | None
+    most: float
     faster: bool
     unpruned: str
 
@@ -49,9 +52,9 @@ def removals(subject: Subject) -> tuple[Removal, ...]:
             continue
         steps = view.result.technique.split("+")
         unpruned = "+".join(step for step in steps if step not in removing) or REFERENCE
-        factor, faster = _against(view, known.get(unpruned))
+        factor, most, faster = _against(view, known.get(unpruned))
         removed = min(max(1 - _weights(view) / total, 0.0), 1.0)
-        found.append(Removal(view, view.result.technique, removed, accuracy.point, factor, faster, unpruned))
+        found.append(Removal(view, view.result.technique, removed, accuracy.point, factor, most, faster, unpruned))
     return tuple(sorted(found, key=lambda item: item.removed))
 
 
@@ -69,14 +72,16 @@ def verdict_on_speed(found: Sequence[Removal]) -> str:
     faster = [item for item in known if item.faster]
     if not known:
         return "None was measured beside the same pipeline without the pruning, so nothing is known of its speed."
+    single = " One launch has no interval." if any(math.isinf(item.most) for item in known) else ""
     if not faster:
-        return (
-            f"None of the {len(known)} is faster than the same pipeline without the pruning: what was removed brings "
-            "no speed in these runtimes."
-        )
+        said = f"None of the {len(known)} is shown to be faster than the same pipeline without the pruning"
+        if all(item.most <= 1 + SAME_RATIO for item in known):
+            said += ": what was removed brings no speed in these runtimes"
+        return f"{said}.{single}"
     named = ", ".join(f"{item.technique} ({ratio(item.factor or 0.0)})" for item in faster)
     rest = ", ".join(f"{item.technique} ({ratio(item.factor or 0.0)})" for item in known if not item.faster)
-    return f"Faster than the same pipeline without it: {named}." + (f" Not faster: {rest}." if rest else "")
+    others = f" Not shown to be faster: {rest}." if rest else ""
+    return f"Faster than the same pipeline without it: {named}.{others}{single}"
 
 
 def _removes(evidence: Evidence) -> bool:
@@ -91,16 +96,18 @@ def _weights(view: CaseView) -> float:
     return parameters * (1 - sparsity)
 
 
-def _against(view: CaseView, unpruned: CaseView | None) -> tuple[float | None, bool]:
-    """How many times as fast a case is as another one, both timed beside the reference; and whether that is shown."""
+def _against(view: CaseView, unpruned: CaseView | None) -> tuple[float | None, float, bool]:
+    """How many times as fast a case is as another one, both timed beside the reference: the point and at most; and
+    whether it is shown to be faster.
+    """
     own = view.estimate("speedup")
     if own is None or unpruned is None or unpruned.result is None:
-        return None, False
-    other = unpruned.estimate("speedup")
-    if other is None:
-        if unpruned.result.technique != REFERENCE:
-            return None, False
-        return own.point, own.low > 1 and own.point > 1 + SAME_RATIO
-    if not other.point > 0:
-        return None, False
-    return own.point / other.point, own.low > other.high and own.point > other.point * (1 + SAME_RATIO)
+        return None, math.inf, False
+    plain = unpruned.result.technique == REFERENCE
+    other = unpruned.estimate("speedup") or (Estimate.exact(1.0) if plain else None)
+    if other is None or not other.point > 0:
+        return None, math.inf, False
+    factor = own.point / other.point
+    if alone(own) or alone(other) or not other.low > 0:
+        return factor, math.inf, False
+    return factor, own.high / other.low, own.low > other.high and factor > 1 + SAME_RATIO

@@ -60,6 +60,11 @@ class GainMap:
     absent: str = ""
     brief: bool = False
 
+    @property
+    def single(self) -> bool:
+        """Whether a speed-up is of one launch."""
+        return any(gain.sense == "unknown" for _, row in self.rows for cell in row for gain in cell.gains)
+
 
 def gain_maps(seen: Overview) -> tuple[GainMap, ...]:
     """A map for each hardware."""
@@ -102,7 +107,7 @@ def _cell(view: CaseView | None, reference: CaseView | None, slack: float, memor
     if view.result.technique == REFERENCE:
         return Cell("reference", view, link, values=values)
     gains = gain(view, None if brief else reference, slack, memory)
-    speed = next((g.factor for g in gains if g.name == "speed" and g.sense != "same"), 1.0)
+    speed = next((g.factor for g in gains if g.name == "speed" and g.sense in ("better", "worse")), 1.0)
     steps = ((3.0, 3), (1.5, 2), (1.02, 1), (0.98, 0), (0.67, -1))
     heat = next((grade for least, grade in steps if speed >= least), -2)
     return Cell("gain", view, link, heat, gains, values)
