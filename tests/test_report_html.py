@@ -201,6 +201,20 @@ def test_a_tick_loses_the_zeros_behind_its_point_alone(change: float, unit: str,
     assert [text for text in ticks_of(dumbbell("key", row)) if not text.startswith("limit")] == ticks
 
 
+@pytest.mark.parametrize(
+    ("measured", "drawn"), [("relative to the anchor; limit", False), ("in turns; limit", False), ("; limit", True)]
+)
+def test_the_spread_of_seconds_is_no_interval_of_a_change_of_ratios(measured: str, drawn: bool) -> None:
+    """Seconds of several hours are 8 % apart where their ratios to the anchor are 1 % apart."""
+    before, now = Estimate(0.0100, 0.0092, 0.0108, 9), Estimate(0.0117, 0.0116, 0.0118, 3)
+    change = Estimate(0.15, 0.13, 0.17, 3)
+    reason = f"latency.p50 11.7 ms against 10.0 ms: +15.0 % [+13.0, +17.0] {measured} +10.0 %."
+    row = Comparison("s", "c", "latency.p50", Verdict.REGRESSED, reason, before, now, change, 0.1, unit="s")
+    picture = str(dumbbell("key", row))
+    assert ("whisker old" in picture) is drawn
+    assert "whisker now" in picture
+
+
 def test_the_ticks_of_an_axis_read_differently() -> None:
     narrow = [0.0129 + 0.00006 * i / 50 for i in range(50)]
     times = [text for text in ticks_of(ecdf("key", {"candidate": narrow})) if text.endswith("s")]

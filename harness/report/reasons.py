@@ -8,7 +8,7 @@ from harness.records import Comparison, Verdict
 from harness.report.numbers import change_text
 from harness.units import quantity
 
-__all__ = ["MAX_NAMED", "brief", "rule", "rules", "said", "without_name"]
+__all__ = ["MAX_NAMED", "brief", "measure", "rule", "rules", "said", "without_name"]
 
 MAX_NAMED = 5
 """Failing cases that stand right below the verdict."""
@@ -32,10 +32,17 @@ def brief(c: Comparison) -> str:
     if c.metric != "case" and c.baseline and c.candidate:
         before, now = (quantity(one.point, c.unit) for one in (c.baseline, c.candidate))
         change = "" if c.change is None else f", {change_text(c).partition(' [')[0]}"
-        text = f"{_WORDS.get(c.metric, c.metric)} {before} -> {now}{change}{_measure(c)}"
+        text = f"{_WORDS.get(c.metric, c.metric)} {before} -> {now}{change}{measure(c)}"
     else:
         text = said(c).removeprefix(_NO_NUMBERS).partition(_BROKEN)[0]
     return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…"
+
+
+def measure(c: Comparison) -> str:
+    """What a change was measured by, where that is not the values shown with it, as words behind it; "" elsewhere."""
+    if "relative to the anchor" in c.reason:
+        return " relative to the anchor"
+    return " in turns" if " in turns; " in c.reason else ""
 
 
 def said(c: Comparison) -> str:
@@ -56,7 +63,7 @@ def rule(c: Comparison) -> str:
     if c.verdict is not Verdict.REGRESSED:
         return _RULES.get(c.verdict, "")
     if c.change and c.change.low < c.change.high:
-        if _measure(c):
+        if "anchor" in measure(c):
             return (
                 "the whole interval of the change lies beyond the limit; the change is that of the time divided by the "
                 "anchor's, which a slow hour of the machine moves less than the seconds"
@@ -81,8 +88,3 @@ def rules(comparisons: Sequence[Comparison]) -> tuple[tuple[str, str], ...]:
     for c in comparisons:
         found.setdefault(rule(c), []).append(c.verdict.value if c.metric == "case" else c.metric)
     return tuple((", ".join(names), text) for text, names in found.items() if text)
-
-
-def _measure(c: Comparison) -> str:
-    """What a change was measured by, where that is not the value shown with it."""
-    return " relative to the anchor" if "relative to the anchor" in c.reason else ""

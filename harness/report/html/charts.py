@@ -13,6 +13,7 @@ from harness.records import Comparison, Launch
 from harness.report.html.svg import Axis, chart, element, labels, number, path
 from harness.report.numbers import change_text, limit_text, relative_text
 from harness.report.pruned import Removal, families
+from harness.report.reasons import measure
 from harness.units import quantity
 
 __all__ = [
@@ -36,9 +37,11 @@ _TIME_POINTS = 240
 
 
 def dumbbell(key: str, comparison: Comparison) -> Markup | None:
-    """Before and now on an axis of relative change, with their intervals and what lies beyond the limit shaded.
+    """Before and now on an axis of relative change, with the change's interval, and what lies beyond the limit shaded.
 
-    None where the change has no number, or where everything would fall on one point.
+    What was has an interval where the change is that of the values themselves: elsewhere, where it is of ratios, the
+    spread of the values is no part of what judged. None where the change has no number, or where everything would fall
+    on one point.
     """
     change = comparison.change
     if change is None:
@@ -47,7 +50,7 @@ def dumbbell(key: str, comparison: Comparison) -> Markup | None:
     limit = comparison.limit or 0.0
     limit = limit if comparison.better == "lower" else -limit
     old = [0.0]
-    if comparison.baseline and comparison.baseline.point:
+    if comparison.baseline and comparison.baseline.point and not measure(comparison):
         base = comparison.baseline
         old = [(end - base.point) / abs(base.point) for end in (base.low, base.high)]
     spread = [0.0, limit, change.low, change.high, change.point, *old]
@@ -81,7 +84,11 @@ def dumbbell(key: str, comparison: Comparison) -> Markup | None:
             text_anchor="end" if x(limit) > width * 0.8 else "start" if x(limit) < width * 0.2 else "middle",
         ),
         element("line", class_="link", x1=x(0), x2=now, y1=y, y2=y),
-        element("line", class_="whisker old", x1=x(min(old)), x2=x(max(old)), y1=y, y2=y),
+        *(
+            [element("line", class_="whisker old", x1=x(min(old)), x2=x(max(old)), y1=y, y2=y)]
+            if max(old) > min(old)
+            else []
+        ),
         element("line", class_="whisker now", x1=x(change.low), x2=x(change.high), y1=y, y2=y),
         element("circle", class_="dot old", cx=x(0), cy=y, r=5),
         element("circle", class_="dot now", cx=now, cy=y, r=5.5),
