@@ -6,8 +6,11 @@ import dataclasses
 import re
 from pathlib import Path
 
+import pytest
+
 from harness.measure.sources import sources
 from harness.records import Comparison, Estimate, Launch, Verdict
+from harness.report import summary
 from harness.report.comment import MARKER, MAX_CHARACTERS, render
 from tests.cli_runs import a_case, a_run
 from tests.report_hostile import hostile_run
@@ -37,6 +40,21 @@ def test_a_red_run_names_case_numbers_and_commands() -> None:
     assert "| ▼ regressed | digits/compiled/cpu |" in text
     assert "    pytest " in text
     assert "    harness review" in text
+
+
+@pytest.mark.parametrize("measured", ["relative to the anchor", "in turns"])
+@pytest.mark.parametrize("verdict", [Verdict.REGRESSED, Verdict.INCONCLUSIVE, Verdict.IMPROVED])
+def test_a_change_of_ratios_is_said_to_be_one_beside_seconds_that_say_otherwise(
+    verdict: Verdict, measured: str
+) -> None:
+    """On a machine that is faster than in the baseline's hours a slower case may take fewer seconds."""
+    reason = f"latency.p50 12.0 ms against 13.0 ms: +20.0 % {measured}; limit +10.0 %."
+    before, now, change = Estimate.exact(0.013), Estimate.exact(0.012), Estimate(0.2, 0.18, 0.22)
+    row = dataclasses.replace(said(verdict), reason=reason, baseline=before, candidate=now, change=change)
+    run = a_run([a_case("a")], comparisons=(row,))
+    cells = f"| 13.0 ms | 12.0 ms | +20.0 % [+18.0, +22.0] {measured} |".replace("[", "\\[").replace("]", "\\]")
+    assert (cells in render(run)) is (verdict is not Verdict.INCONCLUSIVE)
+    assert (cells in summary.render(run)) is (verdict is not Verdict.IMPROVED)
 
 
 def test_the_review_goes_by_the_baselines_of_the_run() -> None:

@@ -11,7 +11,7 @@ from harness.report.commands import accept_command, acceptable, reproduce_comman
 from harness.report.gains import accuracy_slack, answers, subjects
 from harness.report.numbers import change_text, estimate_text, limit_text
 from harness.report.overview import GLYPHS, CaseView, Overview, counts, timed
-from harness.report.reasons import MAX_NAMED, brief, said
+from harness.report.reasons import MAX_NAMED, brief, measure, said
 from harness.report.text import commit_name, moment, one_line, shorten
 from harness.report.trust import checks, tree_note
 from harness.report.weight import comparisons_by_weight
@@ -93,7 +93,8 @@ def comparison_rows(seen: Overview, comparisons: Sequence[Comparison]) -> Iterab
     yield "| verdict | case | metric | before | now | change | limit |"
     yield "|---|---|---|---:|---:|---:|---:|"
     for c in comparisons:
-        numbers = (estimate_text(c.baseline, c.unit), estimate_text(c.candidate, c.unit), change_text(c), limit_text(c))
+        change = f"{change_text(c)}{measure(c) if c.change else ''}"
+        numbers = (estimate_text(c.baseline, c.unit), estimate_text(c.candidate, c.unit), change, limit_text(c))
         if c.metric == "case":
             yield f"| {_word(c)} | {escape(seen.label(c))} | {escape(said(c))} | | | | |"
         else:
