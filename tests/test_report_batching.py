@@ -86,6 +86,22 @@ def test_the_tolerance_is_the_run_s_own_and_moves_the_knee() -> None:
         assert [sweep.knee.batch for _, sweep, _ in knees(Overview(suites))] == [batch]
 
 
+def test_where_the_tolerance_decides_the_sentence_names_it() -> None:
+    rows = [("reference", 1, 1.0), *((f"batched:{n}", n, speed) for n, speed in ((2, 1.15), (4, 1.2), (8, 1.22)))]
+    run = run_of(*rows)
+    wide = tuple({**m, "tolerance": 0.25} if m["name"] == "speedup" else m for m in run.metrics)
+    (sweep,) = found(dataclasses.replace(run, metrics=wide))
+    assert sentence(sweep) == (
+        "Within the tolerance of 25 % throughput does not grow with the batch: 1.15x from 1 to 2, latency 1.74x. "
+        "The best beyond it is 8: 1.22x from 1 to 8, latency 6.56x."
+    )
+    (narrow,) = found(run)
+    assert sentence(narrow).startswith("Throughput stops growing at 4: 1.02x from 4 to 8"), "nobody notices that"
+    run = run_of(*((f"batched:{n}", n, speed) for n, speed in SATURATING.items()))
+    (later,) = found(dataclasses.replace(run, metrics=wide))
+    assert sentence(later).startswith("Within the tolerance of 25 % throughput stops growing at 8: 1.13x from 8 to 16")
+
+
 def test_a_batch_at_the_very_edge_of_the_tolerance_is_within_it() -> None:
     assert swept({1: 1.0, 2: 1.902, 4: 2.0}).knee.batch == 2
     assert swept({1: 1.0, 2: 1.898, 4: 2.0}).knee.batch == 4
@@ -202,6 +218,15 @@ def test_the_page_draws_both_pictures_with_sentence_and_table(run: Run) -> None:
         assert len(page.find("path", **{"class": style})) == 3
     assert len(page.find("line", **{"class": "error"})) == 2 * 2 * len(SATURATING)
     assert len(page.find("circle", **{"class": "mark best"})) == 3 * 2
+
+
+def test_in_turns_with_another_tree_the_page_does_not_say_that_drift_is_left_out(run: Run) -> None:
+    assert "drift between two cases is not in it" in plain(Page(render(run)).text)
+    state = {**run.environment.state, "against": "main"}
+    turns = dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
+    text = plain(Page(render(turns)).text)
+    assert "by their items a second, of different minutes, so the machine's drift between two cases is in them" in text
+    assert "is not in it" not in text
 
 
 def test_what_is_not_drawn_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.records import Estimate, Run
-from harness.report.gains import REFERENCE, Subject, alone, batch_of, declared, speed_of, subjects
+from harness.report.gains import REFERENCE, SAME_RATIO, Subject, alone, batch_of, declared, speed_of, subjects
 from harness.report.overview import CaseView, Overview
 from harness.units import quantity, ratio
 
@@ -127,13 +127,13 @@ def sentence(sweep: Sweep) -> str:
             "The knee lies there or beyond."
         )
     elif knee is first:
-        said = f"Throughput does not grow with the batch: {_traded(knee, after)}."
+        said = f"{_throughput(sweep)} does not grow with the batch: {_traded(knee, after)}."
         best = max(sweep.steps[1:], key=lambda step: step.speed.point)
         if best is not after:
             said += f" The best beyond it is {best.batch}: {_traded(knee, best)}."
     else:
         said = (
-            f"Throughput stops growing at {knee.batch}: {_traded(knee, after)}. "
+            f"{_throughput(sweep)} stops growing at {knee.batch}: {_traded(knee, after)}. "
             f"There it is {quantity(knee.throughput.point, 'items/s')}, {ratio(_factor(first, knee))} that of "
             f"{first.batch}, at {quantity(knee.latency.point, 's')} a call."
         )
@@ -146,6 +146,15 @@ def sentence(sweep: Sweep) -> str:
             + "; more launches would tell."
         )
     return said
+
+
+def _throughput(sweep: Sweep) -> str:
+    """What the sentence is about, with the tolerance where more than nobody notices is to be had beyond the knee."""
+    best = max(_factor(sweep.knee, step) for step in sweep.steps if step.batch > sweep.knee.batch)
+    # As it is written: 1.02x is no more.
+    if round(best, 2) <= 1 + SAME_RATIO:
+        return "Throughput"
+    return f"Within the tolerance of {sweep.tolerance * 100:.3g} % throughput"
 
 
 def _swept(pipeline: str, steps: tuple[Step, ...], tolerance: float) -> Sweep:
