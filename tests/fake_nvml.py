@@ -38,7 +38,7 @@ def fake_nvml(boards: list[FakeBoard], *, init_error: int | None = None) -> Modu
     module: Any = ModuleType("pynvml")
     module.opens = 0
     for name in dir(pynvml):
-        if name.startswith(("NVML_", "nvmlClocks")) or name == "NVMLError" or name.startswith("NVMLError_"):
+        if name.startswith(("NVML_", "nvmlClocks", "NVMLError_")) or name in ("NVMLError", "NVMLLibraryMismatchError"):
             setattr(module, name, getattr(pynvml, name))
 
     def nvml_init() -> None:

@@ -105,6 +105,30 @@ def test_reasons_under_their_older_name_and_untold(install: Install) -> None:
         assert device.max_sm_clock() is None
 
 
+def test_processes_that_the_driver_is_too_old_to_tell(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what such a driver lacks the binding has an error of its own, which is none of NVML's."""
+
+    def lacking(name: str) -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer", lacking)
+    module = install(FakeBoard("GPU-aaaa", processes=[(11, GIB)]))
+    for name in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"):
+        monkeypatch.setattr(module, name, getattr(pynvml, name))
+    with opened(0) as device:
+        state = device.state(lambda pid: False)
+        assert (state["foreign_processes"], state["unknown_processes"]) == ("none", 0)
+        assert device.process_memory(11) is None
+
+
+def test_a_query_that_an_older_binding_lacks(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an installed `pynvml` 11, which hides the newer module of this name."""
+    module = install(FakeBoard("GPU-aaaa", reasons=pynvml.nvmlClocksThrottleReasonHwSlowdown))
+    monkeypatch.delattr(module, "nvmlDeviceGetCurrentClocksEventReasons")
+    with opened(0) as device:
+        assert device.clock() == Clock(1755, ("hardware_slowdown",))
+
+
 def test_a_clock_that_the_driver_fails_to_tell(install: Install) -> None:
     install(FakeBoard("GPU-aaaa", failing={"nvmlDeviceGetClockInfo": pynvml.NVML_ERROR_GPU_IS_LOST}))
     with opened(0) as device, pytest.raises(UnavailableError, match="driver failed"):

@@ -178,9 +178,12 @@ class Device:
     def _ask(self, function: str, *args: Any) -> Any:
         """The answer to a query that not every device, driver or user may make; None for no answer."""
         nvml = self.library
+        untold = (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound, nvml.NVMLError_NoPermission)
+        # A binding newer than the driver says so with an error that is none of NVML's, and an older one lacks the name.
+        mismatch = getattr(nvml, "NVMLLibraryMismatchError", AttributeError)
         try:
             return getattr(nvml, function)(*args)
-        except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound, nvml.NVMLError_NoPermission):
+        except (*untold, mismatch, AttributeError):
             return None
 
 
