@@ -15,6 +15,7 @@ GIB = 2**30
 @dataclass(eq=False)
 class FakeBoard:
     """A GPU, or a MIG instance inside one. `silent` names queries that this device does not support.
+    `processes` compute, `drawing` ones draw: process ids, each with its memory in bytes.
 
     Clock and reasons may be functions that are asked at each query.
     """
@@ -23,6 +24,7 @@ class FakeBoard:
     name: str = "NVIDIA H100 PCIe"
     memory: int = 80 * GIB
     processes: list[tuple[int, int | None]] = field(default_factory=list)
+    drawing: list[tuple[int, int | None]] = field(default_factory=list)
     sm_clock: int | Callable[[], int] = 1755
     reasons: int | Callable[[], int] = 0
     energy: int = 0
@@ -51,6 +53,9 @@ def fake_nvml(boards: list[FakeBoard], *, init_error: int | None = None) -> Modu
 
     def now(value: int | Callable[[], int]) -> int:
         return value() if callable(value) else value
+
+    def listed(processes: list[tuple[int, int | None]]) -> list[SimpleNamespace]:
+        return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in processes]
 
     def instance(board: FakeBoard, index: int) -> FakeBoard:
         found = board.instances[index]
@@ -84,10 +89,8 @@ def fake_nvml(boards: list[FakeBoard], *, init_error: int | None = None) -> Modu
         "nvmlDeviceGetTotalEnergyConsumption": lambda board: board.energy,
         "nvmlDeviceGetCurrentClocksEventReasons": lambda board: now(board.reasons),
         "nvmlDeviceGetCurrentClocksThrottleReasons": lambda board: now(board.reasons),
-        "nvmlDeviceGetComputeRunningProcesses": lambda board: [
-            SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in board.processes
-        ],
-        "nvmlDeviceGetGraphicsRunningProcesses": lambda board: [],
+        "nvmlDeviceGetComputeRunningProcesses": lambda board: listed(board.processes),
+        "nvmlDeviceGetGraphicsRunningProcesses": lambda board: listed(board.drawing),
     }
 
     def query(name: str) -> Any:

@@ -81,6 +81,16 @@ def test_state(install: Install) -> None:
         }
 
 
+def test_who_draws_a_screen_is_nobody_who_disturbs(install: Install) -> None:
+    """Xorg is on each GPU that has a screen, in every launch."""
+    install(FakeBoard("GPU-aaaa", processes=[(11, GIB)], drawing=[(11, GIB), (20, GIB), (21, 2 * GIB)]))
+    drawn = {11: True, 20: False, 21: None}
+    with opened(0) as device:
+        state = device.state(drawn.get)
+        assert (state["foreign_processes"], state["unknown_processes"]) == ("none", 0)
+        assert [device.process_memory(pid) for pid in drawn] == [GIB, GIB, 2 * GIB]
+
+
 @pytest.mark.parametrize(("tail", "word"), [*SLOWDOWNS.items(), *SETTINGS.items()])
 def test_each_reason_has_its_word(install: Install, tail: str, word: str) -> None:
     bit = getattr(pynvml, f"nvmlClocksThrottleReason{tail}")

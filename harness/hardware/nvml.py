@@ -90,7 +90,7 @@ class Device:
 
     def state(self, is_ours: Callable[[int], bool | None]) -> dict[str, Scalar]:
         """Clocks (MHz), what lowers them, temperature (°C), power and the limit in force (W), utilization (0..1), and
-        processes of others, now.
+        processes of others that compute on it, now. Those that draw a screen and nothing else are always there.
 
         `is_ours` tells of a process id whether it belongs to this run; None where that can't be known, as for a
         process outside the container.
@@ -109,7 +109,7 @@ class Device:
             "enforced_power_limit": _scaled(self._ask("nvmlDeviceGetEnforcedPowerLimit", board), 1000),
             "utilization": None if utilization is None else utilization.gpu / 100,
         }
-        ours = {process.pid: is_ours(process.pid) for process in self._processes()}
+        ours = {process.pid: is_ours(process.pid) for process in self._computing()}
         found["foreign_processes"] = " ".join(str(pid) for pid, own in sorted(ours.items()) if own is False) or "none"
         found["unknown_processes"] = sum(own is None for own in ours.values())
         return {key: value for key, value in found.items() if value is not None}
@@ -148,16 +148,14 @@ class Device:
 
         It does not inside a container with its own process ids, and not on Windows.
         """
-        used = [p.usedGpuMemory for p in self._processes() if p.pid == pid and p.usedGpuMemory is not None]
-        return int(sum(used)) if used else None
+        drawing = self._ask("nvmlDeviceGetGraphicsRunningProcesses", self.handle) or ()
+        # One that computes and draws stands in both lists with the same memory.
+        processes = {process.pid: process for process in (*self._computing(), *drawing)}
+        used = processes[pid].usedGpuMemory if pid in processes else None
+        return None if used is None else int(used)
 
-    def _processes(self) -> list[Any]:
-        """Each process once; one that computes and draws stands in both lists with the same memory."""
-        lists = (
-            self._ask("nvmlDeviceGetComputeRunningProcesses", self.handle) or (),
-            self._ask("nvmlDeviceGetGraphicsRunningProcesses", self.handle) or (),
-        )
-        return list({process.pid: process for found in lists for process in found}.values())
+    def _computing(self) -> list[Any]:
+        return list(self._ask("nvmlDeviceGetComputeRunningProcesses", self.handle) or ())
 
     def _reasons(self) -> int | None:
         """What lowers the clock, as NVML's bits; None where the driver does not tell.
