@@ -167,11 +167,13 @@ class Session:
         self, case: Case | TimedTest, suite: str, nodeid: str, reason: str, previous: Result | None = None
     ) -> Decision:
         """Record that a case was not measured. One that has a baseline, or that was measured in the other tree, is
-        missing, unless that was allowed; one whose required hardware is absent is an error, whatever left it out.
+        missing, unless that was allowed; one whose required hardware is absent, perhaps by now, is an error, whatever
+        left it out.
         """
         result, name = unmeasured(case, suite, nodeid, reason), case.hardware.name
-        if name in self.settings.required and name in self.absent and not case.inapplicable():
-            text = f"{case.id}: {lacking(name, self.absent)}"
+        required = name in self.settings.required and not case.inapplicable()
+        if required and (gone := self.absent.get(name) or case.hardware.available()):
+            text = f"{case.id}: {lacking(name, {name: gone})}"
             return self._keep(result, (Comparison(suite, case.id, "case", Verdict.ERROR, text),))
         gated = self.settings.gates and not (name in self.absent or self.settings.allows(case.id))
         try:

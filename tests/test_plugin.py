@@ -7,12 +7,14 @@ import dataclasses
 import re
 import signal
 import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, cast
 
+import pynvml
 import pytest
 
 import harness.session
@@ -33,6 +35,7 @@ from harness.settings import Settings
 from harness.techniques import Technique, onnxruntime, reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
+from tests.fake_nvml import FakeBoard, fake_nvml
 from tests.folder import PLAN, Folder
 from tests.judge_samples import a_launch, a_portable, a_result
 
@@ -645,6 +648,25 @@ def test_required_hardware_is_missed_where_no_case_at_all_was_collected(complete
     said = f"--require-hardware={missing.name}, and it is not here: {missing.available()}"
     assert state.undone == (said if red else None)
     assert state.run is None, "there is nothing to write"
+
+
+def test_required_hardware_that_goes_away_during_a_run_is_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a GPU does that falls off the bus, or that a container loses."""
+    board = FakeBoard("GPU-aaaa")
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml([board]))
+    monkeypatch.setattr(sys.modules["harness.hardware.cuda"], "_torch_without_cuda", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cuda)
+    settings = Settings(
+        tmp_path, tmp_path / "baselines", tmp_path / "reports", tmp_path / ".harness", Plan(), required=("cuda",)
+    )
+    session = Session(settings, [cuda], 1, {"it": ()}, lambda _: None, cases=[case])
+    assert session.absent == {}
+    board.failing = {"nvmlDeviceGetName": pynvml.NVML_ERROR_GPU_IS_LOST}
+    decision = session.measure(case, Address(str(tmp_path), "test_it.py", "test_it", case.id), "it", "id")
+    assert decision.verdict is Verdict.ERROR
+    assert decision.fails
+    assert "--require-hardware=cuda, and it is not here: the NVIDIA driver failed" in decision.message
 
 
 def test_a_run_is_of_the_sources_that_its_cases_are_measured_of(tmp_path: Path) -> None:
