@@ -6,6 +6,7 @@
     ├── SuiteError          a suite file is wrong: empty grid, duplicate id, techniques in an order that cannot work
     │   └── AbsentError     it has no such case: another commit may lack what this one has
     ├── UnavailableError    hardware, a runtime, a package or a compiler is not here
+    │   └── LostError       hardware that was here failed while it was used
     ├── PreparationError    a technique, a training or an export failed
     │   └── EvidenceError   it ran, and what it promised is not in the artefact
     ├── MeasurementError    a child process crashed, hung, ran out of memory or answered wrongly
@@ -27,6 +28,7 @@ __all__ = [
     "EvidenceError",
     "HarnessError",
     "HistoryError",
+    "LostError",
     "MeasurementError",
     "PreparationError",
     "RecordError",
@@ -65,6 +67,13 @@ class UnavailableError(HarnessError):
         super().__init__(f"{reason} ({cure})" if cure else reason)
         self.reason = reason
         self.cure = cure
+
+
+class LostError(UnavailableError):
+    """Hardware that was here failed while it was used: who asks whether it is here may call it unavailable, and a case
+    that it fails under has failed, whatever the next question would be answered."""
+
+    outcome = "failed"
 
 
 class PreparationError(HarnessError):

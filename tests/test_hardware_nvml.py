@@ -11,10 +11,13 @@ from types import ModuleType
 import pynvml
 import pytest
 
-from harness.errors import UnavailableError
+from harness.errors import LostError, UnavailableError
 from harness.hardware.nvml import SETTINGS, SLOWDOWNS, Clock
 from harness.hardware.nvml_devices import opened
+from harness.measure.ending import ended
+from harness.records import Outcome
 from tests.fake_nvml import GIB, FakeBoard, fake_nvml
+from tests.judge_samples import a_result
 
 Install = Callable[..., ModuleType]
 
@@ -141,7 +144,7 @@ def test_a_query_that_an_older_binding_lacks(install: Install, monkeypatch: pyte
 
 def test_a_clock_that_the_driver_fails_to_tell(install: Install) -> None:
     install(FakeBoard("GPU-aaaa", failing={"nvmlDeviceGetClockInfo": pynvml.NVML_ERROR_GPU_IS_LOST}))
-    with opened(0) as device, pytest.raises(UnavailableError, match="driver failed"):
+    with opened(0) as device, pytest.raises(LostError, match="driver failed"):
         device.clock()
 
 
@@ -290,6 +293,9 @@ def test_mig_instances(install: Install, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_device_that_fails_while_open(install: Install) -> None:
     module = install(FakeBoard("GPU-aaaa", failing={"nvmlDeviceGetName": pynvml.NVML_ERROR_GPU_IS_LOST}))
-    with pytest.raises(UnavailableError, match="driver failed"), opened(0) as device:
+    with pytest.raises(LostError, match="driver failed") as caught, opened(0) as device:
         device.identity()
     assert module.opens == 0
+    assert isinstance(caught.value, UnavailableError)  # who asks whether there is one gets that for an answer
+    # It may answer again when it is asked next, so the case that it fails under must not be a skip.
+    assert ended(a_result({}), caught.value).outcome is Outcome.FAILED

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import UnavailableError
+from harness.errors import LostError
 from harness.records import Scalar
 
 __all__ = ["Clock", "Device", "driver_failed"]
@@ -122,7 +122,7 @@ class Device:
     def clock(self) -> Clock:
         """The clock now: two queries, cheap enough to be made around every few calls.
 
-        Raises `UnavailableError` where the driver fails.
+        Raises `LostError` where the driver fails.
         """
         nvml = self.library
         try:
@@ -135,7 +135,7 @@ class Device:
     def energy(self) -> int | None:
         """Millijoules since the driver was loaded; None where the device has no counter, as before Volta.
 
-        Raises `UnavailableError` where the driver fails.
+        Raises `LostError` where the driver fails.
         """
         try:
             found = self._ask("nvmlDeviceGetTotalEnergyConsumption", self.board)
@@ -185,9 +185,9 @@ class Device:
             return None
 
 
-def driver_failed(error: Exception) -> UnavailableError:
+def driver_failed(error: Exception) -> LostError:
     """What is raised where the driver fails while a device is open."""
-    return UnavailableError(f"the NVIDIA driver failed: {error}", "look at nvidia-smi and the kernel log")
+    return LostError(f"the NVIDIA driver failed: {error}", "look at nvidia-smi and the kernel log")
 
 
 def _join(parts: Any, sign: str) -> str | None:

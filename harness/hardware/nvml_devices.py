@@ -25,8 +25,8 @@ _GIVE_ACCESS = "give it access to /dev/nvidia*, or start the container with --gp
 def opened(index: int) -> Iterator[Device]:
     """The device that CUDA would number `index` under this process's `CUDA_VISIBLE_DEVICES`, PCI bus order.
 
-    Raises `UnavailableError` with reason and cure where there is no driver, no permission or no such device, and where
-    the driver fails while the device is open.
+    Raises `UnavailableError` with reason and cure where there is no driver, no permission or no such device, and
+    `LostError` where the driver fails while the device is open.
     """
     try:
         with warnings.catch_warnings():

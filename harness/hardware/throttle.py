@@ -64,7 +64,7 @@ class ClockWatch:
     def time(self, measure: Measure, inputs: Sequence[Any]) -> tuple[list[int], Any]:
         """What `measure(inputs)` gives at the clock that is due, or after the last repeat.
 
-        Raises `UnavailableError` where the driver fails.
+        Raises `LostError` where the driver fails.
         """
         if not inputs:
             return measure(inputs)
