@@ -36,9 +36,11 @@ class FakeBoard:
 
 
 def fake_nvml(boards: list[FakeBoard], *, init_error: int | None = None) -> ModuleType:
-    """A module with the functions that the harness calls; `opens` counts open minus closed sessions."""
+    """A module with the functions that the harness calls; `opens` counts open minus closed sessions, and `cuda` is the
+    version that the driver speaks, as NVML writes it."""
     module: Any = ModuleType("pynvml")
     module.opens = 0
+    module.cuda = 13_000
     for name in dir(pynvml):
         if name.startswith(("NVML_", "nvmlClocks", "NVMLError_")) or name in ("NVMLError", "NVMLLibraryMismatchError"):
             setattr(module, name, getattr(pynvml, name))
@@ -111,4 +113,5 @@ def fake_nvml(boards: list[FakeBoard], *, init_error: int | None = None) -> Modu
     module.nvmlDeviceGetCount = lambda: len(boards)
     module.nvmlDeviceGetHandleByIndex = lambda index: boards[index]
     module.nvmlSystemGetDriverVersion = lambda: "580.95.05"
+    module.nvmlSystemGetCudaDriverVersion_v2 = lambda: module.cuda
     return module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,19 +66,23 @@ def test_unavailable_without_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version_file", "unavailable"),
+    ("version_file", "driver", "reason"),
     [
-        ("cuda: Optional[str] = None\nhip: Optional[str] = None\n", True),
-        ("cuda = None\n", True),
-        ("cuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n", False),
-        (None, False),
+        ("cuda: Optional[str] = None\nhip: Optional[str] = None\n", 13_000, "CPU build"),
+        ("cuda = None\n", 13_000, "CPU build"),
+        ("cuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n", 13_000, ""),
+        ("cuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n", 12_020, ""),  # minor versions go together
+        ("cuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n", 11_040, "speaks CUDA 11, .* built for CUDA 12"),
+        (None, 11_040, ""),
     ],
 )
-def test_unavailable_with_a_cpu_build_of_torch(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version_file: str | None, unavailable: bool
+def test_unavailable_with_a_torch_that_can_not_use_the_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version_file: str | None, driver: int, reason: str
 ) -> None:
     """Told from the version file: the parent imports no torch for it."""
-    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml([FakeBoard("GPU-aaaa")]))
+    module = fake_nvml([FakeBoard("GPU-aaaa")])
+    monkeypatch.setattr(module, "cuda", driver)
+    monkeypatch.setitem(sys.modules, "pynvml", module)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     package = tmp_path / "torch"
     package.mkdir()
@@ -86,7 +91,31 @@ def test_unavailable_with_a_cpu_build_of_torch(
         (package / "version.py").write_text(version_file)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert ("CPU build" in str(cuda.available())) is unavailable
+    found = cuda.available()
+    assert re.search(reason, found or "")
+    assert bool(found) is bool(reason)
+
+
+def test_unavailable_without_the_drivers_library_for_cuda(
+    nvml: list[FakeBoard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that was started for nvidia-smi alone."""
+
+    def lacking() -> int:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(sys.modules["pynvml"], "nvmlSystemGetCudaDriverVersion_v2", lacking)
+    reason = str(cuda.available())
+    assert "libcuda.so.1" in reason
+    assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in reason
+
+
+def test_a_driver_that_does_not_tell_which_cuda_it_speaks_is_tried(
+    nvml: list[FakeBoard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(sys.modules["pynvml"], "nvmlSystemGetCudaDriverVersion_v2")
+    monkeypatch.setattr(MODULE, "_cuda_of_torch", lambda: 13)
+    assert cuda.available() is None
 
 
 def test_identity_holds_gpu_and_host_and_no_software(nvml: list[FakeBoard]) -> None:

@@ -63,12 +63,19 @@ class Cuda:
         try:
             with opened(self._number) as device:
                 device.identity()  # one that can't say what it is ends its own cases here, and would end the run later
+                driver = device.cuda()
         except UnavailableError as error:
             return str(error)
         if _torch_without_cuda():
             return (
                 "the installed torch is a CPU build and can't use the GPU (pip install --force-reinstall torch "
                 "with the index that torch's installation page names for this driver)"
+            )
+        built = _cuda_of_torch()
+        if driver is not None and built is not None and driver < built:
+            return (
+                f"the driver speaks CUDA {driver}, and the installed torch is built for CUDA {built} "
+                f"(update the driver, or install a torch that is built for CUDA {driver})"
             )
         return None
 
@@ -229,16 +236,25 @@ def _torch_for_flush() -> Any:
 
 
 def _torch_without_cuda() -> bool:
-    """Whether torch is installed as a CPU build, read from its version file: importing it would cost a second."""
+    """Whether torch is installed as a CPU build."""
+    return re.search(r"^cuda\b[^=]*=\s*None\s*$", _version_of_torch(), re.MULTILINE) is not None
+
+
+def _cuda_of_torch() -> int | None:
+    """The major version of CUDA that the installed torch is built for; None where there is none."""
+    found = re.search(r"^cuda\b[^=]*=\s*['\"](\d+)", _version_of_torch(), re.MULTILINE)
+    return int(found.group(1)) if found else None
+
+
+def _version_of_torch() -> str:
+    """The text of its version file, "" where there is none: importing torch would cost a second."""
     spec = importlib.util.find_spec("torch")
     if spec is None or not spec.submodule_search_locations:
-        return False
-    version = Path(spec.submodule_search_locations[0]) / "version.py"
+        return ""
     try:
-        text = version.read_text(encoding="utf-8")
+        return (Path(spec.submodule_search_locations[0]) / "version.py").read_text(encoding="utf-8")
     except OSError:
-        return False
-    return re.search(r"^cuda\b[^=]*=\s*None\s*$", text, re.MULTILINE) is not None
+        return ""
 
 
 def _is_ours(pid: int) -> bool | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import LostError
+from harness.errors import LostError, UnavailableError
 from harness.records import Scalar
 
 __all__ = ["Clock", "Device", "driver_failed"]
@@ -118,6 +118,19 @@ class Device:
         """The highest clock of the multiprocessors in MHz; None where the device does not tell."""
         found = self._ask("nvmlDeviceGetMaxClockInfo", self.board, self.library.NVML_CLOCK_SM)
         return None if found is None else int(found)
+
+    def cuda(self) -> int | None:
+        """The major version of CUDA that the driver speaks; None where it does not tell.
+
+        Raises `UnavailableError` where the driver's library for CUDA is missing, as in a container that has NVML alone.
+        """
+        try:
+            found = self._ask("nvmlSystemGetCudaDriverVersion_v2")
+        except self.library.NVMLError_LibraryNotFound:
+            reason = "the driver's library for CUDA, libcuda.so.1, is not on this machine"
+            cure = "install the whole driver, or start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility"
+            raise UnavailableError(reason, cure) from None
+        return None if found is None else int(found) // 1000
 
     def clock(self) -> Clock:
         """The clock now: two queries, cheap enough to be made around every few calls.
