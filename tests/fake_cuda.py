@@ -94,6 +94,7 @@ class FakeDevice:
 
     def _take_clocks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys.modules["harness.hardware.cuda"], "perf_counter_ns", lambda: self.now)
+        monkeypatch.setattr(sys.modules["harness.hardware.throttle"], "perf_counter_ns", lambda: self.now)
         monkeypatch.setattr(sys.modules["harness.hardware.throttle"], "sleep", self.sleep)
 
     def empty(self, size: int, *, dtype: str, device: str) -> Any:

@@ -10,8 +10,9 @@ import pynvml
 import pytest
 
 from harness.hardware import Cuda, cuda
-from harness.hardware.throttle import PAUSES_SECONDS, RECOVERY_SECONDS, REPEATS
+from harness.hardware.throttle import PAUSES_SECONDS, RECOVERY_SECONDS, REPEATS, RISE_NANOSECONDS
 from harness.measure.turns import paired
+from harness.worker.steady import settle
 from tests.fake_cuda import MAX_CLOCK, Clocks, FakeDevice
 from tests.fake_nvml import fake_nvml
 
@@ -153,6 +154,37 @@ def test_an_idle_device_is_woken_by_work_and_not_by_a_pause(hardware: Cuda, devi
     assert times_of(hardware, device) == [MS] * 4
     assert device.sleeps == []
     assert rejected_by(hardware) > 0
+
+
+def test_the_short_calls_of_settling_on_an_idle_device_are_not_throttled(hardware: Cuda, device: FakeDevice) -> None:
+    """They are called one by one, and the clock needs hundreds of them to rise; no time of theirs counts."""
+    length, began = MS // 20, device.now
+    device.script = [Clocks(0, sm=345, reasons=IDLE), Clocks(began + 10 * MS, sm=900), Clocks(began + 24 * MS)]
+    found = settle(lambda number: times_of(hardware, device, calls=1, length=length)[0] / 1e9)
+    assert found.steady
+    assert found.call_seconds == pytest.approx(length / 1e9)
+    assert times_of(hardware, device) == [MS] * 4
+    assert device.sleeps == []
+    assert hardware.watched()["throttled_calls"] == 0
+
+
+def test_a_clock_that_began_to_rise_during_the_calls_is_helped_by_calls(hardware: Cuda, device: FakeDevice) -> None:
+    """A pause would let it fall again."""
+    device.script = [Clocks(0, sm=345, reasons=IDLE), Clocks(device.now + MS, sm=900), Clocks(device.now + 40 * MS)]
+    assert times_of(hardware, device) == [MS] * 4
+    assert device.sleeps == []
+    assert hardware.watched()["throttled_calls"] == 0
+
+
+def test_a_clock_that_never_comes_is_waited_for_a_bounded_time(hardware: Cuda, device: FakeDevice) -> None:
+    device.script = [Clocks(0, sm=345, reasons=IDLE)]
+    began = device.now
+    times_of(hardware, device)
+    assert hardware.watched()["throttled_calls"] == 4
+    assert RISE_NANOSECONDS < device.now - began < 1.5 * RISE_NANOSECONDS
+    began = device.now
+    times_of(hardware, device)
+    assert device.now - began < 0.5 * RISE_NANOSECONDS
 
 
 def test_a_device_that_tells_nothing_is_timed_as_it_is(hardware: Cuda, device: FakeDevice) -> None:

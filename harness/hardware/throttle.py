@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from time import sleep
+from time import perf_counter_ns, sleep
 from typing import Any
 
 from harness.hardware.nvml import Clock
@@ -33,6 +33,9 @@ STEADY = 0.02
 LOW_CLOCK = "low_clock"
 WAKE_NANOSECONDS = 1_000_000
 WAKE_CALLS = 50
+RISE_NANOSECONDS = 500_000_000
+"""All the calls of a process that wait for the clock of an idle device to rise. It takes tens of milliseconds; one that
+never comes is not waited for again."""
 
 Measure = Callable[[Sequence[Any]], tuple[list[int], Any]]
 
@@ -58,6 +61,7 @@ class ClockWatch:
         self.rejected = 0
         self.throttled = 0
         self._paused = 0.0
+        self._risen = 0
         self._lowest: int | None = None
         self._words: set[str] = set()
 
@@ -84,9 +88,11 @@ class ClockWatch:
                 break
             self._words |= faults
             self.rejected += len(times)
-            if not after.idle:
+            if after.idle or (before.idle and faults == {LOW_CLOCK}):
+                self._rise(measure, inputs)
+            else:
                 self._pause(RECOVERY_SECONDS * 2**repeats)
-            _wake(measure, inputs)
+                _wake(measure, inputs)
             repeats += 1
         if len(low) > REPEATS and max(low) - min(low) <= STEADY * max(low):
             self.due = min(low)
@@ -121,6 +127,19 @@ class ClockWatch:
         """Keep the lowest clock at which times were taken that count."""
         if clock.sm is not None:
             self._lowest = clock.sm if self._lowest is None else min(self._lowest, clock.sm)
+
+    def _rise(self, measure: Measure, inputs: Sequence[Any]) -> None:
+        """Call until the clock of a device that was idle has come, or is kept down by more than having been idle.
+
+        Else each of the short calls with which an arm settles would be one that is too slow at every repeat.
+        """
+        while True:
+            began = perf_counter_ns()
+            _wake(measure, inputs)
+            now = self._device.clock()
+            self._risen += perf_counter_ns() - began
+            if self._risen >= RISE_NANOSECONDS or self._faults(now, now) != {LOW_CLOCK}:
+                break
 
     def _pause(self, seconds: float) -> None:
         sleep(seconds)
