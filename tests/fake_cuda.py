@@ -38,6 +38,7 @@ class FakeDevice:
     script  its clock over its time
     noise   standard deviation of the logarithm of a kernel's time
     sleeps  pauses that the code under test made, in seconds; the device's time passes in them
+    pools   the pool of each segment that the allocator holds: (0, 0) is the common one, another a graph's
     """
 
     def __init__(self, noise: float = 0.0, seed: int = 0) -> None:
@@ -48,6 +49,7 @@ class FakeDevice:
         self.script = [Clocks(0)]
         self.noise = noise
         self.sleeps: list[float] = []
+        self.pools = [(0, 0)]
         self.initialized = True
         self.available = True
         self._rng = random.Random(seed)
@@ -88,6 +90,7 @@ class FakeDevice:
             "reset_peak_memory_stats": lambda: self.calls.append("reset"),
             "max_memory_allocated": lambda: 100,
             "max_memory_reserved": lambda: 200,
+            "memory_snapshot": lambda: [{"segment_pool_id": pool} for pool in self.pools],
             "current_device": lambda: 0,
             "get_device_properties": lambda index: SimpleNamespace(L2_cache_size=50),
         }

@@ -246,6 +246,13 @@ def test_memory_of_torch_and_of_the_process(nvml: list[FakeBoard], device: FakeD
     }
 
 
+def test_of_captured_graphs_there_are_no_live_bytes(nvml: list[FakeBoard], device: FakeDevice) -> None:
+    """What they compute in is free by the allocator's count, and peaks are reset after the capture."""
+    nvml[0].processes = [(os.getpid(), 3 * GIB)]
+    device.pools = [(0, 0), (0, 1)]
+    assert cuda.peak_memory() == {"gpu_memory.reserved": 200.0, "gpu_memory.process": 3.0 * GIB}
+
+
 def test_no_memory_is_invented(nvml: list[FakeBoard], device: FakeDevice) -> None:
     """Torch that computes elsewhere would say 0, and a container hides the process: neither becomes a number."""
     device.initialized = False
@@ -271,5 +278,5 @@ def test_real_torch_has_what_is_called() -> None:
     assert all(hasattr(event, name) for name in ("record", "synchronize", "elapsed_time"))
     names = ("synchronize", "is_initialized", "is_available", "reset_peak_memory_stats", "max_memory_allocated")
     assert all(callable(getattr(torch.cuda, name)) for name in names)
-    assert callable(torch.cuda.max_memory_reserved)
+    assert all(callable(getattr(torch.cuda, name)) for name in ("max_memory_reserved", "memory_snapshot"))
     assert isinstance(Cuda().available(), (str, type(None)))

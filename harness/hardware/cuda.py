@@ -157,12 +157,14 @@ class Cuda:
 
         Allocators keep what they once took, so this is the peak as long as nothing was given back on purpose. TensorRT
         takes its memory without torch's allocator, which holds no more than inputs and outputs then and is left out.
+        A captured graph computes in blocks that the allocator counts as free, so there is no peak of live bytes then.
         """
         found: dict[str, float] = {}
         torch = _torch_in_use()
         if torch and not {"tensorrt", "tensorrt_rtx"} & set(sys.modules):
             torch.cuda.synchronize()
-            found["gpu_memory.allocated"] = float(torch.cuda.max_memory_allocated())
+            if not _has_graphs(torch):
+                found["gpu_memory.allocated"] = float(torch.cuda.max_memory_allocated())
             found["gpu_memory.reserved"] = float(torch.cuda.max_memory_reserved())
         with opened(self._number) as device:
             process = device.process_memory(os.getpid())
@@ -222,6 +224,12 @@ def _torch_in_use() -> Any:
     """
     torch = sys.modules.get("torch")
     return torch if torch is not None and torch.cuda.is_initialized() else None
+
+
+def _has_graphs(torch: Any) -> bool:
+    """Whether the allocator has a pool of a graph's own, in which what was captured takes its memory and frees it."""
+    common = (0, 0)
+    return any(tuple(one.get("segment_pool_id", common)) != common for one in torch.cuda.memory_snapshot())
 
 
 def _torch_for_flush() -> Any:
