@@ -93,7 +93,12 @@ METRICS: tuple[Metric, ...] = (
     _memory("gpu_memory.process", "Device memory of the process, by NVML."),
     Metric("energy.per_call", "J", "lower", help="Energy of one call by the device's counter, idle power included."),
     Metric("utilization.cpu", "share", "lower", help="CPU seconds a second of timed calls; 1 is one core busy."),
-    Metric("utilization.gpu", "share", "higher", help="Share of time in which the GPU was busy, by NVML."),
+    Metric(
+        "utilization.gpu",
+        "share",
+        "higher",
+        help="Share of time in which the GPU was busy in all arms' last turns, by NVML: no number of the case alone.",
+    ),
     Metric("size", "bytes", "lower", tolerance=0.001, portable=True, help="Bytes of the served model on disk."),
     Metric("parameters", "count", "lower", tolerance=0.0, portable=True, help="Weights of the network."),
     Metric("sparsity", "share", "higher", slack=1e-6, portable=True, help="Share of weights that are exactly zero."),
