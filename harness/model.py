@@ -6,7 +6,7 @@ Arrays at this boundary are numpy; torch is imported by the functions of the sui
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
     Predict = Callable[[Arrays], dict[str, "np.ndarray[Any, Any]"]]
 
-__all__ = ["FORMS", "Evaluation", "Model", "Training", "classification", "digest_arrays"]
+__all__ = ["FORMS", "Evaluation", "Model", "Training", "classification", "digest_arrays", "in_order"]
 
 FORMS = ("torch", "onnx", "litert")
 """Forms in which a model may come. Techniques may leave others, each the form of one runtime: `openvino`."""
@@ -70,7 +70,8 @@ class Model:
                  .tflite file)
     load         () -> the trained fp32 network, ready for inference
     inputs       (batch size, seed) -> named input arrays of one call; other seeds give other values of the same
-                 shapes. A torch network gets them as positional arguments in this order.
+                 shapes. A torch network gets them as positional arguments in this order, in which those of
+                 `evaluate`, `calibration` and `training` are put by their names.
     evaluate     predict -> `Evaluation`; `predict` takes inputs of any number of examples and gives named outputs.
                  It must read its data from disk: suites fetch at set-up, never while measuring.
     calibration  () -> input arrays of a few batches, for static quantization
@@ -96,6 +97,25 @@ class Model:
         check_name("model", self.name)
         if self.form not in FORMS:
             raise SuiteError(f"model {self.name}: form must be one of {', '.join(FORMS)}, not {self.form!r}")
+
+
+def in_order(arrays: Arrays, names: Sequence[str]) -> Arrays:
+    """The arrays in the order of `names`, those of `Model.inputs`, and further ones after them: a torch network gets
+    them by position. Where others stand for some of the names, they are as they were.
+
+    Raises `SuiteError` where one is absent and a later one is not, which the network would read in its place.
+    """
+    known = [name for name in names if name in arrays]
+    others = [name for name in arrays if name not in known]
+    if others and len(known) < len(names):
+        return arrays
+    if known != list(names[: len(known)]):
+        raise SuiteError(
+            f"a torch network gets its inputs by position, and would read {', '.join(known)} as "
+            f"{', '.join(names[: len(known)])}: Model.inputs gives {', '.join(names)}; give all of these wherever the "
+            "network is called: in evaluate, calibration and training"
+        )
+    return {name: arrays[name] for name in [*known, *others]}
 
 
 def digest_arrays(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:

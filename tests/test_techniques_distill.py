@@ -78,6 +78,21 @@ def test_an_evaluation_of_one_example_at_a_time_is_computed_one_at_a_time() -> N
     assert value == pytest.approx(float(wanted), rel=1e-5)
 
 
+def test_an_evaluation_gives_a_student_its_inputs_in_their_order() -> None:
+    class Second(torch.nn.Module):
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return b
+
+    arrays = {"a": np.zeros((3, 1), np.float32), "b": np.ones((3, 1), np.float32)}
+
+    def evaluate(predict: Any) -> Evaluation:
+        scores = predict({"b": arrays["b"], "a": arrays["a"]})["output"][:, 0]
+        return Evaluation(float(scores.mean()), scores, "3 pairs")
+
+    model = dataclasses.replace(TINY, inputs=lambda size, seed: arrays, evaluate=evaluate)
+    assert distill._accuracy_of(model, Second()) == 1
+
+
 def test_a_teacher_that_counts_for_nothing_gives_no_gain() -> None:
     notes = deployed(distilled(into=STUDENT, weight=0.0, seeds=2)).notes
     assert (notes["student.gain"], notes["student.gain.spread"], notes["student.seeds"]) == (0.0, 0.0, 2)

@@ -41,6 +41,7 @@ GIVEN = {
     "answers": {"answers": [object()] * 4},
     "late": {},
     "drawn": {},
+    "other_order": {},
 }
 
 
@@ -50,6 +51,9 @@ def model(name):
         if name == "late":
             x[-1] = np.nan  # beyond the elements that are kept
         predict({"x": x if name == "late" else x[:8]})
+        if name == "other_order":
+            value = predict({"more": np.zeros((8, 3)), "x": x[:8]})["output"].mean() / 4
+            return Evaluation(value, np.ones(4), "data")
         if name == "drawn":
             return Evaluation(random.random(), np.ones(4), "data", metrics={"recall": np.random.random()})
         return Evaluation(**{"value": 0.5, "scores": np.ones(4), "workload": "data", **GIVEN[name]})
@@ -93,6 +97,7 @@ def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
 
     with Child("evaluating", tmp_path / "log", cpu.environment(), Tree(ROOT)) as one:
         assert evaluated(one, "right") == Evaluated(0.5, "accuracy", "data", {"recall": 0.25, "hits": 3.0})
+        assert evaluated(one, "other_order").value == 0.5, "what the artefact's inputs have goes first"
         assert evaluated(one, "drawn") == evaluated(one, "drawn"), "what samples draws the same each time"
         for name, words in WRONG.items():
             with pytest.raises(MeasurementError) as caught:

@@ -13,9 +13,13 @@ import torch
 from harness.errors import PreparationError, SuiteError
 from harness.grid import Case
 from harness.hardware import cpu
-from harness.model import Model, digest_arrays
+from harness.model import Model, Training, digest_arrays, in_order
+from harness.runtimes.predictor import Predictor
+from harness.runtimes.torch_session import TorchSession
 from harness.techniques import reference
 from harness.techniques.base import as_pipeline
+from harness.techniques.calibration import calibration_of
+from harness.techniques.training import train, training_of
 from harness.testing import tiny_torch_model
 from harness.worker.outputs import check_expected, check_repeats
 from harness.worker.prepare import _make, check_inputs, check_order
@@ -98,6 +102,64 @@ def test_inputs_by_the_names_of_the_arguments_must_have_their_order(tmp_path: Pa
 def test_other_inputs_go_by_position(names: tuple[str, ...]) -> None:
     check_order(named(*names), Masked())
     check_order(dataclasses.replace(named("token_type_ids", "input_ids"), form="onnx"), Masked())
+
+
+class Difference(torch.nn.Module):
+    """Two inputs that can't be told apart by their shapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(2.0))
+        self.seen: list[Any] = []
+
+    def forward(self, a: Any, b: Any) -> Any:
+        self.seen.append((a, b))
+        return a - self.scale * b
+
+
+A, B = np.full((3, 2), 7, np.float32), np.ones((3, 2), np.float32)
+ORDERS = [{"a": A, "b": B}, {"b": B, "a": A}]
+
+
+def differing(given: dict[str, Any]) -> Model:
+    """A model whose data come in an order of their own."""
+    training = Training(
+        batches=lambda epoch: [(given, np.zeros(3))], loss=lambda outputs, labels: outputs.sum(), epochs=1
+    )
+    return dataclasses.replace(
+        tiny_torch_model(),
+        load=Difference,
+        inputs=lambda batch, seed: ORDERS[0],
+        calibration=lambda: [given, given],
+        training=lambda: training,
+    )
+
+
+@pytest.mark.parametrize("given", ORDERS, ids=["their order", "another"])
+def test_data_come_to_a_torch_network_in_the_order_of_its_inputs(given: dict[str, Any]) -> None:
+    """A tokenizer's mask was read as token types in evaluation and training, and in no call that is timed."""
+    model, network = differing(given), Difference()
+    session = TorchSession("eager", network, network, torch.device("cpu"))
+    assert np.unique(Predictor(session, 2, names=("a", "b"))(given)["output"]).tolist() == [5]
+    network.seen.clear()
+    train(network, training_of(model))
+    assert [(a.unique().tolist(), b.unique().tolist()) for a, b in network.seen] == [([7], [1])]
+    assert [list(batch) for batch in calibration_of(model)] == [["a", "b"]] * 2
+
+
+def test_data_with_other_names_than_the_inputs_go_by_position_unless_one_would_be_read_as_another() -> None:
+    names = ("ids", "mask", "types")
+
+    def ordered(*given: str) -> list[str]:
+        return list(in_order(dict.fromkeys(given, A), names))
+
+    assert ordered("types", "more", "ids", "mask") == ["ids", "mask", "types", "more"]
+    assert ordered("mask", "ids") == ["ids", "mask"]
+    assert ordered("mask", "tokens") == ["mask", "tokens"]
+    assert ordered("x") == ["x"]
+    words = "would read ids, types as ids, mask: Model.inputs gives ids, mask, types; give all of these"
+    with pytest.raises(SuiteError, match=words):
+        ordered("types", "ids")
 
 
 class Remembering(torch.nn.Module):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from harness.model import in_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,17 +26,22 @@ class Predictor:
     batch_size   items in one call; None for a model whose calls are no independent items, which is called with exactly
                  the arrays that `evaluate` passes
     keep         elements of each output that `outputs` gives; None for all
+    names        those of `Model.inputs`, by which a torch network's inputs are put in order (`in_order`)
     """
 
-    def __init__(self, session: Session, batch_size: int | None, keep: int | None = None) -> None:
+    def __init__(
+        self, session: Session, batch_size: int | None, keep: int | None = None, names: Sequence[str] = ()
+    ) -> None:
         self._session = session
         self._batch_size = batch_size
         self._keep = keep
+        self._names = names
         self._kept: dict[str, list[Any]] = {}
         self._elements: dict[str, int] = {}
         self._not_finite: dict[str, int] = {}
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+        inputs = in_order(inputs, self._names)
         result = self._call(inputs) if self._batch_size is None else self._in_batches(inputs, self._batch_size)
         for name, array in result.items():
             seen = self._elements.get(name, 0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import PreparationError, SuiteError
-from harness.model import Model
+from harness.model import Model, in_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +20,8 @@ __all__ = ["calibration_batches", "calibration_of", "rebatched"]
 def calibration_batches(model: Model) -> Iterator[Arrays]:
     """The batches of a model's calibration data, each made when it is asked for: there may be many.
 
+    Those of a torch model come in the order of `Model.inputs`.
+
     Raises `SuiteError` where the model has none, and `PreparationError` where they are none: what watches ranges and
     sees nothing has a range all the same.
     """
@@ -29,7 +31,9 @@ def calibration_batches(model: Model) -> Iterator[Arrays]:
     first = next(batches, None)
     if first is None:
         raise PreparationError(f"Model.calibration of {model.name} gives no batches; give some, anew at each call")
-    return itertools.chain([first], batches)
+    # Other networks get their inputs by name, and may be given some that they don't read.
+    names = list(model.inputs(1, 0)) if model.form == "torch" else []
+    return (in_order(batch, names) for batch in itertools.chain([first], batches))
 
 
 def calibration_of(model: Model) -> list[Arrays]:

@@ -180,11 +180,12 @@ def _accuracy_of(model: Model, network: Any) -> float:
 
     # What a network keeps of a call made in inference mode could be in no later training.
     session = TorchSession("eager", network, network, torch.device("cpu"), guard=torch.no_grad)
+    names = list(model.inputs(1, 0))
 
     def predict(inputs: Mapping[str, Any]) -> dict[str, Any]:
         # A call of few examples is not filled up: whoever evaluates one at a time would pay for a whole batch of each.
         size = min(BATCH, len(next(iter(inputs.values())))) if model.batchable else None
-        return Predictor(session, size, keep=0)(inputs)
+        return Predictor(session, size, keep=0, names=names)(inputs)
 
     return float(model.evaluate(predict).value)
 

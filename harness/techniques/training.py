@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import PreparationError, SuiteError
-from harness.model import Model, Training
+from harness.model import Model, Training, in_order
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
 __all__ = ["retrain", "train", "training_of"]
 
@@ -79,10 +85,15 @@ def retrain(network: Any, training: Training, *, after_step: Callable[[float], N
 
 
 def training_of(model: Model) -> Training:
-    """The model's training. Raises `SuiteError` where it has none."""
+    """The model's training, its inputs in the order of `Model.inputs`. Raises `SuiteError` where it has none."""
     if model.training is None:
         raise SuiteError(f"training a network needs Model.training, and the model {model.name} has none")
-    return model.training()
+    training, names = model.training(), list(model.inputs(1, 0))
+
+    def batches(epoch: int) -> Iterator[tuple[Arrays, np.ndarray[Any, Any]]]:
+        return ((in_order(inputs, names), labels) for inputs, labels in training.batches(epoch))
+
+    return dataclasses.replace(training, batches=batches)
 
 
 def _schedule(training: Training, seed: int = 0) -> Iterator[tuple[float, float, Mapping[str, Any], Any]]:

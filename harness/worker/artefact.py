@@ -26,7 +26,16 @@ if TYPE_CHECKING:
 
     Batch = dict[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["Manifest", "digest_file", "digest_files", "load_batches", "read_manifest", "save_batches", "write_manifest"]
+__all__ = [
+    "Manifest",
+    "digest_file",
+    "digest_files",
+    "input_names",
+    "load_batches",
+    "read_manifest",
+    "save_batches",
+    "write_manifest",
+]
 
 ARTEFACT_SCHEMA = 1
 
@@ -102,6 +111,14 @@ def save_batches(path: Path, batches: list[Batch]) -> None:
     arrays: dict[str, Any] = {f"{i}/{name}": array for i, batch in enumerate(batches) for name, array in batch.items()}
     with path.open("wb") as file:
         np.savez(file, **arrays)
+
+
+def input_names(folder: Path) -> list[str]:
+    """The names of an artefact's inputs, in their order; their values are not read."""
+    import numpy as np
+
+    with np.load(folder / "inputs.npz", allow_pickle=False) as arrays:
+        return [key.removeprefix("0/") for key in arrays.files if key.startswith("0/")]
 
 
 def load_batches(path: Path) -> list[Batch]:

@@ -13,7 +13,7 @@ from harness.grid import Address, find_case
 from harness.model import Evaluation
 from harness.runtimes.predictor import Predictor
 
-from .artefact import read_manifest
+from .artefact import input_names, read_manifest
 from .outputs import check_finite
 from .protocol import Evaluate, Evaluated
 
@@ -38,7 +38,9 @@ def evaluate(request: Evaluate) -> Evaluated:
     folder = Path(request.folder)
     manifest = read_manifest(folder)
     session = manifest.runtime.build().load(folder / "model", hardware)
-    predictor = Predictor(session, manifest.batch_size if manifest.batchable else None, KEPT_OUTPUTS)
+    # Other networks get their inputs by name, and may be given some that they don't read.
+    names = input_names(folder) if case.model.form == "torch" else []
+    predictor = Predictor(session, manifest.batch_size if manifest.batchable else None, KEPT_OUTPUTS, names)
     seed_generators()
     evaluation = case.model.evaluate(predictor)
     # First, since numbers that are none in the outputs make the evaluation's own such numbers.
