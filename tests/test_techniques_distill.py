@@ -93,6 +93,11 @@ def test_an_evaluation_gives_a_student_its_inputs_in_their_order() -> None:
     assert distill._accuracy_of(model, Second()) == 1
 
 
+def test_an_evaluation_that_samples_gives_a_student_the_same_each_time() -> None:
+    model = dataclasses.replace(TINY, evaluate=lambda _: Evaluation(np.random.random(), np.ones(4), "sampled"))
+    assert distill._accuracy_of(model, STUDENT.load()) == distill._accuracy_of(model, STUDENT.load())
+
+
 def test_a_teacher_that_counts_for_nothing_gives_no_gain() -> None:
     notes = deployed(distilled(into=STUDENT, weight=0.0, seeds=2)).notes
     assert (notes["student.gain"], notes["student.gain.spread"], notes["student.seeds"]) == (0.0, 0.0, 2)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Deployment, Model, PreparationError, SuiteError
+from harness import Deployment, Evaluation, Model, PreparationError, SuiteError
 from harness.hardware import cpu
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.sensitivity import sensitivity
@@ -117,6 +117,16 @@ def test_nothing_is_kept_where_nothing_is_lost(onnx_model: Model, tmp_path: Path
     deployment = applied(int8_static(max_drop=0.02), onnx_model, tmp_path)
     assert deployment.notes["kept"] == ""
     assert deployment.notes["kept.drop"] <= 0.02
+
+
+def test_an_evaluation_that_samples_finds_no_drop_between_a_network_and_itself(
+    onnx_model: Model, tmp_path: Path
+) -> None:
+    def sampled(predict: Any) -> Evaluation:
+        return Evaluation(np.random.random(), np.ones(4), "sampled")
+
+    deployment = applied(int8_static, dataclasses.replace(onnx_model, evaluate=sampled), tmp_path)
+    assert Probe(deployment).drop(deployment.network) == 0
 
 
 def test_an_accuracy_that_can_not_be_kept_is_told(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import random
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -31,6 +33,22 @@ def test_it_gives_the_same_weights_each_time() -> None:
         train(network, training())
     assert torch.equal(weights(networks[0]), weights(networks[1]))
     assert not torch.equal(weights(networks[0]), weights(TINY.load()))
+
+
+def test_batches_that_draw_from_numpy_or_random_are_the_same_each_time() -> None:
+    def batches(epoch: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+        for inputs, labels in training().batches(epoch):
+            rows = [*np.random.permutation(32)[:8], *random.sample(range(32), 8)]
+            yield {"image": inputs["image"][rows]}, labels[rows]
+
+    networks = [TINY.load(), TINY.load()]
+    for seed, network in enumerate(networks):
+        random.seed(seed)
+        np.random.seed(seed)
+        train(network, training(batches=batches))
+        drawn, wanted = (random.random(), np.random.random()), (random.Random(seed), np.random.RandomState(seed))
+        assert drawn == tuple(one.random() for one in wanted), "the caller's generators go on where they were"
+    assert torch.equal(weights(networks[0]), weights(networks[1]))
 
 
 def test_it_leaves_everything_as_it_was_and_the_network_in_evaluation_mode() -> None:

@@ -13,8 +13,8 @@ from harness.errors import MeasurementError
 from harness.hardware import Cpu, cpu
 from harness.measure.child import Child
 from harness.measure.tree import Tree
+from harness.runtimes.predictor import seed_generators
 from harness.specs import spec_of
-from harness.worker.evaluate import seed_generators
 from harness.worker.protocol import Evaluate, Evaluated, Load, Loaded
 from tests.artefacts import make_artefact
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.grid import Case
 from harness.hardware import cpu
@@ -17,7 +19,7 @@ from harness.model import Model, Training, digest_arrays, in_order
 from harness.runtimes.predictor import Predictor
 from harness.runtimes.torch_session import TorchSession
 from harness.techniques import reference
-from harness.techniques.base import as_pipeline
+from harness.techniques.base import as_pipeline, technique
 from harness.techniques.calibration import calibration_of
 from harness.techniques.training import train, training_of
 from harness.testing import tiny_torch_model
@@ -42,6 +44,23 @@ def test_inputs_must_be_the_same_for_the_same_seed(tmp_path: Path) -> None:
     )
     with pytest.raises(PreparationError, match=r"Model\.inputs of tiny gives other values for the same seed"):
         _make(Case(model, as_pipeline(reference), cpu), tmp_path)
+
+
+@technique(takes="torch")
+def drawing(deployment: Deployment) -> Deployment:
+    """Notes what it draws."""
+    drawn = [random.random(), np.random.random(), float(torch.rand(()))]
+    return deployment.promising(Promise("parameters", at_least=1)).noting(drawn=str(drawn))
+
+
+def test_what_an_artefact_is_made_with_is_drawn_the_same_each_time(tmp_path: Path) -> None:
+    """Calibration that samples had other ranges in each process."""
+    found = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        case = Case(tiny_torch_model(trained=False), as_pipeline(drawing), cpu)
+        found.append(_make(case, tmp_path / name).facts["drawn"])
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("answers", [["yes", None], np.array(["yes", "no"], dtype=object)])

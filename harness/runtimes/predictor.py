@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "seed_generators"]
 
 PART = 2**20
 """Elements that are looked at together: a mask of a whole output is memory that a limited device may not have."""
@@ -84,6 +86,19 @@ class Predictor:
                 batch = {name: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for name, a in batch.items()}
             parts.append(self._call(batch))
         return {name: np.concatenate([part[name] for part in parts])[:examples] for name in parts[0]}
+
+
+def seed_generators() -> None:
+    """Set the generators of the process, so that what draws from them, an evaluation for one, draws the same in each.
+
+    Torch's gets what it starts with, since it may be imported later.
+    """
+    import numpy as np
+
+    random.seed(0)
+    np.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(torch.Generator().initial_seed())
 
 
 def _count_not_finite(flat: np.ndarray[Any, Any]) -> int:

@@ -12,7 +12,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.model import Model, Training
 from harness.runtimes.packages import installed
-from harness.runtimes.predictor import Predictor
+from harness.runtimes.predictor import Predictor, seed_generators
 from harness.techniques.base import Pipeline, Technique, as_pipeline, technique
 from harness.techniques.structure import example_of, with_macs
 from harness.techniques.training import train, training_of
@@ -187,6 +187,7 @@ def _accuracy_of(model: Model, network: Any) -> float:
         size = min(BATCH, len(next(iter(inputs.values())))) if model.batchable else None
         return Predictor(session, size, keep=0, names=names)(inputs)
 
+    seed_generators()
     return float(model.evaluate(predict).value)
 
 

@@ -18,7 +18,7 @@ from harness.deployment import Deployment
 from harness.errors import PreparationError, SuiteError
 from harness.fidelity import sqnr
 from harness.records import Scalar
-from harness.runtimes.predictor import Predictor
+from harness.runtimes.predictor import Predictor, seed_generators
 from harness.techniques.quantize_onnx import Layer, Quantizer
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ class Probe:
     def accuracy_of(self, network: Any) -> float:
         """The value of the model's own evaluation."""
         model = self._deployment.model
-        predictor = Predictor(self._session(network), self._deployment.batch_size if model.batchable else None)
+        size = self._deployment.batch_size if model.batchable else None
+        predictor = Predictor(self._session(network), size)
+        seed_generators()
         return float(model.evaluate(predictor).value)
 
     def drop(self, network: Any) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,8 @@ def train(
     teacher     gives its outputs to `loss`, without gradients
     loss        (outputs, labels, teacher's outputs or None) -> scalar tensor; the training's own where not given
     after_step  called after each change of the weights with the share of the training that is done, 1 at the end
-    seed        of what the network draws (dropout), and of the batches: another seed goes on with the epochs that
-                the one before has not used
+    seed        of what the network (dropout) and `Training.batches` draw from the generators of the process, and of the
+                batches: another seed goes on with the epochs that the one before has not used
 
     AdamW with a cosine schedule from the training's learning rate to zero (Loshchilov & Hutter, arXiv 1711.05101 and
     1608.03983), one thread, deterministic algorithms, denormals as zero: the same weights for each run on a machine,
@@ -120,8 +121,10 @@ def _taught(teacher: Any, inputs: tuple[Any, ...]) -> Any:
 @contextmanager
 def _deterministic(seed: int) -> Iterator[None]:
     """One thread, a seed and deterministic algorithms; what was set before is set again afterwards."""
+    import numpy as np
     import torch
 
+    drawn, drawn_by_numpy = random.getstate(), np.random.get_state()
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -129,7 +132,11 @@ def _deterministic(seed: int) -> Iterator[None]:
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)
             yield
     finally:
+        random.setstate(drawn)
+        np.random.set_state(drawn_by_numpy)
         torch.use_deterministic_algorithms(strict)
         torch.set_num_threads(threads)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import random
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import MeasurementError
 from harness.grid import Address, find_case
 from harness.model import Evaluation
-from harness.runtimes.predictor import Predictor
+from harness.runtimes.predictor import Predictor, seed_generators
 
 from .artefact import input_names, read_manifest
 from .outputs import check_finite
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-__all__ = ["evaluate", "seed_generators"]
+__all__ = ["evaluate"]
 
 KEPT_OUTPUTS = 2**20
 """Elements of each output that are kept to compare with the reference's; enough, and bounded."""
@@ -59,19 +57,6 @@ def evaluate(request: Evaluate) -> Evaluated:
         np.savez(file, **arrays)
     metrics = {name: float(value) for name, value in evaluation.metrics.items()}
     return Evaluated(float(evaluation.value), evaluation.label, evaluation.workload, metrics)
-
-
-def seed_generators() -> None:
-    """Set the generators of the process, so that an evaluation that draws from them draws the same in each.
-
-    Torch's gets what it starts with, since an evaluation may import it later.
-    """
-    import numpy as np
-
-    random.seed(0)
-    np.random.seed(0)
-    if torch := sys.modules.get("torch"):
-        torch.manual_seed(torch.Generator().initial_seed())
 
 
 def _wrong(evaluation: Evaluation, scores: Array, answers: Array | None) -> str:

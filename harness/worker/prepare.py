@@ -21,6 +21,7 @@ from harness.model import Model, digest_arrays
 from harness.records import Evidence, Scalar
 from harness.runtimes.base import Session
 from harness.runtimes.native import load_network, native_runtime
+from harness.runtimes.predictor import seed_generators
 from harness.specs import spec_of
 
 from .artefact import ARTEFACT_SCHEMA, Manifest, digest_file, digest_files, save_batches, write_manifest
@@ -60,6 +61,7 @@ def _make(case: Case, folder: Path) -> Manifest:
     scratch, packed = folder / "scratch", folder / "model"
     scratch.mkdir()
     packed.mkdir()
+    seed_generators()
     start = time.perf_counter()
     # Held by nothing else, so that it is freed where a technique makes another one of it.
     deployment = case.technique.apply(Deployment(model, _network(model), native_runtime(model.form), hardware, scratch))
