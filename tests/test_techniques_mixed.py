@@ -14,6 +14,7 @@ import pytest
 from harness import Deployment, Evaluation, Model, PreparationError, SuiteError
 from harness.hardware import cpu
 from harness.runtimes.onnxruntime import OnnxRuntime
+from harness.runtimes.predictor import Predictor
 from harness.sensitivity import sensitivity
 from harness.techniques import compiled, int8_dynamic, int8_static, onnxruntime
 from harness.techniques.base import Technique
@@ -127,6 +128,22 @@ def test_an_evaluation_that_samples_finds_no_drop_between_a_network_and_itself(
 
     deployment = applied(int8_static, dataclasses.replace(onnx_model, evaluate=sampled), tmp_path)
     assert Probe(deployment).drop(deployment.network) == 0
+
+
+def test_no_output_of_an_evaluation_is_kept_for_its_value(
+    onnx_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Predictor] = []
+
+    class Watched(Predictor):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    monkeypatch.setattr("harness.techniques.mixed.Predictor", Watched)
+    Probe(applied(int8_static, onnx_model, tmp_path))
+    assert made[-1].elements == {"output": 200 * 4}
+    assert made[-1].outputs()["output"].size == 0
 
 
 def test_an_accuracy_that_can_not_be_kept_is_told(

@@ -65,7 +65,7 @@ class Probe:
         """The value of the model's own evaluation."""
         model = self._deployment.model
         size = self._deployment.batch_size if model.batchable else None
-        predictor = Predictor(self._session(network), size)
+        predictor = Predictor(self._session(network), size, keep=0)
         seed_generators()
         return float(model.evaluate(predictor).value)
 
