@@ -143,15 +143,22 @@ def classification(
 ) -> Callable[[Predict], Evaluation]:
     """An `evaluate` for classifiers: the largest value of the first output's last axis against integer labels.
 
-    `examples` gives the input arrays of N examples and their labels (N,).
+    `examples` gives the input arrays of N examples and their labels (N,). The `evaluate` raises `SuiteError` where the
+    first output has one value an example, of which the largest is always the first: no answer would ever change.
     """
 
     def evaluate(predict: Predict) -> Evaluation:
         import numpy as np
 
         inputs, labels = examples()
-        outputs = next(iter(predict(inputs).values()))
-        answers = np.asarray(outputs).reshape(len(labels), -1).argmax(axis=-1)
+        name, outputs = next(iter(predict(inputs).items()))
+        values = np.asarray(outputs).reshape(len(labels), -1)
+        if values.shape[1] < 2:
+            raise SuiteError(
+                f"classification takes the largest of several values, and the first output, {name}, has one an "
+                "example: write an evaluate with a threshold, or put the output of logits or probabilities first"
+            )
+        answers = values.argmax(axis=-1)
         scores = (answers == labels).astype(np.float64)
         return Evaluation(
             value=float(scores.mean()),

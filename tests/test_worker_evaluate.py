@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from harness.errors import MeasurementError
+from harness import classification
+from harness.errors import MeasurementError, SuiteError
 from harness.hardware import Cpu, cpu
 from harness.measure.child import Child
 from harness.measure.tree import Tree
@@ -106,6 +108,20 @@ def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
             assert str(caught.value).startswith(f"{name}/reference/cpu: ")
             assert words in str(caught.value)
         one.stop(30)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [{"logit": np.ones((4, 1), np.float32)}, {"label": np.arange(4), "probabilities": np.eye(4, dtype=np.float32)}],
+    ids=["one logit", "labels first"],
+)
+def test_a_classification_by_one_number_an_example_is_refused(outputs: dict[str, Any]) -> None:
+    """Its largest is always the first, so that the accuracy stayed what it was whatever the network gave."""
+    evaluate = classification(lambda: ({"x": np.ones((4, 3), np.float32)}, np.arange(4)))
+    words = f"the first output, {next(iter(outputs))}, has one an example: write an evaluate with a threshold"
+    with pytest.raises(SuiteError, match=words):
+        evaluate(lambda _: outputs)
+    assert evaluate(lambda _: {"logits": np.eye(4, dtype=np.float32)}).value == 1
 
 
 def test_torch_draws_what_it_draws_in_a_new_process() -> None:
