@@ -233,6 +233,19 @@ def test_an_input_of_another_length_is_refused_with_the_cure(packed: Path) -> No
     session.stage({"image": np.zeros((3, 1, 12, 12), np.float32)})
 
 
+def test_a_batch_that_the_network_does_not_take_is_refused_with_the_cure(tmp_path: Path) -> None:
+    network = model([onnx.helper.make_node("Relu", ["x"], ["y"])], [])
+    network.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    session = serve(network, tmp_path)
+    words = (
+        r"shape \[1, 4\], and .* \[8, 4\]; where .* the batch, export the network with a free one, .*batchable=False; "
+    )
+    with pytest.raises(PreparationError, match=words):
+        session.stage({"x": np.zeros((8, 4), np.float32)})
+    with pytest.raises(PreparationError, match=r"\[8, 3\]; let Model\.evaluate pass"):
+        session.stage({"x": np.zeros((8, 3), np.float32)})
+
+
 def test_a_network_that_onnx_runtime_refuses_is_a_failed_preparation(tmp_path: Path) -> None:
     network = model([onnx.helper.make_node("NoSuchOperator", ["x"], ["y"])], [])
     with pytest.raises(PreparationError, match=r"refuses the network.*NoSuchOperator"):

@@ -60,12 +60,24 @@ class OrtSession:
         for name, shape in self._inputs.items():
             given = staged[name].shape
             # Axes that are free have a name or None; a shape that the file does not tell is empty, as that of a scalar.
-            fixed = [(axis, size) for axis, size in zip(shape, given, strict=False) if isinstance(axis, int)]
-            if len(shape) == len(given) and any(axis != size for axis, size in fixed):
-                raise PreparationError(
-                    f"input {name!r} of the network has the shape {list(shape)}, and the call gives it {list(given)}; "
+            wrong = [
+                number
+                for number, (axis, size) in enumerate(zip(shape, given, strict=False))
+                if isinstance(axis, int) and axis != size
+            ]
+            if len(shape) == len(given) and wrong:
+                cure = (
                     "let Model.evaluate pass inputs of the lengths that Model.inputs gives (padded to one length), or "
                     "serve a torch network by compiled, which compiles for each shape that it meets"
+                )
+                if wrong == [0]:
+                    cure = (
+                        "where the first axis is the batch, export the network with a free one, or give the Model "
+                        f"batchable=False; where it is a length, {cure}"
+                    )
+                raise PreparationError(
+                    f"input {name!r} of the network has the shape {list(shape)}, and the call gives it {list(given)}; "
+                    f"{cure}"
                 )
         return staged
 
