@@ -340,6 +340,17 @@ def test_calibration_data_of_several_lengths_are_cut_length_by_length(tmp_path: 
         )
 
 
+@pytest.mark.parametrize("method", ["entropy", "percentile"])
+def test_histograms_are_made_of_calibration_data_of_several_lengths(method: str, tmp_path: Path) -> None:
+    """Batches of one shape stay joined, and give the ranges that they gave; others ONNX Runtime could not join."""
+    made = tiny_onnx_model(tmp_path)
+    batches = [dict(made.inputs(size, seed)) for seed, size in enumerate((32, 32, 4))]
+    _, facts = check_technique(int8_static(method), dataclasses.replace(made, calibration=lambda: batches))
+    assert (facts["quantized"], facts["arithmetic.int8"]) == (1.0, 1.0)
+    assert quantize_onnx._one_by_one(batches, method) == {"CalibStridedMinMax": 1}
+    assert quantize_onnx._one_by_one(batches[:2], method) == {}
+
+
 def in_brackets(network: Any) -> None:
     for node in network.graph.node:
         node.name = f"layers[{node.name}]"

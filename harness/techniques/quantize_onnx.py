@@ -117,7 +117,7 @@ def static_quantizer(
                 activation_type=quantization.QuantType.QInt8 if symmetric else quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
                 calibrate_method=getattr(quantization.CalibrationMethod, METHODS[method]),
-                extra_options=SYMMETRIC if symmetric else {},
+                extra_options={**(SYMMETRIC if symmetric else {}), **_one_by_one(data, method)},
                 **options,
             )
 
@@ -241,13 +241,30 @@ def reduced_range(deployment: Deployment) -> bool:
 
 
 class _Batches:
-    """Calibration data as ONNX Runtime reads it: one batch a call, then None."""
+    """Calibration data as ONNX Runtime reads it: one batch a call, then None; a part of them where it sets a range."""
 
-    def __init__(self, batches: Iterable[Arrays]) -> None:
-        self._batches = iter(batches)
+    def __init__(self, batches: Sequence[Arrays]) -> None:
+        self._all = batches
+        self.set_range(0, len(batches))
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self._left = iter(self._all[start_index:end_index])
 
     def get_next(self) -> Arrays | None:
-        return next(self._batches, None)
+        return next(self._left, None)
+
+
+def _one_by_one(batches: Sequence[Arrays], method: str) -> dict[str, int]:
+    """The option by which ONNX Runtime counts each batch by itself, where a histogram can't be made of all together.
+
+    It joins what it saw of all batches, which fails where they differ in shape. Where they do not, they stay joined:
+    bins that grow from batch to batch have other edges, and give other ranges.
+    """
+    alike = len({tuple(batch[name].shape for name in sorted(batch)) for batch in batches}) == 1
+    return {} if alike or method == "minmax" else {"CalibStridedMinMax": 1}
 
 
 def _fixed_batch(network: Any) -> int | None:
