@@ -23,7 +23,9 @@ def weight(name: str, *shape: int) -> Any:
     return tensor(name, np.random.default_rng(len(name)).standard_normal(shape))
 
 
-def test_products_that_stay_float_are_not_excused_by_a_neighbour_that_does_not(tmp_path: Path) -> None:
+def test_products_that_stay_float_are_not_excused_by_a_neighbour_that_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """ONNX Runtime has an integer kernel for the activation between them, and none for transposed convolutions."""
     steps = [
         helper.make_node("ConvTranspose", ["x", "a"], ["h"], strides=[2, 2]),
@@ -31,10 +33,32 @@ def test_products_that_stay_float_are_not_excused_by_a_neighbour_that_does_not(t
         helper.make_node("ConvTranspose", ["l", "b"], ["y"], strides=[2, 2]),
     ]
     network = model(steps, [weight("a", 4, 8, 2, 2), weight("b", 8, 3, 2, 2)], axes=(4, 4, 4))
+    with pytest.raises(PreparationError, match=r"nothing to quantize: ONNX Runtime has no integers for ConvTranspose$"):
+        check_technique(int8_static, as_model(network, tmp_path))
+    monkeypatch.setattr(quantize_onnx, "_FLOATS", ())
     with pytest.raises(
         AssertionError, match=r"promised arithmetic\.int8 >= 0\.001, found not found.*nodes\.quantized': 1,"
     ):
         check_technique(int8_static, as_model(network, tmp_path))
+
+
+def test_a_transposed_convolution_between_others_stays_float_as_it_is(tmp_path: Path) -> None:
+    """Stored as integers, its weight would be converted to float at each call."""
+    steps = [
+        helper.make_node("Conv", ["x", "first"], ["c"]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("ConvTranspose", ["r", "wider"], ["t"], strides=[2]),
+        helper.make_node("Relu", ["t"], ["s"]),
+        helper.make_node("Conv", ["s", "last"], ["y"]),
+    ]
+    weights = [weight("first", 8, 4, 3), weight("wider", 8, 8, 2), weight("last", 4, 8, 3)]
+    made = as_model(model(steps, weights, axes=(4, 8)), tmp_path)
+    evidence, facts = check_technique(int8_static, made)
+    assert evidence[0].promise == "quantized >= 0.54"
+    assert (facts["quantized"], facts["weights.float32"]) == (0.6, 0.4)
+    assert (facts["arithmetic.int8"], facts["arithmetic.float32"]) == pytest.approx((2 / 3, 1 / 3))
+    with pytest.raises(PreparationError, match=r"integers for ConvTranspose; others with weights are Conv \(choose"):
+        check_technique(int8_static(ops="ConvTranspose"), made)
 
 
 @pytest.mark.parametrize("technique", [int8_dynamic(ops="Gather"), int8_static(ops="Gather")])

@@ -34,6 +34,8 @@ METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 """How a range follows from the values seen, with ONNX Runtime's names for it."""
 _WEIGHTED = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 """Operators with weights that static quantization reaches."""
+_FLOATS = ("ConvTranspose",)
+"""Those of them that ONNX Runtime's own kernels multiply in float alone."""
 _AROUND_ZERO = (*_WEIGHTED, "LSTM", "Attention")
 """Operators whose weights are quantized as such. ONNX Runtime takes what others read, as Gather, for activations."""
 SYMMETRIC = {
@@ -122,7 +124,10 @@ def static_quantizer(
             )
 
     # Scales for each channel are for the second axis, which is the last one of a matrix alone, and not for rows of it.
-    reach = Reach(tuple(ops or _WEIGHTED), stacked=not per_channel, subgraphs=False, tied=not per_channel)
+    floats = () if symmetric else _FLOATS
+    reach = Reach(
+        tuple(ops or _WEIGHTED), stacked=not per_channel, subgraphs=False, tied=not per_channel, floats=floats
+    )
     return Quantizer(source, reach, list(ops) or [*QLinearOpsRegistry, *QDQRegistry], run, reduced)
 
 

@@ -24,12 +24,14 @@ class Reach:
     stacked    of `MatMul` also weights of more than two axes
     subgraphs  also what lies in those of If, Loop and Scan
     tied       a weight that it takes also where operators of other types read it, such as Gather
+    floats     of `operators` those that the runtime has no integers for: it would store some and multiply floats
     """
 
     operators: tuple[str, ...]
     stacked: bool = False
     subgraphs: bool = True
     tied: bool = True
+    floats: tuple[str, ...] = ()
 
     def nodes(self, network: Any) -> Iterator[Any]:
         """The nodes that it looks at."""
@@ -67,13 +69,16 @@ class Reach:
                 "which int8_static(per_channel=False) alone takes"
             )
         others = sorted({*found} - {*self.operators})
-        if {*self.operators} & {*found}:
+        beside = f"; others with weights are {', '.join(others)}{cure}" if others else ""
+        floats = sorted({*self.operators} & {*self.floats} & {*found})
+        if {*self.operators} & {*found} - {*floats}:
             several = "" if self.stacked else " of two axes"
-            beside = f"; others with weights are {', '.join(others)}{cure}" if others else ""
             return (
                 "there is nothing to quantize: no matrix product of this network has a weight"
                 f"{several} on its right that ONNX Runtime takes{beside}"
             )
+        if floats:
+            return f"there is nothing to quantize: ONNX Runtime has no integers for {', '.join(floats)}{beside}"
         return (
             f"there is nothing to quantize: no {operators} of this network has weights; those that have are "
             f"{', '.join(others) or 'none'}{cure}"
@@ -82,7 +87,7 @@ class Reach:
     def _takes(self, node: Any, number: int, constant: Constant) -> bool:
         if node.op_type == "MatMul" and (number != 1 or not (self.stacked or len(constant.tensor.dims) == 2)):
             return False
-        return node.op_type in self.operators
+        return node.op_type in self.operators and node.op_type not in self.floats
 
 
 def multiplies_integers(gemm: Any, initializers: Collection[str]) -> bool:
