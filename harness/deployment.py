@@ -90,6 +90,22 @@ class Deployment:
         """The same deployment with notes added; write `**{"student.gain": 0.01}` for a name with a dot."""
         return self.replace(notes={**self.notes, **notes})
 
+    def allowing(self, extra: int) -> Deployment:
+        """The same deployment whose promises of at most so many parameters allow `extra` more, where that is above 0.
+
+        For a step that stores a weight once for each of its readers: that is its own doing, and no promise of a step
+        before it is broken by it.
+        """
+        if extra <= 0:
+            return self
+        raised = tuple(
+            (name, dataclasses.replace(promise, at_most=promise.at_most + extra))
+            if promise.fact == "parameters" and promise.at_most is not None
+            else (name, promise)
+            for name, promise in self.promises
+        )
+        return self.replace(promises=raised)
+
     def promising(self, *promises: Promise) -> Deployment:
         """The same deployment with promises added; the technique that made them is filled in by the pipeline."""
         return self.replace(promises=(*self.promises, *(("", promise) for promise in promises)))

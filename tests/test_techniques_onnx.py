@@ -12,9 +12,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, version_converter
 
-from harness import Model, PreparationError
+from harness import Deployment, Evaluation, Model, PreparationError, Promise
 from harness.techniques import int4_weights, int8_dynamic, int8_static, int8_weights, quantize_onnx
-from harness.techniques.base import Technique
+from harness.techniques.base import Technique, technique
 from harness.testing import check_technique, tiny_onnx_model
 from tests.onnx_networks import as_model, conditional, model, tensor
 
@@ -274,6 +274,32 @@ def test_a_table_that_is_a_products_weight_too_is_looked_up_in_float(
     evidence, facts = check_technique(int8_static(ops=ops), as_model(network(), tmp_path))
     assert "quantized.bits <= 7" in [item.promise for item in evidence]
     assert (facts["quantized"], facts["arithmetic.int8"]) == (1.0, 1.0)
+
+
+def tied_by_a_transposed_table() -> Any:
+    last = [helper.make_node("Transpose", ["table"], ["t"], perm=[1, 0]), helper.make_node("MatMul", ["h", "t"], ["y"])]
+    return rows_and_likeness(last, (8, 8))
+
+
+@technique(takes="onnx")
+def no_larger(deployment: Deployment, most: int) -> Deployment:
+    """What a step that made the network smaller promises of it."""
+    return deployment.promising(Promise("parameters", at_least=1, at_most=most))
+
+
+@pytest.mark.parametrize(
+    "step", [int8_dynamic, int8_static, int8_static(max_drop=0.5), int8_weights], ids=lambda step: step.id
+)
+def test_a_weight_that_a_quantizer_stores_twice_breaks_no_promise_of_a_step_before_it(
+    step: Technique, tmp_path: Path
+) -> None:
+    """The table of 128 numbers is looked up in float, and its transposed copy is quantized."""
+    right = Evaluation(value=1.0, scores=np.ones(4), workload="ones", label="accuracy")
+    tied = dataclasses.replace(as_model(tied_by_a_transposed_table(), tmp_path), evaluate=lambda _: right)
+    evidence, facts = check_technique(no_larger(128 + 64) | step, tied)
+    assert (evidence[0].promise, facts["parameters"]) == ("parameters >= 1 and <= 320", 2 * 128 + 64)
+    with pytest.raises(AssertionError, match=r"no_larger:191 promised parameters >= 1 and <= 319, found 320\."):
+        check_technique(no_larger(128 + 64 - 1) | step, tied)
 
 
 def rewritten(folder: Path, change: Callable[[Any], None]) -> Model:

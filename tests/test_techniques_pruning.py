@@ -19,6 +19,7 @@ from harness.techniques import (
     Pipeline,
     Technique,
     bf16,
+    int8_dynamic,
     int8_static,
     onnxruntime,
     pruned_channels,
@@ -30,7 +31,7 @@ from harness.techniques import (
 from harness.techniques.base import as_pipeline
 from harness.techniques.structure import change, multiply_accumulates, outputs_on
 from harness.testing import check_technique, tiny_torch_model
-from tests.attention_networks import HEADS, TOKENS, WIDTH, Constant, Fused, Turned, encoder_model
+from tests.attention_networks import HEADS, TOKENS, WIDTH, Block, Constant, Fused, Turned, encoder_model
 
 TINY = tiny_torch_model()
 ENCODER = encoder_model()
@@ -295,6 +296,22 @@ def test_what_a_layer_shares_with_the_others_stays() -> None:
     assert evidence[0].promise == f"parameters >= 1 and <= {left}"
 
 
+@pytest.mark.parametrize(
+    ("rows", "steps"), [(100, onnxruntime), (600, onnxruntime | int8_dynamic)], ids=["exporter", "quantizer"]
+)
+def test_a_table_of_which_a_later_step_stores_a_transposed_copy_breaks_no_promise(
+    rows: int, steps: Technique | Pipeline
+) -> None:
+    """The exporter writes one of a small table, and ONNX Runtime's preprocessing of any."""
+    tied = dataclasses.replace(
+        _with(ENCODER, Tied(rows)),
+        inputs=lambda size, seed: {"ids": np.random.default_rng(seed).integers(0, rows, (size, TOKENS))},
+    )
+    evidence, facts = check_technique(pruned_layers(1, finetune=False) | steps, tied)
+    stored = 2 * rows * WIDTH + 2 * BLOCK
+    assert (evidence[0].promise, facts["parameters"]) == (f"parameters >= 1 and <= {stored}", stored)
+
+
 def test_layers_that_share_everything_make_nothing_smaller() -> None:
     network = ENCODER.load()
     for block in network.blocks[1:]:
@@ -409,6 +426,23 @@ class Attending(torch.nn.Module):
     def forward(self, tokens: Any) -> Any:
         key, value = (tokens[..., : self.others.get(name, WIDTH)] for name in ("kdim", "vdim"))
         return self.attention(tokens, key if self.others else tokens, value if self.others else tokens)[0].mean(1)
+
+
+class Tied(torch.nn.Module):
+    """Ids to rows of a table, three blocks, and what they make of them times the same table."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(rows, WIDTH)
+        self.blocks = torch.nn.ModuleList(Block(1.0) for _ in range(3))
+        self.head = torch.nn.Linear(WIDTH, rows, bias=False)
+        self.head.weight = self.table.weight
+
+    def forward(self, ids: Any) -> Any:
+        hidden = self.table(ids)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return self.head(hidden).mean(1)
 
 
 class Sharing(Fused):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Constant",
     "constants",
+    "elements",
     "network_weights",
     "nodes",
     "weights",
@@ -100,6 +101,11 @@ def weights_by_operator(model: Any) -> dict[str, int]:
 def weights(model: Any) -> list[Constant]:
     """The constants of an `onnx.ModelProto` that are weights."""
     return [constant for constant in constants(model.graph) if _is_weight(constant)]
+
+
+def elements(model: Any) -> int:
+    """Numbers that the weights of an `onnx.ModelProto` stand for."""
+    return sum(constant.elements for constant in weights(model))
 
 
 def _collect(graph: Any, outer: dict[str, Constant], found: list[Constant]) -> None:

@@ -89,7 +89,8 @@ def openvino(deployment: Deployment, *, precision: str = "float32", fusing: bool
     from openvino import Core
 
     path = deployment.folder / "exported.onnx"
-    onnx.save(export.exported(deployment).network, str(path))
+    deployment = export.exported(deployment)
+    onnx.save(deployment.network, str(path))
     try:
         network = Core().read_model(path)
     except RuntimeError as error:

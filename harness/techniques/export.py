@@ -41,14 +41,20 @@ def unavailable(form: str) -> str | None:
 def exported(deployment: Deployment) -> Deployment:
     """The deployment with its torch network exported, for a batch of any size where the model has one.
 
-    One whose network is ONNX already stays as it is.
+    One whose network is ONNX already stays as it is. Where the exporter stores more weights than the network has, as
+    the transposed copy of a small table that is looked up too, earlier promises allow it.
     """
     if deployment.form != "torch":
         return deployment
+    from harness.runtimes.onnx_graph import elements
+    from harness.runtimes.torch_session import weight_tensors
+
     model = deployment.model
     sizes = (2, 1, deployment.batch_size) if model.batchable else (deployment.batch_size,)
     examples = [model.inputs(size, seed) for seed, size in enumerate(dict.fromkeys(sizes))]
-    return deployment.replace(network=export(deployment.network, examples, batchable=model.batchable))
+    network = export(deployment.network, examples, batchable=model.batchable)
+    held = sum(weight.numel() for weight in weight_tensors(deployment.network))
+    return deployment.allowing(elements(network) - held).replace(network=network)
 
 
 def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:

@@ -19,6 +19,7 @@ from harness.errors import PreparationError, SuiteError
 from harness.fidelity import sqnr
 from harness.records import Scalar
 from harness.runtimes.predictor import Predictor, seed_generators
+from harness.techniques.preprocess_onnx import with_copies
 from harness.techniques.quantize_onnx import Layer, Quantizer
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def quantize_within(
     kept, drop = always, probe.drop(network)
     if drop > max_drop:
         kept, network, drop = _search(probe, quantizer, always, max_drop, drop, name)
-    done = deployment.replace(network=network).promising(*quantizer.promises(kept))
+    done = with_copies(deployment, network).promising(*quantizer.promises(kept))
     notes: dict[str, Scalar] = {"kept": ", ".join(kept), "kept.drop": drop}
     return done.noting(**notes)
 

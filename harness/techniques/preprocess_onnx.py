@@ -10,7 +10,7 @@ from harness.deployment import Deployment
 from harness.errors import PreparationError
 from harness.techniques.reach_onnx import multiplies_integers
 
-__all__ = ["preprocessed"]
+__all__ = ["preprocessed", "with_copies"]
 
 OPSET = 13
 """The first opset that has scales for each channel. Source: ONNX, "Operator Changelog", DequantizeLinear."""
@@ -51,6 +51,16 @@ def preprocessed(deployment: Deployment, *, gemm: bool = True, channels: bool = 
     _separate_biases(network)
     onnx.save(network, str(target))
     return target
+
+
+def with_copies(deployment: Deployment, network: Any) -> Deployment:
+    """The deployment with what a quantizer made of its network, whose copies of weights break no earlier promise.
+
+    A table that is looked up and multiplied too is stored twice: for the product it is transposed, and quantized.
+    """
+    from harness.runtimes.onnx_graph import elements
+
+    return deployment.allowing(elements(network) - elements(deployment.network)).replace(network=network)
 
 
 def _with_channels(network: Any) -> Any:

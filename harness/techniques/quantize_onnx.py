@@ -19,7 +19,7 @@ from harness.runtimes.onnx_graph import nodes
 from harness.runtimes.onnx_profile import is_product
 from harness.techniques.calibration import rebatched
 from harness.techniques.keep import listed, named_by
-from harness.techniques.preprocess_onnx import preprocessed
+from harness.techniques.preprocess_onnx import preprocessed, with_copies
 from harness.techniques.reach_onnx import TABLES, Reach
 from harness.techniques.shares import most_of, nearly, shares
 
@@ -53,7 +53,7 @@ Source: NVIDIA, "TensorRT Developer Guide", Working with Quantized Types, placem
 def quantize(deployment: Deployment, quantizer: Quantizer, keep: Sequence[str]) -> Deployment:
     """The deployment with everything quantized but what `keep` names, and with the promises of that."""
     kept = quantizer.named(keep)
-    deployment = deployment.replace(network=quantizer.network(kept)).promising(*quantizer.promises(kept))
+    deployment = with_copies(deployment, quantizer.network(kept)).promising(*quantizer.promises(kept))
     return deployment.noting(kept=", ".join(kept)) if kept else deployment
 
 

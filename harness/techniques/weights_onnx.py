@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError
-from harness.techniques.preprocess_onnx import preprocessed
+from harness.techniques.preprocess_onnx import preprocessed, with_copies
 from harness.techniques.reach_onnx import Reach
 from harness.techniques.shares import most_of, shares
 
@@ -26,7 +26,7 @@ def compress(deployment: Deployment, bits: int, block: int) -> Deployment:
     quantizer = MatMulNBitsQuantizer(network, bits=bits, block_size=block, op_types_to_quantize=("MatMul",))
     quantizer.process()
     least = most_of(share)
-    return deployment.replace(network=quantizer.model.model).promising(
+    return with_copies(deployment, quantizer.model.model).promising(
         Promise("quantized", at_least=least),
         Promise(f"weights.int{bits}", at_least=least),
         Promise("nodes.quantized", at_least=1),
