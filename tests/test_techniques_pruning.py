@@ -15,6 +15,8 @@ import torch
 from harness import Deployment, Model, PreparationError, SuiteError
 from harness.hardware import cpu
 from harness.runtimes.eager import Eager
+from harness.runtimes.torch_operators import OperatorTypes
+from harness.runtimes.torch_session import other_product_weights
 from harness.techniques import (
     Pipeline,
     Technique,
@@ -96,7 +98,31 @@ def test_a_pattern_that_nobody_looks_for_is_refused() -> None:
 
 def test_a_network_without_groups_is_refused() -> None:
     with pytest.raises(PreparationError, match="0% of the weights"):
-        deployed(pruned_n_m(4, 8), _with(ENCODER, torch.nn.Linear(WIDTH - 2, 2)))
+        deployed(pruned_n_m(4, 8), _with(ENCODER, torch.nn.Sequential(torch.nn.AvgPool1d(4), torch.nn.Linear(4, 2))))
+
+
+def test_weights_that_code_multiplies_with_by_itself_are_counted_and_stay() -> None:
+    """A parameter in a product of its own, before a linear layer with a quarter of the weights, or with four fifths."""
+    with pytest.raises(PreparationError, match=r"20% of the weights .* half of them; 80% are read by other products"):
+        deployed(pruned_n_m(finetune=False), _with(ENCODER, Multiplying(64, 4)))
+    for after in (as_pipeline(pruned_n_m(finetune=False)), pruned_n_m(finetune=False) | onnxruntime):
+        evidence, facts = check_technique(after, _with(ENCODER, Multiplying(4, 64)))
+        assert evidence[0].promise.startswith("sparsity.2:4 >= 0.799")
+        assert facts["sparsity.2:4"] == pytest.approx(0.8)
+
+
+def test_weights_of_recurrent_layers_and_transposed_convolutions_are_of_no_other_product() -> None:
+    """Nor are tables, which are looked up."""
+    called = [
+        (torch.nn.LSTM(WIDTH, 4, batch_first=True), torch.ones(1, 2, WIDTH)),
+        (torch.nn.ConvTranspose1d(4, 4, 2), torch.ones(1, 4, 4)),
+        (torch.nn.Linear(4, 4), torch.ones(1, 4)),
+        (torch.nn.Embedding(4, 4), torch.ones(1, 4, dtype=torch.int64)),
+    ]
+    for network, example in called:
+        with torch.no_grad(), OperatorTypes() as operators:
+            network(example)
+        assert other_product_weights(network, operators.addresses) == []
 
 
 def test_the_scope_says_where_the_share_is_counted() -> None:
@@ -453,6 +479,18 @@ class Sharing(Fused):
         query, key, value = (part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in parts)
         mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value)
         return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class Multiplying(torch.nn.Module):
+    """A product with a parameter, and a linear layer, with `inner` channels between them."""
+
+    def __init__(self, inner: int, outer: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(WIDTH, inner, generator=torch.Generator().manual_seed(0)))
+        self.layer = torch.nn.Linear(inner, outer)
+
+    def forward(self, tokens: Any) -> Any:
+        return self.layer(tokens @ self.weight).mean(1)
 
 
 class Again(torch.nn.Module):

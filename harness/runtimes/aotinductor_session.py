@@ -31,17 +31,9 @@ from harness.runtimes.facts import (
 from harness.runtimes.inductor import compiler
 from harness.runtimes.inductor_session import configure
 from harness.runtimes.packages import variable
+from harness.runtimes.torch_operators import INTEGER, OperatorTypes, is_product
 from harness.runtimes.torch_outputs import with_plain_outputs
-from harness.runtimes.torch_session import (
-    INTEGER,
-    OperatorTypes,
-    TorchSession,
-    as_tensors,
-    enter_torch,
-    is_product,
-    module_weights,
-    named_outputs,
-)
+from harness.runtimes.torch_session import TorchSession, as_tensors, enter_torch, module_weights, named_outputs
 
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware

@@ -18,7 +18,8 @@ import torch._inductor.utils
 from harness.errors import PreparationError
 from harness.records import Scalar
 from harness.runtimes.facts import arithmetic_facts
-from harness.runtimes.torch_session import INTEGER, TorchSession, is_integer, is_product
+from harness.runtimes.torch_operators import INTEGER, is_integer, is_product
+from harness.runtimes.torch_session import TorchSession
 
 if TYPE_CHECKING:
     from harness.runtimes.base import Arrays

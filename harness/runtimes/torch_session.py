@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from harness.errors import MeasurementError, PreparationError
 from harness.records import Scalar
 from harness.runtimes.base import check_form
 from harness.runtimes.facts import (
+    N_M,
     Weight,
     arithmetic_facts,
     is_weight_dtype,
@@ -23,6 +25,7 @@ from harness.runtimes.facts import (
     weight_facts,
 )
 from harness.runtimes.packages import check_not_hidden
+from harness.runtimes.torch_operators import INTEGER, OperatorTypes, address_of, dtype_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,16 +35,13 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
 __all__ = [
-    "INTEGER",
-    "OperatorTypes",
     "TorchSession",
     "as_tensors",
     "enter_torch",
-    "is_integer",
-    "is_product",
     "load_module",
     "module_weights",
     "named_outputs",
+    "other_product_weights",
     "product_weights",
     "read_example",
     "save_module",
@@ -51,15 +51,6 @@ __all__ = [
 
 _FILE = "model.pt"
 _EXAMPLE = "example.pt"
-INTEGER = "int8"
-"""The type of a product of integers of 8 bits, signed or not, in the facts."""
-_PRODUCTS = (
-    "conv", "_conv", "mm", "addmm", "bmm", "baddbmm", "matmul", "linear", "einsum", "mv", "addmv", "lstm", "gru",
-    "rnn_", "scaled_dot_product", "_scaled_dot_product", "_transformer_encoder", "_native_multi_head", "mkldnn_rnn",
-    "_int_mm", "_scaled_mm", "_weight_int", "_linear", "mkldnn__linear", "mkldnn__conv", "qlinear", "_qlinear", "qconv",
-    "_qconv", "_mkl_linear", "_trilinear", "_grouped_mm", "_scaled_grouped_mm", "_cudnn_rnn", "_addmm", "addbmm",
-)  # fmt: skip
-"""How the names of operators begin that are matrix products, convolutions, recurrences or attention."""
 _PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 """Weights that a torch.nn.MultiheadAttention has beside those of its linear layer, the first or the others."""
 
@@ -191,56 +182,29 @@ class TorchSession:
         return {
             "runtime": self._name,
             "provider": device.type,
-            **weight_facts(module_weights(self._module)),
+            **weight_facts(module_weights(self._module, operators.addresses)),
             **arithmetic_facts(operators.products, operators.others),
             "nodes": len(operators.products) + len(operators.others),
             "nodes.quantized": operators.products.count(INTEGER),
         }
 
 
-class OperatorTypes(TorchDispatchMode):
-    """Notes the type of the first tensor that each operator reads; those that read none create, and don't compute.
+def module_weights(module: Any, addresses: Collection[int] = ()) -> list[Weight]:
+    """The weights of a module, shared ones once; see `harness.runtimes.facts` for what a weight is.
 
-    An operator on a tensor that wraps others, as those of torchao do, is left to the wrapper, and what that calls is
-    noted. One that fails is not: torchao tries products of integers, and computes in float32 where a GPU has none.
-    `devices` are those of the products.
+    `addresses` are those of an `OperatorTypes`: weights that other products read keep to no pattern.
     """
-
-    supports_higher_order_operators = True
-    """Such as `out_dtype`, by which torchao multiplies on a GPU: it names the operator that computes first."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.products: list[str] = []
-        self.others: list[str] = []
-        self.devices: set[str] = set()
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if any(is_traceable_wrapper_subclass(argument) for argument in args):
-            return NotImplemented
-        result = function(*args, **(kwargs or {}))
-        tensor = next((argument for argument in args if isinstance(argument, torch.Tensor)), None)
-        if tensor is not None:
-            named = next((argument for argument in args if isinstance(argument, torch._ops.OpOverload)), function)
-            dtype = _dtype_name(tensor)
-            if is_product(named.name().partition("::")[2]):
-                self.products.append(INTEGER if is_integer(dtype) else dtype)
-                self.devices.add(tensor.device.type)
-            else:
-                self.others.append(dtype)
-        return result
-
-
-def module_weights(module: Any) -> list[Weight]:
-    """The weights of a module, shared ones once; see `harness.runtimes.facts` for what a weight is."""
     multiplied = {id(weight) for weight in product_weights(module)}
-    return [_weight(tensor, multiplied=id(tensor) in multiplied) for tensor in weight_tensors(module)]
+    others = {id(weight) for weight in other_product_weights(module, addresses)}
+    found = [(id(tensor), _weight(tensor, multiplied=id(tensor) in multiplied)) for tensor in weight_tensors(module)]
+    none = dict.fromkeys(N_M, 0)
+    return [dataclasses.replace(weight, patterns=none) if key in others else weight for key, weight in found]
 
 
 def weight_tensors(module: Any) -> list[Any]:
     """The parameters and buffers of a module that are weights, shared ones once."""
     return [
-        tensor for tensor in _tensors(module) if is_weight_shape(tensor.shape) and is_weight_dtype(_dtype_name(tensor))
+        tensor for tensor in _tensors(module) if is_weight_shape(tensor.shape) and is_weight_dtype(dtype_name(tensor))
     ]
 
 
@@ -257,37 +221,43 @@ def product_weights(module: Any) -> list[Any]:
     return list(found.values())
 
 
+def other_product_weights(module: Any, addresses: Collection[int]) -> list[Any]:
+    """The plain weights that products read at these addresses, and none of `product_weights`.
+
+    A parameter that code multiplies with, for instance, whose input axis nobody tells. Those of recurrent layers and
+    transposed convolutions are none.
+    """
+    apart = (torch.nn.RNNBase, torch.nn.modules.conv._ConvTransposeNd)
+    layers = [layer for layer in module.modules() if isinstance(layer, apart)]
+    known = {id(weight) for weight in product_weights(module)}
+    known |= {id(weight) for layer in layers for weight in layer.parameters(recurse=False)}
+    return [
+        tensor
+        for tensor in weight_tensors(module)
+        if id(tensor) not in known
+        and not is_traceable_wrapper_subclass(tensor)
+        and (start := address_of(tensor))
+        and any(start <= address < start + tensor.numel() * tensor.element_size() for address in addresses)
+    ]
+
+
 def _weight(tensor: Any, *, multiplied: bool) -> Weight:
     """A weight as it is stored: of a wrapper, the type of the largest tensor inside, which holds the numbers."""
     if not is_traceable_wrapper_subclass(tensor):
-        values = tensor.float() if _dtype_name(tensor).startswith("float8") else tensor
+        values = tensor.float() if dtype_name(tensor).startswith("float8") else tensor
         patterns = kept_patterns((values != 0).cpu().numpy(), 1) if multiplied else None
         zeros = tensor.numel() - int(torch.count_nonzero(values))
-        return Weight(_dtype_name(tensor), tensor.numel(), zeros, patterns=patterns)
+        return Weight(dtype_name(tensor), tensor.numel(), zeros, patterns=patterns)
     inside = [getattr(tensor, name) for name in tensor.__tensor_flatten__()[0]]
     stored = max(inside, key=torch.numel)
     if stored.numel() == tensor.numel():
         zeros = tensor.numel() - int(torch.count_nonzero(tensor.dequantize()))
-        return Weight(_dtype_name(stored), tensor.numel(), zeros)
+        return Weight(dtype_name(stored), tensor.numel(), zeros)
     # Several numbers lie in one element; which of them are zero is not looked at.
     return Weight(f"int{8 * stored.numel() * stored.element_size() // tensor.numel()}", tensor.numel(), 0)
-
-
-def is_product(name: str) -> bool:
-    """Whether an operator, by its name without the namespace, is a product, convolution, recurrence or attention."""
-    return name.startswith(_PRODUCTS)
-
-
-def is_integer(dtype: str) -> bool:
-    """Whether it is a type of integers of 8 bits, in which quantized networks compute."""
-    return dtype in ("int8", "uint8", "qint8", "quint8")
 
 
 def _tensors(module: Any) -> Iterator[Any]:
     """Parameters and buffers: an exporter makes both to initializers."""
     yield from module.parameters()
     yield from module.buffers()
-
-
-def _dtype_name(tensor: Any) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

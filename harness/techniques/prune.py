@@ -15,6 +15,7 @@ from harness.errors import PreparationError, SuiteError
 from harness.runtimes.facts import N_M
 from harness.runtimes.packages import installed
 from harness.techniques.base import technique
+from harness.techniques.structure import Batch, example_of
 from harness.techniques.training import retrain, training_of
 
 __all__ = ["pruned_n_m", "pruned_weights", "training_to_finetune", "weight_parameters"]
@@ -83,18 +84,21 @@ def pruned_n_m(deployment: Deployment, n: int = 2, m: int = 4, finetune: bool = 
 
     The pattern that sparse tensor cores want: 2:4 on NVIDIA GPUs from Ampere on. Linear layers, convolutions and the
     projections of a torch.nn.MultiheadAttention are pruned, except those whose number of input channels is no multiple
-    of m. It brings no speed on a CPU, where no runtime has kernels for it, nor on a GPU in a runtime that does not ask
-    for sparse kernels, as none here does.
+    of m. A parameter that code multiplies with by itself stays as it is. It brings no speed on a CPU, where no runtime
+    has kernels for it, nor on a GPU in a runtime that does not ask for sparse kernels, as none here does.
     Source: Mishra et al., arXiv 2104.08378; Zhou et al., arXiv 2102.04010.
     """
     if f"{n}:{m}" not in N_M:
         raise SuiteError(f"pruned_n_m({n}, {m}): the patterns that are looked for in what runs are {', '.join(N_M)}")
     network = copy.deepcopy(deployment.network)
-    masks, reached = _pattern(network, n, m)
+    masks, reached, elsewhere = _pattern(network, example_of(deployment), n, m)
     if reached < 0.5:
+        others = (
+            f"; {elsewhere:.0%} are read by other products, which torch.nn.Linear would replace" if elsewhere else ""
+        )
         raise PreparationError(
-            f"pruned_n_m({n}, {m}): {reached:.0%} of the weights of linear layers, convolutions and attention have "
-            f"inputs that come in groups of {m}; it needs half of them"
+            f"pruned_n_m({n}, {m}): {reached:.0%} of the weights in products are those of linear layers, convolutions "
+            f"and attention with inputs that come in groups of {m}, and it needs half of them{others}"
         )
     _remove(deployment, network, masks, finetune=finetune)
     where = f"none on {deployment.hardware.name} in the runtimes here: zeros are multiplied like all numbers"
@@ -180,13 +184,19 @@ def _least(weights: Sequence[Any], count: int) -> Masks:
     return [(weight, part.reshape(weight.shape)) for weight, part in zip(weights, parts, strict=True)]
 
 
-def _pattern(network: Any, n: int, m: int) -> tuple[Masks, float]:
-    """Masks that leave n of each m weights on the input axis, and the share of the weights in products they cover."""
+def _pattern(network: Any, example: Batch, n: int, m: int) -> tuple[Masks, float, float]:
+    """Masks that leave n of each m weights on the input axis, and of the weights that products read the shares that
+    they cover, and that other products than those of layers read, as a call shows.
+    """
     import torch
 
-    from harness.runtimes.torch_session import product_weights
+    from harness.runtimes.torch_operators import OperatorTypes
+    from harness.runtimes.torch_session import other_product_weights, product_weights
 
+    with torch.no_grad(), OperatorTypes() as operators:
+        network(*example)
     weights = product_weights(network)
+    others = sum(weight.numel() for weight in other_product_weights(network, operators.addresses))
     masks, covered = [], 0
     for weight in weights:
         if weight.shape[1] % m == 0 and weight.is_floating_point():
@@ -195,4 +205,5 @@ def _pattern(network: Any, n: int, m: int) -> tuple[Masks, float]:
             mask = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, smallest, True)
             masks.append((weight, mask.flatten(-2).movedim(-1, 1)))
             covered += weight.numel()
-    return masks, covered / max(sum(weight.numel() for weight in weights), 1)
+    total = max(sum(weight.numel() for weight in weights) + others, 1)
+    return masks, covered / total, others / total
