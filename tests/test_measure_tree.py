@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,25 @@ def test_a_checkout_that_git_no_longer_knows_is_made_anew(project: Folder, other
     assert found.root == moved / ".harness" / "trees" / other.revision
     assert (found.root / "src" / "own_network" / "__init__.py").exists()
     assert worktree(moved, "HEAD", moved / ".harness" / "trees") == found
+
+
+def test_a_worktree_of_a_developers_own_is_kept_while_it_is_not_there(project: Folder, tmp_path: Path) -> None:
+    """A container has the repository and not what lies beside it. Its index, HEAD and branch were gone then."""
+    own, away = tmp_path / "wt", tmp_path / "away"
+    project.git("worktree", "add", "-q", str(own), "-b", "feature")
+    (own / "staged.py").touch()
+    project.git("-C", str(own), "add", "staged.py")
+    own.rename(away)
+    worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+    away.rename(own)
+    assert project.git("-C", str(own), "diff", "--cached", "--name-only") == "staged.py"
+
+
+def test_a_checkout_that_was_deleted_is_made_anew(project: Folder, other: Tree) -> None:
+    """Git has it still registered."""
+    shutil.rmtree(other.root)
+    assert worktree(project.path, "HEAD", project.path / ".harness" / "trees") == other
+    assert (other.root / "src" / "own_network" / "__init__.py").exists()
 
 
 def test_a_checkout_that_was_cut_short_is_made_anew(project: Folder, other: Tree) -> None:

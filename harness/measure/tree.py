@@ -145,7 +145,6 @@ def worktree(root: Path, revision: str, folder: Path, python: str = sys.executab
     if not _is_known(place):
         _remove(place)
         folder.mkdir(parents=True, exist_ok=True)
-        git(root, "worktree", "prune")
         git(root, "worktree", "add", "--detach", "--force", str(place), commit)
     if git(place, "status", "--porcelain", "--untracked-files=no"):
         cure = shlex.join(["git", "worktree", "remove", "--force", str(place)])
