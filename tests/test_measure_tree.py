@@ -8,8 +8,11 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +133,61 @@ def test_a_checkout_that_was_cut_short_is_made_anew(project: Folder, other: Tree
     assert (other.root / ".git").read_text()
 
 
+def slowly(project: Folder, then: str) -> Path:
+    """Have the project's next commit be checked out slowly: `then` gives a file's contents. Gives what tells of it."""
+    begun = project.path.parent / "begun"
+    (project.path / ".gitattributes").write_text("*.slow filter=slow\n")
+    (project.path / "data.slow").write_text("of the commit\n")
+    project.commit("a file that is filtered")
+    project.git("config", "filter.slow.smudge", f"touch {shlex.quote(str(begun))}; {then}")
+    return begun
+
+
+def wait_for(path: Path) -> None:
+    until = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_checkout_whose_making_was_killed_is_made_anew(project: Folder) -> None:
+    """Git knew it, and had not all of its files: it "was edited" in every later run, and locked against the cure."""
+    begun = slowly(project, "exec sleep 60")
+    place = project.path / ".harness" / "trees" / project.git("rev-parse", "HEAD")
+    command = ["git", "-C", str(project.path), "worktree", "add", "--detach", str(place)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as making:
+        wait_for(begun)
+        os.killpg(making.pid, signal.SIGKILL)
+    project.git("config", "--remove-section", "filter.slow")
+    tree = worktree(project.path, "HEAD", place.parent)
+    assert (tree.root / "data.slow").read_text() == "of the commit\n"
+    assert worktree(project.path, "HEAD", place.parent) == tree
+
+
+def test_a_session_waits_for_the_checkout_that_another_one_makes(project: Folder) -> None:
+    begun = slowly(project, "sleep 0.3; cat")
+    trees = project.path / ".harness" / "trees"
+    with ThreadPoolExecutor(1) as other:
+        made = other.submit(worktree, project.path, "HEAD", trees)
+        wait_for(begun)
+        found = worktree(project.path, "HEAD", trees)
+        assert made.result() == found
+    assert (found.root / "data.slow").read_text() == "of the commit\n"
+
+
+def test_however_long_a_checkout_takes_it_is_not_cut_off(project: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = subprocess.run
+    limits: list[float | None] = []
+
+    def noted(command: list[str], **options: Any) -> Any:
+        limits.extend([options["timeout"]] if "add" in command else [])
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", noted)
+    worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+    assert limits == [None]
+
+
 def test_a_relative_folder_of_data_is_the_projects_in_every_tree(
     project: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,8 +239,9 @@ def test_what_is_no_checkout_and_can_not_be_removed_is_named_with_the_cure(proje
 
 def test_an_edited_checkout_is_named_with_the_command_that_removes_it(project: Folder, other: Tree) -> None:
     (other.root / "src" / "own_network" / "__init__.py").write_text("LAYERS = 2\n")
-    with pytest.raises(SuiteError, match=r"was edited.*remove it: git worktree remove --force ") as caught:
+    with pytest.raises(SuiteError, match=r"was edited.*remove it: git worktree remove --force --force ") as caught:
         worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+    project.git("worktree", "lock", str(other.root))  # as what a checkout that was cut off leaves
     project.git(*shlex.split(str(caught.value).partition("remove it: git ")[2]))
     assert worktree(project.path, "HEAD", project.path / ".harness" / "trees") == other
 

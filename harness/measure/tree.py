@@ -143,11 +143,9 @@ def worktree(root: Path, revision: str, folder: Path, python: str = sys.executab
     commit = commit_of(root, revision)
     place = folder / commit
     if not _is_known(place):
-        _remove(place)
-        folder.mkdir(parents=True, exist_ok=True)
-        git(root, "worktree", "add", "--detach", "--force", str(place), commit)
+        _make(root, commit, place)
     if git(place, "status", "--porcelain", "--untracked-files=no"):
-        cure = shlex.join(["git", "worktree", "remove", "--force", str(place)])
+        cure = shlex.join(["git", "worktree", "remove", "--force", "--force", str(place)])
         raise SuiteError(f"{place} was edited, so it is no longer {revision}; remove it: {cure}")
     # What was fetched at set-up lies beside the working tree, and is the same for every commit that pins the same.
     # Its children stand in the checkout, where a relative path would lead elsewhere.
@@ -161,19 +159,45 @@ def commit_of(folder: Path, revision: str) -> str:
     return git(folder, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
 
 
+def _make(root: Path, commit: str, place: Path) -> None:
+    """Check a commit out. Another session that needs a checkout beside it waits, and takes it over where it is its own.
+
+    Raises `SuiteError`.
+    """
+    import fcntl  # not on Windows, where runs are read and none is made
+
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with (place.parent / ".lock").open("wb") as lock:
+        with contextlib.suppress(OSError):  # some network filesystems lock nothing
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_known(place):
+            _remove(place)
+            # Twice: where a checkout was cut off, git has the place locked. And however large the repository is, a
+            # limit of time would cut it off.
+            git(root, "worktree", "add", "--detach", "--force", "--force", str(place), commit, seconds=None)
+
+
 def _is_known(place: Path) -> bool:
     """Whether git knows a checkout that was kept: it does not in another clone, nor once the project was moved.
 
-    Raises `SuiteError` where git does not say, as of another user's.
+    Nor is one known whose making goes on, or was cut off. Raises `SuiteError` where git does not say, as of another
+    user's.
     """
     try:
         # Not the path's own method, which raises where another user's folder is closed.
-        return os.access(place / ".git", os.F_OK) and bool(git(place, "rev-parse", "--git-dir"))
+        return os.access(place / ".git", os.F_OK) and not _is_unfinished(place / git(place, "rev-parse", "--git-dir"))
     except SuiteError as error:
         # The second of a file that a full disk or a lost machine left empty.
         if any(words in str(error) for words in ("not a git repository", "gitfile")):
             return False
         raise
+
+
+def _is_unfinished(directory: Path) -> bool:
+    """Whether git has said of a worktree's own directory that it makes it, and not that it has."""
+    with contextlib.suppress(OSError):
+        return (directory / "locked").read_text(encoding="utf-8", errors="replace").strip() == "initializing"
+    return False
 
 
 def _remove(place: Path) -> None:
@@ -226,8 +250,11 @@ def _ignored(top: Path, path: Path) -> bool:
     return False
 
 
-def git(folder: Path, *arguments: str, seconds: float = GIT_SECONDS) -> str:
-    """What a git command prints in a folder. Raises `SuiteError` where it fails, takes longer, or there is no git."""
+def git(folder: Path, *arguments: str, seconds: float | None = GIT_SECONDS) -> str:
+    """What a git command prints in a folder, in whatever time where `seconds` is None.
+
+    Raises `SuiteError` where it fails, takes longer, or there is no git.
+    """
     try:
         done = run_git(folder, *arguments, seconds=seconds)
     except (OSError, subprocess.TimeoutExpired) as error:
