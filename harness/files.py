@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
+import platform
 import shutil
 import tempfile
 import time
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from harness.errors import RecordError
 
-__all__ = ["imported_from", "outside_of_packages", "point_latest", "sweep", "sync_folder", "write_atomic"]
+__all__ = ["imported_from", "outside_of_packages", "owned", "point_latest", "sweep", "sync_folder", "write_atomic"]
 
 _BEGAN = time.time()
 """When this module was imported: what this process makes, it makes later."""
@@ -74,18 +76,36 @@ def point_latest(run_folder: Path) -> Path:
     return link
 
 
-def sweep(folder: Path, prefix: str) -> None:
-    """Remove the folders named `<prefix>-<process id>-…` of processes that are gone.
+def owned(prefix: str) -> str:
+    """How the name of a folder begins that `sweep` is to remove once this process is gone."""
+    return f"{prefix}-{os.getpid()}-{_table()}-"
 
-    So is one whose number is this process's own and whose folder is a day older: in containers all runs have the same
-    number, and another one may be building at this moment in a cache that they share.
+
+def sweep(folder: Path, prefix: str) -> None:
+    """Remove the folders whose names `owned` began, of processes that are gone.
+
+    Another container or machine that shares a cache may be building in it at this moment, and its processes can't be
+    asked for: what is not of ours is removed when it is a day older than this process. So is what has this process's
+    own number, which an earlier one may have had.
     """
+    table = _table()
     for path in folder.glob(f"{prefix}-*"):
         with contextlib.suppress(ValueError, FileNotFoundError):  # no number; another run removed it
-            process = int(path.name.removeprefix(f"{prefix}-").split("-")[0])
-            if _lives(process) and (process != os.getpid() or path.stat().st_mtime >= _BEGAN - _DAY):
+            number, _, rest = path.name.removeprefix(f"{prefix}-").partition("-")
+            process, asked = int(number), rest.startswith(f"{table}-")
+            if _lives(process) if asked and process != os.getpid() else path.stat().st_mtime >= _BEGAN - _DAY:
                 continue
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _table() -> str:
+    """8 hexadecimal digits for the table of processes in which this one has its number: a container has its own."""
+    try:
+        booted = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        told = booted + str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        told = platform.node()
+    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def _lives(process: int) -> bool:

@@ -19,7 +19,7 @@ import pytest
 
 import harness
 from harness.errors import PreparationError, SuiteError
-from harness.files import sweep
+from harness.files import owned, sweep
 from harness.grid import Address, Case
 from harness.hardware import cpu
 from harness.measure.artefacts import Artefact, ArtefactCache
@@ -444,20 +444,30 @@ def test_an_artefact_is_made_and_served_with_the_folders_of_its_suite(
 
 
 def test_what_processes_left_that_are_gone_is_removed(tmp_path: Path) -> None:
-    """In containers a cancelled run had the number of this one, and its folder stayed for ever."""
+    """In containers a cancelled run had the number of this one, and its folder stayed for ever. What another container
+    was building in a cache that both share was removed, since its process is none of this one's.
+    """
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     mine, parents = os.getpid(), os.getppid()
-    found = [(mine, "now"), (mine, "earlier"), (mine, "before"), (parents, "before"), (gone.pid, "now"), ("none", "x")]
-    for process, name in found:
+    ours = owned(".building").removeprefix(f".building-{mine}-")
+    theirs = "00000000-"
+    kept = [
+        (mine, f"{ours}now"), (mine, f"{ours}earlier"), (parents, f"{ours}before"), ("none", "x"),
+        (mine, f"{theirs}now"), (gone.pid, f"{theirs}now"), (gone.pid, "now"),
+    ]  # fmt: skip
+    removed = [
+        (mine, f"{ours}before"), (gone.pid, f"{ours}now"),
+        (mine, f"{theirs}before"), (parents, f"{theirs}before"), (gone.pid, f"{theirs}before"), (gone.pid, "before"),
+    ]  # fmt: skip
+    for process, name in kept + removed:
         (tmp_path / f".building-{process}-{name}").mkdir()
-    # As another container's would be, with which this one shares a cache.
-    os.utime(tmp_path / f".building-{mine}-earlier", (time.time() - 7200, time.time() - 7200))
-    for path in tmp_path.glob("*-before"):
+    for path in tmp_path.glob("*earlier"):
+        os.utime(path, (time.time() - 7200, time.time() - 7200))
+    for path in tmp_path.glob("*before"):
         os.utime(path, (1e9, 1e9))
     sweep(tmp_path, ".building")
-    left = {f".building-{mine}-now", f".building-{mine}-earlier", f".building-{parents}-before", ".building-none-x"}
-    assert {path.name for path in tmp_path.iterdir()} == left
+    assert {path.name for path in tmp_path.iterdir()} == {f".building-{process}-{name}" for process, name in kept}
 
 
 def test_a_file_is_digested_in_parts(tmp_path: Path) -> None:

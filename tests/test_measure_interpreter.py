@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.files import owned
 from harness.measure import interpreter
 from harness.measure.interpreter import PINNED, python_with
 
@@ -79,7 +80,8 @@ def test_of_those_none_outlives_the_next_one_but_where_its_run_goes_on(
 ) -> None:
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
-    gone, mine = (tmp_path / f"once-{process}-x" for process in (done.pid, os.getpid()))
+    mine = tmp_path / f"{owned('once')}x"
+    gone = tmp_path / mine.name.replace(str(os.getpid()), str(done.pid), 1)
     kept = Path(python_with(("a==1",), tmp_path)).parent.parent
     for folder in (gone, mine):
         folder.mkdir()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, MeasurementError, PreparationError, RecordError
-from harness.files import sweep
+from harness.files import owned, sweep
 from harness.grid import Address, Case
 from harness.measure.child import Child
 from harness.measure.crew import Starter, lacked_memory
@@ -278,7 +278,7 @@ def _writing(case_id: str, folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _building(case_id: str, parent: Path) -> Iterator[Path]:
     """A folder beside the kept ones, removed unless it was renamed to become one of them."""
-    folder = parent / f"{BUILDING}-{os.getpid()}-{uuid.uuid4().hex}"
+    folder = parent / f"{owned(BUILDING)}{uuid.uuid4().hex}"
     with _writing(case_id, parent):
         parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir()  # with the umask's mode: a temporary folder's is closed to others, who may share the cache

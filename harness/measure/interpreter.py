@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import SuiteError
-from harness.files import sweep
+from harness.files import owned, sweep
 from harness.git import git_variables
 from harness.worker.imported import INSTALLED
 
@@ -44,7 +43,7 @@ def python_with(packages: Sequence[str], folder: Path, python: str = sys.executa
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder, ONCE)
         # A path of its own, which is a part of every artefact's key: what another one made may be of other code.
-        place = Path(tempfile.mkdtemp(prefix=f"{ONCE}-{os.getpid()}-", dir=folder))
+        place = Path(tempfile.mkdtemp(prefix=owned(ONCE), dir=folder))
     interpreter = place / "bin" / "python"
     _run([python, "-m", "venv", str(place)])
     own = _run([str(interpreter), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
