@@ -48,6 +48,8 @@ def write_atomic(path: Path, data: bytes | Iterator[bytes]) -> Path:
 
 def sync_folder(folder: Path) -> None:
     """Flush a folder's own entries: a file that was renamed or made survives a power cut only after this."""
+    if os.name == "nt":
+        return  # no folder can be opened there
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

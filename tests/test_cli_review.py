@@ -189,6 +189,17 @@ def test_a_decision_that_can_not_be_kept_is_said_and_asked_for_again(
     assert [one.name for one in review.pending()] == ["toys/a/reference/cpu", "toys/e/reference/cpu"]
 
 
+def test_where_a_terminal_gives_no_keys_the_other_ways_are_told(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where each command was a traceback."""
+    monkeypatch.setitem(sys.modules, "termios", None)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    assert main(place.options()) == 2
+    assert "harness: harness review asks for keys, and on this system" in (said := capsys.readouterr().err)
+    assert "use --html to review in the browser, or --list" in said
+
+
 def test_an_interrupt_ends_the_browser_s_review_with_what_is_left(
     place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from harness.codec import dumps, pieces
 from harness.errors import RecordError
-from harness.files import point_latest, write_atomic
+from harness.files import point_latest, sync_folder, write_atomic
 from harness.records import Estimate, Run
 from harness.report.journal import JOURNAL_NAME, Journal
 from harness.report.overview import Overview
@@ -141,6 +141,23 @@ def test_a_filesystem_that_syncs_no_folders_is_written_to(tmp_path: Path, monkey
 
     monkeypatch.setattr(os, "fsync", files_only)
     assert write_atomic(tmp_path / "page.html", b"x").read_bytes() == b"x"
+
+
+def test_where_no_folder_can_be_opened_a_file_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where a report was a traceback."""
+    opened = os.open
+
+    def files_only(path: str | Path, *arguments: int, **options: int) -> int:
+        if os.path.isdir(path):  # noqa: PTH112 (no path is made for another system)
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, *arguments, **options)
+
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "open", files_only)
+        windows.setattr(os, "name", "nt")
+        sync_folder(tmp_path)
 
 
 def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import termios
-import tty
 from typing import TextIO
+
+from harness.errors import BaselineError
 
 __all__ = ["read_key"]
 
@@ -13,8 +13,17 @@ __all__ = ["read_key"]
 def read_key(terminal: TextIO) -> str:
     """The next character that is typed; Ctrl-C stays an interrupt, and "" says that there is no more input.
 
-    Read past Python's buffer, which `input` would not look into; what was typed ahead is kept.
+    Read past Python's buffer, which `input` would not look into; what was typed ahead is kept. Raises `BaselineError`
+    where the system has no such terminals, as Windows.
     """
+    try:
+        import termios
+        import tty
+    except ImportError:
+        raise BaselineError(
+            "harness review asks for keys, and on this system a terminal gives none before the end of a line; use "
+            "--html to review in the browser, or --list to see what is pending, and harness accept"
+        ) from None
     descriptor = terminal.fileno()
     before = termios.tcgetattr(descriptor)
     try:
