@@ -16,7 +16,7 @@ import pytest
 from harness.records import Outcome, Run, Verdict
 from harness.report import comment
 from harness.report.gains import answers, subjects
-from harness.report.github import LIMIT, annotation_lines
+from harness.report.github import LIMIT, annotation_lines, prefix_of
 from harness.report.html import render as render_page
 from harness.report.junit import properties
 from harness.report.overview import Overview, cases
@@ -302,6 +302,20 @@ def test_annotations_are_few_and_point_to_the_suite(run: Run) -> None:
     more = len(Overview(run).failures) - LIMIT + 1
     assert lines[-1] == f"::error title=harness::{more} more failures are in the report."
     assert annotation_lines(dataclasses.replace(run, results=(), comparisons=())) == []
+
+
+def test_annotations_of_a_project_in_a_folder_point_to_where_it_lies_in_the_repository(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GitHub looked for them at its top, where no such file is."""
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert prefix_of(tmp_path / "teams" / "own") == prefix_of(tmp_path / "link" / "teams" / "own") == "teams/own/"
+    assert prefix_of(tmp_path) == prefix_of(tmp_path.parent) == ""
+    monkeypatch.delenv("GITHUB_WORKSPACE")
+    assert prefix_of(tmp_path / "teams") == ""
+    first = annotation_lines(run, prefix="teams/own/")[0]
+    assert first.startswith("::error file=teams/own/suites/test_magika.py,title=error%3A ")
 
 
 def test_no_name_becomes_a_workflow_command() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.records import Outcome, Run, Verdict
-from harness.report.github import annotation_lines
+from harness.report.github import annotation_lines, prefix_of
 from harness.report.terminal import case_line, closing_lines, live_line, painted
 from harness.report.text import shorten
 from harness.settings import Decision
@@ -184,7 +184,7 @@ class Progress:
         for line in lines:
             reporter.write_line(line)
         if os.environ.get("GITHUB_ACTIONS") == "true":
-            for line in annotation_lines(run):
+            for line in annotation_lines(run, prefix=prefix_of(self._config.rootpath)):
                 reporter.write_line(line)
         if undone and undone not in lines[-1]:
             reporter.write_line(f"FAILED: {undone}", red=True)

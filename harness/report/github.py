@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from harness.records import Run
 from harness.report.overview import Overview
 from harness.report.text import shorten, visible
 
-__all__ = ["LIMIT", "annotation_lines"]
+__all__ = ["LIMIT", "annotation_lines", "prefix_of"]
 
 LIMIT = 10
 """GitHub shows no more of one step."""
 _MESSAGE = 2000
 
 
-def annotation_lines(run: Run, limit: int = LIMIT) -> list[str]:
-    """`::error` lines for the worst failures; the last one says how many more there are, if any are left out."""
+def annotation_lines(run: Run, limit: int = LIMIT, prefix: str = "") -> list[str]:
+    """`::error` lines for the worst failures; the last one says how many more there are, if any are left out.
+
+    `prefix` stands before the suites' files (see `prefix_of`).
+    """
     seen = Overview(run)
     found = seen.failures
     files = {(r.suite, r.case_id): r.nodeid.split("::", 1)[0] for r in run.results}
@@ -24,11 +30,19 @@ def annotation_lines(run: Run, limit: int = LIMIT) -> list[str]:
         name = seen.label(c) if c.metric == "case" else f"{c.metric} of {seen.label(c)}"
         title = _property(f"{c.verdict.value}: {shorten(name, 200)}")
         file = files.get((c.suite, c.case_id), "")
-        where = f"file={_property(file)}," if file else ""
+        where = f"file={_property(prefix + file)}," if file else ""
         lines.append(f"::error {where}title={title}::{_data(c.reason)}")
     if len(found) > len(shown):
         lines.append(f"::error title=harness::{len(found) - len(shown)} more failures are in the report.")
     return lines
+
+
+def prefix_of(root: Path) -> str:
+    """What leads from the repository, where GitHub looks for files, to those of the project at `root`, which node ids
+    name; "" where that is the same folder, or lies elsewhere.
+    """
+    top, place = Path(os.environ.get("GITHUB_WORKSPACE") or root).resolve(), root.resolve()
+    return f"{place.relative_to(top).as_posix()}/" if top in place.parents else ""
 
 
 def _data(text: str) -> str:
