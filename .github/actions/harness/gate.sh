@@ -62,6 +62,8 @@ after=$(readlink reports/latest || true)
 if [[ -n $after && $after != "$before" ]]; then
     kept=${folder%/}/reports/$after
     echo "folder=${kept#./}" >>"$output"
+    # Which of a repository's gates it is, so that its comment on the pull request is not another one's.
+    echo "$folder ${HARNESS_SUITES:-suites/} ${HARNESS_ARTIFACT:-report}" >"reports/$after/gate.txt"
     # GitHub drops a summary of more than a MiB whole; ours is cut below that.
     cat "reports/$after/summary.md" >>"$summary" || true
     # The folder is there from the beginning, the record from the end.
