@@ -148,7 +148,7 @@ def test_a_flipped_byte_never_changes_what_is_read(record: Any, cls: Any) -> Non
     [
         (lambda text: text.replace("0.983333", "0.993333"), "does not match|do not match its digest"),
         (lambda text: "\n".join(line for line in text.split("\n") if "digest" not in line), "not valid JSON"),
-        (lambda text: text.replace('"schema": 1', '"schema": 2'), "schema 2, this harness reads 1"),
+        (lambda text: text.replace('"schema": 1', '"schema": 0'), "schema 0, this harness reads 1; restore it"),
         (lambda text: f"<<<<<<< ours\n{text}=======\n{text}>>>>>>> theirs\n", "conflict markers"),
         (lambda text: text.replace("0.983333", "NaN"), "NaN is not allowed"),
         (lambda text: text.replace("0.983333", "1e999"), "too large"),
@@ -161,6 +161,16 @@ def test_a_flipped_byte_never_changes_what_is_read(record: Any, cls: Any) -> Non
 def test_damage_is_named(damage: Any, words: str) -> None:
     with pytest.raises(BaselineError, match=words):
         parse(Portable, damage(dump(PORTABLE)).encode(), "x.json")
+
+
+def test_a_newer_schema_asks_for_a_newer_harness() -> None:
+    """It said to restore the file, or to delete it and accept the case anew."""
+    with pytest.raises(BaselineError) as caught:
+        parse(Portable, dump(PORTABLE).replace('"schema": 1', '"schema": 2').encode(), "x.json")
+    assert str(caught.value) == (
+        "x.json: written in schema 2 by a newer harness, and this one reads schema 1; "
+        "upgrade with: pip install --upgrade inference-harness"
+    )
 
 
 def test_other_encodings_are_named() -> None:

@@ -43,13 +43,21 @@ def parse(cls: type[Record], payload: bytes, source: str) -> Record:
         data = loads(payload.decode("utf-8"), source)
         if not isinstance(data, dict):
             raise RecordError(f"{source}: no object")
-        if data.get("schema") != BASELINE_SCHEMA:
-            raise RecordError(f"{source}: schema {data.get('schema')!r}, this harness reads {BASELINE_SCHEMA}")
+        schema = data.get("schema")
+        if isinstance(schema, int) and schema > BASELINE_SCHEMA:
+            raise BaselineError(
+                f"{source}: written in schema {schema} by a newer harness, and this one reads schema "
+                f"{BASELINE_SCHEMA}; upgrade with: pip install --upgrade inference-harness"
+            )
+        if schema != BASELINE_SCHEMA:
+            raise RecordError(f"{source}: schema {schema!r}, this harness reads {BASELINE_SCHEMA}")
         if data.pop("digest", None) != _digest(data):
             raise RecordError(f"{source}: its contents do not match its digest: it is damaged, or was edited by hand")
         record: Record = decode(cls, data, source)
     except UnicodeDecodeError as error:
         raise BaselineError(f"{source}: not UTF-8 text: {error.reason}; {CURE}") from None
+    except BaselineError:
+        raise
     except RecordError as error:
         raise BaselineError(f"{error}; {CURE}") from None
     return record
