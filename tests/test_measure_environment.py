@@ -13,6 +13,7 @@ import numpy
 import pytest
 
 from harness.codec import decode, dumps, loads
+from harness.errors import SuiteError
 from harness.hardware import Cpu, cpu
 from harness.measure.environment import PressureMeter, environment, identity, library_versions
 from harness.measure.sources import contents
@@ -138,6 +139,19 @@ def test_of_packages_the_minor_version_of_numpy_alone_is_part_of_the_identity(
     before = identity(cpu)
     versions[name] = version
     assert (identity(cpu) != before) is part
+
+
+def test_where_git_does_not_say_what_differs_no_tree_is_called_clean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(folder: Path, *arguments: str, seconds: float) -> str:
+        if arguments[0] == "status":
+            raise SuiteError(f"git status failed: it timed out after {seconds} seconds")
+        return "abc1234"
+
+    monkeypatch.setattr("harness.measure.environment.git", slow)
+    found = environment(tmp_path, [])
+    assert (found.commit, found.dirty) == ("abc1234", True)
 
 
 def test_revision(tmp_path: Path) -> None:

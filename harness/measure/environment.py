@@ -172,9 +172,10 @@ def _load() -> dict[str, Scalar]:
 
 
 def _revision(root: Path, baselines: Path) -> tuple[str, bool]:
-    """The commit that is checked out, and whether sources differ from it; ("", False) outside git.
+    """The commit that is checked out, and whether sources may differ from it; ("", False) outside git.
 
-    Baselines do not count: a run that updates them measures the commit all the same.
+    Baselines do not count: a run that updates them measures the commit all the same. Where git does not say in time, as
+    of a large repository on a slow disk, they may: that nothing differs is a claim.
     """
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     if not commit:
@@ -182,11 +183,11 @@ def _revision(root: Path, baselines: Path) -> tuple[str, bool]:
     ours, place = root.resolve(), baselines.resolve()
     # Only a folder below the root can be left out; another one is not looked at.
     without = [f":(exclude,literal){place.relative_to(ours).as_posix()}"] if ours in place.parents else []
-    return commit, bool(_git(root, "status", "--porcelain", "--", ".", *without))
+    return commit, bool(_git(root, "status", "--porcelain", "--", ".", *without, untold="unknown"))
 
 
-def _git(root: Path, *arguments: str) -> str:
+def _git(root: Path, *arguments: str, untold: str = "") -> str:
     try:
         return git(root, *arguments, seconds=GIT_SECONDS)
     except SuiteError:
-        return ""
+        return untold
