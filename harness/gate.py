@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.baseline.records import Portable
 from harness.baseline.store import Store, folder_of
+from harness.comparing import Comparing, WithBaselines
 from harness.errors import BaselineError
 from harness.grid import Case
 from harness.judge import advice, missing
@@ -20,7 +21,17 @@ from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.settings import Settings
 from harness.timed_test import TimedTest
 
-__all__ = ["gate", "going_by", "lacking", "left_out", "undone", "unmeasured", "verdict_of", "without_case"]
+__all__ = [
+    "gate",
+    "going_by",
+    "lacking",
+    "left_out",
+    "shared_suite",
+    "undone",
+    "unmeasured",
+    "verdict_of",
+    "without_case",
+]
 
 DECIDED = {Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.MISSING, Verdict.INVALID, Verdict.ERROR}
 
@@ -140,6 +151,28 @@ def left_out(result: Result, portable: Portable | None, previous: Result | None)
         return Comparison(result.suite, result.case_id, "case", Verdict.SKIPPED, text)
     cure = f"if it can't run here, allow that: --allow-unavailable={quoted(result.case_id)}"
     return Comparison(result.suite, result.case_id, "case", Verdict.MISSING, f"{text}; {why}; {cure}")
+
+
+def shared_suite(comparing: Comparing, root: Path, result: Result) -> str | None:
+    """What is wrong where the case of a result would be held to the baseline of another file with the same suite; None
+    where nothing is. Files that are never selected together would share it for ever; one that moved is gone from its
+    old place. A baseline that is damaged is told where the case is judged.
+    """
+    if not isinstance(comparing, WithBaselines):
+        return None
+    try:
+        portable = comparing.baseline(result.suite, result.case_id, result.hardware).portable
+    except BaselineError:
+        return None
+    if portable is None:
+        return None
+    own, other = (one.partition("::")[0] for one in (result.nodeid, portable.nodeid))
+    if own == other or not (root / other).is_file() or (root / other).resolve() == (root / own).resolve():
+        return None
+    return (
+        f"{portable.case_id}: its baseline is that of {other}: {own} and {other} would both be the suite "
+        f"{portable.suite!r}, and share its metrics and baselines; rename one"
+    )
 
 
 def without_case(

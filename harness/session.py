@@ -11,7 +11,7 @@ from harness.baseline.store import Store
 from harness.comparing import Comparing, Nothing, WithBaselines, WithTree, not_in_turns
 from harness.errors import BaselineError
 from harness.files import point_latest
-from harness.gate import gate, lacking, left_out, undone, unmeasured, verdict_of, without_case
+from harness.gate import gate, lacking, left_out, shared_suite, undone, unmeasured, verdict_of, without_case
 from harness.grid import Address, Case
 from harness.hardware.base import Hardware
 from harness.history.publish import publish
@@ -145,8 +145,9 @@ class Session:
         if known:
             return known
         metrics = self._metrics[suite]
-        if absent := self._why_not(case):
-            return self.leave_out(case, suite, nodeid, absent)
+        own = unmeasured(case, suite, nodeid, "")
+        if reason := self._why_not(case) or shared_suite(self._comparing, self.settings.root, own):
+            return self.leave_out(case, suite, nodeid, reason)
         earlier = self._earlier.get((suite, case.id))
         result, previous = (earlier, None) if earlier else measure(metrics)
         if result.outcome is Outcome.UNAVAILABLE:
@@ -168,13 +169,15 @@ class Session:
     ) -> Decision:
         """Record that a case was not measured. One that has a baseline, or that was measured in the other tree, is
         missing, unless that was allowed; one whose required hardware is absent, perhaps by now, is an error, whatever
-        left it out.
+        left it out, and so is one whose baseline is another file's.
         """
         result, name = unmeasured(case, suite, nodeid, reason), case.hardware.name
         required = name in self.settings.required and not case.inapplicable()
         if required and (gone := self.absent.get(name) or case.hardware.available()):
             text = f"{case.id}: {lacking(name, {name: gone})}"
             return self._keep(result, (Comparison(suite, case.id, "case", Verdict.ERROR, text),))
+        if shared := shared_suite(self._comparing, self.settings.root, result):
+            return self._keep(result, (Comparison(suite, case.id, "case", Verdict.ERROR, shared),))
         gated = self.settings.gates and not (name in self.absent or self.settings.allows(case.id))
         try:
             portable = self._baselines.baseline(suite, case.id, name).portable if gated else None

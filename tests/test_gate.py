@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from harness.baseline.store import Store, folder_of
-from harness.gate import gate, left_out, undone, without_case
+from harness.comparing import Nothing, WithBaselines
+from harness.gate import gate, left_out, shared_suite, undone, without_case
 from harness.plan import Plan
 from harness.records import Comparison, Outcome, Run, Verdict
 from harness.settings import Against, Settings
 from tests.cli_runs import a_run
-from tests.judge_samples import CASE, a_portable, a_result
+from tests.judge_samples import CASE, ENVIRONMENT, a_portable, a_result
 
 GONE = "digits/bf16/cpu"
 
@@ -75,6 +76,37 @@ def test_a_case_is_missed_where_its_file_is_now(
         a_suite(tmp_path, file)
     rows = list(without_case(settings(tmp_path), store, set(), {selected}, {("digits", CASE)}))
     assert [row.case_id for row, _ in rows] == ([GONE] if missed else [])
+
+
+@pytest.mark.parametrize(
+    ("files", "nodeid", "shared"),
+    [
+        (["a/suites/test_digits.py", "b/suites/test_digits.py"], "b/suites/test_digits.py::test_it", True),
+        (["a/suites/test_digits.py", "b/suites/test_digits.py"], "a/suites/test_digits.py::test_it", False),
+        (["b/suites/test_digits.py"], "b/suites/test_digits.py::test_it", False),
+        (["a/suites/test_digits.py"], "link/suites/test_digits.py::test_it", False),
+        ([], "id", False),
+    ],
+    ids=["another", "its own", "moved", "the same by a link", "no file"],
+)
+def test_a_baseline_of_another_file_is_not_shared(
+    tmp_path: Path, files: list[str], nodeid: str, *, shared: bool
+) -> None:
+    for file in files:
+        a_suite(tmp_path, file)
+    (tmp_path / "link").symlink_to("a")
+    store = Store(tmp_path / "baselines")
+    store.write(a_portable({"size": 4.0}, nodeid="a/suites/test_digits.py::test_it"))
+    comparing = WithBaselines(store, ENVIRONMENT, Plan())
+    said = shared_suite(comparing, tmp_path, a_result({}, nodeid=nodeid))
+    assert said == (
+        f"{CASE}: its baseline is that of a/suites/test_digits.py: b/suites/test_digits.py and "
+        "a/suites/test_digits.py would both be the suite 'digits', and share its metrics and baselines; rename one"
+        if shared
+        else None
+    )
+    assert shared_suite(comparing, tmp_path, a_result({}, nodeid=nodeid, case_id=GONE)) is None
+    assert shared_suite(Nothing(), tmp_path, a_result({}, nodeid=nodeid)) is None
 
 
 def test_a_file_of_the_same_name_without_the_test_is_another(tmp_path: Path, store: Store) -> None:

@@ -669,6 +669,46 @@ def test_required_hardware_that_goes_away_during_a_run_is_red(tmp_path: Path, mo
     assert "--require-hardware=cuda, and it is not here: the NVIDIA driver failed" in decision.message
 
 
+def test_a_suite_of_one_name_that_another_folder_accepted_first_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They never share a run, as of two teams with a job each, and shared one baseline without a word."""
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    first, second = (f"{team}/suites/test_ops.py" for team in "ab")
+    for file in (first, second):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).touch()
+    known = a_portable({"size": 4.0}, suite="ops", case_id=case.id, nodeid=f"{first}::test_it")
+    Store(tmp_path / "baselines").write(known)
+    names = iter("abcd")
+    monkeypatch.setattr(harness.session, "run_id", lambda: next(names))
+
+    class Broken:
+        def measure(
+            self, case: Case, address: Address, suite: str, nodeid: str, metrics: object
+        ) -> tuple[Result, None]:
+            return Result(suite, case.id, nodeid, *case.words, Outcome.FAILED, "it was measured"), None
+
+    def decided(mode: str) -> tuple[str, str]:
+        """What is said of the second file's case, and where a mark skips it."""
+        folders = (tmp_path / name for name in ("baselines", "reports", ".harness"))
+        settings = Settings(tmp_path, *folders, Plan(), mode=mode, history="off")
+        session = Session(settings, [cpu], 1, {"ops": ()}, lambda _: None, cases=[case], measuring=lambda _: Broken())
+        address = Address(str(tmp_path), second, "test_it", case.id)
+        made = session.measure(case, address, "ops", f"{second}::test_it")
+        return made.message, session.leave_out(case, "ops", f"{second}::test_it", "marked").message
+
+    for mode in ("compare", "update"):
+        for message in decided(mode):
+            assert f"{second} and {first} would both be the suite 'ops'" in message
+            assert "it was measured" not in message
+    assert "it was measured" in decided("off")[0]
+    (tmp_path / first).unlink()
+    measured, skipped = decided("compare")
+    assert "it was measured" in measured, "the file has moved"
+    assert "it has a baseline" in skipped
+
+
 def test_a_run_is_of_the_sources_that_its_cases_are_measured_of(tmp_path: Path) -> None:
     settings = Settings(tmp_path, tmp_path / "baselines", tmp_path / "reports", tmp_path / ".harness", Plan())
     session = Session(settings, [cpu], 1, {}, lambda _: None)
