@@ -14,12 +14,13 @@ from harness.comparing import Comparing, WithBaselines
 from harness.errors import BaselineError
 from harness.grid import Case
 from harness.judge import advice, missing
-from harness.judge.words import plural, quoted
+from harness.judge.words import quoted
 from harness.measure.sources import sources
 from harness.names import suite_name, within
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.settings import Settings
 from harness.timed_test import TimedTest
+from harness.units import plural
 
 __all__ = [
     "gate",

@@ -14,6 +14,7 @@ __all__ = [
     "duration",
     "interval",
     "percent",
+    "plural",
     "points",
     "quantity",
     "ratio",
@@ -64,6 +65,12 @@ def percent(value: float, *, sign: bool = True) -> str:
     decimals = 2 if abs(scaled) < 0.995 else 1 if abs(scaled) < 99.95 else 0
     text = _fixed(scaled, decimals)
     return f"+{text} %" if sign and text[0] != "-" and text.strip("0.") else f"{text} %"
+
+
+def plural(count: int, one: str) -> str:
+    """`1 launch`, `3 launches`, `2 blocks`."""
+    ending = "es" if one.endswith("ch") else "s"
+    return f"{count:,} {one if count == 1 else one + ending}"
 
 
 def points(value: float) -> str:

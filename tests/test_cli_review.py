@@ -11,6 +11,7 @@ import select
 import shutil
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -82,6 +83,14 @@ class Terminal:
 
     def type(self, keys: str) -> None:
         os.write(self._leader, keys.encode())
+
+    def key(self, key: str) -> None:
+        """Type a key that a line's end is not waited for after: before the terminal is told so, Ctrl-D is another."""
+        end = time.monotonic() + 60
+        while termios.tcgetattr(self._leader)[3] & termios.ICANON:
+            assert time.monotonic() < end, f"no key is waited for:\n{self.seen}"
+            time.sleep(0.01)
+        self.type(key)
 
     def end(self) -> int:
         while self._read():
@@ -155,7 +164,7 @@ def test_an_interrupt_keeps_what_was_decided(place: Place) -> None:
     terminal.until("[q]uit ")
     terminal.type("r")
     terminal.until("[q]uit ")
-    terminal.type("\x04")
+    terminal.key("\x04")
     assert terminal.end() == 1
     assert [one.kind for one in place.review().decisions()] == ["rejected"]
 

@@ -19,10 +19,11 @@ from harness.cli.collecting import Found, choose, collect
 from harness.cli.commits import History, State, first_bad
 from harness.cli.output import fail, say
 from harness.cli.running import LOG, SUITES, add_sampling_options, measured, plan_options
-from harness.judge.words import changed, plural
+from harness.judge.words import changed
 from harness.records import Comparison, Run, Verdict
 from harness.report.text import one_line, shorten
 from harness.settings import Against
+from harness.units import plural
 
 __all__ = ["add", "bisect"]
 

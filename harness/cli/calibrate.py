@@ -26,13 +26,12 @@ from harness.judge.calibration import Calibration, CaseCalibration, Quantity
 from harness.judge.calibration import calibrate as read_runs
 from harness.judge.design import MOST_LAUNCHES
 from harness.judge.prior import DEFAULT_BLOCK, MIN_CASES
-from harness.judge.words import plural
 from harness.plan import Plan
 from harness.records import Outcome, Run
 from harness.report.record import metrics_of
 from harness.report.text import shorten
 from harness.settings import WORKING_TREE, Against
-from harness.units import duration, percent
+from harness.units import duration, percent, plural
 
 __all__ = ["add", "calibrate"]
 

@@ -17,11 +17,10 @@ from harness.history.entries import Entry, Wanted
 from harness.history.folder import read_entry
 from harness.history.past import baselines_of, levels_of, series_of
 from harness.history.sources import VARIABLE, Sources
-from harness.judge.words import plural
 from harness.report.past import Series
 from harness.report.record import RUN_NAME
 from harness.report.text import commit_name, moment
-from harness.units import quantity, with_interval
+from harness.units import plural, quantity, with_interval
 
 __all__ = ["add", "history"]
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from harness.metrics import Metric
 from harness.records import Comparison, Estimate, Verdict
-from harness.units import difference, percent, points, with_interval
+from harness.units import difference, percent, plural, points, with_interval
 
-__all__ = ["advice", "against", "changed", "limit_words", "quoted"]
+__all__ = ["advice", "against", "changed", "limit_words", "plural", "quoted"]
 
 
 def against(name: str, now: Estimate, baseline: Estimate, unit: str) -> str:
@@ -67,12 +67,6 @@ def probability(p: float) -> str:
     if p < 1e-4:
         return "p < 0.0001"
     return f"p = {p:.4f}" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
-
-
-def plural(count: int, one: str) -> str:
-    """`1 launch`, `3 launches`, `2 blocks`."""
-    ending = "es" if one.endswith("ch") else "s"
-    return f"{count:,} {one if count == 1 else one + ending}"
 
 
 def ratio_to(baseline: float, value: float) -> float | None:

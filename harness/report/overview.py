@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.judge.words import plural
 from harness.records import Comparison, Estimate, Outcome, Result, Run, Verdict
 from harness.report.weight import weight
+from harness.units import plural
 
 __all__ = [
     "GATING",
@@ -52,7 +52,7 @@ MEANINGS: Mapping[str, str] = {
     "missing": "There is a baseline, and no result.",
     "invalid": "It ran, and what ran is not what was promised, or its outputs are wrong. Its numbers do not count.",
     "error": "It could not be measured: it crashed, hung, ran out of memory or failed to prepare. Or it was measured, "
-    "and its own test failed, or its baseline could not be read or written.",
+    "and its own test failed, or what it is held against could not be read or written.",
     "measured": "It was measured, and no verdict was asked for.",
 }
 

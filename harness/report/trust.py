@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.disturbance import PRESSURE, disturbances
-from harness.judge.words import plural
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.fidelity import measured
 from harness.report.overview import GATING, CaseView, Overview, other_tree, timed
 from harness.report.reasons import without_name
 from harness.report.text import commit_name, moment, one_line
-from harness.units import duration, percent, quantity
+from harness.units import duration, percent, plural, quantity
 
 __all__ = ["Check", "checks", "tree_note"]
 
