@@ -7,12 +7,12 @@ import math
 
 from harness.baseline.make import told
 from harness.judge.compare import LEAST_FRESH
-from harness.measure.passes import OF_ANOTHER_LENGTH, OF_OTHER_DATA
+from harness.measure.passes import OF_ANOTHER_LENGTH
 from harness.metrics import calls_needed
 from harness.plan import Plan
 from harness.records import Comparison, Result, Verdict
 
-__all__ = ["acceptable", "confirmed", "of_tree", "with_fidelity", "with_time"]
+__all__ = ["acceptable", "confirmed", "of_tree", "with_lengths", "with_time"]
 
 _OF_BASELINES = {
     "changed since the baseline was made": "changed between the two trees",
@@ -77,19 +77,14 @@ def acceptable(row: Comparison, result: Result) -> Comparison:
     return dataclasses.replace(row, reason=reason)
 
 
-def with_fidelity(row: Comparison, result: Result) -> Comparison:
-    """A comparison that calls a fidelity not lost where outputs have another length than the reference's, or are of
-    other data, and so have none: as many as a detector found, or as a network wrote, may be others on another machine
-    or after an upgrade.
+def with_lengths(row: Comparison, result: Result) -> Comparison:
+    """A comparison that calls a fidelity not lost where outputs have another length than the reference's, and so have
+    none: as many as a detector found, or as a network wrote, may be others on another machine or after an upgrade.
     """
     why = str(result.facts.get("fidelity", ""))
-    if row.verdict is not Verdict.MISSING or not row.metric.startswith("fidelity."):
-        return row
-    if why == OF_OTHER_DATA:
-        reason = row.reason.replace("and this run measured none", f"and in this run it was {why}")
-        return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason)
-    # Not for an output that is gone, nor for decisions, which agree less where there are fewer of them.
-    if row.metric != "fidelity.error" or not why.startswith(OF_ANOTHER_LENGTH):
+    # Not for an output that is gone, nor for decisions, which agree less where there are fewer of them. Nor for other
+    # data: they may follow from answers that broke, and then the accuracy is incomparable, too.
+    if row.verdict is not Verdict.MISSING or row.metric != "fidelity.error" or not why.startswith(OF_ANOTHER_LENGTH):
         return row
     reason = (
         f"{row.metric}: {why}. Where outputs change in length, let the grid judge without it: "

@@ -349,16 +349,16 @@ def test_outputs_of_another_length_than_the_references_lose_no_fidelity(tmp_path
 
 
 @pytest.mark.parametrize("metric", ["fidelity.error", "fidelity.agreement"])
-def test_what_was_evaluated_on_other_data_than_its_reference_loses_no_fidelity(tmp_path: Path, metric: str) -> None:
-    """A baseline of before has one, and the case would have been missing it in every run."""
+def test_what_was_evaluated_on_other_data_than_its_reference_misses_its_fidelity(tmp_path: Path, metric: str) -> None:
+    """Data may follow from answers that broke: accuracy and fidelity were both incomparable, and the run was green."""
     store = Store(tmp_path)
     store.write(a_portable({"size": 4.0, metric: 0.5}))
     found = WithBaselines(store, ENVIRONMENT, Plan())
     result = dataclasses.replace(a_result({"size": (4.0,)}), facts={"fidelity": OF_OTHER_DATA})
     (row,) = (row for row in found.compare(result, None, METRICS) if row.metric == metric)
-    assert row.verdict is Verdict.INCOMPARABLE
-    assert row.reason.startswith(f"{metric}: the baseline has a value, and in this run it was {OF_OTHER_DATA}; ")
-    assert "harness accept --case" in row.reason
+    assert row.verdict is Verdict.MISSING
+    assert row.reason.startswith(f"{metric}: the baseline has a value, and this run measured none; if that is right: ")
+    assert "harness accept --case" in row.reason, "it is red until it is accepted"
 
 
 def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_path: Path) -> None:
