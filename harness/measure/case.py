@@ -127,8 +127,8 @@ class Measurer:
             known = is_reference and unlimited(case) is None
             evaluation, note = (truth, "") if known else self._evaluate(case, address, artefact, logs)
             if others := other_data(evaluation, truth):
-                again = self.passes.again(case.reference, of_reference, reference, logs / "evaluate-again.log")
-                check_repeats(case.id, truth, again)
+                again, _ = self.passes.evaluation(case, address, artefact, logs / "evaluate-again.log")
+                check_repeats(case.id, evaluation, again)
         extra: Mapping[str, float] = {}
         if not is_reference:
             check_changed(case.id, evaluation, truth, artefact.manifest.facts, reference.manifest.facts)

@@ -98,7 +98,8 @@ class CasePasses:
     def evaluation(
         self, case: Case, address: Address, artefact: Artefact, log: Path
     ) -> tuple[EvaluationPass, MeasurementError | None]:
-        """An evaluation; and, where it is too large for the limits of the hardware, how it failed under them.
+        """An evaluation; and, where it is too large for the limits of the hardware, how it failed under them. Asked
+        once more, it is made in another process.
 
         The model need not be: its data and the code of the suite take memory as well, which a device would not have to
         hold. Raises `MeasurementError`.
@@ -114,16 +115,7 @@ class CasePasses:
         Without the limits of its hardware: a reference that does not fit there has the same answers elsewhere. Raises
         `MeasurementError`.
         """
-        return self._once(*self._reference(case, address, artefact, log))
-
-    def again(self, case: Case, address: Address, artefact: Artefact, log: Path) -> EvaluationPass:
-        """The evaluation of a reference in one more process, once a session: it tells whether its data are the same
-        there. Raises `MeasurementError`.
-        """
-        (_, folder, hardware), make = self._reference(case, address, artefact, log)
-        return self._once(("again", folder, hardware), make)
-
-    def _once(self, key: Key, make: Make) -> EvaluationPass:
+        key, make = self._reference(case, address, artefact, log)
         if key not in self._made:
             future: Future[Any] = Future()
             _settle(future, make, Child)

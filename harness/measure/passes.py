@@ -202,16 +202,16 @@ def other_data(candidate: EvaluationPass, reference: EvaluationPass) -> str:
     )
 
 
-def check_repeats(what: str, reference: EvaluationPass, again: EvaluationPass) -> None:
-    """Raise `MeasurementError` (outcome `invalid`) where evaluating the reference `again`, in another process, had
-    other data: then nobody's accuracy can be compared with any other's.
+def check_repeats(what: str, first: EvaluationPass, again: EvaluationPass) -> None:
+    """Raise `MeasurementError` (outcome `invalid`) where evaluating a case `again`, in another process, had other data:
+    then its accuracy can be compared with no other run's.
     """
-    if not _is_of_other_data(again, reference):
+    if not _is_of_other_data(again, first):
         return
     raise MeasurementError(
-        f"{what}: Model.evaluate has other data in every process (Evaluation.workload differed when its reference was "
-        "evaluated twice), so that no accuracy could ever be compared; draw data with a fixed seed and in one order (a "
-        "set of texts has another in each process: sorted), and digest the labelled data alone, no answers",
+        f"{what}: Model.evaluate has other data in every process (Evaluation.workload differed when it was evaluated "
+        "twice), so that no accuracy could ever be compared; draw data with a fixed seed and in one order (a set of "
+        "texts has another in each process: sorted), and digest the labelled data alone, no answers",
         outcome="invalid",
     )
 
