@@ -231,6 +231,10 @@ class Result:
                 return measurement
         return None
 
+    def asked_as(self, other: Result) -> bool:
+        """Whether both were evaluated on the same data: else the one's accuracy says nothing beside the other's."""
+        return self.workload.get("evaluation") == other.workload.get("evaluation")
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:

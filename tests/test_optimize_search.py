@@ -610,6 +610,12 @@ def test_a_limit_says_what_is_too_much() -> None:
     assert drop.broken(having(accuracy=0.94), reference) == ""
     assert drop.broken(having(accuracy=0.93), reference) == "accuracy -2.00 pt"
     assert drop.broken(having(), reference) == "accuracy is unknown"
+    asked = dataclasses.replace(having(accuracy=0.99), workload={"evaluation": "others"})
+    assert drop.broken(asked, reference) == "accuracy is of other data than the reference's"
+    assert without_gain(Goal("accuracy", "share", "higher"), asked, reference) == drop.broken(asked, reference)
+    assert drop.broken(asked, dataclasses.replace(reference, workload=asked.workload)) == ""
+    assert drop.broken(asked, having()).startswith("accuracy "), "of a reference that failed no data are known"
+    assert "other data" not in drop.broken(asked, having())
     assert memory.broken(having(memory_peak=2.0**21), reference) == "memory.peak 2.00 MiB"
     assert str(drop) == "accuracy at most 1.00 pt below the reference's"
     with pytest.raises(SuiteError, match=r"latency\.max can't be a goal"):

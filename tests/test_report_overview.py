@@ -126,8 +126,27 @@ def test_what_is_invalid_or_failed_its_test_is_not_to_be_shipped(verdict: Verdic
     assert not any(": onnxruntime, " in line for line in said)
     none = tuple(dataclasses.replace(view, comparisons=(row,)) for view in magika.cases)
     assert answers(dataclasses.replace(magika, cases=none), 0.002) == (
-        "None: each is invalid, or its own test failed.",
+        "None: each is invalid or an error, or was asked about other data.",
     )
+
+
+def test_an_accuracy_of_other_data_is_not_held_against_the_references() -> None:
+    """An evaluation that follows what was answered asks an easier question of what answers worse."""
+    magika = next(s for s in subjects(cases(sample_run(samples=2))) if s.model == "magika")
+    fastest = next(view for view in magika.cases if view.id == "magika/onnxruntime/cpu")
+    assert fastest.result
+    asked = dataclasses.replace(fastest.result, workload={**fastest.result.workload, "evaluation": "easier"})
+    other = dataclasses.replace(fastest, result=asked)
+    assert [one.name for one in gain(fastest, magika.reference, 0.002)] == ["speed", "memory", "accuracy"]
+    assert [one.name for one in gain(other, magika.reference, 0.002)] == ["speed", "memory"]
+    views = tuple(other if view is fastest else view for view in magika.cases)
+    mixed = dataclasses.replace(magika, cases=views)
+    said = answers(mixed, 0.002)
+    assert said
+    assert not any(": onnxruntime, " in line for line in said)
+    assert [one.view.id for one in points_of(mixed)] == [
+        one.view.id for one in points_of(magika) if one.view.id != fastest.id
+    ]
 
 
 def test_what_is_known_to_fail_makes_no_report_say_that_the_run_failed() -> None:

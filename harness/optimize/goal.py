@@ -18,6 +18,7 @@ _TOO_SMALL = 1e-12
 """A subtraction of floats is wrong by less than this share of the accuracy."""
 _NOTHING = 1e-6
 """What is 0 of a result counts as this share of what it is of the reference: no factor leads to 0."""
+_OF_OTHER_DATA = "accuracy is of other data than the reference's"
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,17 @@ class Limit:
     unit: str
 
     def broken(self, result: Result, reference: Result) -> str:
-        """A sentence about the limit where the result exceeds it, or has no such metric; "" where it is within."""
+        """A sentence about the limit where the result exceeds it, or has no such metric, or where the accuracy is of
+        other data than the reference's; "" where it is within.
+        """
         measurement = result.measurement(self.metric)
         if measurement is None:
             return "" if self.metric.startswith("latency.") and not result.launches else f"{self.metric} is unknown"
         found = measurement.estimate.point
         if self.metric == "accuracy":
             before = reference.measurement("accuracy")
+            if before and not result.asked_as(reference):
+                return _OF_OTHER_DATA
             loss = (before.estimate.point if before else math.nan) - found
             # Written so that what is not a number is broken.
             return "" if loss <= self.value + _TOO_SMALL else f"accuracy {points(-loss)}"
@@ -103,6 +108,8 @@ def without_gain(goal: Goal, result: Result, reference: Result) -> str:
     own, other = result.measurement(goal.metric), reference.measurement(goal.metric)
     if own is None:
         return f"{goal.metric}, which is the goal, was not measured of it"
+    if other and goal.metric == "accuracy" and not result.asked_as(reference):
+        return _OF_OTHER_DATA
     if other is None or other.estimate.point <= 0:
         value = f"is {quantity(other.estimate.point, goal.unit)}" if other else "was not measured"
         return f"{goal.metric} {value} of the model as it is, so that no gain can be a factor of it; take another goal"

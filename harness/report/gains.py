@@ -124,7 +124,7 @@ def accuracy_slack(run: Run, suite: str = "", reference: CaseView | None = None)
 
 
 def gain(view: CaseView, reference: CaseView | None, slack: float, memory: str = _MEMORY[-1]) -> tuple[Gain, ...]:
-    """Speed-up, memory and accuracy of a case against the reference, as far as both have them.
+    """Speed-up, memory and accuracy of a case against the reference, as far as both have them, of the same data.
 
     `memory` is the metric that says how much memory the cases of this model take (see `memory_metric`).
     """
@@ -141,7 +141,7 @@ def gain(view: CaseView, reference: CaseView | None, slack: float, memory: str =
         factor = own.point / other.point
         found.append(Gain("memory", ratio(factor), _sense(1 / factor), factor))
     own, other = view.estimate("accuracy"), reference.estimate("accuracy")
-    if own and other:
+    if own and other and _of_same_data(view, reference):
         change = own.point - other.point
         # A loss of exactly the slack is within it, whatever a subtraction of floats makes of it.
         sense = "same" if abs(change) <= slack + 1e-9 else "better" if change > 0 else "worse"
@@ -150,12 +150,13 @@ def gain(view: CaseView, reference: CaseView | None, slack: float, memory: str =
 
 
 def points_of(subject: Subject) -> tuple[Point, ...]:
-    """The cases of a model that have both a latency and an accuracy."""
+    """The cases of a model that have both a latency and an accuracy, this of the data of the model as it is."""
+    reference = subject.reference
     measured = [
         (view, view.result, latency, accuracy)
         for view in subject.cases
         if (latency := view.estimate("latency.p50")) and (accuracy := view.estimate("accuracy")) and view.result
-        if latency.point > 0
+        if latency.point > 0 and (reference is None or _of_same_data(view, reference))
     ]
     metric, speeds = memory_metric(subject), [speed_of(view) for view, *_ in measured]
     found = []
@@ -244,7 +245,7 @@ def front(candidates: Iterable[Point]) -> tuple[Point, ...]:
 def answers(subject: Subject, slack: float) -> tuple[str, ...]:
     """ "Which technique should I ship?", in sentences: without loss, at a small loss, for throughput, for memory.
 
-    None is named whose numbers do not count, or whose own test failed.
+    None is named whose numbers do not count, or whose verdict is an error.
     """
     measured = points_of(subject)
     reference = subject.reference
@@ -253,7 +254,7 @@ def answers(subject: Subject, slack: float) -> tuple[str, ...]:
         return ()
     found = [p for p in measured if p.view.verdict not in (Verdict.INVALID, Verdict.ERROR)]
     if not found:
-        return ("None: each is invalid, or its own test failed.",)
+        return ("None: each is invalid or an error, or was asked about other data.",)
     floor = accuracy.point - slack - 1e-9
     keeping = [p for p in found if p.accuracy >= floor]
     said = []
@@ -276,6 +277,10 @@ def answers(subject: Subject, slack: float) -> tuple[str, ...]:
     if least and least is not fastest:
         said.append(f"Least memory, accuracy kept: {least.technique}, {quantity(least.memory or 0.0, 'bytes')}.")
     return tuple(said)
+
+
+def _of_same_data(view: CaseView, reference: CaseView) -> bool:
+    return bool(view.result and reference.result and view.result.asked_as(reference.result))
 
 
 def _named(point: Point, reference_accuracy: float) -> str:
