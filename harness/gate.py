@@ -18,6 +18,7 @@ from harness.judge.words import quoted
 from harness.measure.sources import sources
 from harness.names import suite_name, within
 from harness.records import Comparison, Outcome, Result, Run, Verdict
+from harness.report.trust import tree_note
 from harness.settings import Settings
 from harness.timed_test import TimedTest
 from harness.units import plural
@@ -137,6 +138,9 @@ def undone(
             "nothing was decided: no selected case has a baseline that this machine can be compared with; "
             f"make one with: {first} --reason 'first baseline'"
         )
+    # What no tree could differ in was not decided, however many cases are unchanged.
+    if settings.mode == "strict" and run.environment.state.get("same"):
+        return tree_note(run).removesuffix(".")
     return None
 
 

@@ -63,7 +63,7 @@ def _check_differs(root: Path, against: Against) -> None:
         return
     revision = against.revision
     name = git(root, "rev-parse", "--verify", "--symbolic-full-name", "--end-of-options", revision)
-    if name == "HEAD" or name.startswith(("refs/heads/", "refs/remotes/")):
+    if name in ("HEAD", "FETCH_HEAD") or name.startswith(("refs/heads/", "refs/remotes/")):
         cure = f"name the commit before what was pushed, such as its parent ({revision}~1)"
         if against.at in ("", WORKING_TREE):
             cure += f", or {WORKING_TREE} to compare the tree with itself"

@@ -241,6 +241,15 @@ def test_what_the_other_tree_lacks_decides_nothing(tmp_path: Path) -> None:
     assert found == "nothing was decided: no selected case could be compared with main"
 
 
+@pytest.mark.parametrize(("mode", "red"), [("strict", True), ("compare", False)])
+def test_a_commit_beside_itself_decides_nothing_that_strict_asks_for(tmp_path: Path, mode: str, red: bool) -> None:
+    """`$(git merge-base main HEAD)` on main is the measured commit, and every case of it is unchanged."""
+    asked = settings(tmp_path, mode=mode, against=Against("v1"))
+    found = undone(asked, a_whole_run({"a": Verdict.UNCHANGED}, against="v1", same="v1"))
+    assert found == ("v1 is the commit that is measured, so nothing could be found" if red else None)
+    assert undone(asked, a_whole_run({"a": Verdict.UNCHANGED}, against="v1")) is None
+
+
 def test_what_has_no_baseline_is_skipped() -> None:
     unmeasured = dataclasses.replace(a_result({}), outcome=Outcome.UNAVAILABLE, reason="no compiler")
     assert left_out(unmeasured, None, None).verdict is Verdict.SKIPPED

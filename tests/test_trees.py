@@ -72,6 +72,7 @@ BEFORE = "name the commit before what was pushed, such as its parent"
         (Against("HEAD"), f"{BEFORE} (HEAD~1), or . to compare the tree with itself"),
         (Against("pushed"), f"{BEFORE} (pushed~1), or . to compare the tree with itself"),
         (Against("origin/main"), f"{BEFORE} (origin/main~1), or . to compare the tree with itself"),
+        (Against("FETCH_HEAD"), f"{BEFORE} (FETCH_HEAD~1), or . to compare the tree with itself"),
         (Against("HEAD", at="."), f"{BEFORE} (HEAD~1), or . to compare the tree with itself"),
         (Against("HEAD", at="released"), f"{BEFORE} (HEAD~1)"),
     ],
@@ -83,6 +84,7 @@ def test_the_measured_commit_is_not_compared_with_itself_by_mistake(
     project.git("tag", "released")
     project.git("branch", "pushed")
     project.git("update-ref", "refs/remotes/origin/main", "HEAD")
+    (project.path / ".git" / "FETCH_HEAD").write_text(f"{project.git('rev-parse', 'HEAD')}\t\tbranch 'main'\n")
     with pytest.raises(SuiteError) as caught:
         other_tree(settings(project), against)
     said = f"--against {against.revision} is the commit that is measured, so nothing could be found; {cure}"
