@@ -161,7 +161,7 @@ def left_out(result: Result, portable: Portable | None, previous: Result | None)
 def shared_suite(comparing: Comparing, root: Path, result: Result) -> str | None:
     """What is wrong where the case of a result would be held to the baseline of another file with the same suite; None
     where nothing is. Files that are never selected together would share it for ever; one that moved is gone from its
-    old place. A baseline that is damaged is told where the case is judged.
+    old place, and so is a test that moved out of a file. A baseline that is damaged is told where the case is judged.
     """
     if not isinstance(comparing, WithBaselines):
         return None
@@ -173,6 +173,8 @@ def shared_suite(comparing: Comparing, root: Path, result: Result) -> str | None
         return None
     own, other = (one.partition("::")[0] for one in (result.nodeid, portable.nodeid))
     if own == other or not (root / other).is_file() or (root / other).resolve() == (root / own).resolve():
+        return None
+    if not _defines(root / other, portable.nodeid):
         return None
     return (
         f"{portable.case_id}: its baseline is that of {other}: {own} and {other} would both be the suite "
@@ -210,16 +212,21 @@ def _is_due(baseline: Portable, root: Path, nodeids: set[str], files: Callable[[
     A baseline names the file in which its case was accepted last. Where that is gone, the test is where another file of
     the same suite defines it: so the folder that it left does not miss it, and the one that it came to does.
     """
-    file, _, test = baseline.nodeid.partition("::")
+    file = baseline.nodeid.partition("::")[0]
     if (root / file).is_file():
         return any(within(file, nodeid) for nodeid in nodeids)
-    definition = re.compile(rf"\bdef {re.escape(test.partition('[')[0].rpartition('::')[2])}\(")
     places = [
         path.relative_to(root).as_posix()
         for path in files()
-        if suite_name(path) == baseline.suite and definition.search(path.read_text(encoding="utf-8", errors="replace"))
+        if suite_name(path) == baseline.suite and _defines(path, baseline.nodeid)
     ]
     return not places or any(within(place, nodeid) for place in places for nodeid in nodeids)
+
+
+def _defines(path: Path, nodeid: str) -> bool:
+    """Whether a file has a function of the name of a node id's test."""
+    test = nodeid.partition("::")[2].partition("[")[0].rpartition("::")[2]
+    return re.search(rf"\bdef {re.escape(test)}\(", path.read_text(encoding="utf-8", errors="replace")) is not None
 
 
 def unmeasured(case: Case | TimedTest, suite: str, nodeid: str, reason: str) -> Result:

@@ -79,21 +79,22 @@ def test_a_case_is_missed_where_its_file_is_now(
 
 
 @pytest.mark.parametrize(
-    ("files", "nodeid", "shared"),
+    ("files", "test", "nodeid", "shared"),
     [
-        (["a/suites/test_digits.py", "b/suites/test_digits.py"], "b/suites/test_digits.py::test_it", True),
-        (["a/suites/test_digits.py", "b/suites/test_digits.py"], "a/suites/test_digits.py::test_it", False),
-        (["b/suites/test_digits.py"], "b/suites/test_digits.py::test_it", False),
-        (["a/suites/test_digits.py"], "link/suites/test_digits.py::test_it", False),
-        ([], "id", False),
+        (["a/suites/test_digits.py", "b/suites/test_digits.py"], "test_it", "b/suites/test_digits.py::test_it", True),
+        (["a/suites/test_digits.py", "b/suites/test_digits.py"], "test_it", "a/suites/test_digits.py::test_it", False),
+        (["a/suites/test_digits.py"], "test_of_a_unit", "b/suites/test_digits.py::test_it", False),
+        (["b/suites/test_digits.py"], "test_it", "b/suites/test_digits.py::test_it", False),
+        (["a/suites/test_digits.py"], "test_it", "link/suites/test_digits.py::test_it", False),
+        ([], "test_it", "id", False),
     ],
-    ids=["another", "its own", "moved", "the same by a link", "no file"],
+    ids=["another", "its own", "the case moved, and the file stayed", "moved", "the same by a link", "no file"],
 )
 def test_a_baseline_of_another_file_is_not_shared(
-    tmp_path: Path, files: list[str], nodeid: str, *, shared: bool
+    tmp_path: Path, files: list[str], test: str, nodeid: str, *, shared: bool
 ) -> None:
     for file in files:
-        a_suite(tmp_path, file)
+        a_suite(tmp_path, file, test)
     (tmp_path / "link").symlink_to("a")
     store = Store(tmp_path / "baselines")
     store.write(a_portable({"size": 4.0}, nodeid="a/suites/test_digits.py::test_it"))

@@ -677,7 +677,7 @@ def test_a_suite_of_one_name_that_another_folder_accepted_first_is_an_error(
     first, second = (f"{team}/suites/test_ops.py" for team in "ab")
     for file in (first, second):
         (tmp_path / file).parent.mkdir(parents=True)
-        (tmp_path / file).touch()
+        (tmp_path / file).write_text("def test_it(case, bench): ...\n")
     known = a_portable({"size": 4.0}, suite="ops", case_id=case.id, nodeid=f"{first}::test_it")
     Store(tmp_path / "baselines").write(known)
     names = iter("abcd")
