@@ -111,13 +111,22 @@ def test_weights_that_code_multiplies_with_by_itself_are_counted_and_stay() -> N
         assert facts["sparsity.2:4"] == pytest.approx(0.8)
 
 
+def test_learned_inputs_of_a_layer_are_no_weights_of_a_product() -> None:
+    """In a batch of one they are read where the parameter lies: a network of these was refused, or promised less."""
+    _, facts = check_technique(pruned_n_m(finetune=False), _with(ENCODER, Asking()))
+    assert facts["parameters"] == 512 * WIDTH + 4 * WIDTH * WIDTH
+    assert facts["sparsity.2:4"] == 1.0
+
+
 def test_weights_of_recurrent_layers_and_transposed_convolutions_are_of_no_other_product() -> None:
-    """Nor are tables, which are looked up."""
+    """Nor are their learned inputs, nor tables, which are looked up."""
     called = [
         (torch.nn.LSTM(WIDTH, 4, batch_first=True), torch.ones(1, 2, WIDTH)),
         (torch.nn.ConvTranspose1d(4, 4, 2), torch.ones(1, 4, 4)),
         (torch.nn.Linear(4, 4), torch.ones(1, 4)),
         (torch.nn.Embedding(4, 4), torch.ones(1, 4, dtype=torch.int64)),
+        (Started(torch.nn.Linear(4, 4)), torch.ones(1, 4, 4)),
+        (Started(torch.nn.ConvTranspose1d(4, 4, 2)), torch.ones(1, 4, 4)),
     ]
     for network, example in called:
         with torch.no_grad(), OperatorTypes() as operators:
@@ -491,6 +500,30 @@ class Multiplying(torch.nn.Module):
 
     def forward(self, tokens: Any) -> Any:
         return self.layer(tokens @ self.weight).mean(1)
+
+
+class Asking(torch.nn.Module):
+    """Learned queries, which are most of the parameters, attend to the tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries = torch.nn.Parameter(torch.randn(1, 512, WIDTH, generator=torch.Generator().manual_seed(0)))
+        self.attention = torch.nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+
+    def forward(self, tokens: Any) -> Any:
+        return self.attention(self.queries.expand(len(tokens), -1, -1), tokens, tokens)[0].mean(1)
+
+
+class Started(torch.nn.Module):
+    """A layer of what was learned; the input tells how many items there are."""
+
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.start = torch.nn.Parameter(torch.ones(1, 4, 4))
+        self.layer = layer
+
+    def forward(self, inputs: Any) -> Any:
+        return self.layer(self.start.expand(len(inputs), -1, -1))
 
 
 class Again(torch.nn.Module):

@@ -25,7 +25,7 @@ class OperatorTypes(TorchDispatchMode):
 
     An operator on a tensor that wraps others, as those of torchao do, is left to the wrapper, and what that calls is
     noted. One that fails is not: torchao tries products of integers, and computes in float32 where a GPU has none.
-    `devices` are those of the products, and `addresses` where the tensors begin that they read.
+    `devices` are those of the products, and `addresses` where the tensors begin that each of them reads.
     """
 
     supports_higher_order_operators = True
@@ -36,7 +36,7 @@ class OperatorTypes(TorchDispatchMode):
         self.products: list[str] = []
         self.others: list[str] = []
         self.devices: set[str] = set()
-        self.addresses: set[int] = set()
+        self.addresses: list[set[int]] = []
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if any(is_traceable_wrapper_subclass(argument) for argument in args):
@@ -49,7 +49,7 @@ class OperatorTypes(TorchDispatchMode):
             if is_product(named.name().partition("::")[2]):
                 self.products.append(INTEGER if is_integer(dtype) else dtype)
                 self.devices.add(tensor.device.type)
-                self.addresses |= {address_of(argument) for argument in args if isinstance(argument, torch.Tensor)}
+                self.addresses.append({address_of(one) for one in args if isinstance(one, torch.Tensor)})
             else:
                 self.others.append(dtype)
         return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,7 +189,7 @@ class TorchSession:
         }
 
 
-def module_weights(module: Any, addresses: Collection[int] = ()) -> list[Weight]:
+def module_weights(module: Any, addresses: Iterable[Collection[int]] = ()) -> list[Weight]:
     """The weights of a module, shared ones once; see `harness.runtimes.facts` for what a weight is.
 
     `addresses` are those of an `OperatorTypes`: weights that other products read keep to no pattern.
@@ -221,24 +221,37 @@ def product_weights(module: Any) -> list[Any]:
     return list(found.values())
 
 
-def other_product_weights(module: Any, addresses: Collection[int]) -> list[Any]:
-    """The plain weights that products read at these addresses, and none of `product_weights`.
+def other_product_weights(module: Any, addresses: Iterable[Collection[int]]) -> list[Any]:
+    """The plain weights that products read at these addresses, given for each product, and that are of no layer.
 
     A parameter that code multiplies with, for instance, whose input axis nobody tells. Those of recurrent layers and
-    transposed convolutions are none.
+    transposed convolutions are none. Nor is what a layer's weight is multiplied with: learned queries are its inputs,
+    and in a batch of one they are read where the parameter lies.
     """
     apart = (torch.nn.RNNBase, torch.nn.modules.conv._ConvTransposeNd)
     layers = [layer for layer in module.modules() if isinstance(layer, apart)]
-    known = {id(weight) for weight in product_weights(module)}
-    known |= {id(weight) for layer in layers for weight in layer.parameters(recurse=False)}
+    known = [*product_weights(module), *(weight for layer in layers for weight in layer.parameters(recurse=False))]
+    names, places = {id(weight) for weight in known}, [_place(weight) for weight in known]
+    read = {
+        address
+        for product in addresses
+        if not any(address in place for place in places for address in product)
+        for address in product
+    }
     return [
         tensor
         for tensor in weight_tensors(module)
-        if id(tensor) not in known
+        if id(tensor) not in names
         and not is_traceable_wrapper_subclass(tensor)
-        and (start := address_of(tensor))
-        and any(start <= address < start + tensor.numel() * tensor.element_size() for address in addresses)
+        and (place := _place(tensor))
+        and any(address in place for address in read)
     ]
+
+
+def _place(tensor: Any) -> range:
+    """The addresses of a tensor's numbers; none where torch has no address for it."""
+    start = address_of(tensor)
+    return range(start, start + tensor.numel() * tensor.element_size()) if start else range(0)
 
 
 def _weight(tensor: Any, *, multiplied: bool) -> Weight:
