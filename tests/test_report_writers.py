@@ -307,13 +307,19 @@ def test_annotations_are_few_and_point_to_the_suite(run: Run) -> None:
 def test_annotations_of_a_project_in_a_folder_point_to_where_it_lies_in_the_repository(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """GitHub looked for them at its top, where no such file is."""
+    """GitHub looked for them at its top, where no such file is. A repository may be a folder of the job's workspace."""
     monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
-    (tmp_path / "link").symlink_to(tmp_path)
-    assert prefix_of(tmp_path / "teams" / "own") == prefix_of(tmp_path / "link" / "teams" / "own") == "teams/own/"
+    top = tmp_path / "repository"
+    (top / "teams" / "own").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(top)
+    (top / ".git").write_text("gitdir: elsewhere\n")  # as of a worktree
+    assert prefix_of(top / "teams" / "own") == prefix_of(tmp_path / "link" / "teams" / "own") == "teams/own/"
+    assert prefix_of(top) == ""
+    (top / ".git").unlink()
+    assert prefix_of(top / "teams") == "repository/teams/", "checked out without git"
     assert prefix_of(tmp_path) == prefix_of(tmp_path.parent) == ""
     monkeypatch.delenv("GITHUB_WORKSPACE")
-    assert prefix_of(tmp_path / "teams") == ""
+    assert prefix_of(top / "teams") == ""
     first = annotation_lines(run, prefix="teams/own/")[0]
     assert first.startswith("::error file=teams/own/suites/test_magika.py,title=error%3A ")
 

@@ -40,8 +40,13 @@ def annotation_lines(run: Run, limit: int = LIMIT, prefix: str = "") -> list[str
 def prefix_of(root: Path) -> str:
     """What leads from the repository, where GitHub looks for files, to those of the project at `root`, which node ids
     name; "" where that is the same folder, or lies elsewhere.
+
+    A job may check the repository out into a folder of its workspace. Where there is no git, GitHub's checkout writes
+    the files alone, and the workspace stands for the repository.
     """
-    top, place = Path(os.environ.get("GITHUB_WORKSPACE") or root).resolve(), root.resolve()
+    place = root.resolve()
+    checkouts = (folder for folder in (place, *place.parents) if (folder / ".git").exists())
+    top = next(checkouts, Path(os.environ.get("GITHUB_WORKSPACE") or place).resolve())
     return f"{place.relative_to(top).as_posix()}/" if top in place.parents else ""
 
 
