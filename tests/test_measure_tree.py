@@ -175,6 +175,20 @@ def test_a_session_waits_for_the_checkout_that_another_one_makes(project: Folder
     assert (found.root / "data.slow").read_text() == "of the commit\n"
 
 
+def test_a_checkout_is_made_where_the_lock_of_others_can_not_be_opened(project: Folder) -> None:
+    """As another user's. A folder stands for it, which not even root can open."""
+    trees = project.path / ".harness" / "trees"
+    (trees / ".lock").mkdir(parents=True)
+    assert (worktree(project.path, "HEAD", trees).root / "src" / "own_network" / "__init__.py").exists()
+
+
+def test_where_no_checkout_can_be_made_git_says_why(project: Folder) -> None:
+    (project.path / ".harness").mkdir()
+    (project.path / ".harness" / "trees").symlink_to("gone")
+    with pytest.raises(SuiteError, match=r"git worktree add .* failed: (.|\n)*create leading directories"):
+        worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+
+
 def test_however_long_a_checkout_takes_it_is_not_cut_off(project: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     run = subprocess.run
     limits: list[float | None] = []

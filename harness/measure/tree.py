@@ -166,10 +166,11 @@ def _make(root: Path, commit: str, place: Path) -> None:
     """
     import fcntl  # not on Windows, where runs are read and none is made
 
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with (place.parent / ".lock").open("wb") as lock:
-        with contextlib.suppress(OSError):  # some network filesystems lock nothing
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as held:
+        # Some network filesystems lock nothing. And where no file can be made or opened, git says what is wrong.
+        with contextlib.suppress(OSError):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(held.enter_context((place.parent / ".lock").open("wb")), fcntl.LOCK_EX)
         if not _is_known(place):
             _remove(place)
             # Twice: where a checkout was cut off, git has the place locked. And however large the repository is, a
