@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from harness.sensitivity import sensitivity
 from harness.techniques import compiled, int8_dynamic, int8_static, onnxruntime
 from harness.techniques.base import Technique
 from harness.techniques.mixed import Probe
+from harness.techniques.quantize_onnx import Layer
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
 
 
@@ -112,6 +114,20 @@ def test_the_most_costly_layers_stay_in_float_until_the_accuracy_holds(outliers:
     assert "turn" not in str(deployment.notes["kept"]).split(", ")
     assert float(deployment.notes["kept.drop"]) <= 0.02
     assert Probe(deployment).accuracy > 0.9
+
+
+def test_a_type_without_weights_that_leaves_no_number_costs_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that changes nothing when it is quantized is no layer that could be kept."""
+    wanted = np.ones(4, np.float32)
+    outputs = {"fc": wanted * 1.01, "Where": wanted * np.nan, "Reshape": wanted}
+    quantizer: Any = SimpleNamespace(
+        layers={name: Layer(name, name, (name,), 8 if name == "fc" else 0) for name in outputs},
+        network=lambda only: outputs[only[0]],
+    )
+    monkeypatch.setattr(Probe, "_outputs", lambda self, network: {"output": network})
+    probe = Probe.__new__(Probe)
+    probe._wanted = {"output": wanted}
+    assert [cost.layer.name for cost in probe.costs(quantizer)] == ["Where", "fc"]
 
 
 def test_nothing_is_kept_where_nothing_is_lost(onnx_model: Model, tmp_path: Path) -> None:

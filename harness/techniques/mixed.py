@@ -40,7 +40,7 @@ class LayerCost:
     """What quantizing one layer alone costs.
 
     layer  what was quantized
-    sqnr   of the outputs, in dB; infinite where they did not change
+    sqnr   of the outputs, in dB; infinite where they did not change, minus infinity where they are no numbers
     drop   by how much the accuracy fell; None where it was not measured
     """
 
@@ -85,7 +85,7 @@ class Probe:
             cost = LayerCost(layer, self.sqnr(quantizer.network(only=layer.nodes)))
             if say:
                 say(f"layer {number} of {len(layers)}: {layer.name}: SQNR {cost.sqnr:.1f} dB")
-            if layer.elements or math.isfinite(cost.sqnr):
+            if layer.elements or cost.sqnr < math.inf:
                 found.append(cost)
         return sorted(found, key=lambda cost: cost.sqnr)
 
