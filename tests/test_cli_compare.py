@@ -84,6 +84,36 @@ def test_a_missing_case_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "c/reference/cpu" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("dirty", "rev"), [(False, "abc1234"), (True, "REV")])
+def test_no_advice_is_of_baselines(tmp_path: Path, capsys: pytest.CaptureFixture[str], dirty: bool, rev: str) -> None:
+    """What it said would have put the numbers of a run that is suspected into the committed baselines."""
+    other = a_case("b", workload={**CASES[1].workload, "inputs": "12"})
+    new = [a_case("a", latency=0.0108), other, a_case("d")]
+    before = on_disk(tmp_path, "old", CASES, environment=dataclasses.replace(a_run([]).environment, dirty=dirty))
+    assert main(["compare", before, on_disk(tmp_path, "new", new), "--json"]) == 1
+    rows = {(one["case_id"][0], one["metric"]): one for one in json.loads(capsys.readouterr().out)["comparisons"]}
+    for row in rows.values():
+        for words in ("--baseline=update", "harness accept", "harness prune", "baseline"):
+            assert words not in row["reason"]
+    assert rows["a", "latency.p50"]["verdict"] == "inconclusive"
+    assert rows["a", "latency.p50"]["reason"].endswith(
+        f"One run is one block of launches; in turns it can be decided: harness compare --against {rev}"
+    )
+    assert "the workload's inputs changed between the two runs" in rows["b", "latency.p50"]["reason"]
+    assert rows["c", "case"]["reason"].endswith(": the old run measured it, and this one has no result of it.")
+    assert rows["d", "case"]["reason"].endswith(" has nothing in the old run to be compared with.")
+
+
+def test_an_old_run_without_ratios_to_the_anchor_is_not_accepted_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(tmp_path, [without_anchor(a_case("a"))], [a_case("a")], "--json") == 0
+    (time,) = [one for one in json.loads(capsys.readouterr().out)["comparisons"] if one["metric"] == "latency.p50"]
+    assert time["verdict"] == "incomparable"
+    assert "the old run holds no ratio to the anchor" in time["reason"]
+    assert "ccept" not in time["reason"]
+
+
 def test_a_case_that_became_unavailable_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gone = without_numbers("c", Outcome.UNAVAILABLE, "no compiler here")
     assert compare(tmp_path, CASES, [*CASES[:2], gone]) == 1
@@ -142,6 +172,14 @@ def test_a_run_that_is_not_whole_is_2(
 ) -> None:
     assert compare(tmp_path, CASES, CASES, **changes) == 2
     assert note in capsys.readouterr().out
+
+
+def test_an_old_run_that_is_not_whole_is_not_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--resume` goes on with the newest."""
+    old = on_disk(tmp_path, "old", CASES, complete=False)
+    assert main(["compare", old, on_disk(tmp_path, "new", CASES)]) == 2
+    assert "The old run old is not complete: measure again." in (said := capsys.readouterr().out)
+    assert "--resume" not in said.rpartition("is not complete")[2]
 
 
 def test_what_was_shown_to_be_worse_stays_so_in_a_run_cut_short(tmp_path: Path) -> None:

@@ -135,8 +135,9 @@ def _notes(old: Run, new: Run, comparisons: Iterable[Comparison]) -> Iterator[st
     """What keeps the answer from being a whole one, a sentence each."""
     for word, run in (("old", old), ("new", new)):
         if not run.complete:
-            again = f"go on with pytest {SUITES} --resume --maxfail=0, or measure again"
-            yield f"The {word} run {run.id} is not complete: {again}."
+            # What goes on is the newest run, which the old one of two hardly is.
+            go_on = f"go on with pytest {SUITES} --resume --maxfail=0, or " if run is new else ""
+            yield f"The {word} run {run.id} is not complete: {go_on}measure again."
         elif run.mode == "quick":
             yield f"The {word} run {run.id} is a smoke test (--quick), whose numbers are not for judging."
     if not any(comparison.verdict in _WORSE | _BROKEN | _GOOD for comparison in comparisons):

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from harness.amending import of_tree
 from harness.baseline.accept import baseline_of
 from harness.baseline.records import Baseline, Portable, Times
 from harness.judge import Prior, compare, fit_prior, missing
@@ -15,6 +16,14 @@ from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.record import failed_tests, metrics_of
 
 __all__ = ["compare_runs"]
+
+_OF_TREES = {
+    " Accept this run to have one.": "",
+    "the other tree": "the old run",
+    "the two trees": "the two runs",
+    "the baseline": "the old run",
+}
+"""What is said of another tree or a baseline, and what is so where another run stands for it."""
 
 
 def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
@@ -37,11 +46,13 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
         absent = _absent(result, baseline, here)
         prior, identity = priors.get(result.hardware, Prior()), here.get(result.hardware, {})
         rows = compare(result, baseline, metrics_of(new, result.suite), prior, identity)
-        found += [absent] if absent else [_of_one_hour(row, result) for row in rows]
+        found += [absent] if absent else [_of_runs(_of_one_hour(row, result), old) for row in rows]
         found += [row] if (row := failed.get((result.suite, result.case_id))) else []
     if new.complete and not new.filtered:
         present = {(result.suite, result.case_id) for result in new.results}
-        found += missing(_asked_for(_expected(baselines.values(), here), new), present)
+        gone = missing(_asked_for(_expected(baselines.values(), here), new), present)
+        why = "the old run measured it, and this one has no result of it."
+        found += [replace(row, reason=f"{row.case_id}: {why}") for row in gone]
     return tuple(found)
 
 
@@ -78,6 +89,21 @@ def _of_one_hour(row: Comparison, result: Result) -> Comparison:
         "of a case; measure both with pytest and without --against, or in turns: harness compare --against REV"
     )
     return replace(row, verdict=Verdict.INCOMPARABLE, reason=why, change=None, detectable=None)
+
+
+def _of_runs(row: Comparison, old: Run) -> Comparison:
+    """A comparison that the judge made with another run, which is no baseline: nothing can be accepted over it, and no
+    block added to it.
+    """
+    said, blocks, _ = of_tree(row).reason.partition(" The baseline has ")
+    for of_tree_or_baseline, otherwise in _OF_TREES.items():
+        said = said.replace(of_tree_or_baseline, otherwise)
+    if blocks:
+        here = old.environment
+        commit = "" if here.dirty else here.commit[:12]
+        against = f"harness compare --against {commit or 'REV'}"
+        said += f" One run is one block of launches; in turns it can be decided: {against}"
+    return replace(row, reason=said)
 
 
 def _asked_for(portables: Iterable[Portable], run: Run) -> list[Portable]:
