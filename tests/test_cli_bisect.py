@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ from harness.cli.main import main
 from harness.errors import SuiteError
 from harness.plan import Plan
 from harness.records import Comparison, Estimate, Run, Verdict
-from tests.cli_runs import a_run
+from tests.cli_runs import a_case, a_run
 from tests.folder import Folder
 
 CASES = [
@@ -24,6 +25,8 @@ CASES = [
     FoundCase("a/reference/cpu", "toys", "suites/test_toys.py::test_it[a/reference/cpu]"),
     FoundCase("a/reference/cpu", "games", "suites/test_games.py::test_it[a/reference/cpu]"),
 ]
+AGAIN = f" --plan confirm={2 * Plan().confirm} --plan budget={2 * Plan().budget:g}"
+"""What a second trial is given beside what the first one was."""
 SUITE = """
 from suites.own import slowed
 
@@ -210,10 +213,28 @@ def test_an_undecided_commit_is_tried_again_with_more_launches_and_then_left(
         f"  {commit[:10]} {name}" for commit, name in zip(commits[2:], ("commit 2", "commit 3"), strict=True)
     } < set(said.splitlines())
     assert f"at {commits[3][:10]}, latency.p50 against {commits[0][:10]}: +12.0 % [+11.0, +13.0]" in said
-    again = [options for options in given if options.endswith(f"--plan confirm={2 * Plan().confirm}")]
+    again = [options for options in given if options.endswith(AGAIN)]
     assert len(given) == 5
     assert len(again) == 2
     assert all("--plan confirm=4" in options and f"--against {commits[0]}" in options for options in given)
+
+
+def test_a_second_trial_has_the_time_that_its_launches_take(
+    folder: Folder, runs: tuple[dict[str, list[Comparison]], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice the time is not enough for twice as many where the first had room for five, each of 30 s."""
+    good, bad = folder.commit("good"), folder.commit("bad")
+    slow = a_case("a", launches=tuple(dataclasses.replace(one, wall_seconds=30.0) for one in a_case("a").launches))
+    given: list[str] = []
+
+    def run(arguments: Sequence[str], reports: Path) -> Run:
+        given.append(" ".join(arguments))
+        return a_run([slow], comparisons=(a_row(Verdict.INCONCLUSIVE),))
+
+    monkeypatch.setattr("harness.cli.bisect.measured", run)
+    assert main(["bisect", "*int8*", "--good", good, "--bad", bad]) == 2
+    launches = Plan().screen + 2 * Plan().confirm
+    assert given[-1].endswith(f" --plan confirm={2 * Plan().confirm} --plan budget={30 * launches}")
 
 
 @pytest.mark.parametrize("undecided", [False, True])
@@ -226,7 +247,7 @@ def test_the_command_at_the_end_has_the_plan_that_decided(
     good, bad = folder.commit("good"), folder.commit("bad")
     runs[0][bad] = [*([a_row(Verdict.INCONCLUSIVE)] if undecided else []), a_row(Verdict.REGRESSED)]
     assert main(["bisect", "*int8*", "--good", good, "--plan", "confirm=4", "--plan", "seconds=0.2"]) == 0
-    doubled = f" --plan confirm={2 * Plan().confirm}" if undecided else ""
+    doubled = AGAIN if undecided else ""
     told = capsys.readouterr().out.splitlines()[-1]
     assert told.startswith("to see it: pytest ")
     assert told.endswith(f" --plan confirm=4 --plan seconds=0.2{doubled}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -130,12 +131,14 @@ class _Trial:
     reports: Path
 
     def of(self, commit: str) -> _Measured:
-        """What a commit is. One that can't be decided gets a second trial, with twice as many fresh launches."""
+        """What a commit is. One that can't be decided gets a second trial, with twice as many fresh launches and the
+        time for them.
+        """
         run = self._measure(commit, self.plan)
         found = dataclasses.replace(self._judged(run), plan=self.plan)
         if run is None or found.state is not State.SKIPPED:
             return found
-        plan = (*self.plan, "--plan", f"confirm={2 * int(run.plan['confirm'])}")
+        plan = (*self.plan, *_twice(run))
         return dataclasses.replace(self._judged(self._measure(commit, plan)), plan=plan)
 
     def command(self, commit: str, before: str, plan: Sequence[str]) -> str:
@@ -158,6 +161,16 @@ class _Trial:
             words = f"there is no {self.metric}; there is {', '.join(rows) or 'nothing'}"
             return _Measured(State.SKIPPED, words, _hint(rows, self.metric))
         return _Measured(_STATES.get(row.verdict, State.SKIPPED), _words(row), _hint(rows, self.metric))
+
+
+def _twice(run: Run) -> tuple[str, ...]:
+    """Options for twice as many fresh launches as a run could make, and for the time that they take by its longest one:
+    in the run's own time there would be no more of them than before where they are slow.
+    """
+    screen, confirm = int(run.plan["screen"]), 2 * int(run.plan["confirm"])
+    longest = max((launch.wall_seconds for result in run.results for launch in result.launches), default=0.0)
+    budget = math.ceil(max(2 * float(run.plan["budget"]), longest * (screen + confirm)))
+    return "--plan", f"confirm={confirm}", "--plan", f"budget={budget}"
 
 
 def _words(row: Comparison) -> str:
