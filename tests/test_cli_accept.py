@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from pathlib import Path
 
@@ -138,6 +139,20 @@ def test_a_run_that_measured_nothing(place: Place, capsys: pytest.CaptureFixture
     empty = on_disk(place.folder, "empty", [without_numbers("a", Outcome.UNAVAILABLE, "no GPU")])
     assert place.accept("--reason", "x", run=empty) == 2
     assert "measured no case" in capsys.readouterr().err
+
+
+def test_a_glob_leaves_out_what_can_not_run_here_unless_it_names_nothing_else(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As accepting the whole run does."""
+    absent = without_numbers("a", Outcome.UNAVAILABLE, "no GPU")
+    absent = dataclasses.replace(absent, case_id="a/reference/cuda", hardware="cuda")
+    run = on_disk(place.folder, "both", [a_case("a"), absent])
+    assert place.accept("--case", "a/*", "--reason", "x", run=run) == 0
+    assert set(place.accepted()) == {"a/reference/cpu"}
+    assert capsys.readouterr().err == ""
+    assert place.accept("--case", "a/reference/cuda", "--reason", "x", run=run) == 2
+    assert "a/reference/cuda: not accepted" in capsys.readouterr().err
 
 
 def test_the_command_of_a_report_takes_that_run_although_a_newer_one_is_there(

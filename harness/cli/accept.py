@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -62,6 +62,7 @@ def accept(arguments: argparse.Namespace) -> int:
 
 def choose(run: Run, globs: Sequence[str]) -> list[Result]:
     """The results that the globs name, by case id or by suite/case id; all that were measured where there are none.
+    What can't run here is chosen only by a glob that names nothing else.
 
     Raises `BaselineError` for a glob that names nothing: a typing error must not look like success. An id that several
     suites have raises it too: whoever copied it from one of them has not looked at the others.
@@ -78,10 +79,12 @@ def choose(run: Run, globs: Sequence[str]) -> list[Result]:
             raise BaselineError(
                 f"--case {glob}: {len(found)} suites of run {run.id} have this case; say which: {names}"
             )
-        chosen.update({(one.suite, one.case_id): one for one in found})
-    if globs:
-        return list(chosen.values())
-    return [one for one in run.results if one.outcome is not Outcome.UNAVAILABLE]
+        chosen.update({(one.suite, one.case_id): one for one in _available(found) or found})
+    return list(chosen.values()) if globs else _available(run.results)
+
+
+def _available(results: Iterable[Result]) -> list[Result]:
+    return [one for one in results if one.outcome is not Outcome.UNAVAILABLE]
 
 
 def _long(result: Result) -> str:
