@@ -198,6 +198,32 @@ def test_a_decision_that_can_not_be_kept_is_said_and_asked_for_again(
     assert [one.name for one in review.pending()] == ["toys/a/reference/cpu", "toys/e/reference/cpu"]
 
 
+@pytest.mark.parametrize("key", ["a", "r"])
+def test_what_another_reviewer_decides_meanwhile_is_neither_asked_about_nor_replaced(
+    place: Place, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    mine, other = place.review(), place.review()
+    slower, larger, new = mine.pending()
+    keys = iter([key, "q"])
+    capsys.readouterr()
+
+    def answer() -> str:
+        pressed = next(keys)
+        if pressed == key:
+            other.accept(slower, "worth it")
+            other.reject(larger, "too large")
+        return pressed
+
+    _Walk(mine, "harness review", answer, lambda last: "mine").over([slower, larger, new])
+    printed = capsys.readouterr().out
+    assert re.findall("  (.*) was decided meanwhile", printed) == [slower.name, larger.name]
+    assert f"  {larger.name}\n" not in printed
+    assert "1 left; go on with: harness review" in printed
+    kept = [("a", "accepted", "worth it"), ("b", "rejected", "too large")]
+    assert [(one.case_id[0], one.kind, one.reason) for one in place.review().decisions()] == kept
+    assert place.reasons()["b"] == "first figures"
+
+
 def test_where_a_terminal_gives_no_keys_the_other_ways_are_told(
     place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,11 +100,22 @@ class _Walk:
         """Ask about each until all are answered, or the reviewer quits."""
         for number, one in enumerate(pending, 1):
             say(["", f"{number} of {len(pending)}"])
-            say(_lines(one))
-            say(f"  measure it again: {reproduce_command(self._review.run, one.result.nodeid)}")
-            if not self._decide(one):
-                say(f"{len(pending) - number + 1} left; go on with: {self._again}")
+            now = self._now(one)
+            if now is None:
+                continue
+            say(_lines(now))
+            say(f"  measure it again: {reproduce_command(self._review.run, now.result.nodeid)}")
+            if not self._decide(now):
+                left = sum(self._review.still(other) is not None for other in pending[number - 1 :])
+                say(f"{left} left; go on with: {self._again}")
                 return
+
+    def _now(self, one: Pending) -> Pending | None:
+        """The case as it is now; None, and it is said, where another reviewer decided on it meanwhile."""
+        now = self._review.still(one)
+        if now is None:
+            say(f"  {one_line(one.name)} was decided meanwhile")
+        return now
 
     def _decide(self, one: Pending) -> bool:
         """Whether to go on with the next case."""
@@ -124,6 +135,8 @@ class _Walk:
 
     def _done(self, key: str, one: Pending) -> bool:
         """Do what a key says; whether that decided the case."""
+        if key in ("a", "r") and self._now(one) is None:
+            return True
         if key == "d":
             say(self._review.diff(one) or ["  accepting changes no file"])
         elif key == "a":

@@ -70,6 +70,12 @@ class Review:
         waiting = [one for one in found if one and not self._settled(one)]
         return tuple(sorted(waiting, key=lambda one: (bool(one.refused), -one.verdict.severity, one.name)))
 
+    def still(self, one: Pending) -> Pending | None:
+        """A case as it waits now; None where it was decided on meanwhile, by whoever reviews the run as well."""
+        self._decisions.refresh()
+        found = self._looked_at(one.result)
+        return None if found is None or self._settled(found) else found
+
     def decided(self, pending: Pending) -> Decision | None:
         """What was decided of a case; None where nothing was."""
         return self._decisions.of(pending.result.suite, pending.result.case_id)
