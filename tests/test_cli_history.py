@@ -81,6 +81,14 @@ def test_less_than_one_run_is_wrong_usage(here: Path, capsys: pytest.CaptureFixt
     assert "--last: a number of runs is needed, 1 at least" in capsys.readouterr().err
 
 
+def test_what_shows_nothing_is_given_nothing_to_show(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["history", "a/*", "--metric", "size", "--json", "--history", "team.db", "--record", "reports/x"])
+    assert end.value.code == 2
+    assert "--record keeps runs and shows nothing: leave out CASE, --metric, --json" in capsys.readouterr().err
+    assert not (here / "team.db").exists()
+
+
 def test_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ruptures")
     assert main(["history", "--json"]) == 0

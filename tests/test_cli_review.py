@@ -278,6 +278,21 @@ def test_list_prints_and_asks_nothing(place: Place, capsys: pytest.CaptureFixtur
     assert printed.splitlines()[-1] == "3 pending"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--list", "--html"], "argument --html: not allowed with argument --list"),
+        (["--no-open"], "--no-open can only be used with --html"),
+        (["--list", "--no-open"], "--no-open can only be used with --html"),
+    ],
+)
+def test_a_wrong_mix_is_wrong_usage(capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["review", *words])
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_what_was_accepted_otherwise_is_not_asked_about(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.accept(place.run, "--reason", "all of it")
     capsys.readouterr()

@@ -70,6 +70,9 @@ def history(arguments: argparse.Namespace) -> int:
     """Show, or record."""
     if arguments.last < 1:
         arguments.wrong("--last: a number of runs is needed, 1 at least")
+    shown = {"CASE": arguments.case, "--metric": arguments.metric, "--json": arguments.json}
+    if arguments.record and (useless := [name for name, value in shown.items() if value]):
+        arguments.wrong(f"--record keeps runs and shows nothing: leave out {', '.join(useless)}")
     sources = Sources(arguments.reports, arguments.baselines, arguments.history)
     if arguments.record:
         return _record(sources, arguments.record)

@@ -42,16 +42,19 @@ def add(commands: Any) -> None:
         "pending, 1 something is.",
         allow_abbrev=False,
     )
-    parser.add_argument("--list", action="store_true", help="print what is pending and ask nothing")
-    parser.add_argument("--html", action="store_true", help="review in the browser; served on this machine alone")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--list", action="store_true", help="print what is pending and ask nothing")
+    way.add_argument("--html", action="store_true", help="review in the browser; served on this machine alone")
     parser.add_argument("--no-open", action="store_true", help="with --html: print the address and open no browser")
     add_source_option(parser)
     add_baselines_option(parser)
-    parser.set_defaults(run=review)
+    parser.set_defaults(run=review, wrong=parser.error)
 
 
 def review(arguments: argparse.Namespace) -> int:
     """Review one run; see the module."""
+    if arguments.no_open and not arguments.html:
+        arguments.wrong("--no-open can only be used with --html")
     if arguments.source.exists():
         # A run that starts meanwhile becomes the newest, and must not get the decisions on this one.
         arguments.source = followed(arguments.source)
