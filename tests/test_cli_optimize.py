@@ -277,8 +277,10 @@ def test_a_search_ends_with_a_recommendation_a_suite_and_an_artefact(project: Pa
     assert " --resume --export DIR --suite-file suites/test_best.py" in first.stdout
 
     # An artefact that is gone is made again, of the sources that the search had: before the suite is one of them.
+    # What is known needs no time.
     shutil.rmtree(project / ".harness" / "artefacts")
-    done = optimize(project, *words, "--resume", "--suite-file", "suites/test_best.py", "--export", "best")
+    ship = ("--resume", "--budget", "1ms", "--suite-file", "suites/test_best.py", "--export", "best")
+    done = optimize(project, *words, *ship)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "cases were measured in the latest run" in done.stdout
     assert "to ship it" not in done.stdout
@@ -425,6 +427,9 @@ def test_a_model_that_can_not_be_compared_as_it_is_is_an_error(
             result = Result("s", case.id, "", "tiny", pipeline.id, "cpu", Outcome.COMPLETED)
             return Trial(case, result, failed="sparsity is 0.00 % of the model as it is")
 
+        def known(self, pipeline: Pipeline) -> None:
+            raise AssertionError(f"{pipeline.id}: the time is never over")
+
         def finish(self, *, complete: bool) -> None:
             assert complete
 
@@ -442,14 +447,17 @@ def test_the_commands_that_are_told_at_the_end_work(tmp_path: Path, monkeypatch:
     (tmp_path / "suites").mkdir()
     bench = SimpleNamespace(command="harness optimize x", file="suites/test_s.py")
 
-    def told(suite_file: Path | None) -> str:
+    def told(suite_file: Path | None, *, complete: bool = True) -> str:
         asked = SimpleNamespace(suite_file=suite_file, export=None, resume=False)
-        (line,) = command._deliver(asked, bench, None, "suite")  # type: ignore[arg-type]
+        found = SimpleNamespace(complete=complete)
+        (line,) = command._deliver(asked, bench, found, "suite")  # type: ignore[arg-type]
         return line
 
     for name in ("test_best", "test_best2", "test_best3"):
         assert told(None) == f"to ship it: harness optimize x --resume --export DIR --suite-file suites/{name}.py"
         (tmp_path / "suites" / f"{name}.py").touch()
+    cut_short = told(None, complete=False)
+    assert cut_short.startswith("to ship it: harness optimize x --resume --budget 1ms --export DIR"), "or it goes on"
     bench.file = "my bench/test_s.py"
     assert told(None).endswith(" --suite-file 'my bench/test_best.py'")
     assert "with: pytest 'suites/test it.py' --baseline=update" in told(Path("suites/test it.py"))

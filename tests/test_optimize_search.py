@@ -295,9 +295,21 @@ def test_what_trains_comes_first_unless_the_suite_shows_otherwise() -> None:
 
 def test_the_time_ends_a_search_that_keeps_what_it_has() -> None:
     measuring = Measuring(space(HALF, SMALL), {"half": 2.0, "small": 1.5})
-    found = Search(measuring.space, GOAL, measuring, end=2.5, clock=itertools.count().__next__).run()
+    found = Search(measuring.space, GOAL, measuring, end=1.5, clock=itertools.count().__next__).run()
     assert not found.complete
     assert found.best.steps == {"half"}
+
+
+@pytest.mark.parametrize(("end", "best"), [(0.5, {"half"}), (3.5, {"half", "small"}), (math.inf, {"half", "small"})])
+def test_what_is_known_takes_no_time(end: float, best: set[str]) -> None:
+    """So that what a search recommended when its time was over is what can be shipped, and nothing else."""
+    steps, factors = space(HALF, SMALL, NOTHING), {"half": 2.0, "small": 1.5, "nothing": 1.0}
+    first, again = Measuring(steps, factors), Measuring(steps, factors)
+    before = Search(steps, GOAL, first, end=end, clock=itertools.count().__next__).run()
+    found = Search(steps, GOAL, again, end=0.0, known=lambda pipeline: pipeline.id in first.tried).run()
+    assert again.tried == first.tried
+    assert found.best.steps == before.best.steps == best
+    assert found.complete is before.complete is (end == math.inf)
 
 
 def test_the_reference_is_recommended_where_nothing_gains() -> None:

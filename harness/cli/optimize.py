@@ -141,7 +141,7 @@ def optimize(arguments: argparse.Namespace) -> int:
         say(f"  not tried: {name}: {reason}" for name, reason in untried.items())
         say([bench.notice] if bench.notice else [])
     listen = (lambda _, __: None) if arguments.json else _listen(goal)
-    search = Search(space, goal, bench.measure, listen, time.monotonic() + arguments.budget)
+    search = Search(space, goal, bench.measure, listen, time.monotonic() + arguments.budget, known=bench.known)
     complete = False
     try:
         found, words = _choose(search, bench)
@@ -207,6 +207,8 @@ def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found, suite: s
         lines.append(f"suite: {target}; make it a gate with: {gate}")
     if not (target or export):
         again = bench.command if arguments.resume else f"{bench.command} --resume"
+        # What is known takes no time; with all of its time again, the search would come to something else.
+        again += "" if found.complete else " --budget 1ms"
         lines.append(f"to ship it: {again} --export DIR{f' --suite-file {_free_name(bench.file)}' if suite else ''}")
     return lines
 

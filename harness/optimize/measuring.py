@@ -100,22 +100,21 @@ class Bench:
         self._results: dict[str, Result] = {}
         logs = self.folder / "logs"
         self._measurer = Measurer(
-            self._artefacts,
-            CasePasses(self._artefacts, PLAN, logs),
-            PLAN,
-            logs,
-            self._more,
-            self.progress,
-            timed=self._timed,
-            anchored=False,
-        )
+            self._artefacts, CasePasses(self._artefacts, PLAN, logs), PLAN, logs, self._more, self.progress,
+            timed=self._timed, anchored=False,
+        )  # fmt: skip
+
+    def known(self, pipeline: Pipeline) -> Result | None:
+        """What the search that this one goes on with found of a pipeline; None where that is to be measured."""
+        found = self._earlier.get((self.suite, self.space.case(pipeline).id))
+        return None if found is None or (not found.launches and self._timed(found)) else found
 
     def measure(self, pipeline: Pipeline, best: Interval | None) -> Trial:
         """A trial of a pipeline. One that can't come near `best` gets few launches. Only an interrupt gets out."""
         case = self.space.case(pipeline)
         self._best = best
-        result = self._earlier.get((self.suite, case.id))
-        if result is None or (not result.launches and self._timed(result)):
+        result = self.known(pipeline)
+        if result is None:
             nodeid = f"{self.file}::optimize[{case.id}]"
             result, _ = self._measurer.measure(case, self._address(case.id), self.suite, nodeid, self.metrics)
             # Where sources were edited all that comes fails, and what is left would be recommended.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from harness.judge.interval import Interval
 from harness.optimize.goal import Goal
 from harness.optimize.space import Space, steps_of
-from harness.optimize.trial import Trial, gain_of, usual_spread
+from harness.optimize.trial import Trial, gain_of, gain_over, usual_spread
 from harness.techniques.base import Pipeline, as_pipeline, reference
 
 __all__ = ["Found", "Round", "Search", "Tried", "alike_to", "best_of", "to_beat"]
@@ -82,6 +82,7 @@ class Search:
     measure   measures a pipeline; told the gain that it should reach to matter (`to_beat`), so that it can stop early
     told      called after each trial, with the number of its round
     end       reading of `clock` after which nothing new is tried
+    known     tells what takes no time, since a search that this one goes on with measured it
     """
 
     space: Space
@@ -90,24 +91,25 @@ class Search:
     told: Callable[[int, Tried], None] = lambda _, __: None
     end: float = math.inf
     clock: Callable[[], float] = time.monotonic
+    known: Callable[[Pipeline], object] = lambda _: None
     _trials: dict[frozenset[str], Trial] = field(default_factory=dict)
     _bad: list[frozenset[_Place]] = field(default_factory=list)
     _extended: set[frozenset[str]] = field(default_factory=set)
     _left: set[frozenset[str]] = field(default_factory=set)
+    _stopped: bool = False
 
     def run(self) -> Found:
         """Search. Raises whatever `measure` raises; a trial that failed is a trial like others."""
         start = self._try(as_pipeline(reference))
         rounds = [Round(0, (self._tell(0, start, None),))]
         contributions = self._first_round(rounds)
-        while not self._over() and (bases := self._bases()):
+        while not self._stopped and (bases := self._bases()):
             rounds.append(self._extend(len(rounds), bases, contributions))
-        complete = not self._over()
         trials = list(self._trials.values())
         standing = [trial for trial in trials if trial.stands]
         best = best_of(trials) or start
         told = tuple(one for one in rounds if one.tried)
-        return Found(start, told, self._front(standing), best, complete, len(self._left - self._trials.keys()))
+        return Found(start, told, self._front(standing), best, not self._stopped, len(self._left - self._trials.keys()))
 
     def gain(self, trial: Trial) -> Interval:
         """The gain of a trial, with what all trials so far show of the spread."""
@@ -126,23 +128,24 @@ class Search:
         tried: list[Tried] = []
         added: dict[_Place, Interval] = {}
         for step, pipeline in self.space.singles():
-            if self._over():
-                break
             place = step.id, self.space.places(pipeline)[step.id]
             if place in added or self._settled(pipeline):
                 continue
+            if self._over(pipeline):
+                break
             base = self._start_of(pipeline)
             trial = self._try(pipeline)
             tried.append(self._tell(1, trial, base))
             if trial.extensible and base.gains:
-                added[place] = _difference(self.gain(trial), self.gain(base))
+                added[place] = gain_over(self.gain(trial), self.gain(base))
         for pipeline in self.space.own():
-            if self._over():
-                break
             helpful = all(self._helps(added, place) for place in self.space.places(pipeline).items())
-            if not helpful and not self._settled(pipeline):
-                base = self._start_of(pipeline)
-                tried.append(self._tell(1, self._try(pipeline), base))
+            if helpful or self._settled(pipeline):
+                continue
+            if self._over(pipeline):
+                break
+            base = self._start_of(pipeline)
+            tried.append(self._tell(1, self._try(pipeline), base))
         rounds.append(Round(1, tuple(tried)))
         return added
 
@@ -179,12 +182,12 @@ class Search:
                     wanted[steps] = (hoped, pipeline, base)
         tried = []
         for hoped, pipeline, base in sorted(wanted.values(), key=lambda one: -one[0]):
-            if self._over():
-                break
             goal = to_beat(self._trials.values(), 0)
             if goal is not None and hoped + SYNERGY < goal.point:
                 self._left.add(steps_of(pipeline))
                 continue
+            if self._over(pipeline):
+                break
             tried.append(self._tell(number, self._try(pipeline), base))
         return Round(number, tuple(tried))
 
@@ -224,7 +227,7 @@ class Search:
             return "; ".join(trial.broken)
         if base is None or gain is None or not base.gains:
             return "kept"
-        change = _difference(gain, self.gain(base))
+        change = gain_over(gain, self.gain(base))
         than = base.case.technique.id
         if change.most < 0:
             return f"worse than {than}"
@@ -247,8 +250,10 @@ class Search:
         ]
         return tuple(sorted(kept, key=lambda trial: -found[trial.steps][0]))
 
-    def _over(self) -> bool:
-        return self.clock() >= self.end
+    def _over(self, pipeline: Pipeline) -> bool:
+        """Whether the time is over for a pipeline, and so for all that would come after it."""
+        self._stopped = self._stopped or (self.clock() >= self.end and not self.known(pipeline))
+        return self._stopped
 
 
 def best_of(trials: Collection[Trial]) -> Trial | None:
@@ -287,12 +292,3 @@ def to_beat(trials: Collection[Trial], techniques: int) -> Interval | None:
 def _is_bad(trial: Trial) -> bool:
     """Whether nothing may hold this: it failed, or lost too much."""
     return bool(trial.failed) or trial.lossy
-
-
-def _difference(one: Interval, other: Interval) -> Interval:
-    """The difference of two gains that were measured at different times: their errors add up as variances."""
-    point = one.point - other.point
-    below = math.hypot(one.point - one.least, other.most - other.point)
-    above = math.hypot(one.most - one.point, other.point - other.least)
-    error = math.hypot(one.error, other.error)
-    return Interval(point, point - below, point + above, error, min(one.freedom, other.freedom))

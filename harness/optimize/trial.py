@@ -12,7 +12,7 @@ from harness.judge.prior import DEFAULT_LAUNCH, Spread, fit_spread, pooled
 from harness.optimize.space import steps_of
 from harness.records import Result
 
-__all__ = ["Trial", "gain_of", "usual_spread"]
+__all__ = ["Trial", "gain_of", "gain_over", "usual_spread"]
 
 SURE = 0.975
 """One-sided confidence of each end of a gain: what is left out must be worse beyond doubt."""
@@ -56,6 +56,15 @@ def gain_of(gains: Sequence[float], spread: Spread) -> Interval:
     if len(gains) == 1:
         return Interval(gains[0], gains[0], gains[0], 0.0, math.inf)
     return interval(gains, spread, SURE, SURE)
+
+
+def gain_over(one: Interval, other: Interval) -> Interval:
+    """The difference of two gains that were measured at different times: their errors add up as variances."""
+    point = one.point - other.point
+    below = math.hypot(one.point - one.least, other.most - other.point)
+    above = math.hypot(one.most - one.point, other.point - other.least)
+    error = math.hypot(one.error, other.error)
+    return Interval(point, point - below, point + above, error, min(one.freedom, other.freedom))
 
 
 def usual_spread(trials: Iterable[Trial]) -> Spread:
