@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from harness.hardware import cpu
 from harness.judge import Prior, estimate
 from harness.judge.calibration import Calibration, Quantity, calibrate, nice_above
 from harness.judge.prior import Spread
+from harness.measure import sampling
 from harness.metrics import METRICS
 from harness.plan import Plan
 from harness.records import Comparison, Launch, Measurement, Outcome, Result, Run, Verdict
@@ -56,6 +60,18 @@ def runs_of(
         paired.append(a_run(of_pairs))
         alone.append(a_run(on_their_own, mode="off"))
     return paired, alone
+
+
+def slowed(run: Run) -> Run:
+    """The same where each launch takes 20 s, and samples for half of it."""
+    results = (
+        dataclasses.replace(
+            result,
+            launches=tuple(dataclasses.replace(one, wall_seconds=20.0, seconds=10.0) for one in result.launches),
+        )
+        for result in run.results
+    )
+    return dataclasses.replace(run, results=tuple(results))
 
 
 def calibrated(paired: list[Run], alone: list[Run], tolerance: float = 0.01, **options: object) -> Calibration:
@@ -113,6 +129,37 @@ def test_restless_launches_are_refused_with_a_plan_and_restless_hours_without() 
         )["against"].plan
         == {}
     )
+
+
+def test_what_slow_launches_tell_is_by_those_that_their_time_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the plan that is advised has the time for all of its launches."""
+    paired, alone = runs_of(random.Random(3), cases=2, launch=0.01, hour=0.01, in_turns=0.015)
+    slow = [slowed(run) for run in paired], [slowed(run) for run in alone]
+    five = calibrate(paired, alone, Plan(confirm=5), {"toys": BUILT_IN}, tolerance=0.01)
+    all_of_them, found = by_ratio(calibrated(paired, alone)), by_ratio(calibrated(*slow))
+    for ratio, few in by_ratio(five).items():
+        assert (found[ratio].detectable, found[ratio].found) == pytest.approx((few.detectable, few.found))
+    assert found["against"].detectable > all_of_them["against"].detectable
+
+    between = (found["against"].detectable + all_of_them["against"].detectable) / 2
+    assert not by_ratio(calibrated(paired, alone, tolerance=between))["against"].refused
+    refused = by_ratio(calibrated(*slow, tolerance=between))["against"]
+    assert refused.refused
+    advised = dataclasses.replace(PLAN, confirm=int(refused.plan["confirm"]), budget=refused.plan["budget"])
+    assert advised.confirm == PLAN.confirm
+    now = [0.0]
+
+    def launch(arms: object, *, phase: str, **_: object) -> Launch:
+        now[0] += 20.0
+        return a_launch(phase, against=1.0)
+
+    monkeypatch.setattr(sampling, "launch", launch)
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    wanted = iter(advised.lots)
+    sampled = sampling.sample(
+        {}, hardware=cpu, plan=advised, rng=random.Random(0), logs=Path(), more=lambda _: next(wanted, 0)
+    )
+    assert sum(one.phase == "confirm" for one in sampled.launches) == advised.confirm
 
 
 def test_what_baselines_know_counts_where_there_are_any() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from harness.judge.against import expected, judge_launches
 from harness.judge.change import change_of
-from harness.judge.design import MOST_LAUNCHES, AgainstBaseline, InTurns, Launching, detectable, plan_for
+from harness.judge.design import MOST_LAUNCHES, AgainstBaseline, InTurns, Launching, detectable, in_time, plan_for
 from harness.judge.prior import Prior, Spread, between, pooled
 from harness.metrics import METRICS
 from harness.plan import Plan
@@ -105,6 +105,21 @@ def test_a_plan_that_needs_more_than_the_budget_says_so() -> None:
     slow = InTurns(Launching(0.02**2, start=5.0), 6.0)
     found = plan_for(slow, Plan(), TIME, 0.012)
     assert found["budget"] >= found["confirm"] * 5.8 > Plan().budget
+
+
+def test_launches_whose_rounds_take_longer_than_asked_are_not_made_longer_by_asking_for_less() -> None:
+    long = InTurns(Launching(0.016**2, 0.0159**2, start=1.0, sampled=10.0), 6.0)
+    found = plan_for(long, Plan(), TIME, 0.01)
+    assert found.keys() == {"confirm", "budget"}
+    assert found["budget"] >= (Plan().screen + found["confirm"]) * 11.0
+    assert found["confirm"] == plan_for(InTurns(Launching(0.016**2), 6.0), Plan(), TIME, 0.01)["confirm"]
+
+
+@pytest.mark.parametrize(("start", "made"), [(1.0, 16), (9.2, 9), (19.2, 5), (60.0, 5)])
+def test_a_case_has_the_fresh_launches_that_its_time_leaves(start: float, made: int) -> None:
+    """As `test_a_case_has_as_many_fresh_launches_as_convict_however_long_they_take` has it of sampling."""
+    assert in_time(Launching(1e-4, start=start), Plan()).confirm == made
+    assert in_time(Launching(1e-4, start=start), Plan(confirm=2)).confirm == 2
 
 
 def test_no_plan_makes_the_hours_agree() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from harness.baseline.records import BASELINE_SCHEMA, Accepted, Block, Times
 from harness.judge.against import DEFAULT_SPREAD, expected
 from harness.judge.alarms import Alarms, alarms_of
-from harness.judge.design import AgainstBaseline, InTurns, Launching, Precision, detectable, plan_for
+from harness.judge.design import AgainstBaseline, InTurns, Launching, Precision, detectable, in_time, plan_for
 from harness.judge.prior import DEFAULT_BLOCK, Prior, Spread, between, fit_prior, fit_spread, pooled
 from harness.judge.times import ANCHORED, SPEEDUP
 from harness.metrics import METRICS, Metric
@@ -42,7 +42,8 @@ class Quantity:
     runs         between the means of runs, None for one run
     judged       the spread that the judge assumes between launches, and `judged_runs` between runs, with what is usual
                  on the machine weighed in; None in turns, where runs are not compared
-    detectable   the smallest change for the worse that this plan tells from none, in 80 % of runs
+    detectable   the smallest change for the worse that this plan tells from none, in 80 % of runs, by the launches that
+                 its budget leaves the case
     tolerance    that of the suite, None where the metric has no limit
     found        the smallest change that this plan finds beyond that tolerance, in 80 % of runs
     recommended  the next tolerance that people write, None above 100 %
@@ -194,7 +195,8 @@ def _quantity(
 ) -> Quantity:
     logs = _logs(groups, ratio)
     within = _within(groups, ratio)
-    shown = detectable(precision, plan, metric)
+    made = in_time(precision.launching, plan)
+    shown = detectable(precision, made, metric)
     wanting = limit is not None and limit < shown
     return Quantity(
         ratio=ratio,
@@ -206,7 +208,7 @@ def _quantity(
         judged_runs=None if hours is None else math.sqrt(hours),
         detectable=shown,
         tolerance=limit,
-        found=None if limit is None else detectable(precision, plan, metric, limit),
+        found=None if limit is None else detectable(precision, made, metric, limit),
         recommended=nice_above(shown),
         plan=plan_for(precision, plan, metric, limit) if wanting and limit is not None else {},
     )
@@ -215,7 +217,8 @@ def _quantity(
 def _launching(groups: Sequence[Sequence[Launch]], ratio: str, variance: float) -> Launching:
     launches = [one for group in groups for one in group]
     start = statistics.fmean(max(one.wall_seconds - one.seconds, 0.0) for one in launches)
-    return Launching(variance, _within(groups, ratio) or 0.0, start)
+    sampled = statistics.fmean(one.seconds for one in launches)
+    return Launching(variance, _within(groups, ratio) or 0.0, start, sampled)
 
 
 def _within(groups: Iterable[Sequence[Launch]], ratio: str) -> float | None:

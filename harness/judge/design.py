@@ -16,9 +16,9 @@ from harness.judge.looks import FRESH, LOT, SCREEN, Levels
 from harness.judge.prior import Spread
 from harness.judge.times import FULL_BASELINE
 from harness.metrics import Metric
-from harness.plan import Plan
+from harness.plan import LOTS, Plan
 
-__all__ = ["AgainstBaseline", "InTurns", "Launching", "Precision", "detectable", "plan_for"]
+__all__ = ["AgainstBaseline", "InTurns", "Launching", "Precision", "detectable", "in_time", "plan_for"]
 
 MOST_LAUNCHES = 96
 """Fresh launches that a plan may ask for: more of them take minutes for a case."""
@@ -31,17 +31,22 @@ LONGER = (1, 2, 4, 8)
 class Launching:
     """How one launch of a case varies: the variance of its log ratio, and the part that its own rounds leave in it.
 
-    `start` is what a launch takes beside its sampling, in seconds.
+    `start` is what a launch takes beside its sampling, and `sampled` what that takes now, in seconds.
     """
 
     variance: float
     within: float = 0.0
     start: float = 0.0
+    sampled: float = 0.0
 
     def longer(self, factor: float) -> float:
         """The variance of a launch that samples so many times as long."""
         within = min(self.within, self.variance)
         return self.variance - within + within / factor
+
+    def seconds(self, wanted: float) -> float:
+        """What a launch takes that is to sample for so many seconds: its rounds may need more than those."""
+        return self.start + max(self.sampled, wanted)
 
 
 class Precision(Protocol):
@@ -107,18 +112,30 @@ def detectable(precision: Precision, plan: Plan, metric: Metric, limit: float = 
     return decide(change, change, metric, limit, levels).detectable
 
 
+def in_time(launching: Launching, plan: Plan) -> Plan:
+    """The plan with as many fresh launches as its budget leaves a case: those that may convict at least, as it is
+    sampled.
+    """
+    begun = math.ceil(plan.budget / launching.seconds(plan.seconds))
+    return dataclasses.replace(plan, confirm=min(plan.confirm, max(LOTS[0], begun - plan.screen)))
+
+
 def plan_for(precision: Precision, plan: Plan, metric: Metric, tolerance: float) -> dict[str, float]:
     """What of the plan must change for this tolerance to be held, in the way that takes least time; {} if nothing does.
 
-    Launches are added, made longer, or both; `budget` is among the changes where they need more than it.
+    Launches are added, made longer, or both; `budget` is among the changes where all launches of a case need more than
+    it, which may be as many as the plan has already.
     """
     best: tuple[float, dict[str, float]] = (math.inf, {})
-    for factor in LONGER if precision.launching.within else LONGER[:1]:
+    launching = precision.launching
+    for factor in LONGER if launching.within else LONGER[:1]:
+        # Where the rounds take longer than the plan asks for, it has to ask for more than that to get longer launches.
+        longer = max(1.0, plan.seconds * factor / max(launching.sampled, plan.seconds))
         for launches in range(max(plan.confirm, 1), MOST_LAUNCHES + 1):
-            longer = dataclasses.replace(plan, confirm=launches)
-            if detectable(precision, longer, metric, factor=factor) > tolerance:
+            more = dataclasses.replace(plan, confirm=launches)
+            if detectable(precision, more, metric, factor=longer) > tolerance:
                 continue
-            seconds = launches * (precision.launching.start + plan.seconds * factor)
+            seconds = (plan.screen + launches) * launching.seconds(plan.seconds * factor)
             found: dict[str, float] = {"confirm": launches}
             if factor > 1:
                 found["seconds"] = plan.seconds * factor
