@@ -23,7 +23,7 @@ from harness.files import owned, sweep
 from harness.grid import Address, Case
 from harness.hardware import cpu
 from harness.measure.artefacts import Artefact, ArtefactCache
-from harness.measure.sources import changed, code_of, contents, relevant_environment
+from harness.measure.sources import changed, code_of, contents, inherited, relevant_environment
 from harness.measure.tree import Tree
 from harness.plan import Plan
 from harness.techniques import reference
@@ -264,6 +264,45 @@ def test_what_else_is_imported_from_counts(tmp_path: Path) -> None:
     (common / "network.py").touch()
     assert contents(root, [common, root]) != before
     assert contents(root) == contents(root, [root, tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize("named", ["absolute", "relative"])
+def test_code_on_pythonpath_is_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    """Children import it: an edited technique was answered by the artefact of the old one."""
+    root, shared = tmp_path / "root", tmp_path / "shared"
+    for folder in (root, shared):
+        folder.mkdir()
+    (shared / "acme.py").write_text("FACTOR = 1\n")
+    monkeypatch.setenv("PYTHONPATH", str(shared) if named == "absolute" else "../shared")
+
+    def cache() -> ArtefactCache:
+        return ArtefactCache(Tree(root), tmp_path / "artefacts", {}, Plan(), cold=False)
+
+    first = cache()
+    assert cache().sources == first.sources
+    (shared / "acme.py").write_text("FACTOR = 2\n")
+    assert cache().sources != first.sources
+    with pytest.raises(
+        PreparationError, match=r"sources were edited while the run went on \(path 0/acme\.py changed\)"
+    ):
+        first.check_unedited("a")
+
+
+def test_what_is_no_code_of_a_projects_own_on_pythonpath_counts_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The versions of installed packages do already, and the harness's own package. Nobody waits for all of a disk."""
+    shared, origin, installed, home = (tmp_path / name for name in ("shared", "origin", "site-packages", "home"))
+    for folder in (shared, origin / "src", installed, home):
+        folder.mkdir(parents=True)
+    beside_harness = Path(harness.__file__).parent.parent
+    entries = ["", shared, origin / "src", installed, home, "/", tmp_path / "nowhere", beside_harness]
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, entries)))
+    assert inherited(tmp_path / "root") == (shared, origin / "src")
+    assert inherited(tmp_path / "root", origin) == (shared,), "nothing of the working tree reaches another commit"
+    monkeypatch.delenv("PYTHONPATH")
+    assert inherited(tmp_path / "root") == ()
 
 
 @pytest.mark.parametrize(

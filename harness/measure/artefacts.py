@@ -17,7 +17,15 @@ from harness.grid import Address, Case
 from harness.measure.child import Child
 from harness.measure.crew import Starter, lacked_memory
 from harness.measure.ending import longer
-from harness.measure.sources import changed, check_temporary, code_of, contents, digest_of, relevant_environment
+from harness.measure.sources import (
+    changed,
+    check_temporary,
+    code_of,
+    contents,
+    digest_of,
+    inherited,
+    relevant_environment,
+)
 from harness.measure.tree import Tree
 from harness.model import Model
 from harness.plan import Plan
@@ -82,7 +90,8 @@ class ArtefactCache:
         self._log = log
         # Nothing of the working tree is imported by the children of another commit.
         self._origin = tree.origin if tree.checkout else None
-        self._sources = contents(tree.root, tree.paths, without=self._origin)
+        self._paths = (*tree.paths, *inherited(tree.root, self._origin))
+        self._sources = contents(tree.root, self._paths, without=self._origin)
         self._edited = False
         self._fixed = {
             "schema": ARTEFACT_SCHEMA,
@@ -127,7 +136,7 @@ class ArtefactCache:
         """Begin with the sources as they are now, where nothing was made yet and their code is the same: ordinary
         tests, which come before the first case, may have written data beside it. Raises `SuiteError`.
         """
-        now = contents(self.tree.root, self.tree.paths, without=self._origin)
+        now = contents(self.tree.root, self._paths, without=self._origin)
         if not self._ready and code_of(now) == code_of(self._sources):
             self._sources, self._fixed["sources"] = now, _digest(now)
 
@@ -136,7 +145,7 @@ class ArtefactCache:
         children that were started since have other code. `data` beside it concerns what artefacts are made of.
         """
         known = self._sources if data else code_of(self._sources)
-        edit = changed(known, contents(self.tree.root, self.tree.paths, without=self._origin, code=not data))
+        edit = changed(known, contents(self.tree.root, self._paths, without=self._origin, code=not data))
         self._edited = bool(edit)
         if edit:
             raise PreparationError(

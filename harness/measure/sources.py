@@ -18,7 +18,7 @@ from pathlib import Path
 import harness
 from harness.errors import SuiteError
 from harness.names import is_ours
-from harness.worker.imported import folder_of
+from harness.worker.imported import INSTALLED, folder_of
 
 __all__ = [
     "changed",
@@ -26,6 +26,7 @@ __all__ = [
     "code_of",
     "contents",
     "digest_of",
+    "inherited",
     "relevant_environment",
     "sources",
 ]
@@ -100,6 +101,26 @@ def contents(
             with contextlib.suppress(FileNotFoundError):  # it was there a moment ago
                 found[f"{label}/{path.relative_to(folder).as_posix()}"] = _content(path)
     return found | {name: copied.encode() for name, (_, copied) in local.items()}
+
+
+def inherited(root: Path, without: Path | None = None) -> tuple[Path, ...]:
+    """The folders of PYTHONPATH whose code counts, since children that stand in `root` import from them as well.
+
+    without  those below this folder are left out: nothing is imported from them
+    """
+    # Of the harness its package counts already, and nothing else beside it reaches an artefact. The other two hold all
+    # that there is, which would take minutes to read.
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 (the path's own method raises where a user has none)
+    left_out = {Path(harness.__file__).resolve().parent.parent, home.resolve(), Path(root.resolve().anchor)}
+    entries = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return tuple(
+        folder
+        for folder in ((root / entry).resolve() for entry in entries)
+        if os.access(folder, os.R_OK)
+        and folder.name not in INSTALLED
+        and folder not in left_out
+        and not (without and folder.is_relative_to(without))
+    )
 
 
 def code_of(found: Mapping[str, bytes]) -> dict[str, bytes]:
