@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from itertools import compress
@@ -11,7 +12,6 @@ from harness.disturbance import circumstances
 from harness.errors import MeasurementError
 from harness.judge.estimate import estimate
 from harness.measure.artefacts import Artefact
-from harness.measured import NOT_IN_TURNS
 from harness.metrics import METRICS, Metric
 from harness.records import Launch, Measurement, Result
 
@@ -45,8 +45,9 @@ def measurements_of(
 ) -> tuple[Measurement, ...]:
     """A measurement for each metric that was measured: one value a launch where it is sampled, else the fixed one.
 
-    One that is derived from what turns with another tree do not measure is left out there. Raises `MeasurementError`
-    (outcome `invalid`) where a metric of the suite's own can't be derived otherwise.
+    One that is derived from a built-in metric which was not measured of this case is left out as that one is: the
+    reference has no speed-up. Raises `MeasurementError` (outcome `invalid`) where a metric of the suite's own can't be
+    derived otherwise.
     """
     rows = [_of_launch(one, items) for one in launches]
     names = [name for name in rows[0] if all(name in row for row in rows)]
@@ -56,13 +57,19 @@ def measurements_of(
         if metric.derive is not None:
             derive = metric.derive
             try:
-                values[metric.name] = tuple(float(derive({**fixed, **row})) for row in rows)
+                derived = tuple(float(derive({**fixed, **row})) for row in rows)
             except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-                if _not_in_turns(error, launches):
+                if isinstance(error, KeyError) and error.args and str(error.args[0]) in BUILT_IN:
                     continue
                 raise MeasurementError(
                     f"metric {metric.name} can't be derived: {error!r}", outcome="invalid"
                 ) from error
+            if wrong := [value for value in derived if not math.isfinite(value)]:
+                raise MeasurementError(
+                    f"metric {metric.name} can't be derived: its `derive` gave {wrong[0]}; give a finite number",
+                    outcome="invalid",
+                )
+            values[metric.name] = derived
     absent = [name for name, one in metrics.items() if not (name in BUILT_IN or one.derive or name in values)]
     if absent:
         raise MeasurementError(
@@ -84,12 +91,6 @@ def measurements_of(
         for name in metrics
         if name in values
     )
-
-
-def _not_in_turns(error: Exception, launches: Sequence[Launch]) -> bool:
-    """Whether what a `derive` asked for is missing since these launches were in turns with another tree."""
-    asked = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
-    return asked.startswith(NOT_IN_TURNS) and all(one.anchored is None for one in launches)
 
 
 def _counted(values: Sequence[float], counted: Sequence[bool]) -> Sequence[float]:
