@@ -502,18 +502,29 @@ def test_two_files_of_one_name_are_refused_whatever_their_cases(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("called", "report", "words"),
+    ("called", "when", "report", "words"),
     [
-        (True, ("failed", "[XPASS(strict)] known to lie"), "the test failed: [XPASS(strict)] known to lie"),
-        (True, ("passed", None), "the test failed: `bench` failed, and the test went on, so nothing was measured"),
-        (False, ("passed", None), "the test never called `bench`, so nothing was measured"),
+        (True, "call", ("failed", "[XPASS(strict)] known to lie"), "the test failed: [XPASS(strict)] known to lie"),
+        (
+            True,
+            "call",
+            ("passed", None),
+            "the test failed: `bench` failed, and the test went on, so nothing was measured",
+        ),
+        (False, "call", ("passed", None), "the test never called `bench`, so nothing was measured"),
+        (True, "setup", ("failed", "too slow"), "the test failed: too slow"),
+        (True, "teardown", ("failed", "too slow"), "the test failed: too slow"),
     ],
-    ids=["mended", "caught", "forgotten"],
+    ids=["mended", "caught", "forgotten", "fixture that calls bench", "fixture that ends"],
 )
 def test_the_record_says_how_a_test_failed_that_raised_nothing(
-    tmp_path: Path, called: bool, report: tuple[Literal["passed", "failed"], str | None], words: str
+    tmp_path: Path,
+    called: bool,
+    when: Literal["setup", "call", "teardown"],
+    report: tuple[Literal["passed", "failed"], str | None],
+    words: str,
 ) -> None:
-    """pytest fails a strict xfail that passes, and the plugin what a test keeps to itself."""
+    """pytest fails a strict xfail that passes, and the plugin what a test keeps to itself. Fixtures promise as well."""
     case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
     said: list[tuple[str, ...]] = []
     state = cast(Any, State.__new__(State))
@@ -525,18 +536,43 @@ def test_the_record_says_how_a_test_failed_that_raised_nothing(
     )
     item = item_of(case)
     item.path, item.nodeid = tmp_path / "test_m.py", "test_m.py::test_it"
+    item.user_properties = []
     item.config = SimpleNamespace(option=SimpleNamespace(), stash={STATE: state})
     item.stash[CASE] = used = cast(Any, SimpleNamespace(called=called, ended=True, broken=None, decision=None))
     if report[0] == "failed":
         used.decision = SimpleNamespace(fails=False)
-    call = pytest.CallInfo.from_call(lambda: None, "call")
+    call = pytest.CallInfo.from_call(lambda: None, when)
     hook = pytest_runtest_makereport(item, call)
     next(hook)
     with pytest.raises(StopIteration) as ended:
-        hook.send(pytest.TestReport(item.nodeid, ("test_m.py", 1, "test_it"), {}, report[0], report[1], "call"))
+        hook.send(pytest.TestReport(item.nodeid, ("test_m.py", 1, "test_it"), {}, report[0], report[1], when))
     assert ended.value.value.failed
     assert said == [("m", case.id, words)]
     assert state.objected == {f"m/{case.id}"}
+
+
+@pytest.mark.parametrize(
+    ("called", "fails", "objected"),
+    [(True, True, False), (True, False, True), (False, False, False)],
+    ids=["its verdict fails", "its body failed", "it was not measured"],
+)
+def test_a_fixture_that_fails_beside_something_else_is_said_by_pytest_alone(
+    tmp_path: Path, called: bool, fails: bool, objected: bool
+) -> None:
+    """The record has the reason that came first, and a regression stays one."""
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    state = SimpleNamespace(objected={f"m/{case.id}"} if objected else set(), failed=None)
+    item = item_of(case)
+    item.path, item.nodeid = tmp_path / "test_m.py", "test_m.py::test_it"
+    item.config = SimpleNamespace(option=SimpleNamespace(), stash={STATE: state})
+    decision = SimpleNamespace(fails=fails, message="got worse") if called else None
+    item.stash[CASE] = SimpleNamespace(called=called, ended=True, broken=None, decision=decision)
+    hook = pytest_runtest_makereport(item, pytest.CallInfo.from_call(lambda: None, "teardown"))
+    next(hook)
+    report = pytest.TestReport(item.nodeid, ("test_m.py", 1, "test_it"), {}, "failed", "too slow", "teardown")
+    with pytest.raises(StopIteration):
+        hook.send(report)
+    assert report.longreprtext == "too slow"
 
 
 def test_what_a_mended_test_is_told_when_it_is_run_again_is_no_failure_that_its_mark_expects(tmp_path: Path) -> None:

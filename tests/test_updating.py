@@ -8,6 +8,13 @@ from tests.folder import PLAN, Folder
 
 UPDATE = ("--baseline=update", "--reason", "first figures", *PLAN)
 CASE = "tiny_onnx/reference/cpu"
+FIXTURE = """
+@pytest.fixture(autouse=True)
+def promise():
+    yield
+    raise ValueError("it took too long")
+
+"""
 
 
 def errors(folder: Folder) -> list[dict]:
@@ -19,13 +26,18 @@ def test_a_baseline_that_cant_be_written_or_was_damaged_is_an_error_of_its_case(
     for name in ("test_first", "test_second"):
         grid = "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench): bench(case)"
         folder.suite(name, grid)
+    folder.suite("test_third", f"{FIXTURE}\n{grid}")
     (folder.path / "baselines").mkdir()
     (folder.path / "baselines" / "first").write_text("a file, where the folder of the suite should be")
     code, text = folder.pytest("suites", *UPDATE)
     assert code == 1, text
     assert "Traceback" not in text
     assert f"FAILED: the baselines of 1 case were not written: first/{CASE}" in text
-    (error,) = errors(folder)
+    error, broken = sorted(errors(folder), key=lambda one: str(one["suite"]))
+    # A promise of a fixture is one of its test, whose case is accepted no more than where its body breaks one.
+    assert (broken["suite"], broken["case_id"]) == ("third", CASE)
+    assert "the test failed: ValueError: it took too long" in broken["reason"]
+    assert not (folder.path / "baselines" / "third").exists()
     assert (error["suite"], error["case_id"]) == ("first", CASE)
     assert "can't be written" in error["reason"]
     latest = (folder.path / "reports" / "latest").resolve().name

@@ -150,8 +150,7 @@ class Bench:
         self._item = item
         self._state = item.config.stash[STATE]
         self.decision: Decision | None = None
-        self.called = False
-        self.ended = False
+        self.called = self.ended = False
         self.broken: pytest.CallInfo[None] | None = None  # the first of its subtests that failed
 
     def __call__(self, case: Case | TimedTest) -> Measured:
@@ -190,29 +189,28 @@ def pytest_runtest_makereport(
     if case is None or only_shows(item.config) or hasattr(item.config, "workerinput"):
         return report  # nothing is measured, and no process of pytest-xdist's begins a run of its own
     state = item.config.stash[STATE]
-    used = item.stash.get(CASE, None)
+    used, name = item.stash.get(CASE, None), f"{suite_of(item)}/{case.id}"
+    failing = used.decision if used is not None and used.decision and used.decision.fails else None
     if report.when == "call" and used is not None and not used.ended:
         # It is one of a subtest, and says nothing yet of what the test will have measured.
         used.broken = used.broken or (call if report.failed else None)
         return report
     unmeasured = used is None or not used.called
     if hasattr(report, "wasxfail"):
-        called = call.excinfo is not None and call.excinfo.errisinstance(pytest.xfail.Exception)
-        name = f"{suite_of(item)}/{case.id}"
         if report.skipped and unmeasured:
             _leave_out(item, case, report, f"xfail: {report.wasxfail}")
-        elif called and used is not None and used.decision and used.decision.fails:
+        elif failing and call.excinfo is not None and call.excinfo.errisinstance(pytest.xfail.Exception):
             # A mark says beforehand what is known to fail; a call comes after the verdict, and can't take it back.
-            _fail(report, f"{used.decision.message}\n  (the test called xfail after that; the verdict stands)")
-        elif used is not None and used.decision and used.decision.fails and name in state.objected:
+            _fail(report, f"{failing.message}\n  (the test called xfail after that; the verdict stands)")
+        elif failing and name in state.objected:
             # Its test failed before and is run again: what `bench` repeats of that is no failure that a mark expects.
-            _fail(report, used.decision.message)
-        elif used is not None and used.decision and used.decision.fails:
+            _fail(report, failing.message)
+        elif failing:
             state.xfailed.add(name)
         return report
     if report.when == "call" and used is not None and used.broken and not report.failed:
         call = used.broken
-        if not (used.decision and used.decision.fails):
+        if not failing:
             _fail(report, f"{case.id}: a subtest failed")
     if report.skipped and unmeasured:
         _leave_out(item, case, report, _skip_reason(report))
@@ -221,10 +219,13 @@ def pytest_runtest_makereport(
             _fail(report, f"{case.id}: `bench` was requested and never called, so nothing was measured")
         elif report.passed and used.decision is None:
             _fail(report, f"{case.id}: `bench` failed, and the test went on, so nothing was measured")
-        elif used.decision and used.decision.fails and not report.failed:
-            _fail(report, f"{used.decision.message}\n  (the test caught this or went on; the verdict stands)")
-        if report.failed and not (used.decision and used.decision.fails):
+        elif failing and not report.failed:
+            _fail(report, f"{failing.message}\n  (the test caught this or went on; the verdict stands)")
+        if report.failed and not failing:
             state.failed(item, case, _failure(case, used, call, report))
+    elif report.failed and used is not None and used.called and not failing and name not in state.objected:
+        state.failed(item, case, _failure(case, used, call, report))  # by a fixture: it may hold a promise as well
+        report.user_properties = list(item.user_properties)  # which pytest has copied, and JUnit takes of the last one
     return report
 
 
