@@ -34,6 +34,8 @@ def test_is_hardware_with_names_that_tell_results_apart() -> None:
     values = [edge, edge(memory="256MB"), edge(threads=2), edge(memory="1 GiB", threads=2), edge(memory="0.512 GB")]
     assert [value.name for value in values] == ["edge", "edge.256MB", "edge.2threads", "edge.1GiB.2threads", "edge"]
     assert edge(memory="1 GiB").size == 2**30
+    assert values[-1] == edge, "what has one name is equal"
+    assert edge(memory="1 GiB") == edge(memory="1GiB")
     assert edge(threads=2)(memory="256MB") == edge(memory="256MB", threads=2)
     assert all(spec_of(value).build() == value for value in values)
 

@@ -21,7 +21,7 @@ import harness.session
 from harness import SuiteError, grid
 from harness.baseline.store import Store
 from harness.grid import Address, Case
-from harness.hardware import Hardware, cpu, cuda
+from harness.hardware import Cpu, Hardware, cpu, cuda
 from harness.measured import Measured
 from harness.metrics import Metric, resolve
 from harness.plan import Plan
@@ -499,6 +499,47 @@ def test_two_files_of_one_name_are_refused_whatever_their_cases(tmp_path: Path) 
         wrong = pytest.raises(SuiteError, match=r"b/test_one\.py and .*a/test_one\.py would .*; rename one$")
         with wrong if folder == "b" else contextlib.nullcontext():
             State._select(state, item, {})
+
+
+@dataclasses.dataclass(frozen=True)
+class Board(Cpu):
+    """Hardware of somebody's own, whose name does not tell its speed."""
+
+    clock: int = 0
+
+    @property
+    def name(self) -> str:
+        return "board"
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnCpu(Cpu):
+    """Hardware of somebody's own, which kept the name of the harness's."""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        (Board(clock=1), Board(clock=2), True),
+        (Board(clock=1), Board(clock=1), False),
+        (cpu(threads=2), Cpu(threads=2), False),
+        (cpu, OwnCpu(), True),
+    ],
+    ids=["another clock", "equal", "equal ones of the harness", "another class"],
+)
+def test_two_kinds_of_hardware_of_one_name_are_refused(
+    tmp_path: Path, first: Hardware, second: Hardware, refused: bool
+) -> None:
+    """The identity of the last one was everyone's, in the record and in the classes of machines."""
+    state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={"cpu": cpu}, _own={}))
+    for suite, hardware in (("a", first), ("b", second)):
+        item = item_of(Case(tiny_onnx_model(tmp_path), as_pipeline(reference), hardware))
+        item.path, item.nodeid = tmp_path / f"test_{suite}.py", f"test_{suite}.py::test_it"
+        item.getparent = lambda _: None
+        said = f"test_b.py::test_it: two different kinds of hardware are named {second.name}, and .*; give one another"
+        with pytest.raises(SuiteError, match=said) if refused and suite == "b" else contextlib.nullcontext():
+            State._select(state, item, {})
+    assert state._hardware[first.name] == first
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,9 @@ class Edge(Cpu):
             raise SuiteError(f"edge(memory={self.memory!r}): {error}") from None
         if size < 1:
             raise SuiteError(f"edge(memory={self.memory!r}): give a size above nothing")
+        # What has one name is equal, however its size was written.
+        usual = size == bytes_of(_DEFAULT)
+        object.__setattr__(self, "memory", _DEFAULT if usual else self.memory.replace(" ", ""))
 
     def __call__(self, *, memory: str | None = None, threads: int | None = None) -> Edge:
         """Another size or number of threads: `edge(memory="256MB", threads=2)`."""
@@ -50,8 +53,7 @@ class Edge(Cpu):
 
     @property
     def name(self) -> str:
-        usual = self.size == bytes_of(_DEFAULT)
-        words = ["edge", *([] if usual else [self.memory.replace(" ", "")])]
+        words = ["edge", *([] if self.memory == _DEFAULT else [self.memory])]
         return ".".join([*words, *([] if self.threads == 1 else [f"{self.threads}threads"])])
 
     def available(self) -> str | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-__all__ = ["FULL", "SELECTIONS", "is_filtered", "is_left", "only_shows", "sees_all"]
+__all__ = ["FULL", "SELECTIONS", "folders_of", "is_filtered", "is_left", "only_shows", "sees_all"]
 
 FULL = "full"
 SELECTIONS = {
@@ -14,6 +15,13 @@ SELECTIONS = {
     "default": "the cases that are run where no -m is given",
 }
 """Marks that the cases of grids carry, and what pytest says of them."""
+
+
+def folders_of(config: pytest.Config) -> set[str]:
+    """The folders and files that were selected, relative to the project's folder."""
+    root = config.rootpath
+    selected = {Path(os.path.abspath(argument)) for argument in config.args}  # noqa: PTH100 (keeps links)
+    return {path.relative_to(root).as_posix() if path.is_relative_to(root) else "." for path in selected}
 
 
 def is_filtered(config: pytest.Config, *, deselected: bool) -> bool:

@@ -21,7 +21,7 @@ from harness.plugin.folders import import_folders
 from harness.plugin.missing import MissingCase
 from harness.plugin.options import against_of, command_of, lacked
 from harness.plugin.progress import Progress, unwritable
-from harness.plugin.selection import is_filtered, is_left, only_shows, sees_all
+from harness.plugin.selection import folders_of, is_filtered, is_left, only_shows, sees_all
 from harness.plugin.timed_test import TEST
 from harness.records import Run, Scalar
 from harness.report.junit import properties
@@ -140,7 +140,7 @@ class State:
             MissingCase.from_parent(
                 session, name=f"{one.suite}/{one.case_id}", run=self.session, missing=(one, portable)
             )
-            for one, portable in self.session.missing(self._folders(), present)
+            for one, portable in self.session.missing(folders_of(self._config), present)
             if (one.suite, one.case_id) not in self._deselected  # whose baseline may be damaged
         ]
 
@@ -221,7 +221,11 @@ class State:
                 f"{item.nodeid}: suite {suite!r} has the case {case.id} twice; give one of the {what} another name"
             )
         self._items[suite, case.id] = item
-        self._hardware[case.hardware.name] = case.hardware
+        if self._hardware.setdefault(case.hardware.name, case.hardware) != case.hardware:
+            raise SuiteError(
+                f"{item.nodeid}: two different kinds of hardware are named {case.hardware.name}, and what is measured "
+                "on one would be taken for the other's; give one another name, or define it in one place alone"
+            )
         if suite not in self._own:
             # Of all grids that pytest collects in the file, or what a case is judged by would hang on what is selected.
             module = item.getparent(pytest.Module)
@@ -241,7 +245,7 @@ class State:
 
     def _has_baselines(self, settings: Settings) -> bool:
         """Whether there is something to miss in a run that has no case at all: a suite's file may be gone."""
-        folders = self._folders()
+        folders = folders_of(self._config)
         found = (one for _, one in Store(settings.baselines).each()) if settings.baselines.is_dir() else iter(())
         return any(
             not self._deselected
@@ -249,12 +253,6 @@ class State:
             else (one.suite, one.case_id) not in self._deselected and any(within(one.nodeid, each) for each in folders)
             for one in found
         )
-
-    def _folders(self) -> set[str]:
-        """The folders that were selected, relative to the project's."""
-        root = self._config.rootpath
-        selected = {Path(os.path.abspath(argument)) for argument in self._config.args}  # noqa: PTH100 (keeps links)
-        return {path.relative_to(root).as_posix() if path.is_relative_to(root) else "." for path in selected}
 
     def _address(self, item: pytest.Item, case: Case) -> Address:
         root = self._config.rootpath
@@ -278,7 +276,7 @@ class State:
             required=tuple(config.getoption("require_hardware")),
             allowed=tuple(config.getoption("allow_unavailable")),
             filtered=is_filtered(config, deselected=bool(self._deselected)),
-            selected=tuple(sorted(self._folders())),
+            selected=tuple(sorted(folders_of(self._config))),
             command=command_of(config),
             revision=config.getoption("baseline_rev"),
             resume=config.getoption("resume"),
