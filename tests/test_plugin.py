@@ -501,6 +501,31 @@ def test_two_files_of_one_name_are_refused_whatever_their_cases(tmp_path: Path) 
             State._select(state, item, {})
 
 
+@pytest.mark.parametrize(
+    ("names", "parameters", "words"),
+    [
+        (("test_it", "test_it"), ("quality",), r"other parameters too \(quality\), which no child sees, so tiny_onnx/"),
+        (("test_it", "test_other"), ("quality",), "suite 'm' has the case .* twice; give one of the models another"),
+        (("test_it", "test_other"), (), "suite 'm' has the case .* twice; give one of the models another"),
+    ],
+    ids=["parametrized", "two functions, one parametrized", "two functions"],
+)
+def test_a_case_that_is_there_twice_names_the_cause(
+    tmp_path: Path, names: tuple[str, str], parameters: tuple[str, ...], words: str
+) -> None:
+    """Parameters beside a grid's, of the test or of a fixture, were called two models of one name."""
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _own={}))
+    for number, name in enumerate(names):
+        item = item_of(case)
+        item.path, item.name, item.originalname = tmp_path / "test_m.py", f"{name}[{case.id}-{number}]", name
+        item.nodeid = f"test_m.py::{item.name}"
+        item.callspec.params.update(dict.fromkeys(parameters, number))
+        item.getparent = lambda _: None
+        with pytest.raises(SuiteError, match=words) if number else contextlib.nullcontext():
+            State._select(state, item, {})
+
+
 @dataclasses.dataclass(frozen=True)
 class Board(Cpu):
     """Hardware of somebody's own, whose name does not tell its speed."""

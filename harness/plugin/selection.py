@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["FULL", "SELECTIONS", "folders_of", "is_filtered", "is_left", "only_shows", "sees_all"]
+from harness.grid import Case
+from harness.timed_test import TimedTest
+
+__all__ = ["FULL", "SELECTIONS", "folders_of", "is_filtered", "is_left", "only_shows", "sees_all", "twice"]
 
 FULL = "full"
 SELECTIONS = {
@@ -54,3 +57,21 @@ def only_shows(config: pytest.Config) -> bool:
     """Whether pytest was asked for what there is, and calls no test."""
     names = ("collectonly", "showfixtures", "show_fixtures_per_test", "setuponly", "setupplan")
     return any(getattr(config.option, name, False) for name in names)
+
+
+def twice(item: pytest.Item, other: pytest.Item | None, case: Case | TimedTest, suite: str) -> str:
+    """Why a suite has the case of an item twice, and the cure; `other` is the item that has it too, where it is run."""
+    spec = getattr(item, "callspec", None)
+    further = sorted(set(spec.params) - {"case"}) if spec and isinstance(case, Case) else []
+    if other is not None and further and _function(item) == _function(other):
+        return (
+            f"a test with a grid has other parameters too ({', '.join(further)}), which no child sees, so {case.id} "
+            "would be measured twice; make them parameters of a technique, or loop in the body after bench(case)"
+        )
+    what = "models" if isinstance(case, Case) else "tests, or one of their parameters,"
+    return f"suite {suite!r} has the case {case.id} twice; give one of the {what} another name"
+
+
+def _function(item: pytest.Item) -> str:
+    """The name of an item's function, without its parameters."""
+    return str(getattr(item, "originalname", item.name))

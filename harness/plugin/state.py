@@ -21,7 +21,7 @@ from harness.plugin.folders import import_folders
 from harness.plugin.missing import MissingCase
 from harness.plugin.options import against_of, command_of, lacked
 from harness.plugin.progress import Progress, unwritable
-from harness.plugin.selection import folders_of, is_filtered, is_left, only_shows, sees_all
+from harness.plugin.selection import folders_of, is_filtered, is_left, only_shows, sees_all, twice
 from harness.plugin.timed_test import TEST
 from harness.records import Run, Scalar
 from harness.report.junit import properties
@@ -216,10 +216,7 @@ class State:
                 "baselines; rename one"
             )
         if (suite, case.id) in self._items or (suite, case.id) in self._reserved:
-            what = "tests, or one of their parameters," if isinstance(case, TimedTest) else "models"
-            raise SuiteError(
-                f"{item.nodeid}: suite {suite!r} has the case {case.id} twice; give one of the {what} another name"
-            )
+            raise SuiteError(f"{item.nodeid}: {twice(item, self._items.get((suite, case.id)), case, suite)}")
         self._items[suite, case.id] = item
         if self._hardware.setdefault(case.hardware.name, case.hardware) != case.hardware:
             raise SuiteError(
