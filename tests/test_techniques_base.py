@@ -214,6 +214,45 @@ def test_needs_may_follow_from_the_parameters() -> None:
     assert distilled(STUDENT).needed == ("training",)
 
 
+def test_one_need_may_be_given_as_a_text_and_one_that_no_model_has_is_refused() -> None:
+    """A text was taken for its letters, and each of them for something that the model lacks."""
+
+    def taught(deployment: Deployment) -> Deployment:
+        return deployment
+
+    made = technique(needs="training")(taught)
+    assert made.needed == ("training",)
+    assert as_pipeline(made).inapplicable(TORCH) is None
+    said = "technique taught needs 'trainings', and a model has training, calibration, batchable"
+    with pytest.raises(SuiteError, match=said):
+        technique(needs=["calibration", "trainings"])(taught)
+
+
+def test_a_parameter_that_can_not_be_given_by_its_name_is_refused() -> None:
+    """What was given as **options went nowhere: the technique ran with its defaults under another id."""
+
+    def collects(deployment: Deployment, n: int, **options: Any) -> Deployment:
+        return deployment
+
+    def lists(deployment: Deployment, *values: Any) -> Deployment:
+        return deployment
+
+    def closed(deployment: Deployment, n: int, /) -> Deployment:
+        return deployment
+
+    functions: list[tuple[Any, str]] = [(collects, r"\*\*options"), (lists, r"\*values"), (closed, "n")]
+    for function, shown in functions:
+        with pytest.raises(
+            SuiteError, match=rf"technique {function.__name__}: .* names, and {shown}\b.* can't be; write"
+        ):
+            technique(function)
+
+    def usual(deployment: Deployment, /, n: int, *, ops: str = "all") -> Deployment:
+        return deployment
+
+    assert technique(usual)(2, ops="Conv").id == "usual:2:ops-Conv"
+
+
 @pytest.mark.parametrize(
     ("promise", "found", "kept"),
     [

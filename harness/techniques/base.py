@@ -227,7 +227,7 @@ def technique(
     *,
     takes: str | Iterable[str] | None = None,
     gives: str | None = None,
-    needs: Iterable[str] | Needs = (),
+    needs: str | Iterable[str] | Needs = (),
     requires: Requires | None = None,
 ) -> Callable[[Function], Technique]: ...
 def technique(
@@ -236,18 +236,29 @@ def technique(
     *,
     takes: str | Iterable[str] | None = None,
     gives: str | None = None,
-    needs: Iterable[str] | Needs = (),
+    needs: str | Iterable[str] | Needs = (),
     requires: Requires | None = None,
 ) -> Any:
     """Make a technique of a function `(deployment, parameters…) -> deployment`; see `Technique` for the arguments.
 
-    Heavy imports belong into the function: suites are collected on machines that never run it.
+    Heavy imports belong into the function: suites are collected on machines that never run it. Raises `SuiteError` for
+    a parameter that can't be given by its name, and for a need that no model has.
     """
 
     def make(function: Function) -> Technique:
         name = check_name("technique", function.__name__)
         forms = (takes,) if isinstance(takes, str) else None if takes is None else tuple(takes)
-        made = Technique(name, function, forms, gives, needs if callable(needs) else tuple(needs), requires)
+        words: tuple[str, ...] | Needs
+        words = (needs,) if isinstance(needs, str) else needs if callable(needs) else tuple(needs)
+        if not callable(words) and (unknown := [word for word in words if word not in _NEEDS]):
+            raise SuiteError(f"technique {name} needs {unknown[0]!r}, and a model has {', '.join(_NEEDS)}")
+        for parameter in list(inspect.signature(function).parameters.values())[1:]:
+            if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                raise SuiteError(
+                    f"technique {name}: parameters are given by their names, and {parameter} can't be; write each one "
+                    "out, without *args, **options and /"
+                )
+        made = Technique(name, function, forms, gives, words, requires)
         object.__setattr__(made, "__doc__", function.__doc__)
         return made
 
