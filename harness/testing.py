@@ -17,6 +17,7 @@ from harness.hardware.base import Hardware
 from harness.hardware.check import check_hardware
 from harness.model import Model, Training, classification
 from harness.records import Evidence, Scalar
+from harness.runtimes.base import check_available
 from harness.runtimes.native import load_network, native_runtime
 from harness.techniques.base import Pipeline, Technique, as_pipeline, reference
 
@@ -77,6 +78,7 @@ def _deploy(pipeline: Pipeline, model: Model, hardware: Hardware) -> tuple[Deplo
         packed.mkdir()
         native = native_runtime(model.form)
         deployment = pipeline.apply(Deployment(model, load_network(model), native, hardware, scratch))
+        check_available(deployment.runtime, hardware)
         deployment.runtime.pack(deployment.network, model.inputs(deployment.batch_size, 0), packed, hardware)
         session = deployment.runtime.load(packed, hardware)
         inputs = model.inputs(deployment.batch_size, 1)  # as when an artefact is made: not what packing has seen

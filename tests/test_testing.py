@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from harness import Deployment, Promise, UnavailableError, technique
-from harness.hardware import Cpu
+from harness.grid import Case
+from harness.hardware import Cpu, Hardware, cpu
+from harness.runtimes.eager import Eager
 from harness.techniques import onnxruntime, reference
+from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
+from harness.worker.prepare import _make
 
 TORCH = tiny_torch_model()
 
@@ -39,6 +44,22 @@ def misspelt(deployment: Deployment) -> Deployment:
 @technique(requires=lambda hardware, form: "needs a quantum computer (buy one)")
 def impossible(deployment: Deployment) -> Deployment:
     return deployment
+
+
+@dataclasses.dataclass(frozen=True)
+class Licensed(Eager):
+    """A runtime of somebody's own, which is not here."""
+
+    def unavailable(self, hardware: Hardware) -> str | None:
+        return f"needs a licence on {hardware.name} (buy one)"
+
+    def pack(self, network: Any, example: Any, folder: Path, hardware: Hardware) -> None:
+        raise AssertionError("it is not asked to")
+
+
+@technique(takes="torch")
+def licensed(deployment: Deployment) -> Deployment:
+    return deployment.replace(runtime=Licensed()).promising(Promise("batch", equals=1))
 
 
 @technique(takes="onnx")
@@ -76,6 +97,15 @@ def test_a_technique_or_hardware_that_is_not_here() -> None:
         check_technique(impossible, TORCH)
     with pytest.raises(UnavailableError, match="10000 threads asked"):
         check_technique(hollow, TORCH, Cpu(10_000))
+    with pytest.raises(UnavailableError, match="needs a licence on cpu"):
+        check_technique(licensed, TORCH)
+
+
+def test_a_runtime_that_is_not_here_makes_no_artefact(tmp_path: Path) -> None:
+    """Nobody asked it, so that it failed by whatever it lacked, and its case was red."""
+    with pytest.raises(UnavailableError, match="needs a licence on cpu") as caught:
+        _make(Case(TORCH, as_pipeline(licensed), cpu), tmp_path)
+    assert caught.value.outcome == "unavailable"
 
 
 def test_a_runtime_change_that_changes_nothing(tmp_path: Path) -> None:
@@ -90,8 +120,6 @@ def test_the_reference_changes_nothing() -> None:
 
 @pytest.mark.parametrize("form", ["torch", "onnx"])
 def test_the_tiny_models_answer_well(form: str, tmp_path: Path) -> None:
-    from harness.hardware import cpu
-    from harness.runtimes.eager import Eager
     from harness.runtimes.onnxruntime import OnnxRuntime
 
     model = TORCH if form == "torch" else tiny_onnx_model(tmp_path)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.errors import PreparationError
+from harness.errors import PreparationError, UnavailableError
 from harness.records import Scalar
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["Runtime", "Session", "absent_input", "check_form"]
+__all__ = ["Runtime", "Session", "absent_input", "check_available", "check_form"]
 
 
 class Session(Protocol):
@@ -74,7 +74,10 @@ class Runtime(Protocol):
     def form(self) -> str: ...
 
     def unavailable(self, hardware: Hardware) -> str | None:
-        """Why this runtime can't be used here on this hardware, and the cure; None where it can. It imports nothing."""
+        """Why this runtime can't be used here on this hardware, and the cure; None where it can. It imports nothing.
+
+        Asked before `pack`. Where a technique's `requires` asks it as well, its case is left out before any process.
+        """
 
     def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:
         """Write everything that `load` needs into `folder`, in the prepare child; the folder may be moved afterwards.
@@ -84,6 +87,12 @@ class Runtime(Protocol):
 
     def load(self, folder: Path, hardware: Hardware) -> Session:
         """Load what `pack` wrote, importing nothing but this runtime."""
+
+
+def check_available(runtime: Runtime, hardware: Hardware) -> None:
+    """Raise `UnavailableError` where a runtime can't be used here on this hardware."""
+    if reason := runtime.unavailable(hardware):
+        raise UnavailableError(reason)
 
 
 def check_form(network: Any, kind: type[Any], runtime: str, wanted: str) -> None:

@@ -19,7 +19,7 @@ from harness.grid import Address, Case, find_case, suite_module
 from harness.hardware.base import Hardware
 from harness.model import Model, digest_arrays
 from harness.records import Evidence, Scalar
-from harness.runtimes.base import Session
+from harness.runtimes.base import Session, check_available
 from harness.runtimes.native import load_network, native_runtime
 from harness.runtimes.predictor import seed_generators
 from harness.specs import spec_of
@@ -36,7 +36,10 @@ INPUT_SEEDS = range(8)
 
 
 def prepare(request: Prepare) -> Prepared:
-    """Make the artefact of a case in an empty folder. Raises `PreparationError`, `EvidenceError` or `SuiteError`."""
+    """Make the artefact of a case in an empty folder.
+
+    Raises `PreparationError`, `EvidenceError`, `SuiteError`, or `UnavailableError` where its runtime is not here.
+    """
     case, _ = find_case(Address(request.root, request.file, request.function, request.case_id))
     folder = Path(request.folder)
     without_limits(case.hardware).enter()
@@ -65,6 +68,7 @@ def _make(case: Case, folder: Path) -> Manifest:
     start = time.perf_counter()
     # Held by nothing else, so that it is freed where a technique makes another one of it.
     deployment = case.technique.apply(Deployment(model, _network(model), native_runtime(model.form), hardware, scratch))
+    check_available(deployment.runtime, hardware)
     inputs = [dict(model.inputs(deployment.batch_size, seed)) for seed in INPUT_SEEDS]
     again = digest_arrays(model.inputs(deployment.batch_size, INPUT_SEEDS[-1]))
     deployment.runtime.pack(deployment.network, inputs[0], packed, hardware)
