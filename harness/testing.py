@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.deployment import Deployment
-from harness.errors import EvidenceError, UnavailableError
+from harness.errors import EvidenceError, PreparationError, SuiteError, UnavailableError
 from harness.files import write_atomic
 from harness.hardware import cpu
 from harness.hardware.base import Hardware
 from harness.hardware.check import check_hardware
 from harness.model import Model, Training, classification
 from harness.records import Evidence, Scalar
-from harness.runtimes.base import check_available
+from harness.runtimes.base import Runtime, check_available
 from harness.runtimes.native import load_network, native_runtime
+from harness.specs import spec_of
 from harness.techniques.base import Pipeline, Technique, as_pipeline, reference
 
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ def check_technique(
 ) -> tuple[tuple[Evidence, ...], dict[str, Scalar]]:
     """Apply a technique to a model, pack, load, call, and hold its promises against what was loaded.
 
-    Gives the evidence and the facts. Raises `AssertionError` with what to do where the technique does not apply,
-    promises nothing, breaks a promise, or promises only what is true of the untouched model as well: a technique that
-    did nothing would keep such promises. Raises `UnavailableError` where something it needs is not on this machine.
+    Gives the evidence and the facts, with what the technique noted. Raises `AssertionError` with what to do where the
+    technique does not apply, promises nothing, breaks a promise, or promises only what is true of the untouched model
+    as well: a technique that did nothing would keep such promises. So it does for what a run would refuse: a fact that
+    no record can hold, and a runtime that another process can't rebuild. Raises `UnavailableError` where something it
+    needs is not on this machine.
 
     All of it happens in this process, whose thread count and denormal mode the runtime sets.
     """
@@ -51,15 +54,15 @@ def check_technique(
     if reason:
         raise AssertionError(f"{reason}; check it on a model to which it applies")
     try:
-        deployment, facts = _deploy(pipeline, model, hardware)
+        deployment, read = _deploy(pipeline, model, hardware)
     except EvidenceError as error:
         raise AssertionError(str(error)) from error
-    evidence = tuple(promise.check(name, facts) for name, promise in deployment.promises)
+    evidence = tuple(promise.check(name, read) for name, promise in deployment.promises)
     broken = [f"{item.technique} promised {item.promise}, found {item.found}" for item in evidence if not item.kept]
     if broken:
         raise AssertionError(
             f"{'; '.join(broken)}. Either the technique does not do its work, or the promise is about the wrong fact; "
-            f"the facts are {facts}"
+            f"the facts are {read}"
         )
     _, untouched = _deploy(as_pipeline(reference), model, hardware)
     if all(promise.check(name, untouched).kept for name, promise in deployment.promises):
@@ -68,10 +71,12 @@ def check_technique(
             f"({'; '.join(item.promise for item in evidence)}), so a technique that did nothing would keep it too; "
             "promise a fact that it changes"
         )
-    return evidence, facts
+    return evidence, {**deployment.notes, **read}
 
 
 def _deploy(pipeline: Pipeline, model: Model, hardware: Hardware) -> tuple[Deployment, dict[str, Scalar]]:
+    from harness.worker.prepare import recordable  # with it comes numpy, which collecting a suite can do without
+
     with tempfile.TemporaryDirectory() as folder:
         scratch, packed = Path(folder) / "scratch", Path(folder) / "model"
         scratch.mkdir()
@@ -79,13 +84,31 @@ def _deploy(pipeline: Pipeline, model: Model, hardware: Hardware) -> tuple[Deplo
         native = native_runtime(model.form)
         deployment = pipeline.apply(Deployment(model, load_network(model), native, hardware, scratch))
         check_available(deployment.runtime, hardware)
+        _check_rebuilt(deployment.runtime)
         deployment.runtime.pack(deployment.network, model.inputs(deployment.batch_size, 0), packed, hardware)
         session = deployment.runtime.load(packed, hardware)
         inputs = model.inputs(deployment.batch_size, 1)  # as when an artefact is made: not what packing has seen
-        facts = dict(session.facts(inputs))
+        read = dict(session.facts(inputs))
         first = next(iter(session.fetch(session(session.stage(inputs))).values()))
-        facts["batch"] = int(first.shape[0]) if model.batchable and first.ndim else 1
-        return deployment, facts
+        read["batch"] = int(first.shape[0]) if model.batchable and first.ndim else 1
+        try:
+            recordable({**deployment.notes, **read})
+        except PreparationError as error:
+            raise AssertionError(str(error)) from error
+        return deployment, read
+
+
+def _check_rebuilt(runtime: Runtime) -> None:
+    """Raise `AssertionError` where the process that serves a runtime could not make it of its fields."""
+    try:
+        rebuilt = spec_of(runtime).build()
+    except SuiteError as error:
+        raise AssertionError(str(error)) from error
+    if rebuilt != runtime:
+        raise AssertionError(
+            f"the process that serves {runtime!r} would rebuild it as {rebuilt!r}; let the arguments of its class say "
+            "all that it is, and compare by them, as a frozen dataclass does"
+        )
 
 
 def tiny_torch_model(name: str = "tiny", channels: int = 16, trained: bool = True) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from harness import Deployment, Promise, UnavailableError, technique
 from harness.grid import Case
 from harness.hardware import Cpu, Hardware, cpu
 from harness.runtimes.eager import Eager
-from harness.techniques import onnxruntime, reference
+from harness.runtimes.torch_session import TorchSession
+from harness.techniques import Technique, onnxruntime, reference
 from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
 from harness.worker.prepare import _make
@@ -62,6 +64,41 @@ def licensed(deployment: Deployment) -> Deployment:
     return deployment.replace(runtime=Licensed()).promising(Promise("batch", equals=1))
 
 
+@dataclasses.dataclass(frozen=True)
+class Listing(Eager):
+    """Takes what no message holds."""
+
+    layers: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuned(Eager):
+    """Holds what none of its arguments says."""
+
+    level: int = dataclasses.field(default=0, init=False)
+
+
+@technique(takes="torch")
+def listed(deployment: Deployment) -> Deployment:
+    return deployment.replace(runtime=Listing(("0", "4"))).promising(Promise("batch", equals=1))
+
+
+@technique(takes="torch")
+def tuned(deployment: Deployment) -> Deployment:
+    runtime = Tuned()
+    object.__setattr__(runtime, "level", 2)
+    return deployment.replace(runtime=runtime).promising(Promise("batch", equals=1))
+
+
+@technique(takes="torch")
+def noting(deployment: Deployment, gain: Any, promised: str = "sparsity") -> Deployment:
+    """A network of zeros."""
+    network = copy.deepcopy(deployment.network)
+    for weight in network.parameters():
+        weight.data.zero_()
+    return deployment.replace(network=network).noting(gain=gain).promising(Promise(promised, at_least=0.05))
+
+
 @technique(takes="onnx")
 def folded(deployment: Deployment) -> Deployment:
     return deployment
@@ -85,6 +122,34 @@ def test_a_technique_that_does_not_do_its_work() -> None:
 def test_a_promise_about_a_fact_that_is_not_there() -> None:
     with pytest.raises(AssertionError, match=r"sparseness >= 0\.0, found not found"):
         check_technique(misspelt, TORCH)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (listed, r"Listing\.layers must be a string, number, bool or None to reach a worker"),
+        (tuned, r"the process that serves Tuned\(level=2\) would rebuild it as Tuned\(level=0\)"),
+        (noting(np.float32(0.5)), r"the fact gain is .*0\.5.*, which no record can hold"),
+        (noting(0.5, "gain"), r"noting.* promised gain >= 0\.05, found not found"),
+    ],
+    ids=["a tuple", "no argument", "a number of numpy's", "a promise that rests on a note"],
+)
+def test_what_each_run_would_refuse_is_refused(value: Technique, words: str) -> None:
+    with pytest.raises(AssertionError, match=words):
+        check_technique(value, TORCH)
+
+
+def test_a_fact_of_the_runtimes_that_no_record_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TorchSession, "facts", lambda *_: {"sparsity": np.float32(1)})
+    with pytest.raises(AssertionError, match=r"the fact sparsity is .*, which no record can hold"):
+        check_technique(noting(0.5), TORCH)
+
+
+def test_what_a_technique_noted_is_among_the_facts() -> None:
+    evidence, facts = check_technique(noting(0.5), TORCH)
+    assert [item.kept for item in evidence] == [True]
+    assert facts["gain"] == 0.5
+    assert facts["batch"] == 1
 
 
 def test_a_technique_that_does_not_apply() -> None:

@@ -29,7 +29,7 @@ from .imported import imported
 from .outputs import check_expected, check_repeats
 from .protocol import Prepare, Prepared
 
-__all__ = ["check_inputs", "check_order", "evidence_of", "prepare"]
+__all__ = ["check_inputs", "check_order", "evidence_of", "prepare", "recordable"]
 
 INPUT_SEEDS = range(8)
 """One batch of inputs for each: calls go round, so that an answer that was kept from the call before is noticed."""
@@ -93,7 +93,7 @@ def _make(case: Case, folder: Path) -> Manifest:
         batch_size=deployment.batch_size,
         batchable=model.batchable,
         runtime=spec_of(deployment.runtime),
-        facts=_recordable({**deployment.notes, **read}),
+        facts=recordable({**deployment.notes, **read}),
         evidence=evidence_of(deployment, read),
         workload={
             "batch": str(deployment.batch_size),
@@ -167,7 +167,7 @@ def _facts(session: Session, inputs: Any, outputs: Any, model: Model) -> dict[st
     return facts
 
 
-def _recordable(facts: dict[str, Scalar]) -> dict[str, Scalar]:
+def recordable(facts: dict[str, Scalar]) -> dict[str, Scalar]:
     """The facts as they are. Raises `PreparationError` for one that no record can hold."""
     for name, value in facts.items():
         if not isinstance(value, (bool, int, float, str)) or (isinstance(value, float) and not math.isfinite(value)):
