@@ -141,37 +141,6 @@ def test_the_pattern_of_the_weights_is_read_from_the_program() -> None:
     assert _with_patterns(stored, program) == stored, "it multiplies nothing with weights"
 
 
-class Multiplying(torch.nn.Module):
-    """A linear layer, half of it zeros, of what a function makes of the input and a weight."""
-
-    def __init__(self, function: Any) -> None:
-        super().__init__()
-        self.weight, self.layer, self.function = torch.nn.Parameter(torch.ones(8, 8)), torch.nn.Linear(8, 8), function
-        with torch.no_grad():
-            self.layer.weight[:, ::2] = 0
-
-    def forward(self, values: Any) -> Any:
-        return self.layer(self.function(values, self.weight))
-
-
-@pytest.mark.parametrize(
-    ("function", "share"),
-    [
-        (torch.matmul, 0.5),
-        (lambda values, weight: values @ weight.T, 0.5),
-        (lambda values, weight: torch.addmm(values, values, weight), 0.5),
-        (lambda values, weight: torch.einsum("bi,io->bo", values, weight), 0.5),
-        (lambda values, weight: weight, 1.0),
-    ],
-    ids=["matmul", "of a transposition", "addmm", "einsum", "as the layer's input"],
-)
-def test_a_weight_that_a_program_multiplies_with_by_itself_keeps_to_no_pattern(function: Any, share: float) -> None:
-    """It stays dense, and the fact said 100 %."""
-    program = torch.export.export(Multiplying(function).eval(), (torch.ones(2, 8),)).module()
-    stored = [Weight("float32", 64, 0), Weight("float32", 64, 32)]
-    assert weight_facts(_with_patterns(stored, program))["sparsity.2:4"] == share
-
-
 def test_the_source_in_a_package_is_read(tmp_path: Path) -> None:
     path = tmp_path / "model.pt2"
     with zipfile.ZipFile(path, "w") as archive:

@@ -33,14 +33,7 @@ from harness.runtimes.inductor_session import configure
 from harness.runtimes.packages import variable
 from harness.runtimes.torch_operators import INTEGER, OperatorTypes, is_product
 from harness.runtimes.torch_outputs import with_plain_outputs
-from harness.runtimes.torch_session import (
-    TorchSession,
-    as_tensors,
-    enter_torch,
-    module_weights,
-    named_outputs,
-    weight_tensors,
-)
+from harness.runtimes.torch_session import TorchSession, as_tensors, enter_torch, module_weights, named_outputs
 
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware
@@ -60,11 +53,6 @@ _PRODUCTS = tuple(
     getattr(torch.ops.aten, name).default for name in ("linear", "conv1d", "conv2d", "conv3d", "convolution")
 )
 """The operators of an exported program that multiply inputs with a weight, their second argument."""
-_OTHER_PRODUCTS = tuple(
-    getattr(torch.ops.aten, name).default for name in ("matmul", "mm", "addmm", "bmm", "baddbmm", "einsum")
-)
-"""Those that code asks for by itself, with weights of its own."""
-_TRANSPOSITIONS = (torch.ops.aten.t.default, torch.ops.aten.transpose.int, torch.ops.aten.permute.default)
 
 
 def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardware, *, freezing: bool) -> None:
@@ -189,9 +177,9 @@ def _packed_weights(source: Source, weights: list[Weight]) -> list[Weight]:
 
 
 def _with_patterns(weights: list[Weight], module: Any) -> list[Weight]:
-    """The weights with the patterns that the program's have in its products, as shares; none of other products'."""
+    """The weights with the patterns that the program's have in its products, as shares."""
     multiplied = list(_multiplied(module))
-    total = sum(weight.numel() for weight in [*multiplied, *_of_other_products(module, multiplied)])
+    total = sum(weight.numel() for weight in multiplied)
     kept = Counter[str]()
     for weight in multiplied:
         kept.update(kept_patterns((weight != 0).cpu().numpy(), 1))
@@ -211,34 +199,9 @@ def _multiplied(module: Any) -> Iterator[Any]:
         if node.op == "call_function" and node.target in _PRODUCTS and node.args[1].op == "get_attr"
     }
     for name in sorted(names):
-        weight = _attribute(module, name)
+        weight = functools.reduce(getattr, name.split("."), module)
         if is_weight_shape(weight.shape) and weight.is_floating_point():
             yield weight
-
-
-def _of_other_products(module: Any, multiplied: list[Any]) -> list[Any]:
-    """The weights that other products of an exported program read, and not with one of those that layers multiply."""
-    held = {id(weight): weight for weight in weight_tensors(module) if weight.is_floating_point()}
-    layers = {id(weight) for weight in multiplied}
-    found: set[int] = set()
-    for node in module.graph.nodes:
-        if node.op == "call_function" and node.target in _OTHER_PRODUCTS:
-            sources = map(_before_transposition, node.all_input_nodes)
-            read = {id(_attribute(module, str(source.target))) for source in sources if source.op == "get_attr"}
-            if layers.isdisjoint(read):
-                found |= read
-    return [weight for key, weight in held.items() if key in found]
-
-
-def _before_transposition(node: Any) -> Any:
-    while node.target in _TRANSPOSITIONS:
-        node = node.args[0]
-    return node
-
-
-def _attribute(module: Any, name: str) -> Any:
-    """What a program holds by a dotted name."""
-    return functools.reduce(getattr, name.split("."), module)
 
 
 def _check(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
