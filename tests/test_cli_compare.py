@@ -84,20 +84,37 @@ def test_a_missing_case_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "c/reference/cpu" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("dirty", "rev"), [(False, "abc1234"), (True, "REV")])
-def test_no_advice_is_of_baselines(tmp_path: Path, capsys: pytest.CaptureFixture[str], dirty: bool, rev: str) -> None:
-    """What it said would have put the numbers of a run that is suspected into the committed baselines."""
+@pytest.mark.parametrize(
+    ("before", "now", "against"),
+    [
+        ({"commit": "def5678"}, {}, "def5678"),
+        ({"commit": "def5678"}, {"software": {"python": "3.11.9", "numpy": "2.4.0"}}, "def5678"),
+        ({"dirty": True}, {}, "REV"),
+        ({"commit": ""}, {"commit": ""}, "REV"),
+        ({}, {"dirty": True}, "abc1234"),
+        ({}, {}, "."),
+        ({}, {"software": {"python": "3.11.9", "numpy": "2.4.0"}}, ". --with 'NAME==OLD'"),
+    ],
+    ids=["an older commit", "and packages", "edited", "no commit", "edited since", "one commit", "upgraded"],
+)
+def test_no_advice_is_of_baselines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], before: dict[str, Any], now: dict[str, Any], against: str
+) -> None:
+    """What it said would have put the numbers of a run that is suspected into the committed baselines, or compared a
+    commit with itself.
+    """
     other = a_case("b", workload={**CASES[1].workload, "inputs": "12"})
     new = [a_case("a", latency=0.0108), other, a_case("d")]
-    before = on_disk(tmp_path, "old", CASES, environment=dataclasses.replace(a_run([]).environment, dirty=dirty))
-    assert main(["compare", before, on_disk(tmp_path, "new", new), "--json"]) == 1
+    there, here = (dataclasses.replace(a_run([]).environment, **changes) for changes in (before, now))
+    old = on_disk(tmp_path, "old", CASES, environment=there)
+    assert main(["compare", old, on_disk(tmp_path, "new", new, environment=here), "--json"]) == 1
     rows = {(one["case_id"][0], one["metric"]): one for one in json.loads(capsys.readouterr().out)["comparisons"]}
     for row in rows.values():
         for words in ("--baseline=update", "harness accept", "harness prune", "baseline"):
             assert words not in row["reason"]
     assert rows["a", "latency.p50"]["verdict"] == "inconclusive"
     assert rows["a", "latency.p50"]["reason"].endswith(
-        f"One run is one block of launches; in turns it can be decided: harness compare --against {rev}"
+        f"One run is one block of launches; in turns it can be decided: harness compare --against {against}"
     )
     assert "the workload's inputs changed between the two runs" in rows["b", "latency.p50"]["reason"]
     assert rows["c", "case"]["reason"].endswith(": the old run measured it, and this one has no result of it.")

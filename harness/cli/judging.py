@@ -46,7 +46,7 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
         absent = _absent(result, baseline, here)
         prior, identity = priors.get(result.hardware, Prior()), here.get(result.hardware, {})
         rows = compare(result, baseline, metrics_of(new, result.suite), prior, identity)
-        found += [absent] if absent else [_of_runs(_of_one_hour(row, result), old) for row in rows]
+        found += [absent] if absent else [_of_runs(_of_one_hour(row, result), old, new) for row in rows]
         found += [row] if (row := failed.get((result.suite, result.case_id))) else []
     if new.complete and not new.filtered:
         present = {(result.suite, result.case_id) for result in new.results}
@@ -91,7 +91,7 @@ def _of_one_hour(row: Comparison, result: Result) -> Comparison:
     return replace(row, verdict=Verdict.INCOMPARABLE, reason=why, change=None, detectable=None)
 
 
-def _of_runs(row: Comparison, old: Run) -> Comparison:
+def _of_runs(row: Comparison, old: Run, new: Run) -> Comparison:
     """A comparison that the judge made with another run, which is no baseline: nothing can be accepted over it, and no
     block added to it.
     """
@@ -99,11 +99,18 @@ def _of_runs(row: Comparison, old: Run) -> Comparison:
     for of_tree_or_baseline, otherwise in _OF_TREES.items():
         said = said.replace(of_tree_or_baseline, otherwise)
     if blocks:
-        here = old.environment
-        commit = "" if here.dirty else here.commit[:12]
-        against = f"harness compare --against {commit or 'REV'}"
-        said += f" One run is one block of launches; in turns it can be decided: {against}"
+        said += f" One run is one block of launches; in turns it can be decided: {_in_turns(old, new)}"
     return replace(row, reason=said)
+
+
+def _in_turns(old: Run, new: Run) -> str:
+    """The command that compares in turns what two runs measured, as far as they tell it."""
+    before, now = old.environment, new.environment
+    against = "REV" if before.dirty else before.commit[:12] or "REV"
+    if before.commit and before.commit == now.commit and not (before.dirty or now.dirty):
+        # Against the commit that is measured, both arms would be the same.
+        against = "." if before.software == now.software else ". --with 'NAME==OLD'"
+    return f"harness compare --against {against}"
 
 
 def _asked_for(portables: Iterable[Portable], run: Run) -> list[Portable]:
