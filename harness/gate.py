@@ -224,9 +224,11 @@ def _is_due(baseline: Portable, root: Path, nodeids: set[str], files: Callable[[
 
 
 def _defines(path: Path, nodeid: str) -> bool:
-    """Whether a file has a function of the name of a node id's test."""
-    test = nodeid.partition("::")[2].partition("[")[0].rpartition("::")[2]
-    return re.search(rf"\bdef {re.escape(test)}\(", path.read_text(encoding="utf-8", errors="replace")) is not None
+    """Whether a file defines, assigns or imports the name of a node id's test, or imports all that another one has."""
+    test = re.escape(nodeid.partition("::")[2].partition("[")[0].rpartition("::")[2])
+    imported = rf"^\s*from\b.*\bimport\b(?:\s*\([^)]*|.*)(?:\b{test}\b|\*)"
+    named = re.compile(rf"\bdef {test}\(|^\s*{test}\s*(?::.*)?=|{imported}", re.MULTILINE)
+    return named.search(path.read_text(encoding="utf-8", errors="replace")) is not None
 
 
 def unmeasured(case: Case | TimedTest, suite: str, nodeid: str, reason: str) -> Result:

@@ -44,9 +44,9 @@ def test_a_baseline_whose_case_is_gone_is_missing(tmp_path: Path, store: Store) 
     assert found(tmp_path, store, {"cpu"}) == {}
 
 
-def a_suite(folder: Path, place: str, test: str = "test_inference") -> None:
+def a_suite(folder: Path, place: str, test: str = "test_inference", code: str = "") -> None:
     (folder / place).parent.mkdir(parents=True, exist_ok=True)
-    (folder / place).write_text(f"@grid()\ndef {test}(case, bench): ...\n")
+    (folder / place).write_text(code or f"@grid()\ndef {test}(case, bench): ...\n")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,32 @@ def test_a_baseline_of_another_file_is_not_shared(
     )
     assert shared_suite(comparing, tmp_path, a_result({}, nodeid=nodeid, case_id=GONE)) is None
     assert shared_suite(Nothing(), tmp_path, a_result({}, nodeid=nodeid)) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "shared"),
+    [
+        ("from common.grids import test_it\n", True),
+        ("from common.grids import test_both, test_it  # of all teams\n", True),
+        ("from common.grids import one as test_it\n", True),
+        ("from common.grids import (\n    test_both,\n    test_it,\n)\n", True),
+        ("try:\n    from common.grids import test_it\nexcept ImportError:\n    pass\n", True),
+        ("from common.grids import *\n", True),
+        ("test_it = grid(model=[tiny])(body)\n", True),
+        ("class TestTiny:\n    test_it: Any = staticmethod(body)\n", True),
+        ("from common.grids import test_it_all\n", False),
+        ("from common.grids import (\n    test_both,\n)\n\n\ndef test_of_a_unit():\n    run('test_it')\n", False),
+        ("# test_it = moved\nimport test_it\n", False),
+    ],
+)
+def test_a_test_need_not_be_written_where_it_is_collected(tmp_path: Path, code: str, shared: bool) -> None:
+    """Two suites of one name held each other's baselines where both import their grids."""
+    a_suite(tmp_path, "a/suites/test_digits.py", code=code)
+    store = Store(tmp_path / "baselines")
+    store.write(a_portable({"size": 4.0}, nodeid=f"a/suites/test_digits.py::test_it[{CASE}]"))
+    comparing = WithBaselines(store, ENVIRONMENT, Plan())
+    said = shared_suite(comparing, tmp_path, a_result({}, nodeid=f"b/suites/test_digits.py::test_it[{CASE}]"))
+    assert (said is not None) is shared
 
 
 def test_a_file_of_the_same_name_without_the_test_is_another(tmp_path: Path, store: Store) -> None:
