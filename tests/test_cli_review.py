@@ -198,23 +198,35 @@ def test_a_decision_that_can_not_be_kept_is_said_and_asked_for_again(
     assert [one.name for one in review.pending()] == ["toys/a/reference/cpu", "toys/e/reference/cpu"]
 
 
-@pytest.mark.parametrize("key", ["a", "r"])
+@pytest.mark.parametrize(
+    ("key", "asked"),
+    [("a", "key"), ("r", "key"), ("a", "reason")],
+    ids=["accepting", "rejecting", "before the reason is given"],
+)
 def test_what_another_reviewer_decides_meanwhile_is_neither_asked_about_nor_replaced(
-    place: Place, capsys: pytest.CaptureFixture[str], key: str
+    place: Place, capsys: pytest.CaptureFixture[str], key: str, asked: str
 ) -> None:
     mine, other = place.review(), place.review()
     slower, larger, new = mine.pending()
     keys = iter([key, "q"])
     capsys.readouterr()
 
+    def decide() -> None:
+        other.accept(slower, "worth it")
+        other.reject(larger, "too large")
+
     def answer() -> str:
         pressed = next(keys)
-        if pressed == key:
-            other.accept(slower, "worth it")
-            other.reject(larger, "too large")
+        if pressed == key and asked == "key":
+            decide()
         return pressed
 
-    _Walk(mine, "harness review", answer, lambda last: "mine").over([slower, larger, new])
+    def reason(last: str) -> str:
+        assert asked == "reason", "or it asks for one in vain"
+        decide()
+        return "mine"
+
+    _Walk(mine, "harness review", answer, reason).over([slower, larger, new])
     printed = capsys.readouterr().out
     assert re.findall("  (.*) was decided meanwhile", printed) == [slower.name, larger.name]
     assert f"  {larger.name}\n" not in printed
