@@ -300,16 +300,21 @@ def test_the_time_ends_a_search_that_keeps_what_it_has() -> None:
     assert found.best.steps == {"half"}
 
 
-@pytest.mark.parametrize(("end", "best"), [(0.5, {"half"}), (3.5, {"half", "small"}), (math.inf, {"half", "small"})])
-def test_what_is_known_takes_no_time(end: float, best: set[str]) -> None:
-    """So that what a search recommended when its time was over is what can be shipped, and nothing else."""
-    steps, factors = space(HALF, SMALL, NOTHING), {"half": 2.0, "small": 1.5, "nothing": 1.0}
-    first, again = Measuring(steps, factors), Measuring(steps, factors)
+@pytest.mark.parametrize("failing", [frozenset(), frozenset({"harm"})], ids=["all work", "the first one failed"])
+@pytest.mark.parametrize(("end", "best"), [(1.5, {"half"}), (4.5, {"half", "small"}), (math.inf, {"half", "small"})])
+def test_what_is_known_takes_no_time(end: float, best: set[str], failing: frozenset[str]) -> None:
+    """So that what a search recommended when its time was over is what can be shipped, and nothing else. Of what failed
+    nothing is known.
+    """
+    steps, factors = space(HARM, HALF, SMALL, NOTHING), {"harm": 0.5, "half": 2.0, "small": 1.5, "nothing": 0.997}
+    first, again = (Measuring(steps, factors, failing=failing) for _ in range(2))
     before = Search(steps, GOAL, first, end=end, clock=itertools.count().__next__).run()
-    found = Search(steps, GOAL, again, end=0.0, known=lambda pipeline: pipeline.id in first.tried).run()
-    assert again.tried == first.tried
+    known = [name for name in first.tried if name not in failing]
+    found = Search(steps, GOAL, again, end=0.0, known=lambda pipeline: pipeline.id in known).run()
+    assert again.tried == known
     assert found.best.steps == before.best.steps == best
-    assert found.complete is before.complete is (end == math.inf)
+    assert before.complete is (end == math.inf)
+    assert found.complete is (before.complete and not failing)
 
 
 def test_the_reference_is_recommended_where_nothing_gains() -> None:

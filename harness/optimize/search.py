@@ -103,7 +103,7 @@ class Search:
         start = self._try(as_pipeline(reference))
         rounds = [Round(0, (self._tell(0, start, None),))]
         contributions = self._first_round(rounds)
-        while not self._stopped and (bases := self._bases()):
+        while bases := self._bases():
             rounds.append(self._extend(len(rounds), bases, contributions))
         trials = list(self._trials.values())
         standing = [trial for trial in trials if trial.stands]
@@ -132,7 +132,7 @@ class Search:
             if place in added or self._settled(pipeline):
                 continue
             if self._over(pipeline):
-                break
+                continue
             base = self._start_of(pipeline)
             trial = self._try(pipeline)
             tried.append(self._tell(1, trial, base))
@@ -143,7 +143,7 @@ class Search:
             if helpful or self._settled(pipeline):
                 continue
             if self._over(pipeline):
-                break
+                continue
             base = self._start_of(pipeline)
             tried.append(self._tell(1, self._try(pipeline), base))
         rounds.append(Round(1, tuple(tried)))
@@ -187,7 +187,7 @@ class Search:
                 self._left.add(steps_of(pipeline))
                 continue
             if self._over(pipeline):
-                break
+                continue
             tried.append(self._tell(number, self._try(pipeline), base))
         return Round(number, tuple(tried))
 
@@ -251,9 +251,10 @@ class Search:
         return tuple(sorted(kept, key=lambda trial: -found[trial.steps][0]))
 
     def _over(self, pipeline: Pipeline) -> bool:
-        """Whether the time is over for a pipeline, and so for all that would come after it."""
-        self._stopped = self._stopped or (self.clock() >= self.end and not self.known(pipeline))
-        return self._stopped
+        """Whether the time is over for a pipeline. What comes after it may be known, as what failed is not."""
+        over = self.clock() >= self.end and not self.known(pipeline)
+        self._stopped = self._stopped or over
+        return over
 
 
 def best_of(trials: Collection[Trial]) -> Trial | None:
