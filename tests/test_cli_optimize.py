@@ -119,6 +119,8 @@ def test_it(case, bench):
     bench(case)
 '''
 
+UNTRIED = "bf16 works on a torch network, and tiny exists only as an ONNX network"
+
 NAMELESS = '''\
 """The same, with a technique that no module has under a name."""
 
@@ -269,7 +271,7 @@ def refused(
 def test_a_search_ends_with_a_recommendation_a_suite_and_an_artefact(project: Path) -> None:
     (project / "suites" / "own.py").write_text(OWN, encoding="utf-8")
     (project / "suites" / "test_tiny.py").write_text(FAST, encoding="utf-8")
-    words = ("--technique", "lean", "--technique", "int8_dynamic", "--max-accuracy-drop", "50%")
+    words = ("--technique", "lean", "--technique", "int8_dynamic", "--technique", "bf16", "--max-accuracy-drop", "50%")
     first = optimize(project, *words)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "round 1: one technique at a time" in first.stdout
@@ -289,6 +291,7 @@ def test_a_search_ends_with_a_recommendation_a_suite_and_an_artefact(project: Pa
     folder = (project / "reports" / "optimize" / "latest").resolve()
     record = json.loads((folder / "optimize.json").read_text(encoding="utf-8"))
     assert record["complete"]
+    assert record["untried"] == {"bf16": UNTRIED}
     assert record["recommended"]["technique"] == manifest["case_id"].split("/")[1]
     run = read_run(folder)
     assert run.complete
@@ -329,13 +332,18 @@ def test_pytests_import_paths_are_those_of_the_command_and_its_children(project:
     (project / "src").mkdir()
     (project / "src" / "shapes.py").write_text(OWN, encoding="utf-8")
     (project / "suites" / "test_tiny.py").write_text(FAST.replace("suites.own", "shapes"), encoding="utf-8")
-    done = optimize(project, "--minimize", "parameters", "--budget", "1ms")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "recommended: reference" in done.stdout
-    reason = "bf16 works on a torch network, and tiny exists only as an ONNX network"
-    assert f"  not tried: bf16: {reason}\n" in done.stdout
-    record = json.loads((project / "reports" / "optimize" / "latest" / "optimize.json").read_text(encoding="utf-8"))
-    assert record["untried"] == {"bf16": reason}
+    done = optimize(project, "--minimize", "parameters", "--budget", "1ms", "--export", "best")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert f"  not tried: bf16: {UNTRIED}\n" in done.stdout
+    latest = project / "reports" / "optimize" / "latest"
+    measured = [(result.technique, result.outcome) for result in read_run(latest).results]
+    assert measured == [("reference", Outcome.COMPLETED)]
+
+    # Where nothing could be taken over, the model as it is would be shipped in place of what was recommended.
+    assert "harness: the time was over before any technique was tried; give a longer --budget\n" in done.stderr
+    assert "recommended" not in done.stdout
+    assert not (latest / "optimize.json").exists()
+    assert not (project / "best").exists()
 
 
 def test_what_pytest_or_python_can_not_read_is_a_sentence(project: Path, refused: Callable[..., str]) -> None:

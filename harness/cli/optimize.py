@@ -153,6 +153,8 @@ def optimize(arguments: argparse.Namespace) -> int:
             fail("what was measured is kept; the same command with --resume goes on with it")
     if found.reference.failed:
         raise SuiteError(f"the model as it is could not be compared: {found.reference.failed}")
+    if not found.complete and len(found.rounds) == 1:
+        raise SuiteError("the time was over before any technique was tried; give a longer --budget")
     expression, suite, unnamed = _in_python(bench, found)
     python = {"expression": expression or None, "unnamed": unnamed or None}
     record = record_of(run.id, found, goal, python=python, words=words, finals=bench.finals, untried=untried)
