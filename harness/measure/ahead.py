@@ -64,6 +64,5 @@ def make_ahead(wanted: Sequence[Wanted], jobs: int, told: Callable[[int], None])
 
 
 def _make(one: Wanted, start: Starter) -> None:
-    one.logs.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(Exception):  # also what a suite's own code raises: its case meets it again, and says so
         one.cache.get(one.case, one.address, one.logs, start)

@@ -202,6 +202,7 @@ class ArtefactCache:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         with _building(case.id, self._folder) as folder:
             request = Prepare(address.root, address.file, address.function, address.case_id, str(folder))
+            logs.mkdir(parents=True, exist_ok=True)
             log = logs / self._log
             with start(f"preparing {case.id}", log, case.hardware.environment(), tree) as child:
                 child.ask(request)
