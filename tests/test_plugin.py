@@ -491,7 +491,7 @@ def test_cases_are_refused_where_the_system_is_no_linux(tmp_path: Path, monkeypa
 
 def test_two_files_of_one_name_are_refused_whatever_their_cases(tmp_path: Path) -> None:
     model = tiny_onnx_model(tmp_path)
-    state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _own={}))
+    state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _chosen={}, _own={}))
     for folder, technique in (("a", reference), ("b", onnxruntime)):
         item = item_of(Case(model, as_pipeline(technique), cpu))
         item.path = tmp_path / folder / "test_one.py"
@@ -515,7 +515,7 @@ def test_a_case_that_is_there_twice_names_the_cause(
 ) -> None:
     """Parameters beside a grid's, of the test or of a fixture, were called two models of one name."""
     case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
-    state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _own={}))
+    state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _chosen={}, _own={}))
     for number, name in enumerate(names):
         item = item_of(case)
         item.path, item.name, item.originalname = tmp_path / "test_m.py", f"{name}[{case.id}-{number}]", name
@@ -549,14 +549,16 @@ class OwnCpu(Cpu):
         (Board(clock=1), Board(clock=1), False),
         (cpu(threads=2), Cpu(threads=2), False),
         (cpu, OwnCpu(), True),
+        (OwnCpu(), OwnCpu(), False),
     ],
-    ids=["another clock", "equal", "equal ones of the harness", "another class"],
+    ids=["another clock", "equal", "equal ones of the harness", "another class", "in place of the harness's own"],
 )
 def test_two_kinds_of_hardware_of_one_name_are_refused(
     tmp_path: Path, first: Hardware, second: Hardware, refused: bool
 ) -> None:
     """The identity of the last one was everyone's, in the record and in the classes of machines."""
-    state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={"cpu": cpu}, _own={}))
+    state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _chosen={}, _own={}))
+    state._hardware["cpu"] = cpu  # as a run begins
     for suite, hardware in (("a", first), ("b", second)):
         item = item_of(Case(tiny_onnx_model(tmp_path), as_pipeline(reference), hardware))
         item.path, item.nodeid = tmp_path / f"test_{suite}.py", f"test_{suite}.py::test_it"
@@ -860,7 +862,7 @@ def test_a_part_of_a_file_has_the_metrics_of_all_its_grids(tmp_path: Path) -> No
         item.path, item.nodeid = tmp_path / "test_m.py", "test_m.py::test_b"
         module = SimpleNamespace(obj=SimpleNamespace(**tests), istestfunction=lambda _, name: name.startswith("test"))
         item.getparent = lambda _: module
-        state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _own={}))
+        state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _chosen={}, _own={}))
         State._select(state, item, {})
         return state._own
 

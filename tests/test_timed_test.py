@@ -489,7 +489,7 @@ def test_nothing_is_timed_beside_other_processes(tmp_path: Path) -> None:
 
 
 def test_two_tests_with_one_name() -> None:
-    state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _own={}))
+    state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _chosen={}, _own={}))
     for number, parameter in enumerate(("a b", "a-b")):
         test = TimedTest(f"suites/test_x.py::test_x[{parameter}]")
         item = SimpleNamespace(

@@ -53,6 +53,7 @@ class State:
         self._items: dict[tuple[str, str], pytest.Item] = {}
         self._files: dict[str, Path] = {}
         self._hardware: dict[str, Hardware] = {item.name: item for item in (cpu, cuda)}
+        self._chosen: dict[str, Hardware] = {}
         self._own: dict[str, tuple[Metric, ...]] = {}
         self._session: Session | None = None
         self._left: dict[str, pytest.Item] = {}
@@ -218,11 +219,12 @@ class State:
         if (suite, case.id) in self._items or (suite, case.id) in self._reserved:
             raise SuiteError(f"{item.nodeid}: {twice(item, self._items.get((suite, case.id)), case, suite)}")
         self._items[suite, case.id] = item
-        if self._hardware.setdefault(case.hardware.name, case.hardware) != case.hardware:
+        if self._chosen.setdefault(case.hardware.name, case.hardware) != case.hardware:
             raise SuiteError(
                 f"{item.nodeid}: two different kinds of hardware are named {case.hardware.name}, and what is measured "
                 "on one would be taken for the other's; give one another name, or define it in one place alone"
             )
+        self._hardware[case.hardware.name] = case.hardware
         if suite not in self._own:
             # Of all grids that pytest collects in the file, or what a case is judged by would hang on what is selected.
             module = item.getparent(pytest.Module)
