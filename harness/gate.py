@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
 import shlex
+import warnings
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -174,7 +176,7 @@ def shared_suite(comparing: Comparing, root: Path, result: Result) -> str | None
     own, other = (one.partition("::")[0] for one in (result.nodeid, portable.nodeid))
     if own == other or not (root / other).is_file() or (root / other).resolve() == (root / own).resolve():
         return None
-    if not _defines(root / other, portable.nodeid):
+    if not _defines(root / other, portable.nodeid, star=True):
         return None
     return (
         f"{portable.case_id}: its baseline is that of {other}: {own} and {other} would both be the suite "
@@ -210,7 +212,8 @@ def _is_due(baseline: Portable, root: Path, nodeids: set[str], files: Callable[[
     them, or is nowhere any more.
 
     A baseline names the file in which its case was accepted last. Where that is gone, the test is where another file of
-    the same suite defines it: so the folder that it left does not miss it, and the one that it came to does.
+    the same suite defines it: so the folder that it left does not miss it, and the one that it came to does. One that
+    imports all of another file names no test, and hides no case that is lost.
     """
     file = baseline.nodeid.partition("::")[0]
     if (root / file).is_file():
@@ -223,12 +226,29 @@ def _is_due(baseline: Portable, root: Path, nodeids: set[str], files: Callable[[
     return not places or any(within(place, nodeid) for place in places for nodeid in nodeids)
 
 
-def _defines(path: Path, nodeid: str) -> bool:
-    """Whether a file defines, assigns or imports the name of a node id's test, or imports all that another one has."""
-    test = re.escape(nodeid.partition("::")[2].partition("[")[0].rpartition("::")[2])
-    imported = rf"^\s*from\b.*\bimport\b(?:\s*\([^)]*|.*)(?:\b{test}\b|\*)"
-    named = re.compile(rf"\bdef {test}\(|^\s*{test}\s*(?::.*)?=|{imported}", re.MULTILINE)
-    return named.search(path.read_text(encoding="utf-8", errors="replace")) is not None
+def _defines(path: Path, nodeid: str, *, star: bool = False) -> bool:
+    """Whether a file defines, assigns or imports the name of a node id's test.
+
+    star  whether to import all that another file has, which may be the test as well, counts
+    """
+    test = nodeid.partition("::")[2].partition("[")[0].rpartition("::")[2]
+    source = path.read_bytes()
+    try:
+        with warnings.catch_warnings(action="ignore"):  # they are for those who run the file
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return re.search(rf"\bdef {re.escape(test)}\(", source.decode("utf-8", "replace")) is not None
+    wanted = {test, "*"} if star else {test}
+    return any(not wanted.isdisjoint(_bound(node)) for node in ast.walk(tree))
+
+
+def _bound(node: ast.AST) -> Iterator[str]:
+    """The names that a part of a file binds to what may be a test; a module, as `import` gives, is none."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+            yield name
+        case ast.ImportFrom(names=names):
+            yield from (one.asname or one.name for one in names)
 
 
 def unmeasured(case: Case | TimedTest, suite: str, nodeid: str, reason: str) -> Result:
