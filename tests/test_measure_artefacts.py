@@ -264,6 +264,25 @@ def test_what_else_is_imported_from_counts(tmp_path: Path) -> None:
     (common / "network.py").touch()
     assert contents(root, [common, root]) != before
     assert contents(root) == contents(root, [root, tmp_path / "nowhere"])
+    before = contents(root, [common])
+    (common / "private.py").symlink_to("/proc/self/mem")  # which nobody may read from its beginning
+    assert contents(root, [common]) == before, "what can't be read can't be imported"
+
+
+def test_a_project_counts_once_where_a_folder_above_it_is_imported_from(tmp_path: Path) -> None:
+    """It was read a second time, without what is left out of it: a report that a run wrote was an edited source."""
+    root, other = tmp_path / "bench", tmp_path / "other"
+    for folder in (root / "reports", root / "suites", other):
+        folder.mkdir(parents=True)
+    (tmp_path / "acme.py").touch()
+    (other / "own.py").touch()
+    before = contents(root, [tmp_path])
+    (root / "reports" / "kernel.py").touch()
+    assert contents(root, [tmp_path]) == before
+    (root / "suites" / "own.py").touch()
+    assert changed(before, contents(root, [tmp_path])) == "suites/own.py is new"
+    assert changed(contents(root), before) == "import path 0: ../acme.py is new"
+    assert changed(contents(root, [tmp_path], without=other), before) == "import path 0: ../other/own.py is new"
 
 
 @pytest.mark.parametrize("named", ["absolute", "relative"])
@@ -283,7 +302,8 @@ def test_code_on_pythonpath_is_a_source(tmp_path: Path, monkeypatch: pytest.Monk
     (shared / "acme.py").write_text("FACTOR = 2\n")
     assert cache().sources != first.sources
     with pytest.raises(
-        PreparationError, match=r"sources were edited while the run went on \(path 0/acme\.py changed\)"
+        PreparationError,
+        match=r"sources were edited while the run went on \(import path 0: \.\./shared/acme\.py changed\)",
     ):
         first.check_unedited("a")
 
@@ -303,6 +323,22 @@ def test_what_is_no_code_of_a_projects_own_on_pythonpath_counts_no_further(
     assert inherited(tmp_path / "root", origin) == (shared,), "nothing of the working tree reaches another commit"
     monkeypatch.delenv("PYTHONPATH")
     assert inherited(tmp_path / "root") == ()
+
+
+def test_a_folder_above_the_project_on_pythonpath_counts_in_a_repository_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What else holds projects may hold all of a disk, and what is edited there is mostly no business of this one."""
+    root = tmp_path / "work" / "repository" / "bench"
+    (root / "checkout").mkdir(parents=True)
+    repository = root.parent
+    (repository / ".git").mkdir()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["..", "../.."]))
+    assert inherited(root) == (repository,)
+    assert inherited(root / "checkout", root) == (repository,)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "work"))
+    assert inherited(tmp_path / "elsewhere", repository) == (), "nor one above the working tree reaches another commit"
+    assert inherited(tmp_path / "elsewhere") == (tmp_path / "work",)
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,11 @@ def contents(
     root: Path, paths: Iterable[Path] = (), *, without: Path | None = None, code: bool = False
 ) -> dict[str, bytes]:
     """A digest of every first-party file by its name: of the project, of the harness, and of packages installed from
-    elsewhere than an index; and of the Python files of `paths`, from which is imported as well.
+    elsewhere than an index; and of the Python files of `paths`, from which is imported as well. Where one of these
+    holds the project, that counts by its own rules alone; and what can't be read there, no child can import.
 
-    without  packages that were installed from below this folder are left out: nothing is imported from them
+    without  packages that were installed from below this folder are left out, and what `paths` have there: nothing is
+             imported from it
     code     only of what is imported, and not of data beside it
 
     All sources count, not those that a case seems to import: an import that happens late, a data file beside the code
@@ -81,24 +83,31 @@ def contents(
     project's own reports, baselines and packages are left out, and so is prose; so are runs and baselines in any
     other folder, and the file that this process prints into, which change while runs go on. Of files over 64 MiB, size
     and time of change stand for the content; of a link to a folder, where it leads; of a package that was copied from a
-    folder, a repository or an archive, what its installer noted. Raises `SuiteError` for a file that can't be read.
+    folder, a repository or an archive, what its installer noted. Raises `SuiteError` for a file of the project that
+    can't be read.
     """
     local = dict(sorted(_local()))
     editable = {name: place for name, (place, copied) in local.items() if not copied and place.is_dir()}
     if without:
         editable = {name: place for name, place in editable.items() if not place.resolve().is_relative_to(without)}
+    top = root.resolve()
     further = {
-        f"path {number}": folder
-        for number, folder in enumerate(paths)
-        if folder.is_dir() and not folder.resolve().is_relative_to(root.resolve())
+        f"import path {number}: {os.path.relpath(folder, top)}": folder
+        for number, folder in enumerate(path.resolve() for path in paths)
+        if folder.is_dir() and not folder.is_relative_to(top)
     }
+    apart = (top, without) if without else (top,)
     found: dict[str, bytes] = {}
     for label, folder in {"project": root, "harness": Path(harness.__file__).parent, **editable, **further}.items():
+        beside = label in further
+        passed = (FileNotFoundError, SuiteError) if beside else (FileNotFoundError,)  # it was there a moment ago
         for path in sources(folder):
-            wanted = {".py"} if label in further else _CODE
-            if path.suffix not in wanted and (code or label in further):
+            wanted = {".py"} if beside else _CODE
+            if path.suffix not in wanted and (code or beside):
                 continue
-            with contextlib.suppress(FileNotFoundError):  # it was there a moment ago
+            if beside and any(path.is_relative_to(one) for one in apart):
+                continue
+            with contextlib.suppress(*passed):
                 found[f"{label}/{path.relative_to(folder).as_posix()}"] = _content(path)
     return found | {name: copied.encode() for name, (_, copied) in local.items()}
 
@@ -108,10 +117,11 @@ def inherited(root: Path, without: Path | None = None) -> tuple[Path, ...]:
 
     without  those below this folder are left out: nothing is imported from them
     """
-    # Of the harness its package counts already, and nothing else beside it reaches an artefact. The other two hold all
-    # that there is, which would take minutes to read.
+    # Of the harness its package counts already, and nothing else beside it reaches an artefact. A home holds all that
+    # there is, which would take minutes to read.
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 (the path's own method raises where a user has none)
-    left_out = {Path(harness.__file__).resolve().parent.parent, home.resolve(), Path(root.resolve().anchor)}
+    left_out = {Path(harness.__file__).resolve().parent.parent, home.resolve()}
+    inside = (root.resolve(), without) if without else (root.resolve(),)
     entries = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     return tuple(
         folder
@@ -120,7 +130,15 @@ def inherited(root: Path, without: Path | None = None) -> tuple[Path, ...]:
         and folder.name not in INSTALLED
         and folder not in left_out
         and not (without and folder.is_relative_to(without))
+        and not (any(one.is_relative_to(folder) for one in inside) and not _in_repository(folder))
     )
+
+
+def _in_repository(folder: Path) -> bool:
+    """Whether a folder is a part of a repository. One that holds a project, and is none, may hold all of a disk, and
+    what others do there.
+    """
+    return any((one / ".git").exists() for one in (folder, *folder.parents))
 
 
 def code_of(found: Mapping[str, bytes]) -> dict[str, bytes]:
