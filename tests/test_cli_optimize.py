@@ -455,9 +455,12 @@ def test_the_commands_that_are_told_at_the_end_work(tmp_path: Path, monkeypatch:
     (tmp_path / "suites").mkdir()
     bench = SimpleNamespace(command="harness optimize x", file="suites/test_s.py")
 
-    def told(suite_file: Path | None, *, complete: bool = True) -> str:
+    def told(suite_file: Path | None, *, complete: bool = True, outcome: Outcome = Outcome.COMPLETED) -> str:
         asked = SimpleNamespace(suite_file=suite_file, export=None, resume=False)
-        found = SimpleNamespace(complete=complete)
+        ended = ((frozenset[str](), Outcome.COMPLETED), (frozenset({"half"}), outcome))
+        trials = [SimpleNamespace(steps=steps, result=SimpleNamespace(outcome=one)) for steps, one in ended]
+        rounds = [SimpleNamespace(tried=[SimpleNamespace(trial=trial)]) for trial in trials]
+        found = SimpleNamespace(complete=complete, rounds=rounds)
         (line,) = command._deliver(asked, bench, found, "suite")  # type: ignore[arg-type]
         return line
 
@@ -466,6 +469,9 @@ def test_the_commands_that_are_told_at_the_end_work(tmp_path: Path, monkeypatch:
         (tmp_path / "suites" / f"{name}.py").touch()
     cut_short = told(None, complete=False)
     assert cut_short.startswith("to ship it: harness optimize x --resume --budget 1ms --export DIR"), "or it goes on"
+    refused = told(None, complete=False, outcome=Outcome.FAILED)
+    assert refused.startswith("nothing to ship yet: the time was over, and all techniques that were tried failed")
+    assert told(None, outcome=Outcome.FAILED).startswith("to ship it: harness optimize x --resume --export DIR")
     bench.file = "my bench/test_s.py"
     assert told(None).endswith(" --suite-file 'my bench/test_best.py'")
     assert "with: pytest 'suites/test it.py' --baseline=update" in told(Path("suites/test it.py"))

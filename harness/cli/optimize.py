@@ -31,7 +31,7 @@ from harness.optimize.measuring import Bench, last_choice
 from harness.optimize.record import NAME, record_of
 from harness.optimize.search import Tried
 from harness.optimize.suite import Names, suite_text
-from harness.optimize.text import answer, round_title, trial_line
+from harness.optimize.text import answer, round_title, trial_line, unshipped
 from harness.techniques.base import Pipeline, as_pipeline
 from harness.units import duration
 
@@ -79,11 +79,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="take what the latest search has measured, and go on")
     parser.add_argument(
-        "--suite-file",
-        type=Path,
-        metavar="FILE",
+        "--suite-file", type=Path, metavar="FILE",
         help="write a suite whose grid is the front and the recommended pipeline",
-    )
+    )  # fmt: skip
     parser.add_argument("--export", type=Path, metavar="DIR", help="copy the recommended artefact, with its manifest")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end instead of text")
     parser.add_argument(
@@ -211,7 +209,8 @@ def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found, suite: s
         again = bench.command if arguments.resume else f"{bench.command} --resume"
         # What is known takes no time; with all of its time again, the search would come to something else.
         again += "" if found.complete else " --budget 1ms"
-        lines.append(f"to ship it: {again} --export DIR{f' --suite-file {_free_name(bench.file)}' if suite else ''}")
+        again += f" --export DIR{f' --suite-file {_free_name(bench.file)}' if suite else ''}"
+        lines.append(unshipped(found) or f"to ship it: {again}")
     return lines
 
 

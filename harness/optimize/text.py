@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from harness.optimize.goal import Goal
 from harness.optimize.search import Found, Tried
 from harness.optimize.trial import Trial
-from harness.records import Estimate
+from harness.records import Estimate, Outcome
 from harness.report.text import one_line, shorten
 from harness.units import quantity, ratio
 
-__all__ = ["answer", "final_line", "round_title", "trial_line"]
+__all__ = ["answer", "final_line", "round_title", "trial_line", "unshipped"]
 
 _SHOWN = (("accuracy", "share"), ("memory.peak", "bytes"), ("size", "bytes"))
 _REASON = 160
@@ -67,6 +67,17 @@ def answer(found: Found, goal: Goal, expression: str) -> Iterator[str]:
     yield f"recommended: {one_line(found.best.case.technique.id)}{f'  {ratio(gain)}' if gain else ''}  {words}"
     if expression:
         yield f"  technique=[{expression}]"
+
+
+def unshipped(found: Found) -> str:
+    """Why no other command can ship what a search recommends, by what that measured; "" where one can.
+
+    What failed can't be taken over, and a search without a technique is an error where its time is over.
+    """
+    tried = (one.trial.result for part in found.rounds for one in part.tried if one.trial.steps)
+    if found.complete or any(result.outcome is Outcome.COMPLETED for result in tried):
+        return ""
+    return "nothing to ship yet: the time was over, and all techniques that were tried failed; give a longer --budget"
 
 
 def significant_ratio(logarithm: float) -> str:
