@@ -17,7 +17,7 @@ from harness.runtimes.eager import Eager
 from harness.runtimes.torch_session import TorchSession
 from harness.techniques import Technique, onnxruntime, reference
 from harness.techniques.base import as_pipeline
-from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
+from harness.testing import _check_rebuilt, check_technique, tiny_onnx_model, tiny_torch_model
 from harness.worker.prepare import _make
 
 TORCH = tiny_torch_model()
@@ -76,6 +76,19 @@ class Tuned(Eager):
     """Holds what none of its arguments says."""
 
     level: int = dataclasses.field(default=0, init=False)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Single(Eager):
+    """Of which no two are equal."""
+
+    level: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
 
 @technique(takes="torch")
@@ -137,6 +150,12 @@ def test_a_promise_about_a_fact_that_is_not_there() -> None:
 def test_what_each_run_would_refuse_is_refused(value: Technique, words: str) -> None:
     with pytest.raises(AssertionError, match=words):
         check_technique(value, TORCH)
+
+
+def test_a_runtime_need_not_be_equal_to_what_its_process_makes() -> None:
+    """One that a run serves was refused."""
+    assert Single(level=2) != Single(level=2)
+    _check_rebuilt(Single(level=2))
 
 
 def test_a_fact_of_the_runtimes_that_no_record_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
