@@ -226,6 +226,8 @@ def test_one_need_may_be_given_as_a_text_and_one_that_no_model_has_is_refused() 
     said = "technique taught needs 'trainings', and a model has training, calibration, batchable"
     with pytest.raises(SuiteError, match=said):
         technique(needs=["calibration", "trainings"])(taught)
+    reason = f"taught needs data, which the model {TORCH.name} does not have"
+    assert as_pipeline(technique(needs=["training", "data"])(taught)).inapplicable(TORCH) == reason
 
 
 def test_a_parameter_that_can_not_be_given_by_its_name_is_refused() -> None:

@@ -53,6 +53,7 @@ _NEEDS = {
     "calibration": "data to calibrate with (Model.calibration)",
     "batchable": "inputs whose first axis is a batch (Model.batchable)",
 }
+_FIELDS = {field.name for field in dataclasses.fields(Model)}
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,7 @@ def technique(
         forms = (takes,) if isinstance(takes, str) else None if takes is None else tuple(takes)
         words: tuple[str, ...] | Needs
         words = (needs,) if isinstance(needs, str) else needs if callable(needs) else tuple(needs)
-        if not callable(words) and (unknown := [word for word in words if word not in _NEEDS]):
+        if not callable(words) and (unknown := [word for word in words if word not in _FIELDS]):
             raise SuiteError(f"technique {name} needs {unknown[0]!r}, and a model has {', '.join(_NEEDS)}")
         for parameter in list(inspect.signature(function).parameters.values())[1:]:
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
