@@ -141,6 +141,26 @@ def test_the_pattern_of_the_weights_is_read_from_the_program() -> None:
     assert _with_patterns(stored, program) == stored, "it multiplies nothing with weights"
 
 
+class Multiplying(torch.nn.Module):
+    """A pruned linear layer of what is multiplied with a parameter, which no layer holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.layer = torch.nn.Parameter(torch.ones(8, 8)), torch.nn.Linear(8, 8)
+        with torch.no_grad():
+            self.layer.weight[:, ::2] = 0
+
+    def forward(self, values: Any) -> Any:
+        return self.layer(torch.matmul(values, self.weight))
+
+
+def test_the_pattern_is_that_of_layers_and_of_no_parameter_by_itself() -> None:
+    """The network itself counts none where torch multiplies a copy of it, and what was valid broke its promise."""
+    program = torch.export.export(Multiplying().eval(), (torch.ones(2, 8),)).module()
+    stored = [Weight("float32", 64, 0), Weight("float32", 64, 32)]
+    assert weight_facts(_with_patterns(stored, program))["sparsity.2:4"] == 1.0
+
+
 def test_the_source_in_a_package_is_read(tmp_path: Path) -> None:
     path = tmp_path / "model.pt2"
     with zipfile.ZipFile(path, "w") as archive:
