@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 __all__ = [
     "Comparison",
@@ -192,6 +192,10 @@ class Environment:
     state: Mapping[str, Scalar]
     commit: str = ""
     dirty: bool = False
+
+    def saying(self, more: Mapping[str, Scalar]) -> Environment:
+        """The same with more of its state."""
+        return replace(self, state={**self.state, **more})
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,8 +66,8 @@ def of_sources(
     if here.state.get("sources") == sources:
         return now, earlier, ""
     anew = "--resume: tests wrote among the sources before the first case, so this run starts from the beginning"
-    environment = dataclasses.replace(here, state={**here.state, "sources": sources})
-    return dataclasses.replace(now, environment=environment), {}, anew if earlier else ""
+    run = dataclasses.replace(now, environment=here.saying({"sources": sources}))
+    return run, {}, anew if earlier else ""
 
 
 def _with_forerunners(folder: Path, run: Run) -> Iterator[Run]:

@@ -214,7 +214,6 @@ class Session:
         `xfailed` are the cases, as `suite/case_id`, that failed and were known to.
         """
         known = {"xfailed": "\n".join(sorted(xfailed))} if xfailed else {}
-        where = self._head.environment
         seconds = round(time.monotonic() - self._began, 1)
         finished = timestamp()
         unwritten = self._accept(finished) if complete else []
@@ -223,7 +222,7 @@ class Session:
         not_reached = [] if complete else [r for key, r in self._earlier.items() if key not in self._decisions]
         run = dataclasses.replace(
             self._head,
-            environment=dataclasses.replace(where, state={**where.state, **known}),
+            environment=self._head.environment.saying(known),
             finished=finished,
             complete=complete,
             results=(*(decision.result for decision in self._decisions.values()), *not_reached),
@@ -233,8 +232,7 @@ class Session:
         )
         why = undone(self.settings, run, unwritten, self.absent)
         if why:
-            where = run.environment
-            run = dataclasses.replace(run, environment=dataclasses.replace(where, state={**where.state, "undone": why}))
+            run = dataclasses.replace(run, environment=run.environment.saying({"undone": why}))
         self.notice = publish(run, self.folder, self.settings, self.journal)
         self._cache.trim()
         return run, why
@@ -247,7 +245,7 @@ class Session:
     def _start(self, expected: int, own: Mapping[str, Sequence[Metric]], data: Mapping[str, str]) -> Run:
         settings = self.settings
         added = [{**metric.record(), "suite": suite} for suite, metrics in own.items() for metric in metrics]
-        state = {**self.environment.state, "sources": self._cache.sources[:16], **data}
+        state = {"sources": self._cache.sources[:16], **data}
         if settings.selected and not settings.filtered:
             state["selected"] = "\n".join(settings.selected)
         if settings.resume:
@@ -262,7 +260,7 @@ class Session:
             mode=settings.mode,
             command=settings.command,
             plan=settings.plan.record(),
-            environment=dataclasses.replace(self.environment, state=state),
+            environment=self.environment.saying(state),
             metrics=(*(metric.record() for metric in METRICS), *added),
             results=(),
             comparisons=(),

@@ -32,8 +32,7 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
     A case that the old run measured and the new one did not is MISSING, unless its hardware is not there, the new run
     left it to the full selection or was not given its folder, or was filtered or cut short and so does not claim to be
     whole. A case of the new run whose own test failed is an ERROR, as it was there. Latencies of which neither run has
-    ratios to the anchor are INCOMPARABLE. Raises `RecordError` for a run that
-    does not hold together.
+    ratios to the anchor are INCOMPARABLE. Raises `RecordError` for a run that does not hold together.
     """
     measured = [result for result in old.results if result.outcome is Outcome.COMPLETED]
     baselines = {(result.suite, result.case_id): baseline_of(result, old.environment) for result in measured}

@@ -227,7 +227,7 @@ class Bench:
     def _start(self) -> Run:
         here = environment(self.root, [self.space.hardware])
         everything = self.space.case(Pipeline(self.space.steps))  # no case that there can be, and the models of all
-        state = {**here.state, "sources": self._artefacts.sources[:16], **data_state([everything])}
+        state = {"sources": self._artefacts.sources[:16], **data_state([everything])}
         if self.resume:
             state |= resumed(self.reports / "latest")
         added = [{**metric.record(), "suite": self.suite} for metric in own_metrics(self.grids)]
@@ -241,7 +241,7 @@ class Bench:
             mode="off",
             command=self.command,
             plan=PLAN.record(),
-            environment=dataclasses.replace(here, state=state),
+            environment=here.saying(state),
             metrics=(*(metric.record() for metric in METRICS), *added),
             results=(),
             comparisons=(),
