@@ -30,13 +30,8 @@ class AotInductor:
 
     freezing: bool = True
 
-    @property
-    def name(self) -> str:
-        return "aotinductor"
-
-    @property
-    def form(self) -> str:
-        return "torch"
+    name = "aotinductor"
+    form = "torch"
 
     def unavailable(self, hardware: Hardware) -> str | None:
         return Inductor().unavailable(hardware)

@@ -31,13 +31,8 @@ class CudaGraph:
     the load time; any other shape gets a graph of its own at its first call.
     """
 
-    @property
-    def name(self) -> str:
-        return "cudagraph"
-
-    @property
-    def form(self) -> str:
-        return "torch"
+    name = "cudagraph"
+    form = "torch"
 
     def unavailable(self, hardware: Hardware) -> str | None:
         reason = missing("torch", "torch")

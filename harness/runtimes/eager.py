@@ -20,13 +20,8 @@ __all__ = ["Eager"]
 class Eager:
     """torch eager in inference mode: the native runtime of a torch network, and what others are measured against."""
 
-    @property
-    def name(self) -> str:
-        return "eager"
-
-    @property
-    def form(self) -> str:
-        return "torch"
+    name = "eager"
+    form = "torch"
 
     def unavailable(self, hardware: Hardware) -> str | None:  # noqa: ARG002 - torch tells by itself where its GPU is
         return missing("torch", "torch")

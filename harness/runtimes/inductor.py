@@ -37,13 +37,8 @@ class Inductor:
     freezing: bool = True
     mode: str = "default"
 
-    @property
-    def name(self) -> str:
-        return "inductor"
-
-    @property
-    def form(self) -> str:
-        return "torch"
+    name = "inductor"
+    form = "torch"
 
     def unavailable(self, hardware: Hardware) -> str | None:
         reason = missing("torch", "torch")

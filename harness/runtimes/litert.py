@@ -31,13 +31,8 @@ class LiteRt:
 
     xnnpack: bool = True
 
-    @property
-    def name(self) -> str:
-        return "litert"
-
-    @property
-    def form(self) -> str:
-        return "litert"
+    name = "litert"
+    form = "litert"
 
     def unavailable(self, hardware: Hardware) -> str | None:
         if hardware.describe()["kind"] != "cpu":

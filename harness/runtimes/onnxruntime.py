@@ -38,6 +38,9 @@ class OnnxRuntime:
     provider: str = ""
     spinning: bool = True
 
+    name = "onnxruntime"
+    form = "onnx"
+
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise SuiteError(f"ONNX Runtime has no optimisation level {self.level!r}; use {', '.join(LEVELS)}")
@@ -46,14 +49,6 @@ class OnnxRuntime:
                 f"ONNX Runtime has no provider {self.provider!r}; use {', '.join(PROVIDERS)}, or its own name for "
                 "another one, which ends in ExecutionProvider"
             )
-
-    @property
-    def name(self) -> str:
-        return "onnxruntime"
-
-    @property
-    def form(self) -> str:
-        return "onnx"
 
     def unavailable(self, hardware: Hardware) -> str | None:
         reason = missing("onnx", "onnxruntime")

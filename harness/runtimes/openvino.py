@@ -40,17 +40,12 @@ class OpenVino:
     precision: str = "float32"
     fusing: bool = True
 
+    name = "openvino"
+    form = "openvino"
+
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise SuiteError(f"OpenVINO has no precision {self.precision!r} here; use {' or '.join(PRECISIONS)}")
-
-    @property
-    def name(self) -> str:
-        return "openvino"
-
-    @property
-    def form(self) -> str:
-        return "openvino"
 
     def unavailable(self, hardware: Hardware) -> str | None:
         if hardware.describe()["kind"] != "cpu":

@@ -39,22 +39,15 @@ class TensorRt:
 
     max_batch: int = 0
 
+    name = "tensorrt"
+    form = "onnx"
+    symmetric = True
+    """Integers are signed and have their zero at 0, for activations as for weights."""
+    _extra = "tensorrt"
+
     def __post_init__(self) -> None:
         if self.max_batch < 0:
             raise SuiteError(f"max_batch={self.max_batch}: give the most items of a call, or 0 for the served batch")
-
-    @property
-    def name(self) -> str:
-        return "tensorrt"
-
-    @property
-    def form(self) -> str:
-        return "onnx"
-
-    @property
-    def symmetric(self) -> bool:
-        """Integers are signed and have their zero at 0, for activations as for weights."""
-        return True
 
     def unavailable(self, hardware: Hardware) -> str | None:
         if hardware.describe()["kind"] != "cuda":
@@ -89,10 +82,6 @@ class TensorRt:
         engines = Engines(package(self.name, self._extra), folder / _FILE, folder / _CACHE, hardware)
         return TensorRtSession(self.name, engines, device)
 
-    @property
-    def _extra(self) -> str:
-        return "tensorrt"
-
 
 @dataclass(frozen=True)
 class TensorRtRtx(TensorRt):
@@ -104,10 +93,5 @@ class TensorRtRtx(TensorRt):
     beside the engine.
     """
 
-    @property
-    def name(self) -> str:
-        return "tensorrt_rtx"
-
-    @property
-    def _extra(self) -> str:
-        return "tensorrt-rtx"
+    name = "tensorrt_rtx"
+    _extra = "tensorrt-rtx"
