@@ -296,18 +296,6 @@ def test_a_wrong_grid_is_an_error_at_collection(folder: Folder) -> None:
     assert not (folder.path / "reports").exists()
 
 
-def test_a_case_that_a_suite_has_twice_is_an_error_at_collection(folder: Folder) -> None:
-    folder.suite(
-        "test_wrong",
-        "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_x(case, bench): ...\n"
-        "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_y(case, bench): ...",
-    )
-    code, output = folder.pytest("suites")
-    assert code == 4
-    assert "has the case tiny_onnx/reference/cpu twice" in output
-    assert not (folder.path / "reports").exists()
-
-
 def test_an_option_that_a_conftest_has_as_well_names_the_plugin(folder: Folder) -> None:
     hook = "def pytest_addoption(parser):\n    parser.addoption('--quick', action='store_true')\n"
     (folder.path / "conftest.py").write_text(hook)

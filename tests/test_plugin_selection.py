@@ -104,9 +104,10 @@ def test_what_only_shows_is_no_run(folder: Folder, pytestconfig: pytest.Config) 
 
 def test_a_case_of_both_selections_is_refused_in_the_default_one(folder: Folder) -> None:
     folder.suite("test_both", SUITE + MORE.format(technique="reference"))
-    code, text = folder.pytest("suites", "--collect-only")
+    code, text = folder.pytest("suites")
     assert code == 4
     assert f"has the case {DEFAULT} twice" in text
+    assert not (folder.path / "reports").exists()
 
 
 @pytest.mark.parametrize(
