@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from harness.runtimes.onnx_graph import network_weights, nodes, weights_by_operator
+from harness.runtimes.onnx_graph import network_weights, nodes, weights
 from tests.onnx_networks import conditional, model, tensor
 
 
@@ -14,7 +14,8 @@ def test_weights_in_subgraphs_count() -> None:
     network = conditional()
     assert [node.op_type for node in nodes(network.graph)] == ["ReduceSum", "Greater", "If", "MatMul", "MatMul"]
     assert sorted((weight.elements, weight.zeros) for weight in network_weights(network)) == [(12, 0), (12, 12)]
-    assert weights_by_operator(network) == {"MatMul": 24}
+    read = [(constant.elements, [node.op_type for node, _ in constant.readers]) for constant in weights(network)]
+    assert read == [(12, ["MatMul"]), (12, ["MatMul"])]
 
 
 def test_a_weight_that_two_nodes_read_counts_once() -> None:

@@ -12,15 +12,7 @@ from harness.runtimes.facts import Weight, is_weight_dtype, is_weight_shape, wei
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = [
-    "Constant",
-    "constants",
-    "elements",
-    "network_weights",
-    "nodes",
-    "weights",
-    "weights_by_operator",
-]
+__all__ = ["Constant", "constants", "elements", "network_weights", "nodes", "weights"]
 
 _ZERO_POINTS = {
     ("DequantizeLinear", 0): 2, ("QLinearConv", 3): 5, ("QLinearMatMul", 3): 5, ("QGemm", 3): 5,
@@ -87,15 +79,6 @@ def network_weights(model: Any) -> list[Weight]:
         for number, name in enumerate(node.input):
             readers.setdefault(name, []).append((node, number))
     return [_weight(constant, known, readers) for constant in found if _is_weight(constant)]
-
-
-def weights_by_operator(model: Any) -> dict[str, int]:
-    """Elements of the weights that each type of operator reads directly."""
-    found: dict[str, int] = {}
-    for constant in weights(model):
-        for operator in {node.op_type for node, _ in constant.readers}:
-            found[operator] = found.get(operator, 0) + constant.elements
-    return found
 
 
 def weights(model: Any) -> list[Constant]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from harness.runtimes.onnx_graph import Constant, constants, nodes, weights, weights_by_operator
+from harness.runtimes.onnx_graph import Constant, constants, nodes, weights
 from harness.techniques.shares import Read
 
 __all__ = ["TABLES", "Reach", "multiplies_integers"]
@@ -57,7 +57,7 @@ class Reach:
 
     def nothing(self, network: Any, operators: str, cure: str = "") -> str:
         """Why nothing of a network is taken; `operators` says in words of what weights would be."""
-        found = weights_by_operator(network)
+        found = {node.op_type for constant in weights(network) for node, _ in constant.readers}
         if any(read.taken for read in dataclasses.replace(self, subgraphs=True).reads(network)):
             return (
                 "there is nothing to quantize: the weights of this network lie in subgraphs (If, Loop, Scan), which "
@@ -68,10 +68,10 @@ class Reach:
                 "there is nothing to quantize: the weights of this network's matrix products have more than two axes, "
                 "which int8_static(per_channel=False) alone takes"
             )
-        others = sorted({*found} - {*self.operators})
+        others = sorted(found - {*self.operators})
         beside = f"; others with weights are {', '.join(others)}{cure}" if others else ""
-        floats = sorted({*self.operators} & {*self.floats} & {*found})
-        if {*self.operators} & {*found} - {*floats}:
+        floats = sorted({*self.operators} & {*self.floats} & found)
+        if {*self.operators} & found - {*floats}:
             several = "" if self.stacked else " of two axes"
             return (
                 "there is nothing to quantize: no matrix product of this network has a weight"
