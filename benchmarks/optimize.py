@@ -75,7 +75,7 @@ def searched(bench: Bench) -> tuple[Trial, Cost]:
     )
     found = search.run()
     best, finals = in_turns(bench, found.best, search.alike(found.best))
-    return best, cost_of((one.trial for part in found.rounds for one in part.tried), finals)
+    return best, cost_of((one.trial for part in found.rounds for one in part), finals)
 
 
 def exhausted(bench: Bench) -> tuple[Trial, Cost]:

@@ -462,7 +462,7 @@ def test_the_commands_that_are_told_at_the_end_work(tmp_path: Path, monkeypatch:
         asked = SimpleNamespace(suite_file=suite_file, export=None, resume=False)
         ended = ((frozenset[str](), Outcome.COMPLETED), (frozenset({"half"}), outcome))
         trials = [SimpleNamespace(steps=steps, result=SimpleNamespace(outcome=one)) for steps, one in ended]
-        rounds = [SimpleNamespace(tried=[SimpleNamespace(trial=trial)]) for trial in trials]
+        rounds = [[SimpleNamespace(trial=trial)] for trial in trials]
         found = SimpleNamespace(complete=complete, rounds=rounds)
         (line,) = command._deliver(asked, bench, found, "suite")  # type: ignore[arg-type]
         return line

@@ -27,7 +27,7 @@ from harness.optimize import Found, Goal, Space, Trial
 from harness.optimize.finals import launch_seconds
 from harness.optimize.measuring import Bench, last_choice
 from harness.optimize.record import finals_of, record_of
-from harness.optimize.search import Round, Tried
+from harness.optimize.search import Tried
 from harness.records import Estimate, Launch, Measurement, Outcome, Result
 from harness.techniques import batched, bf16, fp16, onnxruntime
 from harness.techniques import reference as plain
@@ -293,7 +293,7 @@ def test_what_is_alike_in_a_counted_goal_is_decided_by_the_techniques(made: list
     trials = [dataclasses.replace(one, gains=one.gains[:1]) for one in (reference, longer, worse, shorter)]
 
     def chosen(*tried: Trial) -> tuple[str, list[str]]:
-        rounds = (Round(1, tuple(Tried(one, None, "kept") for one in tried)),)
+        rounds = (tuple(Tried(one, None, "kept") for one in tried),)
         search = SimpleNamespace(run=lambda: Found(tried[0], rounds, (), tried[1], complete=True))
         bench = a_bench("memory.peak")
         bench.goal = Goal("memory.peak", "bytes", "lower")

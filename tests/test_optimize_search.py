@@ -122,7 +122,7 @@ def test_what_gains_alone_is_put_together_and_what_harms_is_not() -> None:
     assert found.best.steps == {"half", "small"}
     assert found.complete
     assert measuring.tried == ["reference", "half", "small", "harm", "half+small"]
-    decisions = {one.trial.case.technique.id: one.decision for part in found.rounds for one in part.tried}
+    decisions = {one.trial.case.technique.id: one.decision for part in found.rounds for one in part}
     assert decisions["harm"] == "worse than reference"
     assert decisions["half"] == "kept: better than reference"
     assert decisions["half+small"] == "kept: better than half"

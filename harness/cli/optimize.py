@@ -226,7 +226,7 @@ def _choose(search: Search, bench: Bench) -> tuple[Found, list[str]]:
     if not found.best.stands:
         return found, []
     if not bench.goal.sampled:
-        tried = (one.trial for part in found.rounds for one in part.tried)
+        tried = (one.trial for part in found.rounds for one in part)
         best, why = shortest(bench.goal, _alike(bench, found.best), found.best, tried)
         return dataclasses.replace(found, best=best), list(filter(None, [not_compared(bench.goal, best), why]))
     alike = search.alike(found.best)

@@ -49,7 +49,7 @@ def record_of(
         "run": run,
         "goal": str(goal),
         "untried": untried,
-        "rounds": [[tried(one) for one in part.tried] for part in found.rounds],
+        "rounds": [[tried(one) for one in part] for part in found.rounds],
         "skipped": found.skipped,
         "complete": found.complete,
         "front": [row(trial) for trial in found.front],

@@ -20,7 +20,7 @@ from harness.optimize.space import Space, steps_of
 from harness.optimize.trial import Trial, gain_of, gain_over, usual_spread
 from harness.techniques.base import Pipeline, as_pipeline, reference
 
-__all__ = ["Found", "Round", "Search", "Tried", "alike_to", "best_of", "to_beat"]
+__all__ = ["Found", "Search", "Tried", "alike_to", "best_of", "to_beat"]
 
 WIDTH = 3
 """How many of a round's best are extended."""
@@ -50,17 +50,10 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Round:
-    """The trials of a round."""
-
-    number: int
-    tried: tuple[Tried, ...]
-
-
-@dataclass(frozen=True)
 class Found:
     """What a search came to.
 
+    rounds     the trials of each round that had any
     front      trials that keep all limits and that no other beats in the goal, the accuracy and the memory at once
     best       the one with the largest gain, the reference where nothing gains
     complete   False where the time was over before nothing more was left to try
@@ -68,7 +61,7 @@ class Found:
     """
 
     reference: Trial
-    rounds: tuple[Round, ...]
+    rounds: tuple[tuple[Tried, ...], ...]
     front: tuple[Trial, ...]
     best: Trial
     complete: bool
@@ -101,14 +94,14 @@ class Search:
     def run(self) -> Found:
         """Search. Raises whatever `measure` raises; a trial that failed is a trial like others."""
         start = self._try(as_pipeline(reference))
-        rounds = [Round(0, (self._tell(0, start, None),))]
+        rounds: list[tuple[Tried, ...]] = [(self._tell(0, start, None),)]
         contributions = self._first_round(rounds)
         while bases := self._bases():
             rounds.append(self._extend(len(rounds), bases, contributions))
         trials = list(self._trials.values())
         standing = [trial for trial in trials if trial.stands]
         best = best_of(trials) or start
-        told = tuple(one for one in rounds if one.tried)
+        told = tuple(one for one in rounds if one)
         return Found(start, told, self._front(standing), best, not self._stopped, len(self._left - self._trials.keys()))
 
     def gain(self, trial: Trial) -> Interval:
@@ -119,7 +112,7 @@ class Search:
         """The other trials that look as good as the best: see `alike_to`."""
         return alike_to(best, self._trials.values())
 
-    def _first_round(self, rounds: list[Round]) -> dict[_Place, Interval]:
+    def _first_round(self, rounds: list[tuple[Tried, ...]]) -> dict[_Place, Interval]:
         """Try each technique by itself, then those of the file's own pipelines to which no later round would come.
 
         Gives what a technique adds to what it was put on, where it works: known once, it is not tried after all that
@@ -146,7 +139,7 @@ class Search:
                 continue
             base = self._start_of(pipeline)
             tried.append(self._tell(1, self._try(pipeline), base))
-        rounds.append(Round(1, tuple(tried)))
+        rounds.append(tuple(tried))
         return added
 
     def _start_of(self, pipeline: Pipeline) -> Trial:
@@ -165,7 +158,7 @@ class Search:
         self._extended.update(trial.steps for trial in bases)
         return bases
 
-    def _extend(self, number: int, bases: list[Trial], added: dict[_Place, Interval]) -> Round:
+    def _extend(self, number: int, bases: list[Trial], added: dict[_Place, Interval]) -> tuple[Tried, ...]:
         """Extend these trials by each technique that does no harm."""
         wanted: dict[frozenset[str], tuple[float, Pipeline, Trial]] = {}
         for base in bases:
@@ -189,7 +182,7 @@ class Search:
             if self._over(pipeline):
                 continue
             tried.append(self._tell(number, self._try(pipeline), base))
-        return Round(number, tuple(tried))
+        return tuple(tried)
 
     def _helps(self, added: Mapping[_Place, Interval], place: _Place) -> Interval | None:
         """What a technique adds on a form, or where that is unknown, on the model's own; None where it does harm."""

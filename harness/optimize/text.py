@@ -55,7 +55,7 @@ def answer(found: Found, goal: Goal, expression: str) -> Iterator[str]:
     yield f"on the front, none beaten by another in {goal.metric}, accuracy and memory at once:"
     for trial in found.front:
         yield f"  {'  '.join([one_line(trial.case.technique.id), *values(trial, goal)])}"
-    tried = sum(len(one.tried) for one in found.rounds)
+    tried = sum(len(one) for one in found.rounds)
     hopeless = f"; {found.skipped} combinations could not have come near the best and were left out"
     left = hopeless if found.skipped else ""
     yield f"{tried} tried{left}{'' if found.complete else '; the time was over before all was tried'}"
@@ -74,7 +74,7 @@ def unshipped(found: Found) -> str:
 
     What failed can't be taken over, and a search without a technique is an error where its time is over.
     """
-    tried = (one.trial.result for part in found.rounds for one in part.tried if one.trial.steps)
+    tried = (one.trial.result for part in found.rounds for one in part if one.trial.steps)
     if found.complete or any(result.outcome is Outcome.COMPLETED for result in tried):
         return ""
     return "nothing to ship yet: the time was over, and all techniques that were tried failed; give a longer --budget"
