@@ -122,9 +122,7 @@ class Search:
         added: dict[_Place, Interval] = {}
         for step, pipeline in self.space.singles():
             place = step.id, self.space.places(pipeline)[step.id]
-            if place in added or self._settled(pipeline):
-                continue
-            if self._over(pipeline):
+            if place in added or self._settled(pipeline) or self._over(pipeline):
                 continue
             base = self._start_of(pipeline)
             trial = self._try(pipeline)
@@ -133,9 +131,7 @@ class Search:
                 added[place] = gain_over(self.gain(trial), self.gain(base))
         for pipeline in self.space.own():
             helpful = all(self._helps(added, place) for place in self.space.places(pipeline).items())
-            if helpful or self._settled(pipeline):
-                continue
-            if self._over(pipeline):
+            if helpful or self._settled(pipeline) or self._over(pipeline):
                 continue
             base = self._start_of(pipeline)
             tried.append(self._tell(1, self._try(pipeline), base))
