@@ -12,7 +12,6 @@ __all__ = [
     "count",
     "difference",
     "duration",
-    "interval",
     "percent",
     "plural",
     "points",
@@ -117,16 +116,11 @@ def quantity(value: float, unit: str, digits: int = 3) -> str:
     return f"{number} {suffix}".rstrip()
 
 
-def interval(low: float, high: float, unit: str) -> str:
-    """The two ends of an interval without their unit, which the value before them has: `[12.7, 13.1]`.
-
-    Both ends are in the scale and with the decimals of the larger one, and with more where they would look equal.
-    """
-    return _interval(low, high, unit, max(low, high, key=abs))
-
-
 def with_interval(point: float, low: float, high: float, unit: str) -> str:
-    """A value with its interval: `12.9 ms [12.7, 13.1]`; the value alone where the interval has no width."""
+    """A value with its interval: `12.9 ms [12.7, 13.1]`; the value alone where the interval has no width.
+
+    Both ends are in the scale and with the decimals of the value, and with more where they would look equal.
+    """
     if low == high or not (math.isfinite(low) and math.isfinite(high)):
         return quantity(point, unit)
     return f"{quantity(point, unit)} {_interval(low, high, unit, point)}"

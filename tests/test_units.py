@@ -78,7 +78,7 @@ def test_more_digits_tell_near_values_apart(value: float, unit: str, text: str) 
         (units.with_interval, (0.0129, 0.0129, 0.0129, "s"), "12.9 ms"),
         (units.with_interval, (0.0129, 0.012901, 0.012902, "s"), "12.9 ms [12.901, 12.902]"),
         (units.with_interval, (0.984, 0.98, 0.99, "share"), "98.40 % [98.00, 99.00]"),
-        (units.interval, (0.0009, 0.0011, "s"), "[0.90, 1.10]"),
+        (units.with_interval, (0.001, 0.0009, 0.0011, "s"), "1.00 ms [0.90, 1.10]"),
         (units.with_interval, (143e-6, 5e-6, 3847e-6, "s"), "143 µs [5, 3847]"),
         (units.percent, (0.152,), "+15.2 %"),
         (units.percent, (-0.0026,), "-0.26 %"),
@@ -117,8 +117,10 @@ def test_an_interval_never_looks_like_a_point_unless_it_is_narrower_than_the_sca
     point: float, spread: float, unit: str
 ) -> None:
     low, high = point * (1 - spread), point * (1 + spread)
-    ends = units.interval(low, high, unit).strip("[]").split(", ")
-    assert len(ends) == 2
+    value, _, interval = units.with_interval(point, low, high, unit).partition(" [")
+    assert value == units.quantity(point, unit)
+    ends = interval.removesuffix("]").split(", ")
+    assert len(ends) == (1 if low == high else 2)
     if spread > 1e-3 and point > 1e-3:
         assert ends[0] != ends[1]
 
