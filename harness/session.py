@@ -276,7 +276,7 @@ class Session:
         """The other tree's artefacts, where there is another tree, and what judges results."""
         settings, against = self.settings, self.settings.against
         if against is None or tree is None:
-            return None, self._baselines if settings.judges else Nothing()
+            return None, Nothing() if settings.mode in ("off", "quick") else self._baselines
         versions = versions_of(tree)
         # A tree compared with itself serves the same artefacts, which are made once.
         cache = self._cache if tree == self._cache.tree else self._cache_of(tree, versions, "prepare-previous.log")

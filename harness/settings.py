@@ -105,11 +105,6 @@ class Settings:
         return bool({case_id, model, technique, *steps} & set(self.allowed))
 
     @property
-    def judges(self) -> bool:
-        """Whether results are compared with baselines."""
-        return self.mode in ("compare", "strict", "update")
-
-    @property
     def gates(self) -> bool:
         """Whether a verdict can make a test fail."""
         return self.mode in ("compare", "strict")

@@ -76,10 +76,6 @@ class Review:
         found = self._looked_at(one.result)
         return None if found is None or self._settled(found) else found
 
-    def decided(self, pending: Pending) -> Decision | None:
-        """What was decided of a case; None where nothing was."""
-        return self._decisions.of(pending.result.suite, pending.result.case_id)
-
     def decisions(self) -> tuple[Decision, ...]:
         """All that was decided, in order."""
         return self._decisions.all()
@@ -113,7 +109,7 @@ class Review:
 
     def _settled(self, one: Pending) -> bool:
         """Whether a case was decided on: an acceptance that was taken back, as git can do it, decides nothing."""
-        made = self.decided(one)
+        made = self._decisions.of(one.result.suite, one.result.case_id)
         if made is None or made.kind == "rejected":
             return made is not None
         return self._acceptor.newer(one.result, made.when) or not (
