@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,8 @@ def network_weights(model: Any) -> list[Weight]:
 def weights_with_readers(model: Any) -> list[tuple[int, list[Any]]]:
     """The elements of each weight, and the operations that read it, also behind a conversion."""
     return [
-        (_elements(constant), [reader for reader, _ in _readers(constant)]) for constant in _weight_constants(model)
+        (math.prod(map(int, constant.get_output_shape(0))), [reader for reader, _ in _readers(constant)])
+        for constant in _weight_constants(model)
     ]
 
 
@@ -219,10 +221,3 @@ def _input_axis(constant: Any) -> int | None:
         if kind in _INPUT_AXES and number == 1:
             return _INPUT_AXES[kind]
     return None
-
-
-def _elements(constant: Any) -> int:
-    elements = 1
-    for length in constant.get_output_shape(0):
-        elements *= int(length)
-    return elements

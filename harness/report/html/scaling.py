@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from operator import attrgetter
 
 from markupsafe import Markup
 
@@ -25,6 +26,7 @@ _APART = 24.0
 """Between the labels of two batch sizes."""
 _BEYOND = 2.0
 """How far from the points an interval is drawn, as a factor."""
+_throughput, _latency = attrgetter("throughput"), attrgetter("latency")
 
 
 def scaling(key: str, model: str, found: Sequence[Sweep], said: str, links: Mapping[str, str]) -> Markup:
@@ -87,14 +89,6 @@ def trade(key: str, model: str, found: Sequence[Sweep], links: Mapping[str, str]
         for sweep in found
     )  # fmt: skip
     return chart(key, _WIDTH, height, f"{model}: latency against throughput", f"{said}.", parts, role="group")
-
-
-def _throughput(step: Step) -> Estimate:
-    return step.throughput
-
-
-def _latency(step: Step) -> Estimate:
-    return step.latency
 
 
 def _axis(
