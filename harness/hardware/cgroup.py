@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.errors import UnavailableError
 
-__all__ = ["Group", "own_group", "parent_group", "probe", "processors"]
+__all__ = ["Group", "own_group", "parent_group", "probe", "processors", "read"]
 
 MOUNT = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
@@ -58,10 +58,10 @@ class Group:
 
 def own_group(proc: Path = PROC, mount: Path = MOUNT) -> Path:
     """The folder of this process's group. Raises `UnavailableError` where cgroup v2 does not manage memory."""
-    controllers = _read(mount / "cgroup.controllers").split()
+    controllers = read(mount / "cgroup.controllers").split()
     if "memory" not in controllers:
         raise UnavailableError("no cgroup v2 manages memory here", "boot with systemd.unified_cgroup_hierarchy=1")
-    for line in _read(proc / "self" / "cgroup").splitlines():
+    for line in read(proc / "self" / "cgroup").splitlines():
         number, _, path = line.split(":", 2)
         if number == "0":
             return mount / path.lstrip("/")
@@ -77,7 +77,7 @@ def parent_group(proc: Path = PROC, mount: Path = MOUNT) -> Path:
     for folder in (own, *own.parents):
         if not folder.is_relative_to(mount):
             break
-        hands_down = "memory" in _read(folder / "cgroup.subtree_control").split()
+        hands_down = "memory" in read(folder / "cgroup.subtree_control").split()
         if hands_down and os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK):
             return folder
     raise UnavailableError("no control group above this process may be written and hands limits of memory down", _CURE)
@@ -89,7 +89,7 @@ def processors(proc: Path = PROC, mount: Path = MOUNT) -> float | None:
     None where no group limits it. A process over the limit is stopped for the rest of the period.
     """
     found: list[float] = []
-    for line in _read(proc / "self" / "cgroup").splitlines():
+    for line in read(proc / "self" / "cgroup").splitlines():
         number, controllers, path = line.split(":", 2)
         if number != "0" and "cpu" not in controllers.split(","):
             continue
@@ -110,7 +110,7 @@ def probe(size: int) -> None:
         group = None
         try:
             group = Group(parent, size, process.pid)
-            entered = f"/{group.folder.name}" in _read(PROC / str(process.pid) / "cgroup")
+            entered = f"/{group.folder.name}" in read(PROC / str(process.pid) / "cgroup")
         except OSError as error:
             reason = f"a control group for memory can't be used: {error.strerror}"
             raise UnavailableError(reason, _CURE) from None
@@ -126,8 +126,8 @@ def probe(size: int) -> None:
 
 def _processors(group: Path) -> float | None:
     """Microseconds of processor time in a period, over its length: `cpu.max` of version 2, two files of version 1."""
-    told = [_read(group / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
-    quota, period = _read(group / "cpu.max").split() or told
+    told = [read(group / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+    quota, period = read(group / "cpu.max").split() or told
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None  # no limit is "max", or -1
 
 
@@ -139,7 +139,8 @@ def _sweep(parent: Path) -> None:
                 folder.rmdir()
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """What a file of the kernel's says; "" where it can't be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.errors import SuiteError
 from harness.hardware.base import Hardware
+from harness.hardware.cgroup import read
 from harness.measure.tree import git
 from harness.records import Environment, Scalar
 from harness.worker.anchor import ANCHOR
@@ -139,7 +140,7 @@ class PressureMeter:
 
 
 def _waited(proc: Path) -> int | None:
-    found = re.search(r"^some .*total=(\d+)", _read(proc / "pressure" / "cpu"), re.MULTILINE)
+    found = re.search(r"^some .*total=(\d+)", read(proc / "pressure" / "cpu"), re.MULTILINE)
     return int(found.group(1)) if found else None
 
 
@@ -149,23 +150,16 @@ def _ticks(proc: Path) -> tuple[int, int] | None:
     The fields are user, nice, system, idle, iowait, irq, softirq, steal (proc_stat(5)); guest time, which follows, is
     in user time already.
     """
-    found = re.match(r"cpu +([\d ]+)", _read(proc / "stat"))
+    found = re.match(r"cpu +([\d ]+)", read(proc / "stat"))
     ticks = [int(word) for word in found.group(1).split()[:8]] if found else []
     return (ticks[7], sum(ticks)) if len(ticks) == 8 else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""
 
 
 def _load() -> dict[str, Scalar]:
     state: dict[str, Scalar] = {}
     if hasattr(os, "getloadavg"):
         state["load_1min"] = round(os.getloadavg()[0], 2)
-    found = re.search(r"^some avg10=([\d.]+)", _read(Path("/proc/pressure/cpu")), re.MULTILINE)
+    found = re.search(r"^some avg10=([\d.]+)", read(Path("/proc/pressure/cpu")), re.MULTILINE)
     if found:
         state["pressure_10s"] = round(float(found.group(1)) / 100, 4)
     return state
