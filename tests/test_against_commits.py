@@ -77,12 +77,6 @@ def test_a_case_that_the_measured_commit_lacks_is_an_error_that_says_so(project:
     assert project.result("tiny_onnx/slowed+batched:32/cpu")["outcome"] == "absent"
 
 
-def test_a_commit_that_is_not_there_is_said(project: Folder) -> None:
-    code, text = project.pytest("suites", "--against", "HEAD", "--at", "no-such-branch")
-    assert code != 0
-    assert "no-such-branch" in text
-
-
 def test_a_comparison_as_options() -> None:
     assert Against("HEAD").options == ("--against", "HEAD")
     found = Against("a b", "/usr/bin/python", ("onnxruntime==1.30",), 0.02, "main").options

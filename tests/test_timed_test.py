@@ -219,6 +219,7 @@ def test_every_kind_of_test_and_every_way_to_go_wrong(tmp_path: Path) -> None:
     assert found["test_ends"]["outcome"] == "premature_exit"
     assert found["test_skips"]["outcome"] == "unavailable"
     assert found["test_skips"]["reason"] == "not today"
+    assert (found["test_marked"]["outcome"], found["test_marked"]["reason"]) == ("unavailable", "never")
     assert "test_plain" not in found, "what has no fixture is no case"
     assert "test_reserved" not in found
     assert folder.run()["reserved"] == ["sorting/test_reserved/pytest-benchmark/cpu"]
@@ -260,11 +261,6 @@ def test_the_gate(tmp_path: Path) -> None:
     code, text = folder.pytest("suites", *plan)
     assert code == 1
     assert "missing case" in text
-    file.write_text(SORTING.replace("def test_sort", '@pytest.mark.skip(reason="flaky")\ndef test_sort'))
-    code, text = folder.pytest("suites", *plan)
-    assert code == 1
-    assert "missing" in text
-    assert "flaky" in text
     file.write_text(SORTING)
     code, text = folder.pytest("suites", *plan, "--benchmark-disable")
     assert code == 1
