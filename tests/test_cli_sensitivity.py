@@ -47,7 +47,10 @@ def test_the_table(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "layer 1 of " in printed.err
 
 
-def test_json_with_a_step_of_the_suite(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_with_a_step_of_the_suite(
+    suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "_paths", lambda root, file, given: ())
     words = ["--technique", "int8_static:entropy:ops-MatMul", "--model", "tiny_onnx", "--evaluate", "1", "--json"]
     assert main(["sensitivity", str(suite), *words]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -116,12 +119,18 @@ def test_errors_name_the_file_as_the_user_gave_it(
         (["--technique", "bf16"], "bf16 is no technique whose sensitivity can be measured"),
     ],
 )
-def test_what_is_not_there(suite: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_there(
+    suite: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "_paths", lambda root, file, given: ())
     assert main(["sensitivity", str(suite), *words]) == 2
     assert said in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_no_suite(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "_paths", lambda root, file, given: ())
     assert main(["sensitivity", str(tmp_path / "test_none.py")]) == 2
     assert "there is no such file" in capsys.readouterr().err
     empty = tmp_path / f"test_empty_{tmp_path.name}.py"
