@@ -146,7 +146,7 @@ class WithTree:
     ) -> None:
         self.origins: dict[str, dict[str, str]] = {}
         self._plan = plan
-        self._against = against
+        self._against = against.told
         self._tree = tree
         self._environment = environment
         software = environment.software

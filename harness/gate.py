@@ -68,7 +68,7 @@ def gate(settings: Settings, result: Result, comparisons: Sequence[Comparison]) 
 def _help(comparison: Comparison, nodeid: str, settings: Settings) -> str:
     """The commands that help; what took turns with another tree is measured so again, and makes no baseline."""
     if settings.against is not None:
-        return f"reproduce: pytest {quoted(nodeid)} {shlex.join(settings.against.options)}"
+        return f"reproduce: pytest {quoted(nodeid)} {shlex.join(settings.against.told.options)}"
     baselines, reports = _baselines(settings), _reports(settings)
     revision = ["--baseline-rev", settings.revision] if settings.revision else []
     return advice(comparison, nodeid, judging=[*baselines, *revision, *reports], accepting=going_by(settings))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 from harness.plan import Plan
 from harness.records import Comparison, Result, Verdict
 
-__all__ = ["MODES", "WORKING_TREE", "Against", "Decision", "Settings", "path_variables"]
+__all__ = ["MODES", "WORKING_TREE", "Against", "Decision", "Settings", "path_variables", "without_credentials"]
 
 MODES = ("compare", "strict", "update", "off")
 WORKING_TREE = "."
@@ -34,7 +36,12 @@ class Against:
     at: str = ""
 
     def __str__(self) -> str:
-        return " ".join([self.revision, *(f"with {package}" for package in self.packages)])
+        return " ".join([self.revision, *(f"with {package}" for package in self.told.packages)])
+
+    @property
+    def told(self) -> Against:
+        """The same for what is said and kept: without the passwords and tokens of packages, which it can't install."""
+        return dataclasses.replace(self, packages=tuple(map(without_credentials, self.packages)))
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -45,6 +52,13 @@ class Against:
         words += [word for package in self.packages for word in ("--against-with", package)]
         words += ["--against-tolerance", f"{self.tolerance:g}"] if self.tolerance != Against.tolerance else []
         return tuple(words)
+
+
+def without_credentials(text: str) -> str:
+    """A text without the passwords and tokens that URLs in it have before their host."""
+    # Of these the name may be the token, with any password or none; of others, such as ssh, it names a user.
+    text = re.sub(r"(https?://)[^/\s]*@", r"\1***@", text)
+    return re.sub(r"(://[^/@\s:]*):[^/\s]*@", r"\1:***@", text)
 
 
 def path_variables(root: Path, paths: Sequence[str]) -> dict[str, str]:

@@ -234,6 +234,22 @@ def test_what_had_no_time_left_is_told_so() -> None:
         assert ("--budget" in row.reason) is cut_short
 
 
+def test_no_password_of_a_package_is_in_what_is_kept() -> None:
+    packages = ("mine @ git+https://user:SECRET@host/x@v1", "other @ https://SECRET@host/y.whl")
+    now = in_turns({"size": (4.0,)})
+    screen = dataclasses.replace(now, launches=tuple(dataclasses.replace(now.launches[0], against=1.5) for _ in "123"))
+    others = dataclasses.replace(now, workload={**now.workload, "inputs": "longer"})
+    failed = dataclasses.replace(now, outcome=Outcome.FAILED, reason="it did not import")
+    judge = with_tree(packages=packages)
+    undecided, *_ = judge.compare(screen, now, METRICS)
+    assert undecided.verdict is Verdict.INCONCLUSIVE
+    assert "--against-with 'mine @ git+https://***@host/x@v1'" in undecided.reason
+    rows = [undecided, *judge.compare(now, others, METRICS), *judge.compare(now, failed, METRICS)]
+    assert sum("at HEAD with mine @ git+https://***@host/x@v1" in row.reason for row in rows) == 3
+    assert "with other @ https://***@host/y.whl" in str(judge.origins)
+    assert "SECRET" not in f"{[row.reason for row in rows]} {judge.origins}"
+
+
 def taking(seconds: float, result: Result) -> Result:
     """A result whose launches took so long each."""
     launches = tuple(dataclasses.replace(launch, wall_seconds=seconds) for launch in result.launches)

@@ -233,6 +233,18 @@ def test_a_folder_outside_of_the_project_is_named_whole(tmp_path: Path) -> None:
     assert text.count(f" --baselines {tmp_path / 'golden'}") == 2
 
 
+def test_what_helps_tells_no_password_of_a_package(tmp_path: Path) -> None:
+    packages = ("mine @ git+https://user:SECRET@host/x@v1", "other @ https://SECRET@host/y.whl")
+    row = Comparison("digits", CASE, "latency.p50", Verdict.REGRESSED, "It is slower.")
+    against = Against("main", packages=packages)
+    _, text = gate(settings(tmp_path, against=against), a_result({"size": [4.0]}), [row])
+    assert "--against-with 'mine @ git+https://***@host/x@v1'" in text
+    assert "SECRET" not in text
+    found = undone(settings(tmp_path, against=against), a_whole_run({"a": Verdict.INCOMPARABLE}))
+    assert "could be compared with main with mine @ " in (found or "")
+    assert "SECRET" not in (found or "")
+
+
 def a_whole_run(rows: dict[str, Verdict], **state: str) -> Run:
     """A run of the cases of these suites, each with one comparison; `state` goes to its environment."""
     comparisons = tuple(Comparison(suite, CASE, "size", verdict, "said") for suite, verdict in rows.items())

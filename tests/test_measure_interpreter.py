@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import SuiteError
 from harness.files import owned
 from harness.measure import interpreter
 from harness.measure.interpreter import PINNED, python_with
@@ -103,6 +104,12 @@ def test_an_interpreter_that_sees_something_else_has_an_environment_of_its_own(
     monkeypatch.setattr(f"{__name__}.SITES", SITES[:1])
     assert python_with(("a==1",), tmp_path) != first
     assert len(installs) == 2
+
+
+def test_no_password_of_a_package_is_told_where_it_can_not_be_installed() -> None:
+    command = [sys.executable, "-c", "raise SystemExit(1)", "mine @ git+https://user:SECRET@host/x@v1"]
+    with pytest.raises(SuiteError, match=r"can't be made: .*git\+https://\*\*\*@host/x@v1$"):
+        interpreter._run(command)
 
 
 def test_the_folders_of_installed_packages_are_asked_of_the_interpreter() -> None:

@@ -13,6 +13,7 @@ from _pytest.config.argparsing import Parser
 from harness.plugin import pytest_configure
 from harness.plugin.folders import import_folders
 from harness.plugin.options import add_options, command_of, pytest_load_initial_conftests
+from harness.settings import Against
 
 
 def command(*arguments: str) -> str:
@@ -38,9 +39,28 @@ def test_the_command_that_is_kept_has_no_password_of_a_store(url: str, kept: str
     assert shlex.split(command(f"--history={url}", "suites")) == ["pytest", f"--history={kept}", "suites"]
 
 
-def test_no_password_of_a_package_is_kept() -> None:
-    kept = command("--against-with", "git+https://user:token@host/x@v1", "--history")
-    assert shlex.split(kept) == ["pytest", "--against-with", "git+https://user:***@host/x@v1", "--history"]
+@pytest.mark.parametrize(
+    ("package", "kept"),
+    [
+        ("git+https://user:SECRET@host/x@v1", "git+https://***@host/x@v1"),
+        ("mine @ git+https://SECRET@host:443/x@v1", "mine @ git+https://***@host:443/x@v1"),
+        ("mine @ http://SECRET:x-oauth-basic@host/x.whl", "mine @ http://***@host/x.whl"),
+        ("mine @ https://user:se@SECRET@host/x.whl", "mine @ https://***@host/x.whl"),
+        ("git+ssh://user:SECRET@host/x@v1", "git+ssh://user:***@host/x@v1"),
+        ("git+ssh://git@host:22/x@v1", "git+ssh://git@host:22/x@v1"),
+        ("mine @ https://host:8080/x@v1", "mine @ https://host:8080/x@v1"),
+        ("mine[more]==1.0", "mine[more]==1.0"),
+    ],
+)
+def test_no_password_of_a_package_is_kept(package: str, kept: str) -> None:
+    """Nor a token, which may stand where a name does."""
+    words = ["pytest", "--against-with", kept, "--history"]
+    assert shlex.split(command("--against-with", package, "--history")) == words
+    assert shlex.split(command(f"--against-with={package}")) == ["pytest", f"--against-with={kept}"]
+    against = Against("HEAD", packages=("a==1", package))
+    assert str(against) == f"HEAD with a==1 with {kept}"
+    assert against.told.options[-1] == kept
+    assert against.options[-1] == package, "it is what pip is given"
 
 
 @pytest.mark.parametrize("own", [{}, {"dest": "fast"}], ids=["the same name", "another dest"])

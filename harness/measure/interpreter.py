@@ -15,6 +15,7 @@ from pathlib import Path
 from harness.errors import SuiteError
 from harness.files import owned, sweep
 from harness.git import git_variables
+from harness.settings import without_credentials
 from harness.worker.imported import INSTALLED
 
 __all__ = ["python_with"]
@@ -72,5 +73,6 @@ def _run(command: list[str]) -> str:
         raise SuiteError(f"{command[0]} can't make the other arm's environment: {error}") from None
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise SuiteError(f"the other arm's environment can't be made: {' '.join(last) or ' '.join(command)}")
+        reason = without_credentials(" ".join(last or command))
+        raise SuiteError(f"the other arm's environment can't be made: {reason}")
     return done.stdout

@@ -16,7 +16,7 @@ from harness.cli.options import amount
 from harness.errors import BaselineError, SuiteError
 from harness.hardware import Hardware
 from harness.plan import Plan
-from harness.settings import MODES, Against
+from harness.settings import MODES, Against, without_credentials
 
 __all__ = [
     "add_options",
@@ -209,7 +209,7 @@ def plan_of(config: pytest.Config) -> Plan:
 
 
 def command_of(config: pytest.Config) -> str:
-    """What was typed, for a shell, without passwords: it is kept in the record."""
+    """What was typed, for a shell, without passwords and tokens: it is kept in the record."""
     words = list(config.invocation_params.args)
     for i, word in enumerate(words):
         option, equals, url = word.partition("=")
@@ -217,7 +217,7 @@ def command_of(config: pytest.Config) -> str:
             words[i] = f"--history={_without_password(url)}"
         elif word == "--history" and i + 1 < len(words):
             words[i + 1] = _without_password(words[i + 1])
-    return re.sub(r"(://[^/@\s:]*):[^/@\s]*@", r"\1:***@", shlex.join(["pytest", *words]))
+    return shlex.join(["pytest", *map(without_credentials, words)])
 
 
 def _without_password(url: str) -> str:
