@@ -11,6 +11,7 @@ from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.overview import GATING, CaseView, counts
 
 __all__ = [
+    "ENVIRONMENT",
     "accept_command",
     "acceptable",
     "accepted_by_all",
@@ -22,22 +23,25 @@ __all__ = [
 ]
 
 _CHANGED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE, Verdict.MISSING)
-_MEASURING = ("--plan", "--against", "--at", "--against-python", "--against-with", "--against-tolerance")
+ENVIRONMENT = ("--against-python", "--against-with")
+"""The options of pytest by which something else than the project is installed or run."""
+_MEASURING = ("--plan", "--against", "--at", *ENVIRONMENT, "--against-tolerance")
 _JUDGING = ("--baselines", "--baseline-rev")
 _ONCE = {"--suite-file", "--export"}
 _BROKEN = (Verdict.INVALID, Verdict.ERROR)
 
 
-def reproduce_command(run: Run, nodeid: str) -> str:
+def reproduce_command(run: Run, nodeid: str, *, without: Sequence[str] = ()) -> str:
     """The command that measures one case again as this run did, by the same baselines, quoted for a shell.
 
-    What a search tried is no test that pytest could find: it is measured again by the search.
+    What a search tried is no test that pytest could find: it is measured again by the search. `without` are options of
+    measuring that are left out.
     """
     if search := _search(run):
         return shlex.join(search)
     gates = run.mode in GATING
     judging = _options(run, _JUDGING) if gates else []
-    words = ["pytest", nodeid, f"--baseline={run.mode if gates else 'off'}", *judging, *measuring_options(run)]
+    words = ["pytest", nodeid, f"--baseline={run.mode if gates else 'off'}", *judging, *measuring_options(run, without)]
     return shlex.join(words)
 
 
@@ -46,11 +50,11 @@ def allow_command(run: Run, result: Result) -> str:
     return f"{reproduce_command(run, result.nodeid)} --allow-unavailable={shlex.quote(result.case_id)}"
 
 
-def measuring_options(run: Run) -> tuple[str, ...]:
+def measuring_options(run: Run, without: Sequence[str] = ()) -> tuple[str, ...]:
     """The options of a run's command that say with which plan it measured, and beside what: another one can tell other
-    changes.
+    changes. Those `without` are left out.
     """
-    return tuple(_options(run, _MEASURING))
+    return tuple(_options(run, [name for name in _MEASURING if name not in without]))
 
 
 def accept_command(run: Run, name: str = "", *, source: str = "") -> str:
