@@ -19,7 +19,7 @@ pytest.importorskip("alembic", reason="the store needs the extra `history`")
 import sqlalchemy as sa
 
 from harness.errors import HistoryError
-from harness.history.connecting import Database
+from harness.history.connecting import Database, _url
 from harness.history.entries import Wanted, entry_of, refusal
 from harness.history.store import Store
 from harness.history.tables import VERSION_TABLE, cases, metadata
@@ -274,7 +274,14 @@ def test_a_password_among_the_parameters_is_not_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["mysql://a:no@secret@host/x", "mysql://host/x?password=secret", "://", "postgresql://host:port/x"]
+    "url",
+    [
+        "mysql://a:no@secret@host/x",
+        "mysql://a:no@x/secret@host/x",
+        "mysql://host/x?password=secret",
+        "://",
+        "postgresql://host:port/x",
+    ],
 )
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(HistoryError) as caught:
@@ -283,10 +290,17 @@ def test_other_urls_are_refused(url: str) -> None:
     assert "postgresql://user@host/" in str(caught.value)
 
 
-def test_half_a_password_is_not_taken_for_the_host() -> None:
+@pytest.mark.parametrize("password", ["no@secret", "no@x/secret", "no@secret/x", "no@x?a=secret", "no@secret?x"])
+def test_half_a_password_is_not_taken_for_the_host(password: str) -> None:
+    """Nor for the database or for parameters."""
     with pytest.raises(HistoryError, match="%40") as caught:
-        Store("postgresql://someone:no@secret@127.0.0.1:1/runs")
+        Store(f"postgresql://someone:{password}@127.0.0.1:1/runs")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["a@host/x?application_name=b@c", "a:b%40c@host/x?user=b%40c", "a@server:b@host/x"])
+def test_an_at_that_is_in_no_password_is_taken(url: str) -> None:
+    assert _url(f"postgresql://{url}").host == "host"
 
 
 def test_what_is_not_kept() -> None:

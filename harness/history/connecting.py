@@ -56,8 +56,8 @@ class Database:
             sa.event.listen(self._engine, "begin", _begin_postgresql)
 
     def __str__(self) -> str:
-        """Where it is, without the password."""
-        return _told(self._url)
+        """Where it is, without the password, which may be among the parameters too."""
+        return self._url.set(query={}).render_as_string(hide_password=True)
 
     @contextmanager
     def connection(self, *, writes: bool = False) -> Iterator[sa.Connection]:
@@ -109,18 +109,13 @@ def _url(text: str) -> sa.URL:
     driver = DRIVERS.get(url.get_backend_name())
     if driver is None:
         raise HistoryError(
-            f"the history store {_told(url)} is of an unknown kind; give the path of a SQLite file or "
+            f"the history store is of an unknown kind ({url.get_backend_name()}); give the path of a SQLite file or "
             "postgresql://user@host/database"
         )
-    if "@" in (url.host or ""):
+    # Behind an @ of its own the rest of a password is taken for host, database or parameters, and those are told.
+    if "@" in (url.host or "") or (url.password is not None and text.split(":", 2)[2].count("@") > 1):
         raise HistoryError("the history store's URL has an @ too many; in a password it is written %40")
     return url.set(drivername=driver)
-
-
-def _told(url: sa.URL) -> str:
-    """A URL without its password, which may be among the parameters too; nor is the host's part of one told."""
-    host = (url.host or "").rpartition("@")[2] or None
-    return url.set(query={}, host=host).render_as_string(hide_password=True)
 
 
 def _as_sqlite_should_be(connection: Any, record: object) -> None:  # noqa: ARG001 (SQLAlchemy's event has both)
