@@ -30,11 +30,12 @@ def git_variables() -> dict[str, str]:
 def run_git(
     folder: Path, *arguments: str, payload: bytes = b"", seconds: float | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """A git command in a folder, whether it fails or not. What it says is in English, and it takes no lock that it can
-    do without.
+    """A git command in a folder, whether it fails or not. What it says is in English, it takes no lock that it can do
+    without, and no hook of the repository runs.
 
     Raises `OSError` where there is no git, and `subprocess.TimeoutExpired` after `seconds`.
     """
-    command = ["git", "-C", str(folder), *arguments]
+    # A hook is for its developer's own checkouts: in one that is made for a measurement it may fail, or install it.
+    command = ["git", "-C", str(folder), "-c", f"core.hooksPath={os.devnull}", *arguments]
     variables = {**git_variables(), "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     return subprocess.run(command, input=payload, capture_output=True, check=False, timeout=seconds, env=variables)

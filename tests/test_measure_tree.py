@@ -99,6 +99,17 @@ def test_a_hook_of_gits_keeps_its_index(project: Folder, monkeypatch: pytest.Mon
     assert worktree(project.path, "HEAD", project.path / ".harness" / "trees") == other
 
 
+def test_no_hook_of_the_repository_runs_in_a_checkout(project: Folder) -> None:
+    """Such as one that installs what was checked out, into the environment that measures."""
+    hook = project.path / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {shlex.quote(str(project.path / 'ran'))}\nexit 1\n")
+    hook.chmod(0o755)
+    other = worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+    assert (other.root / "src" / "own_network" / "__init__.py").exists()
+    assert not (project.path / "ran").exists()
+
+
 def test_a_checkout_that_git_no_longer_knows_is_made_anew(project: Folder, other: Tree, tmp_path: Path) -> None:
     """Git keeps paths, and the project was moved with the checkout in it. What a CI's cache brings back is the same."""
     moved = project.path.rename(tmp_path / "moved")
