@@ -37,7 +37,13 @@ def test_every_field_of_the_record_is_documented(record: type) -> None:
 
 @pytest.mark.parametrize(
     ("record", "section"),
-    [(Run, "The run"), (Environment, "environment"), (Result, "results[]"), (Comparison, "comparisons[]")],
+    [
+        (Run, "The run"),
+        (Environment, "environment"),
+        (Result, "results[]"),
+        (Launch, "launches[]"),
+        (Comparison, "comparisons[]"),
+    ],
 )
 def test_fields_stand_in_their_order(record: type, section: str) -> None:
     text = (DOCS / "run-json.md").read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
