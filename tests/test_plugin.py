@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 import pynvml
 import pytest
 
+import harness.plugin
 import harness.session
 from harness import SuiteError, grid
 from harness.baseline.store import Store
@@ -740,6 +741,36 @@ def test_required_hardware_is_missed_where_no_case_at_all_was_collected(complete
     said = f"--require-hardware={missing.name}, and it is not here: {missing.available()}"
     assert state.undone == (said if red else None)
     assert state.run is None, "there is nothing to write"
+
+
+def test_required_hardware_is_missed_where_none_of_its_cases_is_selected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that was on a grid was refused as on none, where -k or the usual selection left its cases out."""
+    missing = cpu(threads=9999)
+    required = [missing.name]
+    asked = SimpleNamespace(
+        getoption=lambda _: required, option=SimpleNamespace(collectonly=False), args=[str(tmp_path)], stash={}
+    )
+    asked.stash[STATE] = state = State(cast(Any, asked), Plan())
+    monkeypatch.setattr(state, "_settings", lambda: SimpleNamespace(gates=False))
+    no_session = cast(Any, None)
+    with pytest.raises(SuiteError, match=f"--require-hardware={missing.name}: no grid has it; there is cpu, cuda$"):
+        state.collected(no_session, [])
+    axes: dict[str, Any] = {"model": [tiny_onnx_model(tmp_path)], "technique": [reference]}
+    seen = SimpleNamespace(
+        function=grid(**axes, hardware=[cpu, cpu(threads=2), missing])(lambda case, bench: bench(case)),
+        cls=None, fixturenames=["case", "bench"], config=asked, parametrize=lambda *_: None,
+        definition=SimpleNamespace(get_closest_marker=lambda _: None),
+    )  # fmt: skip
+    harness.plugin.pytest_generate_tests(cast(Any, seen))  # a name of this module would be a hook of its own
+    assert state.collected(no_session, []) == []
+    assert [*state._hardware] == ["cpu", "cuda", missing.name], "what is not required is none of the run's"
+    assert state.finish(complete=True)
+    assert state.undone == f"--require-hardware={missing.name}, and it is not here: {missing.available()}"
+    required[0] = "edge"
+    with pytest.raises(SuiteError, match=f"there is cpu, cuda, {missing.name}, cpu.2threads$"):
+        state.collected(no_session, [])
 
 
 def test_required_hardware_that_goes_away_during_a_run_is_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,12 @@ def test_the_default_selection_misses_nothing_of_the_full_one_and_the_full_one_m
     ids=["part", "rest", "other", "named"],
 )
 def test_what_is_selected(folder: Folder, arguments: tuple[str, ...], found: set[str]) -> None:
-    code, text = folder.pytest(*arguments, "--collect-only", "-q", "--strict-markers")
+    """Hardware that is required may be that of cases which are not: left to the full selection, or of other tests."""
+    more = MORE.format(technique="batched(2)")
+    elsewhere = more.replace("test_more", "test_elsewhere").replace("[cpu]", "[cpu(threads=2)]")
+    folder.suite("test_both", SUITE + more + elsewhere)
+    required = ("--require-hardware=cpu", "--require-hardware=cpu.2threads")
+    code, text = folder.pytest(*arguments, "--collect-only", "-q", "--strict-markers", *required)
     assert code == 0, text
     assert {case for case in (DEFAULT, RESERVED) if f"[{case}]" in text} == found
 

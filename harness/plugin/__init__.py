@@ -46,8 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of each case of a grid."""
-    grid = grid_of(metafunc.function)
-    if grid is None:
+    if (grid := grid_of(metafunc.function)) is None:
         return
     if metafunc.cls is not None:
         name, owner = metafunc.function.__name__, metafunc.cls.__name__
@@ -61,6 +60,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 f"{metafunc.definition.nodeid}: a function with a grid takes `case` and `bench`, and this one has no "
                 f"{name!r}; write: def {metafunc.function.__name__}(case, bench): bench(case)"
             )
+    metafunc.config.stash[STATE].places |= {one.name: one for one in grid.hardware}
     # A mark on the function leaves its cases to the full selection, which has those of the default one as well.
     marks = [pytest.mark.full]
     if metafunc.definition.get_closest_marker("full") is None:

@@ -62,6 +62,7 @@ class State:
         self._made_ahead = False
         self.xfailed: set[str] = set()  # the cases, as suite/case_id, that failed as the marks of their tests expect
         self.objected: set[str] = set()  # those, likewise, whose tests failed although their verdicts do not
+        self.places: dict[str, Hardware] = {}  # by name, those of all grids, also where no case of theirs is selected
         self.progress = Progress(config)
         self.run: Run | None = None
         self.undone: str | None = None
@@ -128,9 +129,11 @@ class State:
         self._reserved = {(suite_of(item), case.id) for item in self._left.values() if (case := case_of(item))}
         for item in items:
             self._select(item, models)
-        unknown = set(self._config.getoption("require_hardware")) - self._hardware.keys()
-        if unknown:
-            raise SuiteError(f"--require-hardware={min(unknown)}: no grid has it; there is {', '.join(self._hardware)}")
+        required = set(self._config.getoption("require_hardware"))
+        self._hardware |= {name: one for name, one in self.places.items() if name in required - self._hardware.keys()}
+        if unknown := required - self._hardware.keys():
+            there = ", ".join(self._hardware | self.places)
+            raise SuiteError(f"--require-hardware={min(unknown)}: no grid has it; there is {there}")
         self.progress.expect({item.nodeid for item in items})
         settings = self._settings()
         gated = settings.gates and sees_all(self._config)
