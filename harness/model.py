@@ -23,6 +23,10 @@ __all__ = ["FORMS", "Evaluation", "Model", "Training", "classification", "digest
 
 FORMS = ("torch", "onnx", "litert")
 """Forms in which a model may come. Techniques may leave others, each the form of one runtime: `openvino`."""
+_NEEDED = {"load": "", "inputs": " batch, seed", "evaluate": " predict"}
+"""The fields that are functions in each model, and what they are called with."""
+_OPTIONAL = ("calibration", "training", "data")
+"""Those that are functions without arguments where they are given."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,13 @@ class Model:
         check_name("model", self.name)
         if self.form not in FORMS:
             raise SuiteError(f"model {self.name}: form must be one of {', '.join(FORMS)}, not {self.form!r}")
+        for name in (*_NEEDED, *_OPTIONAL):
+            value = getattr(self, name)
+            if not callable(value) and (name in _NEEDED or value is not None):
+                raise SuiteError(
+                    f"model {self.name}: {name} must be a function, since suites are also imported where nothing is "
+                    f"measured, and is {type(value).__name__}; write {name}=lambda{_NEEDED.get(name, '')}: …"
+                )
 
 
 def in_order(arrays: Arrays, names: Sequence[str]) -> Arrays:

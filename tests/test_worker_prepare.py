@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,24 @@ from harness.techniques.training import train, training_of
 from harness.testing import tiny_torch_model
 from harness.worker.outputs import check_expected, check_repeats
 from harness.worker.prepare import _make, check_inputs, check_order
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "cure"),
+    [
+        ("data", {"weights": "1"}, "data=lambda: …"),
+        ("calibration", [{"x": np.ones((2, 4))}], "calibration=lambda: …"),
+        ("training", Training(lambda _: (), lambda *_: None), "training=lambda: …"),
+        ("load", None, "load=lambda: …"),
+        ("inputs", {"x": np.ones((2, 4))}, "inputs=lambda batch, seed: …"),
+    ],
+)
+def test_a_field_of_a_model_that_is_called_must_be_a_function(field: str, given: Any, cure: str) -> None:
+    """A dict of digests, as the page read, ended each case in an error of Python's that named no field."""
+    words = f"model tiny: {field} must be a function, .* is {type(given).__name__}; write {re.escape(cure)}$"
+    with pytest.raises(SuiteError, match=words):
+        dataclasses.replace(tiny_torch_model(), **{field: given})
+    assert dataclasses.replace(tiny_torch_model(), calibration=None, training=None, data=None).data is None
 
 
 def test_inputs_must_follow_the_seed() -> None:
