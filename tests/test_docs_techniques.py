@@ -246,6 +246,13 @@ def test_every_runtime_is_documented_with_its_form_and_options() -> None:
             assert f"`{option.name}`" in described[1]
 
 
+def test_every_runtime_can_be_imported_from_a_module_that_the_page_names() -> None:
+    words = r"`from harness\.runtimes\.(\w+) import \w+` \(also ([^)]+)\)"
+    ((first, others),) = re.findall(words, " ".join(TEXT.split()))
+    named = {f"harness.runtimes.{name}" for name in (first, *re.findall(r"`(\w+)`", others))}
+    assert named == {cls.__module__ for cls in runtime_classes().values()}
+
+
 def speedup(case: str) -> float:
     """What the table of results has for `model/technique` on `cpu`, against the model as it is."""
     model, _, technique = case.partition("/")
