@@ -15,6 +15,7 @@ import pytest
 from harness.errors import MeasurementError, SuiteError, UnavailableError
 from harness.hardware import Cuda, Hardware, cpu, cuda
 from harness.hardware.cuda import LATE_NS
+from harness.hardware.nvml_devices import opened
 from harness.measure.environment import environment
 from harness.specs import spec_of
 from tests.fake_cuda import FakeDevice
@@ -182,6 +183,27 @@ def test_a_child_finds_the_device_that_its_parent_chose(nvml: list[FakeBoard], m
     second.settle()
     assert second.environment() == variables
     assert second.peak_memory()["gpu_memory.process"] == 5 * GIB
+
+
+@pytest.mark.parametrize(
+    ("visible", "index", "number"), [(None, 0, "0"), (None, 1, "1"), ("1", 0, "1"), ("ddb0", 0, "1")]
+)
+def test_a_device_whose_uuid_cuda_does_not_read_is_named_by_its_number(
+    nvml: list[FakeBoard], monkeypatch: pytest.MonkeyPatch, visible: str | None, index: int, number: str
+) -> None:
+    """A Jetson's begins with no GPU-: torch saw no device, and each of its cases failed."""
+    nvml[0].uuid, nvml[1].uuid = "0d1a79f0-5c1f-5a2b-8d2e-4f0c6b7e9a11", "ddb01b5a-d6b3-5a0f-9d0c-2f3b4c5d6e7f"
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    chosen = cuda(index=index)
+    variables = chosen.environment()
+    assert variables["CUDA_VISIBLE_DEVICES"] == number
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    chosen.enter()
+    assert chosen.environment() == variables
+    with opened(0) as device:
+        assert device.uuid == nvml[int(number)].uuid
 
 
 def test_calls_are_timed_by_events_on_an_idle_device(device: FakeDevice) -> None:

@@ -95,19 +95,19 @@ class Cuda:
         return self._watch.report() if self._watch else {}
 
     def environment(self) -> Mapping[str, str]:
-        """One visible device, named by its UUID, which no variable of the user's can renumber.
+        """One visible device, named by its UUID, which no variable of the user's can renumber, where CUDA reads that.
 
         NVIDIA's libraries round no products to TF32: where a runtime has no option for it, they would by default.
         """
         with opened(self._number) as device:
-            uuid = device.uuid
+            visible = device.visible
         return {
             **Cpu().environment(),
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-            "CUDA_VISIBLE_DEVICES": uuid,
+            "CUDA_VISIBLE_DEVICES": visible,
             "CUDA_LAUNCH_BLOCKING": "0",
             "NVIDIA_TF32_OVERRIDE": "0",
-            _CHOSEN: uuid,
+            _CHOSEN: visible,
         }
 
     def enter(self) -> None:

@@ -55,13 +55,22 @@ class Device:
 
     handle  what calls run on: the GPU, or one MIG instance of it
     board   the GPU itself, which alone has clocks, power and temperature
+    number  that of the GPU, as CUDA counts those of the whole machine in PCI bus order
     """
 
     library: Any
     handle: Any
     board: Any
+    number: int
     uuid: str
     mig: bool
+
+    @property
+    def visible(self) -> str:
+        """What `CUDA_VISIBLE_DEVICES` names this device by: its UUID, or its number where CUDA would not read that, as
+        on a Jetson, whose UUIDs begin with neither word.
+        """
+        return self.uuid if self.uuid.startswith(("GPU-", "MIG-")) else str(self.number)
 
     def identity(self) -> dict[str, Scalar]:
         """What decides how fast the device is: name, driver, memory (bytes), compute capability, power limit (W).

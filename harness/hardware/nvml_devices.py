@@ -78,12 +78,13 @@ def _find(nvml: Any, index: int) -> Device:
         )
     entry = entries[index]
     if entry.isdigit():
-        if int(entry) < count:
-            board = boards[int(entry)]
-            return next(_instances(nvml, board), None) or _device(nvml, board, board, mig=False)
+        number = int(entry)
+        if number < count:
+            board = boards[number]
+            return next(_instances(nvml, board, number), None) or _device(nvml, board, board, number, mig=False)
     else:
-        for board in boards:
-            for device in (_device(nvml, board, board, mig=False), *_instances(nvml, board)):
+        for number, board in enumerate(boards):
+            for device in (_device(nvml, board, board, number, mig=False), *_instances(nvml, board, number)):
                 if device.uuid.lower().startswith(entry.lower()):
                     return device
     reason = f"CUDA_VISIBLE_DEVICES names {entry!r}, and there is no such device among the {count} here"
@@ -112,7 +113,7 @@ def _visible(count: int) -> list[str]:
     return entries
 
 
-def _instances(nvml: Any, board: Any) -> Iterator[Device]:
+def _instances(nvml: Any, board: Any, number: int) -> Iterator[Device]:
     """The MIG instances of a GPU. Where there are any, CUDA computes on an instance and never on the whole GPU."""
     try:
         enabled = nvml.nvmlDeviceGetMigMode(board)[0] == nvml.NVML_DEVICE_MIG_ENABLE
@@ -123,8 +124,8 @@ def _instances(nvml: Any, board: Any) -> Iterator[Device]:
             handle = nvml.nvmlDeviceGetMigDeviceHandleByIndex(board, i)
         except nvml.NVMLError_NotFound:
             continue
-        yield _device(nvml, handle, board, mig=True)
+        yield _device(nvml, handle, board, number, mig=True)
 
 
-def _device(nvml: Any, handle: Any, board: Any, *, mig: bool) -> Device:
-    return Device(nvml, handle, board, nvml.nvmlDeviceGetUUID(handle), mig)
+def _device(nvml: Any, handle: Any, board: Any, number: int, *, mig: bool) -> Device:
+    return Device(nvml, handle, board, number, nvml.nvmlDeviceGetUUID(handle), mig)
