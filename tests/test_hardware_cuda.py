@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -13,10 +14,11 @@ import pynvml
 import pytest
 
 from harness.errors import MeasurementError, SuiteError, UnavailableError
-from harness.hardware import Cuda, Hardware, cpu, cuda
+from harness.hardware import Cuda, Hardware, cpu, cuda, jetson
 from harness.hardware.cuda import LATE_NS
 from harness.hardware.nvml_devices import opened
 from harness.measure.environment import environment
+from harness.records import Scalar
 from harness.specs import spec_of
 from tests.fake_cuda import FakeDevice
 from tests.fake_nvml import GIB, FakeBoard, fake_nvml
@@ -135,6 +137,43 @@ def test_a_gpu_that_shares_the_hosts_memory(nvml: list[FakeBoard], tmp_path: Pat
     found = environment(tmp_path, [cpu, cuda]).hardware
     assert found.keys() == {"cpu", "cuda"}
     assert "memory" not in found["cuda"]
+
+
+def a_jetson(monkeypatch: pytest.MonkeyPatch, root: Path, model: str, clocks: dict[str, str]) -> Mapping[str, Scalar]:
+    """The identity where the kernel shows this board, and these devices with their highest clocks."""
+    (root / "firmware" / "devicetree" / "base").mkdir(parents=True)
+    (root / "firmware" / "devicetree" / "base" / "model").write_bytes(model.encode() + b"\0")
+    for name, clock in clocks.items():
+        (root / "class" / "devfreq" / name).mkdir(parents=True)
+        (root / "class" / "devfreq" / name / "max_freq").write_text(f"{clock}\n")
+    monkeypatch.setattr(jetson.board, "__defaults__", (root,))
+    return cuda.describe()
+
+
+def test_jetsons_are_told_apart_by_board_and_power_mode(
+    nvml: list[FakeBoard], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """NVML says the same of all, and times of one power mode were held against those of another."""
+    monkeypatch.setattr(jetson.board, "__defaults__", (tmp_path,))
+    nvml[0].silent = {"nvmlDeviceGetMaxClockInfo"}
+    silent = cuda.describe()
+    assert not {"board", "highest_clock"} & silent.keys()
+    orin_nx, orin_nano = "NVIDIA Jetson Orin NX Engineering Reference", "NVIDIA Jetson Orin Nano Developer Kit"
+    others = {"15340000.vic": "729600000", "15480000.nvdec": "1011200000"}
+    found = [
+        a_jetson(monkeypatch, tmp_path / "nx", orin_nx, {"17000000.gpu": "918000000", **others}),
+        a_jetson(monkeypatch, tmp_path / "nx in another mode", orin_nx, {"17000000.gpu": "408000000", **others}),
+        a_jetson(monkeypatch, tmp_path / "nano", orin_nano, {"17000000.ga10b": "408000000", **others}),
+        a_jetson(monkeypatch, tmp_path / "nano in a container", orin_nano, {}),
+    ]
+    assert [{key: value for key, value in one.items() if key not in silent} for one in found] == [
+        {"board": orin_nx, "highest_clock": 918},
+        {"board": orin_nx, "highest_clock": 408},
+        {"board": orin_nano, "highest_clock": 408},
+        {"board": orin_nano},
+    ]
+    nvml[0].silent = set()
+    assert cuda.describe() == silent, "what NVML tells of needs nothing more"
 
 
 def test_a_gpu_that_can_not_say_what_it_is_ends_its_own_cases_alone(nvml: list[FakeBoard], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from harness.errors import MeasurementError, SuiteError, UnavailableError
+from harness.hardware import jetson
 from harness.hardware.cpu import Cpu
 from harness.hardware.nvml_devices import opened
 from harness.hardware.nvml_energy import NvmlEnergy
@@ -80,9 +81,14 @@ class Cuda:
         return None
 
     def describe(self) -> Mapping[str, Scalar]:
-        """The GPU, its driver and power limit, and the CPU that feeds it: at small batches it sets the pace."""
+        """The GPU, its driver and power limit, and the CPU that feeds it: at small batches it sets the pace.
+
+        Where NVML does not tell its highest clock, as on a Jetson, the board and what the kernel tells of the clock.
+        """
         with opened(self._number) as device:
             identity = device.identity()
+            if device.max_sm_clock() is None:
+                identity |= jetson.board()
         host = {f"host_{key}": value for key, value in Cpu().describe().items() if key not in ("kind", "threads")}
         return {"kind": "cuda", **identity, "l2_flush": self.l2_flush, "threads": Cpu().threads, **host}
 
