@@ -35,6 +35,7 @@ class Faulty:
 
     def load(self, folder: Path, hardware: Any) -> FaultySession:
         print("loading on standard output, as libraries do")
+        print("oneDNN's products:", os.environ.get("ONEDNN_DEFAULT_FPMATH_MODE"))
         return FaultySession(self)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import signal
 import sys
 import time
@@ -17,10 +18,11 @@ import pytest
 from harness.errors import MeasurementError
 from harness.hardware import cpu
 from harness.measure.child import Child
+from harness.measure.sources import relevant_environment
 from harness.measure.tree import Tree
 from harness.specs import spec_of
 from harness.worker.protocol import Load, Loaded, Prepared, Settle, Settled, Turn, TurnDone
-from harness.worker.serving import search, untrace
+from harness.worker.serving import multiply_in_float32, search, untrace
 from tests.artefacts import make_artefact
 
 ROOT = Path(__file__).parent.parent
@@ -62,7 +64,9 @@ def load_and_turn(one: Child, folder: Path) -> None:
     take_turn(one)
 
 
-def test_serves_turns_and_ends_with_a_completion_record(tmp_path: Path) -> None:
+def test_serves_turns_and_ends_with_a_completion_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"):
+        monkeypatch.setenv(name, "BF16")
     with child(tmp_path) as one:
         loaded = load(one, make_artefact(tmp_path / "a"))
         one.ask(Settle())
@@ -77,6 +81,7 @@ def test_serves_turns_and_ends_with_a_completion_record(tmp_path: Path) -> None:
     assert min(done.nanoseconds) > 0
     assert stopped.turns == 1
     assert "loading on standard output" in (tmp_path / "log").read_text()
+    assert "oneDNN's products: STRICT" in (tmp_path / "log").read_text(), "or what is float32 by its facts is rounded"
 
 
 @pytest.mark.parametrize(
@@ -157,6 +162,16 @@ def test_coverage_that_a_process_was_started_with_is_stopped(monkeypatch: pytest
     monkeypatch.delitem(sys.modules, "coverage")
     untrace()
     assert stopped == ["it"]
+
+
+def test_what_keeps_products_in_float32_is_no_part_of_an_artefacts_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each artefact would have been made again, also of who has no such variable."""
+    for name in ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    assert not any("FPMATH" in name for name in {**cpu.environment(), **relevant_environment()})
+    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
+    multiply_in_float32()
+    assert os.environ["ONEDNN_DEFAULT_FPMATH_MODE"] == "STRICT"
 
 
 @pytest.mark.parametrize("own", ["alpha", "beta", ""])

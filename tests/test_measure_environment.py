@@ -126,6 +126,21 @@ def test_environment_of_this_run(tmp_path: Path) -> None:
     assert decode(Environment, loads(dumps(found), "environment"), "environment") == found
 
 
+def test_variables_that_choose_kernels_are_software_and_make_no_other_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What changed since was empty, where one of them had made times others."""
+    names = ("OPENBLAS_CORETYPE", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "DNNL_DEFAULT_FPMATH_MODE")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    before = environment(tmp_path, [cpu])
+    for name in names:
+        monkeypatch.setenv(name, "BF16")
+    found = environment(tmp_path, [cpu])
+    assert found.hardware == before.hardware
+    assert found.software == {**before.software, **{f"${name}": "BF16" for name in names}}
+
+
 @pytest.mark.parametrize(
     ("name", "version", "part"), [("numpy", "0.9.0", True), ("numpy", "2.0.99", False), ("torch", "0.9.0", False)]
 )

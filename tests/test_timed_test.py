@@ -58,6 +58,7 @@ OTHERS = """
 class TestThings:
     @pytest.mark.benchmark(group="small", disable_gc=True)
     def test_tiny(self, benchmark):
+        assert __import__("os").environ["ONEDNN_DEFAULT_FPMATH_MODE"] == "BF16", "it computes as its author has it"
         assert benchmark(lambda: 1 + 1) == 2
 
 
@@ -179,8 +180,9 @@ def test_times_of_rounds_become_those_of_calls() -> None:
     assert a_call(of_rounds, 1) is of_rounds
 
 
-def test_every_kind_of_test_and_every_way_to_go_wrong(tmp_path: Path) -> None:
+def test_every_kind_of_test_and_every_way_to_go_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = project(tmp_path, SORTING + OTHERS)
+    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
     code, text = folder.pytest("suites", "--baseline=off", *SHORT, "--junitxml", "junit.xml", "-rsx")
     assert code == 1
     assert "5 failed, 4 passed, 2 skipped, 1 deselected, 1 xfailed" in text

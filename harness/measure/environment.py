@@ -46,7 +46,7 @@ RELEVANT = (
 )
 """Distributions whose version can move a number, and so are named beside it."""
 
-CHOICES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_")
+CHOICES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "ONEDNN_", "DNNL_")
 GIT_SECONDS = 20.0
 
 
