@@ -269,7 +269,7 @@ def test_a_table_that_is_a_products_weight_too_is_looked_up_in_float(
     network: Callable[[], Any], ops: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is found there would be quantized with the scales of the product's channels, and fail at the first call."""
-    monkeypatch.setattr(quantize_onnx.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr(quantize_onnx, "instruction_sets", lambda: ("avx", "avx2", "fma"))
     evidence, facts = check_technique(int8_static(ops=ops), as_model(network(), tmp_path))
     assert "quantized.bits <= 7" in [item.promise for item in evidence]

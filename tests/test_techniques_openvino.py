@@ -147,7 +147,7 @@ def test_without_vnni_the_weights_keep_to_seven_bits(
 ) -> None:
     """NNCF by itself sees to the first convolutions alone."""
     pytest.importorskip("nncf")
-    monkeypatch.setattr(quantize_onnx.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr(quantize_onnx, "instruction_sets", lambda: extensions)
     for technique, model in ((openvino | int8_static, TORCH), (PLAIN | int8_static(per_channel=False), onnx_model)):
         evidence, facts = check_technique(technique, model)

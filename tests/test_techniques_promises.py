@@ -141,7 +141,7 @@ def test_layers_that_share_a_bias_are_quantized_each_with_its_own(onnx_model: Mo
 
 
 def test_without_vnni_the_weights_keep_to_seven_bits(onnx_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantize_onnx.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr(quantize_onnx, "instruction_sets", lambda: ("avx", "avx2", "fma"))
     evidence, facts = check_technique(int8_static, onnx_model)
     assert facts["quantized.bits"] == 7
@@ -166,7 +166,7 @@ def test_seven_bits_are_not_promised_of_a_table_that_no_product_reads(
         return {"x": np.random.default_rng(seed).integers(0, 16, (size, 4)).astype(np.float32)}
 
     model = dataclasses.replace(onnx_model, load=lambda: path, inputs=inputs, calibration=lambda: [inputs(4, 0)])
-    monkeypatch.setattr(quantize_onnx.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr(quantize_onnx, "instruction_sets", lambda: ("avx", "avx2", "fma"))
     for technique in (int8_static, int8_dynamic(ops=("MatMul", "Gather"))):
         evidence, facts = check_technique(technique, model)

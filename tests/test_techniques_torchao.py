@@ -133,6 +133,36 @@ def test_calibration_data_are_read_batch_by_batch(tmp_path: Path) -> None:
         int8_static.apply(Deployment(model, again, Eager(), cpu, tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("machine", "hardware", "reduced"),
+    [
+        ("x86_64", cpu, True),
+        ("AMD64", cpu, True),
+        ("aarch64", cpu, False),
+        ("arm64", cpu, False),
+        ("x86_64", Gpu(), False),
+    ],
+)
+def test_values_keep_to_seven_bits_on_x86_without_vnni_alone(
+    machine: str, hardware: Cpu, reduced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchao advises it on each ARM CPU too, since none has VNNI."""
+    pytest.importorskip("torchao")
+    from harness.techniques import torchao_linear
+
+    asked: list[bool] = []
+
+    def note(network: Any, config: Any, filter_fn: Any) -> None:
+        asked.append(config.reduce_range)
+
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(torchao_linear, "should_reduce_range", lambda device: device.type == "cpu")
+    monkeypatch.setattr(torchao_linear, "quantize_", note)
+    network = torch.nn.Sequential(torch.nn.Linear(144, 32))
+    int8_dynamic.apply(Deployment(TORCH, network, Eager(), hardware, tmp_path))
+    assert asked == [reduced]
+
+
 def test_quantizing_that_does_nothing_breaks_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torchao")
     from harness.techniques import torchao_linear

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
-import platform
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError
+from harness.hardware.architecture import is_x86
 from harness.hardware.cpu import instruction_sets
 from harness.runtimes.onnx_graph import nodes
 from harness.runtimes.onnx_profile import is_product
@@ -241,7 +241,7 @@ def _computed(operators: Collection[str]) -> tuple[Promise, ...]:
 
 def reduced_range(deployment: Deployment) -> bool:
     """Whether weights must keep to 7 bits: x86 without VNNI adds products of 8 bits in 16 and saturates."""
-    on_x86 = deployment.hardware.describe()["kind"] == "cpu" and platform.machine().lower() in ("x86_64", "amd64")
+    on_x86 = deployment.hardware.describe()["kind"] == "cpu" and is_x86()
     return on_x86 and not {"avx_vnni", "avx512_vnni"}.intersection(instruction_sets())
 
 

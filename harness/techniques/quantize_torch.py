@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import itertools
-import platform
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
+from harness.hardware.architecture import is_x86
 from harness.runtimes.inductor import Inductor
 from harness.runtimes.packages import missing
 from harness.techniques.calibration import calibration_batches
@@ -48,7 +48,7 @@ def unavailable(hardware: Hardware) -> str | None:  # noqa: ARG001 - all hardwar
 
 def static_unavailable(hardware: Hardware) -> str | None:
     """Why a torch network can't be quantized statically here, and the cure; None where it can."""
-    if hardware.describe()["kind"] != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
+    if hardware.describe()["kind"] != "cpu" or not is_x86():
         return (
             "static INT8 of a torch network is compiled for x86 CPUs alone (elsewhere put onnxruntime before it: "
             "onnxruntime | int8_static)"

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from harness.hardware.architecture import is_x86
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about escapes in docstrings, and its own use of what torch will drop
     from torchao.quantization import (
@@ -27,9 +29,10 @@ __all__ = ["dynamic_config", "float8_config", "quantize_", "weights_config"]
 def dynamic_config(kind: str) -> Any:
     """What torchao shall do to a linear layer for INT8 with ranges measured at each call, on this kind of hardware.
 
-    On a CPU without VNNI products of 8 bits saturate, so values keep to 7 there.
+    On an x86 CPU without VNNI products of 8 bits saturate, so values keep to 7 there. torchao asks for VNNI alone, and
+    other architectures, which have none, don't saturate.
     """
-    reduced = kind == "cpu" and should_reduce_range(torch.device("cpu"))
+    reduced = kind == "cpu" and is_x86() and should_reduce_range(torch.device("cpu"))
     return Int8DynamicActivationInt8WeightConfig(set_inductor_config=False, reduce_range=reduced)
 
 
