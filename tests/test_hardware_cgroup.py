@@ -52,10 +52,21 @@ def test_groups_of_others_are_left_alone(tree: Tree, monkeypatch: pytest.MonkeyP
         parent_group(tree.proc, tree.mount)
 
 
-def test_a_machine_without_version_2(tree: Tree) -> None:
-    (tree.mount / "cgroup.controllers").write_text("cpuset pids\n")
-    with pytest.raises(UnavailableError, match="no cgroup v2 manages memory here"):
+@pytest.mark.parametrize(
+    ("controllers", "option"), [(None, "systemd.unified_cgroup_hierarchy=1"), ("cpuset pids\n", "cgroup_enable=memory")]
+)
+def test_a_machine_without_version_2_or_with_memory_switched_off_in_it(
+    tree: Tree, controllers: str | None, option: str
+) -> None:
+    """Off it is on a Raspberry Pi."""
+    (tree.mount / "cgroup.controllers").unlink()
+    if controllers:
+        (tree.mount / "cgroup.controllers").write_text(controllers)
+    with pytest.raises(UnavailableError, match=rf"no cgroup v2 manages memory here \(boot with {option}\b"):
         own_group(tree.proc, tree.mount)
+
+
+def test_a_process_whose_group_is_not_told(tree: Tree) -> None:
     (tree.mount / "cgroup.controllers").write_text("memory\n")
     (tree.proc / "self" / "cgroup").write_text("4:memory:/docker\n")
     with pytest.raises(UnavailableError, match="does not tell"):

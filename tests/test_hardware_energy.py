@@ -58,7 +58,17 @@ def test_a_counter_that_begins_again(tmp_path: Path) -> None:
     assert meter.joules(before, meter.read()) == pytest.approx(0.025)
 
 
-def test_no_counter(tmp_path: Path) -> None:
+@pytest.mark.parametrize("machine", ["aarch64", "arm64", "riscv64", "ppc64le"])
+def test_a_processor_that_has_no_rapl(machine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There it is neither for a container that there is none, nor for want of a module of the kernel's."""
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    words = r"processor has no RAPL, which Intel's and AMD's have \(give a hardware of your own an energy_meter\(\)"
+    with pytest.raises(UnavailableError, match=words):
+        Rapl.found(tmp_path)
+
+
+def test_no_counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     for folder in (tmp_path / "absent", tmp_path):
         with pytest.raises(UnavailableError, match=r"no counter of energy.*virtual machines"):
             Rapl.found(folder)
@@ -67,7 +77,8 @@ def test_no_counter(tmp_path: Path) -> None:
         Rapl.found(tmp_path)
 
 
-def test_a_container_that_hides_where_the_links_lead(tmp_path: Path) -> None:
+def test_a_container_that_hides_where_the_links_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     (tmp_path / "intel-rapl:0").symlink_to("../../devices/virtual/powercap/intel-rapl/intel-rapl:0")
     with pytest.raises(UnavailableError, match=r"no counter of energy.*most containers have none"):
         Rapl.found(tmp_path)
@@ -146,7 +157,7 @@ def test_a_gpu_counts_millijoules(board: FakeBoard) -> None:
 
 def test_a_gpu_that_does_not_count(board: FakeBoard) -> None:
     board.silent = {"nvmlDeviceGetTotalEnergyConsumption"}
-    with pytest.raises(UnavailableError, match=r"does not count its energy.*Volta"):
+    with pytest.raises(UnavailableError, match=r"does not count its energy.*Volta .*integrated GPU has no counter"):
         energy_meter(cuda)
     board.silent, board.failing = set(), {"nvmlDeviceGetTotalEnergyConsumption": pynvml.NVML_ERROR_GPU_IS_LOST}
     with pytest.raises(UnavailableError, match="driver failed"):

@@ -174,6 +174,27 @@ def test_no_driver_says_why_and_what_to_do(install: Install, error: int, reason:
     assert module.opens == 0
 
 
+@pytest.mark.parametrize(
+    ("error", "reason", "cure"),
+    [
+        (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, "this JetPack has no NVML", "JetPack 6 and later have it"),
+        (pynvml.NVML_ERROR_DRIVER_NOT_LOADED, "not loaded", "modprobe"),
+    ],
+)
+def test_a_jetson_whose_driver_has_no_nvml(
+    install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: int, reason: str, cure: str
+) -> None:
+    """Its driver is installed and runs."""
+    (tmp_path / "nv_tegra_release").write_text("# R35 (release), REVISION: 4.1\n")
+    monkeypatch.setattr("harness.hardware.nvml_devices._JETPACK", tmp_path / "nv_tegra_release")
+    install(FakeBoard("GPU-aaaa"), init_error=error)
+    with pytest.raises(UnavailableError) as caught, opened(0):
+        pass
+    assert reason in caught.value.reason
+    assert cure in caught.value.cure
+    assert "install the NVIDIA driver" not in str(caught.value)
+
+
 def test_a_package_that_warns_of_itself_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Warnings are errors in these tests, as they may be in a project."""
     monkeypatch.setitem(sys.modules, "pynvml", None)  # so that it is there again after this

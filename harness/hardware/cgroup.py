@@ -58,9 +58,14 @@ class Group:
 
 def own_group(proc: Path = PROC, mount: Path = MOUNT) -> Path:
     """The folder of this process's group. Raises `UnavailableError` where cgroup v2 does not manage memory."""
-    controllers = read(mount / "cgroup.controllers").split()
-    if "memory" not in controllers:
-        raise UnavailableError("no cgroup v2 manages memory here", "boot with systemd.unified_cgroup_hierarchy=1")
+    shown = mount / "cgroup.controllers"
+    if "memory" not in read(shown).split():
+        cure = "boot with systemd.unified_cgroup_hierarchy=1"
+        if shown.exists():
+            cure = (
+                "boot with cgroup_enable=memory on the kernel's command line; in a container, let its host hand it down"
+            )
+        raise UnavailableError("no cgroup v2 manages memory here", cure)
     for line in read(proc / "self" / "cgroup").splitlines():
         number, _, path = line.split(":", 2)
         if number == "0":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import UnavailableError
+from harness.hardware.architecture import is_x86
 from harness.hardware.base import Hardware
 
 __all__ = ["Meter", "Rapl", "Zone", "energy_meter"]
@@ -77,6 +78,11 @@ class Rapl:
         except (OSError, ValueError) as error:
             raise UnavailableError(f"RAPL's counters can't be read: {error}", "look at the kernel log") from None
         if not any(zone.name.startswith(_PACKAGE) for zone in zones):
+            if not is_x86():
+                raise UnavailableError(
+                    "this processor has no RAPL, which Intel's and AMD's have",
+                    "give a hardware of your own an energy_meter(), such as of the board's INA sensors",
+                )
             raise UnavailableError(
                 "the kernel shows no counter of energy below /sys/class/powercap",
                 "measure on the machine itself: virtual machines and most containers have none; modprobe "

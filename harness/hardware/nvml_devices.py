@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from harness.errors import UnavailableError
@@ -19,6 +20,8 @@ __all__ = ["opened"]
 
 _LEAVE_OUT = "or leave the CUDA cases out with -k 'not cuda'"
 _GIVE_ACCESS = "give it access to /dev/nvidia*, or start the container with --gpus all"
+_JETPACK = Path("/etc/nv_tegra_release")
+"""The file in which a Jetson's Linux tells its release."""
 
 
 @contextmanager
@@ -49,6 +52,9 @@ def opened(index: int) -> Iterator[Device]:
 
 def _no_driver(nvml: Any, error: Exception) -> UnavailableError:
     if isinstance(error, nvml.NVMLError_LibraryNotFound):
+        if _JETPACK.exists():
+            cure = f"JetPack 6 and later have it, in a container with --runtime=nvidia, {_LEAVE_OUT}"
+            return UnavailableError("this JetPack has no NVML: its library libnvidia-ml.so.1 is not here", cure)
         reason = "no NVIDIA driver: its library libnvidia-ml.so.1 is not on this machine"
         return UnavailableError(reason, f"install the NVIDIA driver, {_LEAVE_OUT}")
     if isinstance(error, nvml.NVMLError_DriverNotLoaded):

@@ -31,7 +31,10 @@ class NvmlEnergy:
         with opened(self._number) as device:
             found = device.energy()
         if found is None:
-            raise UnavailableError("this GPU does not count its energy", "use one of the Volta generation or later")
+            raise UnavailableError(
+                "this GPU does not count its energy",
+                "use one of the Volta generation or later, with a card of its own: an integrated GPU has no counter",
+            )
         return (found,)
 
     def joules(self, before: tuple[int, ...], after: tuple[int, ...]) -> float:
