@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,6 +53,26 @@ def test_a_gpu_is_described_with_its_state(monkeypatch: pytest.MonkeyPatch, caps
         "eager", "cudagraph", "inductor", "aotinductor", "onnxruntime", "onnxruntime:cuda", "onnxruntime:tensorrt",
         "onnxruntime:tensorrt_rtx", "openvino", "litert", "tensorrt", "tensorrt_rtx"
     }  # fmt: skip
+
+
+def test_a_system_on_which_no_case_can_be_measured_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a run names it. Nothing is called available there, and nothing is timed."""
+    monkeypatch.setattr("harness.measure.environment.sys", SimpleNamespace(platform="win32"))
+    monkeypatch.delattr(os, "getloadavg")
+    monkeypatch.setattr(doctor, "measure_noise", lambda: pytest.fail("it was timed"))
+    assert main(["doctor", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["noise"] is None
+    assert data["noise_failure"].startswith("cases are measured on Linux, and this is win32: ")
+    assert [item["name"] for item in data["hardware"]] == ["cpu", "edge", "cuda"]
+    assert {item["reason"] for item in data["hardware"]} == {data["noise_failure"]}
+    assert data["runtimes"] == data["techniques"] == []
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert f"could not be measured: {data['noise_failure']}" in text
+    assert "  available" not in text
 
 
 def test_a_child_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

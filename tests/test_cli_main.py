@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,6 +60,21 @@ def test_errors_are_sentences(arguments: list[str], tmp_path: Path, capsys: pyte
     assert "there is no run here" in printed.err
     assert "\x1b" not in printed.err
     assert "Traceback" not in printed.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["optimize", "test_gone.py", "--model", "tiny"], ["calibrate"], ["compare", "--against", "HEAD"]],
+)
+def test_what_measures_names_the_system_on_which_it_can_not(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before it looks at a suite, or makes a file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("harness.measure.environment.sys", SimpleNamespace(platform="win32"))
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith("harness: cases are measured on Linux, and this is win32: memory and")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_full_disk_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

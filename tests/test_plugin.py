@@ -26,7 +26,7 @@ from harness.hardware import Cpu, Hardware, cpu, cuda
 from harness.measured import Measured
 from harness.metrics import Metric, resolve
 from harness.plan import Plan
-from harness.plugin import CASE, options, pytest_collection_modifyitems, pytest_runtest_makereport
+from harness.plugin import CASE, pytest_collection_modifyitems, pytest_runtest_makereport
 from harness.plugin.state import STATE, State
 from harness.records import Outcome, Result, Verdict
 from harness.report.record import failed_tests, read_run
@@ -465,7 +465,7 @@ def item_of(case: Case, *marks: pytest.MarkDecorator) -> Any:
 
 def test_cases_are_refused_where_the_system_is_no_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They may be looked at there."""
-    monkeypatch.setattr(options, "sys", SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr("harness.measure.environment.sys", SimpleNamespace(platform="darwin"))
     items = [item_of(Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu))]
     state = SimpleNamespace(left_to_full=lambda _: {}, collected=lambda *_: [])
 

@@ -12,6 +12,7 @@ from harness.cli.output import say, show
 from harness.cli.survey import Item, Survey, survey
 from harness.codec import dumps
 from harness.errors import MeasurementError
+from harness.measure.environment import unsupported
 
 __all__ = ["add", "doctor"]
 
@@ -32,10 +33,13 @@ def add(commands: Any) -> None:
 def doctor(arguments: argparse.Namespace) -> int:
     """Print the survey. Always 0: what is missing here is no fault."""
     found = survey()
-    try:
-        noise, failure = measure_noise(), ""
-    except MeasurementError as error:
-        noise, failure = None, str(error)
+    noise: Noise | None = None
+    failure = unsupported()
+    if not failure:
+        try:
+            noise = measure_noise()
+        except MeasurementError as error:
+            failure = str(error)
     if arguments.json:
         show(dumps({**_fields(found), "noise": noise, "noise_failure": failure}, indent=2))
     else:

@@ -24,6 +24,7 @@ from harness.codec import dumps
 from harness.errors import SuiteError
 from harness.files import write_atomic
 from harness.grid import Grid, grids_of, own_metrics
+from harness.measure.environment import check_system
 from harness.metrics import Metric, resolve
 from harness.optimize import Found, Goal, Limit, Search, Space, Trial
 from harness.optimize.finals import not_compared, shortest
@@ -93,6 +94,7 @@ def add(commands: Any) -> None:
 
 def optimize(arguments: argparse.Namespace) -> int:
     """Search, and say what to ship."""
+    check_system()
     root = Path.cwd()
     file = _relative(arguments.suite, root)
     for path in (arguments.suite_file, arguments.export):

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.amounts import share_of
 from harness.cli.options import amount
 from harness.cli.output import flush
+from harness.measure.environment import check_system
 from harness.records import Run
 from harness.report.record import read_run
 from harness.settings import Against
@@ -31,9 +32,10 @@ GRACE = 60.0
 def run_pytest(arguments: Sequence[str], log: Path | None = None) -> int:
     """Run pytest with the running interpreter and harness, and give its exit code.
 
-    What it prints goes to the terminal, or into the file `log`. Raises `KeyboardInterrupt` after the interrupted pytest
-    has ended in order, so that its report is written.
+    What it prints goes to the terminal, or into the file `log`. Raises `SuiteError` where no case can be measured on
+    this system, and `KeyboardInterrupt` after the interrupted pytest has ended in order, so that its report is written.
     """
+    check_system()
     # -P: or the folder that one stands in, perhaps another checkout of the harness, would come before the running one.
     command = [sys.executable, "-P", "-m", "pytest", *arguments]
     flush()

@@ -11,7 +11,7 @@ import harness.techniques
 from harness.errors import UnavailableError
 from harness.hardware import Hardware, cpu, cuda, edge
 from harness.hardware.energy import energy_meter
-from harness.measure.environment import identity, software
+from harness.measure.environment import identity, software, unsupported
 from harness.records import Scalar
 from harness.runtimes.aotinductor import AotInductor
 from harness.runtimes.base import Runtime
@@ -73,8 +73,11 @@ class Survey:
 
 
 def survey() -> Survey:
-    """Look at everything that the harness brings. Runtimes and techniques are asked about the hardware that is here."""
-    hardware = tuple(Item("hardware", item.name, item.available() or "") for item in HARDWARE)
+    """Look at everything that the harness brings. Runtimes and techniques are asked about the hardware that is here.
+
+    On a system on which no case can be measured none is here, whatever the machine has.
+    """
+    hardware = tuple(Item("hardware", item.name, unsupported() or item.available() or "") for item in HARDWARE)
     here = [item for item, found in zip(HARDWARE, hardware, strict=True) if found.available]
     free = [item for item in here if not hasattr(item, "unlimited")]
     return Survey(

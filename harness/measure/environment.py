@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import distributions
@@ -18,7 +19,15 @@ from harness.records import Environment, Scalar
 from harness.worker.anchor import ANCHOR
 from harness.worker.protocol import PROTOCOL
 
-__all__ = ["PressureMeter", "environment", "identity", "library_versions", "software"]
+__all__ = [
+    "PressureMeter",
+    "check_system",
+    "environment",
+    "identity",
+    "library_versions",
+    "software",
+    "unsupported",
+]
 
 RELEVANT = (
     "ai-edge-litert",
@@ -48,6 +57,22 @@ RELEVANT = (
 
 CHOICES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "ONEDNN_", "DNNL_")
 GIT_SECONDS = 20.0
+
+
+def unsupported() -> str:
+    """Why no case can be measured on this system, whatever its model and hardware, and the cure; "" where it can."""
+    if sys.platform == "linux":
+        return ""
+    return (
+        f"cases are measured on Linux, and this is {sys.platform}: memory and the state of the processor are read "
+        "from /proc. Run the suites on a Linux machine or in a container"
+    )
+
+
+def check_system() -> None:
+    """Raise `SuiteError` where no case can be measured on this system."""
+    if reason := unsupported():
+        raise SuiteError(reason)
 
 
 def environment(root: Path, hardware: Iterable[Hardware], baselines: Path | None = None) -> Environment:

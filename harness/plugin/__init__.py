@@ -13,9 +13,10 @@ import pytest
 
 from harness.errors import HarnessError, Regression, SuiteError
 from harness.grid import Case, grid_of
+from harness.measure.environment import check_system
 from harness.measured import Measured
 from harness.names import TEST_FAILED
-from harness.plugin.options import add_options, check_options, check_system, plan_of, pytest_load_initial_conftests  # noqa: F401
+from harness.plugin.options import add_options, check_options, plan_of, pytest_load_initial_conftests  # noqa: F401
 from harness.plugin.progress import unwritable
 from harness.plugin.selection import SELECTIONS, only_shows
 from harness.plugin.state import STATE, State, case_of, suite_of
@@ -232,8 +233,7 @@ def pytest_runtest_makereport(
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """Say in pytest-benchmark's files what the harness knows the machine by."""
-    identity = config.stash[STATE].identity
-    if identity:
+    if identity := config.stash[STATE].identity:
         machine_info["harness"] = identity
 
 

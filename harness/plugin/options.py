@@ -6,7 +6,6 @@ import dataclasses
 import math
 import re
 import shlex
-import sys
 from collections.abc import Generator, Mapping
 
 import pytest
@@ -22,7 +21,6 @@ __all__ = [
     "add_options",
     "against_of",
     "check_options",
-    "check_system",
     "command_of",
     "lacked",
     "plan_of",
@@ -181,15 +179,6 @@ def check_options(config: pytest.Config) -> None:
         )
     if config.getoption("at") and not config.getoption("against"):
         raise SuiteError("--at measures another commit than the working tree's and needs --against REV to judge it")
-
-
-def check_system() -> None:
-    """Raise `SuiteError` where no case can be measured, whatever its model and hardware."""
-    if sys.platform != "linux":
-        raise SuiteError(
-            f"cases are measured on Linux, and this is {sys.platform}: memory and the state of the processor are read "
-            "from /proc. Run the suites on a Linux machine or in a container"
-        )
 
 
 def plan_of(config: pytest.Config) -> Plan:
