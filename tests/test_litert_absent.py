@@ -13,7 +13,7 @@ from harness.runtimes import packages
 from harness.runtimes.litert import LiteRt
 from harness.runtimes.native import native_runtime
 from harness.sensitivity import sensitivity
-from harness.techniques import int4_dynamic, int8_dynamic, int8_static, litert, onnxruntime
+from harness.techniques import int4_dynamic, int8_dynamic, int8_static, litert, onnxruntime, to_litert
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_torch_model
 from suites.models import basic_pitch, basic_pitch_litert
@@ -43,11 +43,25 @@ def test_the_extra_that_brings_it_is_named() -> None:
 
 
 def test_the_converter_is_an_extra_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(to_litert.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(packages, "_found", lambda module: module != "litert_torch")
     assert as_pipeline(litert).unavailable(tiny_torch_model(), cpu) == (
         "litert_torch is not installed (pip install 'inference-harness[litert-torch]')"
     )
     assert as_pipeline(litert | int8_static).unavailable(basic_pitch_litert, cpu) is None
+
+
+def test_no_extra_is_named_where_the_converter_can_not_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is there all the same, it is taken."""
+    monkeypatch.setattr(to_litert.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(packages, "_found", lambda module: module != "litert_torch")
+    assert as_pipeline(litert).unavailable(tiny_torch_model(), cpu) == (
+        "litert-torch has no converter for Linux on ARM (convert on an x86 machine or a Mac, and give the file to a "
+        'Model(form="litert"))'
+    )
+    assert as_pipeline(litert | int8_static).unavailable(basic_pitch_litert, cpu) is None
+    monkeypatch.setattr(packages, "_found", lambda _: True)
+    assert as_pipeline(litert).unavailable(tiny_torch_model(), cpu) is None
 
 
 def test_it_runs_on_cpus_alone() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from typing import TYPE_CHECKING
 
 from harness.deployment import Deployment, Promise
@@ -19,6 +21,12 @@ def _needs_litert(hardware: Hardware, form: str) -> str | None:
     reason = LiteRt().unavailable(hardware)
     if reason is None and form == "torch":
         reason = missing("litert-torch", "litert_torch")
+        if reason and sys.platform == "linux" and platform.machine() == "aarch64":
+            # pip refuses all of a line that asks for the extra: litert-torch needs a package that has no wheel there.
+            reason = (
+                "litert-torch has no converter for Linux on ARM (convert on an x86 machine or a Mac, and give the file "
+                'to a Model(form="litert"))'
+            )
     return reason
 
 
