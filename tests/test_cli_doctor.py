@@ -87,10 +87,11 @@ def test_a_child_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({}, "quiet"),
+        ({}, "quiet: good to measure on"),
         ({"pressure": 0.3}, "busy"),
         ({"pressure": None, "paired": 0.08}, "restless"),
-        ({"pressure": None, "steal": None}, "quiet"),
+        ({"pressure": None}, "quiet, as far as this kernel tells"),
+        ({"pressure": None, "steal": None}, "quiet, as far as this kernel tells"),
         ({"steal": 0.04}, "quiet"),
         ({"steal": 0.3}, "busy: the hypervisor"),
         ({"disturbed": ("the CPU's clock changed",)}, "restless: the CPU's clock changed; expect"),
@@ -100,7 +101,9 @@ def test_advice(changes: dict[str, Any], word: str) -> None:
     noise = Noise(**{**vars(QUIET), **changes})
     assert noise.advice.startswith(word)
     assert noise.lines()[-1] == noise.advice
-    assert len(noise.lines()) == 3 + (noise.pressure is not None) + (noise.steal is not None)
+    assert len(noise.lines()) == 4 + (noise.steal is not None)
+    untold = "whether tasks wait for a CPU is not told by this kernel (boot with psi=1)"
+    assert (untold in noise.lines()) == (noise.pressure is None)
 
 
 def test_on_a_machine_with_the_base_install_alone() -> None:

@@ -53,6 +53,8 @@ class Noise:
         ]
         if self.pressure is not None:
             found.append(f"some task waited for a CPU in {percent(self.pressure, sign=False)} of the time")
+        else:
+            found.append("whether tasks wait for a CPU is not told by this kernel (boot with psi=1)")
         if self.steal is not None:
             found.append(f"the hypervisor gave {percent(self.steal, sign=False)} of the processors to others")
         return [*found, self.advice]
@@ -70,7 +72,12 @@ class Noise:
         if self.disturbed:
             return f"restless: {', '.join(self.disturbed)}; expect launches to be repeated, and inconclusive verdicts"
         if self.paired > RESTLESS_PAIRED:
-            return "restless: equal work takes different times although nothing waits, as on a shared or throttled host"
+            return (
+                "restless: equal work takes different times although nothing is seen to wait, as on a shared or "
+                "throttled host"
+            )
+        if self.pressure is None:
+            return "quiet, as far as this kernel tells"
         return "quiet: good to measure on"
 
 
