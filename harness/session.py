@@ -217,7 +217,6 @@ class Session:
         seconds = round(time.monotonic() - self._began, 1)
         finished = timestamp()
         unwritten = self._accept(finished) if complete else []
-        self.journal.end(finished=finished, seconds=seconds, complete=complete)
         # An interrupted run that went on with an earlier one hands on what it did not come to.
         not_reached = [] if complete else [r for key, r in self._earlier.items() if key not in self._decisions]
         run = dataclasses.replace(

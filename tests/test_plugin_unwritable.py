@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from harness.plan import Plan
 from harness.plugin.state import State
+from harness.report.record import read_run
 from tests.folder import PLAN, Folder
 
 USAGE = 4
@@ -65,6 +67,18 @@ def test_a_report_that_cant_be_written_leaves_the_summary_of_the_tests(folder: F
     text, said = ended(folder, body, "--baseline=off")
     assert f"draw it with: harness report {(folder.path / 'reports' / 'latest').resolve()}" in said
     assert "FAILED suites/test_it.py" in text
+
+
+def test_a_run_whose_record_cant_be_written_is_gone_on_with(folder: Folder) -> None:
+    """As its error says: it did not end, and its journal lacks what only the record has."""
+    body = "(models.parent / 'reports/latest/run.json/full').mkdir(parents=True)"
+    _, said = ended(folder, body, "--baseline=off")
+    latest = (folder.path / "reports" / "latest").resolve()
+    assert f"{latest}: this run can't be written" in said
+    shutil.rmtree(latest / "run.json")
+    assert not read_run(latest).complete
+    text, _ = ended(folder, body, "--baseline=off", "--resume")
+    assert "--resume: 1 cases were measured before the run was interrupted" in text
 
 
 def test_a_journal_that_cant_be_written_any_more(folder: Folder) -> None:

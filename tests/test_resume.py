@@ -282,6 +282,20 @@ def test_a_search_says_what_it_goes_on_with(tmp_path: Path) -> None:
     assert bench.head.environment.state["resumes"] == "earlier"
 
 
+def test_a_search_whose_record_can_not_be_written_did_not_end(tmp_path: Path) -> None:
+    space = Space(tiny_torch_model(), cpu, as_pipeline(onnxruntime).steps)
+    goal = Goal("latency.p50", "s", "lower")
+    bench = Headed(tmp_path, "test_s.py", space, goal, (), tmp_path, tmp_path, "", lambda _: None)
+    bench.folder = tmp_path / "run"
+    bench.journal = Journal(bench.folder)
+    bench.journal.start(bench.head)
+    bench._head, bench._results, bench._began = bench.head, {}, 0.0
+    (bench.folder / "run.json" / "full").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        bench.finish(complete=True)
+    assert not Journal.load(bench.folder).complete
+
+
 def interrupt(folder: Folder) -> None:
     """Let the latest run look as if it had been interrupted at its end."""
     latest = (folder.path / "reports" / "latest").resolve()

@@ -24,10 +24,12 @@ def publish(run: Run, folder: Path, settings: Settings, journal: Journal) -> str
     """Write the record and the reports of a run that has ended, and keep it in the history.
 
     `journal` is the one that the run was written to. The record comes first, so that what was measured is safe whatever
-    happens then. Gives what could not be done with the history, as a sentence for the user, "" where all was: that is a
+    happens then. The journal ends after it: it lacks what only the record has, and a run without one can be gone on
+    with. Gives what could not be done with the history, as a sentence for the user, "" where all was: that is a
     warning, and no verdict knows of it. Raises `OSError` where the disk refuses.
     """
     write_run(run, folder, journal)
+    journal.end(finished=run.finished, seconds=run.seconds, complete=run.complete)
     sources = Sources(settings.reports, settings.baselines, settings.history)
     warning, past = _with_history(run, sources, keep=not refusal(run))
     draw(run, folder, past)

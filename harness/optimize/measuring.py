@@ -160,7 +160,6 @@ class Bench:
         """End the record of the search and write its report."""
         seconds = round(time.monotonic() - self._began, 1)
         finished = timestamp()
-        self.journal.end(finished=finished, seconds=seconds, complete=complete)
         run = dataclasses.replace(
             self._head,
             finished=finished,
@@ -170,6 +169,7 @@ class Bench:
             seconds=seconds,
         )
         write_run(run, self.folder, self.journal)
+        self.journal.end(finished=finished, seconds=seconds, complete=complete)
         draw(run, self.folder)
         self._artefacts.trim()
         return run

@@ -96,7 +96,7 @@ class Journal:
         self._written.append(_Written(case, (at, middle), rows))
 
     def end(self, *, finished: str, seconds: float, complete: bool) -> None:
-        """Close the journal: the run ended by itself."""
+        """Close the journal: the run ended by itself, and its record is written."""
         self._synced = -math.inf
         self._append({"end": _End(finished, seconds, complete)})
 
