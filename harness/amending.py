@@ -24,6 +24,9 @@ _OF_BASELINES = {
 }
 """What the judge says of a baseline, and what is so where another tree stands for it."""
 
+_OF_OUTPUTS = {f"fidelity.{name}" for name in ("error", "sqnr", "cosine", "identical")}
+"""What only outputs of one length have: the agreement is of decisions."""
+
 
 def of_tree(row: Comparison) -> Comparison:
     """A comparison that the judge made with another tree, which is no baseline, and has nothing to accept."""
@@ -84,7 +87,7 @@ def with_lengths(row: Comparison, result: Result) -> Comparison:
     why = str(result.facts.get("fidelity", ""))
     # Not for an output that is gone, nor for decisions, which agree less where there are fewer of them. Nor for other
     # data: they may follow from answers that broke, and then the accuracy is incomparable, too.
-    if row.verdict is not Verdict.MISSING or row.metric != "fidelity.error" or not why.startswith(OF_ANOTHER_LENGTH):
+    if row.verdict is not Verdict.MISSING or row.metric not in _OF_OUTPUTS or not why.startswith(OF_ANOTHER_LENGTH):
         return row
     reason = (
         f"{row.metric}: {why}. Where outputs change in length, let the grid judge without it: "

@@ -13,7 +13,7 @@ from harness.comparing import WithBaselines, WithTree, not_in_turns
 from harness.judge import compare, fresh_launches
 from harness.measure.passes import OF_OTHER_DATA
 from harness.measure.tree import Tree
-from harness.metrics import Metric
+from harness.metrics import Metric, resolve
 from harness.plan import Plan
 from harness.records import Comparison, Evidence, Outcome, Result, Verdict
 from harness.settings import Against
@@ -343,25 +343,28 @@ def test_nobody_is_advised_to_accept_a_percentile_of_too_few_calls(with_baseline
         assert ("a launch had 26 of the 500 calls" in row.reason) is not advised
 
 
+@pytest.mark.parametrize("metric", ["fidelity.error", "fidelity.sqnr", "fidelity.cosine", "fidelity.identical"])
 @pytest.mark.parametrize("why", ["not measured of outputs, since output 0 holds 3 elements", None])
-def test_outputs_of_another_length_than_the_references_lose_no_fidelity(tmp_path: Path, why: str | None) -> None:
+def test_outputs_of_another_length_than_the_references_lose_no_fidelity(
+    tmp_path: Path, why: str | None, metric: str
+) -> None:
     """As many boxes as a detector finds may be others on another machine, and its case was red there."""
     store = Store(tmp_path)
-    store.write(a_portable({"size": 4.0, "fidelity.error": 0.01}))
+    store.write(a_portable({"size": 4.0, metric: 0.01}))
     result = dataclasses.replace(a_result({"size": (4.0,)}), facts={"fidelity": why} if why else {})
-    found = WithBaselines(store, ENVIRONMENT, Plan())
-    (row,) = (row for row in found.compare(result, None, METRICS) if row.metric == "fidelity.error")
+    found, judged = WithBaselines(store, ENVIRONMENT, Plan()), resolve([METRICS[metric].with_tolerance(0.1)])
+    (row,) = (row for row in found.compare(result, None, judged) if row.metric == metric)
     assert row.verdict is (Verdict.INCOMPARABLE if why else Verdict.MISSING)
     if why:
-        assert row.reason.startswith(f"fidelity.error: {why}. ")
-        assert 'metrics=[resolve()["fidelity.error"].with_tolerance()]' in row.reason
+        assert row.reason.startswith(f"{metric}: {why}. ")
+        assert f'metrics=[resolve()["{metric}"].with_tolerance()]' in row.reason
     for otherwise in ({"fidelity": "not measured of outputs, since there are 1, and 2 of the reference"}, {}):
         lost = dataclasses.replace(result, facts=otherwise)
-        (row,) = (row for row in found.compare(lost, None, METRICS) if row.metric == "fidelity.error")
+        (row,) = (row for row in found.compare(lost, None, judged) if row.metric == metric)
         assert row.verdict is Verdict.MISSING, "an output that is gone is no other length"
-    without = {**METRICS, "fidelity.error": METRICS["fidelity.error"].with_tolerance()}
+    without = {**METRICS, metric: METRICS[metric].with_tolerance()}
     rows = WithBaselines(store, ENVIRONMENT, Plan()).compare(result, None, without)
-    assert "fidelity.error" not in verdicts(rows), "the cure is one"
+    assert metric not in verdicts(rows), "the cure is one"
 
 
 @pytest.mark.parametrize("metric", ["fidelity.error", "fidelity.agreement"])
