@@ -1,4 +1,4 @@
-"""What a session says otherwise than the judge, where it knows more of a case than a comparison of numbers does."""
+"""What a run says otherwise than the judge, where it knows more of a case than a comparison of numbers does."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,14 @@ def on_disk(folder: Path, name: str, results: Sequence[Result], **changes: Any) 
     """Write a run into `folder/name` and give that folder."""
     write_run(a_run(results, id=name, **changes), folder / name)
     return str(folder / name)
+
+
+def of_another_length(name: str) -> list[Result]:
+    """A case as it was, and with outputs of another length than its reference's, which have no error."""
+    case = a_case(name)
+    before = (*case.measurements, Measurement("fidelity.error", estimate([0.01]), (0.01,)))
+    told = "not measured of outputs, since output 0 holds 3 elements, and the reference's 4"
+    return [replace(case, measurements=before), replace(case, facts={**case.facts, "fidelity": told})]
 
 
 def of_test(result: Result, reason: str) -> Comparison:

@@ -16,7 +16,7 @@ from harness.errors import RecordError
 from harness.metrics import METRICS
 from harness.records import Comparison, Environment, Outcome, Result, Verdict
 from harness.report.record import metrics_of
-from tests.cli_runs import IDENTITY, a_case, a_run, of_test, on_disk, without_numbers
+from tests.cli_runs import IDENTITY, a_case, a_run, of_another_length, of_test, on_disk, without_numbers
 
 CASES = [a_case("a"), a_case("b"), a_case("c")]
 
@@ -129,6 +129,19 @@ def test_an_old_run_without_ratios_to_the_anchor_is_not_accepted_over(
     assert time["verdict"] == "incomparable"
     assert "the old run holds no ratio to the anchor" in time["reason"]
     assert "ccept" not in time["reason"]
+
+
+@pytest.mark.parametrize(("options", "code"), [([], 0), (["--strict"], 3)])
+def test_outputs_of_another_length_are_judged_as_in_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], code: int
+) -> None:
+    """The run itself was green, and its comparison red."""
+    old, new = of_another_length("b")
+    assert compare(tmp_path, [CASES[0], old], [CASES[0], new], *options, "--json") == code
+    rows = json.loads(capsys.readouterr().out)["comparisons"]
+    (row,) = [one for one in rows if one["metric"] == "fidelity.error"]
+    assert row["verdict"] == "incomparable"
+    assert row["reason"].startswith("fidelity.error: not measured of outputs, since output 0 holds 3 elements")
 
 
 def test_a_case_that_became_unavailable_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

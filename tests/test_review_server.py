@@ -15,13 +15,13 @@ import pytest
 
 from harness.baseline.store import Store
 from harness.cli.main import main
-from harness.records import Environment
+from harness.records import Environment, Verdict
 from harness.report.record import read_run
 from harness.report.write import draw
 from harness.review import Acceptor, Review, decisions
 from harness.review.page import key_of, render
 from harness.review.server import Server
-from tests.cli_runs import IDENTITY, a_case, a_run, on_disk
+from tests.cli_runs import IDENTITY, a_case, a_run, of_another_length, on_disk
 
 EVIL = "<img src=x onerror=alert(1)>\u202e"
 
@@ -177,6 +177,16 @@ def test_what_can_not_be_accepted_leaves_the_page_to_the_others(tmp_path: Path) 
     (told,) = page.partition('<section id="refused">')[2].split("</li>")[:-1]
     assert "size differs, and accuracy" in told
     assert review.diff(undecided) == []
+
+
+def test_outputs_of_another_length_are_judged_as_in_a_run(tmp_path: Path) -> None:
+    store = Store(tmp_path / "baselines")
+    old, new = of_another_length("a")
+    Acceptor(store, a_run([old])).accept(old, "first")
+    (pending,) = Review(a_run([new]), tmp_path, store).pending()
+    (row,) = pending.changes
+    assert (row.metric, row.verdict) == ("fidelity.error", Verdict.INCOMPARABLE)
+    assert not pending.refused
 
 
 @pytest.mark.parametrize("token", ["", "/wrong/", "/%C3%BC/"])

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from harness.amending import of_tree
+from harness.amending import of_tree, with_lengths
 from harness.baseline.accept import baseline_of
 from harness.baseline.records import Baseline, Portable, Times
 from harness.judge import Prior, compare, fit_prior, missing
@@ -32,7 +32,8 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
     A case that the old run measured and the new one did not is MISSING, unless its hardware is not there, the new run
     left it to the full selection or was not given its folder, or was filtered or cut short and so does not claim to be
     whole. A case of the new run whose own test failed is an ERROR, as it was there. Latencies of which neither run has
-    ratios to the anchor are INCOMPARABLE. Raises `RecordError` for a run that does not hold together.
+    ratios to the anchor are INCOMPARABLE, and so is what outputs of another length have no value of, as it was there.
+    Raises `RecordError` for a run that does not hold together.
     """
     measured = [result for result in old.results if result.outcome is Outcome.COMPLETED]
     baselines = {(result.suite, result.case_id): baseline_of(result, old.environment) for result in measured}
@@ -44,8 +45,9 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
         baseline = baselines.get((result.suite, result.case_id), Baseline(None, None))
         absent = _absent(result, baseline, here)
         prior, identity = priors.get(result.hardware, Prior()), here.get(result.hardware, {})
-        rows = compare(result, baseline, metrics_of(new, result.suite), prior, identity)
-        found += [absent] if absent else [_of_runs(_of_one_hour(row, result), old, new) for row in rows]
+        judged = compare(result, baseline, metrics_of(new, result.suite), prior, identity)
+        rows = [with_lengths(_of_one_hour(row, result), result) for row in judged]
+        found += [absent] if absent else [_of_runs(row, old, new) for row in rows]
         found += [row] if (row := failed.get((result.suite, result.case_id))) else []
     if new.complete and not new.filtered:
         present = {(result.suite, result.case_id) for result in new.results}

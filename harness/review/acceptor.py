@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.amending import with_lengths
 from harness.baseline import accept as acceptance
 from harness.baseline.records import Portable, Times, machine_class
 from harness.baseline.store import Store
@@ -42,10 +43,11 @@ class Acceptor:
         run = self._run
         identity = self._identity(result)
         baseline = self._store.read(result.suite, result.case_id, identity)
-        comparisons = compare(result, baseline, metrics_of(run, result.suite), self._prior(result), identity)
+        rows = compare(result, baseline, metrics_of(run, result.suite), self._prior(result), identity)
+        comparisons = tuple(with_lengths(row, result) for row in rows)
         quick = run.mode == "quick"
         refused = acceptance.refusal(result, comparisons, baseline, run_complete=run.complete, quick=quick)
-        return Judged(tuple(comparisons), refused or self._test_failed(result))
+        return Judged(comparisons, refused or self._test_failed(result))
 
     def hindrance(self, result: Result) -> str:
         """Why an acceptable result can't be written, which shows only where its files are made; "" where it can."""
