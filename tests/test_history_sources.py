@@ -20,7 +20,7 @@ from harness.history import folder
 from harness.history.changes import with_changes
 from harness.history.entries import EVERYTHING, Entry, Wanted, entry_of
 from harness.history.folder import read_entry
-from harness.history.past import levels_of, past_of, series_of
+from harness.history.past import baselines_of, levels_of, past_of, series_of
 from harness.history.publish import publish, redraw
 from harness.history.sources import Sources
 from harness.judge import estimate
@@ -266,6 +266,21 @@ def test_every_accepted_baseline_is_read_from_git_and_from_the_working_tree(tmp_
         ("a kernel of its own", 0.0006),
     ]
     assert [level.reason for level in levelled["size"].levels] == ["first baseline"]
+
+
+def test_a_baseline_of_another_question_is_none_of_the_series(tmp_path: Path) -> None:
+    accepted(tmp_path / "baselines", 1, 0.0012, "as it was asked")
+    sources = Sources(tmp_path, tmp_path / "baselines")
+    run = a_day(2)
+    (result,) = run.results
+    asked = dataclasses.replace(result, workload={**result.workload, "inputs": "other"})
+    series = series_of([entry_of(dataclasses.replace(run, results=(asked,)))], 10, EVERYTHING)
+    levelled = {one.metric: one for one in levels_of(series, sources)}
+    assert levelled["latency.p50"].levels == ()
+    # Inputs are no part of what a portable value was asked.
+    assert [level.reason for level in levelled["size"].levels] == ["as it was asked"]
+    (alone,) = levels_of(baselines_of([], sources, Wanted(metrics=["latency.p50"])), sources)
+    assert [level.reason for level in alone.levels] == ["as it was asked"]
 
 
 def test_damaged_versions_and_folders_without_git_are_no_error(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from harness.judge.times import ANCHORED
 from harness.records import Measurement, Outcome, Result, Run
 from harness.report.overview import cases
 
-__all__ = ["EVERYTHING", "Entry", "Kept", "Value", "Wanted", "entry_of", "ordered", "refusal"]
+__all__ = ["EVERYTHING", "Entry", "Kept", "Value", "Wanted", "entry_of", "ordered", "question_of", "refusal"]
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,11 @@ def entry_of(run: Run) -> Entry:
     return Entry(_key(run, kept), run.id, run.started, about.commit, about.dirty, run.mode, kept)
 
 
+def question_of(workload: Mapping[str, str], *, portable: bool) -> str:
+    """The digest of what was asked for portable values, or for all others."""
+    return _digest(workload_of(workload, portable=portable))
+
+
 def ordered(kept: Iterable[Kept]) -> tuple[Kept, ...]:
     """Cases in the order of their names, and values in that of their metrics: as all entries have them."""
     by_metric = (replace(one, values=tuple(sorted(one.values, key=lambda value: value.metric))) for one in kept)
@@ -143,7 +148,7 @@ def _machine(run: Run, result: Result) -> str:
 
 
 def _values(result: Result, declared: Mapping[tuple[str, str], Mapping[str, object]]) -> Iterable[Value]:
-    questions = {portable: _digest(workload_of(result.workload, portable=portable)) for portable in (True, False)}
+    questions = {portable: question_of(result.workload, portable=portable) for portable in (True, False)}
     for one in result.measurements:
         about = declared.get((result.suite, one.metric)) or declared.get(("", one.metric))
         if about is not None:

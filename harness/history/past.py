@@ -10,7 +10,7 @@ from harness.baseline.log import versions
 from harness.baseline.records import Portable, Times, machine_class
 from harness.baseline.store import Store
 from harness.history.changes import CURE, with_changes
-from harness.history.entries import Entry, Kept, Value, Wanted
+from harness.history.entries import Entry, Kept, Value, Wanted, question_of
 from harness.history.sources import LAST, Sources
 from harness.judge.estimate import estimate
 from harness.metrics import METRICS
@@ -75,6 +75,7 @@ def series_of(entries: Iterable[Entry], last: int, wanted: Wanted) -> list[Serie
         Series(
             *(suite, case_id, metric, newest.unit, newest.better, machine),
             tuple(_point(*one) for one in several if _asked(one[2]) == _asked(newest))[-last:],
+            question=newest.question,
         )
         for (suite, case_id, metric, machine), several in found.items()
         if (newest := several[-1][2])
@@ -97,7 +98,10 @@ def baselines_of(series: Iterable[Series], sources: Sources, wanted: Wanted) -> 
 def levels_of(
     series: Sequence[Series], sources: Sources, chosen: Collection[tuple[str, str]] | None = None
 ) -> list[Series]:
-    """The series, those of the chosen (suite, case id) pairs (all, if None) with the baselines accepted for them."""
+    """The series, those of the chosen (suite, case id) pairs (all, if None) with the baselines accepted for them.
+
+    Baselines of another question than the runs' are left out, as runs of another are.
+    """
     if chosen is None:
         chosen = {(one.suite, one.case_id) for one in series}
     kept = versions(sources.baselines, chosen) if chosen else {}
@@ -111,6 +115,9 @@ def levels_of(
 
 def _levels(series: Series, records: Iterable[Portable | Times]) -> Iterable[Level]:
     for record in records:
+        portable = isinstance(record, Portable)
+        if series.question and series.question != question_of(record.workload, portable=portable):
+            continue
         if isinstance(record, Portable):
             value = record.values.get(series.metric)
         elif machine_class(record.identity) == series.machine:

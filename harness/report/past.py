@@ -68,7 +68,8 @@ class Change:
 class Series:
     """One metric of one case on one class of machine, over the runs that answer the same question; oldest first.
 
-    `note` says why no change could be looked for, "" where it was.
+    `note` says why no change could be looked for, "" where it was. `question` is the digest of what was asked, "" where
+    there are no runs.
     """
 
     suite: str
@@ -81,6 +82,7 @@ class Series:
     levels: tuple[Level, ...] = ()
     changes: tuple[Change, ...] = ()
     note: str = ""
+    question: str = ""
 
     @property
     def span(self) -> str:
