@@ -140,5 +140,11 @@ def test_a_store_that_is_not_there_is_told(here: Path, capsys: pytest.CaptureFix
     pytest.importorskip("alembic")
     assert main(["history", "a/*", "--history", "mysql://host/runs"]) == 0
     assert "is of an unknown kind" in capsys.readouterr().err
+    for typed in ("data/typo.db", "sqlite:///data/typo.db"):
+        assert main(["history", "a/*", "--history", typed]) == 0
+        said = capsys.readouterr()
+        assert ": 18 runs" in said.out
+        assert "there is no store at sqlite:///data/typo.db yet; harness history --record makes it" in said.err
+    assert not (here / "data").exists(), "who reads makes nothing, least of all a source of every artefact"
     assert main(["history", "--history", "off", "--record", "reports/x"]) == 2
     assert "--record: there is no store" in capsys.readouterr().err

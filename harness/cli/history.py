@@ -78,14 +78,16 @@ def history(arguments: argparse.Namespace) -> int:
         return _record(sources, arguments.record)
     wanted = Wanted(glob=arguments.case, metrics=arguments.metric or ["latency.p50"])
     found = sources.entries(arguments.last, wanted)
-    for note in found.notes:
+    unmade = [f"there is no store at {found.absent} yet; harness history --record makes it"] if found.absent else []
+    notes = [*found.notes, *unmade]
+    for note in notes:
         fail(note)
     series = [with_changes(one) for one in series_of(found.entries, arguments.last, wanted)]
     series = levels_of([*series, *baselines_of(series, sources, wanted)], sources)
     if not series:
         raise HistoryError(_nothing(wanted, sources))
     if arguments.json:
-        show(dumps({"series": series, "notes": list(found.notes)}))
+        show(dumps({"series": series, "notes": notes}))
     elif arguments.case:
         for i, one in enumerate(series):
             say(["", *_page(one)] if i else _page(one))

@@ -59,6 +59,20 @@ class Database:
         """Where it is, without the password, which may be among the parameters too."""
         return self._url.set(query={}).render_as_string(hide_password=True)
 
+    @property
+    def absent(self) -> bool:
+        """Whether it is a file that is not there, and that a connection would make."""
+        file = self._url.database
+        if self._url.get_backend_name() != "sqlite" or not file or "uri" in self._url.query:
+            return False
+        try:
+            Path(file).stat()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False  # the connection says what is wrong
+        return False
+
     @contextmanager
     def connection(self, *, writes: bool = False) -> Iterator[sa.Connection]:
         """A connection in one transaction, which is undone where anything in it fails. Raises `HistoryError`."""

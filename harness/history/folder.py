@@ -19,10 +19,14 @@ MOST_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Found:
-    """The entries of a folder, oldest first, and sentences on what was left out."""
+    """The entries of a folder, oldest first, and sentences on what was left out.
+
+    `absent` is the store that was asked for beside the folder and is not made yet, "" where there is none such.
+    """
 
     entries: tuple[Entry, ...] = ()
     notes: tuple[str, ...] = ()
+    absent: str = ""
 
 
 def entries(

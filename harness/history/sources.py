@@ -71,7 +71,8 @@ class Sources:
     ) -> folder.Found:
         """The newest runs with a wanted value in the store and in the folder of reports, oldest first, each once.
 
-        A store that can't be read is a note; the runs of the folder are read then, as where there is no store.
+        A store that can't be read is a note; the runs of the folder are read then, as where there is no store. To read
+        makes none.
 
         before   a time, ISO 8601 in UTC: runs that started later are left out
         at_hand  the id of a run of the folder that the caller has already, whose record is not read
@@ -79,9 +80,12 @@ class Sources:
         kept: tuple[Entry, ...] = ()
         known: set[str] = set()
         notes: tuple[str, ...] = ()
+        absent = ""
         try:
             store = self.open() if self.asked or (self.reports / HISTORY_FILE).exists() else None
-            if store is not None:
+            if store is not None and store.absent:
+                absent = str(store)
+            elif store is not None:
                 try:
                     kept, known = store.entries(last, wanted, before), store.names()
                 finally:
@@ -91,4 +95,4 @@ class Sources:
         found = folder.entries(self.reports, last, wanted, before=before, known={*known, at_hand})
         every = {entry.key: entry for entry in (*found.entries, *kept)}
         ordered = sorted(every.values(), key=lambda entry: (entry.started, entry.run))
-        return folder.Found(tuple(ordered), (*notes, *found.notes))
+        return folder.Found(tuple(ordered), (*notes, *found.notes), absent)

@@ -33,6 +33,11 @@ class Store:
     def __str__(self) -> str:
         return str(self._database)
 
+    @property
+    def absent(self) -> bool:
+        """Whether it is a file that is not there yet."""
+        return self._database.absent
+
     def record(self, entry: Entry) -> bool:
         """Keep a run, whole or not at all. Gives False where it is there already."""
         with self._database.connection(writes=True) as connection:
