@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from harness.cli.main import main
-from harness.records import Comparison, Launch, Outcome, Verdict
+from harness.judge import estimate
+from harness.records import Comparison, Launch, Measurement, Outcome, Verdict
 from harness.report.pytest_benchmark import summary_of
 from harness.report.record import read_run
 from tests.cli_runs import a_case, on_disk, without_numbers
@@ -122,6 +123,16 @@ def test_what_dashboards_take_from_it(exported: Path) -> None:
         assert isinstance(one["stats"]["rounds"], int)
     names = [one["fullname"] for one in data["benchmarks"]]
     assert len(set(names)) == len(names), "a tracker keeps a series for each name"
+
+
+def test_what_a_test_said_of_itself_is_kept_and_no_metric_is_taken_for_a_verdict(tmp_path: Path) -> None:
+    own = (Measurement("launches", estimate((7.0,)), (7.0,)), Measurement("bytes", estimate((3.0,)), (3.0,)))
+    facts = {"group": "small", "extra.size": 2000, "extra.bytes": "many", "extra.verdict": "fine"}
+    run = on_disk(tmp_path, "run", [a_case("a", facts=facts, measurements=own), a_case("b")])
+    assert main(["export", run]) == 0
+    said, silent = read(Path(run) / "pytest-benchmark.json")["benchmarks"]
+    assert (said["group"], silent["group"]) == ("small", "toys/b/cpu")
+    assert said["extra_info"] == {"size": 2000, "bytes": 3.0, "verdict": "measured", "launches": 5}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 from pytest_benchmark import plugin, utils
 
+from harness.cli.main import main
 from harness.errors import SuiteError
 from harness.hardware import cpu
 from harness.measure.timed_test import a_call
@@ -439,10 +440,14 @@ def pytest_benchmark_group_stats(benchmarks):
     assert data["machine_info"]["harness"]["cpu"]["kind"] == "cpu"
     (one,) = data["benchmarks"]
     assert (one["fullname"], one["param"]) == ("suites/test_sorting.py::test_sort[2000]", "2000")
-    assert one["extra_info"] == {"size": 2000, "place": "a launch", "verdict": "new", "launches": 2}
+    assert one["extra_info"] == {"size": 2000, "place": "a launch", "verdict": "measured", "launches": 2}
     launches = by_test(folder)["test_sort-2000"]["launches"]
     kept = [seconds for launch in launches for seconds in launch["samples"]["candidate"]]
     assert one["stats"]["data"] == pytest.approx(kept)
+    assert main(["export", str(folder.path / "reports" / "latest"), "--output", str(out)]) == 0
+    (exported,) = json.loads(out.read_text())["benchmarks"]
+    assert exported["extra_info"] == exported["extra_info"] | one["extra_info"], "both say the same"
+    assert exported["extra_info"]["latency.p50"] > 0
 
 
 def test_hooks_of_a_launch_find_what_pytest_benchmark_says_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

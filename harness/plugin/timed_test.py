@@ -82,11 +82,13 @@ def tell(item: TimedItem, decision: Decision) -> None:
         return
     from pytest_benchmark.stats import Metadata
 
+    from harness.report.overview import CaseView  # here: only who measures such a test needs them
+    from harness.report.pytest_benchmark import extra_info
+
     made: Any = Metadata  # it has no types
     session: Any = item.config.pluginmanager.get_plugin("pytest-benchmark")
     spec = getattr(item.test, "callspec", None)
     facts = result.facts
-    extra = {name.removeprefix("extra."): value for name, value in facts.items() if name.startswith("extra.")}
     counted = [one for one in result.launches if one.counts]
     iterations = int(facts["iterations"])
     fixture = SimpleNamespace(
@@ -95,7 +97,7 @@ def tell(item: TimedItem, decision: Decision) -> None:
         group=facts.get("group"),
         param=spec.id if spec else None,
         params=spec.params if spec else None,
-        extra_info={**extra, "verdict": decision.verdict.value, "launches": len(counted)},
+        extra_info=extra_info(CaseView(result.suite, result.case_id, result, decision.comparisons), result),
         cprofile_stats=None,
         has_error=False,
     )

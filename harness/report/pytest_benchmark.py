@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import statistics
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.codec import dumps
-from harness.records import Environment, Result, Run
+from harness.records import Environment, Measurement, Result, Run, Scalar
 from harness.report.overview import CaseView, cases
 
-__all__ = ["exported", "render", "summary_of"]
+__all__ = ["exported", "extra_info", "render", "summary_of"]
 
 SHAPE = "5.1.0"
 """The version of pytest-benchmark whose fields these are."""
@@ -95,15 +95,24 @@ def _quartiles(ordered: Sequence[float]) -> tuple[float, float]:
     return 0.75 * ordered[n] + 0.25 * ordered[n + 1], 0.25 * ordered[3 * n + 1] + 0.75 * ordered[3 * n + 2]
 
 
+def extra_info(view: CaseView, result: Result, measured: Iterable[Measurement] = ()) -> dict[str, Scalar]:
+    """What stands beside the times of a case: what its test put there, these measurements, what was judged, and the
+    number of launches that count; of one name the last.
+    """
+    facts = result.facts
+    own = {name.removeprefix("extra."): value for name, value in facts.items() if name.startswith("extra.")}
+    numbers = {one.metric: one.estimate.point for one in measured}
+    return {**own, **numbers, "verdict": view.word, "launches": sum(one.counts for one in result.launches)}
+
+
 def _benchmark(view: CaseView, result: Result, times: Sequence[float]) -> dict[str, Any]:
-    verdict = {"verdict": view.word, "launches": sum(one.counts for one in result.launches)}
     return {
-        "group": f"{result.suite}/{result.model}/{result.hardware}",
+        "group": result.facts.get("group") or f"{result.suite}/{result.model}/{result.hardware}",
         "name": _name(result.nodeid),
         "fullname": result.nodeid,
         "params": {"model": result.model, "technique": result.technique, "hardware": result.hardware},
         "param": result.case_id,
-        "extra_info": {**verdict, **{one.metric: one.estimate.point for one in result.measurements}},
+        "extra_info": extra_info(view, result, result.measurements),
         "options": {
             "disable_gc": False,
             "timer": "perf_counter_ns",
