@@ -480,6 +480,26 @@ def test_the_commands_that_are_told_at_the_end_work(tmp_path: Path, monkeypatch:
     assert "with: pytest 'suites/test it.py' --baseline=update" in told(Path("suites/test it.py"))
 
 
+def test_an_artefact_that_is_made_again_with_other_weights_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kept" / "model").mkdir(parents=True)
+    artefact = SimpleNamespace(folder=tmp_path / "kept", manifest=SimpleNamespace(weights="aa"))
+    bench = SimpleNamespace(artefact=lambda trial: artefact)
+    found = SimpleNamespace(best=SimpleNamespace(result=SimpleNamespace(weights="aa")))
+
+    def shipped(name: str) -> str:
+        asked = SimpleNamespace(suite_file=None, export=tmp_path / name, resume=True)
+        (line,) = command._deliver(asked, bench, found, "")  # type: ignore[arg-type]
+        assert line.startswith(f"artefact: {tmp_path / name}; ")
+        assert (tmp_path / name / "model").is_dir()
+        return capsys.readouterr().err
+
+    assert shipped("same") == ""
+    artefact.manifest.weights = "bb"
+    assert "is not bit for bit what was measured, so that its numbers are not proved" in shipped("other")
+
+
 def test_a_suite_is_refused_where_pytest_could_not_import_what_it_needs(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

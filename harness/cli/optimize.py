@@ -31,8 +31,8 @@ from harness.optimize.finals import not_compared, shortest
 from harness.optimize.measuring import Bench, last_choice
 from harness.optimize.record import NAME, record_of
 from harness.optimize.search import Tried
-from harness.optimize.suite import Names, suite_text
-from harness.optimize.text import answer, round_title, trial_line, unshipped
+from harness.optimize.suite import Names, free_name, suite_text
+from harness.optimize.text import answer, round_title, trial_line, unproved, unshipped
 from harness.techniques.base import Pipeline, as_pipeline
 from harness.units import duration
 
@@ -201,8 +201,11 @@ def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found, suite: s
     target, export = arguments.suite_file, arguments.export
     # Before the suite file, which may lie among the sources: what is made of others than the search's fails.
     if export:
-        shutil.copytree(bench.artefact(found.best).folder, export)
+        artefact = bench.artefact(found.best)
+        shutil.copytree(artefact.folder, export)
         lines.append(f"artefact: {export}; its manifest says what it is and what was found in it")
+        if doubt := unproved(found, artefact.manifest.weights):
+            fail(doubt)
     if target and suite:
         write_atomic(target, suite.encode("utf-8"))
         gate = shlex.join(["pytest", str(target), "--baseline=update", "--reason", "optimised"])
@@ -211,15 +214,9 @@ def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found, suite: s
         again = bench.command if arguments.resume else f"{bench.command} --resume"
         # What is known takes no time; with all of its time again, the search would come to something else.
         again += "" if found.complete else " --budget 1ms"
-        again += f" --export DIR{f' --suite-file {_free_name(bench.file)}' if suite else ''}"
+        again += f" --export DIR{f' --suite-file {free_name(bench.file)}' if suite else ''}"
         lines.append(unshipped(found) or f"to ship it: {again}")
     return lines
-
-
-def _free_name(file: str) -> str:
-    """A name for a suite file beside this one that there is not yet, as a shell reads it."""
-    names = (Path(file).with_name(f"test_best{number}.py") for number in ("", *range(2, 1000)))
-    return next((shlex.quote(name.as_posix()) for name in names if not name.exists()), "FILE")
 
 
 def _choose(search: Search, bench: Bench) -> tuple[Found, list[str]]:

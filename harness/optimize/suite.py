@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shlex
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from harness.metrics import Metric
 from harness.model import Model
 from harness.techniques.base import Pipeline, Technique
 
-__all__ = ["Names", "suite_text"]
+__all__ = ["Names", "free_name", "suite_text"]
 
 
 @dataclass
@@ -155,6 +156,12 @@ def suite_text(
         line = (error.text or "").strip()
         raise SuiteError(f"the suite would be no Python: {line}; give its modules names that can be imported") from None
     return text
+
+
+def free_name(file: str) -> str:
+    """A name for a suite file beside this one that there is not yet, as a shell reads it."""
+    names = (Path(file).with_name(f"test_best{number}.py") for number in ("", *range(2, 1000)))
+    return next((shlex.quote(name.as_posix()) for name in names if not name.exists()), "FILE")
 
 
 def _is_served(name: str) -> bool:

@@ -12,7 +12,7 @@ from harness.records import Estimate, Outcome
 from harness.report.text import one_line, shorten
 from harness.units import quantity, ratio
 
-__all__ = ["answer", "final_line", "round_title", "trial_line", "unshipped"]
+__all__ = ["answer", "final_line", "round_title", "trial_line", "unproved", "unshipped"]
 
 _SHOWN = (("accuracy", "share"), ("memory.peak", "bytes"), ("size", "bytes"))
 _REASON = 160
@@ -78,6 +78,18 @@ def unshipped(found: Found) -> str:
     if found.complete or any(result.outcome is Outcome.COMPLETED for result in tried):
         return ""
     return "nothing to ship yet: the time was over, and all techniques that were tried failed; give a longer --budget"
+
+
+def unproved(found: Found, weights: str) -> str:
+    """Why the numbers of what a search recommends are none of an artefact with this digest of its files; "" where they
+    are. One that left the cache is made again, and not every technique makes the same twice.
+    """
+    if weights == found.best.result.weights:
+        return ""
+    return (
+        "the artefact was made again and is not bit for bit what was measured, so that its numbers are not proved; "
+        "search without --resume to export what is measured"
+    )
 
 
 def significant_ratio(logarithm: float) -> str:
