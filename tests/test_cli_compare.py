@@ -13,12 +13,14 @@ import pytest
 from harness.cli.compare import exit_code
 from harness.cli.main import main
 from harness.errors import RecordError
+from harness.judge import estimate
 from harness.metrics import METRICS
-from harness.records import Comparison, Environment, Outcome, Result, Verdict
+from harness.records import Comparison, Environment, Measurement, Outcome, Result, Verdict
 from harness.report.record import metrics_of
 from tests.cli_runs import IDENTITY, a_case, a_run, of_another_length, of_test, on_disk, without_numbers
 
 CASES = [a_case("a"), a_case("b"), a_case("c")]
+ENERGY = next(metric for metric in METRICS if metric.name == "energy.per_call").with_tolerance(0.1)
 
 
 def compare(folder: Path, old: list[Result], new: list[Result], *options: str, **changes: Any) -> int:
@@ -142,6 +144,35 @@ def test_outputs_of_another_length_are_judged_as_in_a_run(
     (row,) = [one for one in rows if one["metric"] == "fidelity.error"]
     assert row["verdict"] == "incomparable"
     assert row["reason"].startswith("fidelity.error: not measured of outputs, since output 0 holds 3 elements")
+
+
+def test_a_new_run_in_turns_with_another_tree_lacks_what_turns_do_not_measure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = {"speedup": (2.0,) * 5, "fidelity.error": (0.01,), "energy.per_call": (0.5,) * 5}
+    more = tuple(Measurement(name, estimate(numbers), numbers) for name, numbers in values.items())
+    full = dataclasses.replace(a_case("a"), measurements=(*a_case("a").measurements, *more))
+    metrics = [*(metric for metric in METRICS if metric.name != "energy.per_call"), ENERGY]
+    here = dataclasses.replace(a_run([]).environment, state={"against": "main"})
+    changes = {"metrics": tuple(metric.record() for metric in metrics)}
+    in_turns = [without_anchor(a_case("a"))]
+    assert compare(tmp_path, [full], in_turns, "--json", environment=here, **changes) == 0
+    rows = {one["metric"]: one for one in json.loads(capsys.readouterr().out)["comparisons"]}
+    assert {name for name, row in rows.items() if row["verdict"] == "incomparable"} == {"latency.p50", *values}
+    assert "the old run took turns with the anchor, and this one did not" in rows["latency.p50"]["reason"]
+    assert all("not measured in turns with another tree" in rows[name]["reason"] for name in values)
+    assert compare(tmp_path, [full], in_turns, "--strict", environment=here, **changes) == 3
+    larger = [without_anchor(a_case("a", size=2e6))]
+    assert compare(tmp_path, [full], larger, environment=here, **changes) == 1, "the rest is judged"
+    assert compare(tmp_path, [full], in_turns, **changes) == 1, "a run against baselines that lost them misses them"
+
+
+def test_a_time_that_is_no_number_stays_invalid_beside_ratios(tmp_path: Path) -> None:
+    odd = without_anchor(a_case("a"))
+    first, *others = odd.measurements
+    wrong = dataclasses.replace(first, values=(0.0, *first.values[1:]))
+    odd = dataclasses.replace(odd, measurements=(wrong, *others))
+    assert compare(tmp_path, [a_case("a")], [odd]) == 2
 
 
 def test_a_case_that_became_unavailable_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

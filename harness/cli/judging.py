@@ -11,6 +11,7 @@ from harness.baseline.accept import baseline_of
 from harness.baseline.records import Baseline, Portable, Times
 from harness.judge import Prior, compare, fit_prior, missing
 from harness.judge.times import ANCHORED
+from harness.measured import NOT_IN_TURNS
 from harness.names import within
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.record import failed_tests, metrics_of
@@ -24,6 +25,8 @@ _OF_TREES = {
     "the baseline": "the old run",
 }
 """What is said of another tree or a baseline, and what is so where another run stands for it."""
+_WITHOUT_RATIO = " holds its ratio to the anchor, and this run measured none."
+"""What the judge says of latencies of which the baseline alone has ratios."""
 
 
 def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
@@ -31,9 +34,10 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
 
     A case that the old run measured and the new one did not is MISSING, unless its hardware is not there, the new run
     left it to the full selection or was not given its folder, or was filtered or cut short and so does not claim to be
-    whole. A case of the new run whose own test failed is an ERROR, as it was there. Latencies of which neither run has
-    ratios to the anchor are INCOMPARABLE, and so is what outputs of another length have no value of, as it was there.
-    Raises `RecordError` for a run that does not hold together.
+    whole. A case of the new run whose own test failed is an ERROR, as it was there. Latencies of which one run has no
+    ratios to the anchor are INCOMPARABLE, and so is what the new run did not measure since it took turns with another
+    tree, and what outputs of another length have no value of, as it was there. Raises `RecordError` for a run that does
+    not hold together.
     """
     measured = [result for result in old.results if result.outcome is Outcome.COMPLETED]
     baselines = {(result.suite, result.case_id): baseline_of(result, old.environment) for result in measured}
@@ -81,21 +85,31 @@ def _expected(baselines: Iterable[Baseline], hardware: Mapping[str, object]) -> 
 
 
 def _of_one_hour(row: Comparison, result: Result) -> Comparison:
-    """The comparison, INCOMPARABLE where it held seconds of one hour against those of another."""
+    """The comparison, INCOMPARABLE where it held seconds of one hour against those of another, or had no others."""
     measured = result.measurement(ANCHORED)
-    if row.metric != ANCHORED or row.change is None or measured is None or measured.relative:
+    if row.metric != ANCHORED or measured is None or measured.relative:
+        return row
+    if row.change is not None:
+        who = "neither run took turns with the anchor"
+    elif _WITHOUT_RATIO in row.reason:
+        who = "the old run took turns with the anchor, and this one did not"
+    else:
         return row
     why = (
-        f"{ANCHORED}: neither run took turns with the anchor, so that a change of the machine can't be told from that "
-        "of a case; measure both with pytest and without --against, or in turns: harness compare --against REV"
+        f"{ANCHORED}: {who}, so that a change of the machine can't be told from that of a case; measure both with "
+        "pytest and without --against, or in turns: harness compare --against REV"
     )
     return replace(row, verdict=Verdict.INCOMPARABLE, reason=why, change=None, detectable=None)
 
 
 def _of_runs(row: Comparison, old: Run, new: Run) -> Comparison:
     """A comparison that the judge made with another run, which is no baseline: nothing can be accepted over it, and no
-    block added to it.
+    block added to it. What is not measured in turns is not missed in a run that took them with another tree.
     """
+    in_turns = "against" in new.environment.state
+    if in_turns and row.verdict is Verdict.MISSING and row.metric.startswith(NOT_IN_TURNS):
+        why = f"{row.metric}: not measured in turns with another tree, as this run was; measure it without --against."
+        return replace(row, verdict=Verdict.INCOMPARABLE, reason=why)
     said, blocks, _ = of_tree(row).reason.partition(" The baseline has ")
     for of_tree_or_baseline, otherwise in _OF_TREES.items():
         said = said.replace(of_tree_or_baseline, otherwise)
