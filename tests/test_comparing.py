@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -9,15 +10,19 @@ import pytest
 
 from harness import comparing
 from harness.baseline.store import Store
+from harness.cli.judging import compare_runs
 from harness.comparing import WithBaselines, WithTree, not_in_turns
+from harness.errors import BaselineError
 from harness.judge import compare, fresh_launches
 from harness.measure.passes import OF_OTHER_DATA
 from harness.measure.tree import Tree
 from harness.metrics import Metric, resolve
 from harness.plan import Plan
 from harness.records import Comparison, Evidence, Outcome, Result, Verdict
+from harness.review import Acceptor
 from harness.settings import Against
 from harness.timed_test import TECHNIQUE
+from tests.cli_runs import a_run
 from tests.judge_samples import (
     CASE,
     ENVIRONMENT,
@@ -308,6 +313,18 @@ def test_fewer_fresh_launches_than_were_wanted_convict_nobody(
     assert (rows["speedup"].verdict, rows["size"].verdict) == (verdict, Verdict.REGRESSED)
     cut = verdict is Verdict.INCONCLUSIVE
     assert (f"time was over after {made} of {min(5, most)} fresh launches" in rows["speedup"].reason) is cut
+    # Who accepts, reviews or compares the run says what it said: what could not be decided is no baseline.
+    run = a_run([result], environment=ENVIRONMENT, plan=Plan(confirm=most).record())
+    before = a_result({"speedup": (2.0, 2.001, 2.002), "size": (4.0,)})
+    acceptor = Acceptor(Store(tmp_path), run)
+    accepted = acceptor.judged(result)
+    for other in (accepted.comparisons, compare_runs(a_run([before], environment=ENVIRONMENT), run)):
+        again = {row.metric: row for row in other}
+        assert (again["speedup"].verdict, again["size"].verdict) == (verdict, Verdict.REGRESSED)
+        assert ("time was over" in again["speedup"].reason) is cut
+    assert ("speedup could not be decided, so it may hide a regression" in accepted.refused) is cut
+    with pytest.raises(BaselineError, match="could not be decided") if cut else contextlib.nullcontext():
+        assert acceptor.accept(result, "as it was asked")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from harness.amending import of_tree, with_lengths
+from harness.amending import confirmed, of_tree, with_lengths
 from harness.baseline.accept import baseline_of
 from harness.baseline.records import Baseline, Portable, Times
 from harness.judge import Prior, compare, fit_prior, missing
@@ -36,14 +36,14 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
     left it to the full selection or was not given its folder, or was filtered or cut short and so does not claim to be
     whole. A case of the new run whose own test failed is an ERROR, as it was there. Latencies of which one run has no
     ratios to the anchor are INCOMPARABLE, and so is what the new run did not measure since it took turns with another
-    tree, and what outputs of another length have no value of, as it was there. Raises `RecordError` for a run that does
-    not hold together.
+    tree, and what outputs of another length have no value of, as it was there; what too few fresh launches convicted is
+    INCONCLUSIVE, as there. Raises `RecordError` for a run that does not hold together.
     """
     measured = [result for result in old.results if result.outcome is Outcome.COMPLETED]
     baselines = {(result.suite, result.case_id): baseline_of(result, old.environment) for result in measured}
     priors = _priors(measured, baselines)
     here = new.environment.hardware
-    failed = failed_tests(new)
+    failed, wanted = failed_tests(new), int(new.plan["confirm"])
     found: list[Comparison] = []
     for result in new.results:
         baseline = baselines.get((result.suite, result.case_id), Baseline(None, None))
@@ -51,7 +51,8 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
         prior, identity = priors.get(result.hardware, Prior()), here.get(result.hardware, {})
         judged = compare(result, baseline, metrics_of(new, result.suite), prior, identity)
         rows = [with_lengths(_of_one_hour(row, result), result) for row in judged]
-        found += [absent] if absent else [_of_runs(row, old, new) for row in rows]
+        decided = [confirmed(_of_runs(row, old, new), result, wanted) for row in rows]
+        found += [absent] if absent else decided
         found += [row] if (row := failed.get((result.suite, result.case_id))) else []
     if new.complete and not new.filtered:
         present = {(result.suite, result.case_id) for result in new.results}
