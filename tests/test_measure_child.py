@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import os
 import signal
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,8 +23,9 @@ from harness.measure.child import Child
 from harness.measure.sources import relevant_environment
 from harness.measure.tree import Tree
 from harness.specs import spec_of
-from harness.worker.protocol import Load, Loaded, Prepared, Settle, Settled, Turn, TurnDone
-from harness.worker.serving import multiply_in_float32, search, untrace
+from harness.worker.protocol import Load, Loaded, Prepared, Settle, Settled, Stop, Stopped, Turn, TurnDone
+from harness.worker.serve import Arm
+from harness.worker.serving import Worker, multiply_in_float32, search, untrace
 from tests.artefacts import make_artefact
 
 ROOT = Path(__file__).parent.parent
@@ -147,6 +150,22 @@ def test_children_of_a_child_do_not_outlive_it(tmp_path: Path) -> None:
             one.reply(Loaded, 60)
         group = one._process.pid
     wait_for(lambda: not runs(group))
+
+
+def test_what_an_arm_holds_is_freed_before_it_says_that_it_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process is ended with that reply, and what a package of AOTInductor had unpacked stayed for ever."""
+    monkeypatch.setattr(type(cpu), "settle", lambda _: None)  # which pins the process, here that of the tests
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    worker = Worker()
+    assert isinstance(worker.answer(Load(str(make_artefact(tmp_path / "a")), "", spec_of(cpu))), Loaded)
+    session = weakref.ref(cast(Arm, worker._arm)._loading.session)
+    assert isinstance(worker.answer(Settle()), Settled)
+    assert isinstance(worker.answer(Turn(discard=2, calls=5)), TurnDone)
+    assert session() is not None
+    assert worker.answer(Stop()) == Stopped(1)
+    assert session() is None
 
 
 def test_coverage_that_a_process_was_started_with_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

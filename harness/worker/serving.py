@@ -77,7 +77,10 @@ class Worker:
         if isinstance(request, Stop):
             from .serve import Arm
 
-            return Stopped(self._turns, self._arm.watched() if isinstance(self._arm, Arm) else {})
+            state = self._arm.watched() if isinstance(self._arm, Arm) else {}
+            # What it unpacked into a temporary folder is removed now: with the reply, the parent ends this process.
+            self._arm = None
+            return Stopped(self._turns, state)
         return Failure("failed", f"{type(request).__name__} is no request")
 
 
