@@ -36,7 +36,8 @@ def test_a_run_that_never_began_has_no_record_whatever_ran_before(tmp_path: Path
     assert "no-such-option" in (tmp_path / LOG).read_text()
 
 
-def test_an_interrupted_command_lets_pytest_end(tmp_path: Path) -> None:
+def begun(tmp_path: Path) -> subprocess.Popen[str]:
+    """A command whose pytest runs a long test. Both write into its pipe."""
     (tmp_path / "test_a.py").write_text(
         "import pathlib, time\ndef test_long():\n    pathlib.Path('begun').touch()\n    time.sleep(60)\n"
     )
@@ -45,8 +46,22 @@ def test_an_interrupted_command_lets_pytest_end(tmp_path: Path) -> None:
     end = time.monotonic() + 30
     while not (tmp_path / "begun").exists() and time.monotonic() < end:
         time.sleep(0.05)
+    return process
+
+
+def test_an_interrupted_command_lets_pytest_end(tmp_path: Path) -> None:
+    process = begun(tmp_path)
     os.kill(process.pid, signal.SIGINT)
     text, _ = process.communicate(timeout=30)
     assert "no tests ran" in text  # pytest's last line: it came to its end
     assert "test_a.py:4: KeyboardInterrupt" in text
     assert process.returncode != 0
+
+
+def test_a_killed_command_takes_pytest_along(tmp_path: Path) -> None:
+    """It measured on, and disturbed what ran next."""
+    process = begun(tmp_path)
+    os.kill(process.pid, signal.SIGKILL)
+    text, _ = process.communicate(timeout=30)  # the pipe has an end when pytest is gone as well
+    assert "1 passed" not in text
+    assert process.returncode == -signal.SIGKILL

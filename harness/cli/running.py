@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.amounts import share_of
@@ -17,6 +19,7 @@ from harness.measure.environment import check_system
 from harness.records import Run
 from harness.report.record import read_run
 from harness.settings import Against
+from harness.worker.bootstrap import PR_SET_PDEATHSIG
 
 __all__ = ["LOG", "SUITES", "add_sampling_options", "measured", "plan_options", "run_pytest"]
 
@@ -45,7 +48,12 @@ def run_pytest(arguments: Sequence[str], log: Path | None = None) -> int:
         output = stack.enter_context(log.open("ab")) if log else None
         # In a session of its own, so that a terminal's interrupt reaches it once: from here.
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=_ending_with(os.getpid()),
         )
         try:
             return process.wait()
@@ -80,6 +88,24 @@ def add_sampling_options(parser: argparse._ActionsContainer) -> None:
 def plan_options(arguments: argparse.Namespace) -> list[str]:
     """The words of pytest's option for the plan that was asked for."""
     return [word for item in arguments.plan for word in ("--plan", item)]
+
+
+def _ending_with(parent: int) -> Callable[[], None] | None:
+    """What a child calls before it runs anything, to be ended (SIGTERM) when its parent is killed (Linux, prctl(2)).
+
+    It would measure on for hours, beside whatever runs next. By the parent Linux means the thread that starts it, which
+    is to be the main one.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up before the fork, after which little is safe
+
+    def end_with_it() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed before that
+            os._exit(1)
+
+    return end_with_it
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
