@@ -15,7 +15,16 @@ from pathlib import Path
 
 from harness.errors import RecordError
 
-__all__ = ["imported_from", "outside_of_packages", "owned", "point_latest", "sweep", "sync_folder", "write_atomic"]
+__all__ = [
+    "imported_from",
+    "locked",
+    "outside_of_packages",
+    "owned",
+    "point_latest",
+    "sweep",
+    "sync_folder",
+    "write_atomic",
+]
 
 _BEGAN = time.time()
 """When this module was imported: what this process makes, it makes later."""
@@ -76,6 +85,22 @@ def point_latest(run_folder: Path) -> Path:
     temporary.symlink_to(run_folder.name, target_is_directory=True)
     temporary.replace(link)
     return link
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process holds the lock of this file, and hold it meanwhile; its folder is made.
+
+    Where it can't be had, there is none: some network filesystems lock nothing, and where no file can be made or
+    opened, whatever makes something there says what is wrong.
+    """
+    import fcntl  # not on Windows, where runs are read and none is made
+
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(held.enter_context(path.open("wb")), fcntl.LOCK_EX)
+        yield
 
 
 def owned(prefix: str) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,28 @@ def test_what_names_one_version_is_installed_once(tmp_path: Path, installs: list
     assert python_with(("a==1", "b==3"), tmp_path) != first
 
 
+def test_a_session_waits_for_the_environment_that_another_one_makes(
+    tmp_path: Path, installs: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It removed what the other one was installing into, and one of them ended with half of it."""
+    run, found = interpreter._run, list[str]()
+    other = threading.Thread(target=lambda: found.append(python_with(("a==1",), tmp_path)))
+
+    def slow(command: list[str]) -> str:
+        if "pip" in command and other.ident is None:
+            other.start()
+            other.join(0.5)  # where it does not wait, it has made its own by then
+            (Path(command[0]).parent.parent / "of-the-first").touch()
+        return run(command)
+
+    monkeypatch.setattr(interpreter, "_run", slow)
+    made = python_with(("a==1",), tmp_path)
+    other.join(60)
+    assert found == [made]
+    assert installs == [["a==1"]]
+    assert (Path(made).parent.parent / "of-the-first").exists()
+
+
 def test_what_may_be_something_else_tomorrow_is_installed_for_each_run(
     tmp_path: Path, installs: list[list[str]]
 ) -> None:
@@ -87,7 +110,7 @@ def test_of_those_none_outlives_the_next_one_but_where_its_run_goes_on(
     for folder in (gone, mine):
         folder.mkdir()
     made = Path(python_with(("a<2",), tmp_path)).parent.parent
-    assert set(tmp_path.iterdir()) == {mine, kept, made}
+    assert set(tmp_path.iterdir()) == {mine, kept, tmp_path / f".{kept.name}.lock", made}
 
 
 def test_everything_that_the_interpreter_sees_is_seen(tmp_path: Path, installs: list[list[str]]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import SuiteError
-from harness.files import owned, sweep
+from harness.files import locked, owned, sweep
 from harness.git import git_variables
 from harness.settings import without_credentials
 from harness.worker.imported import INSTALLED
@@ -22,6 +22,7 @@ __all__ = ["python_with"]
 
 INSTALL_SECONDS = 1800.0
 ONCE = "once"
+PYTHON = "bin/python"
 PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*==\s*[^\s*,;@]+")
 """A requirement that is the same packages tomorrow: a name, perhaps extras, and one version."""
 
@@ -31,21 +32,29 @@ def python_with(packages: Sequence[str], folder: Path, python: str = sys.executa
 
     The environment lies below `folder`. It is made once and kept where each requirement names one version; a file, a
     branch or a range stands for something else tomorrow, so that for those one is made at each call, and removed when
-    one is made after this process. Raises `SuiteError` where pip can't install them.
+    one is made after this process. Another session that wants the same one waits until it is made. Raises `SuiteError`
+    where pip can't install them.
     """
     underneath = _site_folders(python)
     if all(PINNED.fullmatch(package) for package in packages):
         key = hashlib.sha256("|".join([python, *underneath, *sorted(packages)]).encode()).hexdigest()[:16]
         place = folder / key
-        if (place / "complete").exists():
-            return str(place / "bin" / "python")
-        shutil.rmtree(place, ignore_errors=True)
+        with locked(folder / f".{key}.lock"):
+            if not (place / "complete").exists():
+                shutil.rmtree(place, ignore_errors=True)
+                _make(place, packages, python, underneath)
     else:
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder, ONCE)
         # A path of its own, which is a part of every artefact's key: what another one made may be of other code.
         place = Path(tempfile.mkdtemp(prefix=owned(ONCE), dir=folder))
-    interpreter = place / "bin" / "python"
+        _make(place, packages, python, underneath)
+    return str(place / PYTHON)
+
+
+def _make(place: Path, packages: Sequence[str], python: str, underneath: Sequence[str]) -> None:
+    """Make an environment that sees these folders, and install requirements there. Raises `SuiteError`."""
+    interpreter = place / PYTHON
     _run([python, "-m", "venv", str(place)])
     own = _run([str(interpreter), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
     # Lines of code, not paths: so the path files of those folders count too, by which editable projects are found.
@@ -53,7 +62,6 @@ def python_with(packages: Sequence[str], folder: Path, python: str = sys.executa
     (Path(own) / "zz_underneath.pth").write_text("".join(lines), encoding="utf-8")
     _run([str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages])
     (place / "complete").touch()
-    return str(interpreter)
 
 
 def _site_folders(python: str) -> list[str]:

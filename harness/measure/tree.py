@@ -20,7 +20,7 @@ from pathlib import Path
 
 import harness
 from harness.errors import AbsentError, SuiteError, WrongTreeError
-from harness.files import imported_from
+from harness.files import imported_from, locked
 from harness.git import run_git
 from harness.measure.distributions import files_of, names_in
 from harness.worker.imported import INSTALLED
@@ -164,13 +164,7 @@ def _make(root: Path, commit: str, place: Path) -> None:
 
     Raises `SuiteError`.
     """
-    import fcntl  # not on Windows, where runs are read and none is made
-
-    with contextlib.ExitStack() as held:
-        # Some network filesystems lock nothing. And where no file can be made or opened, git says what is wrong.
-        with contextlib.suppress(OSError):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            fcntl.flock(held.enter_context((place.parent / ".lock").open("wb")), fcntl.LOCK_EX)
+    with locked(place.parent / ".lock"):
         if not _is_known(place):
             _remove(place)
             # Twice: where a checkout was cut off, git has the place locked. And however large the repository is, a
