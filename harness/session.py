@@ -114,6 +114,7 @@ class Session:
         for cache in {self._cache, self._other or self._cache}:
             cache.look_again()
         self._head, self._earlier, self.notice = of_sources(self._head, self._earlier, self._cache.sources[:16])
+        self.journal.amend(self._head)
         for case, address, suite in wanted:
             there = not self._why_not(case) and (suite, case.id) not in self._earlier
             if there and case.hardware.describe()["kind"] != "cuda":

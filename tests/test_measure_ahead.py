@@ -338,6 +338,7 @@ def test_making_artefacts_ahead_is_in_the_seconds_of_the_first_result(
         _why_not=lambda _: None,
         _earlier={},
         _head=SimpleNamespace(environment=SimpleNamespace(state={"sources": ""})),
+        journal=SimpleNamespace(amend=lambda _: None),
         folder=tmp_path,
         _cache=cache,
         _other=None,

@@ -841,6 +841,7 @@ def test_a_run_is_of_the_sources_that_its_cases_are_measured_of(tmp_path: Path) 
     now = session._head.environment.state["sources"]
     assert now == session._cache.sources[:16]
     assert now != began
+    assert read_run(session.folder).environment.state["sources"] == now, "which is all that is left where it is killed"
 
 
 def test_nothing_is_made_ahead_for_what_a_mark_leaves_out(tmp_path: Path) -> None:

@@ -197,6 +197,17 @@ def test_a_journal_without_an_end_is_an_unfinished_run(tmp_path: Path, run: Run)
     assert Overview(read_run(path)).headline.state == "incomplete"
 
 
+def test_what_is_said_anew_of_a_run_stands_for_what_its_journal_began_with(tmp_path: Path, run: Run) -> None:
+    journal = Journal(tmp_path)
+    journal.start(dataclasses.replace(run, filtered=True))
+    journal.append(run.results[0], ())
+    for _ in range(2):
+        journal.amend(dataclasses.replace(run, complete=True))
+    journal.append(run.results[1], ())
+    assert Journal.load(tmp_path) == dataclasses.replace(run, results=run.results[:2], comparisons=(), complete=False)
+    assert len(journal.path.read_bytes().splitlines()) == 4, "what has not changed is said once"
+
+
 def test_a_torn_last_line_is_left_out_and_said(tmp_path: Path, run: Run) -> None:
     path = write_journal(tmp_path, run, end=False)
     data = path.read_bytes()

@@ -136,6 +136,21 @@ def test_nothing_stands_in_a_run_of_what_tests_wrote_meanwhile() -> None:
     assert of_sources(run, {}, "others") == (now, {}, ""), "who does not go on with a run need not know"
 
 
+def test_a_killed_run_is_of_the_sources_that_its_cases_were_measured_of(tmp_path: Path) -> None:
+    """Its journal said those that it began with: it was not gone on with, or after these were back, as one of them."""
+    began = told(sample_run(1, 2), sources="s")
+    now, _, _ = of_sources(began, {}, "others")
+    journal = Journal(tmp_path)
+    journal.start(began)
+    journal.amend(now)
+    for result in now.results:
+        journal.append(result, ())
+    assert unfinished(tmp_path, now)[0] == by_case(*now.results)
+    found, sentence = unfinished(tmp_path, began)
+    assert found == {}
+    assert "sources, packages or flags were changed" in sentence
+
+
 def test_of_a_case_that_several_runs_have_the_newest_result_is_taken(tmp_path: Path) -> None:
     run = sample_run(1, 3)
     one, other, third = run.results

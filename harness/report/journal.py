@@ -2,7 +2,8 @@
 
 The first line holds the run without its cases, `{"run": {}}`; each case adds `{"result": {}, "comparisons": []}`
 (`result` is null for what concerns no case that ran, such as a missing one); the last is `{"end": {...}}`. A file
-without that last line is a run that was cut short.
+without that last line is a run that was cut short. Where what the first line says has changed since, another one like
+it stands for it.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL_NAME
         self._synced = -math.inf
+        self._head: Run | None = None
         self._written: list[_Written] = []
 
     def start(self, run: Run) -> None:
@@ -70,11 +72,10 @@ class Journal:
         Raises `RecordError` where one is there already, and where a run can't be written at all.
         """
         folder = self.path.parent
-        head = dataclasses.replace(run, results=(), comparisons=(), complete=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.path.open("xb").close()
-            self._append({"run": head})
+            self.amend(run)
             sync_folder(folder)
         except OSError as error:
             if isinstance(error, FileExistsError) and folder.is_dir():
@@ -84,6 +85,13 @@ class Journal:
                 f"{folder}: no run can be written there: {error.strerror}; make {folder.parent} a folder that can be "
                 "written, or name another with --reports"
             ) from None
+
+    def amend(self, run: Run) -> None:
+        """Say all of `run` but its results anew, where that has changed. Raises `OSError` with the journal intact."""
+        head = dataclasses.replace(run, results=(), comparisons=(), complete=False)
+        if head != self._head:
+            self._append({"run": head})
+            self._head = head
 
     def append(self, result: Result | None, comparisons: Iterable[Comparison]) -> None:
         """Add one finished case, or comparisons that belong to no result. Raises `OSError` with the journal intact."""
@@ -140,12 +148,15 @@ class Journal:
         lines = _lines(path)
         if not lines:
             raise RecordError(f"{path}: holds no run; it was cut off before its first line was written")
-        run: Run = decode(Run, _entry(lines[0], f"{path}:1", {"run"})["run"], f"{path}:1.run")
+        run = _head(_entry(lines[0], f"{path}:1", {"run"}), f"{path}:1")
         results: list[Result] = []
         comparisons: list[Comparison] = []
         for number, line in enumerate(lines[1:], start=2):
             where = f"{path}:{number}"
-            data = _entry(line, where, {"result", "comparisons"}, {"end"})
+            data = _entry(line, where, {"result", "comparisons"}, {"run"}, {"end"})
+            if "run" in data:
+                run = _head(data, where)
+                continue
             if "end" in data:
                 if number != len(lines):
                     raise RecordError(f"{where}: the run ends here, and more follows")
@@ -179,6 +190,11 @@ class Journal:
         finally:
             os.close(descriptor)
         return length
+
+
+def _head(data: Mapping[str, Any], where: str) -> Run:
+    run: Run = decode(Run, data["run"], f"{where}.run")
+    return run
 
 
 def _part(stream: BinaryIO, start: int, end: int) -> str:
