@@ -29,7 +29,7 @@ from harness.plan import Plan
 from harness.techniques import reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
-from harness.worker.artefact import digest_file
+from harness.worker.artefact import digest_file, read_manifest
 from harness.worker.protocol import SUITE_FOLDERS, Prepare, Prepared
 from tests.artefacts import make_artefact
 from tests.folder import PLAN, Folder
@@ -460,6 +460,18 @@ def asked(tmp_path: Path) -> tuple[ArtefactCache, Case, Address]:
     case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
     cache = ArtefactCache(Tree(root), tmp_path / "artefacts", {}, Plan(), cold=False)
     return cache, case, Address(str(root), "test_it.py", "", "")
+
+
+def test_an_artefact_whose_manifest_is_damaged_is_made_anew(
+    tmp_path: Path, asked: tuple[ArtefactCache, Case, Address]
+) -> None:
+    """As by a lost disk: no text at all failed its case in every run."""
+    cache, case, address = asked
+    kept = make_artefact(tmp_path / "artefacts" / cache._key(case, address))
+    (kept / "manifest.json").write_bytes(b"\xff")
+    made = cache.get(case, address, tmp_path, Maker())
+    assert (made.folder, made.fresh) == (kept, True)
+    assert read_manifest(kept) == made.manifest
 
 
 def test_data_that_came_before_anything_was_made_is_a_source_and_later_an_edit(

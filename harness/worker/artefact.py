@@ -77,6 +77,8 @@ def read_manifest(folder: Path) -> Manifest:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise RecordError(f"{path}: no artefact here: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path}: not valid UTF-8: {error}") from None
     manifest: Manifest = decode(Manifest, loads(text, str(path)), str(path))
     if manifest.schema != ARTEFACT_SCHEMA:
         raise RecordError(f"{path}: artefact schema {manifest.schema}, this harness writes {ARTEFACT_SCHEMA}")
