@@ -19,6 +19,22 @@ def test_it(case, bench):
     bench(case)
     {body}
 """
+SKIPPED = """
+skipped = pytest.mark.skip(reason="not today")
+
+@skipped
+@grid(model=[tiny], technique=[reference], hardware=[cpu])
+def test_first(case, bench):
+    bench(case)
+
+def test_that_takes_the_journal():
+    (models.parent / 'reports/latest/journal.jsonl').unlink()
+
+@skipped
+@grid(model=[tiny], technique=[batched(2)], hardware=[cpu])
+def test_second(case, bench):
+    bench(case)
+"""
 
 
 @pytest.fixture
@@ -29,6 +45,10 @@ def folder(tmp_path: Path) -> Folder:
 def ended(folder: Folder, body: str, *arguments: str) -> tuple[str, str]:
     """What pytest says when it runs a test that measures its case and then does this: all of it, and the error."""
     folder.suite("test_it", SUITE.format(body=body))
+    return broken_off(folder, *arguments)
+
+
+def broken_off(folder: Folder, *arguments: str) -> tuple[str, str]:
     code, text = folder.pytest("suites", *PLAN, *arguments)
     assert code == USAGE, text
     assert "Traceback" not in text
@@ -85,3 +105,10 @@ def test_a_journal_that_cant_be_written_any_more(folder: Folder) -> None:
     body = "(models.parent / 'reports/latest/journal.jsonl').unlink(); assert not models"
     _, said = ended(folder, body, "--baseline=off")
     assert f"{(folder.path / 'reports' / 'latest').resolve()}: this run can't be written" in said
+
+
+def test_a_journal_that_cant_be_written_any_more_at_a_case_that_a_mark_skips(folder: Folder) -> None:
+    folder.suite("test_it", SKIPPED)
+    text, said = broken_off(folder, "--baseline=off")
+    assert f"{(folder.path / 'reports' / 'latest').resolve()}: this run can't be written" in said
+    assert "1 passed, 1 skipped" in text

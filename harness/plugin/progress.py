@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from harness.report.text import shorten
 from harness.settings import Decision
 from harness.units import duration
 
-__all__ = ["Progress", "unwritable"]
+__all__ = ["Progress", "unwritable", "writing"]
 
 ROOM = 30
 """Columns that must be left behind a test's name, if what is being done is to be shown there."""
@@ -214,6 +214,15 @@ def unwritable(folder: Path | None, error: OSError) -> str:
         f"{folder}: this run can't be written: {error.strerror or error}; make room there, or make it writable. Its "
         f"journal holds what was measured: go on with --resume, or draw it with: harness report {folder}"
     )
+
+
+@contextlib.contextmanager
+def writing(folder: Path | None) -> Iterator[None]:
+    """Raise `pytest.UsageError`, which ends pytest, where the run in this folder can't be written any more."""
+    try:
+        yield
+    except OSError as error:
+        raise pytest.UsageError(unwritable(folder, error)) from None
 
 
 def _put(reporter: Any, text: str) -> None:

@@ -20,7 +20,7 @@ from harness.plan import Plan
 from harness.plugin.folders import import_folders
 from harness.plugin.missing import MissingCase
 from harness.plugin.options import against_of, command_of, lacked
-from harness.plugin.progress import Progress, unwritable
+from harness.plugin.progress import Progress, writing
 from harness.plugin.selection import folders_of, is_filtered, is_left, only_shows, sees_all, twice
 from harness.plugin.timed_test import TEST
 from harness.records import Run, Scalar
@@ -164,18 +164,17 @@ class State:
 
     def left_out(self, item: pytest.Item, case: Case | TimedTest, reason: str) -> Decision:
         """Record that the case of an item was skipped before it could be measured."""
-        known = self.session.decided(suite_of(item), case.id)
-        return known or self.session.leave_out(case, suite_of(item), item.nodeid, reason)
+        suite, session = suite_of(item), self.session
+        with writing(session.folder):
+            return session.decided(suite, case.id) or session.leave_out(case, suite, item.nodeid, reason)
 
     def failed(self, item: pytest.Item, case: Case | TimedTest, reason: str) -> None:
         """Record that the test of a case failed although its verdict does not."""
         suite, session = suite_of(item), self.session
-        try:
+        with writing(session.folder):
             if session.decided(suite, case.id) is None:
                 session.leave_out(case, suite, item.nodeid, reason)
             session.object_to(suite, case.id, reason)
-        except OSError as error:
-            raise pytest.UsageError(unwritable(session.folder, error)) from None
         self.objected.add(f"{suite}/{case.id}")
         if decision := session.decided(suite, case.id):
             others = [one for one in item.user_properties if not one[0].startswith("harness.")]
@@ -190,7 +189,7 @@ class State:
             return self.undone is not None
         silent = [item for key, item in self._items.items() if complete and not self.session.decided(*key)]
         left = [
-            self.left_out(item, case, "its test ended before it was measured")
+            self.session.leave_out(case, suite_of(item), item.nodeid, "its test ended before it was measured")
             for item in silent
             if (case := case_of(item))
         ]
