@@ -57,7 +57,7 @@ class Against:
 def without_credentials(text: str) -> str:
     """A text without the passwords and tokens that URLs in it have before their host."""
     # Of these the name may be the token, with any password or none; of others, such as ssh, it names a user.
-    text = re.sub(r"(https?://)[^/\s]*@", r"\1***@", text)
+    text = re.sub(r"(https?://)[^/\s]*@", r"\1***@", text, flags=re.IGNORECASE)
     return re.sub(r"(://[^/@\s:]*):[^/\s]*@", r"\1:***@", text)
 
 

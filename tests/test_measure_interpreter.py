@@ -129,9 +129,12 @@ def test_an_interpreter_that_sees_something_else_has_an_environment_of_its_own(
     assert len(installs) == 2
 
 
-def test_no_password_of_a_package_is_told_where_it_can_not_be_installed() -> None:
-    command = [sys.executable, "-c", "raise SystemExit(1)", "mine @ git+https://user:SECRET@host/x@v1"]
-    with pytest.raises(SuiteError, match=r"can't be made: .*git\+https://\*\*\*@host/x@v1$"):
+def test_no_password_of_a_package_is_told_where_it_can_not_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-c", "raise SystemExit(1)", "mine @ git+HTTPS://user:SECRET@host/x@v1"]
+    with pytest.raises(SuiteError, match=r"can't be made: .*git\+HTTPS://\*\*\*@host/x@v1$"):
+        interpreter._run(command)
+    monkeypatch.setattr(interpreter, "INSTALL_SECONDS", 0.001)
+    with pytest.raises(SuiteError, match=r"environment: .*HTTPS://\*\*\*@host/x@v1.*timed out"):
         interpreter._run(command)
 
 

@@ -102,21 +102,28 @@ def test_nor_is_there_where_the_other_tree_lacks_every_case() -> None:
 
 def test_a_command_of_a_fork_installs_nothing_and_runs_no_other_interpreter() -> None:
     """Who reads a comment gives its command on their own machine, and it is drawn from what the fork's run has left."""
-    evil = "--against HEAD --against-with 'torch @ https://evil/x' --against-with=evil --plan a=1 --against-python ./x"
-    run = a_run([a_case("a")], comparisons=(said(Verdict.REGRESSED),), command=f"pytest {evil}")
-    text = render(run)
-    command = f"    pytest '{run.results[0].nodeid}' --baseline=compare --against HEAD --plan a=1\n"
-    assert command in text
-    assert "The other arm had other packages or another interpreter: see the report." in text
-    assert "evil" not in text
-    assert "./x" not in text
-    usual = render(dataclasses.replace(run, command="pytest --against HEAD --plan a=1"))
-    assert command in usual
-    assert "interpreter" not in usual
+    usual = "pytest --against HEAD --plan a=1"
+    run = a_run([a_case("a")], comparisons=(said(Verdict.REGRESSED),), command=usual)
+    assert f"    pytest '{run.results[0].nodeid}' --baseline=compare --against HEAD --plan a=1\n" in render(run)
+    for command in (
+        f"{usual} --against-with 'torch @ https://evil/x'",
+        f"{usual} --against-with=evil",
+        f"{usual} --against-python ./evil",
+        "harness optimize reports/ci/evil.py --model a",
+    ):
+        # Nor a command without them, which would ask another question, and find nothing.
+        text = render(dataclasses.replace(run, command=command))
+        assert "a/reference/cpu" in text
+        assert "evil" not in text
+        assert "    pytest" not in text
+        assert "The report has the commands" in text
 
 
-@pytest.mark.parametrize("nodeid", ["-pevil", "--against-with=evil", "@evil"])
-def test_an_option_in_the_place_of_a_test_is_handed_on_in_no_command(nodeid: str) -> None:
+@pytest.mark.parametrize(
+    "nodeid",
+    ["-pevil", "--against-with=evil", "@evil", "reports/ci/evil.py::test", "a/../evil.py::test", "/evil.py::test"],
+)
+def test_what_is_no_test_of_the_project_is_handed_on_in_no_command(nodeid: str) -> None:
     case = dataclasses.replace(a_case("a"), nodeid=nodeid)
     text = render(a_run([case], comparisons=(said(Verdict.REGRESSED),)))
     assert "a/reference/cpu" in text

@@ -128,7 +128,9 @@ def _url(text: str) -> sa.URL:
         )
     # Behind an @ of its own the rest of a password is taken for host, database or parameters, and those are told.
     if "@" in (url.host or "") or (url.password is not None and text.split(":", 2)[2].count("@") > 1):
-        raise HistoryError("the history store's URL has an @ too many; in a password it is written %40")
+        raise HistoryError(
+            "the history store's URL has an @ too many; in a name, a password or behind the host it is written %40"
+        )
     return url.set(drivername=driver)
 
 

@@ -78,7 +78,8 @@ def _run(command: list[str]) -> str:
             command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False, env=git_variables()
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise SuiteError(f"{command[0]} can't make the other arm's environment: {error}") from None
+        reason = without_credentials(str(error))
+        raise SuiteError(f"{command[0]} can't make the other arm's environment: {reason}") from None
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:]
         reason = without_credentials(" ".join(last or command))

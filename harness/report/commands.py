@@ -11,11 +11,11 @@ from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.overview import GATING, CaseView, counts
 
 __all__ = [
-    "ENVIRONMENT",
     "accept_command",
     "acceptable",
     "accepted_by_all",
     "allow_command",
+    "for_strangers",
     "in_turns",
     "measuring_options",
     "reproduce_command",
@@ -23,26 +23,36 @@ __all__ = [
 ]
 
 _CHANGED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE, Verdict.MISSING)
-ENVIRONMENT = ("--against-python", "--against-with")
-"""The options of pytest by which something else than the project is installed or run."""
-_MEASURING = ("--plan", "--against", "--at", *ENVIRONMENT, "--against-tolerance")
+_ENVIRONMENT = ("--against-python", "--against-with")
+_MEASURING = ("--plan", "--against", "--at", *_ENVIRONMENT, "--against-tolerance")
 _JUDGING = ("--baselines", "--baseline-rev")
 _ONCE = {"--suite-file", "--export"}
 _BROKEN = (Verdict.INVALID, Verdict.ERROR)
 
 
-def reproduce_command(run: Run, nodeid: str, *, without: Sequence[str] = ()) -> str:
+def reproduce_command(run: Run, nodeid: str) -> str:
     """The command that measures one case again as this run did, by the same baselines, quoted for a shell.
 
-    What a search tried is no test that pytest could find: it is measured again by the search. `without` are options of
-    measuring that are left out.
+    What a search tried is no test that pytest could find: it is measured again by the search.
     """
     if search := _search(run):
         return shlex.join(search)
     gates = run.mode in GATING
     judging = _options(run, _JUDGING) if gates else []
-    words = ["pytest", nodeid, f"--baseline={run.mode if gates else 'off'}", *judging, *measuring_options(run, without)]
+    words = ["pytest", nodeid, f"--baseline={run.mode if gates else 'off'}", *judging, *measuring_options(run)]
     return shlex.join(words)
+
+
+def for_strangers(run: Run, nodeid: str) -> bool:
+    """Whether `reproduce_command` of a record that someone else left runs the project's own tests and nothing more.
+
+    It may install packages, name an interpreter, and have an option or another file in the place of a test: one that
+    came with the record, or, in a search, any.
+    """
+    file = PurePosixPath(nodeid.partition("::")[0])
+    if nodeid.startswith(("-", "@")) or file.is_absolute() or ".." in file.parts or file.parts[:1] == ("reports",):
+        return False
+    return not _search(run) and not _options(run, _ENVIRONMENT)
 
 
 def allow_command(run: Run, result: Result) -> str:
@@ -50,11 +60,11 @@ def allow_command(run: Run, result: Result) -> str:
     return f"{reproduce_command(run, result.nodeid)} --allow-unavailable={shlex.quote(result.case_id)}"
 
 
-def measuring_options(run: Run, without: Sequence[str] = ()) -> tuple[str, ...]:
+def measuring_options(run: Run) -> tuple[str, ...]:
     """The options of a run's command that say with which plan it measured, and beside what: another one can tell other
-    changes. Those `without` are left out.
+    changes.
     """
-    return tuple(_options(run, [name for name in _MEASURING if name not in without]))
+    return tuple(_options(run, _MEASURING))
 
 
 def accept_command(run: Run, name: str = "", *, source: str = "") -> str:

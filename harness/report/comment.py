@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.records import Comparison, Run, Verdict
-from harness.report.commands import ENVIRONMENT, accept_command, in_turns, reproduce_command, review_command
+from harness.report.commands import accept_command, for_strangers, in_turns, reproduce_command, review_command
 from harness.report.overview import GATING, Overview
 from harness.report.summary import comparison_rows, escape
 from harness.report.text import one_line
@@ -59,20 +59,17 @@ def _table(seen: Overview, found: tuple[Comparison, ...]) -> Iterator[str]:
 
 
 def _commands(run: Run, found: tuple[Comparison, ...], better: list[Comparison]) -> Iterator[str]:
-    # The record may be a fork's, and who reads this gives the command on a machine of their own: it installs nothing
-    # that the record names, and has no option in the place of a test.
-    nodes = {(one.suite, one.case_id): one.nodeid for one in run.results if not one.nodeid.startswith(("-", "@"))}
+    # The record may be a fork's, and who reads this gives the command on a machine of their own.
+    nodes = {(one.suite, one.case_id): one.nodeid for one in run.results if for_strangers(run, one.nodeid)}
     node = next((nodes[c.suite, c.case_id] for c in found if (c.suite, c.case_id) in nodes), "")
     if node:
         yield "Measure the worst of it again, and look at what would change in the baseline:"
         yield ""
-        command = reproduce_command(run, node, without=ENVIRONMENT)
-        yield f"    {one_line(command)}"
+        yield f"    {one_line(reproduce_command(run, node))}"
         if _judged_by_baselines(run):
             yield f"    {one_line(review_command(run))}"
-        if command != reproduce_command(run, node):
-            yield ""
-            yield "The other arm had other packages or another interpreter: see the report."
+    elif found:
+        yield "The report has the commands that measure it again."
     elif better:
         # Whoever reads a comment has another run as their newest.
         yield f"Download this run's report to `{_DOWNLOADED}` and accept it, so that it can't be lost again unnoticed:"
