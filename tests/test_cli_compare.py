@@ -14,7 +14,7 @@ from harness.cli.compare import exit_code
 from harness.cli.main import main
 from harness.errors import RecordError
 from harness.judge import estimate
-from harness.metrics import METRICS
+from harness.metrics import METRICS, Metric
 from harness.records import Comparison, Environment, Measurement, Outcome, Result, Verdict
 from harness.report.record import metrics_of
 from tests.cli_runs import IDENTITY, a_case, a_run, of_another_length, of_test, on_disk, without_numbers
@@ -149,12 +149,13 @@ def test_outputs_of_another_length_are_judged_as_in_a_run(
 def test_a_new_run_in_turns_with_another_tree_lacks_what_turns_do_not_measure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    values = {"speedup": (2.0,) * 5, "fidelity.error": (0.01,), "energy.per_call": (0.5,) * 5}
+    values = {"speedup": (2.0,) * 5, "fidelity.error": (0.01,), "energy.per_call": (0.5,) * 5, "value": (2.0,) * 5}
     more = tuple(Measurement(name, estimate(numbers), numbers) for name, numbers in values.items())
     full = dataclasses.replace(a_case("a"), measurements=(*a_case("a").measurements, *more))
     metrics = [*(metric for metric in METRICS if metric.name != "energy.per_call"), ENERGY]
     here = dataclasses.replace(a_run([]).environment, state={"against": "main"})
-    changes = {"metrics": tuple(metric.record() for metric in metrics)}
+    own = Metric("value", "x", "higher", tolerance=0.1, derive=lambda values: values["speedup"])
+    changes = {"metrics": (*(metric.record() for metric in metrics), {**own.record(), "suite": full.suite})}
     in_turns = [without_anchor(a_case("a"))]
     assert compare(tmp_path, [full], in_turns, "--json", environment=here, **changes) == 0
     rows = {one["metric"]: one for one in json.loads(capsys.readouterr().out)["comparisons"]}
@@ -164,6 +165,8 @@ def test_a_new_run_in_turns_with_another_tree_lacks_what_turns_do_not_measure(
     assert compare(tmp_path, [full], in_turns, "--strict", environment=here, **changes) == 3
     larger = [without_anchor(a_case("a", size=2e6))]
     assert compare(tmp_path, [full], larger, environment=here, **changes) == 1, "the rest is judged"
+    del changes["metrics"]
+    assert compare(tmp_path, [full], in_turns, environment=here) == 1, "a metric that is declared no more is missing"
     assert compare(tmp_path, [full], in_turns, **changes) == 1, "a run against baselines that lost them misses them"
 
 

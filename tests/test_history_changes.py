@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("ruptures", reason="change points need the extra `history`")
 
 from harness.history.changes import FEWEST, SHORTEST, changes, levels, with_changes
-from harness.history.entries import Wanted, entry_of
+from harness.history.entries import Kept, Wanted, entry_of
 from harness.history.past import series_of
 from harness.report.past import Point, Series
 from tests.history_runs import STEP, days, steady
@@ -109,6 +109,40 @@ def test_another_question_is_another_series() -> None:
     found = series_of([entry_of(run) for run in runs], 50, Wanted(metrics=["latency.p50"]))
     assert [len(one.points) for one in found] == [6]
     assert {round(point.value, 4) for point in found[0].points} == {0.003}
+
+
+def test_times_without_ratios_stand_in_no_series_with_those_that_have_some() -> None:
+    """With their seconds a machine that got slower would be a change of the case, in every run's."""
+    runs = days([*steady(8, around=0.001), *steady(9, around=0.0013, seed=2)])
+    anchored = [dataclasses.replace(entry, cases=tuple(map(even, entry.cases))) for entry in map(entry_of, runs)]
+    *before, last = anchored
+    bare = dataclasses.replace(last, cases=tuple(map(without_ratios, last.cases)))
+    (found,) = series_of([*before, bare], 50, Wanted(metrics=["latency.p50"]))
+    assert len(found.points) == 16
+    assert not with_changes(found).changes
+    (whole,) = series_of([*before[:3], bare, *before[4:]], 50, Wanted(metrics=["size"]))
+    assert len(whole.points) == 16, "what has no ratios in any run is as it was"
+    (alone,) = series_of(
+        [dataclasses.replace(one, cases=tuple(map(without_ratios, one.cases))) for one in before],
+        50,
+        Wanted(metrics=["latency.p50"]),
+    )
+    assert len(alone.points) == 16
+    assert with_changes(alone).changes
+
+
+def even(kept: Kept) -> Kept:
+    """A case whose time has the same ratio to the anchor in each run."""
+    return with_ratio(kept, 0.01)
+
+
+def without_ratios(kept: Kept) -> Kept:
+    return with_ratio(kept, None)
+
+
+def with_ratio(kept: Kept, ratio: float | None) -> Kept:
+    values = (dataclasses.replace(one, relative=ratio) if one.metric == "latency.p50" else one for one in kept.values)
+    return dataclasses.replace(kept, values=tuple(values))
 
 
 @pytest.mark.parametrize("declared", [{"unit": "ms"}, {"better": "higher"}])

@@ -23,7 +23,6 @@ from harness.history.connecting import Database, _url
 from harness.history.entries import Wanted, entry_of, refusal
 from harness.history.store import Store
 from harness.history.tables import VERSION_TABLE, cases, metadata
-from harness.records import Outcome
 from tests.cli_runs import IDENTITY, a_case
 from tests.history_runs import a_day, days
 from tests.postgres import a_server
@@ -313,12 +312,3 @@ def test_what_is_not_kept() -> None:
     assert "another commit" in refusal(dataclasses.replace(run, environment=elsewhere))
     beside = dataclasses.replace(run.environment, state={"against": "HEAD"})
     assert "took turns with another tree" in refusal(dataclasses.replace(run, environment=beside))
-    (result,) = run.results
-    alone = dataclasses.replace(
-        result, measurements=tuple(dataclasses.replace(one, relative=()) for one in result.measurements)
-    )
-    assert "without the anchor" in refusal(dataclasses.replace(run, results=(alone,)))
-    crashed = dataclasses.replace(alone, outcome=Outcome.CRASHED, reason="it crashed")
-    assert refusal(dataclasses.replace(run, results=(result, crashed))) == ""
-    untimed = dataclasses.replace(alone, measurements=alone.measurements[1:])
-    assert refusal(dataclasses.replace(run, results=(result, untimed))) == "", "its times were not asked for"

@@ -12,6 +12,7 @@ from harness.baseline.records import Baseline, Portable, Times
 from harness.judge import Prior, compare, fit_prior, missing
 from harness.judge.times import ANCHORED
 from harness.measured import NOT_IN_TURNS
+from harness.metrics import METRICS
 from harness.names import within
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.record import failed_tests, metrics_of
@@ -105,10 +106,12 @@ def _of_one_hour(row: Comparison, result: Result) -> Comparison:
 
 def _of_runs(row: Comparison, old: Run, new: Run) -> Comparison:
     """A comparison that the judge made with another run, which is no baseline: nothing can be accepted over it, and no
-    block added to it. What is not measured in turns is not missed in a run that took them with another tree.
+    block added to it. What is not measured in turns is not missed in a run that took them with another tree, nor is a
+    suite's own metric that the run still declares, which is derived of such ones.
     """
     in_turns = "against" in new.environment.state
-    if in_turns and row.verdict is Verdict.MISSING and row.metric.startswith(NOT_IN_TURNS):
+    derived = {str(one["name"]) for one in new.metrics if one.get("suite") == row.suite} - {one.name for one in METRICS}
+    if in_turns and row.verdict is Verdict.MISSING and (row.metric.startswith(NOT_IN_TURNS) or row.metric in derived):
         why = f"{row.metric}: not measured in turns with another tree, as this run was; measure it without --against."
         return replace(row, verdict=Verdict.INCOMPARABLE, reason=why)
     said, blocks, _ = of_tree(row).reason.partition(" The baseline has ")

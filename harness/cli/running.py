@@ -91,17 +91,18 @@ def plan_options(arguments: argparse.Namespace) -> list[str]:
 
 
 def _ending_with(parent: int) -> Callable[[], None] | None:
-    """What a child calls before it runs anything, to be ended (SIGTERM) when its parent is killed (Linux, prctl(2)).
+    """What a child calls before it runs anything, to be interrupted when its parent is killed (Linux, prctl(2)).
 
-    It would measure on for hours, beside whatever runs next. By the parent Linux means the thread that starts it, which
-    is to be the main one.
+    It would measure on for hours, beside whatever runs next. An interrupt lets it end what it has started itself, such
+    as pip. By the parent Linux means the thread that starts it, which is to be the main one.
     """
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl  # looked up before the fork, after which little is safe
 
     def end_with_it() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job inherits it ignored
+        prctl(PR_SET_PDEATHSIG, signal.SIGINT)
         if os.getppid() != parent:  # it was killed before that
             os._exit(1)
 

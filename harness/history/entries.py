@@ -11,7 +11,6 @@ from fnmatch import fnmatchcase
 
 from harness.baseline.records import machine_class
 from harness.judge.scope import workload_of
-from harness.judge.times import ANCHORED
 from harness.records import Measurement, Outcome, Result, Run
 from harness.report.overview import cases
 
@@ -108,8 +107,6 @@ def refusal(run: Run) -> str:
         return "measured another commit than the working tree's, which tells nothing of the time when it was made"
     if "against" in run.environment.state:
         return "took turns with another tree and not with the anchor, so that its times tell nothing of other hours"
-    if any(_unanchored(result) for result in run.results):
-        return "was measured without the anchor, as by harness optimize, so that its times tell nothing of other hours"
     return "was a smoke test" if run.mode == "quick" else ""
 
 
@@ -134,12 +131,6 @@ def ordered(kept: Iterable[Kept]) -> tuple[Kept, ...]:
     """Cases in the order of their names, and values in that of their metrics: as all entries have them."""
     by_metric = (replace(one, values=tuple(sorted(one.values, key=lambda value: value.metric))) for one in kept)
     return tuple(sorted(by_metric, key=lambda one: (one.suite, one.case_id)))
-
-
-def _unanchored(result: Result) -> bool:
-    """Whether its latency has no ratios. One such run in a series, and seconds are compared of all others, too."""
-    latency = result.measurement(ANCHORED)
-    return result.outcome is Outcome.COMPLETED and latency is not None and not latency.relative
 
 
 def _machine(run: Run, result: Result) -> str:

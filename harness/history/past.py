@@ -61,7 +61,8 @@ def series_of(entries: Iterable[Entry], last: int, wanted: Wanted) -> list[Serie
     """A series for each wanted case and metric and class of machine, without its changes.
 
     `entries` are oldest first. A run that was asked another question than the newest one, or that declared the metric
-    with another unit or direction, belongs to another series, and is left out.
+    with another unit or direction, belongs to another series, and is left out. So is one without ratios to the anchor
+    where others have them: with its seconds a machine that got slower would be a change of the case.
     """
     found: dict[tuple[str, str, str, str], list[tuple[Entry, Kept, Value]]] = defaultdict(list)
     for entry in entries:
@@ -77,8 +78,8 @@ def series_of(entries: Iterable[Entry], last: int, wanted: Wanted) -> list[Serie
             tuple(_point(*one) for one in several if _asked(one[2]) == _asked(newest))[-last:],
             question=newest.question,
         )
-        for (suite, case_id, metric, machine), several in found.items()
-        if (newest := several[-1][2])
+        for (suite, case_id, metric, machine), every in found.items()
+        if (several := [one for one in every if one[2].relative is not None] or every) and (newest := several[-1][2])
     ]
 
 
