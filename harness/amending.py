@@ -6,13 +6,14 @@ import dataclasses
 import math
 
 from harness.baseline.make import told
+from harness.baseline.records import Baseline
 from harness.judge.compare import LEAST_FRESH
 from harness.measure.passes import OF_ANOTHER_LENGTH
 from harness.metrics import calls_needed
 from harness.plan import Plan
 from harness.records import Comparison, Result, Verdict
 
-__all__ = ["acceptable", "confirmed", "of_tree", "with_lengths", "with_time"]
+__all__ = ["acceptable", "confirmed", "of_tree", "with_home", "with_lengths", "with_time"]
 
 _OF_BASELINES = {
     "changed since the baseline was made": "changed between the two trees",
@@ -94,6 +95,23 @@ def with_lengths(row: Comparison, result: Result) -> Comparison:
         f'metrics=[resolve()["{row.metric}"].with_tolerance()].'
     )
     return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason)
+
+
+def with_home(row: Comparison, baseline: Baseline, here: str) -> Comparison:
+    """A comparison of an accuracy that only the machine class that made the baseline can decide, where that is another
+    one than `here`: it says what helps where no such machine will, since a run that is accepted here moves no portable
+    value that could not be decided.
+    """
+    portable = baseline.portable
+    if row.metric != "accuracy" or row.verdict is not Verdict.INCONCLUSIVE or portable is None:
+        return row
+    if portable.made_on == here:
+        return row
+    reason = (
+        f"{row.reason} Where that class is no longer in use, or is not the one that shall gate: delete this case's "
+        "folder in baselines/ and accept a run of this class."
+    )
+    return dataclasses.replace(row, reason=reason)
 
 
 def _fresh(result: Result) -> int:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Protocol
 
-from harness.amending import acceptable, confirmed, of_tree, with_lengths, with_time
+from harness.amending import acceptable, confirmed, of_tree, with_home, with_lengths, with_time
 from harness.baseline.accept import baseline_of, usual_prior
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
@@ -103,7 +103,9 @@ class WithBaselines:
         except BaselineError as error:
             return (Comparison(result.suite, result.case_id, "case", Verdict.ERROR, str(error)),)
         self.note_origin(result.suite, result.case_id, baseline, result.facts)
-        rows = [acceptable(with_lengths(row, result), result) for row in self._judged(result, baseline, metrics)]
+        here = machine_class(self._environment.hardware[result.hardware])
+        rows = [with_home(row, baseline, here) for row in self._judged(result, baseline, metrics)]
+        rows = [acceptable(with_lengths(row, result), result) for row in rows]
         if any(launch.phase == "confirm" for launch in result.launches):
             wanted = self._wanted.get((result.suite, result.case_id), 0)
             rows = [confirmed(with_time(row, result, self._plan, wanted), result, self._plan.confirm) for row in rows]

@@ -25,6 +25,7 @@ from harness.timed_test import TECHNIQUE
 from tests.cli_runs import a_run
 from tests.judge_samples import (
     CASE,
+    ELSEWHERE,
     ENVIRONMENT,
     IDENTITY,
     METRICS,
@@ -395,6 +396,21 @@ def test_what_was_evaluated_on_other_data_than_its_reference_misses_its_fidelity
     assert row.verdict is Verdict.MISSING
     assert row.reason.startswith(f"{metric}: the baseline has a value, and this run measured none; if that is right: ")
     assert "harness accept --case" in row.reason, "it is red until it is accepted"
+
+
+def test_an_accuracy_that_only_another_class_can_decide_says_what_helps_without_it(tmp_path: Path) -> None:
+    """Every night was red for one example of 300, and no run that was accepted there changed that."""
+    store = Store(tmp_path)
+    store.write(a_portable({"accuracy": 291 / 300}, scores=scores([0] * 9 + [1] * 291)))
+    away = dataclasses.replace(ENVIRONMENT, hardware={"cpu": ELSEWHERE})
+    result = a_result({"accuracy": [290 / 300]}, scores=scores([0] * 10 + [1] * 290))
+    cure = "delete this case's folder in baselines/ and accept a run of this class."
+    (row,) = WithBaselines(store, away, Plan()).compare(result, None, METRICS)
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert row.reason.endswith(cure)
+    (row,) = WithBaselines(store, ENVIRONMENT, Plan()).compare(result, None, METRICS)
+    assert row.verdict is Verdict.REGRESSED
+    assert cure not in row.reason
 
 
 def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_path: Path) -> None:
