@@ -11,7 +11,7 @@ import pytest
 from harness.baseline.store import Store
 from harness.cli.main import main
 from harness.files import point_latest
-from harness.records import Outcome
+from harness.records import Environment, Outcome
 from harness.report.commands import accept_command
 from harness.report.record import read_run
 from tests.cli_runs import IDENTITY, a_case, of_test, on_disk, without_numbers
@@ -83,6 +83,23 @@ def test_a_regression_is_accepted_with_a_reason(place: Place) -> None:
     assert times is not None
     assert times.accepted.reason == "the new kernel is worth it"
     assert times.accepted.previous["latency.p50"] == pytest.approx(0.010, rel=0.01)
+
+
+def test_what_got_worse_is_named_where_a_run_of_another_class_is_accepted(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first figures of a class bring the loss of a red run into the baseline of all."""
+    place.accept("--case", "a/*", "--case", "b/*", "--reason", "first")
+    capsys.readouterr()
+    away = Environment({"cpu": {**IDENTITY, "model": "Another CPU"}}, {"python": "3.11.9"}, {}, commit="def5678")
+    hosted = on_disk(place.folder, "hosted", [a_case("a", right="f" * 40 + "0" * 10), a_case("b")], environment=away)
+    assert place.accept("--reason", "first figures on the hosted runners", run=hosted) == 0
+    printed = capsys.readouterr().out.splitlines()
+    (worse,) = (line for line in printed if not line.startswith("wrote "))
+    assert worse.startswith("a/reference/cpu: taken although it got worse: accuracy ")
+    assert "80.00 % against 100.00 %" in worse
+    assert place.accept("--reason", "once more", run=hosted) == 0
+    assert "got worse" not in capsys.readouterr().out
 
 
 def test_a_damaged_baseline_keeps_no_other_case_from_being_accepted(

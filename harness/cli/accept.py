@@ -12,7 +12,7 @@ from harness.baseline.store import Store
 from harness.cli.options import add_baselines_option, add_source_option
 from harness.cli.output import fail, say
 from harness.errors import BaselineError
-from harness.records import Outcome, Result, Run
+from harness.records import Outcome, Result, Run, Verdict
 from harness.report.record import read_run
 from harness.review import Acceptor
 
@@ -40,7 +40,9 @@ def add(commands: Any) -> None:
 
 
 def accept(arguments: argparse.Namespace) -> int:
-    """Accept the chosen cases; say what was written, what was there already, and what was refused."""
+    """Accept the chosen cases; say what was written, what of it got worse, what was there already, and what was
+    refused.
+    """
     if not arguments.reason.strip():
         raise BaselineError("--reason is empty; say why these numbers are right, for whoever reads the baseline later")
     run = read_run(arguments.source)
@@ -51,12 +53,15 @@ def accept(arguments: argparse.Namespace) -> int:
     refused = 0
     for result in chosen:
         try:
+            rows = acceptor.judged(result).comparisons
             paths = acceptor.accept(result, arguments.reason)
         except BaselineError as error:
             refused += 1
             fail(str(error))
         else:
             say([f"wrote {path}" for path in paths] or f"{result.case_id}: the baseline holds this already")
+            worse = [row.reason for row in rows if paths and row.verdict is Verdict.REGRESSED]
+            say(f"{result.case_id}: taken although it got worse: {reason}" for reason in worse)
     return REFUSED if refused else 0
 
 

@@ -263,7 +263,9 @@ def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, 
             "empty", f"Nothing was measured{known}.", "No case gave a number, so nothing can be said of it."
         )
     if run.mode not in GATING:
-        why = {"quick": "A smoke run gives no verdict", "update": "The results became the baseline"}
+        worse = {view.name for view in views if any(c.verdict is Verdict.REGRESSED for c in view.comparisons)}
+        taken = f", although {plural(len(worse - xfailed), 'case')} got worse" if worse - xfailed else ""
+        why = {"quick": "A smoke run gives no verdict", "update": f"The results became the baseline{taken}"}
         return Headline(
             "unjudged", "Nothing was judged.", f"{why.get(run.mode, 'Baselines were switched off')}; {ran}."
         )
