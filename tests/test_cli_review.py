@@ -24,7 +24,7 @@ from harness.errors import RecordError
 from harness.files import point_latest
 from harness.records import Outcome
 from harness.report.record import read_run
-from harness.review import Decisions, Pending, Review, decisions
+from harness.review import Acceptor, Decisions, Pending, Review, decisions
 from harness.review.page import key_of
 from harness.review.server import Server
 from tests.cli_runs import a_case, of_test, on_disk, without_numbers
@@ -340,6 +340,7 @@ def test_what_a_newer_run_was_accepted_over_is_not_asked_about_again(place: Plac
     blocks = [
         dataclasses.replace(
             block,
+            when=when,
             values={name: [2 * value for value in found] for name, found in block.values.items()},
             relative={name: [2 * value for value in found] for name, found in block.relative.items()},
         )
@@ -349,6 +350,18 @@ def test_what_a_newer_run_was_accepted_over_is_not_asked_about_again(place: Plac
     store.write(dataclasses.replace(baseline.times, blocks=tuple(blocks), accepted=accepted))
     store.write(dataclasses.replace(baseline.portable, accepted=accepted))
     assert (slower.name in [one.name for one in place.review().pending()]) is asked
+
+
+def test_another_block_is_newer_than_the_change_whose_reason_it_leaves(place: Place) -> None:
+    run, store = read_run(place.run), Store(place.baselines)
+    identity = run.environment.hardware["cpu"]
+    times = store.read("toys", "c/reference/cpu", identity).times
+    assert times
+    later = dataclasses.replace(times.blocks[-1], when="2999-01-01T00:00:00Z")
+    store.write(dataclasses.replace(times, blocks=(*times.blocks[:-1], later)))
+    (result,) = (one for one in run.results if one.case_id == "c/reference/cpu")
+    assert Acceptor(store, run).newer(result, "2998-01-01T00:00:00Z")
+    assert not Acceptor(store, run).newer(result, "2999-01-01T00:00:00Z")
 
 
 def test_without_a_terminal_it_says_what_to_use(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -268,6 +268,22 @@ def test_every_accepted_baseline_is_read_from_git_and_from_the_working_tree(tmp_
     assert [level.reason for level in levelled["size"].levels] == ["first baseline"]
 
 
+def test_another_block_is_told_as_one_with_the_reason_of_the_change_before_it(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    baselines = tmp_path / "baselines"
+    for number, latency, reason in ((1, 0.0012, "first baseline"), (2, 0.0024, "wider"), (3, 0.00241, "a third")):
+        accepted(baselines, number, latency, reason)
+        git(tmp_path, "add", "-A")
+        git(tmp_path, "commit", "-q", "-m", reason)
+    series = series_of([entry_of(a_day(1, 0.0012))], 10, EVERYTHING)
+    levelled = {one.metric: one for one in levels_of(series, Sources(tmp_path, baselines))}
+    assert [(level.when, level.commit, level.reason) for level in levelled["latency.p50"].levels] == [
+        (a_day(1).started, f"{1:040x}", "first baseline"),
+        (a_day(2).started, f"{2:040x}", "wider"),
+        (a_day(3).started, f"{3:040x}", "another block (wider)"),
+    ]
+
+
 def test_a_baseline_of_another_question_is_none_of_the_series(tmp_path: Path) -> None:
     accepted(tmp_path / "baselines", 1, 0.0012, "as it was asked")
     sources = Sources(tmp_path, tmp_path / "baselines")

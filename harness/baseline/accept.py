@@ -189,7 +189,11 @@ def _times(
     others = [one for one in old.blocks if not _same_launches(one, block)]
     blocks = _newest([*(_restricted(one, kept) for one in others), block])
     left = {name for one in old.blocks for name in one.values} - kept
-    previous = {name: _point(old, name) for name in sorted(left)} or old.accepted.previous
+    came = set(names) - {name for one in old.blocks for name in one.values}
+    if not left and not came:
+        # The reason of the last change stays beside the values that it replaced.
+        return make_times(result, environment, blocks, old.accepted)
+    previous = {name: _point(old, name) for name in sorted(left)}
     return make_times(result, environment, blocks, dataclasses.replace(accepted, previous=previous))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from harness.baseline.records import Portable, Times
+from harness.baseline.records import Portable, Times, written
 from harness.baseline.store import PORTABLE, TIMES, folder_of
 from harness.baseline.text import parse
 from harness.baseline.tree import Disk, contents_of, git
@@ -21,7 +21,7 @@ WRITTEN = re.compile(r":[0-7]+ 100[0-7]+ [0-9a-f]+ (?P<blob>[0-9a-f]+) [AM]\t(?P
 
 
 def versions(root: Path, cases: Collection[tuple[str, str]]) -> Versions:
-    """By (suite, case id) every record that was the baseline, in the order in which they were accepted.
+    """By (suite, case id) every record that was the baseline, in the order in which they were written.
 
     Commits that are not here (a shallow clone) are not known, and outside a repository only the working tree is. What
     can't be read, such as a version of another schema, is left out: it is history, and judges nothing.
@@ -38,7 +38,7 @@ def versions(root: Path, cases: Collection[tuple[str, str]]) -> Versions:
             continue
         found.setdefault(folders[folder], []).append(record)
     for records in found.values():
-        records.sort(key=lambda record: record.accepted.when)
+        records.sort(key=written)
     return found
 
 

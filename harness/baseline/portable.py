@@ -64,9 +64,9 @@ def new_portable(
         return dataclasses.replace(new, accepted=dataclasses.replace(accepted, previous=previous))
     made_on = _home(result, identity_of(result, environment), metrics, baseline, old)
     if (old.nodeid, old.made_on) != (result.nodeid, made_on):
-        # A test that moved takes its baseline along, values and all; so does a machine whose class was renamed.
-        accepted = dataclasses.replace(accepted, previous=old.accepted.previous)
-        return dataclasses.replace(old, nodeid=result.nodeid, made_on=made_on, accepted=accepted)
+        # A test that moved takes its baseline along, values and all, and why they were accepted; so does a machine
+        # whose class was renamed.
+        return dataclasses.replace(old, nodeid=result.nodeid, made_on=made_on)
     return None
 
 

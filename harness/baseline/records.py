@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 
 from harness.records import Scalar, Scores
 
-__all__ = ["Accepted", "Baseline", "Block", "Portable", "Times", "machine_class"]
+__all__ = ["Accepted", "Baseline", "Block", "Portable", "Times", "machine_class", "written"]
 
 BASELINE_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What made this the baseline: the commit that was measured, when, and why; and the values before, by metric."""
+    """What made this the baseline: the commit that was measured, when, and why; and the values before, by metric.
+
+    It is that of the last change: another block, which agrees with what is there, has a time and a commit of its own.
+    """
 
     commit: str
     when: str
@@ -85,6 +88,11 @@ class Baseline:
     portable: Portable | None
     times: Times | None
     others: tuple[Mapping[str, Scalar], ...] = ()
+
+
+def written(record: Portable | Times) -> str:
+    """When a record became what it is: times with their newest block, which may be younger than their last change."""
+    return record.blocks[-1].when if isinstance(record, Times) and record.blocks else record.accepted.when
 
 
 def machine_class(identity: Mapping[str, Scalar]) -> str:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
 from harness.baseline.log import versions
-from harness.baseline.records import Portable, Times, machine_class
+from harness.baseline.records import Portable, Times, machine_class, written
 from harness.baseline.store import Store
 from harness.history.changes import CURE, with_changes
 from harness.history.entries import Entry, Kept, Value, Wanted, question_of
@@ -108,7 +108,8 @@ def levels_of(
     kept = versions(sources.baselines, chosen) if chosen else {}
     return [
         dataclasses.replace(one, levels=levels)
-        if (levels := tuple(_levels(one, kept.get((one.suite, one.case_id), ()))))
+        # A test that moved has its values, and why they were accepted, in two versions.
+        if (levels := tuple(dict.fromkeys(_levels(one, kept.get((one.suite, one.case_id), ())))))
         else one
         for one in series
     ]
@@ -127,7 +128,15 @@ def _levels(series: Series, records: Iterable[Portable | Times]) -> Iterable[Lev
         else:
             value = None
         if value is not None:
-            yield Level(record.accepted.when, record.accepted.commit, record.accepted.reason, value)
+            yield _level(record, value)
+
+
+def _level(record: Portable | Times, value: float) -> Level:
+    """A value as it was accepted; another block, which keeps the reason of the change before it, as one."""
+    accepted = record.accepted
+    if isinstance(record, Portable) or written(record) == accepted.when:
+        return Level(accepted.when, accepted.commit, accepted.reason, value)
+    return Level(written(record), record.blocks[-1].commit, f"another block ({accepted.reason})", value)
 
 
 def _asked(value: Value) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.amending import confirmed, with_lengths
 from harness.baseline import accept as acceptance
-from harness.baseline.records import Portable, Times, machine_class
+from harness.baseline.records import Portable, Times, machine_class, written
 from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.judge import Prior, compare
@@ -64,7 +64,7 @@ class Acceptor:
             found = self._store.read(result.suite, result.case_id, self._identity(result))
         except BaselineError:
             return False  # a damaged one is no newer, and is told elsewhere
-        return any(part is not None and part.accepted.when > when for part in (found.portable, found.times))
+        return any(part is not None and written(part) > when for part in (found.portable, found.times))
 
     def accept(self, result: Result, reason: str) -> list[Path]:
         """Accept one result and give the files that were written. Raises `BaselineError` where it is refused."""
