@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -266,6 +267,27 @@ def test_every_accepted_baseline_is_read_from_git_and_from_the_working_tree(tmp_
         ("a kernel of its own", 0.0006),
     ]
     assert [level.reason for level in levelled["size"].levels] == ["first baseline"]
+
+
+def test_what_was_taken_back_is_no_version_any_more(tmp_path: Path) -> None:
+    """The picture drew the reverted baseline as the one in force, since it was accepted last."""
+    git(tmp_path, "init", "-q")
+    baselines = tmp_path / "baselines"
+    for number, latency, reason in ((1, 0.0012, "first baseline"), (2, 0.0024, "twice the layers")):
+        accepted(baselines, number, latency, reason)
+        git(tmp_path, "add", "-A")
+        git(tmp_path, "commit", "-q", "-m", reason)
+    key = ("toys", "a/reference/cpu")
+
+    def reasons() -> list[str]:
+        return [one.accepted.reason for one in versions(baselines, [key])[key] if isinstance(one, Times)]
+
+    git(tmp_path, "revert", "--no-edit", "HEAD")
+    assert reasons() == ["first baseline"]
+    accepted(baselines, 3, 0.0025, "twice the layers after all")
+    assert reasons() == ["first baseline", "twice the layers", "twice the layers after all"]
+    shutil.rmtree(baselines / "toys")
+    assert reasons() == ["first baseline", "twice the layers"], "of a case that is gone all is history"
 
 
 def test_another_block_is_told_as_one_with_the_reason_of_the_change_before_it(tmp_path: Path) -> None:

@@ -24,22 +24,27 @@ def versions(root: Path, cases: Collection[tuple[str, str]]) -> Versions:
     """By (suite, case id) every record that was the baseline, in the order in which they were written.
 
     Commits that are not here (a shallow clone) are not known, and outside a repository only the working tree is. What
-    can't be read, such as a version of another schema, is left out: it is history, and judges nothing.
+    can't be read, such as a version of another schema, is left out: it is history, and judges nothing. So is what is
+    younger than the file of the working tree: a revert took it back, or the other side of a conflict was taken.
     """
     folders = {folder_of(*case): case for case in cases}
+    now = _on_disk(root, folders)
+    parsed = {one: _parsed(*one) for one in dict.fromkeys([*_committed(root, folders), *now])}
+    newest = {path: written(record) for path, payload in now if (record := parsed[path, payload])}
     found: Versions = {}
-    for path, payload in dict.fromkeys([*_committed(root, folders), *_on_disk(root, folders)]):
-        folder, _, name = path.rpartition("/")
-        try:
-            record: Portable | Times = (
-                parse(Portable, payload, path) if name == PORTABLE else parse(Times, payload, path)
-            )
-        except BaselineError:
-            continue
-        found.setdefault(folders[folder], []).append(record)
+    for (path, _), record in parsed.items():
+        if record and written(record) <= newest.get(path, written(record)):
+            found.setdefault(folders[path.rpartition("/")[0]], []).append(record)
     for records in found.values():
         records.sort(key=written)
     return found
+
+
+def _parsed(path: str, payload: bytes) -> Portable | Times | None:
+    try:
+        return parse(Portable, payload, path) if path.endswith(f"/{PORTABLE}") else parse(Times, payload, path)
+    except BaselineError:
+        return None
 
 
 def _committed(root: Path, folders: Collection[str]) -> list[tuple[str, bytes]]:
