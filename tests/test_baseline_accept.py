@@ -107,7 +107,38 @@ def test_launches_that_agree_become_another_block_and_touch_nothing_else(store: 
 def test_only_the_newest_blocks_are_kept(store: Store) -> None:
     for day in range(1, KEPT_BLOCKS + 3):
         take(store, measured(day), day=day)
-    assert [block.when for block in parts(store)[1].blocks] == [WHEN.format(day) for day in range(3, KEPT_BLOCKS + 3)]
+    blocks = parts(store)[1].blocks
+    timed = [block.when for block in blocks if "latency.p50" in block.values]
+    assert timed == [WHEN.format(day) for day in range(3, KEPT_BLOCKS + 3)]
+    counted = [block.when for block in blocks if "memory.peak" in block.values]
+    assert counted == [WHEN.format(day) for day in range(1, 4)], "what repeats keeps its first blocks"
+
+
+def test_memory_does_not_creep_with_the_blocks_that_are_accepted(store: Store) -> None:
+    """Each of them agreed with the eight before it, and nothing was red until it had doubled."""
+    for day in range(20):
+        result = measured(day, memory=1e8 * 1.004**day)
+        rows = compare(result, store.read("digits", CASE, IDENTITY), METRICS, QUIET, IDENTITY)
+        if Verdict.REGRESSED in [one.verdict for one in rows if one.metric == "memory.peak"]:
+            break
+        assert take(store, result, day=day + 1)
+        assert take(store, result, day=day + 1) == [], "it is there, without its memory as well"
+    assert day == 6
+    take(store, result, "a cache that grows", day + 1)
+    assert ["memory.peak" in block.values for block in parts(store)[1].blocks] == [False] * 6 + [True]
+
+
+def test_a_metric_that_is_gone_can_be_accepted_beside_memory_that_stays(store: Store) -> None:
+    own = Metric("pages", "count", "lower", tolerance=0.1)
+    metrics = {**METRICS, "pages": own}
+    for day in (1, 2, 3):
+        take(store, a_result({"memory.peak": [1e8 + day], "pages": [100.0 + day]}), day=day, metrics=metrics)
+    assert take(store, a_result({"memory.peak": [1e8 + 4]}), "pages tell nothing", 4, metrics=metrics) == [TIMES]
+    times = parts(store)[1]
+    assert [list(block.values) for block in times.blocks] == [["memory.peak"]] * 3
+    assert times.accepted.previous == {"pages": pytest.approx(102.0, rel=1e-3)}
+    assert written(times) == WHEN.format(4), "although its newest block is older"
+    assert take(store, a_result({"memory.peak": [1e8 + 5]}), day=5, metrics=metrics) == []
 
 
 def test_the_same_launches_are_not_evidence_twice(store: Store) -> None:
@@ -161,7 +192,7 @@ def test_a_percentile_of_too_few_calls_enters_no_block_and_removes_none(store: S
         assert take(store, with_calls(measured(day, p99=0.05), 26), day=day, metrics=TAIL) == [TIMES]
     times = parts(store)[1]
     assert told(store) == [True] * 3 + [False] * KEPT_BLOCKS
-    assert [len(block.values) for block in times.blocks[:3]] == [1, 1, 1], "of the others the newest blocks are kept"
+    assert [set(block.values) for block in times.blocks[:3]] == [{"latency.p99", "memory.peak"}] * 3
     assert times.accepted.previous == {}
     again = with_calls(measured(20), 600)
     found = {one.metric: one for one in compare(again, store.read("digits", CASE, IDENTITY), TAIL, QUIET, IDENTITY)}

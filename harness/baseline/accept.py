@@ -1,8 +1,8 @@
 """Making a result the baseline, and refusing what must not become one.
 
 Launches that agree with the baseline become another block of it, so that it learns how much this machine's hours
-differ; a metric that differs starts anew from them. What is within its limit on the portable side stays as it is, byte
-for byte: an accepted run must not move what nobody asked about.
+differ; a metric that differs starts anew from them. What is within its limit on the portable side, and memory that has
+three blocks, stays as it is, byte for byte: an accepted run must not move what nobody asked about.
 """
 
 from __future__ import annotations
@@ -176,25 +176,42 @@ def _times(
     local = [one.metric for one in result.measurements if not metrics[one.metric].portable]
     gating = [name for name in local if metrics[name].gates]
     names = [name for name in gating if told(result, name)]
-    block = block_of(result, names, accepted.commit, accepted.when)
-    if not names or (old and any(one.values == rounded(block.values) for one in old.blocks)):
+    if not names:
         return None
+    full = block_of(result, names, accepted.commit, accepted.when)
     if old is None:
-        return make_times(result, environment, (block,), accepted)
+        return make_times(result, environment, (full,), accepted)
+    # Launches that are there in part, since what others showed restarted a metric, are there anew and not twice.
+    others = [one for one in old.blocks if not _same_launches(one, full)]
+    held = {name for name in names if _is_held(comparisons.get(name), others)}
+    block = _restricted(full, set(names) - held)
     kept = {name for name in names if name in comparisons and _agrees(comparisons[name])}
     # What too few calls could not tell says nothing against the blocks that could.
     untold = {name for name in gating if name not in names}
     kept |= {name for name in untold if name in comparisons and comparisons[name].verdict is Verdict.INCONCLUSIVE}
-    # Launches that are there in part, since what others showed restarted a metric, are there anew and not twice.
-    others = [one for one in old.blocks if not _same_launches(one, block)]
-    blocks = _newest([*(_restricted(one, kept) for one in others), block])
     left = {name for one in old.blocks for name in one.values} - kept
+    values = rounded(block.values)
+    known = any(values == {n: found for n, found in one.values.items() if n not in held} for one in old.blocks)
+    # Where all that was measured is held there is no block to add, and something may be gone all the same.
+    settled = known if values else not left
+    if settled:
+        return None
+    blocks = _newest([*(_restricted(one, kept) for one in others), block])
     came = set(names) - {name for one in old.blocks for name in one.values}
     if not left and not came:
         # The reason of the last change stays beside the values that it replaced.
         return make_times(result, environment, blocks, old.accepted)
     previous = {name: _point(old, name) for name in sorted(left)}
     return make_times(result, environment, blocks, dataclasses.replace(accepted, previous=previous))
+
+
+def _is_held(row: Comparison | None, blocks: Sequence[Block]) -> bool:
+    """Whether a metric that is counted keeps the blocks that it has, byte for byte, and gets no other: one that lies
+    within its limit, and has the blocks that it should have. Small losses would be accepted with every block otherwise.
+    """
+    if row is None or row.verdict is not Verdict.UNCHANGED or row.detectable is not None:
+        return False
+    return sum(row.metric in block.values for block in blocks) >= FULL_BASELINE
 
 
 def _same_launches(old: Block, new: Block) -> bool:

@@ -92,7 +92,8 @@ class Baseline:
 
 def written(record: Portable | Times) -> str:
     """When a record became what it is: times with their newest block, which may be younger than their last change."""
-    return record.blocks[-1].when if isinstance(record, Times) and record.blocks else record.accepted.when
+    blocks = record.blocks if isinstance(record, Times) else ()
+    return max([record.accepted.when, *(block.when for block in blocks)])
 
 
 def machine_class(identity: Mapping[str, Scalar]) -> str:
