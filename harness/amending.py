@@ -13,7 +13,16 @@ from harness.metrics import calls_needed
 from harness.plan import Plan
 from harness.records import Comparison, Result, Verdict
 
-__all__ = ["acceptable", "confirmed", "of_tree", "with_home", "with_lengths", "with_time"]
+__all__ = [
+    "acceptable",
+    "confirmed",
+    "of_tree",
+    "unaccepted",
+    "unpruned",
+    "with_home",
+    "with_lengths",
+    "with_time",
+]
 
 _OF_BASELINES = {
     "changed since the baseline was made": "changed between the two trees",
@@ -29,10 +38,20 @@ _OF_OUTPUTS = {f"fidelity.{name}" for name in ("error", "sqnr", "cosine", "ident
 """What only outputs of one length have: the agreement is of decisions."""
 
 
+def unaccepted(row: Comparison) -> Comparison:
+    """A comparison that does not advise to accept anything: with a commit's baselines, which stay as they are."""
+    said, command, _ = row.reason.partition(": harness accept ")
+    return dataclasses.replace(row, reason=f"{said.rpartition('; ')[0]}.") if command else row
+
+
+def unpruned(row: Comparison) -> Comparison:
+    """The same of a case that is gone: nothing deletes a baseline that was committed."""
+    return dataclasses.replace(row, reason=row.reason.partition(" If it was removed on purpose")[0])
+
+
 def of_tree(row: Comparison) -> Comparison:
     """A comparison that the judge made with another tree, which is no baseline, and has nothing to accept."""
-    said, command, _ = row.reason.partition(": harness accept ")
-    reason = f"{said.rpartition('; ')[0]}." if command else said
+    reason = unaccepted(row).reason
     for of_baseline, otherwise in _OF_BASELINES.items():
         reason = reason.replace(of_baseline, otherwise)
     return dataclasses.replace(row, reason=reason)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Protocol
 
-from harness.amending import acceptable, confirmed, of_tree, with_home, with_lengths, with_time
+from harness.amending import acceptable, confirmed, of_tree, unaccepted, with_home, with_lengths, with_time
 from harness.baseline.accept import baseline_of, usual_prior
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
@@ -57,12 +57,14 @@ class Nothing:
 class WithBaselines:
     """The committed baselines, and how much runs usually differ on this class of machine.
 
-    `plan` says how many fresh launches an undecided case gets at most, and in what time.
+    `plan` says how many fresh launches an undecided case gets at most, and in what time; `fixed`, that the baselines
+    are those of a commit, into which nothing can be accepted.
     """
 
-    def __init__(self, store: Store, environment: Environment, plan: Plan) -> None:
+    def __init__(self, store: Store, environment: Environment, plan: Plan, *, fixed: bool = False) -> None:
         self.origins: dict[str, dict[str, str]] = {}
         self._plan = plan
+        self._fixed = fixed
         self._store = store
         self._environment = environment
         self._priors: dict[str, Prior] = {}
@@ -104,8 +106,11 @@ class WithBaselines:
             return (Comparison(result.suite, result.case_id, "case", Verdict.ERROR, str(error)),)
         self.note_origin(result.suite, result.case_id, baseline, result.facts)
         here = machine_class(self._environment.hardware[result.hardware])
-        rows = [with_home(row, baseline, here) for row in self._judged(result, baseline, metrics)]
-        rows = [acceptable(with_lengths(row, result), result) for row in rows]
+        rows = [with_lengths(row, result) for row in self._judged(result, baseline, metrics)]
+        if self._fixed:
+            rows = [unaccepted(row) for row in rows]
+        else:
+            rows = [acceptable(with_home(row, baseline, here), result) for row in rows]
         if any(launch.phase == "confirm" for launch in result.launches):
             wanted = self._wanted.get((result.suite, result.case_id), 0)
             rows = [confirmed(with_time(row, result, self._plan, wanted), result, self._plan.confirm) for row in rows]

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from harness.amending import unpruned
 from harness.baseline.records import Portable
 from harness.baseline.store import Store, folder_of
 from harness.comparing import Comparing, WithBaselines
@@ -28,6 +29,7 @@ from harness.units import plural
 __all__ = [
     "gate",
     "going_by",
+    "gone",
     "lacking",
     "left_out",
     "shared_suite",
@@ -71,7 +73,18 @@ def _help(comparison: Comparison, nodeid: str, settings: Settings) -> str:
         return f"reproduce: pytest {quoted(nodeid)} {shlex.join(settings.against.told.options)}"
     baselines, reports = _baselines(settings), _reports(settings)
     revision = ["--baseline-rev", settings.revision] if settings.revision else []
-    return advice(comparison, nodeid, judging=[*baselines, *revision, *reports], accepting=going_by(settings))
+    judging = [*baselines, *revision, *reports]
+    if revision and not (comparison.metric == "case" and comparison.verdict is Verdict.MISSING):
+        # What was committed stays as it is: accepting changes the working tree's baselines.
+        return f"reproduce: pytest {quoted(nodeid)} {shlex.join(judging)}"
+    return advice(comparison, nodeid, judging=judging, accepting=going_by(settings))
+
+
+def gone(settings: Settings, portable: Portable) -> str:
+    """What helps where the case of a baseline is gone, in lines; of one in a commit nothing can be deleted."""
+    prune = shlex.join(["harness", "prune", *going_by(settings)])
+    removed = "" if settings.revision else f"  if it was removed on purpose: {prune}\n"
+    return f"{removed}  if it can't run here:            --allow-unavailable='{portable.case_id}'"
 
 
 def going_by(settings: Settings) -> list[str]:
@@ -135,6 +148,8 @@ def undone(
     if settings.gates and (asked or not known) and not any(one.verdict in DECIDED for one in asked):
         if settings.against:
             return f"nothing was decided: no selected case could be compared with {settings.against}"
+        if settings.revision:
+            return f"nothing was decided: no selected case could be compared with its baseline at {settings.revision}"
         first = shlex.join(["pytest", *(settings.selected or ["suites/"]), *_baselines(settings), "--baseline=update"])
         return (
             "nothing was decided: no selected case has a baseline that this machine can be compared with; "
@@ -204,7 +219,8 @@ def without_case(
             and not settings.allows(found.case_id)
             and _is_due(found, settings.root, nodeids, files)
         ):
-            yield from ((comparison, found) for comparison in missing([found], selected))
+            for comparison in missing([found], selected):
+                yield (unpruned(comparison) if settings.revision else comparison), found
 
 
 def _is_due(baseline: Portable, root: Path, nodeids: set[str], files: Callable[[], Iterable[Path]]) -> bool:

@@ -77,7 +77,7 @@ class Session:
         self._loose: list[Comparison] = []
         # What extends a baseline is a block of screen launches; there is no verdict to confirm.
         plan = dataclasses.replace(settings.plan, confirm=0) if settings.mode == "update" else settings.plan
-        self._baselines = WithBaselines(self.store, self.environment, plan)
+        self._baselines = WithBaselines(self.store, self.environment, plan, fixed=bool(revision))
         self._updating = Updating(self.store, self._baselines, settings.reason)
         self._cache = self._cache_of(tree, versions_of(tree))
         self._other, self._comparing = self._compared_with(beside)

@@ -398,6 +398,20 @@ def test_what_was_evaluated_on_other_data_than_its_reference_misses_its_fidelity
     assert "harness accept --case" in row.reason, "it is red until it is accepted"
 
 
+def test_the_baselines_of_a_commit_are_no_place_to_accept_into(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(a_portable({"size": 4.0, "sparsity": 0.5}))
+    result = a_result({"size": [4.0], "parameters": [10.0]})
+    for fixed in (False, True):
+        found = WithBaselines(store, ENVIRONMENT, Plan(), fixed=fixed)
+        rows = {row.metric: row for row in found.compare(result, None, METRICS)}
+        assert ("harness accept" in rows["parameters"].reason) is not fixed
+        assert ("harness accept" in rows["sparsity"].reason) is not fixed
+        assert (rows["parameters"].verdict, rows["sparsity"].verdict) == (Verdict.NEW, Verdict.MISSING)
+    assert rows["parameters"].reason == "parameters: the baseline has no such value yet."
+    assert rows["sparsity"].reason == "sparsity: the baseline has a value, and this run measured none."
+
+
 def test_an_accuracy_that_only_another_class_can_decide_says_what_helps_without_it(tmp_path: Path) -> None:
     """Every night was red for one example of 300, and no run that was accepted there changed that."""
     store = Store(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from harness.baseline.store import Store, folder_of
 from harness.comparing import Nothing, WithBaselines
-from harness.gate import gate, left_out, shared_suite, undone, without_case
+from harness.gate import gate, gone, left_out, shared_suite, undone, without_case
 from harness.plan import Plan
 from harness.records import Comparison, Outcome, Run, Verdict
 from harness.settings import Against, Settings
@@ -207,12 +207,12 @@ def test_a_case_that_was_not_measured_is_not_said_to_be_gone(
         (
             {"baselines": "my golden", "reports": "nightly", "revision": "v1"},
             " --baselines 'my golden' --baseline-rev v1 --reports nightly",
-            " --from nightly/latest --baselines 'my golden'",
+            None,
         ),
     ],
 )
 def test_what_helps_speaks_of_the_folders_of_the_run(
-    tmp_path: Path, changes: dict[str, str], again: str, accepted: str
+    tmp_path: Path, changes: dict[str, str], again: str, accepted: str | None
 ) -> None:
     """Else the case is judged by other baselines when it is measured again, and another run is accepted elsewhere."""
     asked = settings(tmp_path)
@@ -222,8 +222,25 @@ def test_what_helps_speaks_of_the_folders_of_the_run(
     row = Comparison("digits", CASE, "size", Verdict.REGRESSED, "It grew.")
     fails, text = gate(asked, result, [row])
     assert fails
-    assert f"reproduce: pytest '{result.nodeid}'{again}; if the change is right: " in text
-    assert f"harness accept --case 'digits/{CASE}'{accepted} --reason " in text
+    reproduce = f"reproduce: pytest '{result.nodeid}'{again}"
+    if accepted is None:
+        assert text.endswith(reproduce), "the baselines of a commit stay as they are"
+    else:
+        assert f"{reproduce}; if the change is right: " in text
+        assert f"harness accept --case 'digits/{CASE}'{accepted} --reason " in text
+
+
+def test_a_case_that_is_gone_is_pruned_from_no_commit(tmp_path: Path, store: Store) -> None:
+    portable = a_portable({"size": 4.0}, case_id=GONE)
+    for revision, pruned in (("", True), ("v1", False)):
+        asked = settings(tmp_path, revision=revision)
+        (row,) = found(tmp_path, store, revision=revision).values()
+        assert row.reason.startswith(f"{GONE} has a baseline (accepted ")
+        for text in (row.reason, gone(asked, portable)):
+            assert ("harness prune" in text) is pruned
+        assert f"if it can't run here:            --allow-unavailable='{GONE}'" in gone(asked, portable)
+    said = undone(asked, a_whole_run({"a": Verdict.NEW}))
+    assert said == "nothing was decided: no selected case could be compared with its baseline at v1"
 
 
 def test_a_folder_outside_of_the_project_is_named_whole(tmp_path: Path) -> None:

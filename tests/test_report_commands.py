@@ -6,9 +6,11 @@ import dataclasses
 
 import pytest
 
-from harness.records import Outcome
-from harness.report.commands import accept_command, reproduce_command
+from harness.records import Comparison, Outcome, Verdict
+from harness.report.commands import accept_command, acceptable, reproduce_command
+from harness.report.comment import render as comment
 from harness.report.html import render
+from harness.report.overview import cases
 from harness.report.summary import render as summary
 from tests.report_samples import sample_run
 from tests.test_report_html import Page, plain
@@ -51,6 +53,21 @@ def test_the_run_that_is_shown_is_accepted_and_not_the_newest(command: str, sour
 def test_a_case_is_judged_again_by_the_baselines_of_the_run(command: str, options: str) -> None:
     run = dataclasses.replace(sample_run(1, 1, samples=2), command=command)
     assert reproduce_command(run, "a.py::t") == f"pytest a.py::t --baseline=compare{options}"
+
+
+def test_what_was_held_to_the_baselines_of_a_commit_is_not_accepted_and_not_pruned() -> None:
+    run = dataclasses.replace(sample_run(1, 4, samples=2), command="pytest suites/")
+    gone = Comparison("test_digits", "digits/gone/cpu", "case", Verdict.MISSING, "It is gone.")
+    run = dataclasses.replace(run, comparisons=(*run.comparisons, gone))
+    fixed = dataclasses.replace(run, command="pytest suites/ --baseline-rev v1.0")
+    for one, offered in ((run, True), (fixed, False)):
+        page = plain(Page(render(one)).text)
+        for words in ("harness accept --case test_digits/", "harness accept --from", "harness prune"):
+            assert (words in page) is offered
+        assert ("harness accept" in summary(one)) is offered
+        assert ("harness review" in comment(one)) is offered
+        assert any(acceptable(one, view) for view in cases(one)) is offered
+    assert "To measure the worst failure again:" in summary(fixed)
 
 
 def test_what_was_judged_by_no_baseline_is_told_of_none() -> None:

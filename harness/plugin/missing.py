@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,17 +30,13 @@ class MissingCase(pytest.Item):
         self._comparison, self._portable = missing
 
     def runtest(self) -> None:
-        from harness.gate import going_by  # with it come the judge and scipy
+        from harness.gate import gone  # with it come the judge and scipy
 
         text = self._comparison.reason
         self._run.add_missing(self._comparison, self._portable)
         self.user_properties.append(("harness.verdict", self._comparison.verdict.value))
         if self._portable:
-            prune = shlex.join(["harness", "prune", *going_by(self._run.settings)])
-            text += (
-                f"\n  if it was removed on purpose: {prune}\n"
-                f"  if it can't run here:            --allow-unavailable='{self._portable.case_id}'"
-            )
+            text += f"\n{gone(self._run.settings, self._portable)}"
         raise Regression(text)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:  # noqa: ARG002

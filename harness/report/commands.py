@@ -18,6 +18,7 @@ __all__ = [
     "for_strangers",
     "in_turns",
     "measuring_options",
+    "of_revision",
     "reproduce_command",
     "review_command",
 ]
@@ -126,12 +127,18 @@ def _words(run: Run) -> list[str]:
 
 
 def acceptable(run: Run, view: CaseView) -> bool:
-    """Whether accepting a case would change the baseline: its run came to its end, has not updated it itself and took
-    turns with no other tree, and the case has numbers that count and were all decided.
+    """Whether accepting a case would change the baseline: its run came to its end, has not updated it itself, took
+    turns with no other tree and was held to no commit's baselines, and the case has numbers that count and were all
+    decided.
     """
     changed = _may_be_a_baseline(view) and any(c.verdict in _CHANGED for c in view.comparisons)
     alone = "against" not in run.environment.state and view.result is not None and not _beside(view.result)
-    return changed and alone and run.complete and run.mode != "update"
+    return changed and alone and run.complete and run.mode != "update" and not of_revision(run)
+
+
+def of_revision(run: Run) -> bool:
+    """Whether a run was held to the baselines of a commit, which stay as they are whatever is accepted."""
+    return bool(_option(run, "--baseline-rev"))
 
 
 def in_turns(run: Run) -> bool:

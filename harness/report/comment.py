@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.records import Comparison, Run, Verdict
-from harness.report.commands import accept_command, for_strangers, in_turns, reproduce_command, review_command
+from harness.report.commands import (
+    accept_command,
+    for_strangers,
+    in_turns,
+    of_revision,
+    reproduce_command,
+    review_command,
+)
 from harness.report.overview import GATING, Overview
 from harness.report.summary import comparison_rows, escape
 from harness.report.text import one_line
@@ -43,7 +50,7 @@ def render(run: Run) -> str:
 
 
 def _judged_by_baselines(run: Run) -> bool:
-    return run.mode in GATING and not in_turns(run)
+    return run.mode in GATING and not in_turns(run) and not of_revision(run)
 
 
 def _changes(run: Run) -> list[Comparison]:
