@@ -105,6 +105,16 @@ def test_baselines_alone_are_a_history_too(here: Path, capsys: pytest.CaptureFix
     assert "first baseline" in printed
 
 
+def test_a_damaged_baseline_is_a_note(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As where one branch has pruned a case to which another one has added the times of a class."""
+    (portable,) = (here / "baselines").rglob("portable.json")
+    portable.unlink()
+    assert main(["history"]) == 0
+    said = capsys.readouterr()
+    assert "18 runs on cpu-" in said.out
+    assert "portable.json: is missing, and there are times; restore it from git, or delete the folder" in said.err
+
+
 def test_a_mistyped_case_and_an_empty_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["history", "a/referense/cpu"]) == 2
     assert "no run has the case a/referense/cpu; did you mean a/reference/cpu?" in capsys.readouterr().err

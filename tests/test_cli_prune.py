@@ -115,3 +115,16 @@ def test_a_run_of_a_part_that_found_one_gone_has_looked_for_it(place: Place) -> 
 def test_nothing_gone(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert place.prune("--yes", comparisons=()) == 0
     assert "no baseline" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "told"), [("a", False), ("far", True)])
+def test_a_damaged_baseline_keeps_no_other_from_being_deleted(
+    place: Place, capsys: pytest.CaptureFixture[str], name: str, told: bool
+) -> None:
+    """One branch may have pruned a case to which another one has added the times of a class: git merges that."""
+    (portable,) = Path(place.baselines).rglob(f"{name}-*/portable.json")
+    portable.unlink()
+    assert place.prune("--yes") == (2 if told else 0)
+    said = capsys.readouterr()
+    assert said.out.count("deleted ") == 2
+    assert ("restore it from git, or delete the folder where its case is gone" in said.err) is told

@@ -317,7 +317,8 @@ def test_a_baseline_of_another_question_is_none_of_the_series(tmp_path: Path) ->
     assert levelled["latency.p50"].levels == ()
     # Inputs are no part of what a portable value was asked.
     assert [level.reason for level in levelled["size"].levels] == ["as it was asked"]
-    (alone,) = levels_of(baselines_of([], sources, Wanted(metrics=["latency.p50"])), sources)
+    found, _ = baselines_of([], sources, Wanted(metrics=["latency.p50"]))
+    (alone,) = levels_of(found, sources)
     assert [level.reason for level in alone.levels] == ["as it was asked"]
 
 

@@ -116,7 +116,10 @@ class Store:
         payload = self._tree.load(path)
         if payload is None:
             if self._machines(folder):
-                raise BaselineError(f"{self._tree.where(path)}: is missing, and there are times; restore it from git")
+                raise BaselineError(
+                    f"{self._tree.where(path)}: is missing, and there are times; restore it from git, or delete the "
+                    "folder where its case is gone"
+                )
             return None
         return self._once(path, payload, lambda: self._parsed_portable(folder, path, payload))
 

@@ -79,11 +79,12 @@ def history(arguments: argparse.Namespace) -> int:
     wanted = Wanted(glob=arguments.case, metrics=arguments.metric or ["latency.p50"])
     found = sources.entries(arguments.last, wanted)
     unmade = [f"there is no store at {found.absent} yet; harness history --record makes it"] if found.absent else []
-    notes = [*found.notes, *unmade]
+    series = [with_changes(one) for one in series_of(found.entries, arguments.last, wanted)]
+    unrun, damaged = baselines_of(series, sources, wanted)
+    notes = [*found.notes, *unmade, *damaged]
     for note in notes:
         fail(note)
-    series = [with_changes(one) for one in series_of(found.entries, arguments.last, wanted)]
-    series = levels_of([*series, *baselines_of(series, sources, wanted)], sources)
+    series = levels_of([*series, *unrun], sources)
     if not series:
         raise HistoryError(_nothing(wanted, sources))
     if arguments.json:

@@ -6,14 +6,16 @@ import argparse
 import shlex
 from typing import Any
 
-from harness.baseline.store import Store
+from harness.baseline.store import Store, folder_of
 from harness.cli.options import add_baselines_option, add_source_option, going_by
-from harness.cli.output import say
+from harness.cli.output import fail, say
 from harness.errors import BaselineError
 from harness.records import Run, Verdict
 from harness.report.record import read_run
 
 __all__ = ["add", "prune"]
+
+DAMAGED = 2
 
 
 def add(commands: Any) -> None:
@@ -32,20 +34,30 @@ def add(commands: Any) -> None:
 
 
 def prune(arguments: argparse.Namespace) -> int:
-    """List or delete. Raises `BaselineError` for a run that can't tell."""
+    """List or delete; a damaged baseline of a case that the run did not find is named. Raises `BaselineError` for a run
+    that can't tell.
+    """
     run = read_run(arguments.source)
     store = Store(arguments.baselines)
     gone = gone_cases(run)
-    kept = {(portable.suite, portable.case_id) for portable in store.all()}
+    there = {folder_of(result.suite, result.case_id) for result in run.results}
+    kept: set[tuple[str, str]] = set()
+    damaged: list[BaselineError] = []
+    for folder, found in store.each():
+        if not isinstance(found, BaselineError):
+            kept.add((found.suite, found.case_id))
+        elif folder not in there:
+            damaged.append(found)
     if not kept & gone:
         say("no baseline belongs to a case that is gone")
-        return 0
-    if not arguments.yes:
+    elif arguments.yes:
+        say(f"deleted {path}" for suite, case_id in sorted(kept & gone) for path in store.remove(suite, case_id))
+    else:
         say(f"{suite}/{case_id}" for suite, case_id in sorted(kept & gone))
         say(f"these would be deleted; do it with: {shlex.join(['harness', 'prune', '--yes', *going_by(arguments)])}")
-        return 0
-    say(f"deleted {path}" for suite, case_id in sorted(kept & gone) for path in store.remove(suite, case_id))
-    return 0
+    for error in damaged:
+        fail(str(error))
+    return DAMAGED if damaged else 0
 
 
 def gone_cases(run: Run) -> set[tuple[str, str]]:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from harness.baseline.log import versions
 from harness.baseline.records import Portable, Times, machine_class, written
 from harness.baseline.store import Store
+from harness.errors import BaselineError
 from harness.history.changes import CURE, with_changes
 from harness.history.entries import Entry, Kept, Value, Wanted, question_of
 from harness.history.sources import LAST, Sources
@@ -83,17 +84,21 @@ def series_of(entries: Iterable[Entry], last: int, wanted: Wanted) -> list[Serie
     ]
 
 
-def baselines_of(series: Iterable[Series], sources: Sources, wanted: Wanted) -> list[Series]:
-    """Series without runs, for the wanted cases that have a baseline and no series of their own."""
+def baselines_of(series: Iterable[Series], sources: Sources, wanted: Wanted) -> tuple[list[Series], list[str]]:
+    """Series without runs, for the wanted cases that have a baseline and no series of their own; and what is wrong with
+    each baseline that is damaged, of which nobody can tell whether it is wanted.
+    """
     known = {(one.suite, one.case_id) for one in series}
-    portables = Store(sources.baselines).all() if sources.baselines.is_dir() else ()
+    every = [one for _, one in Store(sources.baselines).each()] if sources.baselines.is_dir() else []
+    damaged = [str(one) for one in every if isinstance(one, BaselineError)]
+    portables = [one for one in every if not isinstance(one, BaselineError)]
     cases = [(one.suite, one.case_id) for one in portables if wanted.case(one.suite, one.case_id)]
     found = []
     for (suite, case_id), records in versions(sources.baselines, [case for case in cases if case not in known]).items():
         machines = {machine_class(record.identity) for record in records if isinstance(record, Times)}
         for metric in (metric for metric in METRICS if wanted.metric(metric.name)):
             found += [Series(suite, case_id, metric.name, metric.unit, metric.better, one) for one in sorted(machines)]
-    return found
+    return found, damaged
 
 
 def levels_of(
