@@ -1,7 +1,7 @@
 """What a committed baseline holds, as plain values.
 
 A case has one folder with `portable.json` (what may be compared on every machine) and one `times.<class>.json` for each
-class of machine that has measured it, so that two machines never write the same file.
+class of machine that has measured it, so that two classes never write the same file.
 """
 
 from __future__ import annotations
