@@ -11,10 +11,10 @@ from harness.worker.artefact import ARTEFACT_SCHEMA, Manifest, digest_files, sav
 from tests.faulty import Faulty
 
 
-def make_artefact(folder: Path, fault: str = "", after: int = 12, rows: int = 4) -> Path:
-    """An artefact served by `Faulty`, whose inputs are (rows, 3) and whose outputs are twice the inputs."""
+def make_artefact(folder: Path, fault: str = "", after: int = 12, rows: int = 4, batches: int = 3) -> Path:
+    """An artefact served by `Faulty`, whose `batches` inputs are (rows, 3) and whose outputs are twice the inputs."""
     random = np.random.default_rng(7)
-    inputs = [{"x": random.standard_normal((rows, 3), dtype=np.float32)} for _ in range(3)]
+    inputs = [{"x": random.standard_normal((rows, 3), dtype=np.float32)} for _ in range(batches)]
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "network").write_bytes(b"x2")
     save_batches(folder / "inputs.npz", inputs)

@@ -87,6 +87,7 @@ class FakeDevice:
             "synchronize": self.synchronize,
             "is_initialized": lambda: self.initialized,
             "is_available": lambda: self.available,
+            "empty_cache": lambda: self.calls.append("empty cache"),
             "reset_peak_memory_stats": lambda: self.calls.append("reset"),
             "max_memory_allocated": lambda: 100,
             "max_memory_reserved": lambda: 200,

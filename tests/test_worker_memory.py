@@ -5,8 +5,17 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
-from harness.worker.memory import mapped
+import pytest
 
+from harness.hardware import cpu
+from harness.measure.child import Child
+from harness.measure.tree import Tree
+from harness.specs import spec_of
+from harness.worker.memory import ALLOCATOR, mapped
+from harness.worker.protocol import MeasureMemory, MemoryMeasured
+from tests.artefacts import make_artefact
+
+ROOT = Path(__file__).parent.parent
 PAGES = 512
 
 
@@ -26,3 +35,19 @@ def test_the_models_mapped_files_count_and_no_others(tmp_path: Path) -> None:
     own.close()
     assert mapped(model.parent) == 0
     foreign.close()
+
+
+def test_what_the_harness_holds_beside_one_call_is_no_memory_of_the_model(tmp_path: Path) -> None:
+    """Of eight inputs of 4 MB, and the outputs that they must give, 59 MB counted that no server holds."""
+    rows = 350_000
+    folders = [make_artefact(tmp_path / str(batches), rows=rows, batches=batches) for batches in (1, 8)]
+    found = []
+    with Child("memory", tmp_path / "log", {**cpu.environment(), **ALLOCATOR}, Tree(ROOT)) as one:
+        for folder in folders:
+            one.ask(MeasureMemory(str(folder), str(ROOT), spec_of(cpu), 10))
+            found.append(one.reply(MemoryMeasured, 60).values)
+        one.stop(30)
+    alone, among = found
+    assert among["memory.peak"] == pytest.approx(alone["memory.peak"], abs=6e6)
+    assert among["memory.inference"] == pytest.approx(alone["memory.inference"], abs=3e6)
+    assert among["memory.peak"] > 2 * 12 * rows, "those of a call count"

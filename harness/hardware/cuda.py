@@ -156,6 +156,8 @@ class Cuda:
         torch = _torch_in_use()
         if torch:
             torch.cuda.synchronize()
+            # Blocks that nobody uses any more, such as those of inputs that were let go, would count as held.
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
 
     def peak_memory(self) -> Mapping[str, float]:

@@ -6,7 +6,8 @@ needed for a moment is not called inference. Never `ru_maxrss`: a child inherits
 as its cache happens to lie. The same process held 1.5 MiB more of them one hour than another, while its own memory
 repeated within 0.4 %. Pages of the artefact's files count, as they are after the calls: some runtimes map their weights
 where others copy them, and an inference needs them all the same. The parent starts this process with allocator settings
-that give freed memory back.
+that give freed memory back. Of the inputs, and of the outputs that they must give, those of one call are held, as a
+server holds them: the others are the harness's own.
 Idle is the process's own memory after loading and before the first call.
 """
 
@@ -30,14 +31,16 @@ def measure_memory(request: MeasureMemory) -> MemoryMeasured:
     """Peaks of the process and of the device while an artefact is called. Raises `MeasurementError`."""
     hardware: Hardware = request.hardware.build()
     loading = Loading(request.folder, request.root, hardware)
+    warm_up = len(loading.staged)
+    del loading.staged[1:], loading.expected[1:]
     idle = _status("VmRSS") - _status("RssFile")
-    session, staged = loading.session, loading.staged
-    for number, value in enumerate(staged):
-        loading.check(session(value), number)
+    session, staged = loading.session, loading.staged[0]
+    for _ in range(warm_up):
+        loading.check(session(staged), 0)
     reset = _reset_peak()
     hardware.reset_memory()
-    for number in range(request.calls):
-        session(staged[number % len(staged)])
+    for _ in range(request.calls):
+        session(staged)
     peak = _status("VmHWM") - _status("RssFile")
     values = {
         "memory.inference": float(max(0, peak - idle)),
