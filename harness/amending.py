@@ -105,7 +105,7 @@ def with_lengths(row: Comparison, result: Result) -> Comparison:
     none: as many as a detector found, or as a network wrote, may be others on another machine or after an upgrade.
     """
     why = str(result.facts.get("fidelity", ""))
-    # Not for an output that is gone, nor for decisions, which agree less where there are fewer of them. Nor for other
+    # Not for an output that is gone, nor for decisions: each example has one, whatever was found in it. Nor for other
     # data: they may follow from answers that broke, and then the accuracy is incomparable, too.
     if row.verdict is not Verdict.MISSING or row.metric not in _OF_OUTPUTS or not why.startswith(OF_ANOTHER_LENGTH):
         return row

@@ -37,7 +37,8 @@ class Evaluation:
     scores    (N,) credit of each example in 0..1; 0 and 1 for right and wrong
     workload  digest of the labelled data (`digest_arrays`): another digest is another question
     label     what `value` is: "top-1 accuracy", "F1"
-    answers   (N,) the decision on each example, for agreement with the reference; None where there is none
+    answers   (N,) the decision on each example, a finite number or a text, for agreement with the reference; None where
+              there is none
     metrics   further values by metric name, for metrics that the suite adds
     """
 

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from harness.errors import MeasurementError
 from harness.fidelity import alteration, cosine, fewer_bits, nearness, relative_error, sqnr
-from harness.measure.passes import OF_OTHER_DATA, EvaluationPass, check_changed, fidelity, fidelity_facts
+from harness.measure.passes import (
+    OF_OTHER_DATA,
+    EvaluationPass,
+    check_answers,
+    check_changed,
+    fidelity,
+    fidelity_facts,
+)
 from harness.runtimes.predictor import Predictor
 from harness.worker.outputs import check_finite
 from harness.worker.protocol import Evaluated
@@ -101,6 +108,18 @@ def test_agreement_is_of_the_answers_and_else_of_whole_numbers() -> None:
     assert fidelity(a_pass(scores, answers=one), a_pass(scores, answers=other))["fidelity.agreement"] == 0.5
     assert fidelity(a_pass(one), a_pass(other))["fidelity.agreement"] == 0.5
     assert "fidelity.agreement" not in fidelity(a_pass(scores), a_pass(scores))
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_another_number_of_answers_than_the_references_is_named(number: int) -> None:
+    """Numpy's error ended the case, and a single answer was held against each of the reference's."""
+    one, other = a_pass(np.ones(4), answers=np.arange(number)), a_pass(np.ones(4), answers=np.arange(4))
+    said = rf"^case: its evaluation has {number} answers, and 4 of its reference .* also where nothing was found$"
+    with pytest.raises(MeasurementError, match=said) as caught:
+        check_answers("case", one, other)
+    assert caught.value.outcome == "invalid"
+    for fine in (other, a_pass(np.ones(4)), dataclasses.replace(one, reply=Evaluated(0.9, "accuracy", "others", {}))):
+        check_answers("case", fine, other)
 
 
 def test_outputs_cut_to_one_length_are_not_mistaken_for_alike() -> None:

@@ -43,8 +43,9 @@ def an_artefact(folder: Path, batch: str, change: Callable[[Batch], Batch] = dic
     return Artefact(Tree(folder), folder, dataclasses.replace(read_manifest(folder), workload=workload), fresh=False)
 
 
-def evaluated(data: str) -> EvaluationPass:
-    return EvaluationPass(Evaluated(0.9, "accuracy", data), np.ones(4), None, {"0": np.arange(4.0)}, (4,))
+def evaluated(data: str, answers: int = 4) -> EvaluationPass:
+    reply = Evaluated(0.9, "accuracy", data)
+    return EvaluationPass(reply, np.ones(answers), np.arange(answers), {"0": np.arange(4.0)}, (4,))
 
 
 @dataclass
@@ -56,6 +57,7 @@ class Made:
     data: str
     data_again: str = ""
     asked: int = 0
+    answers: int = 4
 
     def get(self, case: Case, *_: object) -> Artefact:
         return self.of_reference if case.id == case.reference.id else self.artefact
@@ -77,7 +79,8 @@ class Made:
 
     def evaluation(self, *_: object) -> tuple[EvaluationPass, None]:
         self.asked += 1
-        return evaluated(self.data_again if self.asked > 1 and self.data_again else self.data), None
+        data = self.data_again if self.asked > 1 and self.data_again else self.data
+        return evaluated(data, self.answers), None
 
 
 def in_trees(folder: Path, made: Made, **changes: object) -> tuple[Result, Result | None]:
@@ -117,6 +120,14 @@ def test_a_case_that_was_evaluated_on_other_data_than_its_reference_has_no_fidel
     assert found.facts["fidelity"] == OF_OTHER_DATA
     (warning,) = found.warnings
     assert warning.startswith("its evaluation has other data than its reference's (Evaluation.workload)")
+
+
+def test_a_case_that_gave_another_number_of_answers_than_its_reference_is_invalid(tmp_path: Path) -> None:
+    one, other = an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", "1")
+    found = measured(tmp_path, Made(one, other, "data", answers=3))
+    assert found.outcome is Outcome.INVALID
+    assert found.reason.startswith("tiny_onnx/batched:4/cpu: its evaluation has 3 answers, and 4 of its reference")
+    assert measured(tmp_path, Made(one, other, "others", answers=3)).outcome is Outcome.COMPLETED
 
 
 def test_an_evaluation_that_has_other_data_in_every_process_is_invalid(tmp_path: Path) -> None:

@@ -41,6 +41,11 @@ GIVEN = {
     "workload": {"workload": None},
     "scores": {"scores": np.ones((4, 1))},
     "answers": {"answers": [object()] * 4},
+    "texts": {"answers": ["cat", "dog", "", "cat"]},
+    "many": {"answers": np.zeros((4, 3), np.int64)},
+    "fewer": {"answers": np.arange(3)},
+    "one": {"answers": 1},
+    "no_numbers": {"answers": np.array([0.5, np.nan, 1, np.inf])},
     "late": {},
     "drawn": {},
     "other_order": {},
@@ -77,6 +82,10 @@ WRONG = {
     "workload": "the evaluation's workload must be a text, and is None",
     "scores": "scores must be (N,) numbers in 0..1; their shape is [4, 1]",
     "answers": "answers must be (N,) numbers or texts",
+    "many": "answers must be (N,), one for each of its 4 scores; their shape is [4, 3] (make one ",
+    "fewer": "answers must be (N,), one for each of its 4 scores; their shape is [3]",
+    "one": "answers must be (N,), one for each of its 4 scores; their shape is []",
+    "no_numbers": "the evaluation's answers hold NaN or infinity, which agree with nothing",
     "late": "output output holds NaN or infinity in 1.7e-06 of its elements",
 }
 
@@ -99,6 +108,7 @@ def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
 
     with Child("evaluating", tmp_path / "log", cpu.environment(), Tree(ROOT)) as one:
         assert evaluated(one, "right") == Evaluated(0.5, "accuracy", "data", {"recall": 0.25, "hits": 3.0})
+        assert evaluated(one, "texts").value == 0.5
         assert evaluated(one, "other_order").value == 0.5, "what the artefact's inputs have goes first"
         assert evaluated(one, "drawn") == evaluated(one, "drawn"), "what samples draws the same each time"
         for name, words in WRONG.items():

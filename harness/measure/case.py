@@ -20,6 +20,7 @@ from harness.measure.launch import ArmSpec
 from harness.measure.limits import evidence_of, or_without, too_large, unlimited
 from harness.measure.passes import (
     EvaluationPass,
+    check_answers,
     check_changed,
     check_repeats,
     check_same_inputs,
@@ -132,6 +133,7 @@ class Measurer:
         extra: Mapping[str, float] = {}
         if not is_reference:
             check_changed(case.id, evaluation, truth, artefact.manifest.facts, reference.manifest.facts)
+            check_answers(case.id, evaluation, truth)
             extra = fidelity(evaluation, truth)
         result, fixed = _described(case, result, artefact, evaluation, memory, extra)
         told = {**energy_facts(energy), **fidelity_facts(evaluation, truth)}

@@ -40,6 +40,7 @@ __all__ = [
     "OF_ANOTHER_LENGTH",
     "OF_OTHER_DATA",
     "EvaluationPass",
+    "check_answers",
     "check_changed",
     "check_repeats",
     "check_same_inputs",
@@ -145,6 +146,21 @@ def fidelity_facts(candidate: EvaluationPass, reference: EvaluationPass) -> dict
     pairs = zip(candidate.elements, reference.elements, strict=True)
     number, (found, wanted) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
     return {"fidelity": f"{OF_ANOTHER_LENGTH}{number} holds {found:,} elements, and the reference's {wanted:,}"}
+
+
+def check_answers(what: str, candidate: EvaluationPass, reference: EvaluationPass) -> None:
+    """Raise `MeasurementError` (outcome `invalid`) where a case has another number of answers than its reference on the
+    same data: nothing says which of them are to the same example.
+    """
+    if candidate.answers is None or reference.answers is None or _is_of_other_data(candidate, reference):
+        return
+    if candidate.answers.shape != reference.answers.shape:
+        raise MeasurementError(
+            f"{what}: its evaluation has {len(candidate.answers)} answers, and {len(reference.answers)} of its "
+            "reference on the same data, so that they can't be compared; let Model.evaluate give an answer for each "
+            "example, also where nothing was found",
+            outcome="invalid",
+        )
 
 
 def check_changed(what: str, candidate: EvaluationPass, reference: EvaluationPass, facts: Facts, before: Facts) -> None:

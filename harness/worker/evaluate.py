@@ -61,12 +61,23 @@ def evaluate(request: Evaluate) -> Evaluated:
 
 def _wrong(evaluation: Evaluation, scores: Array, answers: Array | None) -> str:
     """What a record can't hold of an evaluation, "" where there is nothing. Numbers of numpy's and torch's do."""
+    import numpy as np
+
     if scores.ndim != 1 or not len(scores) or not ((scores >= 0) & (scores <= 1)).all():
         return f"the evaluation's scores must be (N,) numbers in 0..1; their shape is {list(scores.shape)}"
     if not 0 <= evaluation.value <= 1:
         return f"the evaluation gave {evaluation.value}, not in 0..1"
-    if answers is not None and answers.dtype.hasobject:
-        return "the evaluation's answers must be (N,) numbers or texts, and are Python objects"
+    if answers is not None:
+        if answers.dtype.hasobject:
+            return "the evaluation's answers must be (N,) numbers or texts, and are Python objects"
+        if answers.shape != scores.shape:
+            return (
+                f"the evaluation's answers must be (N,), one for each of its {len(scores)} scores; their shape is "
+                f"{list(answers.shape)} (make one number or text of several decisions on an example, and give one "
+                "also where nothing was found)"
+            )
+        if answers.dtype.kind in "fc" and not np.isfinite(answers).all():
+            return "the evaluation's answers hold NaN or infinity, which agree with nothing"
     for name in ("label", "workload"):
         if not isinstance(text := getattr(evaluation, name), str):
             return f"the evaluation's {name} must be a text, and is {text!r}"
