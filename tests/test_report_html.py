@@ -11,7 +11,7 @@ import pytest
 from harness.records import Comparison, Estimate, Measurement, Outcome, Run, Verdict
 from harness.report.html import render, sections
 from harness.report.html.cases import anchor
-from harness.report.html.charts import dumbbell, ecdf, seconds, shares
+from harness.report.html.charts import dumbbell, ecdf, quantile, seconds, shares
 from harness.report.html.history import over_runs
 from harness.report.overview import GLYPHS, Overview, cases
 from harness.report.past import Point, Series
@@ -213,6 +213,15 @@ def test_the_spread_of_seconds_is_no_interval_of_a_change_of_ratios(measured: st
     picture = str(dumbbell("key", row))
     assert ("whisker old" in picture) is drawn
     assert "whisker now" in picture
+
+
+@pytest.mark.parametrize(
+    ("samples", "share", "wanted"),
+    [(4, 0.5, 2), (3, 0.5, 2), (100, 0.99, 99), (100, 0.07, 7), (1, 0.99, 1), (4, 0.0, 1), (4, 1.0, 4)],
+)
+def test_a_quantile_is_the_first_sample_that_as_many_do_not_exceed(samples: int, share: float, wanted: int) -> None:
+    """Of a hundred calls 99 % took no longer than the last but one: the page said the slowest."""
+    assert quantile(range(1, samples + 1), share) == wanted
 
 
 def test_the_ticks_of_an_axis_read_differently() -> None:

@@ -106,7 +106,8 @@ def pooled(launches: Sequence[Launch]) -> dict[str, list[float]]:
 
 def quantile(ascending: Sequence[float], share: float) -> float:
     """The smallest sample that at least this share of all samples does not exceed."""
-    return ascending[min(int(share * len(ascending)), len(ascending) - 1)]
+    rank = math.ceil(share * len(ascending) - 1e-9)  # 0.07 * 100 lies a hair above 7
+    return ascending[max(rank - 1, 0)]
 
 
 def ecdf(key: str, samples: Mapping[str, Sequence[float]], accepted: float | None = None) -> Markup:
