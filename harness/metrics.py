@@ -92,7 +92,12 @@ METRICS: tuple[Metric, ...] = (
     _memory("gpu_memory.reserved", "Peak that the allocator holds."),
     _memory("gpu_memory.process", "Device memory of the process, by NVML."),
     Metric("energy.per_call", "J", "lower", help="Energy of one call by the device's counter, idle power included."),
-    Metric("utilization.cpu", "share", "lower", help="CPU seconds a second of timed calls; 1 is one core busy."),
+    Metric(
+        "utilization.cpu",
+        "share",
+        "lower",
+        help="CPU seconds a second of timed calls, on a GPU with those that timing them takes; 1 is one core busy.",
+    ),
     Metric(
         "utilization.gpu",
         "share",
