@@ -16,8 +16,8 @@ from harness.records import Comparison, Result, Verdict
 __all__ = [
     "acceptable",
     "confirmed",
+    "of_commit",
     "of_tree",
-    "unaccepted",
     "unpruned",
     "with_home",
     "with_lengths",
@@ -38,8 +38,14 @@ _OF_OUTPUTS = {f"fidelity.{name}" for name in ("error", "sqnr", "cosine", "ident
 """What only outputs of one length have: the agreement is of decisions."""
 
 
-def unaccepted(row: Comparison) -> Comparison:
-    """A comparison that does not advise to accept anything: with a commit's baselines, which stay as they are."""
+def of_commit(row: Comparison) -> Comparison:
+    """A comparison with a commit's baselines, which stay as they are: it advises to accept nothing, and no more blocks."""
+    said = _unaccepted(row).reason.partition(" The baseline has ")[0].removesuffix(" Accept this run to have one.")
+    return dataclasses.replace(row, reason=said)
+
+
+def _unaccepted(row: Comparison) -> Comparison:
+    """A comparison that does not advise to accept anything."""
     said, command, _ = row.reason.partition(": harness accept ")
     return dataclasses.replace(row, reason=f"{said.rpartition('; ')[0]}.") if command else row
 
@@ -51,7 +57,7 @@ def unpruned(row: Comparison) -> Comparison:
 
 def of_tree(row: Comparison) -> Comparison:
     """A comparison that the judge made with another tree, which is no baseline, and has nothing to accept."""
-    reason = unaccepted(row).reason
+    reason = _unaccepted(row).reason
     for of_baseline, otherwise in _OF_BASELINES.items():
         reason = reason.replace(of_baseline, otherwise)
     return dataclasses.replace(row, reason=reason)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Protocol
 
-from harness.amending import acceptable, confirmed, of_tree, unaccepted, with_home, with_lengths, with_time
+from harness.amending import acceptable, confirmed, of_commit, of_tree, with_home, with_lengths, with_time
 from harness.baseline.accept import baseline_of, usual_prior
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
@@ -108,7 +108,7 @@ class WithBaselines:
         here = machine_class(self._environment.hardware[result.hardware])
         rows = [with_lengths(row, result) for row in self._judged(result, baseline, metrics)]
         if self._fixed:
-            rows = [unaccepted(row) for row in rows]
+            rows = [of_commit(row) for row in rows]
         else:
             rows = [acceptable(with_home(row, baseline, here), result) for row in rows]
         if any(launch.phase == "confirm" for launch in result.launches):

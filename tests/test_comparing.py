@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import comparing
+from harness.amending import of_commit
 from harness.baseline.store import Store
 from harness.cli.judging import compare_runs
 from harness.comparing import WithBaselines, WithTree, not_in_turns
@@ -410,6 +411,12 @@ def test_the_baselines_of_a_commit_are_no_place_to_accept_into(tmp_path: Path) -
         assert (rows["parameters"].verdict, rows["sparsity"].verdict) == (Verdict.NEW, Verdict.MISSING)
     assert rows["parameters"].reason == "parameters: the baseline has no such value yet."
     assert rows["sparsity"].reason == "sparsity: the baseline has a value, and this run measured none."
+    for advice in (
+        " The baseline has 1 block; another one settles it: pytest a --baseline=update --reason 'another block'",
+        " Accept this run to have one.",
+    ):
+        row = Comparison("toys", "a/reference/cpu", "latency.p50", Verdict.INCONCLUSIVE, f"latency.p50: told.{advice}")
+        assert of_commit(row).reason == "latency.p50: told."
 
 
 def test_an_accuracy_that_only_another_class_can_decide_says_what_helps_without_it(tmp_path: Path) -> None:

@@ -62,7 +62,12 @@ def test_what_was_held_to_the_baselines_of_a_commit_is_not_accepted_and_not_prun
     fixed = dataclasses.replace(run, command="pytest suites/ --baseline-rev v1.0")
     for one, offered in ((run, True), (fixed, False)):
         page = plain(Page(render(one)).text)
-        for words in ("harness accept --case test_digits/", "harness accept --from", "harness prune"):
+        for words in (
+            "harness accept --case test_digits/",
+            "harness accept --from",
+            "harness accept --case 'GLOB'",
+            "harness prune",
+        ):
             assert (words in page) is offered
         assert ("harness accept" in summary(one)) is offered
         assert ("harness review" in comment(one)) is offered

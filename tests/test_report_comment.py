@@ -121,7 +121,7 @@ def test_a_command_of_a_fork_installs_nothing_and_runs_no_other_interpreter() ->
 
 @pytest.mark.parametrize(
     "nodeid",
-    ["-pevil", "--against-with=evil", "@evil", "reports/ci/evil.py::test", "a/../evil.py::test", "/evil.py::test"],
+    ["-pevil", "--against-with=evil", "@evil", "Reports/ci/evil.py::test", "a/../evil.py::test", "/evil.py::test"],
 )
 def test_what_is_no_test_of_the_project_is_handed_on_in_no_command(nodeid: str) -> None:
     case = dataclasses.replace(a_case("a"), nodeid=nodeid)

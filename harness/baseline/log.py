@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from harness.baseline.records import Portable, Times, written
@@ -48,20 +49,33 @@ def _parsed(path: str, payload: bytes) -> Portable | Times | None:
 
 
 def _committed(root: Path, folders: Collection[str]) -> list[tuple[str, bytes]]:
-    """The files of these folders below `root` with the contents that any commit gave them; none without git."""
+    """The files of these folders below `root` with the contents that commits gave them and none took back; none without
+    git.
+    """
     log = ("log", "--format=", "--raw", "--no-abbrev", "--no-renames", "--", ".")
     try:
         prefix = git(root, "rev-parse", "--show-prefix").decode("utf-8", "surrogateescape").rstrip("\n")
         lines = git(root, "-c", "core.quotePath=false", *log).decode("utf-8", "surrogateescape").splitlines()
-        blobs = [
+        blobs = _standing(
             (path, found["blob"])
             for found in map(WRITTEN.fullmatch, lines)
             if found and _is_ours(path := found["path"].removeprefix(prefix), folders)
-        ]
+        )
         contents = contents_of(root, list(dict.fromkeys(blob for _, blob in blobs)))
     except BaselineError:
         return []
     return [(path, contents[blob]) for path, blob in blobs]
+
+
+def _standing(blobs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Of the (path, blob) pairs, newest first, those that no commit took back: what lies between two with one blob."""
+    kept: dict[str, list[str]] = defaultdict(list)
+    for path, blob in blobs:
+        if blob in kept[path]:
+            del kept[path][kept[path].index(blob) + 1 :]
+        else:
+            kept[path].append(blob)
+    return [(path, blob) for path, several in kept.items() for blob in several]
 
 
 def _on_disk(root: Path, folders: Collection[str]) -> list[tuple[str, bytes]]:

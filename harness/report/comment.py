@@ -67,15 +67,16 @@ def _table(seen: Overview, found: tuple[Comparison, ...]) -> Iterator[str]:
 
 def _commands(run: Run, found: tuple[Comparison, ...], better: list[Comparison]) -> Iterator[str]:
     # The record may be a fork's, and who reads this gives the command on a machine of their own.
-    nodes = {(one.suite, one.case_id): one.nodeid for one in run.results if for_strangers(run, one.nodeid)}
-    node = next((nodes[c.suite, c.case_id] for c in found if (c.suite, c.case_id) in nodes), "")
+    nodes = {(one.suite, one.case_id): one.nodeid for one in run.results}
+    again = [nodes[one.suite, one.case_id] for one in found if (one.suite, one.case_id) in nodes]
+    node = next((one for one in again if for_strangers(run, one)), "")
     if node:
         yield "Measure the worst of it again, and look at what would change in the baseline:"
         yield ""
         yield f"    {one_line(reproduce_command(run, node))}"
         if _judged_by_baselines(run):
             yield f"    {one_line(review_command(run))}"
-    elif found:
+    elif again:
         yield "The report has the commands that measure it again."
     elif better:
         # Whoever reads a comment has another run as their newest.

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from harness.records import Run
 from harness.report.batching import speed_tolerance
-from harness.report.commands import accept_command, accepted_by_all
+from harness.report.commands import accept_command, accepted_by_all, of_revision
 from harness.report.gains import accuracy_slack
 from harness.report.html import outputs, sections
 from harness.report.html.cases import anchor, render_cases
@@ -69,6 +69,7 @@ def render(run: Run, past: Past = NO_PAST) -> bytes:
             accepts=accepts,
             checks=checks(seen),
             other_tree=other_tree(run),
+            of_revision=of_revision(run),
             undecided=undecided,
             better=better,
             slack=accuracy_slack(run),
