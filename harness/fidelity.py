@@ -1,6 +1,7 @@
 """How near outputs are to those that they should be: in size of the difference, in decibels, in direction, exactly.
 
-Formulas, with w the wanted and f the found outputs, each a vector of all elements, in float64:
+Formulas, with w the wanted and f the found outputs, each a vector of all elements, in float64, or in complex128 where
+either is complex, whose cosine is the real part of w.f:
 
 error      |f - w| / |w|                      relative L2 distance
 SQNR       10 log10(|w|^2 / |f - w|^2) dB     signal to quantization noise: Bennett, "Spectra of Quantized Signals",
@@ -38,14 +39,14 @@ _FOLDED = 0.01
 
 
 def relative_error(found: Array, wanted: Array) -> float:
-    """`|found - wanted| / |wanted|` (L2 norms over all elements, in float64); NaN where either holds one.
+    """`|found - wanted| / |wanted|` (L2 norms over all elements, in double precision); NaN where either holds one.
 
     The distance itself where all that is wanted is zero.
     """
     import numpy as np
 
-    exact = wanted.astype(np.float64).ravel()
-    distance = float(np.linalg.norm(found.astype(np.float64).ravel() - exact))
+    near, exact = _doubles(found, wanted)
+    distance = float(np.linalg.norm(near - exact))
     norm = float(np.linalg.norm(exact))
     return distance / norm if norm > 0 else distance
 
@@ -62,20 +63,20 @@ def cosine(found: Array, wanted: Array) -> float:
     """The cosine of the angle between outputs as vectors: 1 for the same direction, 0 where only one has none."""
     import numpy as np
 
-    f, w = (array.astype(np.float64).ravel() for array in (found, wanted))
+    f, w = _doubles(found, wanted)
     norms = float(np.linalg.norm(f)) * float(np.linalg.norm(w))
     if not norms:
         return float(not f.any() and not w.any())
-    return max(-1.0, min(1.0, float(f @ w) / norms))
+    return max(-1.0, min(1.0, float(np.vdot(f, w).real) / norms))
 
 
 def nearness(found: Outputs, wanted: Outputs) -> dict[str, float]:
     """How near outputs are to the reference's, by the last word of the metrics `fidelity.*`.
 
     Outputs are paired by position, since each runtime names them in its own way. Of several, the worst counts: a small
-    one would drown in a large one. `error`, `sqnr` and `cosine` are of floating point outputs; `identical` is the share
-    of all elements that are equal. What is not finite is left out: the SQNR where nothing differs, for instance. Empty
-    where outputs have other shapes.
+    one would drown in a large one. `error`, `sqnr` and `cosine` are of floating point and complex outputs; `identical`
+    is the share of all elements that are equal. What is not finite is left out: the SQNR where nothing differs, for
+    instance. Empty where outputs have other shapes.
     """
     import numpy as np
 
@@ -84,7 +85,7 @@ def nearness(found: Outputs, wanted: Outputs) -> dict[str, float]:
         return {}
     equal, total = sum(int((f == w).sum()) for f, w in pairs), sum(w.size for _, w in pairs)
     values = {"identical": equal / total} if total else {}
-    floats = [(f, w) for f, w in pairs if "f" in (f.dtype.kind, w.dtype.kind)]
+    floats = [(f, w) for f, w in pairs if {f.dtype.kind, w.dtype.kind} & {*"fc"}]
     if floats:
         values["error"] = max(relative_error(f, w) for f, w in floats)
         values["sqnr"] = min(_sqnr(f, w) for f, w in floats)
@@ -134,6 +135,14 @@ def alteration(facts: Facts, reference: Facts) -> str:
 def _number(facts: Facts, name: str) -> float:
     found = facts.get(name)
     return float(found) if isinstance(found, (int, float)) else 0.0
+
+
+def _doubles(found: Array, wanted: Array) -> tuple[Array, Array]:
+    """Both as vectors of double precision, complex where either is: of float64, the real part alone would be left."""
+    import numpy as np
+
+    kind: Any = np.complex128 if "c" in (found.dtype.kind, wanted.dtype.kind) else np.float64
+    return found.astype(kind).ravel(), wanted.astype(kind).ravel()
 
 
 def _sqnr(found: Array, wanted: Array) -> float:

@@ -21,7 +21,7 @@ from harness.measure.passes import (
     fidelity_facts,
 )
 from harness.runtimes.predictor import Predictor
-from harness.worker.outputs import check_finite
+from harness.worker.outputs import alike, check_finite, check_outputs
 from harness.worker.protocol import Evaluated
 
 FLOAT = {"precision": "float32", "quantized": 0.0, "sparsity": 0.0, "parameters": 1000, "weights.float32": 1.0}
@@ -46,6 +46,23 @@ def test_the_formulas_on_numbers_that_can_be_worked_out_by_hand() -> None:
     assert sqnr({"y": wanted}, {"y": wanted}) == math.inf
     assert sqnr({"y": np.array([np.nan, 4.0])}, {"y": wanted}) == -math.inf
     assert sqnr({"y": wanted}, {"y": np.zeros(2)}) == -math.inf
+
+
+def test_complex_outputs_are_compared_by_both_of_their_parts() -> None:
+    wanted = np.array([3 + 4j, 1 - 1j], np.complex64)
+    found = wanted.conj()
+    assert relative_error(found, wanted) == pytest.approx(2 * math.hypot(4, 1) / math.hypot(3, 4, 1, 1))
+    assert cosine(found, wanted) == pytest.approx((9 - 16 + 1 - 1) / 27)
+    near = nearness({"y": found}, {"y": wanted})
+    assert near["error"] == pytest.approx(relative_error(found, wanted))
+    assert near["sqnr"] == pytest.approx(-20 * math.log10(near["error"]))
+    assert near["identical"] == 0
+    assert relative_error(wanted.real, wanted) == pytest.approx(math.hypot(4, 1) / math.hypot(3, 4, 1, 1))
+    assert alike({"y": wanted * np.float32(1 + 1e-6)}, {"y": wanted})
+    assert not alike({"y": found}, {"y": wanted})
+    check_outputs({"y": wanted}, {"y": wanted}, "case")
+    with pytest.raises(MeasurementError, match=r"output y differs from the expected values by 1\.6"):
+        check_outputs({"y": found}, {"y": wanted}, "case")
 
 
 @pytest.mark.parametrize("bits", [8, 11, 24])
@@ -234,6 +251,10 @@ def test_a_no_op_that_calls_itself_quantized_is_invalid() -> None:
     decisions, whole = a_pass(np.array([1, 2])), a_pass(np.array([1.0, 2.0]))
     check_changed("decisions are no sums", decisions, decisions, int8, FLOAT)
     check_changed("nor are they when they are written as floats", whole, whole, int8, FLOAT)
+    turned = a_pass(np.array([0.5 + 1j, 2 - 0.5j]))
+    with pytest.raises(MeasurementError, match="equals the reference's to the last bit"):
+        check_changed("complex numbers are sums too", turned, turned, int8, FLOAT)
+    check_changed("whole numbers of two parts", *[a_pass(np.array([1 + 2j]))] * 2, int8, FLOAT)
 
 
 def test_the_bits_of_real_types_are_seen(numbers: np.ndarray) -> None:

@@ -175,7 +175,7 @@ def check_changed(what: str, candidate: EvaluationPass, reference: EvaluationPas
     near = nearness(candidate.outputs, reference.outputs)
     if not said or "error" not in near or near["identical"] < 1 or candidate.elements != reference.elements:
         return
-    if all((array == np.trunc(array)).all() for array in reference.outputs.values()):
+    if all((array == np.rint(array)).all() for array in reference.outputs.values()):
         return
     raise MeasurementError(
         f"{what}: {said}, by what was read from the network, and every output on the evaluation's data equals the "

@@ -31,7 +31,7 @@ def alike(one: Outputs, other: Outputs) -> bool:
 def _alike(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
-    return one.tobytes() == other.tobytes() or (one.dtype.kind == "f" and relative_error(one, other) <= TOLERANCE)
+    return one.tobytes() == other.tobytes() or (one.dtype.kind in "fc" and relative_error(one, other) <= TOLERANCE)
 
 
 def check_outputs(outputs: Outputs, expected: Outputs, what: str) -> None:
