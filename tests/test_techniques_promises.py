@@ -35,6 +35,7 @@ from harness.techniques import (
     reference,
 )
 from harness.techniques.base import as_pipeline
+from harness.techniques.torch_modules import CastNetwork
 from harness.testing import check_technique, tiny_onnx_model, tiny_student_model, tiny_torch_model
 from tests.onnx_networks import model as onnx_network
 from tests.onnx_networks import tensor
@@ -291,6 +292,17 @@ def test_compiling_that_does_nothing_is_refused(monkeypatch: pytest.MonkeyPatch)
         check_technique(compiled, TORCH)
 
 
+def test_a_network_of_volumes_and_images_is_cast() -> None:
+    """What has five axes has no layout with the channels last."""
+    model = dataclasses.replace(TORCH, load=lambda: VolumesAndImages().eval())
+    _, facts = check_technique(bf16, model)
+    assert (facts["weights.bfloat16"], facts["precision"]) == (1.0, "bfloat16")
+    assert facts["parameters"] == 4 * 9 + 4 * 4 * 144
+    cast = CastNetwork(VolumesAndImages(), torch.bfloat16).network
+    assert cast.images.weight.is_contiguous(memory_format=torch.channels_last)
+    assert cast.volumes.weight.is_contiguous()
+
+
 def _onnx_runtime() -> Any:
     from harness.runtimes.onnxruntime import OnnxRuntime
 
@@ -309,6 +321,18 @@ class TwoHeads(torch.nn.Module):
     def forward(self, image: Any) -> Any:
         hidden = self.body(image)
         return self.left(hidden), self.right(hidden).softmax(-1)
+
+
+class VolumesAndImages(torch.nn.Module):
+    """A three-dimensional convolution before a two-dimensional one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.volumes = torch.nn.Conv3d(1, 4, (1, 3, 3), padding=(0, 1, 1))
+        self.images = torch.nn.Conv2d(4, 4, 12)
+
+    def forward(self, image: Any) -> Any:
+        return self.images(self.volumes(image.unsqueeze(2)).squeeze(2)).flatten(1)
 
 
 class FixedWidth(torch.nn.Module):

@@ -29,7 +29,9 @@ class CastNetwork(torch.nn.Module):
         # Not by `to`, which keeps the real part alone of what is complex, such as the turns of rotary positions.
         self.network = network._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
         if images:
-            self.network = self.network.to(memory_format=torch.channels_last)
+            # By number of axes: `to` would ask it of what has five as well, which has no such layout.
+            last = torch.channels_last
+            self.network._apply(lambda tensor: tensor.to(memory_format=last) if tensor.dim() == 4 else tensor)
 
     def forward(self, *inputs: Any) -> Any:
         """The network's outputs, floating point ones as float32."""
