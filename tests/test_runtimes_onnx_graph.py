@@ -78,6 +78,18 @@ def test_zeros_of_quantized_weights_are_at_their_zero_point() -> None:
     assert (weight.dtype, weight.elements, weight.zeros, weight.magnitude) == ("uint8", 8, 4, 246)
 
 
+def test_each_direction_of_a_recurrence_has_zero_points_of_its_own() -> None:
+    values = np.full((2, 3, 4), 7)
+    values[1] = 9
+    values[:, 0, 0] = 8
+    inputs = ["x", "q", "q", "b", "", "", "", "", "s", "z", "s", "z"]
+    step = helper.make_node("DynamicQuantizeLSTM", inputs, ["y"], domain="com.microsoft", hidden_size=1)
+    for points in ([[7] * 4, [9] * 4], [7, 9]):
+        tensors = [tensor("q", values, np.uint8), tensor("b", np.ones((2, 8))), tensor("z", points, np.uint8)]
+        (found,) = network_weights(model([step], [*tensors, tensor("s", np.ones((2, 4)))]))
+        assert (found.elements, found.zeros, found.magnitude) == (24, 22, 1)
+
+
 def test_symmetric_weights_have_their_zero_at_zero() -> None:
     steps = [helper.make_node("DequantizeLinear", ["q", "s"], ["w"]), helper.make_node("MatMul", ["x", "w"], ["y"])]
     values = np.array([[0, -64]] * 4)

@@ -74,6 +74,16 @@ def test_of_tables_alone_no_arithmetic_is_promised(technique: Technique, tmp_pat
     assert (facts["quantized"], facts["precision"]) == (512 / 544, "float32")
 
 
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_recurrent_weights_of_one_direction_and_of_two_are_quantized(direction: str, tmp_path: Path) -> None:
+    """Of two, ONNX Runtime stores zero points and biases as a row for each."""
+    ways = 2 if direction == "bidirectional" else 1
+    step = helper.make_node("LSTM", ["x", "w", "r", "b"], ["y"], hidden_size=3, direction=direction)
+    weights = [weight("w", ways, 12, 4), weight("r", ways, 12, 3), weight("b", ways, 24)]
+    _, facts = check_technique(int8_dynamic(ops="LSTM"), as_model(model([step], weights, axes=(2, 4)), tmp_path))
+    assert (facts["parameters"], facts["quantized"], facts["precision"]) == (ways * 12 * (4 + 3), 1.0, "int8")
+
+
 def left_and_right() -> Any:
     """A product with a constant on its left, and one with a constant on its right, a fifth of the weights."""
     steps = [helper.make_node("MatMul", ["a", "x"], ["h"]), helper.make_node("MatMul", ["h", "b"], ["y"])]

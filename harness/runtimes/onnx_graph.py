@@ -21,10 +21,13 @@ _ZERO_POINTS = {
 }  # fmt: skip
 """(operator, number of the input that is a quantized weight) -> number of the input that is its zero point."""
 
-_SCALES = {
+_NO_WEIGHTS = {
     "DequantizeLinear": (1, 2), "QuantizeLinear": (1, 2), "MatMulNBits": (2, 3), "GatherBlockQuantized": (2, 3),
+    "LSTM": (3, 5, 6, 7), "GRU": (3, 5), "RNN": (3, 5), "DynamicQuantizeLSTM": (3, 5, 6, 7, 8, 9, 10, 11),
 }  # fmt: skip
-"""Operators whose scales and zero points may have several axes, in blocks, and the numbers of those inputs."""
+"""Operators whose scales, zero points, biases and states may have several axes, in blocks or one for each direction,
+and the numbers of those inputs.
+"""
 
 _INPUT_AXES = {
     ("MatMul", 1): -2, ("Conv", 1): 1, ("MatMulInteger", 1): -2, ("ConvInteger", 1): 1, ("QLinearMatMul", 3): -2,
@@ -111,8 +114,8 @@ def _collect(graph: Any, outer: dict[str, Constant], found: list[Constant]) -> N
 
 
 def _is_weight(constant: Constant) -> bool:
-    scales = any(number in _SCALES.get(node.op_type, ()) for node, number in constant.readers)
-    return not scales and is_weight_shape(constant.tensor.dims) and is_weight_dtype(_dtype_name(constant.tensor))
+    none = any(number in _NO_WEIGHTS.get(node.op_type, ()) for node, number in constant.readers)
+    return not none and is_weight_shape(constant.tensor.dims) and is_weight_dtype(_dtype_name(constant.tensor))
 
 
 def _weight(constant: Constant, known: Known, readers: dict[str, list[tuple[Any, int]]]) -> Weight:
@@ -158,6 +161,8 @@ def _zero_point(constant: Constant, known: Known, axes: int) -> np.ndarray[Any, 
         point: np.ndarray[Any, Any] = numpy_helper.to_array(known[id(node), position].tensor).astype("int32")
         if point.size == 1:
             return int(point.reshape(-1)[0])
+        if node.op_type == "DynamicQuantizeLSTM":  # of each direction
+            return point.reshape(len(point), 1, -1)
         default = 0 if "Conv" in node.op_type else axes - 1
         axis = _attribute(node, "axis", 1 if node.op_type == "DequantizeLinear" else default)
         shape = [1] * axes
