@@ -78,6 +78,22 @@ def test_zeros_of_quantized_weights_are_at_their_zero_point() -> None:
     assert (weight.dtype, weight.elements, weight.zeros, weight.magnitude) == ("uint8", 8, 4, 246)
 
 
+@pytest.mark.parametrize(
+    ("reader", "inputs"),
+    [
+        ("DequantizeLinear", ["rows", "s", "z"]),
+        ("MatMulInteger", ["rows", "w", "z", "v"]),
+        ("QLinearMatMul", ["rows", "s", "z", "w", "s", "v", "s", "v"]),
+    ],
+)
+def test_zeros_of_a_table_are_at_the_zero_point_of_its_rows(reader: str, inputs: list[str]) -> None:
+    steps = [helper.make_node("Gather", ["q", "x"], ["rows"]), helper.make_node(reader, inputs, ["y"])]
+    tensors = [tensor("q", [[7, 7], [7, 0]], np.uint8), tensor("w", [1, 1], np.uint8), tensor("s", 0.1)]
+    tensors += [tensor("z", 7, np.uint8), tensor("v", 9, np.uint8)]
+    (found,) = network_weights(model(steps, tensors))
+    assert (found.elements, found.zeros, found.magnitude) == (4, 3, 7)
+
+
 def test_each_direction_of_a_recurrence_has_zero_points_of_its_own() -> None:
     values = np.full((2, 3, 4), 7)
     values[1] = 9

@@ -84,6 +84,19 @@ def test_recurrent_weights_of_one_direction_and_of_two_are_quantized(direction: 
     assert (facts["parameters"], facts["quantized"], facts["precision"]) == (ways * 12 * (4 + 3), 1.0, "int8")
 
 
+def test_zeros_of_a_table_that_is_looked_up_as_integers_are_counted(tmp_path: Path) -> None:
+    """ONNX Runtime quantizes it as an activation: its zero point is where its rows are multiplied or converted back."""
+    table = np.random.default_rng(0).standard_normal((16, 8)) + 0.5
+    table[2:] = 0
+    network = rows_and_likeness([helper.make_node("Add", ["h", "rows"], ["y"])], (8, 8))
+    network.graph.initializer[0].CopyFrom(tensor("table", table))
+    made = as_model(network, tmp_path)
+    for ops in ("Gather", ("MatMul", "Gather")):
+        _, facts = check_technique(int8_dynamic(ops=ops), made)
+        assert facts["weights.uint8"] == 128 / 192
+        assert float(facts["sparsity"]) >= 112 / 192
+
+
 def left_and_right() -> Any:
     """A product with a constant on its left, and one with a constant on its right, a fifth of the weights."""
     steps = [helper.make_node("MatMul", ["a", "x"], ["h"]), helper.make_node("MatMul", ["h", "b"], ["y"])]

@@ -18,8 +18,13 @@ _ZERO_POINTS = {
     ("DequantizeLinear", 0): 2, ("QLinearConv", 3): 5, ("QLinearMatMul", 3): 5, ("QGemm", 3): 5,
     ("ConvInteger", 1): 3, ("MatMulInteger", 1): 3, ("DynamicQuantizeMatMul", 1): 3, ("MatMulIntegerToFloat", 1): 5,
     ("DynamicQuantizeLSTM", 1): 9, ("DynamicQuantizeLSTM", 2): 11, ("QAttention", 1): 7,
+    ("QLinearConv", 0): 2, ("QLinearMatMul", 0): 2, ("QGemm", 0): 2, ("ConvInteger", 0): 2, ("MatMulInteger", 0): 2,
+    ("MatMulIntegerToFloat", 0): 4, ("QAttention", 0): 6,
 }  # fmt: skip
-"""(operator, number of the input that is a quantized weight) -> number of the input that is its zero point."""
+"""(operator, number of the input that is quantized) -> number of the input that is its zero point.
+
+A table is the first operand of products, whose rows are looked up and multiplied as the integers that they are.
+"""
 
 _NO_WEIGHTS = {
     "DequantizeLinear": (1, 2), "QuantizeLinear": (1, 2), "MatMulNBits": (2, 3), "GatherBlockQuantized": (2, 3),
@@ -128,7 +133,11 @@ def _weight(constant: Constant, known: Known, readers: dict[str, list[tuple[Any,
     values = numpy_helper.to_array(tensor)
     dtype = _dtype_name(tensor)
     axis = _input_axis(constant.readers, readers)
-    return weight_of(dtype, values, lambda: _zero_point(constant, known, values.ndim), axis)
+    reads = [*constant.readers]
+    for node, number in constant.readers:
+        if node.op_type == "Gather" and number == 0:  # the rows are integers still, and who reads them knows their zero
+            reads += readers.get(node.output[0], [])
+    return weight_of(dtype, values, lambda: _zero_point(reads, known, values.ndim), axis)
 
 
 def _input_axis(found: list[tuple[Any, int]], readers: dict[str, list[tuple[Any, int]]]) -> int | None:
@@ -150,11 +159,11 @@ def _input_axis(found: list[tuple[Any, int]], readers: dict[str, list[tuple[Any,
     return None
 
 
-def _zero_point(constant: Constant, known: Known, axes: int) -> np.ndarray[Any, Any] | int:
-    """The zero point of a quantized tensor, shaped so that it can be subtracted; 0 where the network names none."""
+def _zero_point(reads: list[tuple[Any, int]], known: Known, axes: int) -> np.ndarray[Any, Any] | int:
+    """The zero point of a quantized tensor, shaped so that it can be subtracted; 0 where no reader names one."""
     from onnx import numpy_helper
 
-    for node, number in constant.readers:
+    for node, number in reads:
         position = _ZERO_POINTS.get((node.op_type, number))
         if position is None or (id(node), position) not in known:
             continue
