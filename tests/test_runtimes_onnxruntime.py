@@ -233,6 +233,17 @@ def test_an_input_of_another_length_is_refused_with_the_cure(packed: Path) -> No
     session.stage({"image": np.zeros((3, 1, 12, 12), np.float32)})
 
 
+def test_an_input_that_has_a_default_in_the_file_is_refused_where_it_is_given(tmp_path: Path) -> None:
+    """The default was computed with, in the reference as in every technique, whatever the suite gave."""
+    network = model([onnx.helper.make_node("Mul", ["x", "factor"], ["y"])], [tensor("factor", [2.0])])
+    network.graph.input.append(onnx.helper.make_tensor_value_info("factor", onnx.TensorProto.FLOAT, [1]))
+    session = serve(network, tmp_path)
+    given = {"x": np.ones((1, 4), np.float32)}
+    assert session.fetch(session(session.stage(given)))["y"].tolist() == [[2.0] * 4]
+    with pytest.raises(PreparationError, match=r"'factor' .* default .*; remove it from graph\.initializer, or don't"):
+        session.stage({**given, "factor": np.array([3.0], np.float32)})
+
+
 def test_a_batch_that_the_network_does_not_take_is_refused_with_the_cure(tmp_path: Path) -> None:
     network = model([onnx.helper.make_node("Relu", ["x"], ["y"])], [])
     network.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1

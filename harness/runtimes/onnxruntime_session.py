@@ -51,11 +51,19 @@ class OrtSession:
         self._session = self._open(self._options())
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._inputs = {value.name: value.shape for value in self._session.get_inputs()}
+        self._defaults = [value.name for value in self._session.get_overridable_initializers()]
 
     def stage(self, inputs: Arrays) -> Any:
         absent = [name for name in self._inputs if name not in inputs]
         if absent:
             raise absent_input(absent[0], inputs, "the .onnx file")
+        dropped = [name for name in self._defaults if name in inputs]
+        if dropped:
+            raise PreparationError(
+                f"input {dropped[0]!r} of the network has a default in the .onnx file, which techniques take for a "
+                "constant, so that the value that the model gives would be dropped; remove it from graph.initializer, "
+                "or don't give it"
+            )
         staged = {name: np.asarray(inputs[name], order="C") for name in self._inputs}
         for name, shape in self._inputs.items():
             given = staged[name].shape
