@@ -396,6 +396,26 @@ def test_calibration_data_are_cut_into_the_batch_of_the_file(tmp_path: Path, mon
         )
 
 
+def with_a_mask(model_: Model) -> Model:
+    """The same, whose batches hold an array that the network does not read."""
+
+    def masked(batch: Any) -> Any:
+        return {"mask": np.ones(1, np.int64), **batch}
+
+    calibration = model_.calibration or list
+    return dataclasses.replace(
+        model_,
+        inputs=lambda size, seed: masked(model_.inputs(size, seed)),
+        calibration=lambda: map(masked, calibration()),
+    )
+
+
+def test_an_array_of_the_calibration_data_that_the_network_does_not_read_is_left_out(tmp_path: Path) -> None:
+    """As in a call and in an evaluation; ONNX Runtime refuses it, and its length is that of no batch."""
+    for made in (tiny_onnx_model(tmp_path), rewritten(tmp_path, one_at_a_time)):
+        assert check_technique(int8_static, with_a_mask(made))[1]["quantized"] == 1.0
+
+
 def test_calibration_data_of_several_lengths_are_cut_length_by_length(tmp_path: Path) -> None:
     network = model([helper.make_node("MatMul", ["x", "w"], ["y"])], [weight("w", 4, 4)], axes=(4, 4))
     batch, length, _ = network.graph.input[0].type.tensor_type.shape.dim

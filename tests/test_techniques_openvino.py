@@ -133,6 +133,13 @@ def test_integers_are_computed_with(method: str, onnx_model: Model) -> None:
     assert facts["nodes.quantized"] == 2
 
 
+def test_an_array_of_the_calibration_data_that_the_network_does_not_read_is_left_out(onnx_model: Model) -> None:
+    pytest.importorskip("nncf")
+    image = next(iter(tiny_onnx_model(Path("unused")).calibration()))
+    masked = dataclasses.replace(onnx_model, calibration=lambda: [{"mask": image["image"], **image}])
+    assert check_technique(PLAIN | int8_static, masked)[1]["quantized"] == 1.0
+
+
 def test_convolutions_are_quantized() -> None:
     pytest.importorskip("nncf")
     _, facts = check_technique(openvino | int8_static(per_channel=False), TORCH)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import PreparationError, SuiteError
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["calibration_batches", "calibration_of", "rebatched"]
+__all__ = ["calibration_batches", "calibration_of", "read_of", "rebatched"]
 
 
 def calibration_batches(model: Model) -> Iterator[Arrays]:
@@ -39,6 +39,11 @@ def calibration_batches(model: Model) -> Iterator[Arrays]:
 def calibration_of(model: Model) -> list[Arrays]:
     """All of `calibration_batches`, with its errors."""
     return list(calibration_batches(model))
+
+
+def read_of(batches: Iterable[Arrays], names: Collection[str]) -> list[Arrays]:
+    """Of each batch the arrays that a network reads whose inputs have these names: a session takes no others either."""
+    return [{name: array for name, array in batch.items() if name in names} for batch in batches]
 
 
 def rebatched(model: str, batches: Sequence[Arrays], size: int, cure: str) -> list[Arrays]:

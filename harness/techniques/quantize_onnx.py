@@ -17,7 +17,7 @@ from harness.hardware.architecture import is_x86
 from harness.hardware.cpu import instruction_sets
 from harness.runtimes.onnx_graph import nodes
 from harness.runtimes.onnx_profile import is_product
-from harness.techniques.calibration import rebatched
+from harness.techniques.calibration import read_of, rebatched
 from harness.techniques.keep import listed, named_by
 from harness.techniques.preprocess_onnx import preprocessed, with_copies
 from harness.techniques.reach_onnx import TABLES, Reach
@@ -92,7 +92,7 @@ def static_quantizer(
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
     source, reduced = preprocessed(deployment, channels=per_channel), reduced_range(deployment)
-    data = list(batches)
+    data = read_of(batches, {value.name for value in deployment.network.graph.input})
     fixed = _fixed_batch(deployment.network) if deployment.model.batchable else None
     if fixed and any(len(array) != fixed for batch in data for array in batch.values()):
         data = rebatched(deployment.model.name, data, fixed, "export the network with a free batch")
