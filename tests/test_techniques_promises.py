@@ -17,6 +17,7 @@ import torch
 from harness import Deployment, Model, PreparationError
 from harness.hardware import cpu
 from harness.runtimes.eager import Eager
+from harness.runtimes.onnx_graph import weights
 from harness.techniques import (
     Pipeline,
     Technique,
@@ -37,8 +38,8 @@ from harness.techniques import (
 from harness.techniques.base import as_pipeline
 from harness.techniques.torch_modules import CastNetwork
 from harness.testing import check_technique, tiny_onnx_model, tiny_student_model, tiny_torch_model
+from tests.onnx_networks import as_model, conditional, tensor
 from tests.onnx_networks import model as onnx_network
-from tests.onnx_networks import tensor
 
 TORCH = tiny_torch_model()
 STUDENT = tiny_student_model()
@@ -191,6 +192,53 @@ def test_half_precision_reaches_weights_that_are_inputs_too(onnx_model: Model, t
     onnx.save(made, str(path))
     _, facts = check_technique(fp16, dataclasses.replace(onnx_model, load=lambda: path))
     assert facts["weights.float16"] == 1.0
+
+
+def one_name_in_two_branches() -> Any:
+    """An If whose branches each have a weight of one name, of which one is read in the branches of a further If."""
+    network = conditional()
+    (choice,) = (node for node in network.graph.node if node.op_type == "If")
+    for attribute in choice.attribute:
+        (product,) = attribute.g.node
+        attribute.g.initializer[0].name = product.input[1] = "w"
+    inner = []
+    for name in "cd":
+        product.output[0] = name
+        value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        inner.append(onnx.helper.make_graph([product], name, [], [value]))
+    output = attribute.g.output[0].name
+    product.CopyFrom(onnx.helper.make_node("If", ["choice"], [output], then_branch=inner[0], else_branch=inner[1]))
+    return network
+
+
+def test_half_precision_reaches_weights_of_one_name_in_two_branches(tmp_path: Path) -> None:
+    """The converter of ONNX Runtime keeps them by name, and ended without a word."""
+    model = as_model(one_name_in_two_branches(), tmp_path)
+    _, facts = check_technique(fp16, model)
+    assert (facts["weights.float16"], facts["parameters"], facts["sparsity"]) == (1.0, 24, 0.5)
+    network = onnx.load(str(model.load()))
+    made = fp16.apply(Deployment(model, network, _onnx_runtime(), cpu, tmp_path)).network
+    assert sorted((one.elements, len(one.readers)) for one in weights(made)) == [(12, 1), (12, 2)]
+
+
+def test_half_precision_reaches_weights_that_functions_multiply(onnx_model: Model, tmp_path: Path) -> None:
+    """ONNX Runtime refused the file, whose function was still of float32."""
+    network = onnx.load(str(onnx_model.load()))
+    product = onnx.helper.make_node("MatMul", ["a", "b"], ["c"])
+    opsets = [onnx.helper.make_opsetid("", 20)]
+    scaled = [
+        onnx.helper.make_node("Constant", [], ["two"], value=tensor("", 2.0)),
+        product,
+        onnx.helper.make_node("Mul", ["c", "two"], ["d"]),
+    ]
+    network.functions.append(onnx.helper.make_function("own", "Classes", ["a", "b"], ["d"], scaled, opsets))
+    network.opset_import.append(onnx.helper.make_opsetid("own", 1))
+    node = next(node for node in network.graph.node if node.name == "classes")
+    node.op_type, node.domain = "Classes", "own"
+    path = tmp_path / "functions.onnx"
+    onnx.save(network, str(path))
+    _, facts = check_technique(fp16, dataclasses.replace(onnx_model, load=lambda: path))
+    assert (facts["weights.float16"], facts["parameters"]) == (1.0, 144 * 48 + 48 * 4)
 
 
 def test_nothing_to_quantize_is_refused_with_what_there_is(onnx_model: Model) -> None:

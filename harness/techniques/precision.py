@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.deployment import Deployment, Promise
@@ -103,12 +104,32 @@ def _cast(deployment: Deployment, dtype: Any) -> Deployment:
 
 
 def _float16_graph(model: Any) -> Any:
+    from onnx import inliner
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    network = copy.deepcopy(model)
+    # The converter leaves what functions compute in float32, which ONNX Runtime then refuses.
+    network = inliner.inline_local_functions(model) if model.functions else copy.deepcopy(model)
+    _name_apart(network.graph, itertools.count(), {})
     # Until IR 4 each initializer was an input as well, and the converter leaves what is an input in float32.
     held = {tensor.name for tensor in network.graph.initializer}
     for value in [value for value in network.graph.input if value.name in held]:
         network.graph.input.remove(value)
     network.ir_version = max(network.ir_version, 4)
     return convert_float_to_float16(network, keep_io_types=True)
+
+
+def _name_apart(graph: Any, numbers: Iterator[int], renamed: Mapping[str, str]) -> None:
+    """Give each initializer of subgraphs a name of its own, which `renamed` tells of those in sight from `graph`.
+
+    The two branches of an If may each have one of the same name, and the converter keeps them by name.
+    """
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [renamed.get(name, name) for name in names]
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                own = {tensor.name: f"{tensor.name} of subgraph {next(numbers)}" for tensor in inner.initializer}
+                known = {**renamed, **own}
+                for value in (*inner.initializer, *inner.input, *inner.output, *inner.value_info):
+                    value.name = known.get(value.name, value.name)
+                _name_apart(inner, numbers, known)
