@@ -90,21 +90,25 @@ class Deployment:
         """The same deployment with notes added; write `**{"student.gain": 0.01}` for a name with a dot."""
         return self.replace(notes={**self.notes, **notes})
 
-    def allowing(self, extra: int) -> Deployment:
-        """The same deployment whose promises of at most so many parameters allow `extra` more, where that is above 0.
+    def allowing(self, before: int, after: int) -> Deployment:
+        """The same deployment, whose promises allow that a step stores `after` weights where there were `before`.
 
-        For a step that stores a weight once for each of its readers: that is its own doing, and no promise of a step
-        before it is broken by it.
+        For a step that stores a weight once for each of its readers, where that makes more of them: that is its own
+        doing, and no promise of a step before it is broken by it. Promises of at most so many parameters allow that
+        many more. Those of a share of zeros are then of a larger whole, and are lowered to what is left of them if the
+        copies have no zeros: which of the weights are stored twice is not looked at.
         """
-        if extra <= 0:
+        if after <= before:
             return self
-        raised = tuple(
-            (name, dataclasses.replace(promise, at_most=promise.at_most + extra))
-            if promise.fact == "parameters" and promise.at_most is not None
-            else (name, promise)
-            for name, promise in self.promises
-        )
-        return self.replace(promises=raised)
+
+        def allowed(promise: Promise) -> Promise:
+            if promise.fact == "parameters" and promise.at_most is not None:
+                return dataclasses.replace(promise, at_most=promise.at_most + after - before)
+            if promise.fact == "sparsity" and promise.at_least is not None:
+                return dataclasses.replace(promise, at_least=promise.at_least * before / after)
+            return promise
+
+        return self.replace(promises=tuple((name, allowed(promise)) for name, promise in self.promises))
 
     def promising(self, *promises: Promise) -> Deployment:
         """The same deployment with promises added; the technique that made them is filled in by the pipeline."""

@@ -338,13 +338,35 @@ def test_a_table_of_which_a_later_step_stores_a_transposed_copy_breaks_no_promis
     rows: int, steps: Technique | Pipeline
 ) -> None:
     """The exporter writes one of a small table, and ONNX Runtime's preprocessing of any."""
-    tied = dataclasses.replace(
-        _with(ENCODER, Tied(rows)),
-        inputs=lambda size, seed: {"ids": np.random.default_rng(seed).integers(0, rows, (size, TOKENS))},
-    )
-    evidence, facts = check_technique(pruned_layers(1, finetune=False) | steps, tied)
+    evidence, facts = check_technique(pruned_layers(1, finetune=False) | steps, tied_model(Tied(rows)))
     stored = 2 * rows * WIDTH + 2 * BLOCK
     assert (evidence[0].promise, facts["parameters"]) == (f"parameters >= 1 and <= {stored}", stored)
+
+
+def test_a_table_that_torchao_leaves_beside_the_weight_of_the_last_layer_breaks_no_promise() -> None:
+    pytest.importorskip("torchao")
+    evidence, facts = check_technique(pruned_layers(1, finetune=False) | int8_dynamic, tied_model(Tied(100)))
+    stored = 2 * 100 * WIDTH + 2 * BLOCK
+    assert (evidence[0].promise, facts["parameters"]) == (f"parameters >= 1 and <= {stored}", stored)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sparsity", "steps"),
+    [(100, 0.5, onnxruntime), (600, 0.2, onnxruntime | int8_dynamic)],
+    ids=["exporter", "quantizer"],
+)
+def test_a_copy_of_a_table_without_zeros_breaks_no_promise_of_zeros(
+    rows: int, sparsity: float, steps: Technique | Pipeline
+) -> None:
+    """They are all in the blocks, whose weights are smaller, and the whole is larger by the table."""
+    network = Tied(rows)
+    torch.nn.init.uniform_(network.table.weight, 1, 2, torch.Generator().manual_seed(0))
+    evidence, facts = check_technique(pruned_weights(sparsity, finetune=False) | steps, tied_model(network))
+    held = rows * WIDTH + 3 * BLOCK
+    assert facts["parameters"] == held + rows * WIDTH
+    assert facts["sparsity"] == round(sparsity * held) / (held + rows * WIDTH)
+    least = float(evidence[0].promise.removeprefix("sparsity >= "))
+    assert least == pytest.approx((sparsity - 0.001) * held / (held + rows * WIDTH))
 
 
 def test_layers_that_share_everything_make_nothing_smaller() -> None:
@@ -425,6 +447,16 @@ def test_patterns_that_fine_tuning_forgets_break_the_promise(monkeypatch: pytest
     monkeypatch.setattr(prune, "retrain", training.train)
     with pytest.raises(AssertionError, match=r"promised sparsity\.2:4"):
         check_technique(pruned_n_m(), TINY)
+
+
+def tied_model(network: Tied) -> Model:
+    """Six ids an item."""
+    rows = network.table.num_embeddings
+
+    def inputs(size: int, seed: int) -> dict[str, Any]:
+        return {"ids": np.random.default_rng(seed).integers(0, rows, (size, TOKENS))}
+
+    return dataclasses.replace(_with(ENCODER, network), inputs=inputs)
 
 
 def _with(model: Model, network: torch.nn.Module) -> Model:

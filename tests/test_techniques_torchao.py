@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import Deployment, Model, PreparationError, SuiteError
+from harness import Deployment, Model, PreparationError, Promise, SuiteError
 from harness.hardware import Cpu, cpu
 from harness.records import Scalar
 from harness.runtimes.eager import Eager
@@ -376,3 +376,32 @@ def test_shared_weights_are_promised_as_a_marked_graph_has_them(name: str, tmp_p
     facts = weight_facts(module_weights(deployment.network))
     assert facts["quantized"] == pytest.approx(share)
     assert f"quantized >= {most_of(share)}" in [str(promise) for _, promise in deployment.promises]
+
+
+@pytest.mark.parametrize("technique", [int8_dynamic, int8_weights, int8_static, fp8], ids=lambda one: one.id)
+def test_what_torchao_stores_twice_breaks_no_promise_of_a_step_before_it(
+    technique: Technique, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """96 rows of 32 weights are 160; of a third of zeros in the first there may be a fifth left."""
+    pytest.importorskip("torchao")
+    if technique.name == "fp8":
+        from harness.techniques import torchao_linear
+
+        monkeypatch.setattr(torchao_linear, "quantize_", _with_own_weights)
+    hardware = Gpu() if technique.name == "fp8" else cpu
+    before = Deployment(sharing_model(Tied), Tied().eval(), Eager(), hardware, tmp_path).promising(
+        Promise("parameters", at_most=96 * 32), Promise("sparsity", at_least=1 / 3), Promise("nodes", at_least=1)
+    )
+    done = technique.apply(before)
+    assert weight_facts(module_weights(done.network))["parameters"] == 160 * 32
+    kept = [promise for _, promise in done.promises[:3]]
+    assert kept[0] == Promise("parameters", at_most=160 * 32)
+    assert kept[1].at_least == pytest.approx(1 / 5)
+    assert kept[2] == Promise("nodes", at_least=1)
+
+
+def _with_own_weights(network: Any, config: Any, filter_fn: Any) -> None:
+    """What torchao does to the layers that it is asked for, on hardware without FP8 as well."""
+    for name, layer in network.named_modules():
+        if filter_fn(layer, name):
+            layer.weight = torch.nn.Parameter(layer.weight.detach().clone())

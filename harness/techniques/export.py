@@ -54,7 +54,7 @@ def exported(deployment: Deployment) -> Deployment:
     examples = [model.inputs(size, seed) for seed, size in enumerate(dict.fromkeys(sizes))]
     network = export(deployment.network, examples, batchable=model.batchable)
     held = sum(weight.numel() for weight in weight_tensors(deployment.network))
-    return deployment.allowing(elements(network) - held).replace(network=network)
+    return deployment.allowing(held, elements(network)).replace(network=network)
 
 
 def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:

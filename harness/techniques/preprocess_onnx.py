@@ -60,7 +60,7 @@ def with_copies(deployment: Deployment, network: Any) -> Deployment:
     """
     from harness.runtimes.onnx_graph import elements
 
-    return deployment.allowing(elements(network) - elements(deployment.network)).replace(network=network)
+    return deployment.allowing(elements(deployment.network), elements(network)).replace(network=network)
 
 
 def _with_channels(network: Any) -> Any:

@@ -76,7 +76,7 @@ def quantize_dynamic(deployment: Deployment, keep: Sequence[str]) -> Deployment:
 
     network = copy.deepcopy(deployment.network)
     share = _quantize_linear(network, keep, lambda: dynamic_config(str(deployment.hardware.describe()["kind"])))
-    return deployment.replace(network=network).promising(
+    return _with_copies(deployment, network).promising(
         Promise("quantized", at_least=share), Promise("nodes.quantized", at_least=1)
     )
 
@@ -93,7 +93,7 @@ def quantize_float8(deployment: Deployment, keep: Sequence[str]) -> Deployment:
 
     network = CastNetwork(copy.deepcopy(deployment.network), torch.bfloat16).eval()
     share = _quantize_linear(network.network, keep, float8_config, lambda shape: not any(side % 16 for side in shape))
-    return deployment.replace(network=network).promising(
+    return _with_copies(deployment, network).promising(
         Promise(f"weights.{FLOAT8}", at_least=share), Promise(f"arithmetic.{FLOAT8}", at_least=0.001)
     )
 
@@ -104,7 +104,7 @@ def compress(deployment: Deployment, bits: int, block: int) -> Deployment:  # no
 
     network = copy.deepcopy(deployment.network)
     share = _quantize_linear(network, (), weights_config)
-    return deployment.replace(network=network).promising(
+    return _with_copies(deployment, network).promising(
         Promise("quantized", at_least=share), Promise("weights.int8", at_least=share)
     )
 
@@ -137,13 +137,26 @@ def quantize_static(deployment: Deployment, method: str, keep: Sequence[str]) ->
         )
     share = _share(deployment.network, layers, apart=False)
     network = QuantizedGraph(exported(plain(graph, example), example, batchable=model.batchable)).eval()
-    done = deployment.replace(network=network).promising(
+    done = _with_copies(deployment, network).promising(
         Promise("runtime", equals="inductor"),
         Promise("quantized", at_least=share),
         Promise("nodes.quantized", at_least=1),
     )
     floats = [*kept, *left]
     return done.noting(kept=", ".join(floats)) if floats else done
+
+
+def _with_copies(deployment: Deployment, network: Any) -> Deployment:
+    """The deployment with what torchao made of its network, whose copies of weights break no earlier promise.
+
+    A layer gets a tensor of its own where it shared one with a table, which stays in float, or with another layer.
+    """
+    from harness.runtimes.torch_session import weight_tensors
+
+    held, stored = (
+        sum(weight.numel() for weight in weight_tensors(module)) for module in (deployment.network, network)
+    )
+    return deployment.allowing(held, stored).replace(network=network)
 
 
 def _quantize_linear(
