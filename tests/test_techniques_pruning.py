@@ -369,6 +369,15 @@ def test_a_copy_of_a_table_without_zeros_breaks_no_promise_of_zeros(
     assert least == pytest.approx((sparsity - 0.001) * held / (held + rows * WIDTH))
 
 
+def test_a_table_that_is_the_last_layers_weight_too_loses_its_channels_once() -> None:
+    """Nine tenths of the weights, which would break the promise if they were two tables afterwards."""
+    model = tied_model(Tied(1200))
+    _, facts = check_technique(pruned_channels(0.5, finetune=False), model)
+    assert facts["parameters"] == 1200 * WIDTH // 2 + 3 * BLOCK // 4
+    network = deployed(pruned_channels(0.5, finetune=False), model).network
+    assert network.head.weight is network.table.weight
+
+
 def test_layers_that_share_everything_make_nothing_smaller() -> None:
     network = ENCODER.load()
     for block in network.blocks[1:]:

@@ -59,7 +59,9 @@ def _remove_channels(network: Any, fraction: float, example: tuple[Any, ...]) ->
         out_channel_groups={},
         ignored_layers=output_layers(network, example),
     )
+    shared = _shared(network)
     pruner.step()
+    _tie(shared)
     try:
         with torch.no_grad():
             found = shapes_of(network(*example))
@@ -67,6 +69,26 @@ def _remove_channels(network: Any, fraction: float, example: tuple[Any, ...]) ->
         raise cant_run("channels", error) from error
     if found != shapes:
         raise PreparationError(f"removing channels changed the shapes of the outputs from {shapes} to {found}")
+
+
+def _shared(network: Any) -> list[list[tuple[Any, str]]]:
+    """Where the parameters lie that are in several places: for each of them the modules, and its name in them."""
+    places: dict[int, list[tuple[Any, str]]] = {}
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+            places.setdefault(id(parameter), []).append((module, name))
+    return [found for found in places.values() if len(found) > 1]
+
+
+def _tie(shared: list[list[tuple[Any, str]]]) -> None:
+    """Let places have one parameter again where they were cut alike: torch-pruning gives each module one of its own."""
+    import torch
+
+    for (first, name), *others in shared:
+        parameter = getattr(first, name)
+        for module, other in others:
+            if torch.equal(getattr(module, other), parameter):
+                setattr(module, other, parameter)
 
 
 def output_layers(network: Any, example: tuple[Any, ...]) -> list[Any]:
