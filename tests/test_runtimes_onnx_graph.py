@@ -122,6 +122,21 @@ def test_blockwise_scales_are_no_weights_and_packed_elements_count_singly() -> N
     assert (weight.dtype, weight.elements, weight.bits) == ("int4", 512, 4)
 
 
+def test_patterns_of_packed_weights_lie_on_the_axis_of_the_inputs() -> None:
+    """What fills the last block is no weight. Zeros are at 8 where the node names no zero points."""
+    values = np.full((4, 2, 32), 9)
+    values[:, 0, 2::4] = values[:, 0, 3::4] = 8  # two of four, but for the last four of the 36 inputs
+    values[:, 1, 4:] = 8
+    packed = values[..., ::2] | values[..., 1::2] << 4
+    node = helper.make_node(
+        "MatMulNBits", ["x", "q", "s"], ["y"], domain="com.microsoft", K=36, N=4, bits=4, block_size=32
+    )
+    tensors = [tensor("q", packed, np.uint8), tensor("s", np.ones((4, 2)))]
+    (weight,) = network_weights(model([node], tensors))
+    assert (weight.elements, weight.zeros) == (4 * 36, 4 * 16)
+    assert weight.patterns == {"1:2": 64, "1:4": 0, "2:4": 4 * 32, "4:8": 0}
+
+
 def test_half_precision_is_told_by_its_type() -> None:
     steps = [helper.make_node("Cast", ["w"], ["wide"], to=TensorProto.FLOAT)]
     steps.append(helper.make_node("MatMul", ["x", "wide"], ["y"]))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.runtimes.facts import Weight, is_weight_dtype, is_weight_shape, weight_of
+from harness.runtimes.facts import Weight, is_weight_dtype, is_weight_shape, kept_patterns, weight_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,7 +129,9 @@ def _weight(constant: Constant, known: Known, readers: dict[str, list[tuple[Any,
     tensor = constant.tensor
     for node, number in constant.readers:
         if node.op_type == "MatMulNBits" and number == 1:
-            return Weight(f"int{_attribute(node, 'bits', 4)}", constant.elements, _zeros_in_blocks(node, known))
+            nonzero = _nonzero_in_blocks(node, known)
+            dtype, zeros = f"int{_attribute(node, 'bits', 4)}", int((~nonzero).sum())
+            return Weight(dtype, constant.elements, zeros, patterns=kept_patterns(nonzero, 1))
     values = numpy_helper.to_array(tensor)
     dtype = _dtype_name(tensor)
     axis = _input_axis(constant.readers, readers)
@@ -180,8 +182,8 @@ def _zero_point(reads: list[tuple[Any, int]], known: Known, axes: int) -> np.nda
     return 0
 
 
-def _zeros_in_blocks(node: Any, known: Known) -> int:
-    """Elements at the zero point of their block, in the weight of a MatMulNBits."""
+def _nonzero_in_blocks(node: Any, known: Known) -> np.ndarray[Any, Any]:
+    """Which elements are not at the zero point of their block, in the weight of a MatMulNBits: outputs x inputs."""
     from onnx import numpy_helper
 
     bits, rows, columns = (_attribute(node, name, default) for name, default in (("bits", 4), ("N", 1), ("K", 1)))
@@ -192,7 +194,8 @@ def _zeros_in_blocks(node: Any, known: Known) -> int:
     if (id(node), 3) in known:
         stored = numpy_helper.to_array(known[id(node), 3].tensor)
         points = _unpacked(stored.reshape(rows, -1), bits)[:, :blocks, None]
-    return int((values == points).reshape(rows, -1)[:, :columns].sum())
+    nonzero: np.ndarray[Any, Any] = (values != points).reshape(rows, -1)[:, :columns]
+    return nonzero
 
 
 def _unpacked(packed: np.ndarray[Any, Any], bits: int) -> np.ndarray[Any, Any]:
