@@ -21,6 +21,7 @@ from harness.runtimes.aotinductor_session import _with_patterns
 from harness.runtimes.aotinductor_source import Constant, read_source
 from harness.runtimes.facts import Weight, weight_facts
 from harness.runtimes.inductor import compiler
+from harness.runtimes.torch_session import module_weights
 from tests.test_docs_techniques import documented_facts, generic
 
 PACK = """
@@ -131,14 +132,14 @@ def test_the_pattern_of_the_weights_is_read_from_the_program() -> None:
         network[0].weight[:, 2:4] = network[0].weight[:, 6:] = 0  # two of four, on the axis of the inputs
     program = torch.export.export(network, (torch.ones(1, 8, 8),)).module()
     stored = [Weight("float32", 96, 48), Weight("float32", 192, 0)]
-    assert "sparsity.2:4" not in weight_facts(_with_patterns(stored, program)), "a third of the weights"
+    assert "sparsity.2:4" not in weight_facts(_with_patterns(stored, module_weights(program))), "a third of the weights"
     with torch.no_grad():
         network[2].weight[:, ::2] = 0
     program = torch.export.export(network, (torch.ones(1, 8, 8),)).module()
-    facts = weight_facts(_with_patterns(stored, program))
+    facts = weight_facts(_with_patterns(stored, module_weights(program)))
     assert facts["sparsity.2:4"] == 1.0
     program = torch.export.export(torch.nn.ReLU(), (torch.ones(2),)).module()
-    assert _with_patterns(stored, program) == stored, "it multiplies nothing with weights"
+    assert _with_patterns(stored, module_weights(program)) == stored, "it multiplies nothing with weights"
 
 
 class Multiplying(torch.nn.Module):
@@ -158,7 +159,7 @@ def test_the_pattern_is_that_of_layers_and_of_no_parameter_by_itself() -> None:
     """The network itself counts none where torch multiplies a copy of it, and what was valid broke its promise."""
     program = torch.export.export(Multiplying().eval(), (torch.ones(2, 8),)).module()
     stored = [Weight("float32", 64, 0), Weight("float32", 64, 32)]
-    assert weight_facts(_with_patterns(stored, program))["sparsity.2:4"] == 1.0
+    assert weight_facts(_with_patterns(stored, module_weights(program)))["sparsity.2:4"] == 1.0
 
 
 def test_the_source_in_a_package_is_read(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from tests.attention_networks import HEADS, TOKENS, WIDTH, Block, Constant, Fuse
 TINY = tiny_torch_model()
 ENCODER = encoder_model()
 BLOCK = 4 * WIDTH * WIDTH
+TORCHAO = pytest.mark.skipif(find_spec("torchao") is None, reason="needs torchao")
 
 
 def deployed(technique: Technique | Pipeline, model: Model) -> Deployment:
@@ -60,9 +62,11 @@ def shares(network: torch.nn.Module) -> list[float]:
         (pruned_n_m(finetune=False) | bf16, 0.96),
         (pruned_n_m(finetune=False) | onnxruntime, 0.96),
         (pruned_n_m(finetune=False) | onnxruntime | int8_static, 0.96),
-        # Without the last layer, whose weights are packed, it would be less.
+        # Without the last layer, whose weights are packed or lie in a tensor of torchao's, it would be less.
         (pruned_n_m(finetune=False) | onnxruntime | int8_weights, 0.97),
         (pruned_n_m(finetune=False) | onnxruntime | int4_weights, 0.97),
+        pytest.param(pruned_n_m(finetune=False) | int8_dynamic, 0.97, marks=TORCHAO),
+        pytest.param(pruned_n_m(finetune=False) | int8_weights, 0.97, marks=TORCHAO),
     ],
     ids=lambda value: getattr(value, "id", ""),
 )

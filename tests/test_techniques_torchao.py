@@ -21,8 +21,9 @@ from harness.records import Scalar
 from harness.runtimes.eager import Eager
 from harness.runtimes.facts import weight_facts
 from harness.runtimes.inductor import compiler
+from harness.runtimes.torch_operators import OperatorTypes
 from harness.runtimes.torch_session import module_weights
-from harness.techniques import batched, bf16, fp8, int8_dynamic, int8_static, int8_weights
+from harness.techniques import batched, bf16, fp8, int8_dynamic, int8_static, int8_weights, pruned_n_m
 from harness.techniques.base import Technique, as_pipeline
 from harness.techniques.shares import most_of
 from harness.testing import check_technique, tiny_torch_model
@@ -206,6 +207,37 @@ def test_a_convolution_that_torchao_leaves_in_float_is_noted_and_not_promised(
     assert weight_facts(module_weights(marked.network))["quantized"] == pytest.approx(share)
     assert f"quantized >= {most_of(share)}" in [str(promise) for _, promise in marked.promises]
     assert marked.notes == {"kept": "3"}
+
+
+@pytest.mark.parametrize("keep", [(), "8"], ids=["all", "but one"])
+def test_patterns_are_found_in_a_marked_graph(keep: Any, tmp_path: Path) -> None:
+    """Of its integers, and of what is left in float, which no module holds either."""
+    pytest.importorskip("torchao")
+    deployment = Deployment(TORCH, TORCH.load(), Eager(), cpu, tmp_path)
+    network = (pruned_n_m(finetune=False) | int8_static(keep=keep)).apply(deployment).network
+    with torch.no_grad(), OperatorTypes() as operators:
+        network(torch.from_numpy(TORCH.inputs(2, 0)["image"]))
+    facts = weight_facts(module_weights(network, operators.addresses))
+    assert facts["quantized"] == pytest.approx(1 - 1152 / WEIGHTS if keep else 1.0)
+    assert facts["sparsity.2:4"] == pytest.approx(1 - 144 / WEIGHTS)
+
+
+@pytest.mark.parametrize("technique", [int8_dynamic, int8_weights])
+def test_patterns_are_found_in_a_program_of_torchaos_tensors(technique: Technique, tmp_path: Path) -> None:
+    """As aotinductor compiles it: the products are of what lies inside."""
+    pytest.importorskip("torchao")
+    deployment = Deployment(TORCH, TORCH.load(), Eager(), cpu, tmp_path)
+    network = (pruned_n_m(finetune=False) | technique).apply(deployment).network
+    program = torch.export.export(network, (torch.from_numpy(TORCH.inputs(2, 0)["image"]),)).module()
+    assert weight_facts(module_weights(program))["sparsity.2:4"] == pytest.approx(1 - 144 / WEIGHTS)
+
+
+def test_what_is_quantized_already_stays_as_it_is_and_counts_as_a_weight_without_the_pattern() -> None:
+    pytest.importorskip("torchao")
+    evidence, facts = check_technique(int8_dynamic | pruned_n_m(finetune=False), TORCH)
+    share = 32 * 16 * 9 / WEIGHTS
+    assert float(evidence[-1].promise.removeprefix("sparsity.2:4 >= ")) == pytest.approx(share - 0.001)
+    assert facts["sparsity.2:4"] == pytest.approx(share)
 
 
 def test_static_integers_are_computed_with_once_compiled() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,6 @@ from harness.runtimes.facts import (
     arithmetic_facts,
     is_weight_dtype,
     is_weight_shape,
-    kept_patterns,
     weight_facts,
 )
 from harness.runtimes.inductor import compiler
@@ -49,10 +47,6 @@ _INPUTS = "harness.inputs"
 CLOSE = 0.05
 """Relative distance (L2) within which the package must agree with the program; bfloat16 fused otherwise gives 0.01."""
 _INTEGER_CALLS = ("qlinear", "qconv", "int_mm", "int8")
-_PRODUCTS = tuple(
-    getattr(torch.ops.aten, name).default for name in ("linear", "conv1d", "conv2d", "conv3d", "convolution")
-)
-"""The operators of an exported program that multiply inputs with a weight, their second argument."""
 
 
 def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardware, *, freezing: bool) -> None:
@@ -135,11 +129,11 @@ class AotInductorSession(TorchSession):
             wanted = named_outputs(module(*staged))
         _check(named_outputs(self(staged)), wanted)
         source = read_source(self._folder / _PACKAGE)
-        weights = module_weights(module)
+        weights = held = module_weights(module)
         integers = operators.products.count(INTEGER)
         products = list(operators.products)
         if source is not None:
-            weights = _packed_weights(source, weights)
+            weights = _packed_weights(source, held)
             calls = [call for call in source.calls if is_product(call)]
             integers = sum(any(word in call for word in _INTEGER_CALLS) for call in calls)
             others = [dtype for dtype in products if dtype != INTEGER]
@@ -147,7 +141,7 @@ class AotInductorSession(TorchSession):
         return {
             "runtime": self._name,
             "provider": self._loader.get_metadata()["AOTI_DEVICE_KEY"],
-            **weight_facts(_with_patterns(weights, module)),
+            **weight_facts(_with_patterns(weights, held)),
             **arithmetic_facts(products, operators.others),
             "nodes.quantized": integers,
             "graphs": 1,
@@ -176,32 +170,19 @@ def _packed_weights(source: Source, weights: list[Weight]) -> list[Weight]:
     return found
 
 
-def _with_patterns(weights: list[Weight], module: Any) -> list[Weight]:
-    """The weights with the patterns that the program's have in its products, as shares."""
-    multiplied = list(_multiplied(module))
-    total = sum(weight.numel() for weight in multiplied)
+def _with_patterns(weights: list[Weight], held: list[Weight]) -> list[Weight]:
+    """The weights with the patterns that those of the program have in its products, as shares."""
+    multiplied = [weight for weight in held if weight.patterns is not None]
+    total = sum(weight.elements for weight in multiplied)
     kept = Counter[str]()
     for weight in multiplied:
-        kept.update(kept_patterns((weight != 0).cpu().numpy(), 1))
+        kept.update(weight.patterns or {})
     if not total:
         return weights
     return [
         dataclasses.replace(one, patterns={name: round(count / total * one.elements) for name, count in kept.items()})
         for one in weights
     ]
-
-
-def _multiplied(module: Any) -> Iterator[Any]:
-    """The weights of the linear layers and convolutions of an exported program, shared ones once."""
-    names = {
-        str(node.args[1].target)
-        for node in module.graph.nodes
-        if node.op == "call_function" and node.target in _PRODUCTS and node.args[1].op == "get_attr"
-    }
-    for name in sorted(names):
-        weight = functools.reduce(getattr, name.split("."), module)
-        if is_weight_shape(weight.shape) and weight.is_floating_point():
-            yield weight
 
 
 def _check(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.fx import GraphModule
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from harness.errors import MeasurementError, PreparationError
@@ -25,6 +26,7 @@ from harness.runtimes.facts import (
     weight_facts,
 )
 from harness.runtimes.packages import check_not_hidden
+from harness.runtimes.torch_graph import graph_weights
 from harness.runtimes.torch_operators import INTEGER, OperatorTypes, address_of, dtype_name
 
 if TYPE_CHECKING:
@@ -209,14 +211,19 @@ def weight_tensors(module: Any) -> list[Any]:
 
 
 def product_weights(module: Any) -> list[Any]:
-    """The plain weights of linear layers, convolutions and attention, shared ones once; axis 1 is the inputs'."""
-    found = {}
+    """The weights of linear layers, convolutions and attention, shared ones once; axis 1 is the inputs'.
+
+    Those that torchao has quantized are among them, and those of the products of exported graphs.
+    """
+    found: dict[int, Any] = {}
     for layer in module.modules():
+        if isinstance(layer, GraphModule):
+            found.update({id(weight): weight for weight in graph_weights(layer)})
         convolution = isinstance(layer, torch.nn.modules.conv._ConvNd) and not layer.transposed
         names = ("weight",) if convolution or isinstance(layer, torch.nn.Linear) else ()
         for name in _PROJECTIONS if isinstance(layer, torch.nn.MultiheadAttention) else names:
             weight = getattr(layer, name, None)
-            if isinstance(weight, torch.Tensor) and type(weight.data) is torch.Tensor and is_weight_shape(weight.shape):
+            if isinstance(weight, torch.Tensor) and is_weight_shape(weight.shape):
                 found[id(weight)] = weight
     return list(found.values())
 
@@ -264,8 +271,10 @@ def _weight(tensor: Any, *, multiplied: bool) -> Weight:
     inside = [getattr(tensor, name) for name in tensor.__tensor_flatten__()[0]]
     stored = max(inside, key=torch.numel)
     if stored.numel() == tensor.numel():
-        zeros = tensor.numel() - int(torch.count_nonzero(tensor.dequantize()))
-        return Weight(dtype_name(stored), tensor.numel(), zeros)
+        nonzero = tensor.dequantize() != 0
+        patterns = kept_patterns(nonzero.cpu().numpy(), 1) if multiplied else None
+        zeros = tensor.numel() - int(torch.count_nonzero(nonzero))
+        return Weight(dtype_name(stored), tensor.numel(), zeros, patterns=patterns)
     # Several numbers lie in one element; which of them are zero is not looked at.
     return Weight(f"int{8 * stored.numel() * stored.element_size() // tensor.numel()}", tensor.numel(), 0)
 

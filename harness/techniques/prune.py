@@ -189,6 +189,7 @@ def _pattern(network: Any, example: Batch, n: int, m: int) -> tuple[Masks, float
     they cover, and that other products than those of layers read, as a call shows.
     """
     import torch
+    from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
     from harness.runtimes.torch_operators import OperatorTypes
     from harness.runtimes.torch_session import other_product_weights, product_weights
@@ -199,7 +200,9 @@ def _pattern(network: Any, example: Batch, n: int, m: int) -> tuple[Masks, float
     others = sum(weight.numel() for weight in other_product_weights(network, operators.addresses))
     masks, covered = [], 0
     for weight in weights:
-        if weight.shape[1] % m == 0 and weight.is_floating_point():
+        # What is quantized stays as it is; the tensors of torchao say that they are of floating point.
+        plain = weight.is_floating_point() and not is_traceable_wrapper_subclass(weight)
+        if plain and weight.shape[1] % m == 0:
             groups = weight.detach().abs().movedim(1, -1).unflatten(-1, (-1, m))
             smallest = groups.argsort(dim=-1, stable=True)[..., : m - n]
             mask = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, smallest, True)
