@@ -39,7 +39,7 @@ _OF_OUTPUTS = {f"fidelity.{name}" for name in ("error", "sqnr", "cosine", "ident
 
 
 def of_commit(row: Comparison) -> Comparison:
-    """A comparison with a commit's baselines, which stay as they are: it advises neither to accept nor to add blocks."""
+    """A comparison with a commit's baselines, which stay as they are: it advises neither to accept nor to add one."""
     said = _unaccepted(row).reason.partition(" The baseline has ")[0].removesuffix(" Accept this run to have one.")
     return dataclasses.replace(row, reason=said)
 
