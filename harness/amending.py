@@ -8,6 +8,7 @@ import math
 from harness.baseline.make import told
 from harness.baseline.records import Baseline
 from harness.judge.compare import LEAST_FRESH
+from harness.judge.words import quoted
 from harness.measure.passes import OF_ANOTHER_LENGTH
 from harness.metrics import calls_needed
 from harness.plan import Plan
@@ -20,6 +21,7 @@ __all__ = [
     "of_tree",
     "unpruned",
     "with_home",
+    "with_launches",
     "with_lengths",
     "with_time",
 ]
@@ -90,6 +92,20 @@ def with_time(row: Comparison, result: Result, plan: Plan, wanted: int) -> Compa
         seconds = max(taken) * (len(taken) + wanted - made)
         cure = f"--plan budget={math.ceil(seconds / 60) * 60}"
     reason = f"{row.reason} Its time was over after {made} of {wanted} fresh launches; {cure} gives it more."
+    return dataclasses.replace(row, reason=reason)
+
+
+def with_launches(row: Comparison, result: Result, plan: Plan, wanted: int) -> Comparison:
+    """A comparison of a case that had all fresh launches that were `wanted`, fewer than its plan allows: it does not
+    advise to allow more, since another run would want as many.
+    """
+    said, advice, _ = row.reason.partition(" More launches settle it: ")
+    if not (advice and 0 < wanted <= _fresh(result) and wanted < plan.confirm):
+        return row
+    reason = (
+        f"{said} It had the {wanted} fresh launches that it asked for, and how much runs differ is what is left: "
+        f"measure it again, at another hour: pytest {quoted(result.nodeid)}"
+    )
     return dataclasses.replace(row, reason=reason)
 
 

@@ -6,7 +6,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Protocol
 
-from harness.amending import acceptable, confirmed, of_commit, of_tree, with_home, with_lengths, with_time
+from harness.amending import (
+    acceptable,
+    confirmed,
+    of_commit,
+    of_tree,
+    with_home,
+    with_launches,
+    with_lengths,
+    with_time,
+)
 from harness.baseline.accept import baseline_of, usual_prior
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
@@ -113,7 +122,10 @@ class WithBaselines:
             rows = [acceptable(with_home(row, baseline, here), result) for row in rows]
         if any(launch.phase == "confirm" for launch in result.launches):
             wanted = self._wanted.get((result.suite, result.case_id), 0)
-            rows = [confirmed(with_time(row, result, self._plan, wanted), result, self._plan.confirm) for row in rows]
+            rows = [
+                with_launches(with_time(row, result, self._plan, wanted), result, self._plan, wanted) for row in rows
+            ]
+            rows = [confirmed(row, result, self._plan.confirm) for row in rows]
         return tuple(rows)
 
     def _judged(self, result: Result, baseline: Baseline, metrics: Metrics) -> tuple[Comparison, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import comparing
-from harness.amending import of_commit
+from harness.amending import of_commit, with_launches
 from harness.baseline.store import Store
 from harness.cli.judging import compare_runs
 from harness.comparing import WithBaselines, WithTree, not_in_turns
@@ -292,6 +292,21 @@ def test_what_had_too_little_time_is_told_whose_it_was(
         assert row.verdict is Verdict.INCONCLUSIVE
         said = f" Its time was over after {made} of 16 fresh launches; {cure} gives it more."
         assert row.reason.endswith(said) if cure else "time was over" not in row.reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "most", "more"), [(16, 16, True), (11, 16, False), (11, 11, True), (0, 16, True), (12, 16, True)]
+)
+def test_more_launches_are_advised_where_the_plan_kept_them_back(wanted: int, most: int, more: bool) -> None:
+    """Another run would have asked for as few."""
+    said = "speedup 2.00x: told. This can't be decided."
+    reason = f"{said} More launches settle it: pytest a --plan confirm=44"
+    row = Comparison("toys", "a/reference/cpu", "speedup", Verdict.INCONCLUSIVE, reason)
+    result = a_result({"speedup": (1.5,) * 14}, confirm=16 if wanted == 16 else 11)
+    found = with_launches(row, result, Plan(confirm=most), wanted).reason
+    assert ("--plan confirm=44" in found) is more
+    if not more:
+        assert found.startswith(f"{said} It had the 11 fresh launches that it asked for")
 
 
 @pytest.mark.parametrize(

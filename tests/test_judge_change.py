@@ -119,6 +119,14 @@ def test_launches_count_where_they_are_noisier_than_the_hours() -> None:
     assert (found.freedom, found.sampling) == (11, True)
 
 
+def test_fewer_launches_than_the_blocks_have_add_what_they_lack() -> None:
+    """Var(mean) is that between runs of the blocks' length, and v (1/n - 1/L) more where a run has n < L."""
+    prior = Prior(launch={"cost": Spread(1e-4, 1e9)}, block={"cost": Spread(4e-5, 1e9)})
+    for launches, lacking in ((3, 1 / 3 - 1 / 12), (12, 0.0), (20, 0.0)):
+        found = change_of([1.0] * launches, [[1.0] * 12] * 8, prior, "cost")
+        assert found.error == pytest.approx(math.sqrt(4e-5 + lacking * 1e-4 + 4e-5 / 8))
+
+
 def test_every_block_counts_alike_however_many_launches_it_has() -> None:
     found = change_of([1.0], [[math.e] * 9, [1.0]], Prior(), "cost")
     assert found.point == pytest.approx(-0.5)
@@ -131,7 +139,11 @@ values = st.lists(st.floats(1e-4, 1e4), min_size=1, max_size=6)
 def test_exchanging_run_and_baseline_turns_the_change_round(now: list[float], before: list[float]) -> None:
     there, back = change_of(now, [before], Prior(), "cost"), change_of(before, [now], Prior(), "cost")
     assert there.point == pytest.approx(-back.point)
-    assert there.error == pytest.approx(back.error)
+    if len(now) == len(before):
+        assert there.error == pytest.approx(back.error)
+    else:
+        few, many = (there, back) if len(now) < len(before) else (back, there)
+        assert few.error >= many.error * (1 - 1e-9), "blocks vary as runs of their length do, and shorter ones more"
 
 
 @given(st.floats(-1, 1), st.floats(1e-4, 0.5), st.floats(2, 50), st.floats(0, 0.9))

@@ -38,11 +38,26 @@ def test_in_turns_it_is_the_judge_s_own_number(tolerance: float) -> None:
     assert found == pytest.approx(judge_launches(launches(logs), tolerance, SPREAD).detectable, rel=1e-12)
 
 
+def test_in_turns_one_odd_launch_hides_no_more_than_ranks_do() -> None:
+    """By t the spread that the odd one makes would double it: ranks judge here, and find it."""
+    rng = random.Random(5)
+    logs = [rng.gauss(0.0, 0.005) for _ in range(15)]
+    said = judge_launches(launches([*logs, 0.08]), 0.01, SPREAD).detectable
+    assert 0.01 < said < 0.023
+    found = 0
+    for _ in range(400):
+        drawn = [rng.gauss(math.log1p(said), 0.005) for _ in range(15)]
+        drawn.append(drawn[0] + 0.08)
+        found += judge_launches(launches(drawn), 0.01, SPREAD).verdict is Verdict.REGRESSED
+    assert found >= 300
+
+
+@pytest.mark.parametrize("earlier", [3, 12])
 @pytest.mark.parametrize(("launch", "block"), [(0.02, 0.001), (0.002, 0.02), (0.01, 0.01)])
-def test_against_a_baseline_it_is_the_judge_s_own_change(launch: float, block: float) -> None:
+def test_against_a_baseline_it_is_the_judge_s_own_change(launch: float, block: float, earlier: int) -> None:
     rng = random.Random(3)
     prior = Prior({"speedup": Spread(launch**2, 5.0)}, {"speedup": Spread(block**2, 4.0)})
-    blocks = [[rng.gauss(hour, launch) for _ in range(3)] for hour in (0.0, block, -block)]
+    blocks = [[rng.gauss(hour, launch) for _ in range(earlier)] for hour in (0.0, block, -block)]
     now = [rng.gauss(0.0, launch) for _ in range(8)]
     whole, hours = pooled([now, *blocks]), between(blocks)
     usual, between_runs = prior.launches("speedup"), prior.blocks("speedup")
@@ -50,7 +65,7 @@ def test_against_a_baseline_it_is_the_judge_s_own_change(launch: float, block: f
         Launching(usual.moderate(whole.variance, whole.freedom).variance),
         usual.freedom,
         Spread(between_runs.moderate(hours.variance, hours.freedom).variance, between_runs.freedom),
-        earlier=3,
+        earlier=earlier,
     )
     values = [[math.exp(log) for log in group] for group in (now, *blocks)]
     judged = change_of(values[0], values[1:], prior, "speedup")

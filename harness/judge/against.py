@@ -13,6 +13,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
+from scipy.special import ndtri
+
 from harness.baseline.records import Baseline
 from harness.disturbance import circumstances
 from harness.judge.change import rule
@@ -90,7 +92,9 @@ def judge_launches(launches: Sequence[Launch], tolerance: float, spread: Spread)
     if verdict is Verdict.REGRESSED and not confirmed(launches):
         verdict = Verdict.INCONCLUSIVE
     change = Estimate(math.expm1(point), math.expm1(least), math.expm1(most), counted, counted)
-    return Judged(verdict, change, math.expm1(limit + alone.quantile(levels.convicts) + alone.quantile(POWER)))
+    reach = alone.point - alone.least
+    power = reach * float(ndtri(POWER) / ndtri(levels.convicts)) if alone.ranks else alone.quantile(POWER)
+    return Judged(verdict, change, math.expm1(limit + reach + power))
 
 
 def compare_against(

@@ -63,7 +63,9 @@ def change_of(now: Sequence[float], blocks: Sequence[Sequence[float]], prior: Pr
     by_launches = launch.variance / len(current)
     # The harmonic mean: a baseline block of few launches is as uncertain as they make it.
     baseline_launches = statistics.harmonic_mean([len(values) for values in earlier])
-    variance = max(block.variance, by_launches)
+    # Blocks of more launches than this run has vary less among themselves than it does.
+    lacking = max(0.0, by_launches - launch.variance / baseline_launches)
+    variance = max(block.variance + lacking, by_launches)
     variance += max(block.variance, launch.variance / baseline_launches) / len(earlier)
     sampling = by_launches > block.variance
     point = statistics.fmean(current) - statistics.fmean(statistics.fmean(values) for values in earlier)

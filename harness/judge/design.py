@@ -93,7 +93,8 @@ class AgainstBaseline:
 
     def change(self, launches: int, factor: float) -> Change:
         by_launches = self.launching.longer(factor) / launches
-        variance = max(self.block.variance, by_launches)
+        lacking = max(0.0, by_launches - self.launching.variance / self.earlier)
+        variance = max(self.block.variance + lacking, by_launches)
         variance += max(self.block.variance, self.launching.variance / self.earlier) / FULL_BASELINE
         sampling = by_launches > self.block.variance
         of_launches = self.freedom + launches - 1 + FULL_BASELINE * (self.earlier - 1)
