@@ -25,7 +25,8 @@ class Plan:
     repeats         disturbed launches of a case that are made again, at most
     deadline        seconds after which a silent child counts as hung
     prepare_deadline  the same for training, export and compilation
-    budget          seconds of sampling after which a case gets no further launch
+    budget          seconds after a case's first launch began from which on it gets no further one, once it has those of
+                    the first lot, and no disturbed one is made again
     seed            of every random order, so that a run can be repeated
     """
 

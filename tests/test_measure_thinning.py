@@ -19,12 +19,12 @@ def test_a_usual_run_keeps_every_sample() -> None:
     assert thinned(dataclasses.replace(RESULT, launches=()), 10_000).launches == ()
 
 
-@pytest.mark.parametrize(("cases", "kept"), [(10_000, 58), (10**9, 20)])
+@pytest.mark.parametrize(("cases", "kept"), [(10_000, 66), (10**9, 20), (1700, 392)])
 def test_a_run_of_very_many_cases_keeps_its_part_evenly(cases: int, kept: int) -> None:
     found = thinned(RESULT, cases)
     for launch in found.launches:
         steps = {later - earlier for earlier, later in pairwise(launch.samples["candidate"])}
-        assert len(steps) == 1
+        assert max(steps) - min(steps) <= 1
         assert len(launch.samples["candidate"]) == kept
         assert launch.samples["candidate"][0] == 0.0
         assert launch.latency == LAUNCH.latency

@@ -30,7 +30,8 @@ def thinned(result: Result, cases: int) -> Result:
 
 def evenly(values: Sequence[float], most: int) -> tuple[float, ...]:
     """At most so many of the values, evenly over time."""
-    return tuple(values[:: max(1, -(-len(values) // most))])
+    kept = min(most, len(values))
+    return tuple(values[number * len(values) // kept] for number in range(kept))
 
 
 def _thin(launch: Launch, most: int) -> Launch:
