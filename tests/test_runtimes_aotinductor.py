@@ -192,6 +192,9 @@ def test_a_package_that_computes_otherwise_than_its_program_is_refused() -> None
     for found in (wanted["y"] * 1.06, torch.full((2,), torch.nan)):
         with pytest.raises(PreparationError, match=r"gives y .* away from the exported program's; the limit is 0\.05"):
             _check({**wanted, "y": found}, wanted)
+    turned = torch.tensor([3.0 + 4.0j])
+    with pytest.raises(PreparationError, match="gives y"):
+        _check({"y": turned.conj()}, {"y": turned})
 
 
 def test_without_a_compiler_it_is_unavailable_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,20 @@ def test_outputs_are_the_networks_and_float32(tmp_path: Path) -> None:
     assert outputs["output"].dtype == np.float32
 
 
+class Conjugate(torch.nn.Module):
+    """A spectrum that torch keeps as a view with a mark, which numpy has none for."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.fft.rfft(image.mean(dim=(1, 2))).conj()
+
+
+def test_a_conjugate_is_an_output(tmp_path: Path) -> None:
+    inputs = TINY.inputs(2, 0)
+    session = serve(Conjugate(), tmp_path)
+    wanted = np.fft.rfft(inputs["image"].mean(axis=(1, 2))).conj()
+    np.testing.assert_allclose(session.fetch(session(session.stage(inputs)))["output"], wanted, atol=1e-5)
+
+
 def test_a_network_left_in_training_mode_is_served_in_evaluation_mode(tmp_path: Path) -> None:
     inputs = TINY.inputs(4, 0)
     session = serve(TINY.load().train(), tmp_path)

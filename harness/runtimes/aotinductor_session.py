@@ -188,13 +188,18 @@ def _with_patterns(weights: list[Weight], held: list[Weight]) -> list[Weight]:
 def _check(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Hold the outputs of the package against those of the program."""
     for name, tensor in wanted.items():
-        distance = float(torch.linalg.vector_norm(found[name].float() - tensor.float()))
-        norm = float(torch.linalg.vector_norm(tensor.float()))
+        expected = _wide(tensor)
+        distance = float(torch.linalg.vector_norm(_wide(found[name]) - expected))
+        norm = float(torch.linalg.vector_norm(expected))
         if not distance <= CLOSE * norm + 1e-6:
             raise PreparationError(
                 f"the compiled package gives {name} {distance / max(norm, 1e-12):.2g} (relative) away from the "
                 f"exported program's; the limit is {CLOSE}"
             )
+
+
+def _wide(tensor: Any) -> Any:
+    return tensor if tensor.is_complex() else tensor.float()
 
 
 def _described(inputs: Arrays) -> str:

@@ -135,11 +135,14 @@ def _weight(constant: Constant, known: Known, readers: dict[str, list[tuple[Any,
     values = numpy_helper.to_array(tensor)
     dtype = _dtype_name(tensor)
     axis = _input_axis(constant.readers, readers)
-    reads = [*constant.readers]
-    for node, number in constant.readers:
-        if node.op_type == "Gather" and number == 0:  # the rows are integers still, and who reads them knows their zero
-            reads += readers.get(node.output[0], [])
-    return weight_of(dtype, values, lambda: _zero_point(reads, known, values.ndim), axis)
+    # Rows of a table are integers still, and who reads them knows their zero.
+    rows = [
+        read
+        for node, number in constant.readers
+        if node.op_type == "Gather" and number == 0
+        for read in readers.get(node.output[0], [])
+    ]
+    return weight_of(dtype, values, lambda: _zero_point(constant.readers, rows, known, values.ndim), axis)
 
 
 def _input_axis(found: list[tuple[Any, int]], readers: dict[str, list[tuple[Any, int]]]) -> int | None:
@@ -161,17 +164,24 @@ def _input_axis(found: list[tuple[Any, int]], readers: dict[str, list[tuple[Any,
     return None
 
 
-def _zero_point(reads: list[tuple[Any, int]], known: Known, axes: int) -> np.ndarray[Any, Any] | int:
-    """The zero point of a quantized tensor, shaped so that it can be subtracted; 0 where no reader names one."""
+def _zero_point(
+    reads: list[tuple[Any, int]], rows: list[tuple[Any, int]], known: Known, axes: int
+) -> np.ndarray[Any, Any] | int:
+    """The zero point of a quantized tensor, shaped so that it can be subtracted; 0 where no reader names one.
+
+    `rows` read what is looked up in it, whose axes are others: their zero point counts if it is a single one.
+    """
     from onnx import numpy_helper
 
-    for node, number in reads:
+    for place, (node, number) in enumerate([*reads, *rows]):
         position = _ZERO_POINTS.get((node.op_type, number))
         if position is None or (id(node), position) not in known:
             continue
         point: np.ndarray[Any, Any] = numpy_helper.to_array(known[id(node), position].tensor).astype("int32")
         if point.size == 1:
             return int(point.reshape(-1)[0])
+        if place >= len(reads):
+            continue
         if node.op_type == "DynamicQuantizeLSTM":  # of each direction
             return point.reshape(len(point), 1, -1)
         default = 0 if "Conv" in node.op_type else axes - 1

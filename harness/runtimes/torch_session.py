@@ -161,7 +161,9 @@ class TorchSession:
             return self._function(*staged)
 
     def fetch(self, outputs: Any) -> dict[str, np.ndarray[Any, Any]]:
-        tensors = {name: tensor.detach().cpu() for name, tensor in named_outputs(outputs).items()}
+        # A conjugate and a negative are views with a mark, which numpy has none for.
+        outputs = named_outputs(outputs).items()
+        tensors = {name: tensor.detach().cpu().resolve_conj().resolve_neg() for name, tensor in outputs}
         return {
             name: (tensor.float() if tensor.is_floating_point() else tensor).numpy() for name, tensor in tensors.items()
         }
