@@ -88,6 +88,15 @@ def test_an_unfinished_run_is_never_a_pass() -> None:
     assert Overview(dataclasses.replace(run, complete=False)).headline.state == "incomplete"
 
 
+def test_what_a_run_did_not_come_to_has_not_failed() -> None:
+    """After -x every case that was reached has failed, and it is one of many."""
+    run = only(sample_run(1, 1, samples=2), Outcome.COMPLETED, verdict=Verdict.REGRESSED)
+    assert Overview(run).headline.sentence == "Every case failed."
+    found = Overview(dataclasses.replace(run, complete=False, expected=40)).headline
+    assert (found.state, found.sentence) == ("failed", "1 case failed.")
+    assert found.detail == "1 got worse; and the run did not finish; 1 of 40 cases were measured."
+
+
 @pytest.mark.parametrize("verdict", [Verdict.UNCHANGED, Verdict.NEW, None])
 @pytest.mark.parametrize("mode", ["compare", "off"])
 def test_a_run_that_failed_although_no_case_did_is_green_in_no_report(verdict: Verdict | None, mode: str) -> None:

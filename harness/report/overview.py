@@ -238,7 +238,8 @@ def _failed(run: Run, view: CaseView) -> tuple[Comparison, ...]:
 def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, ...]) -> Headline:
     completed = sum(view.completed for view in views)
     failing_cases = {(c.suite, c.case_id) for c in failing}
-    ran = f"{completed:,} of {max(run.expected, len(views)):,} cases were measured"
+    every = max(run.expected, len(views))  # what a run that ended early did not come to has no view
+    ran = f"{completed:,} of {every:,} cases were measured"
     xfailed, known = run.xfailed, ""
     if expected := sum(view.name in xfailed for view in views):
         ran, known = f"{ran}; {expected} failed as expected", " but what is known to fail"
@@ -250,7 +251,7 @@ def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, 
         order = ["regressed", *(word for word in tally if word != "regressed")]
         detail = ", ".join(f"{tally[word]:,} {_PHRASES.get(word, word)}" for word in order if tally.get(word))
         failed = len(failing_cases)
-        sentence = "Every case failed." if failed == len(views) else f"{plural(failed, 'case')} failed."
+        sentence = "Every case failed." if failed == every else f"{plural(failed, 'case')} failed."
         if not run.complete:
             detail += "; and the run did not finish"
         return Headline("failed", sentence, f"{detail}; {ran}.")
