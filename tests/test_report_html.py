@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import hashlib
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -300,6 +301,47 @@ def test_runs_with_little_in_them_are_drawn(change: dict, state: str, sentence: 
     run = dataclasses.replace(sample_run(samples=4), **change)
     assert Overview(run).headline.state == state
     assert Page(render(run)).texts["h1"] == [sentence]
+
+
+def sections_of(run: Run) -> dict[str, str]:
+    """The text of each section of the page of a run."""
+    found = re.findall(r'<section id="(\w+)"(.*?)</section>', render(run).decode(), re.DOTALL)
+    return {name: plain(re.sub("<[^>]*>", " ", unescape(text))) for name, text in found}
+
+
+def a_green_run() -> Run:
+    run = sample_run(1, 3, samples=4)
+    return dataclasses.replace(run, comparisons=tuple(c for c in run.comparisons if c.verdict is Verdict.UNCHANGED))
+
+
+def test_the_sections_of_a_run_that_failed_although_no_case_did_contradict_it_nowhere() -> None:
+    run = a_green_run()
+    assert "Nothing failed." in sections_of(run)["why"]
+    state = {**run.environment.state, "undone": "--require-hardware=cuda, and it is not here: no GPU"}
+    red = dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
+    assert Overview(red).headline.sentence == "The run failed."
+    told = sections_of(red)["why"]
+    assert "Nothing failed" not in told
+    assert "No case failed. The run did, for the reason that stands in its verdict." in told
+
+
+@pytest.mark.parametrize(("expected", "words"), [(40, "37 further cases"), (4, "1 further case")])
+def test_what_a_run_did_not_come_to_is_not_said_to_have_given_numbers(expected: int, words: str) -> None:
+    run = a_green_run()
+    assert "Every case gave its numbers." in sections_of(run)["problems"]
+    assert re.search(r'<a href="#problems">Not measured</a></li>', render(run).decode())
+    cut = dataclasses.replace(run, complete=False, expected=expected)
+    told = sections_of(cut)
+    assert "Nothing failed of what was measured." in told["why"]
+    assert f"The run did not come to {words}." in told["problems"]
+    assert "Every case gave its numbers." not in told["problems"]
+    assert f'Not measured</a> <span class="n">{expected - 3}</span>' in render(cut).decode()
+
+
+def test_a_run_without_a_case_has_none_that_gave_numbers() -> None:
+    told = sections_of(dataclasses.replace(a_green_run(), results=(), comparisons=(), expected=0))["problems"]
+    assert "The run has no case." in told
+    assert "Every case gave its numbers." not in told
 
 
 @pytest.mark.parametrize("mode", ["quick", "off", "update", "strict"])

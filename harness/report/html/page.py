@@ -83,6 +83,7 @@ def render(run: Run, past: Past = NO_PAST) -> bytes:
             total=len(seen.cases),
             cases=Markup(_PLACE),
             problems=sections.problems(seen),
+            unreached=max(run.expected - len(run.results), 0),
         )
     )
     above, below = (part.encode("utf-8") for part in page.split(_PLACE))
