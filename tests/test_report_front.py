@@ -138,6 +138,30 @@ def test_in_turns_with_another_tree_its_calls_have_a_curve_of_their_own() -> Non
     assert '<th scope="row">previous</th>' in section
 
 
+def test_calls_of_a_batch_are_not_held_against_single_ones() -> None:
+    """At 5.1x the speed a call of 32 items is the longer one by far: its curve lies to the right."""
+    text = plain(render(sample_run(1, 10, samples=5)).decode())
+
+    def section(case_id: str) -> str:
+        start = text.index(f'<details class="case" id="{anchor(SUITE, case_id)}"')
+        return text[start : text.index("Measurements", start)]
+
+    told = (
+        "A call of the candidate holds 32 items, and one of the reference 1: curves, times and quantiles of calls do "
+        "not tell which is faster. The speed-up, which is that of an item, does."
+    )
+    batched, single = section("digits/batched:32+onnxruntime/cpu"), section("digits/onnxruntime/cpu")
+    assert f'<p class="small">{told}</p>' in batched
+    assert re.search(rf"<desc[^>]*>[^<]*\. {re.escape(told)}</desc>", batched), "for who hears the picture"
+    assert "left is faster" not in batched
+    assert told not in single
+    assert "Steeper is steadier, left is faster." in single
+    # A reference that was not selected took its turns all the same, one item a call.
+    run = sample_run(1, 10, samples=5)
+    text = plain(render(dataclasses.replace(run, results=run.results[-1:])).decode())
+    assert told in section("digits/batched:32+onnxruntime/cpu")
+
+
 def test_memory_is_the_same_kind_for_all_cases_of_a_model() -> None:
     """In a container only torch tells what it holds of the GPU, and that is less than any process takes of the host."""
     subject = subjects(cases(sample_run(1, 6, samples=2)))[0]

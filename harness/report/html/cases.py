@@ -16,7 +16,7 @@ from harness.metrics import calls_needed
 from harness.names import slug
 from harness.records import Comparison, Launch, Measurement, Run, Verdict
 from harness.report.commands import accept_command, acceptable, reproduce_command
-from harness.report.gains import before
+from harness.report.gains import batch_of, before
 from harness.report.html.charts import ecdf, pooled, quantile, timeline
 from harness.report.html.history import histories
 from harness.report.numbers import change_text, estimate_text, limit_text, relative_text
@@ -24,7 +24,7 @@ from harness.report.overview import CaseView, Overview, other_tree
 from harness.report.past import NO_PAST, Past
 from harness.report.ran import facts_beside, references
 from harness.report.reasons import said, without_name
-from harness.units import percent, quantity
+from harness.units import percent, plural, quantity
 
 __all__ = ["Sections", "anchor", "render_cases"]
 
@@ -150,13 +150,26 @@ def _context(run: Run, view: CaseView, level: str, past: Past, reference: CaseVi
     ]
     context["spreads"] = _spreads(launches)
     accepted = None if "previous" in samples else _accepted(view)
-    context["ecdf"] = ecdf(f"{row['anchor']}-e", samples, accepted) if samples else None
+    unlike = _unlike(view, reference) if "reference" in samples else ""
+    context["unlike"] = unlike
+    context["ecdf"] = ecdf(f"{row['anchor']}-e", samples, accepted, unlike) if samples else None
     context["timeline"] = timeline(f"{row['anchor']}-s", launches) if samples else None
     context["quantiles"] = {
         arm: [quantity(quantile(values, share), "s") for share in _QUANTILES] for arm, values in samples.items()
     }
     context["quantile_names"] = [f"{share * 100:.0f} %" for share in _QUANTILES]
     return context
+
+
+def _unlike(view: CaseView, reference: CaseView | None) -> str:
+    """What keeps the times of calls from telling which is faster; "" where those of both hold as many items."""
+    items, others = batch_of(view), batch_of(reference) if reference else 1
+    if items == others:
+        return ""
+    return (
+        f"A call of the candidate holds {plural(items, 'item')}, and one of the reference {others}: curves, times and "
+        "quantiles of calls do not tell which is faster. The speed-up, which is that of an item, does."
+    )
 
 
 def _accepted(view: CaseView) -> float | None:

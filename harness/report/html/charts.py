@@ -110,10 +110,11 @@ def quantile(ascending: Sequence[float], share: float) -> float:
     return ascending[max(rank - 1, 0)]
 
 
-def ecdf(key: str, samples: Mapping[str, Sequence[float]], accepted: float | None = None) -> Markup:
+def ecdf(key: str, samples: Mapping[str, Sequence[float]], accepted: float | None = None, note: str = "") -> Markup:
     """For each time, the share of calls that took at most that long. `samples` as from `pooled`.
 
-    `accepted` is the baseline's median at this run's speed of the machine, of which there are no calls to draw.
+    `accepted` is the baseline's median at this run's speed of the machine, of which there are no calls to draw. `note`
+    ends the description.
     """
     width, height = 460.0, 220.0
     ends = [quantile(values, share) for values in samples.values() for share in (0.0, 0.99)]
@@ -134,7 +135,7 @@ def ecdf(key: str, samples: Mapping[str, Sequence[float]], accepted: float | Non
         for arm, values in samples.items()
     )
     said += f"; the baseline's median would be {quantity(accepted, 's')} now" if accepted else ""
-    return chart(key, width, height, "Distribution of call times", f"{said}.", parts)
+    return chart(key, width, height, "Distribution of call times", f"{said}. {note}".strip(), parts)
 
 
 def timeline(key: str, launches: Sequence[Launch]) -> Markup:
