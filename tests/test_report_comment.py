@@ -133,6 +133,11 @@ def test_what_is_no_test_of_the_project_is_handed_on_in_no_command(nodeid: str) 
 
 def test_a_run_that_did_not_finish_is_never_silent() -> None:
     assert "The run did not finish" in render(a_run([a_case("a")], complete=False))
+    new = a_run([a_case("a")], comparisons=(said(Verdict.NEW),))
+    assert "harness accept" in render(new)
+    text = render(dataclasses.replace(new, complete=False))
+    assert "The run did not finish" in text
+    assert "harness accept" not in text, "it would refuse every case"
 
 
 def test_names_are_text_and_the_size_is_bounded() -> None:

@@ -33,12 +33,12 @@ def render(run: Run) -> str:
     """The comment as GitHub's Markdown, "" where there is nothing to do.
 
     There is something to do for failures (a run can fail although no case did), and in a run against committed
-    baselines for what got better or is new: until it is accepted it can be lost again unnoticed. Every name and number
-    is escaped.
+    baselines for what got better or is new: until it is accepted it can be lost again unnoticed. Of a run that did not
+    finish nothing can be accepted. Every name and number is escaped.
     """
     seen = Overview(run)
     found, total = seen.failures, seen.headline
-    better = [] if found or not _judged_by_baselines(run) else _changes(run)
+    better = _changes(run) if run.complete and not found and _judged_by_baselines(run) else []
     if not found and not better and total.state in ("passed", "unjudged"):
         return ""
     mark = "❌" if total.state == "failed" else "ℹ️"
