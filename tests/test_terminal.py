@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import os
 import pty
@@ -16,9 +17,10 @@ import pytest
 
 from harness.plugin import progress
 from harness.plugin.progress import Progress
-from harness.records import Outcome, Verdict
-from harness.report.overview import cases
-from harness.report.terminal import MAX_REASONS, case_line, closing_lines, live_line, painted
+from harness.records import Comparison, Estimate, Outcome, Run, Verdict
+from harness.report.overview import Overview, cases
+from harness.report.terminal import MAX_REASONS, MAX_ROWS, case_line, closing_lines, live_line, painted, verdict_table
+from harness.report.weight import comparisons_by_weight
 from harness.settings import Decision
 from tests.folder import Folder
 from tests.report_samples import sample_run
@@ -76,6 +78,45 @@ def test_more_with_v_and_less_with_q() -> None:
     assert len(fine) > MAX_REASONS
     assert not any(reason in usual for reason in fine)
     assert all(reason in more for reason in fine)
+
+
+def judged(number: int, verdict: Verdict, change: float, *, better: str = "lower") -> Comparison:
+    reason = f"latency.p50 of m{number}: {change:+.1%}"
+    found, name = Estimate(change, change - 0.01, change + 0.01, 8, 90), f"m{number}/reference/cpu"
+    return Comparison("s", name, "latency.p50", verdict, reason, change=found, limit=0.05, better=better)
+
+
+def a_run(*rows: Comparison) -> Run:
+    results = tuple(dataclasses.replace(RUN.results[0], suite=row.suite, case_id=row.case_id) for row in rows)
+    return dataclasses.replace(RUN, results=results, comparisons=rows, expected=len(rows), baselines={})
+
+
+@pytest.mark.parametrize("better", ["lower", "higher"])
+def test_what_may_have_got_worse_is_told_before_what_may_have_got_better(better: str) -> None:
+    """Undecided improvements beyond the limit, more than are told, hid the one that looks like a loss."""
+    sign = 1 if better == "lower" else -1
+    rows = [judged(i, Verdict.INCONCLUSIVE, -0.06 * sign, better=better) for i in range(MAX_REASONS + 10)]
+    worst = judged(99, Verdict.INCONCLUSIVE, 0.055 * sign, better=better)
+    lines = closing_lines(a_run(*rows, worst))
+    (first, *_) = [line for line in lines if ": latency.p50 of m" in line]
+    assert first.endswith(worst.reason)
+    assert "and 11 more, which are in the report" in lines
+
+
+def test_what_got_better_by_most_is_the_first_of_what_did() -> None:
+    rows = [judged(i, Verdict.IMPROVED, change) for i, change in enumerate((-0.06, -0.5, -0.1))]
+    assert [c.case_id[:2] for c in comparisons_by_weight(rows)] == ["m1", "m2", "m0"]
+
+
+def test_a_long_table_ends_with_the_worst_and_leaves_out_the_mildest() -> None:
+    rows = [judged(i, Verdict.REGRESSED, 0.9 if i == 0 else 0.06 + i / 1e6) for i in range(MAX_ROWS + 50)]
+    seen = Overview(a_run(*rows))
+    *_, last, left_out = verdict_table(seen)
+    assert last.split()[1] == seen.failing[0].view.id == "m0/reference/cpu"
+    assert left_out == "50 further cases are in the report"
+    fine = Overview(a_run(*(judged(i, Verdict.UNCHANGED, 0.0) for i in range(3))))
+    order = [line.split()[1] for line in verdict_table(fine)[1:]]
+    assert order == [view.id for view in fine.cases], "equals stand in the order of the run"
 
 
 def test_a_painted_line_is_the_same_line() -> None:

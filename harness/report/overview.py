@@ -153,14 +153,18 @@ class Overview:
 
     @functools.cached_property
     def worst_first(self) -> tuple[CaseView, ...]:
-        """The cases by their verdicts, those that fail in the order of `failing`."""
+        """See `by_verdict`."""
+        return self.by_verdict()
+
+    def by_verdict(self, *, worst_last: bool = False) -> tuple[CaseView, ...]:
+        """The cases by their verdicts, those that fail in the order of `failing`; equals in the order of the run."""
         place = {(one.view.suite, one.view.id): i for i, one in enumerate(self.failing)}
 
         def badness(view: CaseView) -> tuple[int, int]:
             severity = view.verdict.severity if view.verdict else -1
             return (-severity, place.get((view.suite, view.id), len(place)))
 
-        return tuple(sorted(self.cases, key=badness))
+        return tuple(sorted(self.cases, key=badness, reverse=worst_last))
 
     @functools.cached_property
     def failing(self) -> tuple[Failing, ...]:

@@ -86,9 +86,10 @@ def verdict_table(seen: Overview, width: int = 100, *, colour: bool = False) -> 
     """A row for each case, worst last so that it stands next to the prompt, in at most `width` columns.
 
     Where the terminal is narrow, metrics are left out from the right, and then ids are cut in their middle. Cases
-    that can't run here, and in a run of more than 200 those that are unchanged, are only counted.
+    that can't run here are only counted, and so are in a run of more than 200 those that are unchanged and, of what is
+    left, all but the 200 worst.
     """
-    every = sorted(seen.cases, key=lambda view: view.verdict.severity if view.verdict else -1)
+    every = seen.by_verdict(worst_last=True)
     views = [view for view in every if view.word != "skipped"]
     shown = views if len(views) <= MAX_ROWS else [v for v in views if v.word not in ("unchanged", "measured")]
     shown = shown[-MAX_ROWS:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.records import Comparison
+from harness.records import Comparison, Verdict
 
 __all__ = ["comparisons_by_weight", "weight"]
 
@@ -31,5 +31,10 @@ def comparisons_by_weight(comparisons: Iterable[Comparison]) -> tuple[Comparison
 
 
 def _excess(c: Comparison) -> float:
-    """How many times its limit a change is."""
-    return abs(c.change.point) / max(c.limit or 0.0, 1e-3) if c.change else 0.0
+    """How many times its limit a change for the worse is; below 0 what changed for the better within its limit."""
+    if c.change is None:
+        return 0.0
+    worse = c.change.point if c.better == "lower" else -c.change.point
+    # Any other verdict says by itself which way a change went.
+    directed = c.verdict in (Verdict.INCONCLUSIVE, Verdict.UNCHANGED)
+    return (worse if directed else abs(worse)) / max(c.limit or 0.0, 1e-3)
