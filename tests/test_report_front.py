@@ -185,6 +185,17 @@ def test_memory_is_the_same_kind_for_all_cases_of_a_model() -> None:
     assert "Least memory, accuracy kept: onnxruntime+int8_dynamic, 20.9 MiB." in answers(mixed, 0.02)
     every = measuring(torch_alone, torch, torch, torch, torch, torch)
     assert [point.memory for point in points_of(every)] == [1e6, 2e6, 3e6, 4e6, 5e6, 6e6]
+    # The host's is the memory of each case's line: the GPU's is called by its name wherever it stands.
+    assert "Least GPU memory, accuracy kept: reference, 977 KiB." in answers(every, 0.02)
+    for subject, words in ((mixed, "memory"), (every, "GPU memory")):
+        results = tuple(view.result for view in subject.cases if view.result)
+        page = render(dataclasses.replace(sample_run(1, 6, samples=2), results=results, comparisons=())).decode()
+        gains, fronts = (
+            page.partition(f'<section id="{one}"')[2].partition("</section>")[0] for one in ("gains", "fronts")
+        )
+        assert f'<th scope="col" class="r">{words}</th>' in fronts
+        assert f"the area of a mark is its {words};" in fronts
+        assert set(re.findall("<small>(.*?)</small>", gains)) == {words, "accuracy"}
     # What has neither a time nor an accuracy stands in no picture and decides nothing.
     first, second, *rest = every.cases
     assert second.result is not None

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.records import Estimate, Run, Scalar, Verdict
+from harness.report.memory import HOST, memory_metric, memory_words
 from harness.report.overview import CaseView
 from harness.timed_test import TECHNIQUE
 from harness.units import points, quantity, ratio
@@ -29,7 +30,6 @@ __all__ = [
     "declared",
     "front",
     "gain",
-    "memory_metric",
     "points_of",
     "speed_of",
     "subjects",
@@ -38,7 +38,6 @@ __all__ = [
 REFERENCE = "reference"
 SAME_RATIO = 0.02
 """A difference of speed that nobody would notice."""
-_MEMORY = ("gpu_memory.process", "gpu_memory.reserved", "memory.peak")
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def accuracy_slack(run: Run, suite: str = "", reference: CaseView | None = None)
     return float(max(slack, tolerance * abs(whole.point) if whole else 0.0))
 
 
-def gain(view: CaseView, reference: CaseView | None, slack: float, memory: str = _MEMORY[-1]) -> tuple[Gain, ...]:
+def gain(view: CaseView, reference: CaseView | None, slack: float, memory: str = HOST) -> tuple[Gain, ...]:
     """Speed-up, memory and accuracy of a case against the reference, as far as both have them, of the same data.
 
     `memory` is the metric that says how much memory the cases of this model take (see `memory_metric`).
@@ -158,7 +157,7 @@ def points_of(subject: Subject) -> tuple[Point, ...]:
         if (latency := view.estimate("latency.p50")) and (accuracy := view.estimate("accuracy")) and view.result
         if latency.point > 0 and (reference is None or _of_same_data(view, reference))
     ]
-    metric, speeds = memory_metric(subject), [speed_of(view) for view, *_ in measured]
+    metric, speeds = memory_metric(subject.cases), [speed_of(view) for view, *_ in measured]
     found = []
     for (view, result, latency, accuracy), speed in zip(measured, speeds, strict=True):
         throughput, memory, batch = view.estimate("throughput"), view.estimate(metric), batch_of(view)
@@ -180,16 +179,6 @@ def points_of(subject: Subject) -> tuple[Point, ...]:
             )
         )
     return tuple(found)
-
-
-def memory_metric(subject: Subject) -> str:
-    """The metric of memory for the cases of a model: one that all of them have, since a GPU's is not the host's.
-
-    Not every runtime tells how much of the GPU it holds; the host's memory is known of all. A case of which no memory
-    is known decides nothing.
-    """
-    known = [view for view in subject.cases if any(view.estimate(metric) for metric in _MEMORY)]
-    return next((metric for metric in _MEMORY if all(view.estimate(metric) for view in known)), _MEMORY[-1])
 
 
 def batch_of(view: CaseView) -> int:
@@ -275,7 +264,8 @@ def answers(subject: Subject, slack: float) -> tuple[str, ...]:
     held = [p for p in keeping if p.memory]
     least = min(held, key=lambda p: p.memory or math.inf, default=None)
     if least and least is not fastest:
-        said.append(f"Least memory, accuracy kept: {least.technique}, {quantity(least.memory or 0.0, 'bytes')}.")
+        kind = memory_words(memory_metric(subject.cases))
+        said.append(f"Least {kind}, accuracy kept: {least.technique}, {quantity(least.memory or 0.0, 'bytes')}.")
     return tuple(said)
 
 

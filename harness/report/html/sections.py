@@ -15,13 +15,13 @@ from harness.report.gains import (
     answers,
     front,
     gain,
-    memory_metric,
     points_of,
     subjects,
 )
 from harness.report.html.cases import anchor
 from harness.report.html.charts import removal
 from harness.report.html.front import pareto, since
+from harness.report.memory import memory_metric, memory_words
 from harness.report.overview import CaseView, Overview
 from harness.report.pruned import removals, verdict_on_speed
 from harness.report.reasons import said, without_name
@@ -39,7 +39,9 @@ MAX_CELLS = 1000
 
 @dataclass(frozen=True)
 class Cell:
-    """One case in the gain map. `heat` grades the speed-up from -2 to 3; `kind` is `gain reference ended absent`."""
+    """One case in the gain map. `heat` grades the speed-up from -2 to 3; `kind` is `gain reference ended absent`;
+    `memory` is what the memory of its model is called.
+    """
 
     kind: str
     view: CaseView | None = None
@@ -47,6 +49,7 @@ class Cell:
     heat: int = 0
     gains: tuple[Gain, ...] = ()
     values: tuple[str, ...] = ()
+    memory: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def gain_maps(seen: Overview) -> tuple[GainMap, ...]:
 def _cells(subject: Subject, techniques: Sequence[str], slack: float, *, brief: bool) -> list[Cell]:
     views = {view.result.technique: view for view in subject.cases if view.result}
     reference = subject.reference
-    memory = memory_metric(subject)
+    memory = memory_metric(subject.cases)
     return [_cell(views.get(technique), reference, slack, memory, brief=brief) for technique in techniques]
 
 
@@ -110,7 +113,7 @@ def _cell(view: CaseView | None, reference: CaseView | None, slack: float, memor
     speed = next((g.factor for g in gains if g.name == "speed" and g.sense in ("better", "worse")), 1.0)
     steps = ((3.0, 3), (1.5, 2), (1.02, 1), (0.98, 0), (0.67, -1))
     heat = next((grade for least, grade in steps if speed >= least), -2)
-    return Cell("gain", view, link, heat, gains, values)
+    return Cell("gain", view, link, heat, gains, values, memory_words(memory))
 
 
 def fronts(seen: Overview) -> list[dict[str, Any]]:
@@ -128,6 +131,7 @@ def fronts(seen: Overview) -> list[dict[str, Any]]:
         found.append(
             {
                 "subject": subject,
+                "memory": memory_words(memory_metric(subject.cases)),
                 "answers": answers(subject, accuracy_slack(seen.run, subject.suite, subject.reference)),
                 "picture": pareto(f"front-{i}", subject.label, points, best, links) if drawn else None,
                 "since": since(points) if drawn else "",

@@ -1,0 +1,28 @@
+"""Which memory the cases of a model are compared by, and its name: a GPU's is not the host's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.report.overview import CaseView
+
+__all__ = ["HOST", "memory_metric", "memory_words"]
+
+HOST = "memory.peak"
+"""The memory that is known of all cases; where nothing else is said, memory is this."""
+_KINDS = ("gpu_memory.process", "gpu_memory.reserved", HOST)
+
+
+def memory_metric(cases: Iterable[CaseView]) -> str:
+    """The metric of memory for the cases of a model: one that all of them have, since a GPU's is not the host's.
+
+    Not every runtime tells how much of the GPU it holds; the host's memory is known of all. A case of which no memory
+    is known decides nothing.
+    """
+    known = [view for view in cases if any(view.estimate(metric) for metric in _KINDS)]
+    return next((metric for metric in _KINDS if all(view.estimate(metric) for view in known)), HOST)
+
+
+def memory_words(metric: str) -> str:
+    """What a metric of memory is called beside others: `GPU memory`, or `memory` for the host's."""
+    return "GPU memory" if metric.startswith("gpu_") else "memory"
