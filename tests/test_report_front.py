@@ -194,7 +194,7 @@ def test_memory_is_the_same_kind_for_all_cases_of_a_model() -> None:
             page.partition(f'<section id="{one}"')[2].partition("</section>")[0] for one in ("gains", "fronts")
         )
         assert f'<th scope="col" class="r">{words}</th>' in fronts
-        assert f"the area of a mark is its {words};" in fronts
+        assert f"the area of a mark is its {words}, from a least size on;" in fronts
         assert set(re.findall("<small>(.*?)</small>", gains)) == {words, "accuracy"}
     # What has neither a time nor an accuracy stands in no picture and decides nothing.
     first, second, *rest = every.cases
@@ -261,6 +261,17 @@ def test_the_stairs_of_the_front_never_go_back() -> None:
     assert across == sorted(across)
     assert len(across) == 4, "two corners, the step between them, and the end"
     assert drawn.count("mark best") == 3
+
+
+def test_the_area_of_a_mark_is_its_memory() -> None:
+    (subject,) = subjects(cases(sample_run(1, 3, samples=2)))
+    values = {"latency.p50": 1e-3, "accuracy": 0.98}
+    memories = (400.0, 100.0, 0.001)
+    points = points_of(valued(subject, *({**values, "memory.peak": memory * 2**20} for memory in memories)))
+    drawn = str(pareto("key", "digits", points, front(points), {point.view.id: "link" for point in points}))
+    most, quarter, least = (float(found) for found in re.findall(r'<circle [^>]*\br="([^"]*)"', drawn))
+    assert most == 2 * quarter
+    assert 0 < least < quarter, "what needs next to nothing is to be seen"
 
 
 def test_the_gain_map_compares_memory_of_one_kind() -> None:

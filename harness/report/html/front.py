@@ -15,14 +15,17 @@ from harness.units import quantity
 
 __all__ = ["pareto", "since"]
 
+_LEAST, _LARGEST = 4.0, 13.0
+"""The least radius of a mark, and that of what needs most memory."""
 _HEAD, _SPREAD = 7.0, 0.45
 """Length of an arrow's head, and the angle of its sides in radians."""
 
 
 def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point], links: Mapping[str, str]) -> Markup:
-    """Latency against accuracy, the area of a mark its memory, with the front. `links` maps case ids to anchors.
+    """Latency against accuracy, with the front. `links` maps case ids to anchors.
 
-    Marks are numbered in the order of `points`, which is that of the table beside the picture.
+    The area of a mark is its memory, from a least size on. Marks are numbered in the order of `points`,
+    which is that of the table beside the picture.
     """
     width, height = 620.0, 340.0
     places = [(p.latency, p.accuracy) for p in points]
@@ -43,7 +46,10 @@ def pareto(key: str, model: str, points: Sequence[Point], best: Sequence[Point],
         stairs.append((x.end, corners[-1][1]))
         parts.append(element("path", class_="front", d=path(stairs)))
     on_front = {p.view.id for p in best}
-    marks = [(x(p.latency), y(p.accuracy), 4 + 9 * max((p.memory or 0.0) / largest, 0.0) ** 0.5) for p in points]
+    marks = [
+        (x(p.latency), y(p.accuracy), max(_LARGEST * max((p.memory or 0.0) / largest, 0.0) ** 0.5, _LEAST))
+        for p in points
+    ]
     taken = [*marks]
     for p, (cx, cy, radius) in zip(points, marks, strict=True):
         if p.was and (corners := _arrow((x(p.was[0]), y(p.was[1])), (cx, cy), radius)):
