@@ -13,7 +13,7 @@ from benchmarks.browser import CHROMIUM, chromium, opened
 from benchmarks.page import of_page, picture
 from harness.baseline.store import Store
 from harness.cli.main import main
-from harness.records import Run
+from harness.records import Comparison, Run, Verdict
 from harness.report.html import render
 from harness.report.html.cases import anchor
 from harness.report.overview import Overview, cases
@@ -205,8 +205,32 @@ def test_a_chip_filters_by_its_verdict(browser: Any, file: Path, run: Run) -> No
     with opened(browser, file) as page:
         page.locator("[data-filter=regressed]").focus()
         page.keyboard.press("Enter")
-        assert page.locator("#filter").input_value() == "regressed"
+        assert page.locator("#filter").input_value() == "is:regressed"
         assert page.locator(".case:visible").count() == regressed
+
+
+def test_a_chip_shows_as_many_cases_as_it_counts(browser: Any, tmp_path: Path) -> None:
+    """An id may hold the word of a verdict, and is found by it where somebody types it."""
+    run = sample_run(1, 2, samples=2)
+    first, second = (
+        dataclasses.replace(result, case_id=f"{model}/reference/cpu", model=model)
+        for result, model in zip(run.results, ("renewal", "digits"), strict=True)
+    )
+    rows = tuple(
+        Comparison(result.suite, result.case_id, "size", verdict, "r.")
+        for result, verdict in ((first, Verdict.UNCHANGED), (second, Verdict.NEW))
+    )
+    run = dataclasses.replace(run, results=(first, second), comparisons=rows)
+    with opened(browser, written(tmp_path, run)) as page:
+        chip = page.locator("[data-filter=new]")
+        assert chip.locator("b").text_content() == "1"
+        chip.click()
+        shown = page.locator(".case:visible .id")
+        assert shown.all_text_contents() == [second.case_id]
+        page.locator("#filter").fill("new")
+        assert sorted(shown.all_text_contents()) == [second.case_id, first.case_id]
+        page.locator("#filter").fill("is:unch renew")
+        assert shown.all_text_contents() == [first.case_id]
 
 
 def test_the_button_changes_the_theme(browser: Any, file: Path) -> None:

@@ -1,15 +1,19 @@
 "use strict";
 (() => {
   const cases = [...document.querySelectorAll(".case")];
+  const verdicts = cases.map((one) => one.querySelector(".badge").textContent);
   const texts = cases.map((one) => (one.querySelector("summary") || one).textContent.toLowerCase());
   const box = document.getElementById("filter");
   const found = document.getElementById("found");
+
+  // A part of the line, or `is:new` for the verdict alone: an id may hold the word of a verdict.
+  const holds = (i, word) => (word.startsWith("is:") ? verdicts[i].startsWith(word.slice(3)) : texts[i].includes(word));
 
   const apply = () => {
     const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     cases.forEach((one, i) => {
-      const fits = words.every((word) => texts[i].includes(word));
+      const fits = words.every((word) => holds(i, word));
       one.hidden = !fits;
       shown += fits;
     });
@@ -32,7 +36,7 @@
   box.addEventListener("input", apply);
   for (const chip of document.querySelectorAll("[data-filter]")) {
     chip.addEventListener("click", () => {
-      box.value = chip.dataset.filter;
+      box.value = `is:${chip.dataset.filter}`;
       apply();
     });
   }
