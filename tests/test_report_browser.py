@@ -233,6 +233,21 @@ def test_a_chip_shows_as_many_cases_as_it_counts(browser: Any, tmp_path: Path) -
         assert shown.all_text_contents() == [first.case_id]
 
 
+@pytest.mark.parametrize("width", [1280, 600])
+def test_each_value_in_the_line_of_a_case_is_heard_with_the_name_of_its_column(
+    browser: Any, file: Path, run: Run, width: int
+) -> None:
+    """Who hears the page has no columns; where there is no room for them the same names are seen, and said once."""
+    with opened(browser, file, viewport={"width": width, "height": 900}) as page:
+        heard = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+        lines = [one["name"]["value"] for one in heard if one.get("role", {}).get("value") == "DisclosureTriangle"]
+        (line,) = [line.replace(" ", "") for line in lines if line.replace(" ", "").startswith(f"regressed{CASE}")]
+        assert line.endswith("speed-up1.31xlatencyp501.62msmemory65.2MiBaccuracy98.60%")
+        name = page.locator(f"{fragment(run, CASE)} summary .r").first
+        seen = name.evaluate("one => getComputedStyle(one, '::before').position")
+        assert seen == ("absolute" if width == 1280 else "static")
+
+
 def test_the_button_changes_the_theme(browser: Any, file: Path) -> None:
     with opened(browser, file, color_scheme="light") as page:
         paper = "getComputedStyle(document.body).backgroundColor"
