@@ -191,7 +191,10 @@ def hours(verdicts: Iterable[Observed]) -> float:
 
 
 def bounds(hits: int, of: int) -> tuple[float, float]:
-    """The exact 95 % interval of a rate (Clopper and Pearson 1934)."""
+    """The exact 95 % interval of a rate (Clopper and Pearson 1934), of verdicts that are independent.
+
+    Those of mode `baseline` are not: those of a case share its blocks, and the interval is of these alone.
+    """
     if not of:
         return 0.0, 1.0
     low = float(beta.ppf(0.025, hits, of - hits + 1)) if hits else 0.0

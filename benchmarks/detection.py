@@ -197,7 +197,8 @@ def main(arguments: list[str]) -> int:
     except SystemExit as error:
         ended, code = str(error), 1
     for judge, rows in kept.rows().items():
-        print(f"\njudge {judge}, {sum(row['verdicts'] for row in rows)} verdicts, with exact 95 % bounds")
+        count = sum(row["verdicts"] for row in rows)
+        print(f"\njudge {judge}, {count} verdicts, with 95 % bounds (of mode baseline: of these blocks alone)")
         print(table(rows))
     for tools, rows in kept.beside().items():
         print(f"\nin the same chains: {tools}, and the harness on the same artefacts in the same minutes")

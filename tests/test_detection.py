@@ -186,6 +186,18 @@ def test_the_document_has_the_extent_and_the_drift_of_the_committed_verdicts() -
     assert told.replace("%", " %") in document
 
 
+def test_bounds_of_verdicts_that_share_a_baseline_are_said_to_be_no_more_than_that() -> None:
+    document = (detection.ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    kept = Kept.read(COMMITTED)
+    assert any(one.mode == "baseline" for one in kept.verdicts)
+    stored = next("\n".join(lines) for lines in tables(kept) if lines[0].startswith("| blocks, machine |"))
+    below = " ".join(document.partition(stored)[2].split())
+    assert below.startswith(
+        "Bounds are of these baselines: the verdicts of one case share its blocks, and for other blocks "
+    )
+    assert "exact 95 %" not in " ".join(document.split())
+
+
 def test_hours_count_nothing_twice() -> None:
     hour = 1_003_600
     chain = [seen(tool=tool, when=hour + 60 * number, wall=100.0) for number in range(3) for tool in ("asv", "pyperf")]
