@@ -98,6 +98,19 @@ def a_verdict(metric: str) -> Comparison:
     return Comparison("toys", "c0/reference/cpu", metric, Verdict.REGRESSED, "3 % slower.")
 
 
+def test_a_rate_of_false_alarms_is_told_of_verdicts_on_time_alone(
+    given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(monkeypatch, given, STEADY, [a_verdict(metric) for metric in ("latency.p50", "size", "parameters")])
+    main(["calibrate"])
+    lines = capsys.readouterr().out.splitlines()
+    times, others = (next(line for line in lines if f"verdicts on {what}" in line) for what in ("time", "everything"))
+    assert "1, of which 1 false alarm (a rate of at most 100 %, with 95 % confidence), 0 unchanged" in times
+    assert others == (
+        "verdicts on everything else: 2, of which 2 false alarms, 0 unchanged, 0 improved, 0 inconclusive"
+    )
+
+
 @pytest.mark.parametrize(
     ("rows", "failing", "code"),
     [

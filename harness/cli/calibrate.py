@@ -146,8 +146,9 @@ def _committed(folder: Path, run: Run) -> tuple[dict[str, Prior], list[str]]:
 
 
 def _text(found: Calibration) -> Iterator[str]:
-    yield from _alarms(f"{plural(found.runs, 'run')} against itself, verdicts on time", found.times)
-    yield from _alarms("verdicts on everything else", found.others)
+    yield from _alarms(f"{plural(found.runs, 'run')} against itself, verdicts on time", found.times, bounded=True)
+    # Most of these repeat exactly, so that they are no trials of which a rate could be told.
+    yield from _alarms("verdicts on everything else", found.others, bounded=False)
     wide = max(len(_named(case)) for case in found.cases)
     wide = max(wide, 4 + max(map(len, _NAMES.values())))
     yield ""
@@ -169,14 +170,14 @@ def _text(found: Calibration) -> Iterator[str]:
         )
 
 
-def _alarms(what: str, alarms: Alarms) -> Iterator[str]:
+def _alarms(what: str, alarms: Alarms, *, bounded: bool) -> Iterator[str]:
     if alarms.bound is None:
         yield f"{what}: none"
         return
+    rate = f" (a rate of at most {_percent(alarms.bound)}, with 95 % confidence)" if bounded else ""
     yield (
-        f"{what}: {alarms.verdicts}, of which {plural(len(alarms.false), 'false alarm')} (a rate of at most "
-        f"{_percent(alarms.bound)}, with 95 % confidence), {alarms.unchanged} unchanged, {alarms.improved} improved, "
-        f"{alarms.inconclusive} inconclusive"
+        f"{what}: {alarms.verdicts}, of which {plural(len(alarms.false), 'false alarm')}{rate}, "
+        f"{alarms.unchanged} unchanged, {alarms.improved} improved, {alarms.inconclusive} inconclusive"
     )
     yield from (f"  {sentence}" for sentence in alarms.false)
 
