@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,6 +65,19 @@ def test_hours_are_never_taken_to_be_alike() -> None:
     found = fit_prior(equal)
     assert found.blocks("speedup").variance == pytest.approx(LEAST_BLOCK_SPREAD**2)
     assert found.launches("speedup").variance > 0
+
+
+def test_the_document_has_how_far_blocks_that_are_alike_come_below_what_is_usual() -> None:
+    document = (Path(__file__).parent.parent / "docs" / "verdicts.md").read_text(encoding="utf-8")
+
+    def least(freedom: float, blocks: int) -> str:
+        spread = Spread(LEAST_BLOCK_SPREAD**2, freedom).moderate(0.0, blocks - 1)
+        return f"{100 * math.sqrt(spread.variance):.2f} %"
+
+    told = " ".join(document.split())
+    assert f"The other cases count for at most {MOST_FREEDOM:g} degrees of freedom" in told
+    assert f"to {least(MOST_FREEDOM, 3)} with three blocks and to {least(MOST_FREEDOM, 8)} with eight" in told
+    assert f"to {least(1.7, 3)} and {least(1.7, 8)} at 1.7 degrees of freedom" in told
 
 
 def test_ratios_to_the_anchor_are_what_is_learnt_where_there_are_any() -> None:
