@@ -26,7 +26,8 @@ from harness.hardware import Cpu, Hardware, cpu, cuda
 from harness.measured import Measured
 from harness.metrics import Metric, resolve
 from harness.plan import Plan
-from harness.plugin import CASE, pytest_collection_modifyitems, pytest_runtest_makereport
+from harness.plugin import pytest_collection_modifyitems, pytest_runtest_makereport
+from harness.plugin.benching import CASE
 from harness.plugin.state import STATE, State
 from harness.records import Outcome, Result, Verdict
 from harness.report.record import failed_tests, read_run

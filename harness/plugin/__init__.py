@@ -11,21 +11,20 @@ from typing import Any
 
 import pytest
 
-from harness.errors import HarnessError, Regression, SuiteError
+from harness.errors import HarnessError
 from harness.grid import Case, grid_of
 from harness.measure.environment import check_system
 from harness.measured import Measured
 from harness.names import TEST_FAILED
+from harness.plugin.benching import CASE, Bench
+from harness.plugin.cases import case_of, suite_of
 from harness.plugin.options import add_options, check_options, plan_of, pytest_load_initial_conftests  # noqa: F401
 from harness.plugin.progress import unwritable
 from harness.plugin.selection import SELECTIONS, only_shows
-from harness.plugin.state import STATE, State, case_of, suite_of
+from harness.plugin.state import STATE, State
 from harness.plugin.timed_test import TEST, TimedItem, tell, timed_test
 from harness.report.junit import properties
-from harness.settings import Decision
 from harness.timed_test import TimedTest
-
-CASE = pytest.StashKey["Bench"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -130,43 +129,6 @@ def _measure(item: TimedItem) -> None:
     finally:
         if bench.decision is not None:
             tell(item, bench.decision)
-
-
-class Bench:
-    """The callable behind the fixture, which remembers what it decided."""
-
-    @classmethod
-    def of(cls, item: pytest.Item) -> Bench:
-        """The one for this item."""
-        if hasattr(item.config, "workerinput"):
-            pytest.fail(
-                "harness cases can't be timed under pytest-xdist: processes beside each other disturb each other; "
-                "run the suites without -n, in a run of their own",
-                pytrace=False,
-            )
-        item.stash[CASE] = used = cls(item)
-        return used
-
-    def __init__(self, item: pytest.Item) -> None:
-        self._item = item
-        self._state = item.config.stash[STATE]
-        self.decision: Decision | None = None
-        self.called = self.ended = False
-        self.broken: pytest.CallInfo[None] | None = None  # the first of its subtests that failed
-
-    def __call__(self, case: Case | TimedTest) -> Measured:
-        __tracebackhide__ = True
-        own = case_of(self._item)
-        if own is None or case is not own:
-            raise SuiteError(f"{self._item.nodeid}: bench measures the test's own case, {own}, and was given {case}")
-        self.called = True
-        self.decision = decision = self._state.measure(self._item, case)
-        self._item.user_properties.extend(properties(decision.result, decision.comparisons))
-        if decision.fails:
-            raise Regression(decision.message)
-        if decision.result.outcome == "unavailable":
-            pytest.skip(decision.result.reason)
-        return Measured(decision.result, decision.verdict)
 
 
 @pytest.hookimpl(wrapper=True)

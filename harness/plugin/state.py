@@ -15,14 +15,14 @@ from harness.hardware import Hardware, cpu, cuda
 from harness.measure.ahead import usual_jobs
 from harness.metrics import Metric
 from harness.model import Model
-from harness.names import check_name, suite_name, within
+from harness.names import suite_name, within
 from harness.plan import Plan
+from harness.plugin.cases import case_of, suite_of
 from harness.plugin.folders import import_folders
 from harness.plugin.missing import MissingCase
 from harness.plugin.options import against_of, command_of, lacked
 from harness.plugin.progress import Progress, writing
 from harness.plugin.selection import folders_of, is_filtered, is_left, only_shows, sees_all, twice
-from harness.plugin.timed_test import TEST
 from harness.records import Run, Scalar
 from harness.report.junit import properties
 from harness.settings import Decision, Settings
@@ -31,17 +31,7 @@ from harness.timed_test import TimedTest
 if TYPE_CHECKING:
     from harness.session import Session
 
-__all__ = ["State", "case_of", "suite_of"]
-
-
-def case_of(item: pytest.Item) -> Case | TimedTest | None:
-    """The case that a test item measures, None for any other item."""
-    timed = item.stash.get(TEST, None)
-    if timed is not None:
-        return timed
-    spec = getattr(item, "callspec", None)
-    value = spec.params.get("case") if spec else None
-    return value if isinstance(value, Case) else None
+__all__ = ["STATE", "State"]
 
 
 class State:
@@ -292,8 +282,3 @@ class State:
 
 
 STATE = pytest.StashKey[State]()
-
-
-def suite_of(item: pytest.Item) -> str:
-    """The suite of an item. Raises `SuiteError` where its file's name can't be part of a case id."""
-    return check_name("suite", suite_name(item.path))

@@ -1,0 +1,56 @@
+"""What the `bench` fixture gives a test."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import Regression, SuiteError
+from harness.grid import Case
+from harness.measured import Measured
+from harness.plugin.cases import case_of
+from harness.plugin.state import STATE
+from harness.report.junit import properties
+from harness.settings import Decision
+from harness.timed_test import TimedTest
+
+__all__ = ["CASE", "Bench"]
+
+CASE = pytest.StashKey["Bench"]()
+"""Where an item carries the one that its test was given."""
+
+
+class Bench:
+    """The callable behind the fixture, which remembers what it decided."""
+
+    @classmethod
+    def of(cls, item: pytest.Item) -> Bench:
+        """The one for this item."""
+        if hasattr(item.config, "workerinput"):
+            pytest.fail(
+                "harness cases can't be timed under pytest-xdist: processes beside each other disturb each other; "
+                "run the suites without -n, in a run of their own",
+                pytrace=False,
+            )
+        item.stash[CASE] = used = cls(item)
+        return used
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._item = item
+        self._state = item.config.stash[STATE]
+        self.decision: Decision | None = None
+        self.called = self.ended = False
+        self.broken: pytest.CallInfo[None] | None = None  # the first of its subtests that failed
+
+    def __call__(self, case: Case | TimedTest) -> Measured:
+        __tracebackhide__ = True
+        own = case_of(self._item)
+        if own is None or case is not own:
+            raise SuiteError(f"{self._item.nodeid}: bench measures the test's own case, {own}, and was given {case}")
+        self.called = True
+        self.decision = decision = self._state.measure(self._item, case)
+        self._item.user_properties.extend(properties(decision.result, decision.comparisons))
+        if decision.fails:
+            raise Regression(decision.message)
+        if decision.result.outcome == "unavailable":
+            pytest.skip(decision.result.reason)
+        return Measured(decision.result, decision.verdict)

@@ -1,0 +1,27 @@
+"""Which case a test item measures, and of which suite."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.grid import Case
+from harness.names import check_name, suite_name
+from harness.plugin.timed_test import TEST
+from harness.timed_test import TimedTest
+
+__all__ = ["case_of", "suite_of"]
+
+
+def case_of(item: pytest.Item) -> Case | TimedTest | None:
+    """The case that a test item measures, None for any other item."""
+    timed = item.stash.get(TEST, None)
+    if timed is not None:
+        return timed
+    spec = getattr(item, "callspec", None)
+    value = spec.params.get("case") if spec else None
+    return value if isinstance(value, Case) else None
+
+
+def suite_of(item: pytest.Item) -> str:
+    """The suite of an item. Raises `SuiteError` where its file's name can't be part of a case id."""
+    return check_name("suite", suite_name(item.path))
