@@ -16,7 +16,7 @@ from harness.plugin.options import add_options, command_of, pytest_load_initial_
 from harness.settings import Against
 
 
-def command(*arguments: str) -> str:
+def command(*arguments: str | Path) -> str:
     config = SimpleNamespace(invocation_params=SimpleNamespace(args=arguments))
     return command_of(config)  # type: ignore[arg-type]
 
@@ -37,6 +37,10 @@ def command(*arguments: str) -> str:
 def test_the_command_that_is_kept_has_no_password_of_a_store(url: str, kept: str) -> None:
     assert shlex.split(command("suites", "--history", url, "-q")) == ["pytest", "suites", "--history", kept, "-q"]
     assert shlex.split(command(f"--history={url}", "suites")) == ["pytest", f"--history={kept}", "suites"]
+
+
+def test_paths_are_words_of_the_command_where_code_calls_pytest() -> None:
+    assert command(Path("suites"), "--history", Path("team/runs.db")) == "pytest suites --history team/runs.db"
 
 
 @pytest.mark.parametrize(

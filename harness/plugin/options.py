@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 import shlex
 from collections.abc import Generator, Mapping
@@ -199,7 +200,7 @@ def plan_of(config: pytest.Config) -> Plan:
 
 def command_of(config: pytest.Config) -> str:
     """What was typed, for a shell, without passwords and tokens: it is kept in the record."""
-    words = list(config.invocation_params.args)
+    words = [os.fspath(word) for word in config.invocation_params.args]  # paths too, where code calls pytest
     for i, word in enumerate(words):
         option, equals, url = word.partition("=")
         if option == "--history" and equals:
