@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+import harness.plugin
 from harness.cli.collecting import collect
 from harness.plugin.selection import is_filtered, only_shows
 from tests.folder import PLAN, Folder
@@ -149,6 +151,11 @@ def test_what_is_deselected_late_is_not_due(folder: Folder, kept: Folder) -> Non
     assert not missing(folder)
     assert (run["filtered"], run["expected"]) == (True, 1)
     assert "[1/1]" in text
+
+
+def test_what_is_deselected_and_is_no_test_is_no_case() -> None:
+    """pytest-testmon says how many tests it left out with objects that have a `config` and nothing else."""
+    harness.plugin.pytest_deselected(cast(Any, [SimpleNamespace(config=None)]))  # a name of this module would be a hook
 
 
 def test_what_failed_last_is_run_alone(folder: Folder, kept: Folder) -> None:

@@ -107,7 +107,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     """Note that a part of the suites was left out, by whatever means."""
     for item in items:
-        item.config.stash[STATE].note_deselected(item)
+        if isinstance(item, pytest.Item):  # pytest-testmon counts with objects that are none
+            item.config.stash[STATE].note_deselected(item)
 
 
 @pytest.fixture
