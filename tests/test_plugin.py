@@ -751,8 +751,9 @@ def test_required_hardware_is_missed_where_none_of_its_cases_is_selected(
     missing = cpu(threads=9999)
     required = [missing.name]
     asked = SimpleNamespace(
-        getoption=lambda _: required, option=SimpleNamespace(collectonly=False), args=[str(tmp_path)], stash={}
-    )
+        getoption=lambda _: required, option=SimpleNamespace(collectonly=False), args=[str(tmp_path)], stash={},
+        invocation_params=SimpleNamespace(dir=tmp_path),
+    )  # fmt: skip
     asked.stash[STATE] = state = State(cast(Any, asked), Plan())
     monkeypatch.setattr(state, "_settings", lambda: SimpleNamespace(gates=False))
     no_session = cast(Any, None)

@@ -11,7 +11,7 @@ import pytest
 
 import harness.plugin
 from harness.cli.collecting import collect
-from harness.plugin.selection import is_filtered, only_shows
+from harness.plugin.selection import folders_of, is_filtered, only_shows, sees_all
 from tests.folder import PLAN, Folder
 
 DEFAULT, RESERVED = "tiny_onnx/reference/cpu", "tiny_onnx/batched:2/cpu"
@@ -117,12 +117,32 @@ def test_a_case_of_both_selections_is_refused_in_the_default_one(folder: Folder)
     assert not (folder.path / "reports").exists()
 
 
+def asked_for(here: Path, **options: str) -> Any:
+    """The configuration of a pytest that was called in a folder, for all that is in it."""
+    invocation = SimpleNamespace(dir=here)
+    return SimpleNamespace(args=[str(here)], invocation_params=invocation, option=SimpleNamespace(**options))
+
+
 @pytest.mark.parametrize(
     ("marks", "filtered"), [("", False), ("full", False), ("full and not default", True), ("not slow", True)]
 )
 def test_a_part_of_the_full_selection_is_a_part(tmp_path: Path, marks: str, filtered: bool) -> None:
-    asked = SimpleNamespace(args=[str(tmp_path)], option=SimpleNamespace(keyword="", markexpr=marks))
-    assert is_filtered(asked, deselected=False) is filtered  # type: ignore[arg-type]
+    asked = asked_for(tmp_path, keyword="", markexpr=marks)
+    assert is_filtered(asked, deselected=False) is filtered
+
+
+def test_what_was_selected_is_found_from_where_pytest_was_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conftest or a fixture that changed the working directory hid each case that was gone."""
+    (tmp_path / "ml" / "suites").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "ml" / "suites")
+    asked = asked_for(tmp_path / "ml")
+    asked.args, asked.rootpath = ["suites", str(tmp_path / "other")], tmp_path
+    assert folders_of(asked) == {"ml/suites", "other"}
+    assert not sees_all(asked), "there is no such folder"
+    asked.args.pop()
+    assert sees_all(asked)
 
 
 def test_commands_find_the_cases_of_both(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,8 @@ SELECTIONS = {
 
 def folders_of(config: pytest.Config) -> set[str]:
     """The folders and files that were selected, relative to the project's folder."""
-    root = config.rootpath
-    selected = {Path(os.path.abspath(argument)) for argument in config.args}  # noqa: PTH100 (keeps links)
+    root, here = config.rootpath, config.invocation_params.dir  # a conftest or a fixture may have left it
+    selected = {Path(os.path.abspath(here / argument)) for argument in config.args}  # noqa: PTH100 (keeps links)
     return {path.relative_to(root).as_posix() if path.is_relative_to(root) else "." for path in selected}
 
 
@@ -42,7 +42,8 @@ def sees_all(config: pytest.Config) -> bool:
     """
     names = ("lf", "stepwise", "ignore", "ignore_glob", "continue_on_collection_errors")
     hidden = any(getattr(config.option, name, None) for name in names)
-    return not hidden and all("::" not in argument and Path(argument).is_dir() for argument in config.args)
+    here = config.invocation_params.dir
+    return not hidden and all("::" not in argument and (here / argument).is_dir() for argument in config.args)
 
 
 def is_left(item: pytest.Item) -> bool:
