@@ -28,6 +28,7 @@ from harness.metrics import Metric, resolve
 from harness.plan import Plan
 from harness.plugin import pytest_collection_modifyitems, pytest_runtest_makereport
 from harness.plugin.benching import CASE
+from harness.plugin.missing import MissingCase
 from harness.plugin.state import STATE, State
 from harness.records import Outcome, Result, Verdict
 from harness.report.record import failed_tests, read_run
@@ -557,6 +558,15 @@ def test_two_kinds_of_hardware_of_one_name_are_refused(
         with pytest.raises(SuiteError, match=said) if refused and suite == "b" else contextlib.nullcontext():
             State._select(state, item, {})
     assert state._hardware[first.name] == first
+
+
+def test_hooks_of_reports_read_a_missing_case_as_they_read_any_test(request: pytest.FixtureRequest) -> None:
+    """As those that put the docstring of each test into a report do."""
+    gone: Any = (SimpleNamespace(reason="it is gone"), None)
+    item: Any = MissingCase.from_parent(request.session, name="m/tiny_onnx/reference/cpu", run=None, missing=gone)
+    assert (item.function, item.cls, item.module, item.instance) == (None,) * 4
+    assert not item.fixturenames
+    assert not item.funcargs
 
 
 @pytest.mark.parametrize(

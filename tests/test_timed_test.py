@@ -412,10 +412,24 @@ def test_temporary_files_of_a_launch_lie_in_a_folder_of_its_own_where_settings_h
 def test_pytest_benchmark_is_told(tmp_path: Path) -> None:
     """Its table, its file and the hooks of a user's conftest have what the launches showed; the hooks run there too.
 
-    Warnings are errors in this project.
+    Warnings are errors in this project. Hooks of reports find what the item of a test function has.
     """
     folder = project(tmp_path, SORTING, "filterwarnings = error\n")
     (tmp_path / "conftest.py").write_text("""
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    report.description = str(item.function.__doc__)
+    assert (item.originalname, item.callspec.id, item.cls, item.instance) == ("test_sort", "2000", None, None)
+    assert item.module.EXTRA == 0
+    assert "numbers" in item.fixturenames
+    assert "page" not in item.funcargs
+    return report
+
+
 def pytest_benchmark_update_machine_info(machine_info):
     machine_info.pop("node")
 

@@ -24,10 +24,15 @@ class MissingCase(pytest.Item):
     `run` is the session that it is recorded in.
     """
 
+    # Hooks of users read these of each item, as of that of a test function.
+    function = cls = module = instance = None
+    fixturenames = ()
+
     def __init__(self, *, run: Session, missing: tuple[Comparison, Portable | None], **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]
         self._run = run
         self._comparison, self._portable = missing
+        self.funcargs: dict[str, object] = {}
 
     def runtest(self) -> None:
         from harness.gate import gone  # with it come the judge and scipy

@@ -19,6 +19,8 @@ __all__ = ["TEST", "TimedItem", "tell", "timed_test"]
 FIXTURE = "benchmark"
 TEST = pytest.StashKey[TimedTest]()
 """Where an item that is a case of this kind carries it."""
+SHOWN = ("function", "cls", "module", "instance", "fixturenames", "callspec", "originalname")
+"""What hooks of users read of the item of a test function."""
 
 
 def timed_test(item: pytest.Item) -> TimedTest | None:
@@ -48,6 +50,10 @@ class TimedItem(pytest.Item):
         super().__init__(**kwargs)  # type: ignore[arg-type]
         self.test = test
         self.obj = getattr(test, "obj", None)  # conditions of skipif are read in its module
+        for name in SHOWN:
+            if hasattr(test, name):
+                setattr(self, name, getattr(test, name))
+        self.funcargs: dict[str, object] = {}
         self._measure = measure
         self.own_markers = list(test.own_markers)
         self.keywords.update(test.keywords)
