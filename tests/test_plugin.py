@@ -469,7 +469,7 @@ def test_cases_are_refused_where_the_system_is_no_linux(tmp_path: Path, monkeypa
     """They may be looked at there."""
     monkeypatch.setattr("harness.measure.environment.sys", SimpleNamespace(platform="darwin"))
     items = [item_of(Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu))]
-    state = SimpleNamespace(left_to_full=lambda _: {}, collected=lambda *_: [])
+    state = SimpleNamespace(note_dropped=lambda _: None, left_to_full=lambda _: {}, collected=lambda *_: [])
 
     def collected(*, only: bool) -> None:
         config = SimpleNamespace(stash={STATE: state}, option=SimpleNamespace(collectonly=only))
@@ -478,6 +478,22 @@ def test_cases_are_refused_where_the_system_is_no_linux(tmp_path: Path, monkeypa
     with pytest.raises(pytest.UsageError, match="cases are measured on Linux, and this is darwin"):
         collected(only=False)
     collected(only=True)
+
+
+def test_a_case_of_two_tests_stays_where_one_of_them_is_deselected(tmp_path: Path) -> None:
+    """What is looked for among those that are left, however often, is the case."""
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    state = State(cast(Any, None), Plan())
+    left, kept = item_of(case), item_of(case)
+    for name, item in (("test_left", left), ("test_kept", kept)):
+        item.path, item.nodeid = tmp_path / "test_m.py", f"test_m.py::{name}"
+        state.note_collected(item)
+    state.note_deselected(left)
+    state._items["m", case.id] = kept
+    state.note_dropped([kept])
+    assert [*state._items] == [("m", case.id)]
+    state.note_dropped([])
+    assert not state._items
 
 
 def test_two_files_of_one_name_are_refused_whatever_their_cases(tmp_path: Path) -> None:

@@ -150,6 +150,10 @@ def test_commands_find_the_cases_of_both(folder: Folder, monkeypatch: pytest.Mon
     assert {found.case_id for found in collect(["suites"])} == {DEFAULT, RESERVED}
 
 
+UNSAID = """
+def pytest_collection_modifyitems(items):
+    items[:] = [item for item in items if "batched:2" not in item.name]
+"""
 LATE = """
 import pytest
 
@@ -157,13 +161,15 @@ import pytest
 def pytest_collection_modifyitems(config, items):
     left = [item for item in items if "batched" in item.name]
     items[:] = [item for item in items if item not in left]
-    config.hook.pytest_deselected(items=left)
+    config.hook.pytest_deselected(items=left[:1])
 """
 
 
-def test_what_is_deselected_late_is_not_due(folder: Folder, kept: Folder) -> None:
-    folder.suite("test_both", SUITE.replace("[reference]", "[reference, batched(2)]"))
+def test_what_is_deselected_late_or_without_a_word_is_not_due(folder: Folder, kept: Folder) -> None:
+    """Plugins that share tests out over machines drop those of the others, and say nothing."""
+    folder.suite("test_both", SUITE.replace("[reference]", "[reference, batched(2), batched(3), batched(4)]"))
     shutil.copytree(kept.path / "baselines", folder.path / "baselines")
+    (folder.path / "conftest.py").write_text(UNSAID)
     (folder.path / "suites" / "conftest.py").write_text(LATE)
     _, text = folder.pytest("suites", *PLAN)
     run = folder.run()

@@ -75,19 +75,19 @@ def _parameter(case: Case, marks: list[pytest.MarkDecorator]) -> Any:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """See which tests of pytest-benchmark's are cases, and let the selections of cases apply to them."""
-    test = timed_test(item)
-    if test is None:
-        return
-    item.stash[TEST] = test
-    if item.get_closest_marker("full") is None:
-        item.add_marker(pytest.mark.default)
-    item.add_marker(pytest.mark.full)
+    if (test := timed_test(item)) is not None:
+        item.stash[TEST] = test
+        if item.get_closest_marker("full") is None:
+            item.add_marker(pytest.mark.default)
+        item.add_marker(pytest.mark.full)
+    item.config.stash[STATE].note_collected(item)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check the selected cases together, and add a failing item for each baseline whose case is gone."""
     state = config.stash[STATE]
+    state.note_dropped(items)
     left = state.left_to_full([item for item in items if case_of(item)])
     if left:
         items[:] = [item for item in items if item.nodeid not in left]
@@ -109,6 +109,11 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Item):  # pytest-testmon counts with objects that are none
             item.config.stash[STATE].note_deselected(item)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note what was left out after the cases were counted, and not said."""
+    session.config.stash[STATE].note_dropped(session.items)
 
 
 @pytest.fixture

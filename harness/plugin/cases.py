@@ -9,7 +9,7 @@ from harness.names import check_name, suite_name
 from harness.plugin.timed_test import TEST
 from harness.timed_test import TimedTest
 
-__all__ = ["case_of", "suite_of"]
+__all__ = ["case_of", "key_of", "suite_of"]
 
 
 def case_of(item: pytest.Item) -> Case | TimedTest | None:
@@ -20,6 +20,12 @@ def case_of(item: pytest.Item) -> Case | TimedTest | None:
     spec = getattr(item, "callspec", None)
     value = spec.params.get("case") if spec else None
     return value if isinstance(value, Case) else None
+
+
+def key_of(item: pytest.Item) -> tuple[str, str] | None:
+    """The suite and the id of that case; the suite's name is not checked."""
+    case = case_of(item)
+    return (suite_name(item.path), case.id) if case is not None else None
 
 
 def suite_of(item: pytest.Item) -> str:

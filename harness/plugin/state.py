@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,9 @@ from harness.hardware import Hardware, cpu, cuda
 from harness.measure.ahead import usual_jobs
 from harness.metrics import Metric
 from harness.model import Model
-from harness.names import suite_name, within
+from harness.names import within
 from harness.plan import Plan
-from harness.plugin.cases import case_of, suite_of
+from harness.plugin.cases import case_of, key_of, suite_of
 from harness.plugin.folders import import_folders
 from harness.plugin.missing import MissingCase
 from harness.plugin.options import against_of, command_of, lacked
@@ -46,6 +47,7 @@ class State:
         self._chosen: dict[str, Hardware] = {}
         self._own: dict[str, tuple[Metric, ...]] = {}
         self._session: Session | None = None
+        self._found: set[tuple[str, str]] = set()
         self._left: dict[str, pytest.Item] = {}
         self._reserved: set[tuple[str, str]] = set()
         self._deselected: set[tuple[str, str]] = set()
@@ -95,17 +97,27 @@ class State:
             self._left = {item.nodeid: item for item in items if item.get_closest_marker("default") is None}
         return self._left
 
+    def note_collected(self, item: pytest.Item) -> None:
+        """Note what was found before anything was left out."""
+        if key := key_of(item):
+            self._found.add(key)
+
+    def note_dropped(self, items: Iterable[pytest.Item]) -> None:
+        """Note the cases that were found and are not among these: conftests and plugins drop some without a word."""
+        for key in self._found - set(map(key_of, items)) - self._reserved:
+            self._drop(key)
+
     def note_deselected(self, item: pytest.Item) -> None:
         """Note that an item is not run. A case that should have been makes the run one of a part of the suites.
 
         Some are deselected when the cases were counted already, by --lf and by a project's own hooks.
         """
-        case = case_of(item)
-        if case is None or item.nodeid in self._left:
-            return
-        key = suite_name(item.path), case.id
+        if (key := key_of(item)) and item.nodeid not in self._left:
+            self._drop(key)
+
+    def _drop(self, key: tuple[str, str]) -> None:
         self._deselected.add(key)
-        if self._items.pop(key, None) is not None:
+        if (item := self._items.pop(key, None)) is not None:
             self.progress.drop(item.nodeid)
             if self._session is not None:
                 self._session.drop()
