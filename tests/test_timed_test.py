@@ -382,6 +382,15 @@ def test_a_time_limit_is_taken_back_where_it_is_pytest_timeouts(plugin: str, tim
     assert config.option.timeout == timeout
 
 
+def test_a_launch_runs_no_test_again() -> None:
+    """As pytest-rerunfailures does in the outer run, where the answer stays the first."""
+    plugins = pytest.PytestPluginManager()
+    plugins.register(worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1)))
+    config = SimpleNamespace(option=SimpleNamespace(reruns=2, force_reruns=None), pluginmanager=plugins)
+    plugins.hook.pytest_cmdline_main(config=config)
+    assert (config.option.reruns, config.option.force_reruns) == (0, 0)
+
+
 @pytest.mark.parametrize("place", ["disk/new", "file/in"])
 def test_temporary_files_of_a_launch_lie_in_a_folder_of_its_own_where_settings_have_them(
     tmp_path: Path, place: str

@@ -197,6 +197,8 @@ OPTIONS: Mapping[str, object] = {
     "htmlpath": None,
     "report_log": None,
     "allure_report_dir": None,
+    "reruns": 0,  # the second attempt would come to a launch that has answered
+    "force_reruns": 0,  # which stands above the marks of tests
 }
 """Options of pytest and its plugins that a launch has its own values of."""
 PYTEST_TIMEOUT = ("timeout", "pytest_timeout")
