@@ -74,7 +74,7 @@ class Session:
         beside = other_tree(settings, settings.against) if settings.against else None
         self.environment = with_trees(here, settings, tree, beside)
         self._decisions: dict[tuple[str, str], Decision] = {}
-        self._loose: list[Comparison] = []
+        self._loose: dict[Comparison, None] = {}
         # What extends a baseline is a block of screen launches; there is no verdict to confirm.
         plan = dataclasses.replace(settings.plan, confirm=0) if settings.mode == "update" else settings.plan
         self._baselines = WithBaselines(self.store, self.environment, plan, fixed=bool(revision))
@@ -200,11 +200,11 @@ class Session:
         return list(without_case(self.settings, self.store, self.absent, nodeids, selected))
 
     def add_missing(self, comparison: Comparison, portable: Portable | None) -> None:
-        """Record what `missing` gave, unless the case has said it itself."""
+        """Record what `missing` gave, unless the case has said it itself, or its test is run again."""
         known = self.decided(comparison.suite, comparison.case_id)
-        if known and comparison in known.comparisons:
+        if comparison in self._loose or (known and comparison in known.comparisons):
             return
-        self._loose.append(comparison)
+        self._loose[comparison] = None
         self.journal.append(None, (comparison,))
         if portable:
             self._baselines.note_origin(portable.suite, portable.case_id, Baseline(portable, None))

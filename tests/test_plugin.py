@@ -30,11 +30,11 @@ from harness.plugin import pytest_collection_modifyitems, pytest_runtest_makerep
 from harness.plugin.benching import CASE
 from harness.plugin.missing import MissingCase
 from harness.plugin.state import STATE, State
-from harness.records import Outcome, Result, Verdict
+from harness.records import Comparison, Outcome, Result, Verdict
 from harness.report.record import failed_tests, read_run
 from harness.report.summary import escape
 from harness.session import Session
-from harness.settings import Settings
+from harness.settings import Decision, Settings
 from harness.techniques import Technique, onnxruntime, reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
@@ -679,6 +679,38 @@ def test_what_a_mended_test_is_told_when_it_is_run_again_is_no_failure_that_its_
         assert report.skipped is expected
         assert ("XPASS(strict)" in report.longreprtext) is not expected
     assert state.xfailed == {f"n/{case.id}"}
+
+
+def test_a_red_case_counts_once_where_its_test_is_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a plugin that does so with what failed: the terminal counted a case for each attempt."""
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    item = item_of(case)
+    item.path, item.nodeid = tmp_path / "test_m.py", "test_m.py::test_it"
+    decision = Decision(a_result({"size": [4.0]}, suite="m", case_id=case.id), (), Verdict.REGRESSED, True, "larger")
+    made: list[Decision] = []
+
+    def measured(*_: object) -> Decision:
+        made.append(decision)
+        return decision
+
+    state = State(cast(Any, None), Plan())
+    monkeypatch.setattr(state, "_make_ahead", lambda: None)
+    monkeypatch.setattr(state, "_address", lambda *_: None)
+    known = {"decided": lambda *_: made[0] if made else None, "measure": measured}
+    monkeypatch.setattr(state, "_session", SimpleNamespace(**known))
+    assert [state.measure(item, case) for _ in range(3)] == [decision] * 3
+    assert len(made) == 1
+    assert state.progress._done == 1
+
+
+def test_a_case_that_is_gone_is_one_row_where_its_test_is_run_again(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, tmp_path / "baselines", tmp_path / "reports", tmp_path / ".harness", Plan())
+    session = Session(settings, [cpu], 1, {}, lambda _: None)
+    gone = Comparison("m", "tiny_onnx/reference/cpu", "case", Verdict.MISSING, "it is gone")
+    for _ in range(3):
+        session.add_missing(gone, None)
+    assert session.comparisons() == (gone,)
+    assert read_run(session.folder).comparisons == (gone,), "the journal has it once as well"
 
 
 def test_a_budget_is_for_the_cases_that_will_be_measured(tmp_path: Path) -> None:

@@ -164,6 +164,17 @@ def test_what_a_case_is_decided_to_be_in_the_end_is_what_is_counted(clock: Clock
     assert run._decision == decided(Verdict.ERROR)
 
 
+def test_a_case_that_is_asked_for_again_counts_once(clock: Clock) -> None:
+    """As where a plugin runs again what failed."""
+    run = a_progress(3)
+    assert not run.again(decided(Verdict.ERROR)), "its first attempt ended before it was measured"
+    run.done(decided(Verdict.ERROR))
+    known = decided(Verdict.ERROR)
+    assert run.again(known)
+    assert run._decision is known, "its line is written once more"
+    assert (run._done, dict(run._tally)) == (1, {"error": 1})
+
+
 def test_what_was_taken_over_took_no_time_that_tells_of_the_rest(clock: Clock) -> None:
     run = a_progress(100)
     for _ in range(90):

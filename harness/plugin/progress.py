@@ -33,6 +33,7 @@ class Progress:
         self._cases: set[str] = set()
         self._expected = 0
         self._done = 0
+        self._counted: set[tuple[str, str]] = set()
         self._measured = 0
         self._taken = 0
         self._worked = False
@@ -98,6 +99,7 @@ class Progress:
     def done(self, decision: Decision) -> None:
         """A case was measured and judged."""
         self._done += 1
+        self._counted.add(_key(decision))
         if decision.result.outcome is not Outcome.UNAVAILABLE:
             if self._worked:
                 self._measured += 1
@@ -106,6 +108,13 @@ class Progress:
                 self._taken += 1  # from the journal of the run that this one goes on with
         self._tally[decision.verdict.value] += 1
         self._decision = decision
+
+    def again(self, decision: Decision) -> bool:
+        """A decided case is asked for: its line is written once more. False where it does not count as done yet."""
+        counted = _key(decision) in self._counted
+        if counted:
+            self._decision = decision
+        return counted
 
     def replaced(self, decision: Decision) -> None:
         """The case that was just done is decided otherwise: its test failed for a reason of its own."""
@@ -223,6 +232,10 @@ def writing(folder: Path | None) -> Iterator[None]:
         yield
     except OSError as error:
         raise pytest.UsageError(unwritable(folder, error)) from None
+
+
+def _key(decision: Decision) -> tuple[str, str]:
+    return decision.result.suite, decision.result.case_id
 
 
 def _put(reporter: Any, text: str) -> None:

@@ -151,12 +151,14 @@ class State:
         ]
 
     def measure(self, item: pytest.Item, case: Case | TimedTest) -> Decision:
-        """Measure and judge the case of an item."""
+        """Measure and judge the case of an item, or give what was decided before where its test is run again."""
+        suite = suite_of(item)
+        if (known := self.session.decided(suite, case.id)) and self.progress.again(known):
+            return known
         if not self._made_ahead:
             self._made_ahead = True
             self._make_ahead()
         self.progress.start(case.id)
-        suite = suite_of(item)
         if isinstance(case, TimedTest):
             decision = self.session.measure_test(case, suite)
         else:
