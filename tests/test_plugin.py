@@ -21,13 +21,14 @@ import harness.plugin
 import harness.session
 from harness import SuiteError, grid
 from harness.baseline.store import Store
+from harness.errors import Regression
 from harness.grid import Address, Case
 from harness.hardware import Cpu, Hardware, cpu, cuda
 from harness.measured import Measured
 from harness.metrics import Metric, resolve
 from harness.plan import Plan
 from harness.plugin import pytest_collection_modifyitems, pytest_runtest_makereport
-from harness.plugin.benching import CASE
+from harness.plugin.benching import CASE, Bench
 from harness.plugin.missing import MissingCase
 from harness.plugin.state import STATE, State
 from harness.records import Comparison, Outcome, Result, Verdict
@@ -698,17 +699,30 @@ def test_a_red_case_counts_once_where_its_test_is_run_again(tmp_path: Path, monk
     monkeypatch.setattr(state, "_address", lambda *_: None)
     known = {"decided": lambda *_: made[0] if made else None, "measure": measured}
     monkeypatch.setattr(state, "_session", SimpleNamespace(**known))
-    assert [state.measure(item, case) for _ in range(3)] == [decision] * 3
+    item.config = SimpleNamespace(stash={STATE: state})
+    item.user_properties = [("seed", 3)]
+    for _ in range(3):
+        with pytest.raises(Regression, match="larger"):
+            Bench.of(item)(case)
     assert len(made) == 1
     assert state.progress._done == 1
+    names = [name for name, _ in item.user_properties]
+    assert names[:2] == ["seed", "harness.case"]
+    assert len(set(names)) == len(names), "other tools are told once"
 
 
-def test_a_case_that_is_gone_is_one_row_where_its_test_is_run_again(tmp_path: Path) -> None:
+def test_a_case_that_is_gone_is_one_row_where_its_test_is_run_again(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     settings = Settings(tmp_path, tmp_path / "baselines", tmp_path / "reports", tmp_path / ".harness", Plan())
     session = Session(settings, [cpu], 1, {}, lambda _: None)
     gone = Comparison("m", "tiny_onnx/reference/cpu", "case", Verdict.MISSING, "it is gone")
+    name = f"{gone.suite}/{gone.case_id}"
+    test: Any = MissingCase.from_parent(request.session, name=name, run=session, missing=(gone, None))
     for _ in range(3):
-        session.add_missing(gone, None)
+        with pytest.raises(Regression, match="it is gone"):
+            test.runtest()
+    assert test.user_properties == [("harness.verdict", "missing")]
     assert session.comparisons() == (gone,)
     assert read_run(session.folder).comparisons == (gone,), "the journal has it once as well"
 

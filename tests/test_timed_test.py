@@ -19,14 +19,16 @@ from harness.errors import SuiteError
 from harness.hardware import cpu
 from harness.measure.timed_test import a_call
 from harness.plugin.state import State
-from harness.plugin.timed_test import TEST
-from harness.records import Launch
+from harness.plugin.timed_test import TEST, tell
+from harness.records import Launch, Verdict
+from harness.settings import Decision
 from harness.timed_test import TimedTest
 from harness.worker import timed_test as worker
 from harness.worker.in_turns import ROUND_SECONDS, Conversation, iterations_for
 from harness.worker.protocol import Failure, Stopped
 from tests.folder import PLAN as SHORT
 from tests.folder import Folder
+from tests.judge_samples import a_result
 
 PLAN = (*SHORT, "--plan", "screen=2")
 
@@ -471,6 +473,17 @@ def pytest_benchmark_group_stats(benchmarks):
     (exported,) = json.loads(out.read_text())["benchmarks"]
     assert exported["extra_info"] == exported["extra_info"] | one["extra_info"], "both say the same"
     assert exported["extra_info"]["latency.p50"] > 0
+
+
+def test_pytest_benchmark_is_told_once_of_a_test_that_is_run_again() -> None:
+    table = SimpleNamespace(benchmarks=[])
+    config = SimpleNamespace(pluginmanager=SimpleNamespace(get_plugin=lambda _: table))
+    item = SimpleNamespace(told=False, test=None, name="test_sort", nodeid="test_x.py::test_sort", config=config)
+    decision = Decision(a_result({"latency.p50": [0.01]}, facts={"iterations": 1}), (), Verdict.REGRESSED, True)
+    for _ in range(2):
+        tell(cast(Any, item), decision)
+    (told,) = table.benchmarks
+    assert told.name == "test_sort"
 
 
 def test_hooks_of_a_launch_find_what_pytest_benchmark_says_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,13 +17,12 @@ from harness.measure.environment import check_system
 from harness.measured import Measured
 from harness.names import TEST_FAILED
 from harness.plugin.benching import CASE, Bench
-from harness.plugin.cases import case_of, suite_of
+from harness.plugin.cases import case_of, put_properties, suite_of
 from harness.plugin.options import add_options, check_options, plan_of, pytest_load_initial_conftests  # noqa: F401
 from harness.plugin.progress import unwritable
 from harness.plugin.selection import SELECTIONS, only_shows
 from harness.plugin.state import STATE, State
 from harness.plugin.timed_test import TEST, TimedItem, tell, timed_test
-from harness.report.junit import properties
 from harness.timed_test import TimedTest
 
 
@@ -239,7 +238,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _leave_out(item: pytest.Item, case: Case | TimedTest, report: pytest.TestReport, reason: str) -> None:
     """Record that a case was not measured, and why; its test fails where it should have been."""
     decision = item.config.stash[STATE].left_out(item, case, reason)
-    item.user_properties.extend(properties(decision.result, decision.comparisons))
+    put_properties(item, decision)
     if decision.fails:
         _fail(report, decision.message)
 

@@ -7,9 +7,8 @@ import pytest
 from harness.errors import Regression, SuiteError
 from harness.grid import Case
 from harness.measured import Measured
-from harness.plugin.cases import case_of
+from harness.plugin.cases import case_of, put_properties
 from harness.plugin.state import STATE
-from harness.report.junit import properties
 from harness.settings import Decision
 from harness.timed_test import TimedTest
 
@@ -48,7 +47,7 @@ class Bench:
             raise SuiteError(f"{self._item.nodeid}: bench measures the test's own case, {own}, and was given {case}")
         self.called = True
         self.decision = decision = self._state.measure(self._item, case)
-        self._item.user_properties.extend(properties(decision.result, decision.comparisons))
+        put_properties(self._item, decision)
         if decision.fails:
             raise Regression(decision.message)
         if decision.result.outcome == "unavailable":

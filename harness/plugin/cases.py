@@ -1,4 +1,4 @@
-"""Which case a test item measures, and of which suite."""
+"""Which case a test item measures, of which suite, and what other tools are told of it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import pytest
 from harness.grid import Case
 from harness.names import check_name, suite_name
 from harness.plugin.timed_test import TEST
+from harness.report.junit import properties
+from harness.settings import Decision
 from harness.timed_test import TimedTest
 
-__all__ = ["case_of", "key_of", "suite_of"]
+__all__ = ["case_of", "key_of", "put_properties", "suite_of"]
 
 
 def case_of(item: pytest.Item) -> Case | TimedTest | None:
@@ -31,3 +33,9 @@ def key_of(item: pytest.Item) -> tuple[str, str] | None:
 def suite_of(item: pytest.Item) -> str:
     """The suite of an item. Raises `SuiteError` where its file's name can't be part of a case id."""
     return check_name("suite", suite_name(item.path))
+
+
+def put_properties(item: pytest.Item, decision: Decision) -> None:
+    """Have an item's properties, which JUnit files have, say this of its case in place of what they said before."""
+    others = [one for one in item.user_properties if not str(one[0]).startswith("harness.")]
+    item.user_properties[:] = [*others, *properties(decision.result, decision.comparisons)]

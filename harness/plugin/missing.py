@@ -39,7 +39,9 @@ class MissingCase(pytest.Item):
 
         text = self._comparison.reason
         self._run.add_missing(self._comparison, self._portable)
-        self.user_properties.append(("harness.verdict", self._comparison.verdict.value))
+        said = ("harness.verdict", self._comparison.verdict.value)
+        if said not in self.user_properties:
+            self.user_properties.append(said)
         if self._portable:
             text += f"\n{gone(self._run.settings, self._portable)}"
         raise Regression(text)

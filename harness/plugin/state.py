@@ -18,14 +18,13 @@ from harness.metrics import Metric
 from harness.model import Model
 from harness.names import within
 from harness.plan import Plan
-from harness.plugin.cases import case_of, key_of, suite_of
+from harness.plugin.cases import case_of, key_of, put_properties, suite_of
 from harness.plugin.folders import import_folders
 from harness.plugin.missing import MissingCase
 from harness.plugin.options import against_of, command_of, lacked
 from harness.plugin.progress import Progress, writing
 from harness.plugin.selection import folders_of, is_filtered, is_left, only_shows, sees_all, twice
 from harness.records import Run, Scalar
-from harness.report.junit import properties
 from harness.settings import Decision, Settings
 from harness.timed_test import TimedTest
 
@@ -181,8 +180,7 @@ class State:
             session.object_to(suite, case.id, reason)
         self.objected.add(f"{suite}/{case.id}")
         if decision := session.decided(suite, case.id):
-            others = [one for one in item.user_properties if not one[0].startswith("harness.")]
-            item.user_properties[:] = [*others, *properties(decision.result, decision.comparisons)]
+            put_properties(item, decision)
             self.progress.replaced(decision)
 
     def finish(self, *, complete: bool) -> bool:

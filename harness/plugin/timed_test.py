@@ -54,6 +54,7 @@ class TimedItem(pytest.Item):
             if hasattr(test, name):
                 setattr(self, name, getattr(test, name))
         self.funcargs: dict[str, object] = {}
+        self.told = False
         self._measure = measure
         self.own_markers = list(test.own_markers)
         self.keywords.update(test.keywords)
@@ -81,11 +82,13 @@ class TimedItem(pytest.Item):
 def tell(item: TimedItem, decision: Decision) -> None:
     """Hand what was measured to pytest-benchmark, as if it had: to its table, its files, and the hooks of users.
 
-    Its rounds are the calls that the launches kept. Nothing is handed on of a test that gave no times.
+    Its rounds are the calls that the launches kept. Nothing is handed on of a test that gave no times, nor once more of
+    one that is run again.
     """
     result = decision.result
-    if result.outcome is not Outcome.COMPLETED or not result.launches:
+    if item.told or result.outcome is not Outcome.COMPLETED or not result.launches:
         return
+    item.told = True
     from pytest_benchmark.stats import Metadata
 
     from harness.report.overview import CaseView  # here: only who measures such a test needs them
