@@ -103,8 +103,8 @@ def with_launches(row: Comparison, result: Result, plan: Plan, wanted: int) -> C
     if not (advice and 0 < wanted <= _fresh(result) and wanted < plan.confirm):
         return row
     reason = (
-        f"{said} It had the {wanted} fresh launches that it asked for, and how much runs differ is what is left: "
-        f"measure it again, at another hour: pytest {quoted(result.nodeid)}"
+        f"{said} It had the {wanted} fresh launches that it asked for, and they differ more than its screen showed: "
+        f"measure it again: pytest {quoted(result.nodeid)}"
     )
     return dataclasses.replace(row, reason=reason)
 

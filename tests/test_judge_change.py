@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import nctdtr, stdtrit
 
 from harness.judge import Prior, Spread
-from harness.judge.change import Change, Ruling, change_of, decide
+from harness.judge.change import Change, Ruling, change_of, decide, enough
 from harness.judge.looks import Levels
 from harness.metrics import Metric
 from harness.records import Verdict
@@ -125,6 +125,23 @@ def test_fewer_launches_than_the_blocks_have_add_what_they_lack() -> None:
     for launches, lacking in ((3, 1 / 3 - 1 / 12), (12, 0.0), (20, 0.0)):
         found = change_of([1.0] * launches, [[1.0] * 12] * 8, prior, "cost")
         assert found.error == pytest.approx(math.sqrt(4e-5 + lacking * 1e-4 + 4e-5 / 8))
+
+
+@pytest.mark.parametrize(
+    ("launch", "block", "earlier", "wanted"),
+    [
+        (4e-4, 1.01e-4, 3, 4),  # where runs differ less than launches do
+        (4e-4, 1.01e-4, 16, 8),  # 4e-4 (1/8 - 1/16) is a quarter of 1e-4
+        (4e-4, 1.01e-4, 5, 4),
+        (4e-4, 1.0001e-6, 16, 400),
+        (1e-6, 1e-4, 16, 1),
+        (0.0, 1e-4, 16, 0),
+    ],
+)
+def test_launches_are_enough_where_runs_vary_more_and_blocks_hardly_less(
+    launch: float, block: float, earlier: int, wanted: int
+) -> None:
+    assert enough(launch, block, earlier) == wanted
 
 
 def test_every_block_counts_alike_however_many_launches_it_has() -> None:

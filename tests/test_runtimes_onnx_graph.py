@@ -94,14 +94,18 @@ def test_zeros_of_a_table_are_at_the_zero_point_of_its_rows(reader: str, inputs:
     assert (found.elements, found.zeros, found.magnitude) == (4, 3, 7)
 
 
-def test_zero_points_along_an_axis_of_rows_are_none_of_their_table() -> None:
+@pytest.mark.parametrize(("points", "zeros"), [([7, 9], 3), ([7, 9, 7], 1)], ids=["of columns", "of rows"])
+def test_zero_points_of_rows_are_those_of_the_columns_of_their_table(points: list[int], zeros: int) -> None:
+    """Its other axes are not theirs: those of what is looked up are more."""
     steps = [
         helper.make_node("Gather", ["q", "x"], ["rows"]),
-        helper.make_node("DequantizeLinear", ["rows", "s", "z"], ["y"], axis=2),
+        helper.make_node("DequantizeLinear", ["rows", "s", "z"], ["y"], axis=2 if zeros == 3 else 1),
     ]
-    tensors = [tensor("q", [[7, 7], [7, 0]], np.uint8), tensor("s", [0.1, 0.1]), tensor("z", [7, 7], np.uint8)]
-    (found,) = network_weights(model(steps, tensors))
-    assert (found.elements, found.zeros) == (4, 1), "the axes of what is looked up are not those of the table"
+    scales = tensor("s", [0.1] * len(points))
+    (found,) = network_weights(
+        model(steps, [tensor("q", [[7, 9], [7, 0]], np.uint8), scales, tensor("z", points, np.uint8)])
+    )
+    assert (found.elements, found.zeros) == (4, zeros)
 
 
 def test_each_direction_of_a_recurrence_has_zero_points_of_its_own() -> None:

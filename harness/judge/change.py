@@ -20,15 +20,15 @@ from harness.judge.prior import Prior, between, pooled
 from harness.metrics import Metric
 from harness.records import Estimate, Verdict
 
-__all__ = ["Change", "Ruling", "change_of", "decide", "relative", "rule"]
+__all__ = ["Change", "Ruling", "change_of", "decide", "enough", "relative", "rule"]
 
 
 @dataclass(frozen=True)
 class Change:
     """A difference of mean logarithms, now minus baseline, with its standard error and degrees of freedom.
 
-    `launches` is how many launches it takes until their spread no longer hides what the spread between runs leaves
-    visible; `sampling` is True where this run has fewer, so that more of them would help.
+    `launches` is how many launches it takes (`enough`); `sampling` is True where this run has fewer, so that more of
+    them would help.
     """
 
     point: float
@@ -67,10 +67,19 @@ def change_of(now: Sequence[float], blocks: Sequence[Sequence[float]], prior: Pr
     lacking = max(0.0, by_launches - launch.variance / baseline_launches)
     variance = max(block.variance + lacking, by_launches)
     variance += max(block.variance, launch.variance / baseline_launches) / len(earlier)
-    sampling = by_launches > block.variance
+    wanted = enough(launch.variance, block.variance, baseline_launches)
     point = statistics.fmean(current) - statistics.fmean(statistics.fmean(values) for values in earlier)
-    freedom = launch.freedom if sampling else block.freedom
-    return Change(point, math.sqrt(variance), freedom, sampling, math.ceil(launch.variance / block.variance))
+    freedom = launch.freedom if by_launches > block.variance else block.freedom
+    return Change(point, math.sqrt(variance), freedom, len(current) < wanted, wanted)
+
+
+def enough(launch: float, block: float, earlier: float) -> int:
+    """How many launches it takes until their spread no longer hides what the spread between runs leaves visible.
+
+    That is where their mean varies by no more than runs do, and where what it lacks beside blocks of `earlier` launches
+    is a quarter of that at most. `launch` and `block` are variances.
+    """
+    return math.ceil(max(launch / block, min(earlier, launch / (launch / earlier + block / 4))))
 
 
 def decide(fresh: Change, every: Change, metric: Metric, limit: float, levels: Levels) -> Ruling:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.judge.change import Change, decide
+from harness.judge.change import Change, decide, enough
 from harness.judge.looks import FRESH, LOT, SCREEN, Levels
 from harness.judge.prior import Spread
 from harness.judge.times import FULL_BASELINE
@@ -92,14 +92,16 @@ class AgainstBaseline:
     levels: Levels = FRESH
 
     def change(self, launches: int, factor: float) -> Change:
-        by_launches = self.launching.longer(factor) / launches
+        of_one = self.launching.longer(factor)
+        by_launches = of_one / launches
         lacking = max(0.0, by_launches - self.launching.variance / self.earlier)
         variance = max(self.block.variance + lacking, by_launches)
         variance += max(self.block.variance, self.launching.variance / self.earlier) / FULL_BASELINE
-        sampling = by_launches > self.block.variance
         of_launches = self.freedom + launches - 1 + FULL_BASELINE * (self.earlier - 1)
         of_blocks = self.block.freedom + FULL_BASELINE - 1
-        return Change(0.0, math.sqrt(variance), of_launches if sampling else of_blocks, sampling)
+        freedom = of_launches if by_launches > self.block.variance else of_blocks
+        sampling = launches < enough(of_one, self.block.variance, self.earlier)
+        return Change(0.0, math.sqrt(variance), freedom, sampling)
 
 
 def detectable(precision: Precision, plan: Plan, metric: Metric, limit: float = 0.0, *, factor: float = 1.0) -> float:

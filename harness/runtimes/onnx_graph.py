@@ -142,7 +142,7 @@ def _weight(constant: Constant, known: Known, readers: dict[str, list[tuple[Any,
         if node.op_type == "Gather" and number == 0
         for read in readers.get(node.output[0], [])
     ]
-    return weight_of(dtype, values, lambda: _zero_point(constant.readers, rows, known, values.ndim), axis)
+    return weight_of(dtype, values, lambda: _zero_point(constant.readers, rows, known, values.shape), axis)
 
 
 def _input_axis(found: list[tuple[Any, int]], readers: dict[str, list[tuple[Any, int]]]) -> int | None:
@@ -165,11 +165,12 @@ def _input_axis(found: list[tuple[Any, int]], readers: dict[str, list[tuple[Any,
 
 
 def _zero_point(
-    reads: list[tuple[Any, int]], rows: list[tuple[Any, int]], known: Known, axes: int
+    reads: list[tuple[Any, int]], rows: list[tuple[Any, int]], known: Known, lengths: tuple[int, ...]
 ) -> np.ndarray[Any, Any] | int:
     """The zero point of a quantized tensor, shaped so that it can be subtracted; 0 where no reader names one.
 
-    `rows` read what is looked up in it, whose axes are others: their zero point counts if it is a single one.
+    `rows` read what is looked up in it, of whose axes the last alone is one of its own: a zero point for each column,
+    or a single one, counts.
     """
     from onnx import numpy_helper
 
@@ -181,12 +182,14 @@ def _zero_point(
         if point.size == 1:
             return int(point.reshape(-1)[0])
         if place >= len(reads):
+            if point.size == lengths[-1]:
+                return point.reshape(-1)
             continue
         if node.op_type == "DynamicQuantizeLSTM":  # of each direction
             return point.reshape(len(point), 1, -1)
-        default = 0 if "Conv" in node.op_type else axes - 1
+        default = 0 if "Conv" in node.op_type else len(lengths) - 1
         axis = _attribute(node, "axis", 1 if node.op_type == "DequantizeLinear" else default)
-        shape = [1] * axes
+        shape = [1] * len(lengths)
         shape[axis] = -1
         return point.reshape(shape)
     return 0
