@@ -615,6 +615,7 @@ def test_the_record_says_how_a_test_failed_that_raised_nothing(
     state = cast(Any, State.__new__(State))
     state.objected = set()
     state._session = SimpleNamespace(
+        folder=tmp_path,
         decided=lambda *_: None,
         leave_out=lambda *_: None,
         object_to=lambda *row: said.append(row),
