@@ -120,7 +120,12 @@ def test_a_case_of_both_selections_is_refused_in_the_default_one(folder: Folder)
 def asked_for(here: Path, **options: str) -> Any:
     """The configuration of a pytest that was called in a folder, for all that is in it."""
     invocation = SimpleNamespace(dir=here)
-    return SimpleNamespace(args=[str(here)], invocation_params=invocation, option=SimpleNamespace(**options))
+    return SimpleNamespace(
+        args=[str(here)],
+        invocation_params=invocation,
+        option=SimpleNamespace(**options),
+        pluginmanager=pytest.PytestPluginManager(),
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,6 +148,8 @@ def test_what_was_selected_is_found_from_where_pytest_was_called(
     assert not sees_all(asked), "there is no such folder"
     asked.args.pop()
     assert sees_all(asked)
+    asked.pluginmanager.register(object(), "TestmonSelect")
+    assert not sees_all(asked), "it collects no file without a change, and says nothing"
 
 
 def test_commands_find_the_cases_of_both(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,7 +164,7 @@ def test_what_a_case_is_decided_to_be_in_the_end_is_what_is_counted(clock: Clock
     assert run._decision == decided(Verdict.ERROR)
 
 
-def test_a_case_that_is_asked_for_again_counts_once(clock: Clock) -> None:
+def test_a_case_that_is_asked_for_again_counts_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a plugin runs again what failed."""
     run = a_progress(3)
     assert not run.again(decided(Verdict.ERROR)), "its first attempt ended before it was measured"
@@ -173,6 +173,12 @@ def test_a_case_that_is_asked_for_again_counts_once(clock: Clock) -> None:
     assert run.again(known)
     assert run._decision is known, "its line is written once more"
     assert (run._done, dict(run._tally)) == (1, {"error": 1})
+    # Its reports come at the end of an attempt then, with that of the setup first.
+    monkeypatch.setattr(run, "_reporter", lambda: SimpleNamespace(verbosity=-1))
+    monkeypatch.setattr(run, "_wipe", lambda _: None)
+    for when, kept in (("setup", known), ("call", None)):
+        run.status(cast(Any, SimpleNamespace(nodeid="0", when=when)))
+        assert run._decision is kept
 
 
 def test_what_was_taken_over_took_no_time_that_tells_of_the_rest(clock: Clock) -> None:

@@ -386,11 +386,23 @@ def test_a_time_limit_is_taken_back_where_it_is_pytest_timeouts(plugin: str, tim
 
 def test_a_launch_runs_no_test_again() -> None:
     """As pytest-rerunfailures does in the outer run, where the answer stays the first."""
+    launch = worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1))
+    for name in ("rerunfailures", "pytest_rerunfailures"):
+        plugins = pytest.PytestPluginManager()
+        plugins.register(object(), name)
+        launch.pytest_configure(cast(Any, SimpleNamespace(pluginmanager=plugins)))
+        assert not plugins.hasplugin(name)
+
+
+def test_a_launch_keeps_its_test_where_tests_are_shared_out() -> None:
+    """By position, of which a launch has one alone."""
     plugins = pytest.PytestPluginManager()
     plugins.register(worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1)))
-    config = SimpleNamespace(option=SimpleNamespace(reruns=2, force_reruns=None), pluginmanager=plugins)
-    plugins.hook.pytest_cmdline_main(config=config)
-    assert (config.option.reruns, config.option.force_reruns) == (0, 0)
+    second = SimpleNamespace(pytest_collection_modifyitems=lambda items: items.__delitem__(slice(0, None, 2)))
+    plugins.register(second)
+    for items, left in ((["test_a"], ["test_a"]), (["test_a", "test_b"], ["test_b"]), ([], [])):
+        plugins.hook.pytest_collection_modifyitems(session=None, config=None, items=items)
+        assert items == left
 
 
 @pytest.mark.parametrize("place", ["disk/new", "file/in"])

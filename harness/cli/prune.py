@@ -73,5 +73,7 @@ def gone_cases(run: Run) -> set[tuple[str, str]]:
     if run.filtered and not gone:
         # One that found some has looked for them; of another nobody knows whether it did.
         what = "selected a part of the suites and found no case to be gone"
-        raise BaselineError(f"run {run.id} {what}; a whole one can tell: pytest suites/")
+        raise BaselineError(
+            f"run {run.id} {what}; a whole one can tell: pytest suites/, where no conftest or plugin leaves cases out"
+        )
     return gone

@@ -134,7 +134,9 @@ class Progress:
         if report.nodeid not in self._cases or of_subtest or reporter is None:
             return None
         self._wipe(reporter)
-        decision, self._decision = self._decision, None
+        decision = self._decision
+        if report.when != "setup":  # which a plugin that runs tests again tells only after the call
+            self._decision = None
         if reporter.verbosity < 0 or hasattr(report, "wasxfail"):
             return None
         ours = decision is not None and report.when == "call" and not report.skipped

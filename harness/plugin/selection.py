@@ -42,6 +42,7 @@ def sees_all(config: pytest.Config) -> bool:
     """
     names = ("lf", "stepwise", "ignore", "ignore_glob", "continue_on_collection_errors")
     hidden = any(getattr(config.option, name, None) for name in names)
+    hidden = hidden or config.pluginmanager.hasplugin("TestmonSelect")  # pytest-testmon, of files without a change
     here = config.invocation_params.dir
     return not hidden and all("::" not in argument and (here / argument).is_dir() for argument in config.args)
 

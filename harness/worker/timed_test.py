@@ -108,9 +108,18 @@ class Launch:
     def pytest_configure(self, config: pytest.Config) -> None:
         """Come after pytest-benchmark, whose fixture ours builds on."""
         config.pluginmanager.register(InTurns(self._talk), "harness-launch")
-        for name in ("lfplugin", "nfplugin", "stepwiseplugin"):  # what failed last is for the user's own run to note
+        # What failed last is for the user's own run to note; a second attempt would come to a launch that has answered.
+        for name in ("lfplugin", "nfplugin", "stepwiseplugin", *RERUNFAILURES):
             if config.pluginmanager.hasplugin(name):
                 config.pluginmanager.unregister(name=name)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, object, object]:
+        """Keep the one test, whatever shares tests out over machines: of a single one, most get none."""
+        only = [*items]
+        result = yield
+        items[:] = items or only
+        return result
 
     def pytest_collection(self) -> None:
         """Options are understood and plugins are here; from now on it is the test that is not found."""
@@ -197,10 +206,10 @@ OPTIONS: Mapping[str, object] = {
     "htmlpath": None,
     "report_log": None,
     "allure_report_dir": None,
-    "reruns": 0,  # the second attempt would come to a launch that has answered
-    "force_reruns": 0,  # which stands above the marks of tests
 }
 """Options of pytest and its plugins that a launch has its own values of."""
+RERUNFAILURES = ("rerunfailures", "pytest_rerunfailures")
+"""The names of pytest-rerunfailures as a plugin, by itself and by -p."""
 PYTEST_TIMEOUT = ("timeout", "pytest_timeout")
 """Its names as a plugin, by itself and by -p. A project may have a `--timeout` of its own, which its tests read."""
 
