@@ -17,9 +17,9 @@ from harness.records import Comparison, Result, Verdict
 __all__ = [
     "acceptable",
     "confirmed",
+    "gone_of_commit",
     "of_commit",
     "of_tree",
-    "unpruned",
     "with_home",
     "with_launches",
     "with_lengths",
@@ -46,14 +46,8 @@ def of_commit(row: Comparison) -> Comparison:
     return dataclasses.replace(row, reason=said)
 
 
-def _unaccepted(row: Comparison) -> Comparison:
-    """A comparison that does not advise to accept anything."""
-    said, command, _ = row.reason.partition(": harness accept ")
-    return dataclasses.replace(row, reason=f"{said.rpartition('; ')[0]}.") if command else row
-
-
-def unpruned(row: Comparison) -> Comparison:
-    """The same of a case that is gone: nothing deletes a baseline that was committed."""
+def gone_of_commit(row: Comparison) -> Comparison:
+    """The same of a case that is gone: it advises to delete no baseline, since one in a commit stays."""
     return dataclasses.replace(row, reason=row.reason.partition(" If it was removed on purpose")[0])
 
 
@@ -157,3 +151,9 @@ def with_home(row: Comparison, baseline: Baseline, here: str) -> Comparison:
 
 def _fresh(result: Result) -> int:
     return sum(launch.phase == "confirm" for launch in result.launches)
+
+
+def _unaccepted(row: Comparison) -> Comparison:
+    """A comparison that does not advise to accept anything."""
+    said, command, _ = row.reason.partition(": harness accept ")
+    return dataclasses.replace(row, reason=f"{said.rpartition('; ')[0]}.") if command else row

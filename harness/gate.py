@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness.amending import unpruned
+from harness.amending import gone_of_commit
 from harness.baseline.records import Portable
 from harness.baseline.store import Store, folder_of
 from harness.comparing import Comparing, WithBaselines
@@ -82,9 +82,11 @@ def _help(comparison: Comparison, nodeid: str, settings: Settings) -> str:
 
 def gone(settings: Settings, portable: Portable) -> str:
     """What helps where the case of a baseline is gone, in lines; of one in a commit nothing can be deleted."""
+    allow = f"--allow-unavailable='{portable.case_id}'"
+    if settings.revision:
+        return f"  if it was removed on purpose, or can't run here: {allow}"
     prune = shlex.join(["harness", "prune", *going_by(settings)])
-    removed = "" if settings.revision else f"  if it was removed on purpose: {prune}\n"
-    return f"{removed}  if it can't run here:            --allow-unavailable='{portable.case_id}'"
+    return f"  if it was removed on purpose: {prune}\n  if it can't run here:            {allow}"
 
 
 def going_by(settings: Settings) -> list[str]:
@@ -220,7 +222,7 @@ def without_case(
             and _is_due(found, settings.root, nodeids, files)
         ):
             for comparison in missing([found], selected):
-                yield (unpruned(comparison) if settings.revision else comparison), found
+                yield (gone_of_commit(comparison) if settings.revision else comparison), found
 
 
 def _is_due(baseline: Portable, root: Path, nodeids: set[str], files: Callable[[], Iterable[Path]]) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from harness.records import Result, Scalar, Verdict
 
-__all__ = ["NOT_IN_TURNS", "Measured"]
+__all__ = ["UNMEASURED_IN_TURNS", "Measured"]
 
-NOT_IN_TURNS = ("speedup", "fidelity.", "energy.")
+UNMEASURED_IN_TURNS = ("speedup", "fidelity.", "energy.")
 """How names of metrics begin that are not measured of a case in turns with another tree, where no reference runs."""
 
 
@@ -29,7 +29,9 @@ class Measured:
             names = ", ".join(m.metric for m in self.result.measurements)
             text = f"{self.result.case_id} has no metric {metric!r}; it has {names}"
             # What takes turns with another tree takes none with the anchor.
-            if metric.startswith(NOT_IN_TURNS) and all(launch.anchored is None for launch in self.result.launches):
+            if metric.startswith(UNMEASURED_IN_TURNS) and all(
+                launch.anchored is None for launch in self.result.launches
+            ):
                 text += (
                     "; in turns with another tree (--against) neither speed-ups nor fidelity nor energy are measured: "
                     f"put the promise under `if {metric!r} in result:`"

@@ -68,9 +68,9 @@ class Metric:
         return dataclasses.replace(self, tolerance=tolerance, slack=slack)
 
     def record(self) -> dict[str, Scalar | None]:
-        """What a run keeps of the definition, so that a report needs no code of the suite."""
+        """What a run keeps of the definition, so that a report needs no code of the suite; `derived` where it is."""
         names = ("name", "unit", "better", "tolerance", "slack", "portable", "help")
-        return {name: getattr(self, name) for name in names}
+        return {**{name: getattr(self, name) for name in names}, **({"derived": True} if self.derive else {})}
 
 
 def _memory(name: str, help: str) -> Metric:

@@ -165,7 +165,10 @@ def test_a_new_run_in_turns_with_another_tree_lacks_what_turns_do_not_measure(
     assert compare(tmp_path, [full], in_turns, "--strict", environment=here, **changes) == 3
     larger = [without_anchor(a_case("a", size=2e6))]
     assert compare(tmp_path, [full], larger, environment=here, **changes) == 1, "the rest is judged"
-    del changes["metrics"]
+    declared = changes.pop("metrics")
+    evaluated = {**dataclasses.replace(own, derive=None).record(), "suite": full.suite}
+    lost = compare(tmp_path, [full], in_turns, environment=here, metrics=(*declared[:-1], evaluated))
+    assert lost == 1, "what an evaluation gives is measured in turns"
     assert compare(tmp_path, [full], in_turns, environment=here) == 1, "a metric that is declared no more is missing"
     assert compare(tmp_path, [full], in_turns, **changes) == 1, "a run against baselines that lost them misses them"
 

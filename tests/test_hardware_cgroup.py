@@ -58,7 +58,7 @@ def test_groups_of_others_are_left_alone(tree: Tree, monkeypatch: pytest.MonkeyP
 def test_a_machine_without_version_2_or_with_memory_switched_off_in_it(
     tree: Tree, controllers: str | None, option: str
 ) -> None:
-    """Off it is on a Raspberry Pi."""
+    """It is off on a Raspberry Pi."""
     (tree.mount / "cgroup.controllers").unlink()
     if controllers:
         (tree.mount / "cgroup.controllers").write_text(controllers)

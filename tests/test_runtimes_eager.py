@@ -42,7 +42,7 @@ def test_outputs_are_the_networks_and_float32(tmp_path: Path) -> None:
 
 
 class Conjugate(torch.nn.Module):
-    """A spectrum that torch keeps as a view with a mark, which numpy has none for."""
+    """A spectrum that torch keeps as a view with a mark that numpy does not know."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return torch.fft.rfft(image.mean(dim=(1, 2))).conj()

@@ -11,10 +11,10 @@ from harness.baseline.accept import baseline_of
 from harness.baseline.records import Baseline, Portable, Times
 from harness.judge import Prior, compare, fit_prior, missing
 from harness.judge.times import ANCHORED
-from harness.measured import NOT_IN_TURNS
-from harness.metrics import METRICS
+from harness.measured import UNMEASURED_IN_TURNS
 from harness.names import within
 from harness.records import Comparison, Outcome, Result, Run, Verdict
+from harness.report.commands import in_turns
 from harness.report.record import failed_tests, metrics_of
 
 __all__ = ["compare_runs"]
@@ -106,23 +106,23 @@ def _of_one_hour(row: Comparison, result: Result) -> Comparison:
 
 def _of_runs(row: Comparison, old: Run, new: Run) -> Comparison:
     """A comparison that the judge made with another run, which is no baseline: nothing can be accepted over it, and no
-    block added to it. What is not measured in turns is not missed in a run that took them with another tree, nor is a
-    suite's own metric that the run still declares, which is derived of such ones.
+    block added to it. What turns with another tree do not measure is not missed in a run that took them, nor is what a
+    suite derives, as of such ones.
     """
-    in_turns = "against" in new.environment.state
-    derived = {str(one["name"]) for one in new.metrics if one.get("suite") == row.suite} - {one.name for one in METRICS}
-    if in_turns and row.verdict is Verdict.MISSING and (row.metric.startswith(NOT_IN_TURNS) or row.metric in derived):
+    derived = {str(one["name"]) for one in new.metrics if one.get("suite") == row.suite and one.get("derived")}
+    untold = row.metric.startswith(UNMEASURED_IN_TURNS) or row.metric in derived
+    if in_turns(new) and row.verdict is Verdict.MISSING and untold:
         why = f"{row.metric}: not measured in turns with another tree, as this run was; measure it without --against."
         return replace(row, verdict=Verdict.INCOMPARABLE, reason=why)
     said, blocks, _ = of_tree(row).reason.partition(" The baseline has ")
     for of_tree_or_baseline, otherwise in _OF_TREES.items():
         said = said.replace(of_tree_or_baseline, otherwise)
     if blocks:
-        said += f" One run is one block of launches; in turns it can be decided: {_in_turns(old, new)}"
+        said += f" One run is one block of launches; in turns it can be decided: {_command_in_turns(old, new)}"
     return replace(row, reason=said)
 
 
-def _in_turns(old: Run, new: Run) -> str:
+def _command_in_turns(old: Run, new: Run) -> str:
     """The command that compares in turns what two runs measured, as far as they tell it."""
     before, now = old.environment, new.environment
     against = "REV" if before.dirty else before.commit[:12] or "REV"

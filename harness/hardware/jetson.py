@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.hardware.cgroup import read
 from harness.records import Scalar
 
 __all__ = ["board"]
@@ -15,14 +16,7 @@ _CLOCKS = ("*.gpu", "*.ga10b", "*.gv11b")
 
 def board(root: Path = SYS) -> dict[str, Scalar]:
     """The board's name, and the highest clock of its GPU in MHz, which the power mode sets; each where it is told."""
-    model = _read(root / "firmware" / "devicetree" / "base" / "model").rstrip("\0\n")
+    model = read(root / "firmware" / "devicetree" / "base" / "model").rstrip("\0\n")
     files = (file for name in _CLOCKS for file in sorted((root / "class" / "devfreq").glob(f"{name}/max_freq")))
-    hertz = next((text for file in files if (text := _read(file).strip()).isdigit()), "")
+    hertz = next((text for file in files if (text := read(file).strip()).isdigit()), "")
     return {**({"board": model} if model else {}), **({"highest_clock": int(hertz) // 10**6} if hertz else {})}
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

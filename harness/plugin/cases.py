@@ -36,6 +36,6 @@ def suite_of(item: pytest.Item) -> str:
 
 
 def put_properties(item: pytest.Item, decision: Decision) -> None:
-    """Have an item's properties, which JUnit files have, say this of its case in place of what they said before."""
+    """Say this of an item's case in its properties, which JUnit files show, in place of what they said before."""
     others = [one for one in item.user_properties if not str(one[0]).startswith("harness.")]
     item.user_properties[:] = [*others, *properties(decision.result, decision.comparisons)]

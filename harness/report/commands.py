@@ -15,12 +15,12 @@ __all__ = [
     "acceptable",
     "accepted_by_all",
     "allow_command",
-    "for_strangers",
     "in_turns",
     "measuring_options",
     "of_revision",
     "reproduce_command",
     "review_command",
+    "runs_own_tests",
 ]
 
 _CHANGED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.NEW, Verdict.INCOMPARABLE, Verdict.MISSING)
@@ -44,11 +44,11 @@ def reproduce_command(run: Run, nodeid: str) -> str:
     return shlex.join(words)
 
 
-def for_strangers(run: Run, nodeid: str) -> bool:
-    """Whether `reproduce_command` of a record that someone else left runs the project's own tests and nothing more.
+def runs_own_tests(run: Run, nodeid: str) -> bool:
+    """Whether `reproduce_command` runs the project's own tests and nothing more, whoever left the record.
 
-    It may install packages, name an interpreter, and have an option or another file in the place of a test: one that
-    came with the record, or, in a search, any.
+    Otherwise it installs packages, names an interpreter, searches, or has an option or another file, such as one that
+    came with the record, in the place of a test.
     """
     file = PurePosixPath(nodeid.partition("::")[0])
     came = [part.casefold() for part in file.parts[:1]] == ["reports"]  # some file systems know no case

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from harness.records import Comparison, Run, Verdict
 from harness.report.commands import (
     accept_command,
-    for_strangers,
     in_turns,
     of_revision,
     reproduce_command,
     review_command,
+    runs_own_tests,
 )
 from harness.report.overview import GATING, Overview
 from harness.report.summary import comparison_rows, escape
@@ -69,7 +69,7 @@ def _commands(run: Run, found: tuple[Comparison, ...], better: list[Comparison])
     # The record may be a fork's, and who reads this gives the command on a machine of their own.
     nodes = {(one.suite, one.case_id): one.nodeid for one in run.results}
     again = [nodes[one.suite, one.case_id] for one in found if (one.suite, one.case_id) in nodes]
-    node = next((one for one in again if for_strangers(run, one)), "")
+    node = next((one for one in again if runs_own_tests(run, one)), "")
     if node:
         yield "Measure the worst of it again, and look at what would change in the baseline:"
         yield ""

@@ -1,9 +1,9 @@
 """`journal.jsonl`: what a run has found so far, one line a case, safe on the disk before the next case starts.
 
 The first line holds the run without its cases, `{"run": {}}`; each case adds `{"result": {}, "comparisons": []}`
-(`result` is null for what concerns no case that ran, such as a missing one); the last is `{"end": {...}}`. A file
-without that last line is a run that was cut short. Where what the first line says has changed since, another one like
-it stands for it.
+(`result` is null for what is said of a case without one, such as a missing one, or after it); the last, once `run.json`
+is written, is `{"end": {...}}`. A file without that last line is of a run that goes on, was cut short or could not be
+written. Where what the first line says has changed since, another one like it stands for it.
 """
 
 from __future__ import annotations

@@ -66,6 +66,7 @@ def metrics_of(run: Run, suite: str) -> dict[str, Metric]:
     metrics: dict[str, Metric] = {}
     for record in run.metrics:
         fields = dict(record)
+        fields.pop("derived", None)  # which its function alone could say again
         if fields.pop("suite", "") in (None, "", suite):
             metric: Metric = decode(Metric, fields, f"run {run.id}: metrics")
             metrics[metric.name] = metric

@@ -119,8 +119,8 @@ def _collect(graph: Any, outer: dict[str, Constant], found: list[Constant]) -> N
 
 
 def _is_weight(constant: Constant) -> bool:
-    none = any(number in _NO_WEIGHTS.get(node.op_type, ()) for node, number in constant.readers)
-    return not none and is_weight_shape(constant.tensor.dims) and is_weight_dtype(_dtype_name(constant.tensor))
+    other = any(number in _NO_WEIGHTS.get(node.op_type, ()) for node, number in constant.readers)
+    return not other and is_weight_shape(constant.tensor.dims) and is_weight_dtype(_dtype_name(constant.tensor))
 
 
 def _weight(constant: Constant, known: Known, readers: dict[str, list[tuple[Any, int]]]) -> Weight:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TorchSession",
     "as_tensors",
+    "elements",
     "enter_torch",
     "load_module",
     "module_weights",
@@ -161,7 +162,7 @@ class TorchSession:
             return self._function(*staged)
 
     def fetch(self, outputs: Any) -> dict[str, np.ndarray[Any, Any]]:
-        # A conjugate and a negative are views with a mark, which numpy has none for.
+        # Conjugates and negatives are views with a mark that numpy does not know.
         outputs = named_outputs(outputs).items()
         tensors = {name: tensor.detach().cpu().resolve_conj().resolve_neg() for name, tensor in outputs}
         return {
@@ -203,6 +204,11 @@ def module_weights(module: Any, addresses: Iterable[Collection[int]] = ()) -> li
     found = [(id(tensor), _weight(tensor, multiplied=id(tensor) in multiplied)) for tensor in weight_tensors(module)]
     none = dict.fromkeys(N_M, 0)
     return [dataclasses.replace(weight, patterns=none) if key in others else weight for key, weight in found]
+
+
+def elements(module: Any) -> int:
+    """How many elements the weights of a module have, shared ones once."""
+    return sum(weight.numel() for weight in weight_tensors(module))
 
 
 def weight_tensors(module: Any) -> list[Any]:

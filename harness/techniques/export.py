@@ -47,14 +47,13 @@ def exported(deployment: Deployment) -> Deployment:
     if deployment.form != "torch":
         return deployment
     from harness.runtimes.onnx_graph import elements
-    from harness.runtimes.torch_session import weight_tensors
+    from harness.runtimes.torch_session import elements as elements_of_module
 
     model = deployment.model
     sizes = (2, 1, deployment.batch_size) if model.batchable else (deployment.batch_size,)
     examples = [model.inputs(size, seed) for seed, size in enumerate(dict.fromkeys(sizes))]
     network = export(deployment.network, examples, batchable=model.batchable)
-    held = sum(weight.numel() for weight in weight_tensors(deployment.network))
-    return deployment.allowing(held, elements(network)).replace(network=network)
+    return deployment.allowing(elements_of_module(deployment.network), elements(network)).replace(network=network)
 
 
 def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:

@@ -27,10 +27,10 @@ def pruned_channels(deployment: Deployment, fraction: float, finetune: bool = Tr
     """
     if not 0 < fraction < 1:
         raise SuiteError(f"pruned_channels({fraction}): fraction is the share of channels to remove, between 0 and 1")
-    from harness.runtimes.torch_session import weight_tensors
+    from harness.runtimes.torch_session import elements
 
     network = copy.deepcopy(deployment.network)
-    before = sum(weight.numel() for weight in weight_tensors(network))
+    before = elements(network)
     trained = sum(weight.numel() for weight in weight_parameters(network))
     _remove_channels(network, fraction, example_of(deployment))
     if finetune:

@@ -151,12 +151,9 @@ def _with_copies(deployment: Deployment, network: Any) -> Deployment:
 
     A layer gets a tensor of its own where it shared one with a table, which stays in float, or with another layer.
     """
-    from harness.runtimes.torch_session import weight_tensors
+    from harness.runtimes.torch_session import elements
 
-    held, stored = (
-        sum(weight.numel() for weight in weight_tensors(module)) for module in (deployment.network, network)
-    )
-    return deployment.allowing(held, stored).replace(network=network)
+    return deployment.allowing(elements(deployment.network), elements(network)).replace(network=network)
 
 
 def _quantize_linear(
