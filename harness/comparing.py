@@ -139,13 +139,13 @@ class WithBaselines:
     def note_origin(
         self, suite: str, case_id: str, baseline: Baseline, facts: Mapping[str, Scalar] | None = None
     ) -> None:
-        """Remember at which commit, when and why the baseline of a case was accepted, and what changed since: software,
-        and by the `facts` of its result what ran.
+        """Remember at which commit, when and why the baseline of a case was accepted, the last time that anything of it
+        was changed, and what changed since: software, and by the `facts` of its result what ran.
         """
-        source = baseline.times or baseline.portable
-        if source is None:
+        parts = [part.accepted for part in (baseline.times, baseline.portable) if part is not None]
+        if not parts:
             return
-        accepted = source.accepted
+        accepted = max(parts, key=lambda one: one.when)
         origin = {"commit": accepted.commit, "when": accepted.when, "reason": accepted.reason}
         if baseline.times:
             origin["differs"] = _changed(baseline.times.software, self._environment.software)
@@ -219,8 +219,9 @@ class WithTree:
         environment = bool(self._against.packages or self._against.python) and previous.outcome is not Outcome.ABSENT
         verdict = Verdict.ERROR if environment else Verdict.INCOMPARABLE
         text = f"{result.case_id} can't be compared: at {self._against} it is {previous.outcome}: {previous.reason}"
-        if self._tree.revision and self._tree.revision in previous.reason and "No such file" in previous.reason:
-            text += " (a checkout has nothing that git ignores, nor submodules: read data from the folder HARNESS_DATA)"
+        if self._tree.revision and self._tree.revision in previous.reason:
+            lacking = "nothing that git ignores, no submodules, and nothing that a hook fetches, as of dvc or git-annex"
+            text += f" (where it lacks data: a checkout has {lacking}; read it from the folder HARNESS_DATA)"
         return Comparison(result.suite, result.case_id, "case", verdict, text)
 
     def _timed(self, result: Result, previous: Result, spread: Spread, metrics: Metrics) -> Comparison:

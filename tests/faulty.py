@@ -99,6 +99,9 @@ class FaultySession:
         resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
         return np.zeros(2**33, dtype=np.uint8)
 
+    def _uneven(self, output: Any) -> Any:
+        return output + 0 * np.ones(40_000_000, dtype=np.uint8).max() if output[0, 0] < 0 else output
+
     def _grow(self, output: Any) -> Any:
         if self._kept is None:
             self._kept = np.ones(400_000_000, dtype=np.uint8)

@@ -394,3 +394,7 @@ def test_a_wrong_mix_is_wrong_usage(
     assert end.value.code == 2
     assert words in capsys.readouterr().err
     assert handed_on == []
+
+
+def test_a_record_whose_plan_says_nothing_is_compared(tmp_path: Path) -> None:
+    assert compare(tmp_path, CASES, CASES, plan={}) == 0

@@ -10,6 +10,7 @@ import pytest
 
 from harness import comparing
 from harness.amending import of_commit, with_launches
+from harness.baseline.records import Baseline
 from harness.baseline.store import Store
 from harness.cli.judging import compare_runs
 from harness.comparing import WithBaselines, WithTree, not_in_turns
@@ -461,3 +462,19 @@ def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_pa
         rows.append(found.compare(result, None, METRICS))
         assert found.origins[f"digits/{CASE}"].get("ran") == said
     assert rows[0] == rows[1], "it judges nothing"
+
+
+def test_the_acceptance_that_is_told_is_the_one_that_last_changed_something(tmp_path: Path) -> None:
+    """Times keep the reason of theirs where only the size was changed since, and the other way round."""
+    old = some_times([a_block({"speedup": [2.0, 2.001, 2.002]})])
+    portable = a_portable({"size": 4.0})
+    later = dataclasses.replace(portable.accepted, when="2099-01-01T00:00:00+00:00", commit="b" * 40, reason="it grew")
+    for times, other in (
+        (old, dataclasses.replace(portable, accepted=later)),
+        (dataclasses.replace(old, accepted=later), portable),
+    ):
+        found = WithBaselines(Store(tmp_path), ENVIRONMENT, Plan())
+        found.note_origin("digits", CASE, Baseline(other, times))
+        assert {"commit": "b" * 40, "when": later.when, "reason": "it grew"}.items() <= found.origins[
+            f"digits/{CASE}"
+        ].items()

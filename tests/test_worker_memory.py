@@ -51,3 +51,15 @@ def test_what_the_harness_holds_beside_one_call_is_no_memory_of_the_model(tmp_pa
     assert among["memory.peak"] == pytest.approx(alone["memory.peak"], abs=6e6)
     assert among["memory.inference"] == pytest.approx(alone["memory.inference"], abs=3e6)
     assert among["memory.peak"] > 2 * 12 * rows, "those of a call count"
+
+
+def test_every_input_is_called_with_and_the_one_that_needs_most_counts(tmp_path: Path) -> None:
+    """As many boxes may be found in one picture as take all the memory there is. Here it is the fourth of eight."""
+    found = []
+    with Child("memory", tmp_path / "log", {**cpu.environment(), **ALLOCATOR}, Tree(ROOT)) as one:
+        for fault in ("", "uneven"):
+            folder = make_artefact(tmp_path / f"of {fault}", fault, after=0, batches=8)
+            one.ask(MeasureMemory(str(folder), str(ROOT), spec_of(cpu), 10))
+            found.append(one.reply(MemoryMeasured, 60).values["memory.inference"])
+        one.stop(30)
+    assert found[1] - found[0] > 35e6

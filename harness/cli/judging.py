@@ -44,7 +44,7 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
     baselines = {(result.suite, result.case_id): baseline_of(result, old.environment) for result in measured}
     priors = _priors(measured, baselines)
     here = new.environment.hardware
-    failed, wanted = failed_tests(new), int(new.plan["confirm"])
+    failed, wanted = failed_tests(new), int(new.plan.get("confirm", 0))
     found: list[Comparison] = []
     for result in new.results:
         baseline = baselines.get((result.suite, result.case_id), Baseline(None, None))

@@ -44,7 +44,7 @@ class Acceptor:
         identity = self._identity(result)
         baseline = self._store.read(result.suite, result.case_id, identity)
         rows = compare(result, baseline, metrics_of(run, result.suite), self._prior(result), identity)
-        wanted = int(run.plan["confirm"])
+        wanted = int(run.plan.get("confirm", 0))
         comparisons = tuple(confirmed(with_lengths(row, result), result, wanted) for row in rows)
         quick = run.mode == "quick"
         refused = acceptance.refusal(result, comparisons, baseline, run_complete=run.complete, quick=quick)

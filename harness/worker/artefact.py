@@ -31,6 +31,7 @@ __all__ = [
     "digest_file",
     "digest_files",
     "input_names",
+    "load_batch",
     "load_batches",
     "read_manifest",
     "save_batches",
@@ -121,6 +122,14 @@ def input_names(folder: Path) -> list[str]:
 
     with np.load(folder / "inputs.npz", allow_pickle=False) as arrays:
         return [key.removeprefix("0/") for key in arrays.files if key.startswith("0/")]
+
+
+def load_batch(path: Path, number: int) -> Batch:
+    """One of the batches that `save_batches` wrote; the others are not read."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[key] for key in arrays.files for of, _, name in [key.partition("/")] if of == str(number)}
 
 
 def load_batches(path: Path) -> list[Batch]:

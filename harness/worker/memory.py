@@ -6,8 +6,8 @@ needed for a moment is not called inference. Never `ru_maxrss`: a child inherits
 as its cache happens to lie. The same process held 1.5 MiB more of them one hour than another, while its own memory
 repeated within 0.4 %. Pages of the artefact's files count, as they are after the calls: some runtimes map their weights
 where others copy them, and an inference needs them all the same. The parent starts this process with allocator settings
-that give freed memory back. Of the inputs, and of the outputs that they must give, those of one call are held, as a
-server holds them: the others are the harness's own.
+that give freed memory back. Of the inputs those of one call are held at a time, as a server holds them: the others,
+and the outputs that they must give, are the harness's own.
 Idle is the process's own memory after loading and before the first call.
 """
 
@@ -15,9 +15,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from harness.hardware.base import Hardware
 
+from .artefact import load_batch
+from .outputs import check_outputs
 from .protocol import MeasureMemory, MemoryMeasured
 from .serve import Loading
 
@@ -31,16 +34,23 @@ def measure_memory(request: MeasureMemory) -> MemoryMeasured:
     """Peaks of the process and of the device while an artefact is called. Raises `MeasurementError`."""
     hardware: Hardware = request.hardware.build()
     loading = Loading(request.folder, request.root, hardware)
-    warm_up = len(loading.staged)
-    del loading.staged[1:], loading.expected[1:]
+    session, held, count = loading.session, loading.staged, len(loading.staged)
+    del held[1:], loading.expected[:]
     idle = _status("VmRSS") - _status("RssFile")
-    session, staged = loading.session, loading.staged[0]
-    for _ in range(warm_up):
-        loading.check(session(staged), 0)
+
+    def call(number: int) -> Any:
+        held.clear()  # before the next one is read
+        held.append(session.stage(load_batch(Path(request.folder, "inputs.npz"), number)))
+        return session(held[0])
+
+    for number in range(count):
+        wanted = load_batch(Path(request.folder, "expected.npz"), number)
+        check_outputs(session.fetch(call(number)), wanted, loading.what)
+        del wanted
     reset = _reset_peak()
     hardware.reset_memory()
-    for _ in range(request.calls):
-        session(staged)
+    for number in range(request.calls):
+        call(number % count)
     peak = _status("VmHWM") - _status("RssFile")
     values = {
         "memory.inference": float(max(0, peak - idle)),
