@@ -148,6 +148,7 @@ class WithBaselines:
         accepted = max(parts, key=lambda one: one.when)
         origin = {"commit": accepted.commit, "when": accepted.when, "reason": accepted.reason}
         if baseline.times:
+            origin["times"] = baseline.times.accepted.commit
             origin["differs"] = _changed(baseline.times.software, self._environment.software)
             if ran := moved(baseline.times.ran, facts or {}):
                 origin["ran"] = ran

@@ -47,7 +47,8 @@ class FaultySession:
         self._kept: Any = None
 
     def stage(self, inputs: Mapping[str, Any]) -> Any:
-        return next(iter(inputs.values()))  # by position, as a torch network gets them
+        array = next(iter(inputs.values()))  # by position, as a torch network gets them
+        return array.copy() if self._runtime.fault == "copied" else array
 
     def __call__(self, x: Any) -> Any:
         self._calls += 1
@@ -98,6 +99,9 @@ class FaultySession:
     def _memory(self, output: Any) -> Any:
         resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
         return np.zeros(2**33, dtype=np.uint8)
+
+    def _copied(self, output: Any) -> Any:
+        return output
 
     def _uneven(self, output: Any) -> Any:
         return output + 0 * np.ones(40_000_000, dtype=np.uint8).max() if output[0, 0] < 0 else output

@@ -475,6 +475,6 @@ def test_the_acceptance_that_is_told_is_the_one_that_last_changed_something(tmp_
     ):
         found = WithBaselines(Store(tmp_path), ENVIRONMENT, Plan())
         found.note_origin("digits", CASE, Baseline(other, times))
-        assert {"commit": "b" * 40, "when": later.when, "reason": "it grew"}.items() <= found.origins[
-            f"digits/{CASE}"
-        ].items()
+        origin = found.origins[f"digits/{CASE}"]
+        assert (origin["commit"], origin["when"], origin["reason"]) == (later.commit, later.when, "it grew")
+        assert origin["times"] == times.accepted.commit, "against which a slow-down of all is to be measured"

@@ -53,6 +53,18 @@ def test_what_the_harness_holds_beside_one_call_is_no_memory_of_the_model(tmp_pa
     assert among["memory.peak"] > 2 * 12 * rows, "those of a call count"
 
 
+def test_what_staging_takes_for_a_moment_is_none_of_a_calls(tmp_path: Path) -> None:
+    """torch copies on the way to a device."""
+    rows, found = 350_000, []
+    with Child("memory", tmp_path / "log", {**cpu.environment(), **ALLOCATOR}, Tree(ROOT)) as one:
+        for fault in ("", "copied"):
+            folder = make_artefact(tmp_path / f"of {fault}", fault, after=0, rows=rows)
+            one.ask(MeasureMemory(str(folder), str(ROOT), spec_of(cpu), 10))
+            found.append(one.reply(MemoryMeasured, 60).values["memory.inference"])
+        one.stop(30)
+    assert found[1] == pytest.approx(found[0], abs=6 * rows)
+
+
 def test_every_input_is_called_with_and_the_one_that_needs_most_counts(tmp_path: Path) -> None:
     """As many boxes may be found in one picture as take all the memory there is. Here it is the fourth of eight."""
     found = []

@@ -221,7 +221,8 @@ def _together(seen: Overview) -> Iterator[Check]:
     blind = [c for c in rows if _blind(c)]
     if not blind:
         return
-    accepted = (run.baselines.get(f"{c.suite}/{c.case_id}", {}).get("commit", "") for c in blind)
+    origins = [run.baselines.get(f"{c.suite}/{c.case_id}", {}) for c in blind]
+    accepted = (origin.get("times") or origin.get("commit", "") for origin in origins)
     # What was accepted with uncommitted changes (-dirty) is in no commit that git could check out.
     commits = Counter(commit for commit in accepted if re.fullmatch("[0-9a-f]+", commit))
     commit = next((commit_name(commit) for commit, _ in commits.most_common(1)), "REV")

@@ -1,21 +1,20 @@
 """The memory pass, in a process of its own.
 
-The peak is `VmHWM` of the kernel, reset after warm-up by writing 5 to `/proc/self/clear_refs`, so that what loading
-needed for a moment is not called inference. Never `ru_maxrss`: a child inherits its parent's. Pages of files
-(`RssFile`: libraries) are taken off: the kernel shares them, drops them under pressure, and maps more or fewer of them
-as its cache happens to lie. The same process held 1.5 MiB more of them one hour than another, while its own memory
-repeated within 0.4 %. Pages of the artefact's files count, as they are after the calls: some runtimes map their weights
-where others copy them, and an inference needs them all the same. The parent starts this process with allocator settings
-that give freed memory back. Of the inputs those of one call are held at a time, as a server holds them: the others,
-and the outputs that they must give, are the harness's own.
-Idle is the process's own memory after loading and before the first call.
+The peak is `VmHWM` of the kernel, reset before each call by writing 5 to `/proc/self/clear_refs`, so that what loading
+and staging needed for a moment is not called inference. Never `ru_maxrss`: a child inherits its parent's. Pages of
+files (`RssFile`: libraries) are taken off: the kernel shares them, drops them under pressure, and maps more or fewer
+of them as its cache happens to lie. The same process held 1.5 MiB more of them one hour than another, while its own
+memory repeated within 0.4 %. Pages of the artefact's files count, as they are after the calls: some runtimes map their
+weights where others copy them, and an inference needs them all the same. The parent starts this process with allocator
+settings that give freed memory back. Of the inputs those of one call are held at a time, as a server holds them: the
+others, and the outputs that they must give, are the harness's own. Idle is the process's own memory after loading and
+before the first call.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from harness.hardware.base import Hardware
 
@@ -38,20 +37,22 @@ def measure_memory(request: MeasureMemory) -> MemoryMeasured:
     del held[1:], loading.expected[:]
     idle = _status("VmRSS") - _status("RssFile")
 
-    def call(number: int) -> Any:
+    def stage(number: int) -> None:
         held.clear()  # before the next one is read
         held.append(session.stage(load_batch(Path(request.folder, "inputs.npz"), number)))
-        return session(held[0])
 
     for number in range(count):
+        stage(number)
         wanted = load_batch(Path(request.folder, "expected.npz"), number)
-        check_outputs(session.fetch(call(number)), wanted, loading.what)
+        check_outputs(session.fetch(session(held[0])), wanted, loading.what)
         del wanted
-    reset = _reset_peak()
     hardware.reset_memory()
+    peak, reset = 0, True
     for number in range(request.calls):
-        call(number % count)
-    peak = _status("VmHWM") - _status("RssFile")
+        stage(number % count)
+        reset = _reset_peak() and reset  # what staging took, such as a copy, is none of the call's
+        session(held[0])
+        peak = max(peak, _status("VmHWM") - _status("RssFile"))
     values = {
         "memory.inference": float(max(0, peak - idle)),
         "memory.peak": float(peak + mapped(Path(request.folder))),
