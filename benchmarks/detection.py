@@ -53,9 +53,10 @@ memory measured, and what was found put into sentences, is none of it."""
 SAME = {"46ffc300143b": "7fe6830c27d3"}
 """A commit up to which these files changed in nothing that earlier verdicts rest on, and the judge that it is: what
 processors other than x86's are called, limits of processor time that control groups set, a suite's own metrics that
-can't be derived, threads that end before they are pinned, the launches of a case whose own time, two minutes, is
-over (no verdict had less than it needs by then), runs of fewer launches than their baseline's blocks have (no verdict had one), which
-calls are kept for pictures, what could have been found where ranks judge, and what `harness calibrate` advises.
+can't be derived, threads that end before they are pinned, the launches of a case whose own time, two minutes, is over
+(no verdict had less than it needs by then), runs of fewer launches than their baseline's blocks have (no verdict had
+one), which calls are kept for pictures, what could have been found where ranks judge, and what `harness calibrate`
+advises.
 """
 STINT = 300.0
 """Seconds after which the other load is looked at: the wait for an idle machine after a busy one is long."""

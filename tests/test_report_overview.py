@@ -475,6 +475,11 @@ def test_what_gates_a_common_slow_down_is_a_command_that_can_be_given() -> None:
         known = dataclasses.replace(run, results=results, comparisons=rows, baselines=baselines)
         check = next(check for check in checks(Overview(known)) if check.question == "Slower together")
         assert check.answer.endswith(f": pytest suites/ --against {revision}")
+    # Where something else of it was changed since, the times are of an earlier commit.
+    moved = {name: {**origin, "commit": "c" * 40, "times": "b" * 40} for name, origin in baselines.items()}
+    known = dataclasses.replace(run, results=results, comparisons=rows, baselines=moved)
+    check = next(check for check in checks(Overview(known)) if check.question == "Slower together")
+    assert check.answer.endswith(": pytest suites/ --against bbbbbbbbbb")
     none = dataclasses.replace(run, results=results, comparisons=rows, baselines={})
     check = next(check for check in checks(Overview(none)) if check.question == "Slower together")
     assert check.answer.endswith(": pytest suites/ --against REV")
