@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 from harness.baseline.make import told
 from harness.baseline.records import Baseline
@@ -12,10 +13,11 @@ from harness.judge.words import quoted
 from harness.measure.passes import OF_ANOTHER_LENGTH
 from harness.metrics import calls_needed
 from harness.plan import Plan
-from harness.records import Comparison, Result, Verdict
+from harness.records import Comparison, Result, Scalar, Verdict
 
 __all__ = [
     "acceptable",
+    "as_said",
     "confirmed",
     "gone_of_commit",
     "of_commit",
@@ -41,7 +43,7 @@ _OF_OUTPUTS = {f"fidelity.{name}" for name in ("error", "sqnr", "cosine", "ident
 
 
 def of_commit(row: Comparison) -> Comparison:
-    """A comparison with a commit's baselines, which stay as they are: it advises neither to accept nor to add one."""
+    """A comparison with a commit's baselines, which stay as they are: nothing is advised that would change them."""
     said = _unaccepted(row).reason.partition(" The baseline has ")[0].removesuffix(" Accept this run to have one.")
     return dataclasses.replace(row, reason=said)
 
@@ -71,6 +73,11 @@ def confirmed(row: Comparison, result: Result, wanted: int) -> Comparison:
         "a longer --budget gives it more."
     )
     return dataclasses.replace(row, verdict=Verdict.INCONCLUSIVE, reason=reason)
+
+
+def as_said(row: Comparison, result: Result, plan: Mapping[str, Scalar]) -> Comparison:
+    """A comparison that is made anew from the record of a run with this plan, as the run itself said it."""
+    return confirmed(with_lengths(row, result), result, int(plan.get("confirm", 0)))
 
 
 def with_time(row: Comparison, result: Result, plan: Plan, wanted: int) -> Comparison:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from harness.amending import confirmed, of_tree, with_lengths
+from harness.amending import as_said, of_tree
 from harness.baseline.accept import baseline_of
 from harness.baseline.records import Baseline, Portable, Times
 from harness.judge import Prior, compare, fit_prior, missing
@@ -44,16 +44,15 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
     baselines = {(result.suite, result.case_id): baseline_of(result, old.environment) for result in measured}
     priors = _priors(measured, baselines)
     here = new.environment.hardware
-    failed, wanted = failed_tests(new), int(new.plan.get("confirm", 0))
+    failed, turns = failed_tests(new), in_turns(new)
     found: list[Comparison] = []
     for result in new.results:
         baseline = baselines.get((result.suite, result.case_id), Baseline(None, None))
         absent = _absent(result, baseline, here)
         prior, identity = priors.get(result.hardware, Prior()), here.get(result.hardware, {})
         judged = compare(result, baseline, metrics_of(new, result.suite), prior, identity)
-        rows = [with_lengths(_of_one_hour(row, result), result) for row in judged]
-        decided = [confirmed(_of_runs(row, old, new), result, wanted) for row in rows]
-        found += [absent] if absent else decided
+        rows = [as_said(_of_one_hour(row, result), result, new.plan) for row in judged]
+        found += [absent] if absent else [_of_runs(row, old, new, turns=turns) for row in rows]
         found += [row] if (row := failed.get((result.suite, result.case_id))) else []
     if new.complete and not new.filtered:
         present = {(result.suite, result.case_id) for result in new.results}
@@ -104,14 +103,12 @@ def _of_one_hour(row: Comparison, result: Result) -> Comparison:
     return replace(row, verdict=Verdict.INCOMPARABLE, reason=why, change=None, detectable=None)
 
 
-def _of_runs(row: Comparison, old: Run, new: Run) -> Comparison:
+def _of_runs(row: Comparison, old: Run, new: Run, *, turns: bool) -> Comparison:
     """A comparison that the judge made with another run, which is no baseline: nothing can be accepted over it, and no
     block added to it. What turns with another tree do not measure is not missed in a run that took them, nor is what a
     suite derives, as of such ones.
     """
-    derived = {str(one["name"]) for one in new.metrics if one.get("suite") == row.suite and one.get("derived")}
-    untold = row.metric.startswith(UNMEASURED_IN_TURNS) or row.metric in derived
-    if in_turns(new) and row.verdict is Verdict.MISSING and untold:
+    if turns and row.verdict is Verdict.MISSING and _is_unmeasured(row, new):
         why = f"{row.metric}: not measured in turns with another tree, as this run was; measure it without --against."
         return replace(row, verdict=Verdict.INCOMPARABLE, reason=why)
     said, blocks, _ = of_tree(row).reason.partition(" The baseline has ")
@@ -120,6 +117,12 @@ def _of_runs(row: Comparison, old: Run, new: Run) -> Comparison:
     if blocks:
         said += f" One run is one block of launches; in turns it can be decided: {_command_in_turns(old, new)}"
     return replace(row, reason=said)
+
+
+def _is_unmeasured(row: Comparison, new: Run) -> bool:
+    """Whether turns with another tree leave out a metric, or what a suite derives."""
+    derived = {str(one["name"]) for one in new.metrics if one.get("suite") == row.suite and one.get("derived")}
+    return row.metric.startswith(UNMEASURED_IN_TURNS) or row.metric in derived
 
 
 def _command_in_turns(old: Run, new: Run) -> str:

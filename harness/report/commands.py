@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Sequence
 from itertools import pairwise
@@ -121,10 +122,16 @@ def _options(run: Run, names: Sequence[str]) -> list[str]:
 
 def _words(run: Run) -> list[str]:
     """The words of a run's command; none where they are no shell's, as something else than pytest may have left it."""
+    return [*_split(run.command)]
+
+
+@functools.lru_cache(maxsize=8)
+def _split(command: str) -> tuple[str, ...]:
+    # Every case of a report asks for its run's.
     try:
-        return shlex.split(run.command)
+        return tuple(shlex.split(command))
     except ValueError:
-        return []
+        return ()
 
 
 def acceptable(run: Run, view: CaseView) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.amending import confirmed, with_lengths
+from harness.amending import as_said
 from harness.baseline import accept as acceptance
 from harness.baseline.records import Portable, Times, machine_class, written
 from harness.baseline.store import Store
@@ -44,8 +44,7 @@ class Acceptor:
         identity = self._identity(result)
         baseline = self._store.read(result.suite, result.case_id, identity)
         rows = compare(result, baseline, metrics_of(run, result.suite), self._prior(result), identity)
-        wanted = int(run.plan.get("confirm", 0))
-        comparisons = tuple(confirmed(with_lengths(row, result), result, wanted) for row in rows)
+        comparisons = tuple(as_said(row, result, run.plan) for row in rows)
         quick = run.mode == "quick"
         refused = acceptance.refusal(result, comparisons, baseline, run_complete=run.complete, quick=quick)
         return Judged(comparisons, refused or self._test_failed(result))
