@@ -314,3 +314,16 @@ def test_machines_and_cases_merge_without_conflict(repository: Path) -> None:
     assert found.times == some_times([BLOCK, BLOCK])
     assert found.others == (ELSEWHERE,)
     assert len(list(store.all())) == 3
+
+
+def test_times_in_the_wrong_folder_are_refused(tmp_path: Path) -> None:
+    """A case would be held to the times of another one, whose inputs are the same."""
+    store, other = filled(tmp_path, CASE, "digits/bf16/cpu"), "digits/bf16/cpu"
+    name = f"times.{machine_class(IDENTITY)}.json"
+    shutil.copy(home(tmp_path) / name, home(tmp_path, other) / name)
+    for read in (
+        lambda: store.read("digits", other, IDENTITY),
+        lambda: list(store.times_of(machine_class(IDENTITY))),
+    ):
+        with pytest.raises(BaselineError, match=f"holds the case {CASE} of suite digits, which belongs into"):
+            read()

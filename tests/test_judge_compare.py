@@ -317,3 +317,22 @@ def test_the_class_decides_and_not_where_the_times_lie() -> None:
     foreign = a_baseline(a_portable(PORTABLE, scores=SCORES), some_times([BLOCK], identity=ELSEWHERE))
     assert judged(baseline=foreign)["speedup"].verdict is Verdict.INCOMPARABLE
     assert machine_class(ELSEWHERE) != machine_class(IDENTITY)
+
+
+@pytest.mark.parametrize(
+    ("identity", "weights", "now", "verdict"),
+    [
+        (ELSEWHERE, "bbbb", 0.495, Verdict.UNCHANGED),
+        (ELSEWHERE, "bbbb", 0.48, Verdict.REGRESSED),
+        (ELSEWHERE, "aaaa", 0.495, Verdict.REGRESSED),
+        (IDENTITY, "bbbb", 0.495, Verdict.REGRESSED),
+    ],
+    ids=["other weights elsewhere", "too few", "the same weights elsewhere", "other weights at home"],
+)
+def test_sparsity_has_a_wider_limit_for_weights_of_another_class_alone(
+    identity: dict[str, Any], weights: str, now: float, verdict: Verdict
+) -> None:
+    baseline = a_baseline(a_portable({**PORTABLE, "sparsity": 0.5}, scores=SCORES), some_times([BLOCK] * 3))
+    result = with_measurement("sparsity", values=(now,), estimate=Estimate.exact(now))
+    rows = judged(dataclasses.replace(result, weights=weights), baseline, identity=identity)
+    assert rows["sparsity"].verdict is verdict

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import json
@@ -21,11 +22,12 @@ import harness
 from harness.errors import PreparationError, SuiteError
 from harness.files import owned, sweep
 from harness.grid import Address, Case
-from harness.hardware import cpu
+from harness.hardware import Cpu, cpu
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.sources import changed, code_of, contents, inherited, relevant_environment
 from harness.measure.tree import Tree
 from harness.plan import Plan
+from harness.records import Scalar
 from harness.techniques import reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
@@ -773,3 +775,45 @@ def test_what_changes_twice_in_no_time_is_read_twice(tmp_path: Path) -> None:
     (tmp_path / "data.bin").write_bytes(b"d")
     os.utime(tmp_path / "data.bin", (1_500_000_000, 1_500_000_000))
     assert frozenset(contents(tmp_path).items()) not in found
+
+
+@dataclasses.dataclass(frozen=True)
+class OfElsewhere(Cpu):
+    """The same name on another machine, or with another variable for its children."""
+
+    sets: str = ""
+    variable: str = ""
+
+    def describe(self) -> Mapping[str, Scalar]:
+        return {**super().describe(), **({"instruction_sets": self.sets} if self.sets else {})}
+
+    def environment(self) -> Mapping[str, str]:
+        return {**super().environment(), **({"MKL_CBWR": self.variable} if self.variable else {})}
+
+
+def test_what_an_artefact_is_made_with_beside_sources_makes_another_one(
+    tmp_path: Path, asked: tuple[ArtefactCache, Case, Address], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upgrade would be measured with what was made before it."""
+    cache, case, address = asked
+
+    def key(case: Case = case, python: str = sys.executable, **versions: str) -> str:
+        tree = Tree(cache.tree.root, python)
+        return ArtefactCache(tree, tmp_path / "artefacts", versions, Plan(), cold=False)._key(case, address)
+
+    def on(hardware: Cpu) -> Case:
+        return dataclasses.replace(case, hardware=hardware)
+
+    def of(digest: str) -> Case:
+        return dataclasses.replace(case, model=dataclasses.replace(case.model, data=lambda: {"weights": digest}))
+
+    keys = [key(), key(onnxruntime="1.30"), key(onnxruntime="1.31"), key(python="/env/bin/python")]
+    keys += [key(of("1")), key(of("2")), key(on(OfElsewhere(sets="none"))), key(on(OfElsewhere(variable="x")))]
+    with monkeypatch.context() as patch:
+        patch.setenv("ORT_LEVEL", "x")
+        keys.append(key())
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.measure.artefacts.compiler_version", lambda: "another")
+        keys.append(key())
+    assert len(set(keys)) == len(keys)
+    assert key() == keys[0]

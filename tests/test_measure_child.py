@@ -113,6 +113,22 @@ def test_each_fault_has_its_outcome(tmp_path: Path, fault: str, outcome: str, wo
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(("kills", "outcome"), [(4, "oom"), (3, "killed"), (None, "killed")])
+def test_only_the_counter_of_the_kernel_tells_a_kill_for_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int | None, outcome: str
+) -> None:
+    events = tmp_path / "memory.events"
+    events.write_text("low 0\noom 9\noom_kill 3\noom_group_kill 0\n")
+    monkeypatch.setattr("harness.measure.child._oom_files", lambda: [tmp_path / "gone", events])
+    folder = make_artefact(tmp_path / "a", "kill", after=3)
+    with child(tmp_path) as one:
+        events.write_text("oom 9\n" if kills is None else f"oom 9\noom_kill {kills}\n")
+        with pytest.raises(MeasurementError) as caught:
+            load_and_turn(one, folder)
+    assert caught.value.outcome == outcome
+    assert ("out of memory" in str(caught.value)) == (outcome == "oom")
+
+
 def test_a_hang_that_holds_the_interpreter_and_ignores_sigterm_is_ended(tmp_path: Path) -> None:
     with child(tmp_path) as one:
         folder = make_artefact(tmp_path / "a", "hang", after=2)

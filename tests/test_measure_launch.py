@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
+import harness
+from harness.disturbance import disturbances
 from harness.errors import MeasurementError
-from harness.hardware import cpu
+from harness.hardware import Cpu, cpu
 from harness.measure.launch import ArmSpec, launch
 from harness.measure.tree import Tree
 from harness.measure.turns import plan_turn
 from harness.plan import Plan
+from harness.records import Launch
+from harness.worker.protocol import Loaded, Settled, Stopped, Turn, TurnDone
 from tests.artefacts import make_artefact
 
 TREE = Tree(Path(__file__).parent.parent)
@@ -75,3 +81,84 @@ def test_a_fault_in_the_middle_of_the_turns_is_an_error(tmp_path: Path) -> None:
 def test_turns_fit_the_length_of_a_call(call: float, discard: int, calls: int) -> None:
     turn = plan_turn(call, aim=0.004)
     assert (turn.discard, turn.calls) == (discard, calls)
+
+
+class Scripted:
+    """In place of a child: it answers at once, never settles as the candidate, and may have lost a turn."""
+
+    lost = 0
+    asked: ClassVar[list[str]] = []
+
+    def __init__(self, name: str, *_: object) -> None:
+        self.role, self.taken, self.request = name.removesuffix(" arm"), 0, None
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def ask(self, request: Any) -> None:
+        self.request = request
+        if isinstance(request, Turn):
+            self.asked.append(self.role)
+
+    def reply(self, kind: type, deadline: float) -> Any:
+        if kind is Loaded:
+            return Loaded(0.1, harness.__file__)
+        if kind is Settled:
+            return Settled(0.001, 10, self.role != "candidate")
+        self.taken += 1
+        calls = self.request.calls  # type: ignore[attr-defined]
+        return TurnDone((1_000_000,) * calls, 1_000_000 * calls)
+
+    def stop(self, deadline: float) -> Stopped:
+        return Stopped(self.taken - self.lost, {"throttled_calls": 3} if self.role == "candidate" else {})
+
+
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *states: dict[str, Any], seed: int = 3) -> Launch:
+    """A launch of scripted children on a device that is in these states before and after."""
+    told = iter(states)
+    monkeypatch.setattr(Cpu, "state", lambda _: next(told))
+    monkeypatch.setattr("harness.measure.launch.Child", Scripted)
+    meter = SimpleNamespace(share=lambda: 0.5, steal=lambda: 0.25)
+    monkeypatch.setattr("harness.measure.launch.PressureMeter", lambda: meter)
+    monkeypatch.setattr(Scripted, "asked", [])
+    arms = {"candidate": ArmSpec(TREE, "a"), "anchor": ArmSpec(TREE)}
+    plan = Plan(seconds=0.001, rounds=20)
+    return launch(arms, hardware=cpu, plan=plan, rng=random.Random(seed), logs=tmp_path, phase="screen")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "slowdown"),
+    [({"slowdown": "thermal", "throttled": 1}, 1, "thermal"), ({"throttled": 1}, 4, "throttled 3 times for heat")],
+)
+def test_a_launch_says_all_that_disturbed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: dict[str, Any], after: int, slowdown: str
+) -> None:
+    states = {**before, "frequency": 3000.0}, {"slowdown": "none", "throttled": after, "frequency": 2500.0}
+    assert disturbances(scripted(tmp_path, monkeypatch, *states)) == (
+        "other work competed for the CPU",
+        "the hypervisor gave the CPU to others",
+        "the CPU's clock changed",
+        f"the device slowed down ({slowdown})",
+        "the device stayed below its clock",
+        "calls of the candidate never came to a steady time",
+    )
+
+
+def test_arms_start_and_take_turns_in_random_order_and_each_turn_is_accounted_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = scripted(tmp_path, monkeypatch, {}, {})
+    asked = Scripted.asked
+    assert len(asked) == 2 * one.rounds >= 40
+    assert {tuple(asked[at : at + 2]) for at in range(0, len(asked), 2)} == {
+        ("candidate", "anchor"),
+        ("anchor", "candidate"),
+    }
+    firsts = {scripted(tmp_path, monkeypatch, {}, {}, seed=seed).started_first for seed in range(8)}
+    assert firsts == {"candidate", "anchor"}
+    monkeypatch.setattr(Scripted, "lost", 1)
+    with pytest.raises(MeasurementError, match=r"arm took \d+ turns of \d+") as caught:
+        scripted(tmp_path, monkeypatch, {}, {})
+    assert caught.value.outcome == "invalid"

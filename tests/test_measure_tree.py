@@ -437,8 +437,29 @@ def test_two_arms_of_one_package_are_red_and_each_may_have_its_own(
     (comparison,) = (row for row in rows if row["suite"] == "it")
     assert comparison["verdict"] == "invalid"
     assert "imported own_network from" in comparison["reason"]
-    assert "imported own_network from" in next(row["reason"] for row in rows if row["suite"] == "timed")
+    (timed,) = (row for row in rows if row["suite"] == "timed")
+    assert timed["verdict"] == "invalid"
+    assert "imported own_network from" in timed["reason"]
     monkeypatch.delenv("PYTHONPATH")
     (project.path / "pytest.ini").write_text("[pytest]\npythonpath = src\n")
     code, text = project.pytest("suites/test_it.py", "--against", "HEAD", *SHORT)
     assert {c["metric"]: c["verdict"] for c in project.run()["comparisons"]}["size"] == "unchanged", text
+
+
+def test_a_harness_or_a_suite_from_elsewhere_is_not_the_trees(tmp_path: Path) -> None:
+    running, tree = str(ROOT / "harness" / "__init__.py"), Tree(tmp_path / "checkout", revision="ab" * 20)
+    suite = str(tree.root / "suites" / "test_it.py")
+    tree.check(running, suite)
+    copy = str(tmp_path / "site-packages" / "harness" / "__init__.py")
+    for harness_file, suite_file, what in (
+        (copy, suite, "harness"),
+        (running, str(tmp_path / "project" / "suites" / "test_it.py"), "the suite"),
+    ):
+        with pytest.raises(WrongTreeError, match=f"imported {what} from .* hides it"):
+            tree.check(harness_file, suite_file)
+    own = tree.root / "harness" / "__init__.py"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    tree.check(str(own), suite)
+    with pytest.raises(WrongTreeError, match="imported harness from"):
+        tree.check(running, suite)  # it has one of its own

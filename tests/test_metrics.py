@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import Any
 
 import pytest
 
@@ -54,3 +56,21 @@ def test_a_grid_says_so_when_it_is_collected() -> None:
     lower = Metric("accuracy", "share", "lower", slack=0.002, portable=True)
     with pytest.raises(SuiteError, match="accuracy is built in"):
         grid(model=[tiny_torch_model()], technique=[reference], hardware=[cpu], metrics=[lower])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "Cost"}, "use lower case words joined by dots"),
+        ({"better": "less"}, "better must be 'lower' or 'higher', not 'less'"),
+        *(
+            ({field: value}, f"{field} must be a finite number >= 0")
+            for field in ("tolerance", "slack")
+            for value in (math.inf, math.nan, -0.1)
+        ),
+    ],
+)
+def test_a_metric_that_could_not_gate_is_refused(changes: dict[str, Any], words: str) -> None:
+    """With another word than these a rise would be called an improvement; with an infinite limit nothing is worse."""
+    with pytest.raises(SuiteError, match=words):
+        dataclasses.replace(Metric("cost", "USD", "lower", tolerance=0.1), **changes)

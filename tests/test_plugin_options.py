@@ -102,6 +102,12 @@ def configure(*arguments: str) -> None:
         (("--plan", "seconds=-1"), "seconds must be a positive number"),
         (("--jobs=0",), "--jobs 0: give 1 or more"),
         (("--baseline=update",), "--baseline=update needs --reason"),
+        (("--baseline=update", "--reason", "right", "--quick"), "--baseline=update and --quick: a baseline is made of"),
+        (
+            ("--baseline=update", "--reason", "right", "--baseline-rev", "v1"),
+            "and --baseline-rev: a baseline is made of",
+        ),
+        (("--baseline=strict", "--quick"), "so it does not go with --baseline=strict"),
         (("--at", "HEAD"), "needs --against REV"),
         (("--against", "HEAD", "--resume"), "--resume does not go with --against"),
         (("--against", "HEAD", "--baseline=update", "--reason", "right"), "goes with neither"),

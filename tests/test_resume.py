@@ -348,3 +348,24 @@ def test_a_run_that_is_killed_while_it_goes_on_takes_nothing_along_and_none_goes
     code, text = folder.pytest(*arguments, "-k", "reference", "--resume")
     assert code == 0, text
     assert "--resume: the data of tiny_onnx changed, so this run starts from the beginning" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"mode": "off"}, "the mode differs"),
+        ({"plan": {"confirm": 0}}, "the sampling plan differs"),
+        ({"software": {"onnxruntime": "0.1"}}, "packages differ"),
+    ],
+)
+def test_what_was_measured_in_another_way_is_measured_again(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    run = dataclasses.replace(sample_run(1, 2), complete=False)
+    here = run.environment
+    earlier = dataclasses.replace(
+        run,
+        mode=changes.get("mode", run.mode),
+        plan={**run.plan, **changes.get("plan", {})},
+        environment=dataclasses.replace(here, software={**here.software, **changes.get("software", {})}),
+    )
+    write_run(earlier, tmp_path)
+    assert unfinished(tmp_path, run) == ({}, f"--resume: {why}, so this run starts from the beginning")

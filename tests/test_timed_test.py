@@ -15,12 +15,15 @@ import pytest
 from pytest_benchmark import plugin, utils
 
 from harness.cli.main import main
-from harness.errors import SuiteError
+from harness.errors import SuiteError, WrongTreeError
 from harness.hardware import cpu
-from harness.measure.timed_test import a_call
+from harness.measure.budget import Budget
+from harness.measure.timed_test import TestMeasurer, a_call
+from harness.measure.tree import Tree
+from harness.plan import Plan
 from harness.plugin.state import State
 from harness.plugin.timed_test import TEST, tell
-from harness.records import Launch, Verdict
+from harness.records import Launch, Outcome, Verdict
 from harness.settings import Decision
 from harness.timed_test import TimedTest
 from harness.worker import timed_test as worker
@@ -548,3 +551,20 @@ def test_two_tests_with_one_name() -> None:
         )
         with pytest.raises(SuiteError, match="twice") if number else contextlib.nullcontext():
             State._select(state, cast(Any, item), {})
+
+
+def test_a_test_of_the_wrong_tree_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be compared with itself: that is no fault of the other tree."""
+    here, other = Tree(tmp_path), Tree(tmp_path / "other", revision="ab" * 20)
+
+    def prepare(_: object, test: TimedTest, tree: Tree, folder: Path) -> dict[str, Any]:
+        if tree is other:
+            raise WrongTreeError("it imported the working tree's")
+        return {"iterations": 1}
+
+    monkeypatch.setattr(TestMeasurer, "_prepare", prepare)
+    monkeypatch.setattr(TestMeasurer, "_sample", lambda _, result, *__: result)
+    cache: Any = SimpleNamespace(tree=here, check_going_on=lambda _: None, check_unedited=lambda _: None)
+    measurer = TestMeasurer(cache, other, Plan(), tmp_path, lambda *_: 0, lambda _: None, Budget())
+    found, previous = measurer.measure(TimedTest("suites/test_x.py::test_sum"), "x", {})
+    assert (found.outcome, previous) == (Outcome.INVALID, None)
