@@ -14,17 +14,37 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from harness.errors import AbsentError, SuiteError, WrongTreeError
+from harness.grid import Address
+from harness.hardware import cpu
+from harness.measure import timed_test
+from harness.measure.artefacts import Artefact
+from harness.measure.passes import evaluate
 from harness.measure.tree import Tree, versions_of, worktree
+from harness.plan import Plan
+from harness.timed_test import TimedTest
 from harness.worker import imported
-from harness.worker.protocol import OWN_FOLDERS, SUITE_FOLDERS
+from harness.worker.protocol import (
+    OWN_FOLDERS,
+    SUITE_FOLDERS,
+    Evaluate,
+    Evaluated,
+    Loaded,
+    Message,
+    Settled,
+    Stopped,
+    TurnDone,
+)
 from tests.folder import Folder
 
 ROOT = Path(__file__).parent.parent
+OURS = str(ROOT / "harness" / "__init__.py")
 SUITE = """
 from own_network import LAYERS
 
@@ -54,7 +74,7 @@ def other(project: Folder) -> Tree:
 
 
 def check(tree: Tree, name: str, found: Path) -> None:
-    tree.check(str(ROOT / "harness" / "__init__.py"), modules={name: str(found)})
+    tree.check(OURS, modules={name: str(found)})
 
 
 @pytest.mark.parametrize(
@@ -419,6 +439,62 @@ def test_of_another_interpreter_the_installers_records_are_known_beside_the_vers
     assert "local:other" not in found[0]
     assert found[0].keys() == found[1].keys()
     assert [name for name in found[0] if found[0][name] != found[1][name]] == ["local:of-mine"]
+
+
+class Answering:
+    """A child whose replies are there already, in the place of a process."""
+
+    def __init__(self, *replies: Message) -> None:
+        self.replies = list(replies)
+
+    def start(self, *_: object) -> Any:
+        return self
+
+    def __enter__(self) -> Answering:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def ask(self, request: Message) -> None:
+        if isinstance(request, Evaluate):
+            np.savez(request.output, scores=np.ones(4), elements=np.zeros(0, np.int64))
+
+    def reply(self, *_: object) -> Message:
+        return self.replies.pop(0)
+
+    def stop(self, _: float) -> Message:
+        return self.replies.pop(0)
+
+
+def test_what_an_evaluation_alone_imports_is_looked_at(project: Folder, other: Tree, tmp_path: Path) -> None:
+    """It may be what gives the scores: those of both trees came from one package, and a loss was unchanged."""
+    case = cast(Any, SimpleNamespace(id="tiny/reference/cpu", hardware=cpu))
+    artefact = Artefact(other, tmp_path, cast(Any, None), fresh=False)
+    address = Address(str(other.root), "suites/test_it.py", "test_it", case.id)
+    for root, wrong in ((project.path, True), (other.root, False)):
+        modules = {"own_network": str(root / "src" / "own_network" / "__init__.py")}
+        child = Answering(Evaluated(0.5, "accuracy", "data", {}, OURS, modules), Stopped(0))
+        with pytest.raises(WrongTreeError, match="imported own_network from") if wrong else contextlib.nullcontext():
+            found = evaluate(case, address, artefact, Plan(), tmp_path / "evaluate.log", child.start)
+            assert found.reply.value == 0.5
+        assert len(child.replies) == wrong, "what is wrong is told before the child is asked to end"
+
+
+def test_what_the_calls_of_a_timed_test_alone_import_is_looked_at(
+    project: Folder, other: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the test comes to its call, a package that is imported in it is not there yet."""
+    nothing = cast(Any, None)
+    measurer = timed_test.TestMeasurer(nothing, other, Plan(), tmp_path, nothing, nothing, nothing)
+    for root, wrong in ((project.path, True), (other.root, False)):
+        modules = {"own_network": str(root / "src" / "own_network" / "__init__.py")}
+        ended = Stopped(1, {"iterations": 7}, modules)
+        child = Answering(Loaded(0.1, OURS), Settled(1e-3, 9, True), TurnDone((1,), 1), ended)
+        monkeypatch.setattr(timed_test, "Child", child.start)
+        with pytest.raises(WrongTreeError, match="imported own_network from") if wrong else contextlib.nullcontext():
+            facts = measurer._prepare(TimedTest("suites/test_it.py::test_it"), other, tmp_path)
+            assert facts["iterations"] == 7
 
 
 def test_two_arms_of_one_package_are_red_and_each_may_have_its_own(

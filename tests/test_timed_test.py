@@ -359,6 +359,18 @@ def test_a_failure_that_a_plugin_counts_is_no_failure_of_a_test_that_was_measure
     assert "exit code 3" in ended.message
 
 
+@pytest.mark.parametrize("known", [0, 1])
+def test_the_first_process_of_a_test_tells_what_its_calls_imported(known: int) -> None:
+    """Launches are not asked again."""
+    talk = Conversation(cpu, io.BytesIO(), io.BytesIO(), known)
+    talk.called = talk.stopped = True
+    launch = worker.Launch(talk)
+    launch.pytest_benchmark_update_json({"benchmarks": [{"group": None, "extra_info": {}}]})
+    ended = launch.outcome(pytest.ExitCode.OK)
+    assert isinstance(ended, Stopped)
+    assert ("pytest" in ended.modules) is (known == 0)
+
+
 def test_no_coverage_is_taken_in_a_launch() -> None:
     """pytest-cov begins before conftests are loaded, and as the first that does anything then."""
     seen: list[object] = []

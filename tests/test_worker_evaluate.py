@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,14 @@ GIVEN = {
     "late": {},
     "drawn": {},
     "other_order": {},
+    "lazy": {},
 }
 
 
 def model(name):
     def evaluate(predict):
+        if name == "lazy":
+            import own_scoring
         x = np.ones((600_000, 3), np.float32)
         if name == "late":
             x[-1] = np.nan  # beyond the elements that are kept
@@ -94,6 +98,7 @@ def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
     """One process answers all, so none of these ends it."""
     (tmp_path / "suites").mkdir()
     (tmp_path / "suites" / "test_given.py").write_text(SUITE)
+    (tmp_path / "own_scoring.py").touch()
     folder = make_artefact(tmp_path / "artefact")
 
     def evaluated(one: Child, name: str) -> Evaluated:
@@ -107,7 +112,13 @@ def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
         return one.reply(Evaluated, 60)
 
     with Child("evaluating", tmp_path / "log", cpu.environment(), Tree(ROOT)) as one:
-        assert evaluated(one, "right") == Evaluated(0.5, "accuracy", "data", {"recall": 0.25, "hits": 3.0})
+        right = evaluated(one, "right")
+        Tree(ROOT).check(right.harness_file, modules=right.modules)
+        plain = dataclasses.replace(right, harness_file="", modules={})
+        assert plain == Evaluated(0.5, "accuracy", "data", {"recall": 0.25, "hits": 3.0})
+        assert "own_scoring" not in right.modules
+        lazy = evaluated(one, "lazy")
+        assert lazy.modules["own_scoring"] == str(tmp_path / "own_scoring.py"), "it is imported while it evaluates"
         assert evaluated(one, "texts").value == 0.5
         assert evaluated(one, "other_order").value == 0.5, "what the artefact's inputs have goes first"
         assert evaluated(one, "drawn") == evaluated(one, "drawn"), "what samples draws the same each time"

@@ -100,7 +100,7 @@ class ArtefactCache:
             "versions": dict(versions),
             "environment": relevant_environment(),
             "interpreter": tree.python,
-            # Where a tree of another commit imports from is looked at when it makes an artefact, and then alone.
+            # What an artefact of another commit's tree was made with is looked at when it is made, and then alone.
             "checked": tree.checkout is not None,
             "compiler": compiler_version(),
         }

@@ -90,7 +90,7 @@ class EvaluationPass:
 def evaluate(
     case: Case, address: Address, artefact: Artefact, plan: Plan, log: Path, start: Starter = Child
 ) -> EvaluationPass:
-    """Run the model's evaluation on an artefact. Raises `MeasurementError`.
+    """Run the model's evaluation on an artefact. Raises `MeasurementError`, also where it imports another tree's code.
 
     What the child prints goes to `log`, beside which nothing else of that name may be written; `start` starts it.
     """
@@ -105,6 +105,7 @@ def evaluate(
         child.ask(request)
         with longer("prepare_deadline", plan.prepare_deadline):
             reply = child.reply(Evaluated, plan.prepare_deadline)
+        artefact.tree.check(reply.harness_file, modules=reply.modules)
         child.stop(plan.deadline)
     with np.load(output, allow_pickle=False) as arrays:
         answers = arrays["answers"] if "answers" in arrays.files else None

@@ -103,7 +103,9 @@ class TestMeasurer:
             child.reply(Settled, self.plan.deadline)
             child.ask(Turn(0, 1))
             child.reply(TurnDone, self.plan.deadline)
-            found = child.stop(self.plan.deadline).state
+            stopped = child.stop(self.plan.deadline)
+            tree.check(loaded.harness_file, modules=stopped.modules)  # its calls may have imported more
+        found = stopped.state
         iterations = found["iterations"]
         if not isinstance(iterations, int) or iterations < 1:
             raise MeasurementError(f"{test.id}: a round of {iterations} calls is none", outcome="invalid")

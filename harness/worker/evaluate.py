@@ -6,12 +6,14 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import harness
 from harness.errors import MeasurementError
 from harness.grid import Address, find_case
 from harness.model import Evaluation
 from harness.runtimes.predictor import Predictor, seed_generators
 
 from .artefact import input_names, read_manifest
+from .imported import imported
 from .outputs import check_finite
 from .protocol import Evaluate, Evaluated
 
@@ -56,7 +58,9 @@ def evaluate(request: Evaluate) -> Evaluated:
     with Path(request.output).open("wb") as file:
         np.savez(file, **arrays)
     metrics = {name: float(value) for name, value in evaluation.metrics.items()}
-    return Evaluated(float(evaluation.value), evaluation.label, evaluation.workload, metrics)
+    return Evaluated(
+        float(evaluation.value), evaluation.label, evaluation.workload, metrics, str(Path(harness.__file__)), imported()
+    )
 
 
 def _wrong(evaluation: Evaluation, scores: Array, answers: Array | None) -> str:

@@ -195,12 +195,17 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """`metrics` are values of the suite's own metrics by name; scores and answers lie in the file."""
+    """`metrics` are values of the suite's own metrics by name; scores and answers lie in the file.
+
+    `harness_file` and `modules` are what was imported (`imported`), with what the evaluation alone imports.
+    """
 
     value: float
     label: str
     workload: str
     metrics: Mapping[str, float] = field(default_factory=dict)
+    harness_file: str = ""
+    modules: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -213,10 +218,12 @@ class Stopped:
     """The completion record: without it, whatever came before does not count.
 
     `state` is what the hardware noticed in this process while it was timed (`Hardware.watched`, where it has that).
+    Of a test of pytest-benchmark's, `modules` are what was imported until it ended (`imported`), also by its calls.
     """
 
     turns: int
     state: Mapping[str, Scalar] = field(default_factory=dict)
+    modules: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

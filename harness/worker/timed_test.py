@@ -22,6 +22,7 @@ import pytest
 from harness.hardware.base import Hardware
 from harness.records import Scalar
 
+from .imported import imported
 from .in_turns import Conversation, InTurns
 from .protocol import TIMED_TEST, Failure, Load, Message, Stopped
 
@@ -84,7 +85,7 @@ class Launch:
             return Failure("failed", "the test passed, and pytest-benchmark has no record of it")
         # Only the first process of a case is asked what the test is; launches would say the same again.
         facts = {} if self._known else {"iterations": self._talk.iterations, **_facts(self._record)}
-        return Stopped(self._talk.turns, facts)
+        return Stopped(self._talk.turns, facts, {} if self._known else imported())
 
     @pytest.hookimpl(wrapper=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None, object, object]:
