@@ -181,6 +181,8 @@ class WithTree:
         return more_launches(result.launches, self._against.tolerance, spread_of(self._results), self._plan.lots)
 
     def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:
+        # Utilization is known of the candidate alone, whose row would be new in every run.
+        metrics = {name: one for name, one in metrics.items() if not name.startswith("utilization.")}
         spread = spread_of(self._results)
         self._results.append(result)
         origin = {
@@ -239,7 +241,8 @@ class WithTree:
 
 
 def not_in_turns(result: Result, metrics: Metrics) -> tuple[str, ...]:
-    """A warning where the suite has set a limit of its own to times that are not judged in turns.
+    """A warning where the suite has set a limit of its own to what turns do not judge: other times than p50,
+    utilization, and what is derived.
 
     A verdict would say that a case that was compared could not be, and make it red under `--baseline=strict` for ever.
     """
@@ -249,7 +252,7 @@ def not_in_turns(result: Result, metrics: Metrics) -> tuple[str, ...]:
     names = [
         name
         for name, metric in metrics.items()
-        if (name.startswith(("latency.", "throughput", "time.")) or metric.derive) and name != METRIC
+        if (name.startswith(("latency.", "throughput", "time.", "utilization.")) or metric.derive) and name != METRIC
         if metric.gates and metric != usual.get(name) and (result.measurement(name) or (metric.derive and derives))
     ]
     found = (

@@ -195,12 +195,16 @@ def test_a_limit_that_turns_can_not_hold_is_told_and_fails_nothing() -> None:
     p99 = METRICS["latency.p99"].with_tolerance(0.1)
     own = Metric("lag", "s", "lower", tolerance=0.1, derive=lambda values: values["latency.p50"])
     gain = Metric("gain", "x", "higher", tolerance=0.1, derive=lambda values: values["speedup"])  # has no value here
-    now = in_turns({"size": (4.0,), "latency.p99": (0.02,) * 8, "lag": (0.01,) * 8})
+    busy = METRICS["utilization.cpu"].with_tolerance(0.1)
+    idle = METRICS["utilization.gpu"].with_tolerance(0.1)
+    of_launches = {"latency.p99": 0.02, "lag": 0.01, "utilization.cpu": 0.9, "utilization.gpu": 0.4}
+    now = in_turns({"size": (4.0,), **{name: (value,) * 8 for name, value in of_launches.items()}})
     assert not_in_turns(now, METRICS) == ()
-    limited = {**METRICS, p99.name: p99, own.name: own, gain.name: gain}
+    limited = {**METRICS, **{one.name: one for one in (p99, own, gain, busy, idle)}}
     (warning,) = not_in_turns(now, limited)
-    assert "latency.p99, lag, gain" in warning
-    found = verdicts(with_tree().compare(now, now, limited))
+    assert "latency.p99, utilization.cpu, utilization.gpu, lag, gain" in warning
+    before = in_turns({"size": (4.0,)})  # of the other tree launches keep the latency alone
+    found = verdicts(with_tree().compare(now, before, limited))
     assert found == {"latency.p50": Verdict.UNCHANGED, "size": Verdict.UNCHANGED}
     timed = dataclasses.replace(in_turns({}), technique=TECHNIQUE)  # which has no metrics of a suite's own
     assert not_in_turns(timed, limited) == ()
