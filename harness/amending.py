@@ -139,10 +139,10 @@ def with_lengths(row: Comparison, result: Result) -> Comparison:
     return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason)
 
 
-def with_home(row: Comparison, baseline: Baseline, here: str) -> Comparison:
+def with_home(row: Comparison, result: Result, baseline: Baseline, here: str) -> Comparison:
     """A comparison of an accuracy that only the machine class that made the baseline can decide, where that is another
-    one than `here`: it says what helps where no such machine will, since a run that is accepted here moves no portable
-    value that could not be decided.
+    one than `here`: it says what decides it there, and what helps where no such machine will, since a run that is
+    accepted here moves no portable value that could not be decided.
     """
     portable = baseline.portable
     if row.metric != "accuracy" or row.verdict is not Verdict.INCONCLUSIVE or portable is None:
@@ -150,8 +150,9 @@ def with_home(row: Comparison, baseline: Baseline, here: str) -> Comparison:
     if portable.made_on == here:
         return row
     reason = (
-        f"{row.reason} Where that class is no longer in use, or is not the one that shall gate: delete this case's "
-        "folder in baselines/ and accept a run of this class."
+        f"{row.reason} On a machine of {portable.made_on}: pytest {quoted(result.nodeid)}; where that class is no "
+        "longer in use, or is not the one that shall gate: delete this case's folder in baselines/ and accept a run of "
+        "this class."
     )
     return dataclasses.replace(row, reason=reason)
 

@@ -119,7 +119,7 @@ class WithBaselines:
         if self._fixed:
             rows = [of_commit(row) for row in rows]
         else:
-            rows = [acceptable(with_home(row, baseline, here), result) for row in rows]
+            rows = [acceptable(with_home(row, result, baseline, here), result) for row in rows]
         if any(launch.phase == "confirm" for launch in result.launches):
             wanted = self._wanted.get((result.suite, result.case_id), 0)
             rows = [

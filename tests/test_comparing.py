@@ -10,7 +10,7 @@ import pytest
 
 from harness import comparing
 from harness.amending import of_commit, with_launches
-from harness.baseline.records import Baseline
+from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
 from harness.cli.judging import compare_runs
 from harness.comparing import WithBaselines, WithTree, not_in_turns
@@ -31,6 +31,7 @@ from tests.judge_samples import (
     ENVIRONMENT,
     IDENTITY,
     METRICS,
+    NODEID,
     WORKLOAD,
     a_block,
     a_portable,
@@ -439,7 +440,7 @@ def test_the_baselines_of_a_commit_are_no_place_to_accept_into(tmp_path: Path) -
         assert of_commit(row).reason == "latency.p50: told."
 
 
-def test_an_accuracy_that_only_another_class_can_decide_says_what_helps_without_it(tmp_path: Path) -> None:
+def test_an_accuracy_that_only_another_class_can_decide_says_what_helps_there_and_without_it(tmp_path: Path) -> None:
     """Every night was red for one example of 300, and no run that was accepted there changed that."""
     store = Store(tmp_path)
     store.write(a_portable({"accuracy": 291 / 300}, scores=scores([0] * 9 + [1] * 291)))
@@ -448,10 +449,13 @@ def test_an_accuracy_that_only_another_class_can_decide_says_what_helps_without_
     cure = "delete this case's folder in baselines/ and accept a run of this class."
     (row,) = WithBaselines(store, away, Plan()).compare(result, None, METRICS)
     assert row.verdict is Verdict.INCONCLUSIVE
+    home = machine_class(IDENTITY)
+    assert f" On a machine of {home}: pytest '{NODEID}'; where that class is no longer in use" in row.reason
     assert row.reason.endswith(cure)
     (row,) = WithBaselines(store, ENVIRONMENT, Plan()).compare(result, None, METRICS)
-    assert row.verdict is Verdict.REGRESSED
+    assert row.verdict is Verdict.REGRESSED, "there it is decided"
     assert cure not in row.reason
+    assert "On a machine of" not in row.reason
 
 
 def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_path: Path) -> None:
