@@ -1,4 +1,4 @@
-"""`journal.jsonl`: what a run has found so far, one line a case, safe on the disk before the next case starts.
+"""`journal.jsonl`: what a run has found so far, one line a case, written before the next case starts.
 
 The first line holds the run without its cases, `{"run": {}}`; each case adds `{"result": {}, "comparisons": []}`
 (`result` is null for what is said of a case without one, such as a missing one, or after it); the last, once `run.json`
