@@ -14,8 +14,10 @@ import pytest
 
 from harness.baseline.records import machine_class
 from harness.cli.main import main
+from harness.judge import estimate
+from harness.metrics import Metric, resolve
 from harness.plan import Plan
-from harness.records import Comparison, Outcome, Result, Run, Verdict
+from harness.records import Comparison, Measurement, Outcome, Result, Run, Verdict
 from tests.cli_runs import IDENTITY, a_case, a_run, without_numbers
 from tests.folder import Folder
 from tests.test_judge_calibration import runs_of
@@ -37,12 +39,21 @@ def prepare(
     spreads: dict[str, float],
     rows: Sequence[Comparison] = (),
     more: Sequence[Result] = (),
+    own: Sequence[tuple[Metric, Sequence[float]]] = (),
 ) -> None:
-    """Let pytest find six cases with these spreads, the first run with these rows, and all with these results more."""
+    """Let pytest find six cases with these spreads, the first run with these rows, and all with these results more.
+
+    `own` are metrics of the suite, each with what every one of its cases has measured.
+    """
     paired, alone = runs_of(random.Random(1), cases=6, **spreads)
-    paired, alone = (
-        [dataclasses.replace(run, results=(*run.results, *more)) for run in runs] for runs in (paired, alone)
-    )
+    metrics = tuple(metric.record() for metric in resolve(metric for metric, _ in own).values())
+    measured = tuple(Measurement(metric.name, estimate(values), tuple(values)) for metric, values in own)
+
+    def full(run: Run) -> Run:
+        results = (dataclasses.replace(one, measurements=(*one.measurements, *measured)) for one in run.results)
+        return dataclasses.replace(run, results=(*results, *more), metrics=metrics)
+
+    paired, alone = ([full(run) for run in runs] for runs in (paired, alone))
     paired[0] = dataclasses.replace(paired[0], comparisons=tuple(rows))
 
     def run(arguments: Sequence[str], reports: Path) -> Run:
@@ -144,6 +155,37 @@ def test_a_damaged_baseline_does_not_cost_the_runs(
     prepare(monkeypatch, given, STEADY)
     assert main(["calibrate", "--tolerance", "0.02"]) == 0
     assert "learnt from these runs alone, since a baseline is bad: baselines/toys/c0" in capsys.readouterr().out
+
+
+def test_a_limit_that_is_not_looked_at_is_named(
+    given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a tolerance of 2 % on p99 it said with 0 that all can be held, and every later run was inconclusive."""
+    built_in, launches = resolve(), (0.010, 0.012, 0.011, 0.010)
+    own: list[tuple[Metric, Sequence[float]]] = [
+        (built_in["latency.p99"].with_tolerance(0.02), launches),
+        (Metric("tokens", "items/s", "higher", tolerance=0.05), launches),
+        (built_in["latency.p90"], launches),  # without a limit
+        (Metric("perplexity", "nats", "lower", tolerance=0.05), (3.0,)),  # one value for all launches repeats exactly
+        (Metric("recall", "share", "higher", slack=0.01, portable=True), (0.9,)),
+    ]
+    prepare(monkeypatch, given, STEADY, own=own)
+    assert main(["calibrate", "--tolerance", "0.02"]) == 0
+    (p99, tokens) = (line for line in capsys.readouterr().out.splitlines() if "not looked at" in line)
+    assert p99.startswith(
+        "limits on latency.p99 were not looked at (in toys), since only time in turns, latency.p50 and "
+    )
+    assert p99.endswith(
+        "accept a baseline, run the suites again without a change, and where a verdict is inconclusive "
+        "do what it says, or give a wider limit"
+    )
+    assert tokens.startswith("limits on tokens were not looked at")
+    prepare(monkeypatch, given, STEADY, own=own)
+    assert main(["calibrate", "--tolerance", "0.02", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == [p99, tokens]
+    prepare(monkeypatch, given, STEADY)
+    assert main(["calibrate", "--tolerance", "0.02"]) == 0
+    assert "not looked at" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

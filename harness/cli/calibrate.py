@@ -1,7 +1,8 @@
 """`harness calibrate`: what this machine can tell of these suites, from runs in which nothing changed.
 
-Exit codes: 0 every tolerance can be held; 1 one is smaller than what the plan can tell, and is refused, or a verdict on
-time was a false alarm; 2 a case failed, so that not everything was calibrated, or an error.
+Exit codes: 0 every tolerance that was looked at can be held, and notes name the limits that were not; 1 one is smaller
+than what the plan can tell, and is refused, or a verdict on time was a false alarm; 2 a case failed, so that not
+everything was calibrated, or an error.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from harness.judge.calibration import Calibration, CaseCalibration, Quantity
 from harness.judge.calibration import calibrate as read_runs
 from harness.judge.design import MOST_LAUNCHES
 from harness.judge.prior import DEFAULT_BLOCK, MIN_CASES
+from harness.judge.times import ANCHORED, SPEEDUP, sampled
+from harness.metrics import Metric
 from harness.plan import Plan
 from harness.records import Outcome, Run
 from harness.report.record import metrics_of
@@ -47,8 +50,8 @@ def add(commands: Any) -> None:
         help="how small a change can be told on this machine, by runs in which nothing changed",
         description="Run the suites several times against themselves and several times alone, and say how often an "
         "alarm was false, how much launches and runs differ, and the smallest change that can be told for each case. "
-        "Exit code: 0 every tolerance can be held, 1 one is too small and refused, with the plan that would hold it, "
-        "or a verdict on time was a false alarm, 2 a case failed or an error.",
+        "Exit code: 0 every tolerance that was looked at can be held, 1 one is too small and refused, with the plan "
+        "that would hold it, or a verdict on time was a false alarm, 2 a case failed or an error.",
         allow_abbrev=False,
     )
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"what pytest shall run (default: {SUITES})")
@@ -81,6 +84,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     metrics = {suite: metrics_of(last, suite) for suite in suites}
     committed, notes = _committed(arguments.baselines, last)
     found = read_runs(paired, alone, plan, metrics, tolerance=tolerance, committed=committed)
+    notes += _not_looked_at(alone, metrics)
     refused = list(_refusals(found))
     code = FAILED if found.failed else REFUSED if refused or found.times.false else HELD
     if arguments.json:
@@ -143,6 +147,22 @@ def _committed(folder: Path, run: Run) -> tuple[dict[str, Prior], list[str]]:
         if len(times) >= MIN_CASES:
             found[hardware] = fit_prior(times)
     return found, notes
+
+
+def _not_looked_at(alone: Sequence[Run], metrics: Mapping[str, Mapping[str, Metric]]) -> Iterator[str]:
+    """A sentence for each metric with a limit that is judged by its launches, and of which calibration reads none."""
+    suites: dict[str, set[str]] = {}
+    for result in (result for run in alone for result in run.results):
+        for one in result.measurements:
+            metric = metrics[result.suite].get(one.metric)
+            if metric and metric.gates and sampled(metric, one) and one.metric not in (ANCHORED, SPEEDUP):
+                suites.setdefault(one.metric, set()).add(result.suite)
+    for name in sorted(suites):
+        yield (
+            f"limits on {name} were not looked at (in {', '.join(sorted(suites[name]))}), since only time in turns, "
+            f"{ANCHORED} and {SPEEDUP} are: accept a baseline, run the suites again without a change, and where a "
+            "verdict is inconclusive do what it says, or give a wider limit"
+        )
 
 
 def _text(found: Calibration) -> Iterator[str]:
