@@ -77,13 +77,16 @@ def of_calls() -> Iterator[Row]:
 
 
 def of_launches(root: Path, count: int) -> Iterator[Row]:
-    """What launches of cached artefacts cost outside of sampling."""
+    """What making the artefacts took, and what launches of them cost outside of sampling."""
     for technique, target in ARMS.items():
         try:
             artefact = artefact_of(root, technique)
         except (HarnessError, LookupError) as error:
             print(f"{technique}: {error}", file=sys.stderr)
             continue
+        made = "in this run" if artefact.fresh else "when the cache got it"
+        note = f"techniques and packing, {made}; without the start of the child and its checks"
+        yield Row(f"making the artefact of {technique}", artefact.manifest.seconds, "s", note=note)
         cost = launch_cost(artefact, count)
         note = ", ".join(f"{name} {seconds:.2f}" for name, seconds in cost.stages.items())
         what = f"launch of {technique} and the anchor, outside of sampling"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from benchmarks import call_costs as costs
+from benchmarks import overhead
 from benchmarks.call_costs import call_costs, median_interval
-from benchmarks.launch_costs import sampling_share
-from benchmarks.overhead import Row, of_cases
+from benchmarks.launch_costs import LaunchCost, sampling_share
+from benchmarks.overhead import ARMS, Row, of_cases, of_launches
 from harness.records import Launch, Outcome, Result
 from tests.report_samples import sample_run
 
@@ -70,6 +72,18 @@ def test_the_share_of_sampling_leaves_out_what_is_no_launch() -> None:
     assert (found.counted, found.launches, found.sampled, found.share) == (12.0, 9.0, 6.0, 0.5)
     with pytest.raises(ValueError, match="no case has launches"):
         sampling_share(dataclasses.replace(run, results=()))
+
+
+@pytest.mark.parametrize(("fresh", "made"), [(True, "in this run"), (False, "when the cache got it")])
+def test_launches_say_what_making_their_artefacts_took(fresh: bool, made: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an artefact was cached, nothing said what preparing a case costs."""
+    artefact = SimpleNamespace(manifest=SimpleNamespace(seconds=4.25), fresh=fresh)
+    monkeypatch.setattr(overhead, "artefact_of", lambda root, technique: artefact)
+    monkeypatch.setattr(overhead, "launch_cost", lambda artefact, count: LaunchCost((0.4, 0.3, 0.5), {"settle": 0.1}))
+    rows = list(of_launches(Path(), 1))
+    assert [row.what for row in rows[::2]] == [f"making the artefact of {technique}" for technique in ARMS]
+    assert all((row.value, row.unit, row.met) == (4.25, "s", None) and made in row.note for row in rows[::2])
+    assert [(row.value, row.target) for row in rows[1::2]] == [(0.4, target) for target in ARMS.values()]
 
 
 @pytest.mark.parametrize(
