@@ -77,6 +77,8 @@ WANTED = (
     Task("baseline", "idle", 25, "model", 0.10, 60),
     *(Task(kind, "idle", 0, "", 0.0, 40) for kind in CHAINS),
     *_against("busy", (0, 0.01, 200), (2.5, 0.01, 60), (5, 0.01, 60)),
+    Task("baseline", "busy", 0, "", 0.05, 40),
+    Task("baseline", "busy", 12, "technique", 0.05, 20),
     *(Task(kind, "busy", 0, "", 0.0, 20) for kind in CHAINS),
 )
 
@@ -108,9 +110,12 @@ class Schedule:
         return min(behind, key=lambda load: behind[load]) if behind else None
 
     def next(self, load: str) -> Task | None:
-        """The task that is furthest behind under this load; a block of a baseline that is due goes first."""
+        """The task that is furthest behind under this load.
+
+        A block of a baseline that is due goes first, and is made idle: verdicts under each load have the same blocks.
+        """
         tasks = self._tasks(load)
-        if any(task.kind == "baseline" for task in tasks) and self._to_block() == 0:
+        if load == "idle" and any(task.kind == "baseline" for task in tasks) and self._to_block() == 0:
             return Task("block", load, 0, "", 0.0, 1)
         open_tasks = [task for task in tasks if self._share(task) < 1 and (task.kind != "baseline" or self._judged())]
         return min(open_tasks, key=self._share) if open_tasks else None
@@ -118,6 +123,11 @@ class Schedule:
     def seconds_to_next_block(self) -> float | None:
         """Seconds until a block of the baseline is due; None where none is wanted."""
         return self._to_block() if "idle" in self.loads and self.only in (None, "baseline") else None
+
+    def lacks_blocks(self) -> bool:
+        """Whether what is wanted under these loads lacks blocks of a baseline, which none of them makes."""
+        tasks = [task for load in self.loads for task in self._tasks(load) if task.kind == "baseline"]
+        return "idle" not in self.loads and any(self._share(task) < 1 for task in tasks) and not self._judged()
 
     def _tasks(self, load: str) -> list[Task]:
         wanted = [task for task in WANTED if task not in self._left]
@@ -181,6 +191,7 @@ class Bench:
         for case in CASES:
             self._planter.planted(case.id, SIZES[0])
             self._planter.apart(case.id)
+            self._planter.clean(case.reference)
 
     def do(self, task: Task, end: float) -> bool:
         """Do a task; a chain of other tools stops early at `end`. A failure is a verdict of its own, `error`, but for a

@@ -6,8 +6,9 @@ Slow-downs of 0, 1, 2.5, 5 and 12 % are real extra work (25 % too, in the model)
 of one case; an alarm is REGRESSED. Rows of two machines stand apart; where other tools have judged, the harness judges
 beside them. The row that is furthest behind what is wanted is done next, so that a run of any length gives a balanced
 table, and `--append` goes on with it. Every verdict is on the disk before the next begins: end it with Ctrl-C whenever
-you like. Blocks of a baseline lie ten minutes apart at least, and verdicts against it need as many as a baseline keeps,
-eight. The first verdicts of a day wait until the planted work was measured, which takes a few minutes.
+you like. Blocks of a baseline are made on the idle machine and lie ten minutes apart at least; verdicts against it,
+under either load, need as many as a baseline keeps, eight. The first verdicts of a day wait until the planted work was
+measured, which takes a few minutes.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ can't be derived, threads that end before they are pinned, the launches of a cas
 one), which calls are kept for pictures, what could have been found where ranks judge, and what `harness calibrate`
 advises.
 """
+NO_BLOCKS = (
+    "detection: what else is wanted is against a baseline, whose blocks are not all there: they are made on the idle "
+    "machine, so go on with --append and --load both"
+)
 STINT = 300.0
 """Seconds after which the other load is looked at: the wait for an idle machine after a busy one is long."""
 COMPUTES = ("numpy", "torch", "onnxruntime")
@@ -156,6 +161,8 @@ def run(options: argparse.Namespace, kept: Kept) -> None:
         while time.monotonic() < end:
             load = schedule.load()
             if load is None:
+                if schedule.lacks_blocks():
+                    raise SystemExit(NO_BLOCKS)
                 due = schedule.seconds_to_next_block()
                 if due is None or time.monotonic() + due > end:
                     break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import statistics
@@ -184,6 +185,12 @@ def test_the_document_has_the_extent_and_the_drift_of_the_committed_verdicts() -
     least, most = min(times), max(times)
     told = f"from {least:.2f} to {most:.2f} ms in the median of a block, so up to {most / least - 1:.0%} longer"
     assert told.replace("%", " %") in document
+
+
+def test_the_document_says_whether_a_baseline_was_judged_against_beside_a_neighbour() -> None:
+    document = (detection.ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    judged = {(one.mode, one.load) for one in Kept.read(COMMITTED).verdicts}
+    assert (("baseline", "busy") in judged) != ("Beside a neighbour none was made yet" in document)
 
 
 def test_bounds_of_verdicts_that_share_a_baseline_are_said_to_be_no_more_than_that() -> None:
@@ -487,6 +494,60 @@ def test_verdicts_against_a_baseline_wait_for_all_blocks_that_lie_apart() -> Non
     few = seen(mode="baseline", planted_percent=task.planted, where=task.where, tolerance=task.tolerance, blocks=3)
     kept.verdicts += [few] * 9  # what fewer blocks could tell is another row
     assert schedule.next("idle") == task
+
+
+def options(folder: Path, **changes: object) -> argparse.Namespace:
+    """What a run of the command is asked for."""
+    fields: dict[str, object] = {"minutes": 1.0, "dirty": False, "load": "both", "only": None, "scale": 1.0}
+    return argparse.Namespace(**fields | changes, json=folder / "rows.json", folder=folder)
+
+
+def test_beside_a_neighbour_verdicts_have_the_blocks_that_were_made_idle(bench: Bench) -> None:
+    """False alarms against a baseline beside another load were never measured."""
+    kept = Kept()
+    schedule = Schedule(kept, "a", "cpu-1", ("busy",), "baseline")
+    assert schedule.next("busy") is schedule.load() is None, "no block is made under load"
+    assert schedule.lacks_blocks()
+    assert not Schedule(kept, "a", "cpu-1", ("idle", "busy"), "baseline").lacks_blocks()
+    assert not Schedule(kept, "a", "cpu-1", ("busy",), "against").lacks_blocks()
+    kept.blocks_of("a", "cpu-1").update({case.id: [{"when": 1}] * BLOCKS for case in CASES})
+    assert not schedule.lacks_blocks()
+    planted: list[float] = []
+    while task := schedule.next("busy"):
+        assert (task.kind, task.load) == ("baseline", "busy")
+        planted.append(task.planted)
+        assert bench.do(task, 0.0)
+        schedule.leave(task)
+    assert sorted(planted) == [0, 12]
+    seen_busy = [(one.mode, one.load, one.blocks, one.planted_percent) for one in bench.kept.verdicts]
+    assert seen_busy == [("baseline", "busy", BLOCKS, size) for size in planted]
+    schedule = Schedule(bench.kept, "a", "cpu-1", ("busy",), "baseline")
+    counted = {(task.load, task.planted): schedule._share(task) for task in WANTED if task.kind == "baseline"}
+    assert counted == pytest.approx(
+        {("idle", 0): 0, ("idle", 12): 0, ("idle", 25): 0, ("busy", 0): 1 / 40, ("busy", 12): 1 / 20}
+    )
+
+
+def test_before_another_load_begins_the_clean_references_are_made(bench: Bench) -> None:
+    made: list[str] = []
+
+    def clean(case_id: str) -> Path:
+        made.append(case_id)
+        return Path(case_id)
+
+    bench._planter.clean = clean  # type: ignore[method-assign]
+    bench.calibrate()
+    assert {case.reference for case in CASES} <= set(made)
+
+
+def test_without_blocks_a_run_beside_a_neighbour_says_where_they_come_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended at once, without a row, a message or a code."""
+    monkeypatch.setattr(detection, "judge_now", lambda *, dirty: "a")
+    monkeypatch.setattr(detection, "machine", lambda: {"machine": "cpu-1", "software": {}})
+    with pytest.raises(SystemExit, match="made on the idle machine, so go on with --append and --load both"):
+        detection.run(options(tmp_path, load="busy", only="baseline"), Kept())
 
 
 def test_a_judge_that_is_in_no_commit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
