@@ -71,10 +71,18 @@ QUIET, PATIENCE = 5.0, 60.0
 """Percent of the last ten seconds in which tasks waited for a processor, and the seconds to wait for less."""
 
 
+def commit_now() -> str:
+    """The commit of what samples and judges."""
+    return _git("log", "-1", "--format=%H", "--", *JUDGE)[:12] or "unknown"
+
+
 def judge_now(*, dirty: bool) -> str:
-    """The commit of what samples and judges. Raises `SystemExit` where it was edited since, unless `dirty`."""
+    """The judge that verdicts are of: `commit_now`, or what that is the same as by `SAME`.
+
+    Raises `SystemExit` where it was edited since, unless `dirty`.
+    """
     edited = _git("status", "--porcelain", "--", *JUDGE)
-    commit = _git("log", "-1", "--format=%H", "--", *JUDGE)[:12] or "unknown"
+    commit = commit_now()
     commit = SAME.get(commit, commit)
     if not edited:
         return commit
@@ -146,7 +154,8 @@ def run(options: argparse.Namespace, kept: Kept) -> None:
     """Verdicts until the time is over or all that was wanted is there."""
     judge = judge_now(dirty=options.dirty)
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    part = {"started": started, "judge": judge, "minutes": options.minutes, **machine()}
+    # By what it counts as nobody could tell verdicts of a commit from those of another in `SAME`.
+    part = {"started": started, "judge": judge, "commit": commit_now(), "minutes": options.minutes, **machine()}
     check_software(kept.parts, part, options.json)
     kept.parts.append(part)
 

@@ -545,6 +545,7 @@ def test_without_blocks_a_run_beside_a_neighbour_says_where_they_come_from(
 ) -> None:
     """It ended at once, without a row, a message or a code."""
     monkeypatch.setattr(detection, "judge_now", lambda *, dirty: "a")
+    monkeypatch.setattr(detection, "commit_now", lambda: "a")
     monkeypatch.setattr(detection, "machine", lambda: {"machine": "cpu-1", "software": {}})
     with pytest.raises(SystemExit, match="made on the idle machine, so go on with --append and --load both"):
         detection.run(options(tmp_path, load="busy", only="baseline"), Kept())
@@ -558,6 +559,24 @@ def test_a_judge_that_is_in_no_commit_is_refused(monkeypatch: pytest.MonkeyPatch
     assert detection.judge_now(dirty=True) == "0123456789ab-dirty"
     answers["status"] = ""
     assert detection.judge_now(dirty=False) == "0123456789ab"
+
+
+def test_a_part_names_its_commit_where_that_counts_as_another_judge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing told which verdicts were of which commit."""
+    answers = {"status": "", "log": "0123456789abcdef"}
+    monkeypatch.setattr(detection, "_git", lambda *arguments: answers[arguments[0]])
+    monkeypatch.setattr(detection, "machine", lambda: {"machine": "cpu-1", "software": {}})
+    kept = Kept()
+    detection.run(options(tmp_path, minutes=0.0), kept)
+    monkeypatch.setattr(detection, "SAME", {"0123456789ab": "ba9876543210"})
+    detection.run(options(tmp_path, minutes=0.0), kept)
+    parts = Kept.read(tmp_path / "rows.json").parts
+    assert [(part["judge"], part["commit"]) for part in parts] == [
+        ("0123456789ab", "0123456789ab"),
+        ("ba9876543210", "0123456789ab"),
+    ]
 
 
 def test_another_version_of_what_computes_does_not_go_on_with_a_file(tmp_path: Path) -> None:
