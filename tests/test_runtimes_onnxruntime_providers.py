@@ -166,6 +166,8 @@ def test_float32_stays_float32_and_engines_are_kept() -> None:
     assert openvino == {"CPU": {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 3}}
     tensorrt = provider_options("TensorrtExecutionProvider", 1, Path("model/cache"))
     assert tensorrt["trt_engine_cache_path"] == tensorrt["trt_timing_cache_path"] == "model/cache"
+    # The binding refuses "1", and with it the session.
+    assert tensorrt["trt_engine_cache_enable"] == tensorrt["trt_timing_cache_enable"] == "True"
 
 
 def test_what_a_provider_compiled_is_not_described(tmp_path: Path) -> None:

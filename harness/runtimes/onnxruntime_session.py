@@ -219,10 +219,11 @@ def provider_options(provider: str, threads: int, cache: Path | None) -> dict[st
     if provider == _CUDA:
         return {"use_tf32": "0"}
     if provider == _TENSORRT and cache is not None:
+        # Its parser takes True and False for switches, and no digits.
         return {
-            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_enable": "True",
             "trt_engine_cache_path": str(cache),
-            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_enable": "True",
             "trt_timing_cache_path": str(cache),
         }
     if provider == "NvTensorRTRTXExecutionProvider" and cache is not None:
