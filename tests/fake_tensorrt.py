@@ -49,12 +49,14 @@ class FakeTensorRt:
 
     calls   in order
     refuse  what gives None or False, as the real one does: "parse", "build", "deserialize", "context", "shape", "run"
+    kind    the type of each layer, where it is not its node's: "kgen" is a fused kernel's
     """
 
     version: str = "10.15.1.29"
     calls: list[str] = field(default_factory=list)
     refuse: set[str] = field(default_factory=set)
     builds: list[dict[str, Any]] = field(default_factory=list)
+    kind: str = ""
 
     def refused(self, what: str, log: Any) -> bool:
         self.calls.append(what)
@@ -220,15 +222,16 @@ class _Engine:
         for node in self.network.graph.node:
             if node.op_type in ("QuantizeLinear", QUANTIZED):
                 continue
+            name = node.name or f"node_of_{node.output[0]}"
             maker = makers.get(node.input[0]) if node.input else None
             dtype = "Int8" if maker is not None and maker.op_type == QUANTIZED else self._word(node)
             layers.append(
                 {
-                    "Name": node.name,
-                    "LayerType": node.op_type,
+                    "Name": name,
+                    "LayerType": self._script.kind or node.op_type,
                     "Inputs": [{"Name": node.input[0] if node.input else "", "Format/Datatype": dtype}],
                     "Outputs": [],
-                    "Metadata": f"[ONNX Layer: {node.name}]",
+                    "Metadata": f"[ONNX Layer: {name}]",
                 }
             )
         return {"Layers": layers, "Bindings": list(self._modes)}

@@ -20,6 +20,7 @@ from harness.techniques import batched, fp16, int8_static, tensorrt, tensorrt_rt
 from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
 from tests.fake_tensorrt import FakeTensorRt, as_module
+from tests.onnx_networks import model, tensor
 
 TINY = tiny_torch_model(trained=False)
 
@@ -142,6 +143,20 @@ def test_facts(script: FakeTensorRt, tmp_path: Path) -> None:
         "nodes.quantized": 0,
         "engine.size": engine.stat().st_size,
     }
+
+
+def test_layers_of_nodes_without_a_name(script: FakeTensorRt, tmp_path: Path) -> None:
+    """As onnx.helper makes them: TensorRT names them by their first output, and its layers tell of them so."""
+    script.kind = "kgen"
+    nodes = [
+        onnx.helper.make_node("Cast", ["x"], ["half"], to=onnx.TensorProto.FLOAT16),
+        onnx.helper.make_node("MatMul", ["half", "w"], ["product"]),
+        onnx.helper.make_node("Cast", ["product"], ["y"], to=onnx.TensorProto.FLOAT),
+    ]
+    example = {"x": np.ones((2, 4), np.float32)}
+    TensorRt().pack(model(nodes, [tensor("w", np.ones((4, 3)), np.float16)]), example, tmp_path, cpu)
+    facts = TensorRt().load(tmp_path, cpu).facts(example)
+    assert (facts["precision"], facts["arithmetic.float16"], facts["nodes"]) == ("float16", 1.0, 3)
 
 
 @pytest.mark.parametrize(

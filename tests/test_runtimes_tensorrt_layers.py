@@ -77,6 +77,13 @@ def test_moving_and_converting_integers_is_not_computing_on_them(entry: Any) -> 
     assert (found["precision"], found["nodes"], found["nodes.quantized"]) == ("float32", 2, 0)
 
 
+def test_nodes_without_a_name_make_no_products_of_other_layers() -> None:
+    """Their common name, which is empty, was found in each layer that names any node."""
+    layers = [layer("gemm", "Float"), layer("PointWiseV2", "Int8", metadata="[ONNX Layer: r]")]
+    found = layer_facts(json.dumps({"Layers": layers}), {"": "Gemm"})
+    assert (found["precision"], found["nodes"], found["nodes.quantized"]) == ("float32", 2, 0)
+
+
 def test_types_are_shares_of_the_products() -> None:
     found = facts(layer("CaskConvolution", "Int8"), layer("gemm", "Half"), layer("PointWiseV2", "Float"))
     assert (found["precision"], found["arithmetic.int8"], found["arithmetic.float16"]) == ("float16+int8", 0.5, 0.5)

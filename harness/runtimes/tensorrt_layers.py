@@ -81,7 +81,7 @@ def _layer(entry: Any, operators: Mapping[str, str]) -> Layer:
 def _types_of(text: str, operators: Mapping[str, str]) -> Iterable[str]:
     """The ONNX types of the nodes that a layer's name (`a + b`) or metadata (`[ONNX Layer: a]`) names."""
     words = re.split(r"\s\+\s|\[ONNX Layer: |\]|[\s\x1e\x1f]", text)
-    return [operators[word] for word in words if word in operators]
+    return [operators[word] for word in words if word and word in operators]
 
 
 def _is_product(types: Iterable[str]) -> bool:

@@ -108,6 +108,10 @@ class TensorRtSession:
         from harness.runtimes.onnx_graph import network_weights, nodes
 
         network = onnx.load(str(self._engines.network))
+        # A node without a name gets this one from the parser of TensorRT, and layers are told with it.
+        operators = {
+            node.name or f"node_of_{node.output[0]}": node.op_type for node in nodes(network.graph) if node.output
+        }
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = self._context
         layers = inspector.get_engine_information(self._engines.trt.LayerInformationFormat.JSON)
@@ -115,7 +119,7 @@ class TensorRtSession:
             "runtime": self._name,
             "provider": self._device.type,
             **weight_facts(network_weights(network)),
-            **layer_facts(layers, {node.name: node.op_type for node in nodes(network.graph)}),
+            **layer_facts(layers, operators),
             "engine.size": self._size,
         }
 
