@@ -314,6 +314,19 @@ def test_of_captured_graphs_there_are_no_live_bytes(nvml: list[FakeBoard], devic
     assert cuda.peak_memory() == {"gpu_memory.reserved": 200.0, "gpu_memory.process": 3.0 * GIB}
 
 
+def test_of_an_allocator_that_can_not_tell_of_graphs_there_are_no_live_bytes(
+    nvml: list[FakeBoard], device: FakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As CUDA's own (PYTORCH_CUDA_ALLOC_CONF=backend:cudaMallocAsync), which ended each case of torch."""
+
+    def snapshot() -> None:
+        raise RuntimeError("Calling snapshot with backend:cudaMallocAsync is not meaningful.")
+
+    nvml[0].processes = [(os.getpid(), 3 * GIB)]
+    monkeypatch.setattr(sys.modules["torch"].cuda, "memory_snapshot", snapshot)
+    assert cuda.peak_memory() == {"gpu_memory.reserved": 200.0, "gpu_memory.process": 3.0 * GIB}
+
+
 def test_no_memory_is_invented(nvml: list[FakeBoard], device: FakeDevice) -> None:
     """Torch that computes elsewhere would say 0, and a container hides the process: neither becomes a number."""
     device.initialized = False

@@ -165,13 +165,14 @@ class Cuda:
 
         Allocators keep what they once took, so this is the peak as long as nothing was given back on purpose. TensorRT
         takes its memory without torch's allocator, which holds no more than inputs and outputs then and is left out.
-        A captured graph computes in blocks that the allocator counts as free, so there is no peak of live bytes then.
+        A captured graph computes in blocks that the allocator counts as free, so there is no peak of live bytes then,
+        nor where the allocator can't say whether there is one.
         """
         found: dict[str, float] = {}
         torch = _torch_in_use()
         if torch and not {"tensorrt", "tensorrt_rtx"} & set(sys.modules):
             torch.cuda.synchronize()
-            if not _has_graphs(torch):
+            if not _may_have_graphs(torch):
                 found["gpu_memory.allocated"] = float(torch.cuda.max_memory_allocated())
             found["gpu_memory.reserved"] = float(torch.cuda.max_memory_reserved())
         with opened(self._number) as device:
@@ -234,10 +235,15 @@ def _torch_in_use() -> Any:
     return torch if torch is not None and torch.cuda.is_initialized() else None
 
 
-def _has_graphs(torch: Any) -> bool:
-    """Whether the allocator has a pool of a graph's own, in which what was captured takes its memory and frees it."""
+def _may_have_graphs(torch: Any) -> bool:
+    """Whether the allocator has a pool of a graph's own, in which what was captured takes its memory and frees it, or
+    can't tell."""
     common = (0, 0)
-    return any(tuple(one.get("segment_pool_id", common)) != common for one in torch.cuda.memory_snapshot())
+    try:
+        segments = torch.cuda.memory_snapshot()
+    except RuntimeError:  # with backend:cudaMallocAsync, CUDA's own, which keeps no list of what it gave
+        return True
+    return any(tuple(one.get("segment_pool_id", common)) != common for one in segments)
 
 
 def _torch_for_flush() -> Any:
