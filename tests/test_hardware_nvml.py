@@ -12,7 +12,7 @@ import pynvml
 import pytest
 
 from harness.errors import LostError, UnavailableError
-from harness.hardware.nvml import SETTINGS, SLOWDOWNS, Clock
+from harness.hardware.nvml import NAMED_LATE, SETTINGS, SLOWDOWNS, Clock
 from harness.hardware.nvml_devices import opened
 from harness.measure.ending import ended
 from harness.records import Outcome
@@ -96,13 +96,19 @@ def test_who_draws_a_screen_is_nobody_who_disturbs(install: Install) -> None:
 
 @pytest.mark.parametrize(("tail", "word"), [*SLOWDOWNS.items(), *SETTINGS.items()])
 def test_each_reason_has_its_word(install: Install, tail: str, word: str) -> None:
-    bit = getattr(pynvml, f"nvmlClocksThrottleReason{tail}")
+    bit = NAMED_LATE.get(tail) or getattr(pynvml, f"nvmlClocksThrottleReason{tail}")
     install(FakeBoard("GPU-aaaa", reasons=bit | pynvml.nvmlClocksThrottleReasonGpuIdle))
     with opened(0) as device:
         state, clock = device.state(lambda pid: True), device.clock()
     assert (state["slowdown"], state["limited_by"]) == ((word, "none") if tail in SLOWDOWNS else ("none", word))
     assert (clock.slowdowns, clock.limits) == (((word,), ()) if tail in SLOWDOWNS else ((), (word,)))
     assert clock.idle
+
+
+def test_bits_of_reasons_are_those_of_the_binding_where_it_has_their_names() -> None:
+    assert set(NAMED_LATE) <= set(SETTINGS)
+    for tail, bit in NAMED_LATE.items():
+        assert getattr(pynvml, f"nvmlClocksThrottleReason{tail}", bit) == bit
 
 
 def test_reasons_under_their_older_name_and_untold(install: Install) -> None:

@@ -20,6 +20,7 @@ THERMAL = pynvml.nvmlClocksThrottleReasonHwThermalSlowdown
 IDLE = pynvml.nvmlClocksThrottleReasonGpuIdle
 POWER_CAP = pynvml.nvmlClocksThrottleReasonSwPowerCap
 APPLICATION_CLOCKS = pynvml.nvmlClocksThrottleReasonApplicationsClocksSetting
+BOARD_LIMIT, RELIABILITY = 0x200, 0x400  # older bindings have no names for them
 
 MS = 1_000_000
 
@@ -120,7 +121,7 @@ def test_a_device_that_stays_hot_is_waited_for_a_bounded_time_and_its_times_stan
     assert hardware.watched()["due_sm_clock"] == MAX_CLOCK
 
 
-@pytest.mark.parametrize("setting", [POWER_CAP, APPLICATION_CLOCKS])
+@pytest.mark.parametrize("setting", [POWER_CAP, APPLICATION_CLOCKS, BOARD_LIMIT, RELIABILITY])
 def test_a_clock_that_settings_hold_down_is_no_fault(hardware: Cuda, device: FakeDevice, setting: int) -> None:
     device.script = [Clocks(0, sm=MAX_CLOCK // 2, reasons=setting)]
     times_of(hardware, device)

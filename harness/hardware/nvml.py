@@ -29,8 +29,14 @@ SETTINGS = {
     "SyncBoost": "sync_boost",
     "ApplicationsClocksSetting": "application_clocks",
     "DisplayClockSetting": "display_clocks",
+    "BoardLimit": "board_limit",
+    "Reliability": "reliability",
 }
-"""Reasons that somebody set, the power limit among them: the device runs as fast as it may."""
+"""Reasons that somebody set, the power limit among them, or that the board has by its making, as how high its voltage
+may be: the device runs as fast as it may."""
+
+NAMED_LATE = {"BoardLimit": 0x200, "Reliability": 0x400}
+"""Bits of reasons for which older bindings have no name, whatever the driver tells."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +199,7 @@ class Device:
         return tuple(word for tail, word in reasons.items() if mask & self._bit(tail))
 
     def _bit(self, tail: str) -> int:
-        return int(getattr(self.library, f"nvmlClocksThrottleReason{tail}"))
+        return NAMED_LATE.get(tail) or int(getattr(self.library, f"nvmlClocksThrottleReason{tail}"))
 
     def _ask(self, function: str, *args: Any) -> Any:
         """The answer to a query that not every device, driver or user may make; None for no answer."""

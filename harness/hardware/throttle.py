@@ -48,9 +48,9 @@ class ClockWatch:
     due        the clock in MHz that the device should have; None where it does not tell
 
     The clock that is due is the highest of the device. While a setting holds it lower (application or display clocks,
-    the power limit, sync boost), a low clock is no fault. Locked clocks (`nvidia-smi --lock-gpu-clocks`) have no query:
-    a low clock that the driver gives no reason for and that is the same at every repeat is taken for a locked one, and
-    is what is due from then on.
+    the power limit, sync boost), or a limit of the board or of its voltage, a low clock is no fault. Locked clocks
+    (`nvidia-smi --lock-gpu-clocks`) have no query: a low clock that the driver gives no reason for and that is the same
+    at every repeat is taken for a locked one, and is what is due from then on.
     """
 
     def __init__(self, number: int) -> None:
