@@ -318,6 +318,22 @@ def test_mig_instances(install: Install, monkeypatch: pytest.MonkeyPatch) -> Non
         assert device.identity()["model"] == "NVIDIA H100 PCIe MIG 2g.20gb"
 
 
+@pytest.mark.parametrize("visible", [None, "0", "GPU-aa"])
+def test_mig_mode_without_an_instance(install: Install, monkeypatch: pytest.MonkeyPatch, visible: str | None) -> None:
+    """CUDA computes on no whole GPU in that mode: it was taken for one, and each case ended in torch seeing none."""
+    module = install(FakeBoard("GPU-aaaa", mig=True, instances=[None, None]), FakeBoard("GPU-bbbb"))
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(UnavailableError, match="in MIG mode and has no instance") as caught, opened(0):
+        pass
+    assert "nvidia-smi mig -cgi ID -C" in caught.value.cure
+    assert "nvidia-smi -mig 0" in caught.value.cure
+    assert module.opens == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-bb")
+    with opened(0) as device:
+        assert (device.uuid, device.mig) == ("GPU-bbbb", False)
+
+
 def test_a_device_that_fails_while_open(install: Install) -> None:
     module = install(FakeBoard("GPU-aaaa", failing={"nvmlDeviceGetName": pynvml.NVML_ERROR_GPU_IS_LOST}))
     with pytest.raises(LostError, match="driver failed") as caught, opened(0) as device:

@@ -87,12 +87,13 @@ def _find(nvml: Any, index: int) -> Device:
         number = int(entry)
         if number < count:
             board = boards[number]
-            return next(_instances(nvml, board, number), None) or _device(nvml, board, board, number, mig=False)
+            return next(_instances(nvml, board, number), None) or _whole(nvml, board, number)
     else:
         for number, board in enumerate(boards):
-            for device in (_device(nvml, board, board, number, mig=False), *_instances(nvml, board, number)):
+            instances = list(_instances(nvml, board, number))
+            for device in (_device(nvml, board, board, number, mig=False), *instances):
                 if device.uuid.lower().startswith(entry.lower()):
-                    return device
+                    return device if instances else _whole(nvml, board, number)
     reason = f"CUDA_VISIBLE_DEVICES names {entry!r}, and there is no such device among the {count} here"
     raise UnavailableError(reason, "list the devices with nvidia-smi -L")
 
@@ -121,16 +122,30 @@ def _visible(count: int) -> list[str]:
 
 def _instances(nvml: Any, board: Any, number: int) -> Iterator[Device]:
     """The MIG instances of a GPU. Where there are any, CUDA computes on an instance and never on the whole GPU."""
-    try:
-        enabled = nvml.nvmlDeviceGetMigMode(board)[0] == nvml.NVML_DEVICE_MIG_ENABLE
-    except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound):
-        return
-    for i in range(nvml.nvmlDeviceGetMaxMigDeviceCount(board) if enabled else 0):
+    for i in range(nvml.nvmlDeviceGetMaxMigDeviceCount(board) if _in_mig_mode(nvml, board) else 0):
         try:
             handle = nvml.nvmlDeviceGetMigDeviceHandleByIndex(board, i)
         except nvml.NVMLError_NotFound:
             continue
         yield _device(nvml, handle, board, number, mig=True)
+
+
+def _whole(nvml: Any, board: Any, number: int) -> Device:
+    """A GPU that has no instances. Raises `UnavailableError` in MIG mode, in which CUDA computes on instances alone."""
+    if _in_mig_mode(nvml, board):
+        cure = (
+            "make one of those that nvidia-smi mig -lgip lists: sudo nvidia-smi mig -cgi ID -C; or leave the mode: "
+            "sudo nvidia-smi -mig 0"
+        )
+        raise UnavailableError("this GPU is in MIG mode and has no instance", cure)
+    return _device(nvml, board, board, number, mig=False)
+
+
+def _in_mig_mode(nvml: Any, board: Any) -> bool:
+    try:
+        return bool(nvml.nvmlDeviceGetMigMode(board)[0] == nvml.NVML_DEVICE_MIG_ENABLE)
+    except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound):
+        return False
 
 
 def _device(nvml: Any, handle: Any, board: Any, number: int, *, mig: bool) -> Device:
