@@ -31,6 +31,7 @@ class FakeBoard:
     enforced_limit: int = 350_000
     instances: list[FakeBoard | None] = field(default_factory=list)
     mig: bool = False
+    compute_mode: int = pynvml.NVML_COMPUTEMODE_DEFAULT
     silent: set[str] = field(default_factory=set)
     failing: dict[str, int] = field(default_factory=dict)
 
@@ -75,6 +76,7 @@ def fake_nvml(boards: list[FakeBoard], *, init_error: int | None = None) -> Modu
         "nvmlDeviceGetMaxPcieLinkGeneration": lambda board: 5,
         "nvmlDeviceGetMaxPcieLinkWidth": lambda board: 16,
         "nvmlDeviceGetEccMode": lambda board: [1, 1],
+        "nvmlDeviceGetComputeMode": lambda board: board.compute_mode,
         "nvmlDeviceGetMigMode": lambda board: [int(board.mig), int(board.mig)],
         "nvmlDeviceGetMaxMigDeviceCount": lambda board: len(board.instances),
         "nvmlDeviceGetMigDeviceHandleByIndex": instance,

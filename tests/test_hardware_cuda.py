@@ -113,6 +113,49 @@ def test_unavailable_without_the_drivers_library_for_cuda(
     assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in reason
 
 
+@pytest.fixture
+def no_mps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where the Multi-Process Service would have its folder, and has none."""
+    monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY", raising=False)
+    monkeypatch.setattr("harness.hardware.nvml._MPS", tmp_path / "nvidia-mps")
+    return tmp_path / "nvidia-mps"
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        (pynvml.NVML_COMPUTEMODE_PROHIBITED, "compute mode, Prohibited, lets no process compute"),
+        (
+            pynvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS,
+            "compute mode, Exclusive_Process, lets one process compute, and a launch has two",
+        ),
+    ],
+)
+def test_unavailable_in_a_compute_mode_that_keeps_processes_out(
+    nvml: list[FakeBoard], no_mps: Path, mode: int, reason: str
+) -> None:
+    """Each case of torch failed there, with a device that is busy or unavailable and no cure."""
+    nvml[1].compute_mode = mode
+    found = str(cuda(index=1).available())
+    assert re.search(reason, found)
+    assert "sudo nvidia-smi -c DEFAULT" in found
+    assert cuda.available() is None, "it is another GPU's"
+    nvml[1].silent = {"nvmlDeviceGetComputeMode"}
+    assert cuda(index=1).available() is None
+
+
+def test_an_exclusive_gpu_is_shared_out_by_the_multi_process_service(
+    nvml: list[FakeBoard], no_mps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml[0].compute_mode = pynvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS
+    assert "nvidia-cuda-mps-control -d" in str(cuda.available())
+    no_mps.mkdir()
+    assert cuda.available() is None
+    no_mps.rmdir()
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "elsewhere")
+    assert cuda.available() is None
+
+
 def test_a_driver_that_does_not_tell_which_cuda_it_speaks_is_tried(
     nvml: list[FakeBoard], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ class Cuda:
         try:
             with opened(self._number) as device:
                 device.identity()  # one that can't say what it is ends its own cases here, and would end the run later
+                device.check_compute_mode()
                 driver = device.cuda()
         except UnavailableError as error:
             return str(error)

@@ -6,8 +6,10 @@ reference: https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceQueries.html
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.errors import LostError, UnavailableError
@@ -37,6 +39,10 @@ may be: the device runs as fast as it may."""
 
 NAMED_LATE = {"BoardLimit": 0x200, "Reliability": 0x400}
 """Bits of reasons for which older bindings have no name, whatever the driver tells."""
+
+_SHARE = "sudo nvidia-smi -c DEFAULT"
+_MPS = Path("/tmp/nvidia-mps")
+"""Where clients of CUDA's Multi-Process Service look for it, unless `CUDA_MPS_PIPE_DIRECTORY` names another folder."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,20 @@ class Device:
             cure = "install the whole driver, or start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility"
             raise UnavailableError(reason, cure) from None
         return None if found is None else int(found) // 1000
+
+    def check_compute_mode(self) -> None:
+        """Raise `UnavailableError` where it keeps the two processes that a launch times from computing here in turns.
+
+        Where it is exclusive, CUDA's Multi-Process Service shares the GPU out. NVML tells of it while somebody uses
+        it, so nothing is said where it may run.
+        """
+        mode = self._ask("nvmlDeviceGetComputeMode", self.board)
+        if mode == self.library.NVML_COMPUTEMODE_PROHIBITED:
+            raise UnavailableError("this GPU's compute mode, Prohibited, lets no process compute", _SHARE)
+        exclusive = mode == self.library.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS
+        if exclusive and not os.environ.get("CUDA_MPS_PIPE_DIRECTORY") and not _MPS.exists():
+            reason = "this GPU's compute mode, Exclusive_Process, lets one process compute, and a launch has two"
+            raise UnavailableError(reason, f"{_SHARE}, or start the Multi-Process Service: nvidia-cuda-mps-control -d")
 
     def clock(self) -> Clock:
         """The clock now: two queries, cheap enough to be made around every few calls.
