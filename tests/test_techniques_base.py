@@ -27,6 +27,8 @@ from harness.techniques import (
     pruned_channels,
     pruned_weights,
     reference,
+    tensorrt,
+    tensorrt_rtx,
 )
 from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_student_model, tiny_torch_model
@@ -117,6 +119,8 @@ def test_a_value_that_has_another_name_in_each_process_is_refused(value: Any) ->
         (distilled(into=STUDENT), dataclasses.replace(TORCH, training=None), "Model.training"),
         (onnxruntime | int8_static, dataclasses.replace(TORCH, calibration=None), "Model.calibration"),
         (batched(4), dataclasses.replace(ONNX, batchable=False), "Model.batchable"),
+        (tensorrt(max_batch=8), dataclasses.replace(ONNX, batchable=False), "Model.batchable"),
+        (tensorrt_rtx(max_batch=8), dataclasses.replace(TORCH, batchable=False), "Model.batchable"),
         (bf16, dataclasses.replace(TORCH, unsupported={"bf16": "it overflows."}), "bf16 on tiny: it overflows."),
     ],
 )
@@ -136,6 +140,8 @@ def test_what_does_not_apply_says_why(value: Pipeline, model: Model, words: str)
         (pruned_weights(0.5, finetune=False), dataclasses.replace(TORCH, training=None)),
         (pruned_channels(0.5, False), dataclasses.replace(TORCH, training=None)),
         (int8_dynamic, dataclasses.replace(ONNX, calibration=None)),
+        (tensorrt, dataclasses.replace(ONNX, batchable=False)),
+        (tensorrt_rtx(max_batch=8), TORCH),
     ],
 )
 def test_what_applies_gives_no_reason(value: Pipeline, model: Model) -> None:
