@@ -36,6 +36,8 @@ __all__ = ["Comparing", "Nothing", "WithBaselines", "WithTree", "not_in_turns"]
 
 Metrics = Mapping[str, Metric]
 DOUBTFUL = (Verdict.REGRESSED, Verdict.INCONCLUSIVE)
+UTILIZATION = frozenset({"utilization.cpu", "utilization.gpu"})
+"""What launches tell of the candidate alone."""
 
 
 class Comparing(Protocol):
@@ -181,8 +183,8 @@ class WithTree:
         return more_launches(result.launches, self._against.tolerance, spread_of(self._results), self._plan.lots)
 
     def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:
-        # Utilization is known of the candidate alone, whose row would be new in every run.
-        metrics = {name: one for name, one in metrics.items() if not name.startswith("utilization.")}
+        # Their rows would be new in every run.
+        metrics = {name: one for name, one in metrics.items() if name not in UTILIZATION}
         spread = spread_of(self._results)
         self._results.append(result)
         origin = {
@@ -252,7 +254,8 @@ def not_in_turns(result: Result, metrics: Metrics) -> tuple[str, ...]:
     names = [
         name
         for name, metric in metrics.items()
-        if (name.startswith(("latency.", "throughput", "time.", "utilization.")) or metric.derive) and name != METRIC
+        if (name.startswith(("latency.", "throughput", "time.")) or name in UTILIZATION or metric.derive)
+        if name != METRIC
         if metric.gates and metric != usual.get(name) and (result.measurement(name) or (metric.derive and derives))
     ]
     found = (

@@ -165,13 +165,16 @@ def test_a_limit_that_is_not_looked_at_is_named(
     own: list[tuple[Metric, Sequence[float]]] = [
         (built_in["latency.p99"].with_tolerance(0.02), launches),
         (Metric("tokens", "items/s", "higher", tolerance=0.05), launches),
+        (built_in["energy.per_call"].with_tolerance(0.02), (0.5,)),
         (built_in["latency.p90"], launches),  # without a limit
         (Metric("perplexity", "nats", "lower", tolerance=0.05), (3.0,)),  # one value for all launches repeats exactly
         (Metric("recall", "share", "higher", slack=0.01, portable=True), (0.9,)),
     ]
     prepare(monkeypatch, given, STEADY, own=own)
     assert main(["calibrate", "--tolerance", "0.02"]) == 0
-    (p99, tokens) = (line for line in capsys.readouterr().out.splitlines() if "not looked at" in line)
+    (energy, p99, tokens) = (line for line in capsys.readouterr().out.splitlines() if "not looked at" in line)
+    assert energy.startswith("limits on energy.per_call were not looked at (in toys), since only")
+    assert energy.endswith("and where a verdict is red give a wider limit")
     assert p99.startswith(
         "limits on latency.p99 were not looked at (in toys), since only time in turns, latency.p50 and "
     )
@@ -182,7 +185,7 @@ def test_a_limit_that_is_not_looked_at_is_named(
     assert tokens.startswith("limits on tokens were not looked at")
     prepare(monkeypatch, given, STEADY, own=own)
     assert main(["calibrate", "--tolerance", "0.02", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["notes"] == [p99, tokens]
+    assert json.loads(capsys.readouterr().out)["notes"] == [energy, p99, tokens]
     prepare(monkeypatch, given, STEADY)
     assert main(["calibrate", "--tolerance", "0.02"]) == 0
     assert "not looked at" not in capsys.readouterr().out

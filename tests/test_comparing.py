@@ -198,15 +198,18 @@ def test_a_limit_that_turns_can_not_hold_is_told_and_fails_nothing() -> None:
     gain = Metric("gain", "x", "higher", tolerance=0.1, derive=lambda values: values["speedup"])  # has no value here
     busy = METRICS["utilization.cpu"].with_tolerance(0.1)
     idle = METRICS["utilization.gpu"].with_tolerance(0.1)
+    # Of an evaluation, whatever it is called.
+    codes = Metric("utilization.codes", "share", "higher", slack=0.1, portable=True)
     of_launches = {"latency.p99": 0.02, "lag": 0.01, "utilization.cpu": 0.9, "utilization.gpu": 0.4}
-    now = in_turns({"size": (4.0,), **{name: (value,) * 8 for name, value in of_launches.items()}})
+    evaluated = {"size": (4.0,), "utilization.codes": (0.9,)}
+    now = in_turns({**evaluated, **{name: (value,) * 8 for name, value in of_launches.items()}})
     assert not_in_turns(now, METRICS) == ()
-    limited = {**METRICS, **{one.name: one for one in (p99, own, gain, busy, idle)}}
+    limited = {**METRICS, **{one.name: one for one in (p99, own, gain, busy, idle, codes)}}
     (warning,) = not_in_turns(now, limited)
-    assert "latency.p99, utilization.cpu, utilization.gpu, lag, gain" in warning
-    before = in_turns({"size": (4.0,)})  # of the other tree launches keep the latency alone
+    assert "latency.p99, utilization.cpu, utilization.gpu, lag, gain hold" in warning
+    before = in_turns(evaluated)  # of the other tree launches keep the latency alone
     found = verdicts(with_tree().compare(now, before, limited))
-    assert found == {"latency.p50": Verdict.UNCHANGED, "size": Verdict.UNCHANGED}
+    assert found == dict.fromkeys(("latency.p50", "size", "utilization.codes"), Verdict.UNCHANGED)
     timed = dataclasses.replace(in_turns({}), technique=TECHNIQUE)  # which has no metrics of a suite's own
     assert not_in_turns(timed, limited) == ()
 

@@ -209,10 +209,12 @@ def test_the_document_says_where_the_seconds_that_were_aimed_at_are_missed() -> 
     plan = Plan()
     first, fresh = plan.screen * plan.seconds, plan.lots[0] * LONGEST * plan.seconds
     assert (plan.screen, plan.seconds, plan.lots[0]) == (3, 0.8, 5)
-    longest = (
-        f"five fresh ones of up to {LONGEST * plan.seconds:.1f} s where turns scatter: up to {first + fresh:.1f} s"
-    )
-    assert longest in document
+    longest = LONGEST * plan.seconds
+    assert (
+        f"five fresh ones of up to {longest:.1f} s where turns scatter: up to {first + fresh:.1f} s, and\n"
+        f"{first + fresh + plan.repeats * longest:.1f} s where two that were disturbed are made again"
+    ) in document
+    assert plan.repeats == 2
 
 
 def test_bounds_of_verdicts_that_share_a_baseline_are_said_to_be_no_more_than_that() -> None:

@@ -346,6 +346,29 @@ def test_a_file_in_src_makes_no_package_of_that_name_the_projects(project: Folde
         check(other, "datasets", project.path / "src" / "datasets.py")
 
 
+@pytest.mark.parametrize(
+    ("own", "installed", "foreign"),
+    [
+        ("evaluate.py", "evaluate/__init__.py", False),
+        ("evaluate/__init__.py", "evaluate.py", False),
+        ("evaluate.py", "evaluate.py", True),
+        ("evaluate/__init__.py", "evaluate/__init__.py", True),
+        ("evaluate/__init__.py", "evaluate", True),  # the folder that an installed copy was made from
+        ("evaluate.py", "evaluate", True),
+    ],
+)
+def test_a_script_is_no_copy_of_a_package_of_its_name(
+    project: Folder, tmp_path: Path, own: str, installed: str, foreign: bool
+) -> None:
+    """evaluate.py beside the suites, and Hugging Face's evaluate, which the evaluation imports."""
+    (project.path / own).parent.mkdir(exist_ok=True)
+    (project.path / own).touch()
+    project.commit("a script")
+    other = worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+    with pytest.raises(WrongTreeError, match="evaluate") if foreign else contextlib.nullcontext():
+        check(other, "evaluate", tmp_path / "site-packages" / installed)
+
+
 def test_a_submodule_is_of_no_commit_of_the_project(project: Folder, tmp_path: Path) -> None:
     theirs = Folder(tmp_path / "theirs")
     theirs.commit("start")

@@ -39,6 +39,7 @@ from harness.units import duration, percent, plural
 __all__ = ["add", "calibrate"]
 
 HELD, REFUSED, FAILED = range(3)
+ENERGY = "energy.per_call"
 _NAMES = {"against": "against another tree", "anchored": "latency.p50 / anchor", "speedup": "speedup"}
 _COLUMNS = ("launches", "rounds", "runs", "tells", "limit", "advised")
 
@@ -150,18 +151,21 @@ def _committed(folder: Path, run: Run) -> tuple[dict[str, Prior], list[str]]:
 
 
 def _not_looked_at(alone: Sequence[Run], metrics: Mapping[str, Mapping[str, Metric]]) -> Iterator[str]:
-    """A sentence for each metric with a limit that is judged by its launches, and of which calibration reads none."""
+    """A sentence for each metric with a limit that does not repeat exactly, and of which calibration reads nothing."""
     suites: dict[str, set[str]] = {}
     for result in (result for run in alone for result in run.results):
         for one in result.measurements:
             metric = metrics[result.suite].get(one.metric)
-            if metric and metric.gates and sampled(metric, one) and one.metric not in (ANCHORED, SPEEDUP):
+            varies = metric and (sampled(metric, one) or one.metric == ENERGY)
+            if metric and metric.gates and varies and one.metric not in (ANCHORED, SPEEDUP):
                 suites.setdefault(one.metric, set()).add(result.suite)
     for name in sorted(suites):
+        # What is measured once a run has no interval, and is never inconclusive.
+        cure = "red" if name == ENERGY else "inconclusive do what it says, or"
         yield (
             f"limits on {name} were not looked at (in {', '.join(sorted(suites[name]))}), since only time in turns, "
             f"{ANCHORED} and {SPEEDUP} are: accept a baseline, run the suites again without a change, and where a "
-            "verdict is inconclusive do what it says, or give a wider limit"
+            f"verdict is {cure} give a wider limit"
         )
 
 

@@ -120,7 +120,12 @@ class Tree:
         source = self.root / "src"
         folders = [self.root] if own or (source / "__init__.py").exists() else [self.root, source]
         places = [folder / Path(*name.split(".")) for folder in folders]
-        return any((place / "__init__.py").exists() or place.with_suffix(".py").exists() for place in places)
+        # evaluate.py is no copy of a package of that name, nor the other way round.
+        package, module = found.name == "__init__.py", found.suffix == ".py" and found.name != "__init__.py"
+        return any(
+            ((place / "__init__.py").exists() and not module) or (place.with_suffix(".py").exists() and not package)
+            for place in places
+        )
 
     def _is_of_another_environment(self, found: Path) -> bool:
         """Whether a file is of an environment that was given for this tree, or made for other packages.
