@@ -181,3 +181,12 @@ def test_other_encodings_are_named() -> None:
 def test_other_line_ends_are_the_same_file() -> None:
     text = dump(PORTABLE)
     assert parse(Portable, text.replace("\n", "\r\n").encode(), "x") == parse(Portable, text.encode(), "x")
+
+
+@pytest.mark.parametrize(("record", "cls"), [(PORTABLE, Portable), (TIMES, Times)], ids=["portable", "times"])
+def test_a_file_whose_digest_was_taken_out_is_damaged(record: Any, cls: Any) -> None:
+    """Whoever edits a baseline by hand would only have to delete a line."""
+    data = json.loads(dump(record))
+    del data["digest"]
+    with pytest.raises(BaselineError, match="do not match its digest"):
+        parse(cls, json.dumps(data).encode(), "x.json")

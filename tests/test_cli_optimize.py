@@ -19,7 +19,7 @@ from harness.cli.main import main
 from harness.errors import SuiteError
 from harness.grid import grids_of, load_suite
 from harness.hardware import cpu
-from harness.optimize import Goal, Space, Trial
+from harness.optimize import Goal, Limit, Space, Trial
 from harness.optimize.suite import Names, suite_text
 from harness.records import Outcome, Result
 from harness.report.commands import reproduce_command
@@ -622,3 +622,58 @@ def test_a_suite_that_is_no_python_is_refused(project: Path, monkeypatch: pytest
         suite_text(names, found.models[0], found.techniques, found.hardware[0], found.metrics, "All.")
     for name in ("suites", "suites.models", "suites.test-tiny"):
         sys.modules.pop(name, None)
+
+
+def test_what_keeps_no_limit_is_neither_recommended_nor_shipped_and_the_code_is_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @technique(takes="torch")
+    def half(deployment: Deployment) -> Deployment:
+        return deployment
+
+    @grid(model=[tiny_torch_model()], technique=[reference, half], hardware=[cpu])
+    def test_it(case, bench):
+        bench(case)
+
+    goals: list[Goal] = []
+
+    class Large:
+        """A bench on which everything takes more than it may."""
+
+        notice, finals, folder = "", (), tmp_path
+
+        def __init__(self, *, goal: Goal, space: Space, **_: object) -> None:
+            goals.append(goal)
+            self.space = space
+
+        def measure(self, pipeline: Pipeline, best: object) -> Trial:
+            case = self.space.case(pipeline)
+            result = Result("s", case.id, "", "tiny", pipeline.id, "cpu", Outcome.COMPLETED)
+            return Trial(case, result, (0.0,), broken=("size 2.00 MB",))
+
+        def known(self, pipeline: Pipeline) -> None:
+            return None
+
+        def artefact(self, trial: Trial) -> None:
+            raise AssertionError("it was shipped")
+
+        def finish(self, *, complete: bool) -> SimpleNamespace:
+            return SimpleNamespace(id="run", seconds=1.0)
+
+    in_a_file(test_it, tmp_path, monkeypatch)
+    monkeypatch.setattr(command, "Bench", Large)
+    limits = "--max-accuracy-drop 1% --max-memory 2.5MB --max-size 1.5MB --max-latency 3ms"
+    assert main(["optimize", "test_s.py", "--model", "tiny", *limits.split(), "--export", "best"]) == 1
+    asked: tuple[Limit, ...] = goals[0].limits
+    assert [(one.metric, one.unit) for one in asked] == [
+        ("accuracy", "share"),
+        ("memory.peak", "bytes"),
+        ("size", "bytes"),
+        ("latency.p95", "s"),
+    ]
+    assert [one.value for one in asked] == pytest.approx([0.01, 2.5e6, 1.5e6, 0.003])
+    printed = capsys.readouterr().out
+    assert "nothing that was tried keeps every limit" in printed
+    assert "recommended: " not in printed
+    assert not (tmp_path / "best").exists()
+    assert json.loads((tmp_path / "optimize.json").read_text(encoding="utf-8"))["recommended"] is None

@@ -211,7 +211,7 @@ def test_the_document_says_where_the_seconds_that_were_aimed_at_are_missed() -> 
     assert (plan.screen, plan.seconds, plan.lots[0]) == (3, 0.8, 5)
     longest = LONGEST * plan.seconds
     assert (
-        f"five fresh ones of up to {longest:.1f} s where turns scatter: up to {first + fresh:.1f} s, and\n"
+        f"five fresh ones of up to {longest:.1f} s where turns scatter: up to {first + fresh:.1f} s, and "
         f"{first + fresh + plan.repeats * longest:.1f} s where two that were disturbed are made again"
     ) in document
     assert plan.repeats == 2

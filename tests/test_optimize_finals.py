@@ -23,7 +23,7 @@ from harness.measure import sampling
 from harness.measure.launch import ArmSpec
 from harness.measure.turns import paired
 from harness.metrics import resolve
-from harness.optimize import Found, Goal, Space, Trial
+from harness.optimize import Found, Goal, Limit, Space, Trial
 from harness.optimize.finals import launch_seconds
 from harness.optimize.measuring import Bench, last_choice
 from harness.optimize.record import finals_of, record_of
@@ -336,3 +336,24 @@ def test_a_goal_that_is_nothing_of_the_model_as_it_is_ends_the_search(made: list
     assert not bench._trial(as_pipeline(fp16), sparse).stands
     bench._reference = sparse
     assert bench._trial(as_pipeline(fp16), sparse).stands
+
+
+def test_a_trial_beyond_a_limit_may_not_be_recommended_and_one_that_lost_too_much_is_not_extended(
+    made: list[Launch],
+) -> None:
+    bench = a_bench("latency.p50")
+    limits = (Limit("accuracy", 0.01, "share"), Limit("memory.peak", 2.0**20, "bytes"))
+    bench.goal = Goal("size", "bytes", "lower", limits)
+    launches = (sampling.launch({}, phase="screen", seconds=1.0),)
+
+    def trial(accuracy: float, memory: float) -> Trial:
+        found = a_trial(bf16, about(MS), 1.0, size=(50.0,), accuracy=(accuracy,), memory_peak=(memory,))
+        return bench._trial(as_pipeline(bf16), dataclasses.replace(found.result, launches=launches))
+
+    whole = a_trial(plain, about(MS), 1.0, size=(100.0,), accuracy=(0.9,), memory_peak=(2.0**22,))
+    bench._reference = whole.result
+    kept, lossy, large = trial(0.9, 2.0**20), trial(0.88, 2.0**20), trial(0.9, 2.0**21)
+    assert kept.stands
+    assert (lossy.stands, lossy.extensible, lossy.broken) == (False, False, ("accuracy -2.00 pt",))
+    assert (large.stands, large.extensible, large.broken) == (False, True, ("memory.peak 2.00 MiB",))
+    assert [bench._timed(one.result) for one in (kept, lossy, large)] == [True, False, True]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -526,3 +527,15 @@ def test_a_run_that_could_compare_a_part_says_that_and_not_that_nothing_was_deci
     assert found.detail.startswith("2 of 4 comparisons were decided, and of no case all; 2 of 2 cases were measured")
     times = tuple(row for row in rows if row.metric == "latency.p50")
     assert Overview(dataclasses.replace(run, comparisons=times)).headline.sentence == "Nothing could be decided."
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"complete": False}, "the run was cut short"), ({"expected": 40}, "2 of 40 cases were measured")],
+)
+def test_a_run_that_did_not_come_to_all_its_cases_is_worth_a_second_look(changes: dict[str, Any], words: str) -> None:
+    run = sample_run(1, 2, samples=2, mode="off")
+    assert checks(Overview(run))[0].fine
+    check = checks(Overview(dataclasses.replace(run, **changes)))[0]
+    assert words in check.answer
+    assert not check.fine

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -208,3 +209,15 @@ class Wayward(torch.nn.Module):
 
     def forward(self, x: Any) -> Any:
         return x + 1 if x.sum() > 0 else x
+
+
+def test_there_are_no_facts_of_a_package_that_computes_otherwise_than_its_program() -> None:
+    from harness.runtimes.aotinductor_session import AotInductorSession
+    from harness.runtimes.torch_session import as_tensors
+
+    session: Any = AotInductorSession.__new__(AotInductorSession)
+    session._guard, session._function = torch.no_grad, lambda _: torch.zeros(1, 4)
+    session._program = lambda: SimpleNamespace(module=lambda: torch.nn.Linear(4, 4))
+    session.stage = as_tensors
+    with pytest.raises(PreparationError, match="away from the exported program's"):
+        session.facts({"x": np.ones((1, 4), np.float32)})

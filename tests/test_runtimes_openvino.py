@@ -323,3 +323,12 @@ def test_products_are_told_by_their_kernels(network: Any) -> None:
         "nodes": 6,
         "nodes.quantized": 3,
     }
+
+
+def test_what_fusing_changes_is_packed_only_without_it(
+    network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenVino, "load", lambda self, _folder, _hardware: Answers(0.0 if self.fusing else 1.0))
+    with pytest.raises(PreparationError, match="away from what it gives when it fuses no operations"):
+        OpenVino().pack(network, MODEL.inputs(2, 0), tmp_path, cpu)
+    OpenVino(fusing=False).pack(network, MODEL.inputs(2, 0), tmp_path, cpu)

@@ -14,7 +14,7 @@ import onnx
 import pytest
 import torch
 
-from harness import Deployment, Model, PreparationError
+from harness import Deployment, EvidenceError, Model, PreparationError
 from harness.hardware import cpu
 from harness.runtimes.eager import Eager
 from harness.runtimes.onnx_graph import weights
@@ -25,6 +25,7 @@ from harness.techniques import (
     batched,
     bf16,
     compiled,
+    cuda_graph,
     distilled,
     fp16,
     int8_dynamic,
@@ -38,6 +39,7 @@ from harness.techniques import (
 from harness.techniques.base import as_pipeline
 from harness.techniques.torch_modules import CastNetwork
 from harness.testing import check_technique, tiny_onnx_model, tiny_student_model, tiny_torch_model
+from harness.worker.prepare import evidence_of
 from tests.onnx_networks import as_model, conditional, tensor
 from tests.onnx_networks import model as onnx_network
 
@@ -393,3 +395,29 @@ class FixedWidth(torch.nn.Module):
 
     def forward(self, image: Any) -> Any:
         return self.last(self.hidden(image.flatten(1)).reshape(-1, 4, 4).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("technique", "facts", "words"),
+    [
+        (
+            reference,
+            {"batch": 1, "runtime": "eager", "weights.float32": 1.0, "precision": "bfloat16"},
+            "reference promised precision = float32, found bfloat16: the reference is what",
+        ),
+        (bf16, {"weights.bfloat16": 1.0, "arithmetic.float32": 1.0}, r"arithmetic\.bfloat16 >= 0\.9, found not found"),
+        (cuda_graph, {"runtime": "cudagraph", "cuda_graph": False}, "promised cuda_graph = True, found False"),
+        (
+            pruned_channels(0.5, finetune=False),
+            {"parameters": 4000},
+            f"parameters >= 1 and <= {int(0.6 * WEIGHTS)}, found 4000",
+        ),
+    ],
+    ids=["reference", "bf16", "cuda_graph", "pruned_channels"],
+)
+def test_a_technique_that_did_a_part_of_its_work_breaks_its_promise(
+    technique: Technique, facts: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    made = as_pipeline(technique).apply(Deployment(TORCH, TORCH.load(), Eager(), cpu, tmp_path))
+    with pytest.raises(EvidenceError, match=words):
+        evidence_of(made, dict(facts))

@@ -585,3 +585,23 @@ class Again(torch.nn.Module):
 
     def forward(self, tokens: Any) -> Any:
         return self.layer(self.layer(tokens.repeat(1, 1, 6)).relu()).mean(1)
+
+
+class Counting(torch.nn.Module):
+    """Divides by how many blocks it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = torch.nn.ModuleList(torch.nn.Linear(WIDTH, WIDTH) for _ in range(3))
+
+    def forward(self, tokens: Any) -> Any:
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens.mean(1) / len(self.blocks)
+
+
+def test_blocks_on_whose_number_the_code_depends_are_noticed() -> None:
+    """It runs with one less, and computes something else."""
+    words = "without the blocks the outputs are not those of the network with them muted"
+    with pytest.raises(PreparationError, match=words):
+        deployed(pruned_layers(1, finetune=False), _with(ENCODER, Counting()))

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from harness import classification
+from harness import Evaluation, classification
 from harness.errors import MeasurementError, SuiteError
 from harness.hardware import Cpu, cpu
 from harness.measure.child import Child
 from harness.measure.tree import Tree
 from harness.runtimes.predictor import seed_generators
 from harness.specs import spec_of
+from harness.worker.evaluate import _wrong
 from harness.worker.protocol import Evaluate, Evaluated, Load, Loaded
 from tests.artefacts import make_artefact
 
@@ -167,3 +168,24 @@ def test_a_reply_that_can_not_be_recorded_does_not_end_the_process_without_a_wor
         with pytest.raises(MeasurementError, match="a number that is not finite has no place in a record") as caught:
             one.stop(30)
     assert caught.value.outcome == "failed"
+
+
+@pytest.mark.parametrize(
+    ("value", "scores", "words"),
+    [
+        (0.5, [1.0, 0.0, 0.5], ""),
+        (1.0, [], "scores must be (N,) numbers in 0..1; their shape is [0]"),
+        (0.5, [1.0, 1.5], "scores must be (N,) numbers in 0..1"),
+        (0.5, [1.0, -0.5], "scores must be (N,) numbers in 0..1"),
+        (0.5, [1.0, float("nan")], "scores must be (N,) numbers in 0..1"),
+        (93.0, [1.0, 0.0], "the evaluation gave 93.0, not in 0..1"),
+        (-0.1, [1.0, 0.0], "the evaluation gave -0.1, not in 0..1"),
+        (float("nan"), [1.0, 0.0], "the evaluation gave nan, not in 0..1"),
+    ],
+)
+def test_no_examples_and_what_is_no_share_of_them_are_named(value: float, scores: list[float], words: str) -> None:
+    """Where a filter of the data leaves none, the accuracy is the same whatever the network gives."""
+    found = np.asarray(scores, np.float64)
+    said = _wrong(Evaluation(value, found, "data"), found, None)
+    assert words in said
+    assert bool(said) is bool(words)

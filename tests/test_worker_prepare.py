@@ -249,3 +249,21 @@ def test_rounding_is_no_other_answer_and_another_shape_is() -> None:
     for again in ({"output": np.ones((1, 3), np.float32)}, {}, {"output": np.full((2, 3), np.nan, np.float32)}):
         with pytest.raises(PreparationError, match=r"differs by (inf|nan)"):
             check_repeats(again, first)
+
+
+class Constant(torch.nn.Module):
+    """Gives one answer, whatever it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(12, 12)
+
+    def forward(self, image: Any) -> Any:
+        return self.layer(image * 0)
+
+
+def test_a_network_whose_answers_do_not_follow_from_its_inputs_makes_no_artefact(tmp_path: Path) -> None:
+    """An answer that was kept from an earlier call would look right in every turn."""
+    model = dataclasses.replace(tiny_torch_model(trained=False), load=Constant)
+    with pytest.raises(PreparationError, match="the outputs are the same for different inputs"):
+        _make(Case(model, as_pipeline(reference), cpu), tmp_path)
