@@ -394,6 +394,24 @@ def test_two_thousand_cases_fit_and_what_was_left_out_is_said() -> None:
     assert shown == {anchor(view.suite, view.id) for view in cases(run)}
 
 
+def test_what_was_found_in_two_thousand_cases_is_cut_so_that_the_page_keeps_its_size() -> None:
+    run = sample_run(200, 10, samples=2)
+    found = {"speedup": Verdict.REGRESSED, "latency.p50": Verdict.IMPROVED, "accuracy": Verdict.INCONCLUSIVE}
+    rows = tuple(
+        dataclasses.replace(
+            run.comparisons[0], suite=result.suite, case_id=result.case_id, metric=metric, verdict=verdict,
+            reason="Too long. " * 40,
+        )
+        for result in run.results
+        if result.outcome is Outcome.COMPLETED
+        for metric, verdict in found.items()
+    )  # fmt: skip
+    data = render(dataclasses.replace(run, comparisons=rows))
+    assert len(data) <= 5_000_000
+    assert len(re.findall(rb"\d+ further ones are left out here", data)) == 2
+    assert re.search(rb"\d+ further failures are left out here", data)
+
+
 def test_a_model_of_too_many_cases_is_not_drawn_and_the_page_says_where_its_numbers_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -85,7 +85,7 @@ def test_past_the_cards_what_fails_is_in_lines(monkeypatch: pytest.MonkeyPatch) 
 def test_what_is_not_decided_is_counted_whole_and_shown_as_far_as_there_is_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(why, "MAX_LINES", 3)
+    monkeypatch.setattr("harness.report.html.page.MAX_LINES", (3,))
     kinds = [Verdict.INCONCLUSIVE] * 5 + [Verdict.IMPROVED] * 3
     rows = [
         dataclasses.replace(worse(f"own.{i}", EXACT, reason=f"Row {i}."), verdict=kind) for i, kind in enumerate(kinds)

@@ -6,7 +6,7 @@ import base64
 import functools
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -31,7 +31,10 @@ from harness.units import duration, quantity
 __all__ = ["asset", "digest", "environment", "policy", "render"]
 
 PAGE_BYTES = 5_000_000
-"""What the page takes at most. Cases get what the rest leaves of it, or a quarter where the rest is that long."""
+"""What the page takes at most. Cases get what the rest leaves of it, and a quarter even where the rest is longer with
+the fewest rows in its tables, as a map of tens of thousands of cases makes it."""
+MAX_LINES = (2000, 500, 100)
+"""Rows of a table of what was found, further ones are counted: the first of these that leaves the cases a quarter."""
 _HEADING = 2_000
 """Bytes of the section of cases above its lines."""
 _CLAUSE = 48
@@ -51,46 +54,52 @@ def render(run: Run, past: Past = NO_PAST) -> bytes:
         "fronts": sections.fronts(seen),
         "batchings": outputs.batchings(seen),
     }
-    page = (
-        environment()
-        .get_template("page.html")
-        .render(
-            run=run,
-            policy=policy(style, script),
-            # Both are ours, so they go in as they are; a browser runs them only if their hashes fit the policy.
-            style=Markup(style),
-            script=Markup(script),
-            headline=seen.headline,
-            note=tree_note(run),
-            timed=timed(run),
-            label=seen.label,
-            counts=counts(seen.cases),
-            accept=accept_command(run) if accepts else "",
-            accepts=accepts,
-            checks=checks(seen),
-            other_tree=other_tree(run),
-            of_revision=of_revision(run),
-            undecided=undecided,
-            better=better,
-            slack=accuracy_slack(run),
-            **shown,
-            pictures=_pictures(run, shown, drawn_past=bool(past.series)),
-            prunings=sections.prunings(seen),
-            fidelities=outputs.fidelities(seen),
-            tolerance=speed_tolerance(run),
-            moved=moved(past),
-            past_notes=past.notes,
-            total=len(seen.cases),
-            cases=Markup(_PLACE),
-            problems=sections.problems(seen),
-            unreached=max(run.expected - len(run.results), 0),
-        )
+    draw = functools.partial(
+        environment().get_template("page.html").render,
+        run=run,
+        policy=policy(style, script),
+        # Both are ours, so they go in as they are; a browser runs them only if their hashes fit the policy.
+        style=Markup(style),
+        script=Markup(script),
+        headline=seen.headline,
+        note=tree_note(run),
+        timed=timed(run),
+        label=seen.label,
+        counts=counts(seen.cases),
+        accept=accept_command(run) if accepts else "",
+        accepts=accepts,
+        checks=checks(seen),
+        other_tree=other_tree(run),
+        of_revision=of_revision(run),
+        undecided=undecided,
+        better=better,
+        slack=accuracy_slack(run),
+        **shown,
+        pictures=_pictures(run, shown, drawn_past=bool(past.series)),
+        prunings=sections.prunings(seen),
+        fidelities=outputs.fidelities(seen),
+        tolerance=speed_tolerance(run),
+        moved=moved(past),
+        past_notes=past.notes,
+        total=len(seen.cases),
+        cases=Markup(_PLACE),
+        problems=sections.problems(seen),
+        unreached=max(run.expected - len(run.results), 0),
     )
-    above, below = (part.encode("utf-8") for part in page.split(_PLACE))
+    above, below = _around(draw)
     room = max(PAGE_BYTES - len(above) - len(below) - _HEADING, PAGE_BYTES // 4)
     found = render_cases(seen, environment().get_template("case.html").render, room, past)
     cases = environment().get_template("cases.html").render(cases=found)
     return b"".join((above, cases.encode("utf-8"), below))
+
+
+def _around(draw: Callable[..., str]) -> tuple[bytes, bytes]:
+    """What stands above and below the cases, with as many rows in its tables as leave them a quarter of the page."""
+    for most in MAX_LINES:
+        above, below = (part.encode("utf-8") for part in draw(most=most).split(_PLACE))
+        if len(above) + len(below) + _HEADING <= PAGE_BYTES - PAGE_BYTES // 4:
+            break
+    return above, below
 
 
 def _pictures(run: Run, shown: Mapping[str, Any], *, drawn_past: bool) -> set[str]:

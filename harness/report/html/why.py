@@ -15,19 +15,17 @@ from harness.report.ran import more_or_fewer, references
 from harness.report.reasons import MAX_NAMED, brief, rules, said, without_name
 from harness.report.weight import comparisons_by_weight
 
-__all__ = ["MAX_CARDS", "MAX_LINES", "not_decided", "why"]
+__all__ = ["MAX_CARDS", "not_decided", "why"]
 
 MAX_CARDS = 40
 """Failing cases that get a card with pictures; what fails in further ones gets lines in a table."""
 MAX_FINDINGS = 8
 """Metrics of a case in its card; a case has all of them in its own section."""
-MAX_LINES = 2000
-"""Rows of a table of what was found; further ones are counted."""
 _LOG_LINES = 20
 
 
 def why(seen: Overview) -> dict[str, Any]:
-    """The cases that fail, worst first: cards with pictures, then lines, then a count."""
+    """The cases that fail, worst first: cards with pictures, then lines."""
     failing = seen.failing
     shown = {_subject(one.view) for one in failing[:MAX_CARDS]}
     near_by = [view for view in seen.cases if _subject(view) in shown]
@@ -43,14 +41,11 @@ def why(seen: Overview) -> dict[str, Any]:
         hints = (beside_it, f"{doubt[:1].upper()}{doubt[1:]}.")
         cards.append(_card(seen, f"why-{i}", one, [hint for hint in hints if hint.strip(".")]))
     rest = [comparison for one in failing[MAX_CARDS:] for comparison in one.comparisons]
-    lines = [(c, said(c)) for c in rest[:MAX_LINES]]
     return {
         "named": cards[:MAX_NAMED],
         "unnamed": max(len(failing) - MAX_NAMED, 0),
         "cards": cards,
-        "lines": lines,
-        "dropped": len(rest) - len(lines),
-        "most": MAX_LINES,
+        "lines": [(c, said(c)) for c in rest],
         "total": len(failing),
         "drawn": any(finding["picture"] for card in cards for finding in card["findings"]),
     }
