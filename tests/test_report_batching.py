@@ -220,6 +220,11 @@ def test_the_page_draws_both_pictures_with_sentence_and_table(run: Run) -> None:
     assert len(page.find("circle", **{"class": "mark best"})) == 3 * 2
 
 
+def test_the_page_says_that_callers_wait_longer_than_a_call_takes(run: Run) -> None:
+    words = "That is the time of a full call alone. A caller waits longer: for the batch to fill, and for calls before"
+    assert words in plain(Page(render(run)).text)
+
+
 def test_in_turns_with_another_tree_the_page_does_not_say_that_drift_is_left_out(run: Run) -> None:
     assert "drift between two cases is not in it" in plain(Page(render(run)).text)
     state = {**run.environment.state, "against": "main"}
