@@ -127,6 +127,7 @@ def test_the_page_draws_them_with_their_table(run: Run) -> None:
     assert "digits: accuracy against removed weights" in text
     assert "Faster than the same pipeline without it: pruned_channels:0.5 (2.50x)." in text
     assert "5 pruned_weights:0.9 90.0 % 70.00 % 1.01x" in text
+    assert "Accuracy against removed weights The share of the weights that is zero or gone" in text
     (curve,) = page.find("path", **{"class": "line thin candidate"})
     assert (curve["d"] or "").count("L") == 1
 
@@ -138,6 +139,7 @@ def test_too_many_are_not_drawn_and_the_page_says_where_they_are(run: Run, monke
     text = plain(page.text)
     assert "digits: accuracy against removed weights" not in text
     assert text.count("the picture and its table are left out here") == 1
+    assert "Accuracy against removed weights" not in text, "what is not drawn is not explained"
 
 
 def test_without_two_of_them_there_is_no_section(run: Run) -> None:
@@ -145,6 +147,7 @@ def test_without_two_of_them_there_is_no_section(run: Run) -> None:
     page = Page(render(few))
     assert not page.find("section", id="pruned")
     assert not page.find("a", href="#pruned")
+    assert "Accuracy against removed weights" not in page.text
 
 
 def test_a_model_too_many_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

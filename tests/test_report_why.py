@@ -328,6 +328,28 @@ def test_only_pictures_that_are_there_are_explained() -> None:
         assert words not in few
 
 
+def test_the_rules_of_what_is_not_timed_are_told_as_they_are_in_this_run() -> None:
+    run = sample_run(1, 2, samples=4)
+    state = {**run.environment.state, "against": "main"}
+    turns = dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
+    told, told_in_turns = (plain(Page(render(one)).text) for one in (run, turns))
+    for words in (
+        "an evaluation repeats exactly, so accuracy is compared example by example: a net loss beyond the limit has",
+        "Size, parameters and what else is counted have no interval: they are compared exactly",
+        "which takes 50 for p90, 100 for p95 and 500 for p99",
+    ):
+        assert words in told
+        assert words in told_in_turns
+    for words in (
+        "On another class the loss is an estimate with an interval",
+        "Memory is compared so too, on the same class of machine alone; its limit is 2 % or 1 MiB",
+        "and it is inconclusive where the suite gives it a limit",
+    ):
+        assert words in told
+        assert words not in told_in_turns
+    assert "in turns no percentile but p50 is judged" in told_in_turns
+
+
 def test_a_long_fact_is_folded_and_kept_whole() -> None:
     note = f"not measured: {'no counter of energy ' * 6}".strip()
     first, second = sample_run(1, 2, samples=2).results

@@ -52,6 +52,7 @@ def render(run: Run, past: Past = NO_PAST) -> bytes:
         "why": why(seen),
         "maps": sections.gain_maps(seen),
         "fronts": sections.fronts(seen),
+        "prunings": sections.prunings(seen),
         "batchings": outputs.batchings(seen),
     }
     draw = functools.partial(
@@ -76,7 +77,6 @@ def render(run: Run, past: Past = NO_PAST) -> bytes:
         slack=accuracy_slack(run),
         **shown,
         pictures=_pictures(run, shown, drawn_past=bool(past.series)),
-        prunings=sections.prunings(seen),
         fidelities=outputs.fidelities(seen),
         tolerance=speed_tolerance(run),
         moved=moved(past),
@@ -109,6 +109,7 @@ def _pictures(run: Run, shown: Mapping[str, Any], *, drawn_past: bool) -> set[st
         "samples": any(launch.samples for result in run.results for launch in result.launches),
         "gains": any(not one.absent for one in shown["maps"]),
         "front": any(one["picture"] for one in shown["fronts"]),
+        "removed": any(one["picture"] for one in shown["prunings"]),
         "batch": shown["batchings"],
         "past": drawn_past,
     }
