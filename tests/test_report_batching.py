@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -11,6 +12,7 @@ from harness.records import Estimate, Evidence, Measurement, Result, Run
 from harness.report.batching import Sweep, knees, sentence, speed_tolerance, sweeps
 from harness.report.gains import subjects
 from harness.report.html import outputs, render
+from harness.report.html.page import asset
 from harness.report.overview import Overview, cases
 from harness.report.summary import render as summary
 from harness.report.terminal import closing_lines
@@ -245,6 +247,23 @@ def test_what_is_not_drawn_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     text = plain(Page(render(run)).text)
     assert "1 more pipeline is in neither picture nor table; the numbers are in the cases." in text
     assert "To keep this page small, the pictures and their table are left out here." in text
+
+
+def test_no_two_lines_of_a_picture_look_alike() -> None:
+    before = ("", "onnxruntime+", "compiled+", "bf16+", "fp16+", "openvino+", "aotinductor+")
+    rows = [(f"{name}batched:{n}", n, speed) for name in before for n, speed in SATURATING.items()]
+    run = run_of(*rows)
+    (drawn,) = outputs.batchings(Overview(run))
+    assert drawn["dropped"] == 1, "all that can be drawn are"
+    styles = [f"line sweep{number}" for number in range(outputs.MAX_SWEEPS)]
+    for picture in (drawn["scaling"], drawn["trade"]):
+        legend = re.findall(r'<line class="(line sweep\d+)"', picture)
+        assert legend == styles
+    sheet = asset("style.css")
+    looks = [re.findall(rf"svg \.line\.sweep{number} \{{ (.*?) \}}", sheet) for number in range(outputs.MAX_SWEEPS)]
+    assert [len(look) for look in looks] == [1] * len(styles)
+    for part in ("stroke: .*?;", "stroke-dasharray: .*?;"):
+        assert len({tuple(re.findall(part, look)) for (look,) in looks}) == len(styles), "colour is not the only sign"
 
 
 def test_without_three_batches_there_is_no_section() -> None:

@@ -21,7 +21,7 @@ __all__ = ["batchings", "fidelities"]
 MAX_NEAR = 40
 """Rows about the outputs of a model's cases; what contradicts itself is never left out for what does not."""
 MAX_SWEEPS = 6
-"""Sweeps of a model that are drawn; more would be a tangle."""
+"""Sweeps of a model that are drawn, each in a style of its own (`sweep0` on); more would be a tangle."""
 
 
 def fidelities(seen: Overview) -> list[dict[str, Any]]:

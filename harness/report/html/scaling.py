@@ -21,7 +21,6 @@ _PANEL = 158.0
 _LEFT = 58.0
 _LINE = 17.0
 """Height of a line of the legend."""
-_STYLES = 4
 _APART = 24.0
 """Between the labels of two batch sizes."""
 _BEYOND = 2.0
@@ -105,7 +104,7 @@ def _curve(
     number: int, sweep: Sweep, places: Sequence[tuple[float, float]], links: Mapping[str, str]
 ) -> Iterator[Markup]:
     """The line of a sweep and its steps as marks that lead to their cases."""
-    yield element("path", class_=f"line sweep{number % _STYLES}", d=path(places))
+    yield element("path", class_=f"line sweep{number}", d=path(places))
     for step, (px, py) in zip(sweep.steps, places, strict=True):
         knee = _marked(sweep, step)
         told = f"{sweep.pipeline}, {_told(step)}" + (", the knee" if knee else "")
@@ -146,6 +145,6 @@ def _rates(values: Sequence[float]) -> dict[float, str]:
 def _legend(found: Sequence[Sweep]) -> Iterator[Markup]:
     for number, sweep in enumerate(found):
         y = 8 + _LINE * number
-        style = f"line sweep{number % _STYLES}"
+        style = f"line sweep{number}"
         yield element("line", class_=style, x1=_LEFT, x2=_LEFT + 26, y1=y, y2=y)
         yield element("text", sweep.pipeline, class_="tick strong", x=_LEFT + 32, y=y + 4)
