@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import pickle
@@ -35,8 +36,9 @@ COMPILED = """
 import json
 from harness.techniques import *
 from harness.testing import check_technique, tiny_torch_model
+from tests.test_techniques_torchao import residual_model
 
-print(json.dumps(check_technique({technique}, tiny_torch_model())[1]))
+print(json.dumps(check_technique({technique}, {model}())[1]))
 """
 
 
@@ -50,13 +52,14 @@ class Gpu(Cpu):
         return {"kind": "cuda", "compute_capability": self.capability}
 
 
-def compiled_facts(technique: str) -> dict[str, Any]:
+def compiled_facts(technique: str, model: str = "tiny_torch_model") -> dict[str, Any]:
     """Of a process of its own, whose settings compiling changes."""
     pytest.importorskip("torchao")
     if compiler() is None:
         pytest.skip("needs a C++ compiler, as torch.compile does")
-    code = COMPILED.format(technique=technique)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    code = COMPILED.format(technique=technique, model=model)
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=root)
     assert done.returncode == 0, done.stderr[-3000:]
     facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return facts
@@ -185,7 +188,7 @@ def test_what_torchao_does_not_mark_is_refused_with_the_cure(tmp_path: Path) -> 
     again = Again(torch.nn.Conv2d(1, 1, 3, padding=1))
     rows = torch.nn.Sequential(torch.nn.Flatten(1, 2), torch.nn.Conv1d(12, 8, 3), torch.nn.Tanh())
     for network, words in (
-        (again, r"can't mark this network: .* more than one output node; let forward call each module in one place"),
+        (again, r"can't mark this network: .* output node; let forward call each convolution in one place"),
         (torch.nn.Conv2d(1, 4, 3, padding="same"), r"is not an aten conv2d operator; .* padding in numbers"),
         (rows, r"left 1 in float, so that nothing is quantized; put onnxruntime before it"),
     ):
@@ -244,6 +247,27 @@ def test_static_integers_are_computed_with_once_compiled() -> None:
     facts = compiled_facts("int8_static | compiled | batched(4)")
     assert facts["quantized"] == 1.0
     assert facts["nodes.quantized"] == 3
+    assert facts["precision"] == "int8"
+
+
+def test_a_relu_that_a_block_calls_twice_is_marked_as_two_are(tmp_path: Path) -> None:
+    """As in torchvision's ResNets, whose authors need no other network for it."""
+    pytest.importorskip("torchao")
+    shared = Residual().eval()
+    apart = copy.deepcopy(shared)
+    apart.other = torch.nn.ReLU(inplace=True)
+    graphs = []
+    for network in (shared, apart):
+        marked = int8_static.apply(Deployment(TORCH, network, Eager(), cpu, tmp_path)).network
+        assert weight_facts(module_weights(marked))["quantized"] == 1.0
+        graphs.append(marked.graph.code)
+    assert graphs[0] == graphs[1]
+
+
+def test_a_block_with_one_relu_is_computed_with_in_integers_once_compiled() -> None:
+    facts = compiled_facts("int8_static | compiled", "residual_model")
+    assert facts["quantized"] == 1.0
+    assert facts["nodes.quantized"] >= 1
     assert facts["precision"] == "int8"
 
 
@@ -343,6 +367,28 @@ class Again(torch.nn.Module):
 
     def forward(self, image: Any) -> Any:
         return self.layer(torch.relu(self.layer(image)))
+
+
+class Residual(torch.nn.Module):
+    """A block as in a ResNet, with one ReLU that is called twice, or with an `other` for the second call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.first_norm = torch.nn.Conv2d(1, 8, 3, padding=1, bias=False), torch.nn.BatchNorm2d(8)
+        self.second, self.second_norm = torch.nn.Conv2d(8, 8, 3, padding=1, bias=False), torch.nn.BatchNorm2d(8)
+        self.widened, self.last = torch.nn.Conv2d(1, 8, 1), torch.nn.Linear(8, 4)
+        self.relu = torch.nn.ReLU(inplace=True)
+        self.other: Any = None
+
+    def forward(self, image: Any) -> Any:
+        rows = self.second_norm(self.second(self.relu(self.first_norm(self.first(image)))))
+        rows += self.widened(image)
+        return self.last((self.other or self.relu)(rows).mean((2, 3)))
+
+
+def residual_model() -> Model:
+    """A block that is called as the tiny model is."""
+    return dataclasses.replace(TORCH, load=lambda: Residual().eval())
 
 
 class Tied(torch.nn.Module):

@@ -113,13 +113,13 @@ def quantized(graph: Any, batches: Iterable[Arrays], observer: str, kept: Collec
         quantizer.set_module_name_qconfig(name, None)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        _name_calls_apart(graph)
         try:
             watched = prepare_pt2e(graph, quantizer)
         except ValueError as error:
             raise PreparationError(
-                f"torchao can't mark this network: {error}; let forward call each module in one place (a ReLU for "
-                "each), give convolutions their padding in numbers, or put onnxruntime before it: "
-                "onnxruntime | int8_static"
+                f"torchao can't mark this network: {error}; let forward call each convolution in one place, "
+                "give convolutions their padding in numbers, or put onnxruntime before it: onnxruntime | int8_static"
             ) from error
         for batch in batches:
             watched(*as_tensors(batch))
@@ -134,6 +134,23 @@ def left_in_float(graph: Any, layers: Iterable[str]) -> list[str]:
     kinds = (torch.ops.aten.conv1d.default, torch.ops.aten.conv1d.padding)
     weights = [node.args[1] for node in graph.graph.nodes if node.target in kinds]
     return sorted({owners[weight.target] for weight in weights if weight.target in owners})
+
+
+def _name_calls_apart(graph: Any) -> None:
+    """Name each further call of a module without weights as if it were one of another module.
+
+    torchao tells layers apart by the names of their modules, and refuses a ReLU that ends in two places.
+    """
+    held = (*graph.named_parameters(remove_duplicate=False), *graph.named_buffers(remove_duplicate=False))
+    owners = {name.rpartition(".")[0] for name, _ in held}
+    for node in graph.graph.nodes:
+        stack = node.meta.get("nn_module_stack")
+        if not stack:
+            continue
+        # The exporter counts calls in its keys: relu, relu@1.
+        call, (name, kind) = next(reversed(stack.items()))
+        if "@" in call and name not in owners:
+            node.meta["nn_module_stack"] = {**stack, call: (call, kind)}
 
 
 def _without_unused(graph: Any) -> None:
