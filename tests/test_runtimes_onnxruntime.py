@@ -61,6 +61,7 @@ def test_facts_of_a_float_network(packed: Path) -> None:
         "runtime": "onnxruntime",
         "provider": "CPUExecutionProvider",
         "level": "extended",
+        "arena": True,
         "parameters": 144 * 48 + 48 * 4,
         "sparsity": 0.0,
         "quantized": 0.0,

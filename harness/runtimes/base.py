@@ -49,6 +49,7 @@ class Session(Protocol):
         quantized.bits       bits that the quantized ones really use: 7 where their range is reduced
         weights.<dtype>      share of them of that type (`weights.float32`, `weights.int8`)
         level                of graph optimisations
+        arena                whether the runtime's allocator on the CPU keeps the memory that it took
         graphs, graph_breaks graphs that a compiler made of the network, and places where it gave up
         cuda_graph           whether calls replay a captured graph that computes what the network computes
         graph_nodes          kernels and copies in that graph

@@ -117,6 +117,7 @@ class OrtSession:
             "runtime": "onnxruntime",
             "provider": self._session.get_providers()[0],
             "level": next(name for name, level in _LEVELS.items() if level == options.graph_optimization_level),
+            "arena": bool(options.enable_cpu_mem_arena),
             **weight_facts(network_weights(onnx.load(str(self._path)))),
             **profile_facts(ran, self._provider),
         }
