@@ -12,6 +12,7 @@ from harness.measure.sources import sources
 from harness.records import Comparison, Estimate, Launch, Verdict
 from harness.report import summary
 from harness.report.comment import MARKER, MAX_CHARACTERS, render
+from harness.report.overview import Overview
 from tests.cli_runs import a_case, a_run
 from tests.report_hostile import hostile_run
 from tests.report_samples import sample_run
@@ -65,6 +66,24 @@ def test_the_review_goes_by_the_baselines_of_the_run() -> None:
 def test_a_quiet_run_says_nothing() -> None:
     run = a_run([a_case("a")], comparisons=(said(Verdict.UNCHANGED),))
     assert render(run) == ""
+
+
+@pytest.mark.parametrize("verdict", [Verdict.INCONCLUSIVE, Verdict.INCOMPARABLE])
+def test_what_could_not_be_decided_asks_for_nothing_where_the_run_is_green(verdict: Verdict) -> None:
+    """As on every pull request from a machine that has no times of its own, with the rest held."""
+    run = a_run([a_case("a")], comparisons=(said(verdict), said(Verdict.UNCHANGED, "size")))
+    assert Overview(run).headline.sentence == "What could be compared got no worse."
+    assert render(run) == ""
+    text = render(dataclasses.replace(run, mode="strict"))
+    assert text.startswith(f"{MARKER}\n### ❌ Every case failed.")
+    assert f"{verdict.value} | a/reference/cpu" in text
+
+
+def test_a_run_that_decided_nothing_is_red_and_told() -> None:
+    run = a_run([a_case("a")], comparisons=(said(Verdict.INCONCLUSIVE),))
+    state = {**run.environment.state, "undone": "nothing was decided"}
+    red = dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
+    assert render(red).startswith(f"{MARKER}\n### ❌ The run failed.")
 
 
 def test_what_got_better_or_is_new_is_to_be_accepted() -> None:

@@ -34,12 +34,14 @@ def render(run: Run) -> str:
 
     There is something to do for failures (a run can fail although no case did), and in a run against committed
     baselines for what got better or is new: until it is accepted it can be lost again unnoticed. Of a run that did not
-    finish nothing can be accepted. Every name and number is escaped.
+    finish nothing can be accepted. What could not be decided asks for nothing where the run is green. Every name and
+    number is escaped.
     """
     seen = Overview(run)
     found, total = seen.failures, seen.headline
     better = _changes(run) if run.complete and not found and _judged_by_baselines(run) else []
-    if not found and not better and total.state in ("passed", "unjudged"):
+    # A run is undecided only where it is green: what is open fails under strict, and a run that decided nothing failed.
+    if not found and not better and total.state in ("passed", "unjudged", "undecided"):
         return ""
     mark = "❌" if total.state == "failed" else "ℹ️"
     lines = [MARKER, f"### {mark} {escape(total.sentence)}", "", escape(total.detail), ""]
