@@ -68,6 +68,22 @@ def test_a_quiet_run_says_nothing() -> None:
     assert render(run) == ""
 
 
+@pytest.mark.parametrize("verdict", [Verdict.MISSING, Verdict.INVALID])
+def test_a_metric_without_numbers_has_its_reason_and_the_comment_no_command_of_it(verdict: Verdict) -> None:
+    """Beside four dashes nothing told why: that is in the reason alone."""
+    why = "fidelity.error: the baseline has a value, and this run measured none"
+    cure = "; if that is right: harness accept --case 'a/reference/cpu' --reason \"…\""
+    row = Comparison("toys", "a/reference/cpu", "fidelity.error", verdict, f"{why}{cure}")
+    run = a_run([a_case("a")], comparisons=(row,))
+    dashes = "– | – | – | – |"
+    assert f" {verdict.value} | a/reference/cpu | {why} | {dashes}" in render(run)
+    assert "harness accept" not in render(run)
+    assert f" {verdict.value} | a/reference/cpu | {why}{cure} | {dashes}" in summary.render(run)
+    unnamed = dataclasses.replace(row, reason="Measured none. Measure again: pytest 'x'")
+    text = render(dataclasses.replace(run, comparisons=(unnamed,)))
+    assert f" {verdict.value} | a/reference/cpu | fidelity.error: Measured none | {dashes}" in text
+
+
 @pytest.mark.parametrize("verdict", [Verdict.INCONCLUSIVE, Verdict.INCOMPARABLE])
 def test_what_could_not_be_decided_asks_for_nothing_where_the_run_is_green(verdict: Verdict) -> None:
     """As on every pull request from a machine that has no times of its own, with the rest held."""

@@ -25,6 +25,7 @@ from harness.report.record import read_run, write_run
 from harness.report.summary import MAX_BYTES, escape, render
 from harness.report.terminal import case_line, closing_lines, verdict_table
 from harness.report.trust import checks
+from harness.report.weight import comparisons_by_weight
 from harness.report.write import draw
 from tests.report_hostile import HOSTILE, hostile_run
 from tests.report_samples import sample_run
@@ -61,6 +62,31 @@ def test_the_summary_names_the_worst_cases_right_below_the_verdict(run: Run) -> 
     for line, one in zip(named[:-1], failing, strict=False):
         assert line.endswith(f" {one.worst.verdict.value} **{one.view.id}**: {brief(one.worst)}")
     assert named[-1] == f"- and {len(failing) - MAX_NAMED} more"
+
+
+def test_the_summary_says_how_small_a_change_would_have_been_found_and_what_settles_it(run: Run) -> None:
+    told = "This can't be decided: from +12.0 % on, a change would have been found. More launches settle it: pytest 'x'"
+    rows = tuple(
+        dataclasses.replace(c, reason=f"{c.reason} {told}") if c.verdict is Verdict.INCONCLUSIVE else c
+        for c in run.comparisons
+    )
+    undecided = [c for c in rows if c.verdict is Verdict.INCONCLUSIVE]
+    changed = dataclasses.replace(run, comparisons=rows)
+    lines = undecided_part(changed)
+    assert len(undecided) == 2
+    assert [line for line in lines if line.startswith("- ")] == [
+        f"- **{c.case_id}**: {c.reason}" for c in comparisons_by_weight(undecided)
+    ]
+    assert told not in unescaped(comment.render(changed))
+    many = tuple(dataclasses.replace(undecided[0], case_id=f"m{i}/reference/cpu") for i in range(MAX_NAMED + 2))
+    lines = [line for line in undecided_part(dataclasses.replace(run, comparisons=many)) if line.startswith("- ")]
+    assert len(lines) == MAX_NAMED + 1
+    assert lines[-1] == "- and 2 more, which are in the report"
+
+
+def undecided_part(run: Run) -> list[str]:
+    """The lines of the summary between the two headings."""
+    return unescaped(render(run)).partition("### Could not be decided")[2].partition("###")[0].splitlines()
 
 
 def test_the_summary_ends_no_sentence_in_its_middle(run: Run) -> None:

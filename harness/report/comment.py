@@ -61,7 +61,7 @@ def _changes(run: Run) -> list[Comparison]:
 
 def _table(seen: Overview, found: tuple[Comparison, ...]) -> Iterator[str]:
     if found:
-        yield from comparison_rows(seen, found[:_ROWS])
+        yield from comparison_rows(seen, found[:_ROWS], commands=False)
     if len(found) > _ROWS:
         yield ""
         yield f"{len(found) - _ROWS} more are in the report."

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from harness.records import Comparison, Verdict
 from harness.report.numbers import change_text
 from harness.units import quantity
 
-__all__ = ["MAX_NAMED", "brief", "measure", "rule", "rules", "said", "without_name"]
+__all__ = ["MAX_NAMED", "brief", "measure", "rule", "rules", "said", "without_commands", "without_name"]
 
 MAX_NAMED = 5
 """Failing cases that stand right below the verdict."""
@@ -25,6 +26,7 @@ _WORDS = {"speedup": "speed-up", "latency.p50": "latency p50"}
 _BRIEF = 150
 _BROKEN = ": the technique did not do what its name says"
 _NO_NUMBERS = "Gave no valid numbers: "
+_COMMAND = re.compile(r"[;.] [^;.:]*: (?:pytest|harness) .*", re.DOTALL)
 
 
 def brief(c: Comparison) -> str:
@@ -51,6 +53,11 @@ def said(c: Comparison) -> str:
         return c.reason
     text = without_name(c.reason, c.case_id).partition("; reproduce: pytest ")[0]
     return text[:1].upper() + text[1:]
+
+
+def without_commands(reason: str) -> str:
+    """A reason up to where it begins to hand on commands."""
+    return _COMMAND.sub("", reason)
 
 
 def without_name(text: str, case_id: str) -> str:

@@ -11,7 +11,7 @@ from harness.report.commands import accept_command, acceptable, reproduce_comman
 from harness.report.gains import accuracy_slack, answers, subjects
 from harness.report.numbers import change_text, estimate_text, limit_text
 from harness.report.overview import GLYPHS, CaseView, Overview, counts, timed
-from harness.report.reasons import MAX_NAMED, brief, measure, said
+from harness.report.reasons import MAX_NAMED, brief, measure, said, without_commands
 from harness.report.text import commit_name, moment, one_line, shorten
 from harness.report.trust import checks, tree_note
 from harness.report.weight import comparisons_by_weight
@@ -47,7 +47,8 @@ def render(run: Run) -> str:
     failing = set(found)
     undecided = [c for c in run.comparisons if c.verdict is Verdict.INCONCLUSIVE and c not in failing]
     if undecided:
-        lines += ["", "### Could not be decided", "", *comparison_rows(seen, comparisons_by_weight(undecided))]
+        rows = comparisons_by_weight(undecided)
+        lines += ["", "### Could not be decided", "", *comparison_rows(seen, rows), "", *_reasons(seen, rows)]
     lines += ["", "### Can it be trusted?", ""]
     for c in checks(seen):
         lines.append(f"- {'✓' if c.fine else '**!**'} {escape(c.question)}: {escape(c.answer)}")
@@ -78,9 +79,21 @@ def _named(seen: Overview) -> Iterable[str]:
         yield f"- and {len(seen.failing) - MAX_NAMED} more"
 
 
-def escape(text: str) -> str:
-    """Any text as one line of Markdown that means just its characters: no markup, HTML, table cell, mention or link."""
-    text = shorten(one_line(text), _CELL)
+def _reasons(seen: Overview, rows: Sequence[Comparison]) -> Iterable[str]:
+    """What a table has no room for: how small a change would have been found, and what would settle it."""
+    told = [c for c in rows if _in_numbers(c)]
+    for c in told[:MAX_NAMED]:
+        yield f"- **{escape(seen.label(c))}**: {escape(said(c), 2 * _CELL)}"
+    if len(told) > MAX_NAMED:
+        yield f"- and {len(told) - MAX_NAMED} more, which are in the report"
+
+
+def escape(text: str, width: int = _CELL) -> str:
+    """Any text as one line of Markdown that means just its characters: no markup, HTML, table cell, mention or link.
+
+    Of more than `width` characters the middle is left out.
+    """
+    text = shorten(one_line(text), width)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_{}\[\]()#!|~$])", r"\\\1", text)
     # A word joiner can't be seen, and keeps a mention, or an address that would become a link, from being one.
@@ -88,18 +101,32 @@ def escape(text: str) -> str:
     return re.sub(r"^([-+=]|\d+[.)])(?=\s|$|[-+=])", r"\\\1", text)
 
 
-def comparison_rows(seen: Overview, comparisons: Sequence[Comparison]) -> Iterable[str]:
-    """A table of comparisons of a run, line by line, with every cell escaped."""
+def comparison_rows(seen: Overview, comparisons: Sequence[Comparison], *, commands: bool = True) -> Iterable[str]:
+    """A table of comparisons of a run, line by line, with every cell escaped.
+
+    What was not compared in numbers has its reason: with the commands that the reason hands on, or without `commands`.
+    """
     yield "| verdict | case | metric | before | now | change | limit |"
     yield "|---|---|---|---:|---:|---:|---:|"
     for c in comparisons:
         change = f"{change_text(c)}{measure(c) if c.change else ''}"
         numbers = (estimate_text(c.baseline, c.unit), estimate_text(c.candidate, c.unit), change, limit_text(c))
+        reason = said(c) if commands else without_commands(said(c))
         if c.metric == "case":
-            yield f"| {_word(c)} | {escape(seen.label(c))} | {escape(said(c))} | | | | |"
+            yield f"| {_word(c)} | {escape(seen.label(c))} | {escape(reason)} | | | | |"
         else:
             cells = " | ".join(escape(number) for number in numbers)
-            yield f"| {_word(c)} | {escape(seen.label(c))} | {escape(c.metric)} | {cells} |"
+            yield f"| {_word(c)} | {escape(seen.label(c))} | {escape(_metric(c, reason))} | {cells} |"
+
+
+def _metric(c: Comparison, reason: str) -> str:
+    if _in_numbers(c):
+        return c.metric
+    return reason if reason.startswith(c.metric) else f"{c.metric}: {reason}"
+
+
+def _in_numbers(c: Comparison) -> bool:
+    return c.metric != "case" and c.baseline is not None and c.candidate is not None
 
 
 def _case_rows(views: Iterable[CaseView]) -> Iterable[str]:
