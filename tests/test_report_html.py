@@ -183,6 +183,55 @@ def test_every_picture_can_be_heard(page: Page) -> None:
     assert all(text.strip().endswith(".") for text in page.texts["desc"])
 
 
+def sections_with_pictures(run: Run) -> dict[str, str]:
+    """The piece of the page that each case with a section of its own has, by its anchor."""
+    pieces = render(run).decode().split('<details class="case" id="')[1:]
+    return {piece.partition('"')[0]: plain(unescape(piece)) for piece in pieces if "Call times" in piece}
+
+
+def test_what_the_pictures_of_a_case_show_is_said_beside_them_and_stands_in_tables() -> None:
+    """Only who hears the page was told, and the time of a call in a launch stood in no table."""
+    run = sample_run(1, 10, samples=5)
+    results = tuple(
+        dataclasses.replace(
+            result,
+            launches=tuple(
+                dataclasses.replace(one, latency={"p50": 0.0111 + i * 1e-4}) for i, one in enumerate(result.launches)
+            ),
+        )
+        for result in run.results
+    )
+    found = sections_with_pictures(dataclasses.replace(run, results=results))
+    assert len(found) == len(results)
+    for piece in found.values():
+        heard = re.findall("<desc[^>]*>([^<]*)</desc>", piece)
+        beside = re.findall("<figcaption>([^<]*)</figcaption>", piece)
+        assert len(heard) == len(beside) == 2
+        for text, caption in zip(heard, beside, strict=True):
+            # What is true of a batch in all of the section stands above both pictures.
+            assert caption.startswith(text.partition(" A call of the candidate holds ")[0])
+        assert "the candidate's median is 11.1 ms in the fastest and 11.3 ms in the slowest." in beside[1]
+        launches = piece.partition("<h3>Launches</h3>")[2].partition("</table>")[0]
+        names = re.findall("<th [^>]*>([^<]*)</th>", launches)
+        rows = [re.findall("<td[^>]*>([^<]*)</td>", row) for row in re.findall("<tr>(<td.*?)</tr>", launches)]
+        assert [row[names.index("p50 of a call")] for row in rows] == ["11.1 ms", "11.2 ms", "11.3 ms"]
+        (drawn,) = re.findall(r"; the baseline's median would be ([^;]*) now\.", beside[0])
+        assert quantiles_of(piece, "baseline") == ["–", "–", drawn, "–", "–", "–", "–"]
+
+
+def quantiles_of(piece: str, arm: str) -> list[str]:
+    """The cells of an arm in the table of the call times of a case."""
+    (row,) = re.findall(f'<tr><th scope="row">{arm}</th>(.*?)</tr>', piece.partition("<h3>Measurements")[0])
+    return re.findall("<td[^>]*>([^<]*)</td>", row)
+
+
+def test_a_baseline_that_is_not_drawn_and_a_launch_without_its_time_are_told_as_nothing() -> None:
+    _, piece = sections_with_pictures(sample_run(1, 2, samples=5, mode="off")).values()
+    assert len(quantiles_of(piece, "candidate")) == 7
+    assert '<th scope="row">baseline</th>' not in piece.partition("<h3>Measurements")[0]
+    assert piece.count('<td class="r">40</td><td class="r">–</td>') == 3
+
+
 def ticks_of(picture: object) -> list[str]:
     return re.findall(r'<text class="tick"[^>]*>([^<]*)</text>', str(picture))
 
@@ -227,7 +276,7 @@ def test_a_quantile_is_the_first_sample_that_as_many_do_not_exceed(samples: int,
 
 def test_the_ticks_of_an_axis_read_differently() -> None:
     narrow = [0.0129 + 0.00006 * i / 50 for i in range(50)]
-    times = [text for text in ticks_of(ecdf("key", {"candidate": narrow})) if text.endswith("s")]
+    times = [text for text in ticks_of(ecdf("key", {"candidate": narrow}).svg) if text.endswith("s")]
     assert times == ["12.9 ms", "12.92 ms", "12.94 ms", "12.96 ms"]
     assert list(seconds([0.001, 0.002]).values()) == ["1 ms", "2 ms"]
     assert list(shares([0.975, 0.98]).values()) == ["97.5 %", "98 %"]

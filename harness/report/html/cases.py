@@ -139,6 +139,7 @@ def _context(run: Run, view: CaseView, level: str, past: Past, reference: CaseVi
             "phase": launch.phase,
             "rounds": launch.rounds,
             "first": launch.started_first or "–",
+            "p50": quantity(launch.latency["p50"], "s") if "p50" in launch.latency else "–",
             "anchored": quantity(launch.anchored, "x") if launch.anchored else "–",
             "speedup": "–" if launch.speedup is None else quantity(launch.speedup, "x"),
             "cpu": percent(launch.cpu_share, sign=False),
@@ -157,6 +158,8 @@ def _context(run: Run, view: CaseView, level: str, past: Past, reference: CaseVi
     context["quantiles"] = {
         arm: [quantity(quantile(values, share), "s") for share in _QUANTILES] for arm, values in samples.items()
     }
+    if samples and accepted:
+        context["quantiles"]["baseline"] = [quantity(accepted, "s") if share == 0.5 else "–" for share in _QUANTILES]
     context["quantile_names"] = [f"{share * 100:.0f} %" for share in _QUANTILES]
     return context
 

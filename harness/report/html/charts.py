@@ -6,6 +6,7 @@ import math
 import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -18,6 +19,7 @@ from harness.units import quantity
 
 __all__ = [
     "ARMS",
+    "Picture",
     "columns",
     "dumbbell",
     "ecdf",
@@ -34,6 +36,14 @@ __all__ = [
 ARMS = ("candidate", "previous", "reference")
 _CURVE_POINTS = 80
 _TIME_POINTS = 240
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, and a sentence for beside it that says what it shows in this run."""
+
+    svg: Markup
+    said: str
 
 
 def dumbbell(key: str, comparison: Comparison) -> Markup | None:
@@ -110,11 +120,11 @@ def quantile(ascending: Sequence[float], share: float) -> float:
     return ascending[max(rank - 1, 0)]
 
 
-def ecdf(key: str, samples: Mapping[str, Sequence[float]], accepted: float | None = None, note: str = "") -> Markup:
+def ecdf(key: str, samples: Mapping[str, Sequence[float]], accepted: float | None = None, note: str = "") -> Picture:
     """For each time, the share of calls that took at most that long. `samples` as from `pooled`.
 
     `accepted` is the baseline's median at this run's speed of the machine, of which there are no calls to draw. `note`
-    ends the description.
+    ends the description, and is no part of the sentence.
     """
     width, height = 460.0, 220.0
     ends = [quantile(values, share) for values in samples.values() for share in (0.0, 0.99)]
@@ -134,11 +144,11 @@ def ecdf(key: str, samples: Mapping[str, Sequence[float]], accepted: float | Non
         f"95 % within {quantity(quantile(values, 0.95), 's')}"
         for arm, values in samples.items()
     )
-    said += f"; the baseline's median would be {quantity(accepted, 's')} now" if accepted else ""
-    return chart(key, width, height, "Distribution of call times", f"{said}. {note}".strip(), parts)
+    said += f"; the baseline's median would be {quantity(accepted, 's')} now." if accepted else "."
+    return Picture(chart(key, width, height, "Distribution of call times", f"{said} {note}".strip(), parts), said)
 
 
-def timeline(key: str, launches: Sequence[Launch]) -> Markup:
+def timeline(key: str, launches: Sequence[Launch]) -> Picture:
     """Every kept sample in the order in which it was taken, launch after launch; in brackets those made again."""
     width, height = 460.0, 220.0
     step = max(1, -(-sum(len(v) for launch in launches for v in launch.samples.values()) // (2 * _TIME_POINTS)))
@@ -164,15 +174,16 @@ def timeline(key: str, launches: Sequence[Launch]) -> Markup:
                 parts.append(element("path", class_="marks candidate", d=marks))
     parts.append(element("text", "launch", class_="tick", x=(x.start + x.end) / 2, y=height - 3, text_anchor="middle"))
     parts += _legend([arm for arm in ARMS if any(launch[arm] for launch in series)], in_time=True)
-    counted = [arms["candidate"] for arms, launch in zip(series, launches, strict=True) if launch.counts]
-    medians = [statistics.median(values) for values in counted if values]
+    counted = [(arms["candidate"], launch) for arms, launch in zip(series, launches, strict=True) if launch.counts]
+    # Of all calls where they are known, as in the table of launches: what is drawn is thinned.
+    medians = [launch.latency.get("p50") or statistics.median(values) for values, launch in counted if values]
     said = f"{len(series)} launches, each in fresh processes"
     if len(counted) < len(series):
         said += "; those in brackets were disturbed, made again, and count for nothing"
     if medians:
         said += f"; the candidate's median is {quantity(min(medians), 's')} in the fastest and "
         said += f"{quantity(max(medians), 's')} in the slowest"
-    return chart(key, width, height, "Samples in time order", f"{said}.", parts)
+    return Picture(chart(key, width, height, "Samples in time order", f"{said}.", parts), f"{said}.")
 
 
 def removal(
