@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -109,6 +110,51 @@ def test_pytest_benchmark_compares_it(exported: Path, tmp_path: Path) -> None:
         "suites/test_toys.py::test_toys[fast/reference/cpu]": 0.002,
         "suites/test_toys.py::test_toys[slow/reference/cpu]": 0.6,
     }
+
+
+UNITS = ((1e-6, 1e9, "nsec"), (1e-3, 1e6, "usec"), (1.0, 1e3, "msec"), (math.inf, 1.0, "sec"))
+"""How a dashboard writes a mean: below the first of these seconds, times the second, with the third."""
+
+
+def kept_by_github_action_benchmark(path: Path) -> list[dict[str, Any]]:
+    """What that action (tool `pytest`) keeps of a file: calls a second, of which more is better, the rest in words.
+
+    It parses in JavaScript, which takes no NaN, and writes all digits, of which these are six. The commit is not from
+    the file: the action takes it from what started the workflow.
+    """
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is no JSON")
+
+    kept = []
+    for one in json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)["benchmarks"]:
+        stats = one["stats"]
+        factor, unit = next((factor, unit) for below, factor, unit in UNITS if stats["mean"] < below)
+        words = {
+            "range": f"stddev: {stats['stddev']:.6g}",
+            "extra": f"mean: {stats['mean'] * factor:.6g} {unit}\nrounds: {stats['rounds']}",
+        }
+        kept.append({"name": one["fullname"], "value": stats["ops"], "unit": "iter/sec", **words})
+    return kept
+
+
+def test_what_github_action_benchmark_takes_from_it(exported: Path) -> None:
+    assert kept_by_github_action_benchmark(exported) == [
+        {
+            "name": "suites/test_toys.py::test_toys[fast/reference/cpu]",
+            "value": pytest.approx(500),
+            "unit": "iter/sec",
+            "range": "stddev: 0.000816497",
+            "extra": "mean: 2 msec\nrounds: 4",
+        },
+        {
+            "name": "suites/test_toys.py::test_toys[slow/reference/cpu]",
+            "value": pytest.approx(1 / 0.6),
+            "unit": "iter/sec",
+            "range": "stddev: 0.1",
+            "extra": "mean: 600 msec\nrounds: 3",
+        },
+    ]
 
 
 def test_what_dashboards_take_from_it(exported: Path) -> None:
