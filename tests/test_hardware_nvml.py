@@ -316,6 +316,9 @@ def test_mig_instances(install: Install, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-2222")
     with opened(0) as device:
         assert device.identity()["model"] == "NVIDIA H100 PCIe MIG 2g.20gb"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaaa")  # CUDA computes on an instance of it, whatever its name
+    with opened(0) as device:
+        assert device.uuid == "MIG-1111"
 
 
 @pytest.mark.parametrize("visible", [None, "0", "GPU-aa"])

@@ -379,10 +379,10 @@ def test_a_slower_machine_is_told_as_no_change_of_the_cases(tmp_path: Path) -> N
 
 
 def test_a_run_that_is_drawn_again_is_kept_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may be a smoke test, or come from a fork."""
+    """It may come from a fork."""
     kept: list[Entry] = []
     monkeypatch.setattr(Sources, "record", lambda _, entry: kept.append(entry))
-    run = a_day(1, mode="quick")
+    run = a_day(1)
     redraw(run, tmp_path / run.id, Sources(tmp_path, tmp_path / "baselines", "off"))
     assert (tmp_path / run.id / "index.html").is_file()
     assert kept == []

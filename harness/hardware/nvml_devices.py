@@ -91,9 +91,11 @@ def _find(nvml: Any, index: int) -> Device:
     else:
         for number, board in enumerate(boards):
             instances = list(_instances(nvml, board, number))
-            for device in (_device(nvml, board, board, number, mig=False), *instances):
+            if nvml.nvmlDeviceGetUUID(board).lower().startswith(entry.lower()):
+                return next(iter(instances), None) or _whole(nvml, board, number)
+            for device in instances:
                 if device.uuid.lower().startswith(entry.lower()):
-                    return device if instances else _whole(nvml, board, number)
+                    return device
     reason = f"CUDA_VISIBLE_DEVICES names {entry!r}, and there is no such device among the {count} here"
     raise UnavailableError(reason, "list the devices with nvidia-smi -L")
 
