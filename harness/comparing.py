@@ -142,16 +142,19 @@ class WithBaselines:
         self, suite: str, case_id: str, baseline: Baseline, facts: Mapping[str, Scalar] | None = None
     ) -> None:
         """Remember at which commit, when and why the baseline of a case was accepted, the last time that anything of it
-        was changed, and what changed since: software, and by the `facts` of its result what ran.
+        was changed, and what differs from it: software, and by the `facts` of its result what ran. A class without
+        times has the software of the class whose portable values it is held to.
         """
         parts = [part.accepted for part in (baseline.times, baseline.portable) if part is not None]
         if not parts:
             return
         accepted = max(parts, key=lambda one: one.when)
         origin = {"commit": accepted.commit, "when": accepted.when, "reason": accepted.reason}
+        software = baseline.times.software if baseline.times else baseline.software
+        if software:
+            origin["differs"] = _changed(software, self._environment.software)
         if baseline.times:
             origin["times"] = baseline.times.accepted.commit
-            origin["differs"] = _changed(baseline.times.software, self._environment.software)
             if ran := moved(baseline.times.ran, facts or {}):
                 origin["ran"] = ran
         self.origins[f"{suite}/{case_id}"] = origin

@@ -12,7 +12,7 @@ from harness.baseline.store import Store
 from harness.baseline.tree import MAX_FILE
 from harness.errors import BaselineError
 from harness.names import file_name
-from tests.judge_samples import CASE, ELSEWHERE, IDENTITY, a_block, a_portable, some_times
+from tests.judge_samples import CASE, ELSEWHERE, ENVIRONMENT, IDENTITY, a_block, a_portable, some_times
 
 BLOCK = a_block({"speedup": [2.0, 2.1]})
 ROOT = Path(__file__).parent.parent
@@ -44,10 +44,22 @@ def test_a_case_has_one_folder_with_a_file_for_each_machine_class(tmp_path: Path
         for name in ("portable.json", *(f"times.{machine_class(one)}.json" for one in (IDENTITY, ELSEWHERE)))
     )
     here = store.read("digits", CASE, IDENTITY)
-    assert here == Baseline(a_portable({"size": 4.0}), some_times([BLOCK]), (ELSEWHERE,))
+    assert here == Baseline(a_portable({"size": 4.0}), some_times([BLOCK]), (ELSEWHERE,), ENVIRONMENT.software)
     third = store.read("digits", CASE, {"kind": "gpu"})
     assert third.times is None
     assert list(third.others) == [IDENTITY, ELSEWHERE] or list(third.others) == [ELSEWHERE, IDENTITY]
+
+
+def test_the_software_of_the_portable_part_is_that_of_the_class_that_made_it(tmp_path: Path) -> None:
+    store = filled(tmp_path, CASE)
+    software = {"onnxruntime": "1.30.0"}
+    store.write(some_times([BLOCK], identity=ELSEWHERE, software=software))
+    for made_on, expected in (
+        (machine_class(IDENTITY), ENVIRONMENT.software), (machine_class(ELSEWHERE), software), ("cpu-gone", {})
+    ):  # fmt: skip
+        store.write(a_portable({"size": 4.0}, made_on=made_on))
+        for identity in (IDENTITY, ELSEWHERE, {"kind": "gpu"}):
+            assert store.read("digits", CASE, identity).software == expected
 
 
 def test_only_a_case_without_files_has_no_baseline(tmp_path: Path) -> None:
@@ -243,7 +255,7 @@ def test_the_baselines_of_another_commit(repository: Path) -> None:
     commit(repository, "second")
     earlier = Store.at_revision(folder, "v1")
     found = earlier.read("digits", CASE, IDENTITY)
-    assert found == Baseline(a_portable({"size": 4.0}), some_times([BLOCK]))
+    assert found == Baseline(a_portable({"size": 4.0}), some_times([BLOCK]), (), ENVIRONMENT.software)
     assert len(list(earlier.all())) == len(list(earlier.times_of(machine_class(IDENTITY)))) == 2
     shutil.rmtree(folder)
     assert Store.at_revision(folder, "HEAD").read("digits", CASE, IDENTITY).portable == a_portable({"size": 5.0})

@@ -475,6 +475,29 @@ def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_pa
     assert rows[0] == rows[1], "it judges nothing"
 
 
+@pytest.mark.parametrize(
+    ("identity", "software", "differs"),
+    [
+        (ELSEWHERE, {"onnxruntime": "1.30.0"}, "onnxruntime 1.30.0 -> 1.32.0"),
+        (ELSEWHERE, {"onnxruntime": "1.32.0"}, ""),
+        ({**ELSEWHERE, "cores": 4}, {"onnxruntime": "1.30.0"}, None),
+    ],
+    ids=["another version", "the same version", "nobody knows"],
+)
+def test_a_class_without_times_is_told_what_software_the_portable_values_were_good_with(
+    tmp_path: Path, identity: dict, software: dict, differs: str | None
+) -> None:
+    """Every hosted runner is such a class at first, and an upgrade was no suspect of what it lost there."""
+    store = Store(tmp_path)
+    store.write(a_portable({"size": 4.0}, made_on=machine_class(ELSEWHERE)))
+    store.write(some_times([a_block({"speedup": [2.0, 2.1]})], identity=identity, software=software))
+    found = WithBaselines(store, dataclasses.replace(ENVIRONMENT, software={"onnxruntime": "1.32.0"}), Plan())
+    found.compare(a_result(SCREENS["larger, which no launch settles"]), None, METRICS)
+    origin = found.origins[f"digits/{CASE}"]
+    assert origin.get("differs") == differs
+    assert "times" not in origin
+
+
 def test_the_acceptance_that_is_told_is_the_one_that_last_changed_something(tmp_path: Path) -> None:
     """Times keep the reason of theirs where only the size was changed since, and the other way round."""
     old = some_times([a_block({"speedup": [2.0, 2.001, 2.002]})])

@@ -83,11 +83,15 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What is known of one case. `others` are the identities of the other machine classes that have times."""
+    """What is known of one case. `others` are the identities of the other machine classes that have times.
+
+    `software` is what the class that made the portable part had at its newest times; empty where it has none.
+    """
 
     portable: Portable | None
     times: Times | None
     others: tuple[Mapping[str, Scalar], ...] = ()
+    software: Mapping[str, str] = field(default_factory=dict)
 
 
 def written(record: Portable | Times) -> str:

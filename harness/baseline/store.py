@@ -48,16 +48,20 @@ class Store:
         """What is known of a case on a machine with this identity. Raises `BaselineError` for damaged files."""
         folder = folder_of(suite, case_id)
         times, others = None, []
+        software: dict[str, Mapping[str, str]] = {}
         for machine in self._machines(folder):
             found = self._times(folder, machine)
             if found is None:
                 path = f"{folder}/times.{machine}.json"
                 raise BaselineError(f"{self._tree.where(path)}: went while it was read; restore it from git")
+            software[machine] = found.software
             if machine == machine_class(identity):
                 times = found
             else:
                 others.append(found.identity)
-        return Baseline(self._portable(folder), times, tuple(others))
+        portable = self._portable(folder)
+        home = portable.made_on if portable else ""
+        return Baseline(portable, times, tuple(others), software.get(home, {}))
 
     def all(self) -> Iterator[Portable]:
         """The portable part of every baseline, in the order of suites and file names. Raises `BaselineError`."""

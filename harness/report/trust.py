@@ -122,7 +122,7 @@ def _differences(seen: Overview) -> Iterator[Check]:
     differing = Counter(part for b in run.baselines.values() if (part := b.get("differs", "")))
     lines = [f"{text} ({plural(number, 'case')})" for text, number in differing.most_common()]
     if lines:
-        question = "Differs from the other tree" if other_tree(run) else "Changed since the baseline"
+        question = f"Differs from the {'other tree' if other_tree(run) else 'baseline'}"
         yield Check(question, lines[0], False, _first(lines[1:]))
     apart = [c for c in run.comparisons if c.verdict is Verdict.INCOMPARABLE]
     if apart:
