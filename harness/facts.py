@@ -1,13 +1,13 @@
-"""Facts that are counts: they say in numbers what ran, and so what a change of time may come from."""
+"""Facts that are counts: what ran, in numbers, what a change of time may come from, and what was not compiled."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from harness.records import Scalar
-from harness.units import count
+from harness.units import count, plural
 
-__all__ = ["counts", "moved"]
+__all__ = ["counts", "moved", "uncompiled"]
 
 _COUNTS = ("nodes", "parameters", "graphs", "graph_breaks")
 
@@ -26,3 +26,14 @@ def moved(before: Mapping[str, int], facts: Mapping[str, Scalar]) -> str:
     now = counts(facts)
     changed = {name: value for name, value in before.items() if now.get(name, value) != value}
     return ", ".join(f"{name} {count(value)} -> {count(now[name])}" for name, value in changed.items())
+
+
+def uncompiled(facts: Mapping[str, Scalar]) -> tuple[str, ...]:
+    """A warning where torch.compile left parts of a network to run eagerly; none elsewhere.
+
+    Many a network has a place where that is harmless, so it breaks no promise. Where it is the bulk, one small graph
+    keeps the promises of what was to be compiled.
+    """
+    breaks = counts(facts).get("graph_breaks", 0)
+    where = "and ran what lies there eagerly (TORCH_LOGS=graph_breaks says where)"
+    return (f"torch.compile gave up in {plural(breaks, 'place')} {where}",) if breaks else ()

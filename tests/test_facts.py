@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.facts import counts, moved
+from harness.facts import counts, moved, uncompiled
 
 FACTS = {
     "nodes": 27, "nodes.CPUExecutionProvider": 27, "parameters": 185_888, "graphs": True, "sparsity": 0.5,
@@ -22,3 +22,10 @@ def test_what_moved_is_told_with_both_numbers() -> None:
 def test_what_was_not_kept_or_is_not_known_any_more_moved_nowhere() -> None:
     assert moved({}, FACTS) == ""
     assert moved({"nodes.XNNPACK": 3}, FACTS) == ""
+
+
+def test_where_torch_compile_gave_up_is_told() -> None:
+    told = "and ran what lies there eagerly (TORCH_LOGS=graph_breaks says where)"
+    assert uncompiled({"graphs": 1, "graph_breaks": 1}) == (f"torch.compile gave up in 1 place {told}",)
+    assert uncompiled({"graphs": 4, "graph_breaks": 3}) == (f"torch.compile gave up in 3 places {told}",)
+    assert uncompiled({"graphs": 1, "graph_breaks": 0}) == uncompiled(FACTS) == ()

@@ -1,4 +1,6 @@
-"""A case and its reference are called with the same inputs, and what holds where they are evaluated on other data."""
+"""A case and its reference are called with the same inputs, what holds where they are evaluated on other data, and the
+warning of what was not compiled.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +21,7 @@ from harness.measure import case as measuring
 from harness.measure.artefacts import Artefact
 from harness.measure.case import Measurer
 from harness.measure.passes import OF_OTHER_DATA, EvaluationPass
+from harness.measure.sampling import Sampled
 from harness.measure.tree import Tree
 from harness.model import digest_arrays
 from harness.plan import Plan
@@ -120,6 +123,24 @@ def test_a_case_that_was_evaluated_on_other_data_than_its_reference_has_no_fidel
     assert found.facts["fidelity"] == OF_OTHER_DATA
     (warning,) = found.warnings
     assert warning.startswith("its evaluation has other data than its reference's (Evaluation.workload)")
+
+
+@pytest.mark.parametrize(("breaks", "warned"), [(0, 0), (3, 1)])
+def test_what_torch_compile_left_to_run_eagerly_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: int, warned: int
+) -> None:
+    """One small graph keeps the promises of `compiled`, whatever the bulk of the network does."""
+    monkeypatch.setattr(measuring, "sample", lambda *_, **__: Sampled((), cut_short=False))
+    monkeypatch.setattr(measuring, "measurements_of", lambda *_: ())
+    one, other = an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", "1")
+    facts = {**one.manifest.facts, "graphs": 1, "graph_breaks": breaks}
+    made = Made(dataclasses.replace(one, manifest=dataclasses.replace(one.manifest, facts=facts)), other, "data")
+    absent = SimpleNamespace(tree=Tree(tmp_path / "checkout" / "ml", revision="a" * 40, checkout=tmp_path / "checkout"))
+    changes: tuple[dict[str, Any], ...] = ({}, {"timed": lambda _: True}, {"other": absent})
+    for change in changes:
+        found, _ = in_trees(tmp_path, made, **change)
+        assert (found.outcome, found.reason) == (Outcome.COMPLETED, "")
+        assert sum("torch.compile gave up in 3 places" in one for one in found.warnings) == warned
 
 
 def test_a_case_that_gave_another_number_of_answers_than_its_reference_is_invalid(tmp_path: Path) -> None:

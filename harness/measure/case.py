@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import HarnessError, MeasurementError, UnavailableError, WrongTreeError
+from harness.facts import uncompiled
 from harness.grid import Address, Case
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.budget import Budget
@@ -137,7 +138,8 @@ class Measurer:
             extra = fidelity(evaluation, truth)
         result, fixed = _described(case, result, artefact, evaluation, memory, extra)
         told = {**energy_facts(energy), **fidelity_facts(evaluation, truth)}
-        result = dataclasses.replace(result, facts={**result.facts, **told}, warnings=(others,) if others else ())
+        warnings = (*result.warnings, *([others] if others else []))
+        result = dataclasses.replace(result, facts={**result.facts, **told}, warnings=warnings)
         if isinstance(energy, EnergyMeasured):
             fixed["energy.per_call"] = energy.joules
         result = dataclasses.replace(result, measurements=exact_measurements(fixed))
@@ -198,7 +200,7 @@ class Measurer:
         with stage(self.progress, seconds, "sample"):
             result = self._sample(result, case, arms, fixed, metrics, logs)
         previous = with_latency_of(previous, result.launches)
-        warnings = (*warnings_of(result), *([note] if note else []))
+        warnings = (*result.warnings, *warnings_of(result), *([note] if note else []))
         return dataclasses.replace(result, seconds=seconds, warnings=warnings), previous
 
     def _sample(
@@ -285,5 +287,6 @@ def _described(
         facts={**manifest.facts, "memory.method": memory.method},
         workload={**manifest.workload, "evaluation": reply.workload, "metric": reply.label},
         weights=manifest.weights,
+        warnings=uncompiled(manifest.facts),
     )
     return described, {**counted(artefact), "accuracy": reply.value, **reply.metrics, **memory.values, **(values or {})}
