@@ -1,11 +1,14 @@
-"""The examples of the documentation, run as a new user would run them."""
+"""The examples of the documentation, run as a new user would run them; and the blocks of the committed baselines."""
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
+from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,34 @@ def test_the_case_of_each_bisect_line_is_one_of_the_bundled_suites() -> None:
     assert all(words)
     for word in [word for found in words for word in found]:
         choose(cases, word)
+
+
+def left_to_full(file: Path) -> set[str]:
+    """The tests of a suite's file that are left to `-m full`, as node ids without a case."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    whole = any(ast.unparse(node) == "pytestmark = pytest.mark.full" for node in tree.body)
+    tests = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    chosen = [one for one in tests if whole or "pytest.mark.full" in map(ast.unparse, one.decorator_list)]
+    return {f"suites/{file.name}::{one.name}" for one in chosen}
+
+
+def test_the_committed_baselines_have_the_blocks_that_the_page_counts() -> None:
+    full = {test for file in (ROOT / "suites").glob("test_*.py") for test in left_to_full(file)}
+    assert full
+    counted: Counter[tuple[bool, int]] = Counter()
+    close = set()
+    for file in (ROOT / "baselines").glob("*/*/times.*.json"):
+        test = json.loads((file.parent / "portable.json").read_text(encoding="utf-8"))["nodeid"].partition("[")[0]
+        blocks = json.loads(file.read_text(encoding="utf-8"))["blocks"]
+        counted[test in full, min(len(blocks), 3)] += 1
+        made = sorted(datetime.fromisoformat(block["when"]) for block in blocks)
+        if len(made) >= 3 and made[-1] - made[0] < timedelta(hours=1):
+            close.add(file.name.split(".")[1])
+    page = (ROOT / "docs" / "baselines.md").read_text(encoding="utf-8")
+    for name, is_full in (("usual", False), ("`-m full` alone", True)):
+        three, two, one = (counted[is_full, number] for number in (3, 2, 1))
+        assert f"\n| {name} | {three + two + one} | {three} | {two} | {one} |\n" in page
+    assert set(re.findall(r"on `([\w-]+)` within an hour", page)) == close
 
 
 def test_the_suite_of_the_readme_is_what_pytest_can_collect(tmp_path: Path) -> None:
