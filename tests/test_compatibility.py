@@ -64,11 +64,14 @@ def test_techniques(doctors: dict[str, Any]) -> None:
 
 
 def test_runtimes(doctors: dict[str, Any]) -> None:
-    expected: dict[str, list[str]] = {}
+    hardware: dict[str, list[str]] = {}
+    types: dict[str, dict[str, str]] = {}
     for item in doctors["runtimes"]:
-        if item["hardware"] in DEVICES:
-            expected.setdefault(item["name"], [])
-            expected[item["name"]] += [item["hardware"]] if possible(item) else []
-    assert {name: cells[0] for name, cells in rows("Runtimes").items()} == {
-        name: ", ".join(devices) for name, devices in expected.items()
+        name, device = item["name"], item["hardware"]
+        if device in DEVICES:
+            hardware.setdefault(name, []).extend([device] if possible(item) else [])
+            types.setdefault(name, {})[device] = ", ".join(item["computes"])
+            assert bool(item["computes"]) is possible(item), f"{name} computes on {device} in {item['computes']}"
+    assert rows("Runtimes") == {
+        name: [", ".join(hardware[name]), *(types[name].get(device) or "–" for device in DEVICES)] for name in types
     }

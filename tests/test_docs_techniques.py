@@ -113,13 +113,15 @@ def test_ids_are_what_the_table_says() -> None:
         "batched(2)",
     ],
 )
-def test_every_fact_that_is_promised_is_named_in_its_section(expression: str, tmp_path: Path) -> None:
+def test_facts_that_are_promised_are_in_the_section_and_types_are_the_runtimes(expression: str, tmp_path: Path) -> None:
     model = tiny_torch_model()
     deployment = Deployment(model, model.load(), Eager(), cpu, tmp_path)
-    promises = as_pipeline(written(expression)).apply(deployment).promises
-    for technique, promise in promises:
+    done = as_pipeline(written(expression)).apply(deployment)
+    for technique, promise in done.promises:
         section = SECTIONS[technique.partition(":")[0]]
         assert f"`{promise.fact}`" in section[section.index("* Promises") :]
+        if promise.fact.startswith("arithmetic."):
+            assert promise.fact.removeprefix("arithmetic.") in done.runtime.computes["cpu"]
 
 
 @pytest.mark.parametrize("expression", ["pruned_heads(0.5, finetune=False)", "pruned_layers(1, finetune=False)"])

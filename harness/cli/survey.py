@@ -38,6 +38,7 @@ class Item:
     """One thing that cases can ask for. `reason` says why it is not here and how to get it, "" where it is.
 
     `form` is the form of network that a technique would get, or what a counter of energy counts; "" for any.
+    `computes` are the types in which the products of a runtime can compute there, whether or not it is here.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Item:
     reason: str = ""
     hardware: str = ""
     form: str = ""
+    computes: tuple[str, ...] = ()
 
     @property
     def available(self) -> bool:
@@ -112,12 +114,14 @@ def _techniques() -> list[Technique]:
 
 
 def _runtimes(hardware: Hardware) -> Iterator[Item]:
+    kind = str(hardware.describe()["kind"])
     for runtime in RUNTIMES:
-        yield Item("runtime", runtime.name, runtime.unavailable(hardware) or "", hardware.name)
+        reason = runtime.unavailable(hardware) or ""
+        yield Item("runtime", runtime.name, reason, hardware.name, computes=runtime.computes.get(kind, ()))
     for provider in PROVIDERS.values():
-        if provider.kind == hardware.describe()["kind"]:
-            reason = OnnxRuntime(provider=provider.name).unavailable(hardware)
-            yield Item("runtime", f"onnxruntime:{provider.name}", reason or "", hardware.name)
+        if provider.kind == kind:
+            reason = OnnxRuntime(provider=provider.name).unavailable(hardware) or ""
+            yield Item("runtime", f"onnxruntime:{provider.name}", reason, hardware.name, computes=provider.computes)
 
 
 def _energy(hardware: Hardware) -> Item:

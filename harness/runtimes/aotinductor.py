@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.runtimes.inductor import Inductor
@@ -32,6 +33,7 @@ class AotInductor:
 
     name = "aotinductor"
     form = "torch"
+    computes = MappingProxyType(dict.fromkeys(("cpu", "cuda"), ("float32", "bfloat16", "float16", "int8")))
 
     def unavailable(self, hardware: Hardware) -> str | None:
         return Inductor().unavailable(hardware)

@@ -74,6 +74,12 @@ class Runtime(Protocol):
     @property
     def form(self) -> str: ...
 
+    @property
+    def computes(self) -> Mapping[str, tuple[str, ...]]:
+        """By the kind of hardware that it runs on, `cpu` or `cuda`: the types in which its products can compute, as
+        `precision` among the facts names them. Some of that kind may lack one, as a CPU without bfloat16 does.
+        """
+
     def unavailable(self, hardware: Hardware) -> str | None:
         """Why this runtime can't be used here on this hardware, and the cure; None where it can. It imports nothing.
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from harness.runtimes.eager import Eager
 from harness.runtimes.packages import missing
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class CudaGraph:
 
     name = "cudagraph"
     form = "torch"
+    computes = MappingProxyType({"cuda": Eager.computes["cuda"]})
 
     def unavailable(self, hardware: Hardware) -> str | None:
         reason = missing("torch", "torch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.runtimes.packages import missing
@@ -22,6 +23,12 @@ class Eager:
 
     name = "eager"
     form = "torch"
+    computes = MappingProxyType(
+        {
+            "cpu": ("float32", "bfloat16", "float16", "int8"),
+            "cuda": ("float32", "bfloat16", "float16", "int8", "float8_e4m3fn"),
+        }
+    )
 
     def unavailable(self, hardware: Hardware) -> str | None:  # noqa: ARG002 - torch tells by itself where its GPU is
         return missing("torch", "torch")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import PreparationError
+from harness.runtimes.eager import Eager
 from harness.runtimes.packages import missing
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Inductor:
 
     name = "inductor"
     form = "torch"
+    computes = Eager.computes
 
     def unavailable(self, hardware: Hardware) -> str | None:
         reason = missing("torch", "torch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.runtimes.base import check_form
@@ -33,6 +34,7 @@ class LiteRt:
 
     name = "litert"
     form = "litert"
+    computes = MappingProxyType({"cpu": ("float32", "int8")})
 
     def unavailable(self, hardware: Hardware) -> str | None:
         if hardware.describe()["kind"] != "cpu":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import SuiteError
@@ -40,6 +41,7 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     form = "onnx"
+    computes = MappingProxyType({"cpu": PROVIDERS["cpu"].computes, "cuda": PROVIDERS["cuda"].computes})
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:

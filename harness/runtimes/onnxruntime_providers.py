@@ -21,6 +21,7 @@ class Provider:
     plugin    the module of the distribution that adds it to any onnxruntime; "" where there is none
     maker     whose devices alone the plugin takes; "" for all
     compiles  it makes one node of all that it takes, and what that computes in is not told
+    computes  in which types, as of a runtime; of one that compiles what it is told to keep float32 to
     """
 
     name: str
@@ -31,6 +32,7 @@ class Provider:
     plugin: str = ""
     maker: str = ""
     compiles: bool = True
+    computes: tuple[str, ...] = ("float32",)
 
     def missing(self, device: str) -> str | None:
         """Why the installed onnxruntime can't use it on the device of this model, and the cure; None where it can."""
@@ -58,7 +60,7 @@ class Provider:
 PROVIDERS = {
     provider.name: provider
     for provider in (
-        Provider("cpu", "CPUExecutionProvider", "cpu", compiles=False),
+        Provider("cpu", "CPUExecutionProvider", "cpu", compiles=False, computes=("float32", "int8")),
         Provider(
             "cuda",
             "CUDAExecutionProvider",
@@ -66,6 +68,7 @@ PROVIDERS = {
             "onnxruntime_providers_cuda",
             "onnxruntime-gpu",
             compiles=False,
+            computes=("float32", "float16", "int8"),
         ),
         Provider("tensorrt", "TensorrtExecutionProvider", "cuda", "onnxruntime_providers_tensorrt", "onnxruntime-gpu"),
         Provider("tensorrt_rtx", "NvTensorRTRTXExecutionProvider", "cuda", plugin="onnxruntime_ep_nv_tensorrt_rtx"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import SuiteError
@@ -42,6 +43,7 @@ class OpenVino:
 
     name = "openvino"
     form = "openvino"
+    computes = MappingProxyType({"cpu": ("float32", "bfloat16", "int8")})
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import SuiteError
@@ -41,6 +42,7 @@ class TensorRt:
 
     name = "tensorrt"
     form = "onnx"
+    computes = MappingProxyType({"cuda": ("float32", "bfloat16", "float16", "int8")})
     symmetric = True
     """Integers are signed and have their zero at 0, for activations as for weights."""
     _extra = "tensorrt"
