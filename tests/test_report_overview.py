@@ -541,3 +541,26 @@ def test_a_run_that_did_not_come_to_all_its_cases_is_worth_a_second_look(changes
     check = checks(Overview(dataclasses.replace(run, **changes)))[0]
     assert words in check.answer
     assert not check.fine
+
+
+def test_what_could_not_be_compared_for_one_reason_is_said_once() -> None:
+    run = sample_run(1, 2, samples=2)
+    first, second = (result.case_id for result in run.results)
+    elsewhere = "the baseline was made on another class of machine"
+    told = [
+        (first, "latency.p50", f"latency.p50: {elsewhere}"),
+        (first, "speedup", f"speedup: {elsewhere}"),
+        (second, "latency.p50", f"latency.p50: {elsewhere}"),
+        (second, "memory.peak", "memory.peak: it was measured otherwise"),
+        (second, "case", f"{second}: no metric has a limit"),
+    ]
+    rows = tuple(Comparison("digits", case, metric, Verdict.INCOMPARABLE, reason) for case, metric, reason in told)
+    (check,) = (
+        one for one in checks(Overview(dataclasses.replace(run, comparisons=rows))) if one.question == "Comparable"
+    )
+    assert check.answer == "5 of 5 comparisons could not be made:"
+    assert check.more == (
+        f"latency.p50, speedup: {elsewhere}",
+        "memory.peak: it was measured otherwise",
+        f"{second}: no metric has a limit",
+    )

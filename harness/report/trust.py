@@ -126,7 +126,12 @@ def _differences(seen: Overview) -> Iterator[Check]:
         yield Check(question, lines[0], False, _first(lines[1:]))
     apart = [c for c in run.comparisons if c.verdict is Verdict.INCOMPARABLE]
     if apart:
-        reasons = list(dict.fromkeys(c.reason for c in apart))
+        # Most is said of several metrics alike.
+        named: dict[str, dict[str, None]] = {}
+        for c in apart:
+            why = c.reason.removeprefix(f"{c.metric}: ")
+            named.setdefault(why, {}).update({c.metric: None} if why != c.reason else {})
+        reasons = [f"{', '.join(metrics)}: {why}" if metrics else why for why, metrics in named.items()]
         answer = f"{len(apart)} of {len(run.comparisons)} comparisons could not be made"
         yield Check("Comparable", answer + (":" if reasons else "."), False, _first(reasons))
 
