@@ -94,6 +94,13 @@ def test_modules_are_small() -> None:
     assert {path.name: lines for path, lines in sizes.items() if lines > 300} == {}
 
 
+def test_durations_are_of_clocks_that_nobody_sets() -> None:
+    """Files alone are dated by the clock on the wall, which their own times are of."""
+    wall = re.compile(r"\btime\.time\(|\btime\.time_ns\(|from time import .*\btime(?:_ns)?\b")
+    found = {path.name for path in (ROOT / "harness").rglob("*.py") if wall.search(path.read_text(encoding="utf-8"))}
+    assert found == {"files.py", "sources.py"}
+
+
 def test_no_file_names_one_machine() -> None:
     home = re.compile("/(?:" + "|".join(["home/[a-z]", "root/", "Users/[a-zA-Z]", "work/"]) + ")")
     named = {

@@ -183,8 +183,8 @@ class Journal:
                 if time.monotonic() - self._synced >= SYNC_SECONDS:
                     os.fsync(descriptor)
                     self._synced = time.monotonic()
-            except OSError:
-                # Half a line would make the next one unreadable too.
+            except BaseException:
+                # An interrupt as well: half a line would make the next one unreadable too.
                 os.ftruncate(descriptor, length)
                 raise
         finally:
