@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +21,7 @@ from harness.grid import load_suite
 from harness.hardware import cpu
 from harness.runtimes.eager import Eager
 from harness.runtimes.torch_operators import OperatorTypes, is_product
-from harness.runtimes.torch_session import named_outputs
+from harness.runtimes.torch_session import named_outputs, read_example, write_example
 from harness.techniques import pruned_channels
 from harness.testing import check_technique, tiny_torch_model
 
@@ -202,3 +204,24 @@ class _Upcast(torch.nn.Module):
 
     def forward(self, x: Any) -> Any:
         return torch.nn.functional.linear(x, self.layer.weight.float(), self.layer.bias.float())
+
+
+class _Canary:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self._folder),)
+
+
+def test_the_example_of_an_artefact_is_not_unpickled(tmp_path: Path) -> None:
+    folder, canary = tmp_path / "model", tmp_path / "unpickled"
+    folder.mkdir()
+    write_example(TINY.inputs(1, 0), folder)
+    (path,) = folder.iterdir()
+    torch.save([_Canary(canary)], path)
+    with pytest.raises(pickle.UnpicklingError, match="mkdir"):
+        read_example(folder)
+    assert not canary.exists()
