@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness import SuiteError
+from harness.model import Model
 from harness.runtimes.native import load_network
 from harness.testing import tiny_onnx_model
 
@@ -34,3 +35,55 @@ def test_a_path_may_be_a_text(tmp_path: Path) -> None:
     for path in (tmp_path / "a.tflite", str(tmp_path / "a.tflite")):
         model = dataclasses.replace(tiny_onnx_model(Path("unused")), form="litert", load=lambda path=path: path)
         assert load_network(model) == b"graph"
+
+
+def with_weights_in(folder: Path, location: str) -> tuple[Model, bytes]:
+    """The tiny ONNX model with its first weights in another file, and what that must hold."""
+    onnx = pytest.importorskip("onnx")
+    model = tiny_onnx_model(folder)
+    network = onnx.load(str(model.load()))
+    tensor = network.graph.initializer[0]
+    weights: bytes = tensor.raw_data
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", location
+    path = folder / "crafted.onnx"
+    path.write_bytes(network.SerializeToString())
+    return dataclasses.replace(model, load=lambda: path), weights
+
+
+@pytest.mark.parametrize("way", ["above", "absolute", "link", "folder that is a link", "nowhere"])
+def test_an_onnx_file_reads_weights_in_its_own_folder_alone(tmp_path: Path, way: str) -> None:
+    folder, outside = tmp_path / "model", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    secret = outside / "secret"
+    (folder / "link").symlink_to(secret)
+    (folder / "linked").symlink_to(outside, target_is_directory=True)
+    locations = {
+        "above": "../outside/secret",
+        "absolute": str(secret),
+        "link": "link",
+        "folder that is a link": "linked/secret",
+        "nowhere": "none",
+    }
+    model, weights = with_weights_in(folder, locations[way])
+    secret.write_bytes(weights)
+    with pytest.raises(SuiteError) as error:
+        load_network(model)
+    assert f"Model.load of tiny_onnx gave {folder / 'crafted.onnx'}, and onnx refuses" in str(error.value)
+    assert "keep them beside it as plain files, and copy there what a link leads to" in str(error.value)
+
+
+def test_an_onnx_file_may_have_weights_beside_it_that_are_there_in_full(tmp_path: Path) -> None:
+    model, weights = with_weights_in(tmp_path, "weights.bin")
+    (tmp_path / "weights.bin").write_bytes(weights)
+    assert load_network(model).graph.initializer[0].raw_data == weights
+    onnx, path = pytest.importorskip("onnx"), model.load()
+    network = onnx.load(str(path), load_external_data=False)
+    entry = network.graph.initializer[0].external_data.add()
+    entry.key, entry.value = "length", str(2**50)
+    path.write_bytes(network.SerializeToString())
+    with pytest.raises(SuiteError, match="exceeds available data"):
+        load_network(model)

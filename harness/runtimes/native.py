@@ -31,7 +31,8 @@ def native_runtime(form: str) -> Runtime:
 def load_network(model: Model) -> Any:
     """The network that techniques start from: a module in evaluation mode, an `onnx.ModelProto`, or a file's bytes.
 
-    Raises `SuiteError` where the model's `load` gives something else than its form wants.
+    Raises `SuiteError` where the model's `load` gives something else than its form wants, and for an ONNX file with
+    weights in other files than plain ones in its own folder, or than are there in full.
     """
     loaded = model.load()
     fits = callable(getattr(loaded, "eval", None)) if model.form == "torch" else isinstance(loaded, (str, os.PathLike))
@@ -44,4 +45,10 @@ def load_network(model: Model) -> Any:
         return Path(loaded).read_bytes()
     import onnx
 
-    return onnx.load(str(loaded))
+    try:
+        return onnx.load(str(loaded))
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise SuiteError(
+            f"Model.load of {model.name} gave {loaded}, and onnx refuses what it says of weights in other files: "
+            f"{str(error).strip()}; keep them beside it as plain files, and copy there what a link leads to"
+        ) from error
