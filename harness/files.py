@@ -35,7 +35,8 @@ _DAY = 86400.0
 def write_atomic(path: Path, data: bytes | Iterator[bytes]) -> Path:
     """Write `data` beside `path`, flush it to the disk, and rename it over `path`: either file is whole.
 
-    Raises `OSError` (a full disk, no permission) with the old file untouched and nothing left beside it.
+    Raises `OSError` (a full disk, no permission) with the old file untouched and nothing left beside it; where nothing
+    but the flush of their folder failed, the new one is there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
