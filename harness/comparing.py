@@ -143,16 +143,19 @@ class WithBaselines:
     ) -> None:
         """Remember at which commit, when and why the baseline of a case was accepted, the last time that anything of it
         was changed, and what differs from it: software, and by the `facts` of its result what ran. A class without
-        times has the software of the class whose portable values it is held to.
+        times is compared with the software of another one, and in what both have: extras differ from place to place.
         """
         parts = [part.accepted for part in (baseline.times, baseline.portable) if part is not None]
         if not parts:
             return
         accepted = max(parts, key=lambda one: one.when)
         origin = {"commit": accepted.commit, "when": accepted.when, "reason": accepted.reason}
-        software = baseline.times.software if baseline.times else baseline.software
-        if software:
-            origin["differs"] = _changed(software, self._environment.software)
+        before, now = baseline.times.software if baseline.times else baseline.software, self._environment.software
+        if not baseline.times:
+            both = before.keys() & now.keys()
+            before, now = ({name: one[name] for name in both} for one in (before, now))
+        if before:
+            origin["differs"] = _changed(before, now)
         if baseline.times:
             origin["times"] = baseline.times.accepted.commit
             if ran := moved(baseline.times.ran, facts or {}):

@@ -35,5 +35,5 @@ def uncompiled(facts: Mapping[str, Scalar]) -> tuple[str, ...]:
     keeps the promises of what was to be compiled.
     """
     breaks = counts(facts).get("graph_breaks", 0)
-    where = "and ran what lies there eagerly (TORCH_LOGS=graph_breaks says where)"
+    where = "and ran what lies there eagerly (with TORCH_LOGS=graph_breaks the case's logs beside the report say where)"
     return (f"torch.compile gave up in {plural(breaks, 'place')} {where}",) if breaks else ()

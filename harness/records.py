@@ -268,9 +268,9 @@ class Run:
 
     `mode` is `compare`, `strict`, `update`, `off` or `quick`; `complete` is False while it goes on and when it was
     interrupted; `filtered` is True where only a part of the suites was selected. `baselines` says by `suite/case_id`
-    where a baseline came from (`commit`, `when`, `reason`), which software `differs` since, and which counts of what
-    `ran`. A metric that a suite changed or added carries its name as `suite`. `reserved` are cases, as `suite/case_id`,
-    that the suites have and that were left to the full selection.
+    where a baseline came from (`commit`, `when`, `reason`), which software `differs`, and which counts of what `ran`. A
+    metric that a suite changed or added carries its name as `suite`. `reserved` are cases, as `suite/case_id`, that the
+    suites have and that were left to the full selection.
     """
 
     schema: int

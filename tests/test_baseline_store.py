@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -53,9 +54,10 @@ def test_a_case_has_one_folder_with_a_file_for_each_machine_class(tmp_path: Path
 def test_the_software_of_the_portable_part_is_that_of_the_class_that_made_it(tmp_path: Path) -> None:
     store = filled(tmp_path, CASE)
     software = {"onnxruntime": "1.30.0"}
-    store.write(some_times([BLOCK], identity=ELSEWHERE, software=software))
+    last = dataclasses.replace(some_times([BLOCK]).accepted, when="2099-01-01T00:00:00+00:00")
+    store.write(some_times([BLOCK], identity=ELSEWHERE, software=software, accepted=last))
     for made_on, expected in (
-        (machine_class(IDENTITY), ENVIRONMENT.software), (machine_class(ELSEWHERE), software), ("cpu-gone", {})
+        (machine_class(IDENTITY), ENVIRONMENT.software), (machine_class(ELSEWHERE), software), ("cpu-gone", software)
     ):  # fmt: skip
         store.write(a_portable({"size": 4.0}, made_on=made_on))
         for identity in (IDENTITY, ELSEWHERE, {"kind": "gpu"}):

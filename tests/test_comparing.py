@@ -478,11 +478,12 @@ def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_pa
 @pytest.mark.parametrize(
     ("identity", "software", "differs"),
     [
-        (ELSEWHERE, {"onnxruntime": "1.30.0"}, "onnxruntime 1.30.0 -> 1.32.0"),
+        (ELSEWHERE, {"onnxruntime": "1.30.0", "openvino": "2026.4"}, "onnxruntime 1.30.0 -> 1.32.0"),
         (ELSEWHERE, {"onnxruntime": "1.32.0"}, ""),
-        ({**ELSEWHERE, "cores": 4}, {"onnxruntime": "1.30.0"}, None),
+        ({**ELSEWHERE, "cores": 4}, {"onnxruntime": "1.30.0"}, "onnxruntime 1.30.0 -> 1.32.0"),
+        (ELSEWHERE, {"openvino": "2026.4"}, None),
     ],
-    ids=["another version", "the same version", "nobody knows"],
+    ids=["another version", "the same version", "of a third class", "nothing that both have"],
 )
 def test_a_class_without_times_is_told_what_software_the_portable_values_were_good_with(
     tmp_path: Path, identity: dict, software: dict, differs: str | None
@@ -491,7 +492,9 @@ def test_a_class_without_times_is_told_what_software_the_portable_values_were_go
     store = Store(tmp_path)
     store.write(a_portable({"size": 4.0}, made_on=machine_class(ELSEWHERE)))
     store.write(some_times([a_block({"speedup": [2.0, 2.1]})], identity=identity, software=software))
-    found = WithBaselines(store, dataclasses.replace(ENVIRONMENT, software={"onnxruntime": "1.32.0"}), Plan())
+    found = WithBaselines(
+        store, dataclasses.replace(ENVIRONMENT, software={"onnxruntime": "1.32.0", "numpy": "2.4"}), Plan()
+    )
     found.compare(a_result(SCREENS["larger, which no launch settles"]), None, METRICS)
     origin = found.origins[f"digits/{CASE}"]
     assert origin.get("differs") == differs

@@ -7,8 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from collections import Counter
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -92,23 +90,23 @@ def left_to_full(file: Path) -> set[str]:
     return {f"suites/{file.name}::{one.name}" for one in chosen}
 
 
-def test_the_committed_baselines_have_the_blocks_that_the_page_counts() -> None:
+def test_the_committed_baselines_have_as_many_blocks_as_the_page_says() -> None:
     full = {test for file in (ROOT / "suites").glob("test_*.py") for test in left_to_full(file)}
     assert full
-    counted: Counter[tuple[bool, int]] = Counter()
-    close = set()
+    blocks: dict[bool, list[int]] = {True: [], False: []}
     for file in (ROOT / "baselines").glob("*/*/times.*.json"):
         test = json.loads((file.parent / "portable.json").read_text(encoding="utf-8"))["nodeid"].partition("[")[0]
-        blocks = json.loads(file.read_text(encoding="utf-8"))["blocks"]
-        counted[test in full, min(len(blocks), 3)] += 1
-        made = sorted(datetime.fromisoformat(block["when"]) for block in blocks)
-        if len(made) >= 3 and made[-1] - made[0] < timedelta(hours=1):
-            close.add(file.name.split(".")[1])
-    page = (ROOT / "docs" / "baselines.md").read_text(encoding="utf-8")
-    for name, is_full in (("usual", False), ("`-m full` alone", True)):
-        three, two, one = (counted[is_full, number] for number in (3, 2, 1))
-        assert f"\n| {name} | {three + two + one} | {three} | {two} | {one} |\n" in page
-    assert set(re.findall(r"on `([\w-]+)` within an hour", page)) == close
+        blocks[test in full].append(len(json.loads(file.read_text(encoding="utf-8"))["blocks"]))
+    text = " ".join((ROOT / "docs" / "baselines.md").read_text(encoding="utf-8").split())
+    assert (
+        "Most files of times in the usual selection have three blocks or more; nearly all that is left to `-m f" in text
+    )
+    most, nearly_all = (sum(kept) / len(kept) for kept in (
+        [number >= 3 for number in blocks[False]],
+        [number == 1 for number in blocks[True]],
+    ))  # fmt: skip
+    assert most > 0.5, "say in docs/baselines.md and CONTRIBUTING.md what is so now"
+    assert nearly_all > 0.8, "say in docs/baselines.md and CONTRIBUTING.md what is so now"
 
 
 def test_the_suite_of_the_readme_is_what_pytest_can_collect(tmp_path: Path) -> None:

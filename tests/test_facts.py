@@ -25,7 +25,7 @@ def test_what_was_not_kept_or_is_not_known_any_more_moved_nowhere() -> None:
 
 
 def test_where_torch_compile_gave_up_is_told() -> None:
-    told = "and ran what lies there eagerly (TORCH_LOGS=graph_breaks says where)"
+    told = "and ran what lies there eagerly (with TORCH_LOGS=graph_breaks the case's logs beside the report say where)"
     assert uncompiled({"graphs": 1, "graph_breaks": 1}) == (f"torch.compile gave up in 1 place {told}",)
     assert uncompiled({"graphs": 4, "graph_breaks": 3}) == (f"torch.compile gave up in 3 places {told}",)
     assert uncompiled({"graphs": 1, "graph_breaks": 0}) == uncompiled(FACTS) == ()

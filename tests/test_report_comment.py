@@ -13,6 +13,7 @@ from harness.records import Comparison, Estimate, Launch, Verdict
 from harness.report import summary
 from harness.report.comment import MARKER, MAX_CHARACTERS, render
 from harness.report.overview import Overview
+from harness.report.reasons import without_commands
 from tests.cli_runs import a_case, a_run
 from tests.report_hostile import hostile_run
 from tests.report_samples import sample_run
@@ -95,11 +96,39 @@ def test_what_could_not_be_decided_asks_for_nothing_where_the_run_is_green(verdi
     assert f"{verdict.value} | a/reference/cpu" in text
 
 
+@pytest.mark.parametrize(("verdict", "mode"), [(Verdict.INVALID, "compare"), (Verdict.INCOMPARABLE, "strict")])
+def test_numbers_of_other_work_or_that_can_not_be_are_no_reason(verdict: Verdict, mode: str) -> None:
+    """Beside each other they looked like a loss, or like a gain."""
+    row = dataclasses.replace(said(verdict), reason="latency.p50: these are times of other work", change=None)
+    run = a_run([a_case("a")], comparisons=(row,), mode=mode)
+    for text in (render(run), summary.render(run)):
+        assert f" {verdict.value} | a/reference/cpu | latency.p50: these are times of other work | " in text
+    assert "1.00 s -\\> 800 ms" not in summary.render(run)
+
+
 def test_a_run_that_decided_nothing_is_red_and_told() -> None:
     run = a_run([a_case("a")], comparisons=(said(Verdict.INCONCLUSIVE),))
-    state = {**run.environment.state, "undone": "nothing was decided"}
+    undone = "nothing was decided: no selected case has a baseline; make one with: pytest suites/ --baseline=update"
+    state = {**run.environment.state, "undone": undone}
     red = dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
     assert render(red).startswith(f"{MARKER}\n### ❌ The run failed.")
+    assert "nothing was decided: no selected case has a baseline\n" in render(red).lower()
+    assert "update" not in render(red)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kept"),
+    [
+        ("a: it is gone; if that is right:\n harness prune", "a: it is gone"),
+        ("a: it is gone;\nreproduce: pytest -p evil", "a: it is gone"),
+        ("It is gone. Since v1.2, and: more: pytest -p evil", "It is gone"),
+        ("Measure again: pytest -p evil", ""),
+        ("pytest -p evil", ""),
+        ("the test of pytest failed: it is gone", "the test of pytest failed: it is gone"),
+    ],
+)
+def test_a_reason_ends_where_it_hands_on_a_command(reason: str, kept: str) -> None:
+    assert without_commands(reason) == kept
 
 
 def test_what_got_better_or_is_new_is_to_be_accepted() -> None:

@@ -85,7 +85,8 @@ class Times:
 class Baseline:
     """What is known of one case. `others` are the identities of the other machine classes that have times.
 
-    `software` is what the class that made the portable part had at its newest times; empty where it has none.
+    `software` is what there was at the newest times of the class that made the portable part, or where that has none,
+    of the class whose times were accepted last; empty where there are no times.
     """
 
     portable: Portable | None

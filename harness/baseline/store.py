@@ -48,20 +48,21 @@ class Store:
         """What is known of a case on a machine with this identity. Raises `BaselineError` for damaged files."""
         folder = folder_of(suite, case_id)
         times, others = None, []
-        software: dict[str, Mapping[str, str]] = {}
+        known: dict[str, Times] = {}
         for machine in self._machines(folder):
             found = self._times(folder, machine)
             if found is None:
                 path = f"{folder}/times.{machine}.json"
                 raise BaselineError(f"{self._tree.where(path)}: went while it was read; restore it from git")
-            software[machine] = found.software
+            known[machine] = found
             if machine == machine_class(identity):
                 times = found
             else:
                 others.append(found.identity)
         portable = self._portable(folder)
-        home = portable.made_on if portable else ""
-        return Baseline(portable, times, tuple(others), software.get(home, {}))
+        last = max(known.values(), key=lambda one: one.accepted.when, default=None)
+        home = known.get(portable.made_on, last) if portable else last
+        return Baseline(portable, times, tuple(others), home.software if home else {})
 
     def all(self) -> Iterator[Portable]:
         """The portable part of every baseline, in the order of suites and file names. Raises `BaselineError`."""

@@ -117,7 +117,9 @@ def _runtimes(hardware: Hardware) -> Iterator[Item]:
     kind = str(hardware.describe()["kind"])
     for runtime in RUNTIMES:
         reason = runtime.unavailable(hardware) or ""
-        yield Item("runtime", runtime.name, reason, hardware.name, computes=runtime.computes.get(kind, ()))
+        yield Item(
+            "runtime", runtime.name, reason, hardware.name, computes=getattr(runtime, "computes", {}).get(kind, ())
+        )
     for provider in PROVIDERS.values():
         if provider.kind == kind:
             reason = OnnxRuntime(provider=provider.name).unavailable(hardware) or ""

@@ -14,6 +14,7 @@ from harness.report.commands import (
     runs_own_tests,
 )
 from harness.report.overview import GATING, Overview
+from harness.report.reasons import without_commands
 from harness.report.summary import comparison_rows, escape
 from harness.report.text import one_line
 from harness.report.weight import comparisons_by_weight
@@ -44,7 +45,7 @@ def render(run: Run) -> str:
     if not found and not better and total.state in ("passed", "unjudged", "undecided"):
         return ""
     mark = "❌" if total.state == "failed" else "ℹ️"
-    lines = [MARKER, f"### {mark} {escape(total.sentence)}", "", escape(total.detail), ""]
+    lines = [MARKER, f"### {mark} {escape(total.sentence)}", "", escape(without_commands(total.detail)), ""]
     lines += _table(seen, found or comparisons_by_weight(better))
     lines += ["", *_commands(run, found, better)]
     text = "\n".join(lines)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from harness.records import Comparison, Verdict
 from harness.report.numbers import change_text
+from harness.report.text import one_line
 from harness.units import quantity
 
-__all__ = ["MAX_NAMED", "brief", "measure", "rule", "rules", "said", "without_commands", "without_name"]
+__all__ = ["MAX_NAMED", "brief", "in_numbers", "measure", "rule", "rules", "said", "without_commands", "without_name"]
 
 MAX_NAMED = 5
 """Failing cases that stand right below the verdict."""
@@ -26,18 +27,24 @@ _WORDS = {"speedup": "speed-up", "latency.p50": "latency p50"}
 _BRIEF = 150
 _BROKEN = ": the technique did not do what its name says"
 _NO_NUMBERS = "Gave no valid numbers: "
-_COMMAND = re.compile(r"[;.] [^;.:]*: (?:pytest|harness) .*", re.DOTALL)
+_COMMAND = re.compile(r"(?:^|: )(?:pytest|harness) ")
 
 
 def brief(c: Comparison) -> str:
     """A comparison in some words, for beside its case's name: `speed-up 1.35x -> 1.08x, -20.2 %`."""
-    if c.metric != "case" and c.baseline and c.candidate:
+    if in_numbers(c) and c.baseline and c.candidate:
         before, now = (quantity(one.point, c.unit) for one in (c.baseline, c.candidate))
         change = "" if c.change is None else f", {change_text(c).partition(' [')[0]}"
         text = f"{_WORDS.get(c.metric, c.metric)} {before} -> {now}{change}{measure(c)}"
     else:
         text = said(c).removeprefix(_NO_NUMBERS).partition(_BROKEN)[0]
     return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…"
+
+
+def in_numbers(c: Comparison) -> bool:
+    """Whether the numbers of a comparison say what was found: those of other work, or that can't be, do not."""
+    alike = c.verdict not in (Verdict.INVALID, Verdict.INCOMPARABLE)
+    return c.metric != "case" and c.baseline is not None and c.candidate is not None and alike
 
 
 def measure(c: Comparison) -> str:
@@ -56,8 +63,11 @@ def said(c: Comparison) -> str:
 
 
 def without_commands(reason: str) -> str:
-    """A reason up to where it begins to hand on commands."""
-    return _COMMAND.sub("", reason)
+    """A reason in one line, up to the part of a sentence that hands on the first command."""
+    text = one_line(reason)
+    found = _COMMAND.search(text)
+    before = text[: found.start()] if found else ""
+    return before[: max(before.rfind("; "), before.rfind(". "), 0)] if found else text
 
 
 def without_name(text: str, case_id: str) -> str:

@@ -11,7 +11,7 @@ from harness.report.commands import accept_command, acceptable, reproduce_comman
 from harness.report.gains import accuracy_slack, answers, subjects
 from harness.report.numbers import change_text, estimate_text, limit_text
 from harness.report.overview import GLYPHS, CaseView, Overview, counts, timed
-from harness.report.reasons import MAX_NAMED, brief, measure, said, without_commands
+from harness.report.reasons import MAX_NAMED, brief, in_numbers, measure, said, without_commands
 from harness.report.text import commit_name, moment, one_line, shorten
 from harness.report.trust import checks, tree_note
 from harness.report.weight import comparisons_by_weight
@@ -81,7 +81,7 @@ def _named(seen: Overview) -> Iterable[str]:
 
 def _reasons(seen: Overview, rows: Sequence[Comparison]) -> Iterable[str]:
     """What a table has no room for: how small a change would have been found, and what would settle it."""
-    told = [c for c in rows if _in_numbers(c)]
+    told = [c for c in rows if in_numbers(c)]
     for c in told[:MAX_NAMED]:
         yield f"- **{escape(seen.label(c))}**: {escape(said(c), 2 * _CELL)}"
     if len(told) > MAX_NAMED:
@@ -120,13 +120,9 @@ def comparison_rows(seen: Overview, comparisons: Sequence[Comparison], *, comman
 
 
 def _metric(c: Comparison, reason: str) -> str:
-    if _in_numbers(c):
+    if in_numbers(c) or not reason:
         return c.metric
     return reason if reason.startswith(c.metric) else f"{c.metric}: {reason}"
-
-
-def _in_numbers(c: Comparison) -> bool:
-    return c.metric != "case" and c.baseline is not None and c.candidate is not None
 
 
 def _case_rows(views: Iterable[CaseView]) -> Iterable[str]:

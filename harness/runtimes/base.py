@@ -65,6 +65,8 @@ class Runtime(Protocol):
 
     form is the form of network it takes, "torch", "onnx" or one of its own. One of ONNX networks may have a further
     member, `symmetric`: True where its kernels for integers want activations that are signed, with their zero at 0.
+    Any may have `computes`: by the kind of hardware, `cpu` or `cuda`, a tuple of the types in which its products can
+    compute, as `precision` among the facts names them. Some of that kind may lack one, as a CPU without bfloat16 does.
     """
 
     @property
@@ -73,12 +75,6 @@ class Runtime(Protocol):
 
     @property
     def form(self) -> str: ...
-
-    @property
-    def computes(self) -> Mapping[str, tuple[str, ...]]:
-        """By the kind of hardware that it runs on, `cpu` or `cuda`: the types in which its products can compute, as
-        `precision` among the facts names them. Some of that kind may lack one, as a CPU without bfloat16 does.
-        """
 
     def unavailable(self, hardware: Hardware) -> str | None:
         """Why this runtime can't be used here on this hardware, and the cure; None where it can. It imports nothing.

@@ -15,7 +15,7 @@ from harness.report.html.svg import Axis, chart, element, labels, number, path
 from harness.report.numbers import change_text, limit_text, relative_text
 from harness.report.pruned import Removal, families
 from harness.report.reasons import measure
-from harness.units import quantity
+from harness.units import plural, quantity
 
 __all__ = [
     "ARMS",
@@ -177,12 +177,13 @@ def timeline(key: str, launches: Sequence[Launch]) -> Picture:
     counted = [(arms["candidate"], launch) for arms, launch in zip(series, launches, strict=True) if launch.counts]
     # Of all calls where they are known, as in the table of launches: what is drawn is thinned.
     medians = [launch.latency.get("p50") or statistics.median(values) for values, launch in counted if values]
-    said = f"{len(series)} launches, each in fresh processes"
+    said = f"{plural(len(series), 'launch')}, {'each ' * (len(series) > 1)}in fresh processes"
     if len(counted) < len(series):
         said += "; those in brackets were disturbed, made again, and count for nothing"
     if medians:
-        said += f"; the candidate's median is {quantity(min(medians), 's')} in the fastest and "
-        said += f"{quantity(max(medians), 's')} in the slowest"
+        said += f"; the candidate's median is {quantity(min(medians), 's')}"
+    if len(medians) > 1:
+        said += f" in the fastest and {quantity(max(medians), 's')} in the slowest"
     return Picture(chart(key, width, height, "Samples in time order", f"{said}.", parts), f"{said}.")
 
 
