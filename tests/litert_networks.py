@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from harness import Model
 from harness.testing import tiny_onnx_model
 
-__all__ = ["dense", "ids", "network", "tiny_litert_model", "written"]
+__all__ = ["dense", "ids", "network", "tiny_litert_model", "transposed", "written"]
 
 Node = tuple[str, Sequence[str], Sequence[str], Any]
 """Operator, names of the tensors that it reads and writes, options or None."""
@@ -93,6 +93,19 @@ def ids() -> bytes:
     table = np.arange(48, dtype=np.float32).reshape(6, 8)
     tensors = {"ids": ((1, 4), "int32"), "table": table, "rows": ((1, 4, 8), "float32")}
     return network(tensors, [("GATHER", ["table", "ids"], ["rows"], schema.GatherOptionsT())], ["ids"], ["rows"])
+
+
+def transposed() -> bytes:
+    """A transposed convolution of `x` (1, 3, 3, 4) into `y` (1, 6, 6, 8), which reads the shape of `y` first."""
+    options = schema.TransposeConvOptionsT()
+    options.padding, options.strideH, options.strideW = schema.Padding.VALID, 2, 2
+    tensors = {
+        "x": ((1, 3, 3, 4), "float32"),
+        "shape": np.array([1, 6, 6, 8], np.int32),
+        "w": np.random.default_rng(0).standard_normal((8, 2, 2, 4)).astype(np.float32),
+        "y": ((1, 6, 6, 8), "float32"),
+    }
+    return network(tensors, [("TRANSPOSE_CONV", ["shape", "w", "x"], ["y"], options)], ["x"], ["y"])
 
 
 def tiny_litert_model(folder: Path) -> Model:

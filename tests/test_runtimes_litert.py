@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from harness.runtimes.litert_graph import Graph, Operator, renamed
 from harness.runtimes.litert_session import LiteRtSession, delegated
 from harness.techniques import batched, litert, reference
 from harness.testing import check_technique
-from tests.litert_networks import dense, ids, network, tiny_litert_model, written
+from tests.litert_networks import dense, ids, network, tiny_litert_model, transposed, written
 
 
 @pytest.fixture
@@ -266,3 +267,20 @@ def test_a_number_is_served_as_a_number(tmp_path: Path) -> None:
     tensors = {"number": ((), "float32"), "two": np.array([2], np.float32), "output": ((1,), "float32")}
     content = network(tensors, [("MUL", ["number", "two"], ["output"], schema.MulOptionsT())], ["number"], ["output"])
     assert called(serve(content, tmp_path), {"number": np.array(3, np.float32)})["output"] == [6]
+
+
+def test_a_transposed_convolution_computes_in_the_type_of_what_it_convolves(tmp_path: Path) -> None:
+    """It reads the shape of its output first, in int32, which is neither that nor a weight."""
+    (found,) = Graph(transposed()).operators()
+    assert (found.dtype, found.weights) == ("float32", ("float32",))
+    path = tmp_path / "transposed.tflite"
+    path.write_bytes(transposed())
+    model = dataclasses.replace(
+        tiny_litert_model(tmp_path),
+        load=lambda: path,
+        inputs=lambda size, seed: {"x": np.full((size, 3, 3, 4), seed, np.float32)},
+    )
+    facts = serve(transposed(), tmp_path).facts(model.inputs(1, 0))
+    assert (facts["precision"], facts["arithmetic.float32"]) == ("float32", 1.0)
+    with pytest.raises(AssertionError, match="promises only what is true of tiny_litert as it is"):
+        check_technique(reference, model)

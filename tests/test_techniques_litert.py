@@ -28,7 +28,7 @@ from harness.techniques import (
 )
 from harness.techniques.base import Technique
 from harness.testing import check_technique
-from tests.litert_networks import dense, ids, network, tiny_litert_model
+from tests.litert_networks import dense, ids, network, tiny_litert_model, transposed
 
 WEIGHTS = 144 * 48 + 48 * 4
 
@@ -45,6 +45,19 @@ def test_products_compute_on_integers(technique: Technique, model: Model) -> Non
     assert facts["parameters"] == WEIGHTS
     assert (facts["weights.int8"], facts["precision"], facts["nodes.quantized"]) == (1.0, "int8", 2)
     assert facts["quantized.bits"] == 8
+
+
+@pytest.mark.parametrize("technique", [int8_dynamic, int8_static])
+def test_a_transposed_convolution_computes_on_integers(technique: Technique, model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "transposed.tflite"
+    path.write_bytes(transposed())
+
+    def inputs(size: int, seed: int) -> dict[str, Any]:
+        return {"x": np.random.default_rng(seed).random((size, 3, 3, 4), np.float32)}
+
+    made = dataclasses.replace(model, load=lambda: path, inputs=inputs, calibration=lambda: [inputs(4, 0)])
+    _, facts = check_technique(technique, made)
+    assert (facts["quantized"], facts["arithmetic.int8"], facts["nodes.quantized"]) == (1.0, 1.0, 1)
 
 
 def test_weights_of_a_large_file_are_found(model: Model, tmp_path: Path) -> None:

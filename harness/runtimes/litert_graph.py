@@ -22,6 +22,9 @@ _INPUT_AXES = {
 }  # fmt: skip
 """Operators with a weight, and the axis of it that is multiplied with inputs."""
 
+_DATA = {"TRANSPOSE_CONV": 2, "CONV_3D_TRANSPOSE": 2}
+"""Where operators have what they compute on whose first input is the shape of their output."""
+
 PRODUCTS = frozenset(
     (*_INPUT_AXES, "BATCH_MATMUL", "CONV_3D_TRANSPOSE", "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM", "SVDF", "RNN")
 )
@@ -38,8 +41,8 @@ class Operator:
     number           its place in its subgraph, which is also that of its node in the interpreter
     inputs, outputs  indices of the tensors that it reads and writes
     written          names of the tensors that it writes
-    dtype            type of its first input, "" without inputs
-    weights          types of the constants among its other inputs
+    dtype            type of what it computes on, its first input but for a few operators; "" without inputs
+    weights          types of the constants among its other inputs, but for the shape of its output
     """
 
     name: str
@@ -111,14 +114,17 @@ class Graph:
         inputs = tuple(int(index) for index in operator.inputs if index >= 0)
         outputs = tuple(int(index) for index in operator.outputs if index >= 0)
         tensors = [graph.tensors[index] for index in inputs]
+        name = self._names[operator.opcodeIndex]
+        place = _DATA.get(name, 0)
+        others = [tensor for number, tensor in enumerate(tensors) if number not in (0, place)]
         return Operator(
-            name=self._names[operator.opcodeIndex],
+            name=name,
             number=number,
             inputs=inputs,
             outputs=outputs,
             written=tuple(_text(graph.tensors[index].name) for index in outputs),
-            dtype=_dtype(tensors[0]) if tensors else "",
-            weights=tuple(_dtype(tensor) for tensor in tensors[1:] if self._is_constant(tensor)),
+            dtype=_dtype(tensors[place]) if tensors else "",
+            weights=tuple(_dtype(tensor) for tensor in others if self._is_constant(tensor)),
         )
 
     def _is_constant(self, tensor: Any) -> bool:
