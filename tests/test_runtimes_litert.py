@@ -269,6 +269,18 @@ def test_a_number_is_served_as_a_number(tmp_path: Path) -> None:
     assert called(serve(content, tmp_path), {"number": np.array(3, np.float32)})["output"] == [6]
 
 
+@pytest.mark.parametrize("xnnpack", [True, False])
+def test_denormals_count_as_zero_where_xnnpack_executes(tmp_path: Path, xnnpack: bool) -> None:
+    """XNNPACK has the processor do so, with what it is given and with what it gives; LiteRT's own kernels do not."""
+    assert np.float32(1e-20) * np.float32(1e-20) > 0  # a denormal, where they are computed with
+    weights = np.array([[1e-20, 0], [0, 1e10]], np.float32)
+    tensors = {"x": ((1, 2), "float32"), "w": weights, "y": ((1, 2), "float32")}
+    content = network(tensors, [("FULLY_CONNECTED", ["x", "w", ""], ["y"], dense())], ["x"], ["y"])
+    session = serve(content, tmp_path, xnnpack=xnnpack)
+    found = called(session, {"x": np.array([[1e-20, 1e-40]], np.float32)})["y"]
+    assert (found > 0).tolist() == [[not xnnpack, not xnnpack]]
+
+
 def test_a_transposed_convolution_computes_in_the_type_of_what_it_convolves(tmp_path: Path) -> None:
     """It reads the shape of its output first, in int32, which is neither that nor a weight."""
     (found,) = Graph(transposed()).operators()
