@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, version_converter
+from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from harness import Deployment, Evaluation, Model, PreparationError, Promise
+from harness.hardware import cpu
+from harness.runtimes.native import load_network, native_runtime
 from harness.techniques import int4_weights, int8_dynamic, int8_static, int8_weights, quantize_onnx
-from harness.techniques.base import Technique, technique
+from harness.techniques.base import Technique, as_pipeline, technique
 from harness.testing import check_technique, tiny_onnx_model
 from tests.onnx_networks import as_model, conditional, model, tensor
 
@@ -436,12 +438,35 @@ def test_calibration_data_of_several_lengths_are_cut_length_by_length(tmp_path: 
 @pytest.mark.parametrize("method", ["entropy", "percentile"])
 def test_histograms_are_made_of_calibration_data_of_several_lengths(method: str, tmp_path: Path) -> None:
     """Batches of one shape stay joined, and give the ranges that they gave; others ONNX Runtime could not join."""
-    made = tiny_onnx_model(tmp_path)
+    network = model([helper.make_node("MatMul", ["x", "w"], ["y"])], [weight("w", 16, 8)], axes=(16,))
+    made = as_model(network, tmp_path)
     batches = [dict(made.inputs(size, seed)) for seed, size in enumerate((32, 32, 4))]
     _, facts = check_technique(int8_static(method), dataclasses.replace(made, calibration=lambda: batches))
     assert (facts["quantized"], facts["arithmetic.int8"]) == (1.0, 1.0)
     assert quantize_onnx._one_by_one(batches, method) == {"CalibStridedMinMax": 1}
     assert quantize_onnx._one_by_one(batches[:2], method) == {}
+
+
+def ranges_of(method: str, made: Model, folder: Path) -> dict[str, float]:
+    """The scales of the activations, by the names of their tensors."""
+    start = Deployment(made, load_network(made), native_runtime(made.form), cpu, folder)
+    network = as_pipeline(int8_static(method)).apply(start).network
+    values = {one.name: numpy_helper.to_array(one) for one in network.graph.initializer}
+    quantizers = [node for node in network.graph.node if node.op_type == "QuantizeLinear"]
+    return {node.input[0]: float(values[node.input[1]].item()) for node in quantizers}
+
+
+def test_entropy_cuts_off_what_is_rare(tmp_path: Path) -> None:
+    """Of as many bins as it quantizes to, ONNX Runtime's default, the whole range is the only candidate."""
+    values = np.random.default_rng(0).uniform(-1, 1, (64, 16)).astype(np.float32)
+    values[0, 0] = 50
+    network = model([helper.make_node("MatMul", ["x", "w"], ["y"])], [weight("w", 16, 8)], axes=(16,))
+    made = dataclasses.replace(
+        as_model(network, tmp_path), calibration=lambda: [{"x": values[:32]}, {"x": values[32:]}]
+    )
+    by_entropy, by_extremes = (ranges_of(method, made, tmp_path)["x"] for method in ("entropy", "minmax"))
+    assert by_extremes == pytest.approx(51 / 255, rel=0.01)
+    assert by_entropy < by_extremes / 2
 
 
 def in_brackets(network: Any) -> None:

@@ -18,6 +18,7 @@ from harness.hardware.cpu import instruction_sets
 from harness.runtimes.onnx_graph import nodes
 from harness.runtimes.onnx_profile import is_product
 from harness.techniques.calibration import read_of, rebatched
+from harness.techniques.entropy_onnx import fine_bins
 from harness.techniques.keep import listed, named_by
 from harness.techniques.preprocess_onnx import preprocessed, with_copies
 from harness.techniques.reach_onnx import TABLES, Reach
@@ -103,9 +104,11 @@ def static_quantizer(
     options = {name: value for name, value in kept_ranges.items() if name in accepted}
     symmetric = bool(getattr(deployment.runtime, "symmetric", False))
     ops = list(ops) or (_WEIGHTED if symmetric else [])
+    bins = fine_bins if method == "entropy" else contextlib.nullcontext
 
     def run(target: Path, only: list[str], without: list[str]) -> None:
-        with contextlib.redirect_stdout(io.StringIO()):  # the calibrators report their bins there
+        # The calibrators report their bins on standard output.
+        with contextlib.redirect_stdout(io.StringIO()), bins():
             quantization.quantize_static(
                 source,
                 target,
