@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -133,6 +135,45 @@ def test_a_precision_that_was_not_taken_is_invalid(packed: Path, monkeypatch: py
     with pytest.raises(MeasurementError, match="told INFERENCE_PRECISION_HINT = f32, and took bf16") as caught:
         OpenVino().load(packed, cpu)
     assert caught.value.outcome == "invalid"
+
+
+CALLS = """
+import os, sys, time
+from pathlib import Path
+import numpy as np
+from harness.hardware import cpu
+from harness.runtimes.openvino import OpenVino
+free = os.sched_getaffinity(0)
+session = OpenVino().load(Path(sys.argv[1]), cpu)
+staged = session.stage({"image": np.zeros((2, 1, 12, 12), np.float32)})
+session(staged)
+assert os.sched_getaffinity(0) == free  # loading and a first call leave the process where it was
+cpu.settle()
+print(*os.sched_getaffinity(0), flush=True)
+end = time.monotonic() + 30
+while time.monotonic() < end:
+    session(staged)
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="there is one core to run on"
+)
+def test_calls_stay_on_the_cores_that_an_arm_is_pinned_to(packed: Path) -> None:
+    """oneTBB would give the calling thread, within each call, the cores that the process had when it was loaded."""
+    child = subprocess.Popen([sys.executable, "-c", CALLS, str(packed)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        pinned = {int(core) for core in child.stdout.readline().split()}
+        end = time.monotonic() + 0.5
+        seen: set[int] = set()
+        while time.monotonic() < end:
+            seen |= os.sched_getaffinity(child.pid)
+    finally:
+        child.kill()
+        child.communicate()
+    assert len(pinned) == 1
+    assert seen == pinned
 
 
 def test_inputs_are_read_where_they_lie(packed: Path) -> None:

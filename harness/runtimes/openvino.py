@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import SuiteError
 from harness.hardware.cpu import instruction_sets
 from harness.runtimes.base import check_form
-from harness.runtimes.packages import missing
+from harness.runtimes.packages import missing, variable
 
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware
@@ -79,9 +79,12 @@ class OpenVino:
         """Compile the network. Raises `PreparationError` where OpenVINO refuses it, and `MeasurementError` (outcome
         `invalid`) where it takes other threads or another precision than it was told.
         """
-        from harness.runtimes.openvino_session import OpenVinoSession
+        # At each call oneTBB would give the calling thread the cores that this process had when it was loaded, whatever
+        # it has been pinned to since. It does so by hwloc, which pins nothing on what it is told is another machine.
+        with variable("HWLOC_THISSYSTEM", "0"):
+            from harness.runtimes.openvino_session import OpenVinoSession
 
-        threads = int(hardware.describe().get("threads", 1))
-        return OpenVinoSession(
-            folder / _FILE, precision=PRECISIONS[self.precision], threads=threads, fusing=self.fusing
-        )
+            threads = int(hardware.describe().get("threads", 1))
+            return OpenVinoSession(
+                folder / _FILE, precision=PRECISIONS[self.precision], threads=threads, fusing=self.fusing
+            )
