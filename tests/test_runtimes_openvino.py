@@ -176,6 +176,21 @@ def test_calls_stay_on_the_cores_that_an_arm_is_pinned_to(packed: Path) -> None:
     assert seen == pinned
 
 
+def test_threads_may_be_those_of_one_core(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the latency of one call OpenVINO leaves out the second threads of cores, unless it is told to take them."""
+    told: list[Mapping[str, Any]] = []
+    compile_model = openvino.Core.compile_model
+
+    def listened(core: Any, model: Any, device: str, options: Mapping[str, Any]) -> Any:
+        told.append(options)
+        return compile_model(core, model, device, options)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", listened)
+    for fusing in (True, False):
+        OpenVino(fusing=fusing).load(packed, cpu)
+    assert [options["ENABLE_HYPER_THREADING"] for options in told] == [True, True]
+
+
 def test_inputs_are_read_where_they_lie(packed: Path) -> None:
     session, other = OpenVino().load(packed, cpu), MODEL.inputs(2, 1)["image"]
     image = MODEL.inputs(2, 0)["image"].copy()
