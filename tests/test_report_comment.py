@@ -125,6 +125,7 @@ def test_a_run_that_decided_nothing_is_red_and_told() -> None:
         ("Measure again: pytest -p evil", ""),
         ("pytest -p evil", ""),
         ("the test of pytest failed: it is gone", "the test of pytest failed: it is gone"),
+        ("a: failed: its pytest ended with exit code 3", "a: failed: its pytest ended with exit code 3"),
     ],
 )
 def test_a_reason_ends_where_it_hands_on_a_command(reason: str, kept: str) -> None:

@@ -78,7 +78,7 @@ class Launch:
             return Failure("absent", "there is no such test")
         # A plugin may count a failure that no test had: pytest-cov does where too little is covered.
         if code != pytest.ExitCode.OK and not (code == pytest.ExitCode.TESTS_FAILED and self._talk.called):
-            return Failure("failed", f"pytest ended with exit code {code} and measured nothing; the log has its output")
+            return Failure("failed", f"its pytest ended with exit code {code} and measured nothing; the log says why")
         if not self._talk.called:
             return Failure("failed", "the test asked for `benchmark` and never called it, so nothing was measured")
         if not self._talk.stopped or self._record is None:
