@@ -25,7 +25,7 @@ from harness.records import Outcome, Result
 from harness.report.commands import reproduce_command
 from harness.report.record import read_run
 from harness.techniques import reference
-from harness.techniques.base import Pipeline
+from harness.techniques.base import Pipeline, Technique
 from harness.testing import tiny_torch_model
 
 SUITE = '''\
@@ -374,8 +374,13 @@ def test_what_can_not_be_searched_is_said(refused: Callable[..., str]) -> None:
         assert message in refused(*words)
 
 
-def in_a_file(test_it: object, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the command, in this folder, find the test in a suite file test_s.py."""
+def in_a_file(techniques: Sequence[Technique], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command, in this folder, find a test of these techniques on the CPU in a suite file test_s.py."""
+
+    @grid(model=[tiny_torch_model()], technique=techniques, hardware=[cpu])
+    def test_it(case, bench):
+        bench(case)
+
     monkeypatch.chdir(folder)
     monkeypatch.setattr(command, "import_suite", lambda root, file: (SimpleNamespace(test_it=test_it), ()))
     (folder / "test_s.py").touch()
@@ -388,11 +393,7 @@ def test_where_nothing_that_was_asked_for_can_be_tried_it_is_an_error(
     def integers(deployment: Deployment) -> Deployment:
         return deployment
 
-    @grid(model=[tiny_torch_model()], technique=[reference, integers], hardware=[cpu])
-    def test_it(case, bench):
-        bench(case)
-
-    in_a_file(test_it, tmp_path, monkeypatch)
+    in_a_file([reference, integers], tmp_path, monkeypatch)
     assert main(["optimize", "test_s.py", "--model", "tiny", "--technique", "integers"]) == 2
     said = capsys.readouterr().err
     assert said.startswith(
@@ -404,11 +405,7 @@ def test_where_nothing_that_was_asked_for_can_be_tried_it_is_an_error(
 def test_where_nothing_but_the_reference_stands_on_the_grids_it_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    @grid(model=[tiny_torch_model()], technique=[reference], hardware=[cpu])
-    def test_it(case, bench):
-        bench(case)
-
-    in_a_file(test_it, tmp_path, monkeypatch)
+    in_a_file([reference], tmp_path, monkeypatch)
     assert main(["optimize", "test_s.py", "--model", "tiny"]) == 2
     assert "no technique but the reference stands on its grids" in capsys.readouterr().err
     assert not (tmp_path / "reports").exists()
@@ -422,10 +419,6 @@ def test_a_model_that_can_not_be_compared_as_it_is_is_an_error(
     @technique(takes="torch")
     def half(deployment: Deployment) -> Deployment:
         return deployment
-
-    @grid(model=[tiny_torch_model()], technique=[reference, half], hardware=[cpu])
-    def test_it(case, bench):
-        bench(case)
 
     class Failing:
         notice = ""
@@ -444,7 +437,7 @@ def test_a_model_that_can_not_be_compared_as_it_is_is_an_error(
         def finish(self, *, complete: bool) -> None:
             assert complete
 
-    in_a_file(test_it, tmp_path, monkeypatch)
+    in_a_file([reference, half], tmp_path, monkeypatch)
     monkeypatch.setattr(command, "Bench", Failing)
     assert main(["optimize", "test_s.py", "--model", "tiny", "--maximize", "sparsity"]) == 2
     said = capsys.readouterr()
@@ -631,10 +624,6 @@ def test_what_keeps_no_limit_is_neither_recommended_nor_shipped_and_the_code_is_
     def half(deployment: Deployment) -> Deployment:
         return deployment
 
-    @grid(model=[tiny_torch_model()], technique=[reference, half], hardware=[cpu])
-    def test_it(case, bench):
-        bench(case)
-
     goals: list[Goal] = []
 
     class Large:
@@ -660,7 +649,7 @@ def test_what_keeps_no_limit_is_neither_recommended_nor_shipped_and_the_code_is_
         def finish(self, *, complete: bool) -> SimpleNamespace:
             return SimpleNamespace(id="run", seconds=1.0)
 
-    in_a_file(test_it, tmp_path, monkeypatch)
+    in_a_file([reference, half], tmp_path, monkeypatch)
     monkeypatch.setattr(command, "Bench", Large)
     limits = "--max-accuracy-drop 1% --max-memory 2.5MB --max-size 1.5MB --max-latency 3ms"
     assert main(["optimize", "test_s.py", "--model", "tiny", *limits.split(), "--export", "best"]) == 1

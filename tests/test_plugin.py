@@ -986,30 +986,6 @@ def test_a_budget_is_not_for_what_a_resumed_run_takes_over(tmp_path: Path, monke
     assert cast(Any, begun(resume=True))._measurer.budget.cases == 1
 
 
-@pytest.mark.parametrize("complete", [True, False])
-def test_an_update_that_is_cut_short_moves_no_baseline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complete: bool
-) -> None:
-    monkeypatch.setattr(harness.session, "publish", lambda *_: "")
-    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
-
-    class Made:
-        def measure(
-            self, case: Case, _address: Address, suite: str, nodeid: str, _metrics: object
-        ) -> tuple[Result, None]:
-            model, technique, hardware = case.words
-            names = {"model": model, "technique": technique, "hardware": hardware}
-            return a_result({"size": [4.0]}, suite=suite, case_id=case.id, nodeid=nodeid, **names), None
-
-    folders = (tmp_path / name for name in ("baselines", "reports", ".harness"))
-    settings = Settings(tmp_path, *folders, Plan(), mode="update", reason="first", history="off")
-    session = Session(settings, [cpu], 2, {"it": ()}, lambda _: None, cases=[case], measuring=lambda _: Made())
-    address = Address(str(tmp_path), "test_it.py", "test_it", case.id)
-    assert not session.measure(case, address, "it", "test_it.py::test_it").fails
-    session.finish(complete=complete)
-    assert [one.case_id for one in Store(settings.baselines).all()] == ([case.id] if complete else [])
-
-
 @pytest.mark.parametrize(("stop", "fail"), [("", ""), ("", "stopping after 1 failures"), ("enough", "")])
 def test_a_run_that_pytest_was_told_to_stop_is_not_complete(stop: str, fail: str) -> None:
     """With -x its exit code is that of any red run."""

@@ -28,6 +28,7 @@ from harness.history.entries import entry_of
 from harness.history.past import past_of
 from harness.history.sources import Sources
 from harness.measure.budget import Budget
+from harness.measure.case import Measuring
 from harness.measure.environment import environment
 from harness.names import run_id
 from harness.plan import Plan
@@ -69,67 +70,15 @@ BASELINES = {"no baseline": Verdict.NEW, "damaged": Verdict.ERROR}
 FAULTS = {**ENDED, **SIZES, **BASELINES}
 
 
-def test_each_of_many_faults_is_told_of_its_own_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness.session, "publish", lambda *_: "")
-    model, pipeline = tiny_onnx_model(tmp_path), as_pipeline(reference)
-    cases = [Case(dataclasses.replace(model, name=f"m{number}"), pipeline, cpu) for number in range(CASES)]
-    # Three of each, far apart: the first and the last case of the run are among them.
-    at = [round(place * (CASES - 1) / (3 * len(FAULTS) - 1)) for place in range(3 * len(FAULTS))]
-    faults = {cases[place].id: [*FAULTS][count % len(FAULTS)] for count, place in enumerate(at)}
-    assert len(faults) == 3 * len(FAULTS)
-    assert {cases[0].id, cases[-1].id} <= faults.keys()
-
-    baselines = tmp_path / "baselines"
-    store = Store(baselines)
-    for case in cases:
-        if faults.get(case.id) != "no baseline":
-            store.write(a_portable(KNOWN, suite="it", case_id=case.id, nodeid=f"{FILE}::test_it[{case.id}]"))
-        if faults.get(case.id) == "damaged":
-            (baselines / folder_of("it", case.id) / "portable.json").write_text("{}")
-    gone = "gone/reference/cpu"
-    store.write(a_portable(KNOWN, suite="it", case_id=gone, nodeid=f"{FILE}::test_it[{gone}]"))
-
-    class Faulty:
-        def measure(
-            self, case: Case, _address: Address, suite: str, nodeid: str, _metrics: Mapping[str, object]
-        ) -> tuple[Result, None]:
-            fault = faults.get(case.id, "")
-            if isinstance(fault, Outcome):
-                return Result(suite, case.id, nodeid, *case.words, fault, f"it was {fault}"), None
-            numbers = {"size": [{"larger": 5.0, "smaller": 3.0, "nothing": 0.0}.get(fault, 4.0)], "parameters": [7.0]}
-            if fault == "lost":
-                del numbers["size"]
-            model, technique, hardware = case.words
-            names = {"model": model, "technique": technique, "hardware": hardware}
-            return a_result(numbers, suite=suite, case_id=case.id, nodeid=nodeid, **names), None
-
-    folders = (baselines, tmp_path / "reports", tmp_path / ".harness")
-    settings = Settings(tmp_path, *folders, Plan(), history="off")
-    own = {"it": ()}
-    session = Session(settings, [cpu], CASES, own, lambda _: None, cases=cases, measuring=lambda _: Faulty())
-    lost = session.missing({"suites"}, {("it", case.id) for case in cases})
-    for row, portable in lost:
-        session.add_missing(row, portable)
-    fails = set()
-    for case in cases:
-        nodeid = f"{FILE}::test_it[{case.id}]"
-        if session.measure(case, Address(str(tmp_path), FILE, "test_it", case.id), "it", nodeid).fails:
-            fails.add(case.id)
-    run, _ = session.finish(complete=True)
-
-    assert {result.case_id: result.outcome for result in run.results} == {
-        case.id: fault if isinstance(fault := faults.get(case.id), Outcome) else Outcome.COMPLETED for case in cases
-    }
-    worst = dict[str, Verdict]()
-    for row in run.comparisons:
-        worst[row.case_id] = max(row.verdict, worst.get(row.case_id, row.verdict), key=lambda one: one.severity)
-        fault = faults.get(row.case_id)
-        assert not isinstance(fault, Outcome) or f"it was {fault}" in row.reason
-    expected = {case.id: FAULTS.get(faults.get(case.id, ""), Verdict.UNCHANGED) for case in cases}
-    assert worst == expected | {gone: Verdict.MISSING}
-    assert fails == {case for case, verdict in expected.items() if verdict.fails(strict=False)}
-    kept = read_run(session.folder)
-    assert (kept.results, set(kept.comparisons)) == (run.results, set(run.comparisons))
+def measured(
+    case: Case, suite: str, nodeid: str, numbers: Mapping[str, Sequence[float]], p50: Sequence[float] = ()
+) -> Result:
+    """A result with these numbers; `p50` are the latencies over the anchor's."""
+    model, technique, hardware = case.words
+    names = {"model": model, "technique": technique, "hardware": hardware}
+    return a_result(
+        numbers, {"latency.p50": p50} if p50 else None, suite=suite, case_id=case.id, nodeid=nodeid, **names
+    )
 
 
 class Told:
@@ -142,11 +91,9 @@ class Told:
         self, case: Case, _address: Address, suite: str, nodeid: str, _metrics: Mapping[str, object]
     ) -> tuple[Result, None]:
         self._tell(case)
-        model, technique, hardware = case.words
-        names = {"model": model, "technique": technique, "hardware": hardware}
         ratios = [self._size * one for one in (1.0, 1.01, 0.99)]
         numbers = {"size": [self._size], "parameters": [7.0], "latency.p50": [one / 1000 for one in ratios]}
-        return a_result(numbers, {"latency.p50": ratios}, suite=suite, case_id=case.id, nodeid=nodeid, **names), None
+        return measured(case, suite, nodeid, numbers, ratios), None
 
 
 @pytest.fixture(scope="module")
@@ -176,15 +123,20 @@ def some_cases(folder: Path, count: int) -> list[Case]:
 
 
 def begun(
-    folder: Path, cases: Sequence[Case], tell: Callable[[Case], None] = lambda _: None, size: float = 4.0, **said: Any
+    folder: Path,
+    cases: Sequence[Case],
+    tell: Callable[[Case], None] = lambda _: None,
+    size: float = 4.0,
+    measurer: Measuring | None = None,
+    **said: Any,
 ) -> Session:
-    """A session of these cases, each of this size, which are told of as they are measured."""
+    """A session of these cases, each of this size, which are told of as they are measured; or what `measurer` gives."""
     project = folder / "project"
     project.mkdir(parents=True, exist_ok=True)
     places = (project, folder / "baselines", folder / "reports", folder / "cache")
     settings = Settings(*places, Plan(), history="off", **said)
-    own = {"it": ()}
-    return Session(settings, [cpu], len(cases), own, lambda _: None, cases=cases, measuring=lambda _: Told(tell, size))
+    own, measures = {"it": ()}, measurer or Told(tell, size)
+    return Session(settings, [cpu], len(cases), own, lambda _: None, cases=cases, measuring=lambda _: measures)
 
 
 def measure(session: Session, case: Case) -> Decision:
@@ -200,8 +152,75 @@ def ids(of: Iterable[Case | Result]) -> list[str]:
     return [one.id if isinstance(one, Case) else one.case_id for one in of]
 
 
+class Faulty:
+    """Measures cases with these faults by id, and the others as they are known."""
+
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        self._faults = faults
+
+    def measure(
+        self, case: Case, _address: Address, suite: str, nodeid: str, _metrics: Mapping[str, object]
+    ) -> tuple[Result, None]:
+        fault = self._faults.get(case.id, "")
+        if isinstance(fault, Outcome):
+            return Result(suite, case.id, nodeid, *case.words, fault, f"it was {fault}"), None
+        numbers = {"size": [{"larger": 5.0, "smaller": 3.0, "nothing": 0.0}.get(fault, 4.0)], "parameters": [7.0]}
+        if fault == "lost":
+            del numbers["size"]
+        return measured(case, suite, nodeid, numbers), None
+
+
+def test_each_of_many_faults_is_told_of_its_own_case(folder: Path) -> None:
+    cases = some_cases(folder, CASES)
+    # Three of each, far apart: the first and the last case of the run are among them.
+    at = [round(place * (CASES - 1) / (3 * len(FAULTS) - 1)) for place in range(3 * len(FAULTS))]
+    faults = {cases[place].id: [*FAULTS][count % len(FAULTS)] for count, place in enumerate(at)}
+    assert len(faults) == 3 * len(FAULTS)
+    assert {cases[0].id, cases[-1].id} <= faults.keys()
+
+    baselines = folder / "baselines"
+    store = Store(baselines)
+    for case in cases:
+        if faults.get(case.id) != "no baseline":
+            store.write(a_portable(KNOWN, suite="it", case_id=case.id, nodeid=f"{FILE}::test_it[{case.id}]"))
+        if faults.get(case.id) == "damaged":
+            (baselines / folder_of("it", case.id) / "portable.json").write_text("{}")
+    gone = "gone/reference/cpu"
+    store.write(a_portable(KNOWN, suite="it", case_id=gone, nodeid=f"{FILE}::test_it[{gone}]"))
+
+    session = begun(folder, cases, measurer=Faulty(faults))
+    for row, portable in session.missing({"suites"}, {("it", case.id) for case in cases}):
+        session.add_missing(row, portable)
+    decisions = measure_all(session, cases)
+    fails = {case.id for case, decision in zip(cases, decisions, strict=True) if decision.fails}
+    run, _ = session.finish(complete=True)
+
+    assert {result.case_id: result.outcome for result in run.results} == {
+        case.id: fault if isinstance(fault := faults.get(case.id), Outcome) else Outcome.COMPLETED for case in cases
+    }
+    worst = dict[str, Verdict]()
+    for row in run.comparisons:
+        worst[row.case_id] = max(row.verdict, worst.get(row.case_id, row.verdict), key=lambda one: one.severity)
+        fault = faults.get(row.case_id)
+        assert not isinstance(fault, Outcome) or f"it was {fault}" in row.reason
+    expected = {case.id: FAULTS.get(faults.get(case.id, ""), Verdict.UNCHANGED) for case in cases}
+    assert worst == expected | {gone: Verdict.MISSING}
+    assert fails == {case for case, verdict in expected.items() if verdict.fails(strict=False)}
+    for kept in (read_run(session.folder), Journal.load(session.folder)):
+        assert (kept.results, set(kept.comparisons)) == (run.results, set(run.comparisons))
+
+
 UPDATE = {"mode": "update", "reason": "first figures"}
 WRITE = os.write
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_an_update_that_is_cut_short_moves_no_baseline(folder: Path, complete: bool) -> None:
+    cases = some_cases(folder, 1)
+    session = begun(folder, cases, **UPDATE)
+    assert not any(one.fails for one in measure_all(session, cases))
+    session.finish(complete=complete)
+    assert [one.case_id for one in Store(folder / "baselines").all()] == (ids(cases) if complete else [])
 
 
 @pytest.mark.parametrize("number", range(6))
