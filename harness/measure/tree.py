@@ -121,7 +121,8 @@ class Tree:
         folders = [self.root] if own or (source / "__init__.py").exists() else [self.root, source]
         places = [folder / Path(*name.split(".")) for folder in folders]
         # evaluate.py is no copy of a package of that name, nor the other way round.
-        package, module = found.name == "__init__.py", found.suffix == ".py" and found.name != "__init__.py"
+        package = found.name == "__init__.py"
+        module = found.suffix == ".py" and not package
         return any(
             ((place / "__init__.py").exists() and not module) or (place.with_suffix(".py").exists() and not package)
             for place in places
