@@ -150,16 +150,14 @@ class WithBaselines:
             return
         accepted = max(parts, key=lambda one: one.when)
         origin = {"commit": accepted.commit, "when": accepted.when, "reason": accepted.reason}
-        before, now = baseline.times.software if baseline.times else baseline.software, self._environment.software
-        if not baseline.times:
-            both = before.keys() & now.keys()
-            before, now = ({name: one[name] for name in both} for one in (before, now))
-        if before:
-            origin["differs"] = _changed(before, now)
+        here = self._environment.software
         if baseline.times:
+            origin["differs"] = _changed(baseline.times.software, here)
             origin["times"] = baseline.times.accepted.commit
             if ran := moved(baseline.times.ran, facts or {}):
                 origin["ran"] = ran
+        elif baseline.software.keys() & here.keys():
+            origin["differs"] = _changed_in_both(baseline.software, here)
         self.origins[f"{suite}/{case_id}"] = origin
 
 
@@ -177,10 +175,7 @@ class WithTree:
         self._against = against.told
         self._tree = tree
         self._environment = environment
-        software = environment.software
-        self._differs = _changed({name: versions[name] for name in software if name in versions}, {
-            name: version for name, version in software.items() if name in versions
-        })  # fmt: skip
+        self._differs = _changed_in_both(versions, environment.software)
         self._results: list[Result] = []
 
     def more(self, result: Result, metrics: Metrics) -> int:  # noqa: ARG002
@@ -280,3 +275,9 @@ def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Which software differs, in words: the suspected causes of a change, never a reason not to compare."""
     names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
     return ", ".join(f"{name} {before.get(name, 'absent')} -> {now.get(name, 'absent')}" for name in names)
+
+
+def _changed_in_both(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """The same of what both sides have."""
+    both = before.keys() & now.keys()
+    return _changed({name: before[name] for name in both}, {name: now[name] for name in both})

@@ -66,8 +66,10 @@ def without_commands(reason: str) -> str:
     """A reason in one line, up to the part of a sentence that hands on the first command."""
     text = one_line(reason)
     found = _COMMAND.search(text)
-    before = text[: found.start()] if found else ""
-    return before[: max(before.rfind("; "), before.rfind(". "), 0)] if found else text
+    if not found:
+        return text
+    before = text[: found.start()]
+    return before[: max(before.rfind("; "), before.rfind(". "), 0)]
 
 
 def without_name(text: str, case_id: str) -> str:
