@@ -58,11 +58,17 @@ def ratio(value: float, digits: int = 3) -> str:
     return f"{significant(value, digits)}x" if math.isfinite(value) else _fixed(value, 0)
 
 
-def percent(value: float, *, sign: bool = True) -> str:
-    """A relative change: 0.152 is `+15.2 %`; changes below one percent keep two decimals."""
+def percent(value: float, *, sign: bool = True, more: int = 0) -> str:
+    """A relative change: 0.152 is `+15.2 %`; changes below one percent keep two decimals.
+
+    One from 1e-6 on that two decimals would round to nothing keeps its first digit, `+0.002 %`: it may be one weight of
+    very many, and decide. So many `more` decimals are for what has to be told from something near it.
+    """
     scaled = value * 100
     decimals = 2 if abs(scaled) < 0.995 else 1 if abs(scaled) < 99.95 else 0
-    text = _fixed(scaled, decimals)
+    if abs(value) >= 1e-6 and abs(scaled) < 0.005:
+        decimals = _decimals(scaled, 1)
+    text = _fixed(scaled, decimals + more)
     return f"+{text} %" if sign and text[0] != "-" and text.strip("0.") else f"{text} %"
 
 
@@ -72,14 +78,16 @@ def plural(count: int, one: str) -> str:
     return f"{count:,} {one if count == 1 else one + ending}"
 
 
-def points(value: float) -> str:
+def points(value: float, *, more: int = 0) -> str:
     """A difference of two shares: -0.006 is `-0.60 pt` (percentage points).
 
     One that two decimals would round to nothing keeps its first digit, `-0.0009 pt`: it may be one answer of very many,
-    and decide. Below 1e-9 it is what a subtraction of floats leaves.
+    and decide. Below 1e-9 it is what a subtraction of floats leaves. So many `more` decimals are for what has to be
+    told from something near it.
     """
     scaled = 0.0 if abs(value) < 1e-9 else value * 100
-    text = f"{scaled:.{_decimals(scaled, 1)}f}" if 0 < abs(scaled) < 0.005 else _fixed(scaled, 2)
+    small = 0 < abs(scaled) < 0.005
+    text = f"{scaled:.{_decimals(scaled, 1) + more}f}" if small else _fixed(scaled, 2 + more)
     return f"+{text} pt" if text[0] != "-" and text.strip("0.") else f"{text} pt"
 
 

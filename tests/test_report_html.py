@@ -252,6 +252,18 @@ def test_a_tick_loses_the_zeros_behind_its_point_alone(change: float, unit: str,
 
 
 @pytest.mark.parametrize(
+    ("change", "ticks"),
+    [
+        (1.69e-5, ["0 %", "+0.0005 %", "+0.001 %", "+0.0015 %"]),
+        (0.001, ["0 %", "+0.025 %", "+0.05 %", "+0.075 %", "+0.1 %"]),
+    ],
+)
+def test_the_ticks_of_a_small_change_say_where_they_are(change: float, ticks: list[str]) -> None:
+    row = Comparison("s", "c", "parameters", Verdict.REGRESSED, "", change=Estimate.exact(change), limit=0.0)
+    assert [text for text in ticks_of(dumbbell("key", row)) if text != "limit exact"] == ticks
+
+
+@pytest.mark.parametrize(
     ("measured", "drawn"), [("relative to the anchor; limit", False), ("in turns; limit", False), ("; limit", True)]
 )
 def test_the_spread_of_seconds_is_no_interval_of_a_change_of_ratios(measured: str, drawn: bool) -> None:

@@ -41,8 +41,11 @@ def limit_text(comparison: Comparison) -> str:
     return text if re.search("[1-9]", text) else f"{limit * 100:+.1g} %"
 
 
-def relative_text(comparison: Comparison, value: float) -> str:
-    """A relative change of this comparison as people write it: of shares, whose baseline is known, in points."""
+def relative_text(comparison: Comparison, value: float, more: int = 0) -> str:
+    """A relative change of this comparison as people write it: of shares, whose baseline is known, in points.
+
+    With so many `more` decimals as tell it from something near it.
+    """
     if comparison.unit == "share" and comparison.baseline and comparison.baseline.point:
-        return points(value * abs(comparison.baseline.point))
-    return percent(value)
+        return points(value * abs(comparison.baseline.point), more=more)
+    return percent(value, more=more)
