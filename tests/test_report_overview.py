@@ -517,6 +517,30 @@ def test_shares_change_in_points_and_everything_else_relatively() -> None:
     assert (change_text(narrow), limit_text(narrow)) == ("-0.001 pt", "-0.0001 pt")
 
 
+@pytest.mark.parametrize(
+    ("change", "better", "text"),
+    [
+        (Estimate.exact(0.0204), "lower", "+2.04 %"),
+        (Estimate.exact(-0.02004), "higher", "-2.004 %"),
+        (Estimate.exact(0.02), "lower", "+2.0 %"),
+        (Estimate.exact(0.02 + 1e-12), "lower", "+2.0 %"),
+        (Estimate(0.03, 0.0203, 0.04, 3), "lower", "+3.00 % [+2.03, +4.00]"),
+        (Estimate(0.01, 0.005, 0.0199, 3), "lower", "+1.00 % [+0.500, +1.99]"),
+        (Estimate(0.03, 0.01, 0.05, 3), "lower", "+3.0 % [+1.0, +5.0]"),
+    ],
+)
+def test_a_change_reads_as_its_limit_only_where_it_is_the_limit(change: Estimate, better: str, text: str) -> None:
+    row = Comparison("s", "c", "memory.peak", Verdict.REGRESSED, "", change=change, limit=0.02, better=better)
+    assert limit_text(row) == ("+2.0 %" if better == "lower" else "-2.0 %")
+    assert change_text(row) == text
+
+
+def test_one_weight_of_ten_million_is_a_change_beside_an_exact_limit() -> None:
+    row = Comparison("s", "c", "parameters", Verdict.REGRESSED, "", change=Estimate.exact(1e-7), limit=0.0)
+    assert (change_text(row), limit_text(row)) == ("+0.00001 %", "exact")
+    assert change_text(dataclasses.replace(row, change=Estimate.exact(0.0))) == "0.00 %"
+
+
 def test_a_run_that_could_compare_a_part_says_that_and_not_that_nothing_was_decided() -> None:
     run = sample_run(1, 2, samples=2)
     rows = tuple(

@@ -17,16 +17,32 @@ def estimate_text(estimate: Estimate | None, unit: str) -> str:
 
 
 def change_text(comparison: Comparison) -> str:
-    """The change with the interval that judged: `+15.2 % [+13.4, +16.9]`; of a share in points: `-0.60 pt`."""
+    """The change with the interval that judged: `+15.2 % [+13.4, +16.9]`; of a share in points: `-0.60 pt`.
+
+    With up to three more decimals where an end of it would read as the limit does, and is not the limit: `+2.04 %`.
+    """
     change = comparison.change
     if change is None:
         return "–"
-    point, low, high = (relative_text(comparison, value) for value in (change.point, change.low, change.high))
+    more = _more(comparison, change)
+    point, low, high = (relative_text(comparison, value, more) for value in (change.point, change.low, change.high))
     if change.low == change.high:
         return point
     unit = f" {point.rpartition(' ')[2]}"
     low, high = (end.removesuffix(unit).replace(",", "") for end in (low, high))
     return f"{point} [{low}, {high}]"
+
+
+def _more(comparison: Comparison, change: Estimate) -> int:
+    """How many decimals more tell the ends of a change from its limit; 0 where three do not, as of noise of floats."""
+    if comparison.limit is None:
+        return 0
+    limit = comparison.limit if comparison.better == "lower" else -comparison.limit
+    ends = [end for end in (change.low, change.high) if end != limit]
+    for more in range(4):
+        if relative_text(comparison, limit, more) not in [relative_text(comparison, end, more) for end in ends]:
+            return more
+    return 0
 
 
 def limit_text(comparison: Comparison) -> str:
