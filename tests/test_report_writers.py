@@ -370,10 +370,18 @@ def test_all_reports_are_written_and_the_record_comes_back(run: Run, tmp_path: P
 
 def test_a_case_whose_id_two_suites_have_is_named_with_its_suite_everywhere() -> None:
     run = sample_run(1, 4, samples=2)
+    regressed = "digits/compiled/cpu"
+    command = f"pytest 'suites/test_digits.py::test_inference[{regressed}]' --plan confirm=8"
+    told = tuple(
+        dataclasses.replace(one, reason=f"{one.reason} More launches settle it: {command}")
+        if one.case_id == regressed
+        else one
+        for one in run.comparisons
+    )
+    run = dataclasses.replace(run, comparisons=told)
     twins = tuple(dataclasses.replace(one, suite="test_other") for one in run.results)
     rows = tuple(dataclasses.replace(one, suite="test_other") for one in run.comparisons)
     both = dataclasses.replace(run, results=(*run.results, *twins), comparisons=(*run.comparisons, *rows))
-    regressed = "digits/compiled/cpu"
     page = Page(render_page(both, past_of(both, moved=True)))
     texts = {
         "page": plain(page.text),
@@ -388,9 +396,13 @@ def test_a_case_whose_id_two_suites_have_is_named_with_its_suite_everywhere() ->
         # Commands and node ids have it in brackets or behind its suite.
         assert not re.search(rf"(?<![/\[]){regressed}", text), writer
     assert f"test_other/{regressed}" in page.texts["span"], "the line of the case, by whose words the filter finds it"
+    assert command in texts["terminal"], "a command that would find no test under the label"
+    assert re.search(rf"regressed +test_digits/{regressed}: latency\.p50 ", texts["terminal"])
     for text in (texts["page"], texts["summary"]):
         assert "test_other/digits on cpu" in text or "test_other/digits cpu" in text
     assert "test_other/digits: accuracy against latency" in texts["page"]
     alone = unescaped(render(run))
     assert f"| {regressed} |" in alone
     assert "test_digits/digits on cpu" not in alone
+    lines = "\n".join(closing_lines(run))
+    assert re.search(rf"regressed +{regressed}: latency\.p50 .* settle it: {re.escape(command)}", lines)

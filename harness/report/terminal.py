@@ -159,7 +159,8 @@ def _explained(seen: Overview, *, every: bool) -> Iterator[tuple[Comparison, ...
 def _reasons(seen: Overview, comparisons: tuple[Comparison, ...], colour: bool, most: int) -> Iterator[str]:
     for c in comparisons[:most]:
         name, label, reason = one_line(c.case_id), one_line(seen.label(c)), one_line(c.reason)
-        sentence = reason.replace(name, label, 1) if name in reason else f"{label}: {reason}"
+        # Only where it begins with the name is it the sentence's: behind that it stands in commands and node ids.
+        sentence = f"{label}{reason.removeprefix(name)}" if reason.startswith(name) else f"{label}: {reason}"
         yield f"{_paint(f'{c.verdict.value:<12}', _COLOURS[c.verdict.value], colour)}  {sentence}"
     if len(comparisons) > most:
         yield f"and {len(comparisons) - most} more, which are in the report"
