@@ -404,6 +404,12 @@ def test_a_promise_that_stopped_a_case_counts_as_broken() -> None:
     kept = dataclasses.replace(run, results=(run.results[0], run.results[2]))
     check = next(check for check in checks(Overview(kept)) if check.question == "Techniques happened")
     assert (check.fine, check.answer) == (True, "All 2 promises of techniques were found kept in what ran.")
+    one = dataclasses.replace(run, results=run.results[:1])
+    check = next(check for check in checks(Overview(one)) if check.question == "Techniques happened")
+    assert (check.fine, check.answer) == (True, "The one promise of a technique was found kept in what ran.")
+    fewer = dataclasses.replace(run, results=run.results[:2])
+    check = next(check for check in checks(Overview(fewer)) if check.question == "Techniques happened")
+    assert check.answer == "1 case broke a promise; 1 other promise was found kept in what ran."
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,8 @@ def test_a_long_table_ends_with_the_worst_and_leaves_out_the_mildest() -> None:
     *_, last, left_out = verdict_table(seen)
     assert last.split()[1] == seen.failing[0].view.id == "m0/reference/cpu"
     assert left_out == "50 further cases are in the report"
+    *_, left_out = verdict_table(Overview(a_run(*rows[: MAX_ROWS + 1])))
+    assert left_out == "1 further case is in the report"
     fine = Overview(a_run(*(judged(i, Verdict.UNCHANGED, 0.0) for i in range(3))))
     order = [line.split()[1] for line in verdict_table(fine)[1:]]
     assert order == [view.id for view in fine.cases], "equals stand in the order of the run"

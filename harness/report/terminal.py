@@ -10,7 +10,7 @@ from harness.report.overview import CaseView, Overview, counts
 from harness.report.text import one_line, shorten
 from harness.report.trust import tree_note
 from harness.report.weight import comparisons_by_weight
-from harness.units import quantity
+from harness.units import plural, quantity
 
 __all__ = ["case_line", "closing_lines", "live_line", "painted", "verdict_table"]
 
@@ -94,9 +94,9 @@ def verdict_table(seen: Overview, width: int = 100, *, colour: bool = False) -> 
     shown = views if len(views) <= MAX_ROWS else [v for v in views if v.word not in ("unchanged", "measured")]
     shown = shown[-MAX_ROWS:]
     left_out = len(views) - len(shown)
-    more = [f"{left_out} further cases are in the report"] if left_out else []
+    more = [f"{plural(left_out, 'further case')} {'is' if left_out == 1 else 'are'} in the report"] if left_out else []
     if len(every) > len(views):
-        more.append(f"{len(every) - len(views)} cases can't run here; the report has the reasons")
+        more.append(f"{plural(len(every) - len(views), 'case')} can't run here; the report has the reasons")
     if not shown:
         return more
     ids = max(len(one_line(view.label)) for view in shown)

@@ -155,7 +155,7 @@ def _quiet(seen: Overview) -> Iterator[Check]:
     parts += [f"in {number} of {len(launches)} launches {text}" for text, number in disturbed.most_common()]
     repeated = sum(not launch.counts for r in run.results for launch in r.launches)
     if repeated:
-        parts.append(f"{repeated} disturbed launches were made again")
+        parts.append(f"{plural(repeated, 'disturbed launch')} {_were(repeated)} made again")
     yield Check("Quiet machine", f"{'; '.join(parts)}.", not disturbed)
 
 
@@ -166,10 +166,16 @@ def _evidence(seen: Overview) -> Iterator[Check]:
     lines = [f"{case}: {said}" for case, every in broken.items() for said in every]
     if lines:
         cases = sum(map(bool, broken.values()))
-        answer = f"{plural(cases, 'case')} broke a promise; {kept} other promises were found kept in what ran."
+        others = f"{plural(kept, 'other promise')} {_were(kept)} found kept in what ran"
+        answer = f"{plural(cases, 'case')} broke a promise; {others}."
         yield Check("Techniques happened", answer, False, _first(lines))
     elif kept:
-        yield Check("Techniques happened", f"All {kept} promises of techniques were found kept in what ran.", True)
+        promises = f"All {kept:,} promises of techniques were" if kept > 1 else "The one promise of a technique was"
+        yield Check("Techniques happened", f"{promises} found kept in what ran.", True)
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def _broken(result: Result) -> list[str]:
@@ -249,5 +255,5 @@ def _blind(comparison: Comparison) -> bool:
 def _warnings(seen: Overview) -> Iterator[Check]:
     every = [f"{seen.labels[r.suite, r.case_id]}: {warning}" for r in seen.run.results for warning in r.warnings]
     if every:
-        answer = f"{plural(len(every), 'warning')} {'was' if len(every) == 1 else 'were'} given."
+        answer = f"{plural(len(every), 'warning')} {_were(len(every))} given."
         yield Check("Warnings", answer, False, _first(every))
