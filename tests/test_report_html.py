@@ -286,6 +286,21 @@ def test_a_quantile_is_the_first_sample_that_as_many_do_not_exceed(samples: int,
     assert quantile(range(1, samples + 1), share) == wanted
 
 
+def test_calls_beyond_the_distribution_are_not_drawn_at_its_edge() -> None:
+    """The curve rose to 100 % at the end of the axis, where calls that took twenty times as long are not."""
+    calls = [0.001 + i * 1e-6 for i in range(198)]
+    curves = []
+    for slowest in (0.0012, 0.024):
+        picture = str(ecdf("key", {"candidate": [*calls, slowest, slowest]}).svg)
+        (curve,) = re.findall(r'<path class="line candidate" d="M([^"]*)"', picture)
+        curves.append([tuple(map(float, corner.split())) for corner in curve.split("L")])
+    steady, tailed = curves
+    top, right = 26, 448
+    assert steady[-1][1] == top
+    assert len(tailed) == len(steady) - 1
+    assert all(across < right and down > top for across, down in tailed)
+
+
 def test_the_ticks_of_an_axis_read_differently() -> None:
     narrow = [0.0129 + 0.00006 * i / 50 for i in range(50)]
     times = [text for text in ticks_of(ecdf("key", {"candidate": narrow}).svg) if text.endswith("s")]

@@ -122,7 +122,9 @@ def quantile(ascending: Sequence[float], share: float) -> float:
 
 
 def ecdf(key: str, samples: Mapping[str, Sequence[float]], accepted: float | None = None, note: str = "") -> Picture:
-    """For each time, the share of calls that took at most that long. `samples` as from `pooled`.
+    """For each time, the share of calls that took at most that long, as far as 99 % of each arm's calls go.
+
+    `samples` as from `pooled`. An arm with slower calls than the picture is wide ends below 100 %.
 
     `accepted` is the baseline's median at this run's speed of the machine, of which there are no calls to draw. `note`
     ends the description, and is no part of the sentence.
@@ -135,7 +137,9 @@ def ecdf(key: str, samples: Mapping[str, Sequence[float]], accepted: float | Non
     quarters = {share: f"{share * 100:.0f} %" for share in (0, 0.25, 0.5, 0.75, 1)}
     parts = [*rows(y, quarters, x.start, x.end), *columns(x, seconds(x.ticks(4)), y.start)]
     for arm, values in samples.items():
-        curve = [(x(quantile(values, i / _CURVE_POINTS)), y(i / _CURVE_POINTS)) for i in range(_CURVE_POINTS + 1)]
+        steps = ((quantile(values, i / _CURVE_POINTS), i / _CURVE_POINTS) for i in range(_CURVE_POINTS + 1))
+        # What is slower than the axis is long would be drawn at its end, as if it took no longer.
+        curve = [(x(time), y(share)) for time, share in steps if time <= x.high]
         parts.append(element("path", class_=f"line {arm}", d=path(curve)))
     if accepted:
         parts.append(element("line", class_="line baseline", x1=x(accepted), x2=x(accepted), y1=y.start, y2=y.end))
