@@ -274,6 +274,14 @@ def test_the_area_of_a_mark_is_its_memory() -> None:
     assert 0 < least < quarter, "what needs next to nothing is to be seen"
 
 
+def test_no_accuracy_above_all_answers_is_on_the_axis() -> None:
+    (subject,) = subjects(cases(sample_run(1, 2, samples=2)))
+    points = points_of(valued(subject, *({"latency.p50": latency, "accuracy": 0.986} for latency in (1e-3, 2e-3))))
+    drawn = str(pareto("key", "digits", points, front(points), {point.view.id: "link" for point in points}))
+    ticks = [float(text) for text in re.findall(r'class="tick"[^>]*>([^<]*) %<', drawn)]
+    assert 94 <= min(ticks) < max(ticks) == 100
+
+
 def test_the_gain_map_compares_memory_of_one_kind() -> None:
     run = sample_run(1, 6, samples=2)
     held = Measurement("gpu_memory.reserved", Estimate.exact(2e6), (2e6,))

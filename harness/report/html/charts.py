@@ -260,8 +260,9 @@ def seconds(values: Sequence[float]) -> dict[float, str]:
 
 
 def shares(values: Sequence[float]) -> dict[float, str]:
-    """Labels of shares (0..1) in percent: `97.5 %`."""
-    return labels(values, lambda value, digits: f"{value * 100:.{digits + 1}g} %")
+    """Labels of shares (0..1) in percent, `97.5 %`: none where an axis has room for more than a share can be."""
+    possible = [value for value in values if 0 <= value <= 1 + 1e-9]
+    return labels(possible, lambda value, digits: f"{value * 100:.{digits + 1}g} %")
 
 
 def _round(text: str) -> str:
