@@ -189,6 +189,10 @@ def test_a_case_is_filtered_reached_and_opened_by_keyboard(browser: Any, file: P
         page.keyboard.press("/")
         page.keyboard.press("Delete")
         assert page.locator(".case:visible").count() == len(cases(run))
+        for words in ("0.5", "98.60"):
+            page.locator("#filter").fill(words)
+            named = sum(words in view.label for view in cases(run))
+            assert page.locator(".case:visible").count() == named, "by its name, and by no number of its line"
 
 
 def test_the_first_tab_skips_to_the_verdict(browser: Any, file: Path) -> None:

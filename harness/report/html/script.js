@@ -2,11 +2,11 @@
 (() => {
   const cases = [...document.querySelectorAll(".case")];
   const verdicts = cases.map((one) => one.querySelector(".badge").textContent);
-  const texts = cases.map((one) => (one.querySelector("summary") || one).textContent.toLowerCase());
+  const texts = cases.map((one, i) => `${verdicts[i]} ${one.querySelector(".id").textContent}`.toLowerCase());
   const box = document.getElementById("filter");
   const found = document.getElementById("found");
 
-  // A part of the line, or `is:new` for the verdict alone: an id may hold the word of a verdict.
+  // A part of the verdict or the name, or `is:new` for the verdict alone: an id may hold the word of a verdict.
   const holds = (i, word) => (word.startsWith("is:") ? verdicts[i].startsWith(word.slice(3)) : texts[i].includes(word));
 
   const apply = () => {
