@@ -13,7 +13,7 @@ from benchmarks.browser import CHROMIUM, chromium, opened
 from benchmarks.page import of_page, picture
 from harness.baseline.store import Store
 from harness.cli.main import main
-from harness.records import Comparison, Run, Verdict
+from harness.records import Comparison, Result, Run, Verdict
 from harness.report.html import render
 from harness.report.html.cases import anchor
 from harness.report.overview import Overview, cases
@@ -33,6 +33,15 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; inst
 CASE = "digits/compiled/cpu"
 THEMES = [("light", ()), ("dark", ("color-contrast", "link-in-text-block"))]
 """With the rules of axe that are run; () for all. What the others look at is the same in both themes."""
+SENT = """() => {
+  window.sent = [];
+  addEventListener("submit", (event) => {
+    event.preventDefault();
+    const { case: key, reason } = event.target.elements;
+    sent.push([key.value, event.submitter.value, reason.value]);
+  });
+}"""
+"""What forms would send is kept in the page, which stays."""
 
 
 @pytest.fixture(scope="module")
@@ -103,19 +112,57 @@ def test_axe_finds_nothing(browser: Any, file: Path, run: Run, theme: str, rules
         assert violations(page, rules) == []
 
 
+def reviewed(folder: Path, *now: Result) -> tuple[Review, Path]:
+    """A review of these cases beside a baseline of `a` and `b`, and its page."""
+    old = on_disk(folder, "old", [a_case("a"), a_case("b")])
+    baselines = folder / "baselines"
+    assert main(["accept", "--from", old, "--baselines", str(baselines), "--reason", "first"]) == 0
+    run = Path(on_disk(folder, "now", [*now]))
+    review = Review(read_run(run), run, Store(baselines))
+    file = folder / "review.html"
+    file.write_bytes(render_review(review, "Accepted.", base="/", done=False, has_report=True))
+    return review, file
+
+
 @pytest.mark.parametrize(("theme", "rules"), THEMES, ids=["light", "dark"])
 def test_axe_finds_nothing_in_a_review(browser: Any, tmp_path: Path, theme: str, rules: tuple[str, ...]) -> None:
-    old = on_disk(tmp_path, "old", [a_case("a"), a_case("b")])
-    baselines = tmp_path / "baselines"
-    assert main(["accept", "--from", old, "--baselines", str(baselines), "--reason", "first"]) == 0
-    now = Path(on_disk(tmp_path, "now", [a_case("a", size=2e6), a_case("b", latency=0.02), a_case("c")]))
-    review = Review(read_run(now), now, Store(baselines))
-    file = tmp_path / "review.html"
-    file.write_bytes(render_review(review, "Accepted.", base="/", done=False, has_report=True))
+    review, file = reviewed(tmp_path, a_case("a", size=2e6), a_case("b", latency=0.02), a_case("c"))
     with opened(browser, file, color_scheme=theme) as page:
         assert page.locator("article.card").count() == len([one for one in review.pending() if not one.refused]) > 0
         open_all(page)
         assert violations(page, rules) == []
+
+
+def test_keys_of_a_review_act_on_the_card_that_has_the_focus(browser: Any, tmp_path: Path) -> None:
+    """They acted on the one that `j` and `k` had come to, and `a` sent a reason that nobody had seen."""
+    _, file = reviewed(tmp_path, a_case("c"), a_case("d"), a_case("e"))
+    with opened(browser, file) as page:
+        page.evaluate(SENT)
+        cards = page.locator("article.card")
+        first, second, third = (card.get_attribute("id").removeprefix("c-") for card in cards.all())
+        reason = cards.nth(2).locator("[name=reason]")
+        reason.fill("as of another case")
+        reason.press("Escape")
+        page.keyboard.press("a")
+        assert page.evaluate("document.activeElement.id") == f"reason-{third}"
+        selected = reason.evaluate("one => one.value.slice(one.selectionStart, one.selectionEnd)")
+        assert selected == "as of another case", "so that Enter takes it, and a word replaces it"
+        assert page.evaluate("sent") == []
+        page.keyboard.press("Enter")
+        cards.nth(1).locator("h2").click()
+        page.keyboard.down("r")
+        page.keyboard.down("r")  # as a key that is held down does
+        page.keyboard.up("r")
+        page.keyboard.press("k")
+        page.keyboard.press("r")
+        page.locator("h1").click()
+        page.keyboard.press("r")
+        assert page.evaluate("sent") == [
+            [third, "accept", "as of another case"],
+            [second, "reject", ""],
+            [first, "reject", ""],
+        ]
+        assert page.said == []
 
 
 def test_axe_would_find_something(browser: Any, tmp_path: Path) -> None:

@@ -17,20 +17,23 @@
     field.form.addEventListener("submit", () => sessionStorage.setItem("reason", field.value));
   }
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    // A key that is held down would decide the card that the next page has in this place.
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (typing(event.target)) {
       if (event.key === "Escape") event.target.closest(".card").focus();
       return;
     }
-    const card = cards[at];
+    // The card that has the focus, which Tab, a click or Escape gave it too: what nobody looks at is not decided.
+    const card = event.target.closest(".card");
+    if (card) at = cards.indexOf(card);
     const form = card && card.querySelector(".decide");
     if (event.key === "j") go(at + 1);
     else if (event.key === "k") go(at - 1);
     else if (event.key === "d" && card) card.querySelector("details").toggleAttribute("open");
     else if (event.key === "a" && card) {
-      // A reason is asked for first; Enter in its field accepts.
-      if (form.elements.reason.value) form.requestSubmit(form.querySelector("[value=accept]"));
-      else form.elements.reason.focus();
+      // Enter in its field accepts. What stands there may be the reason of another case, so it is to be seen first.
+      form.elements.reason.focus();
+      form.elements.reason.select();
     } else if (event.key === "r" && card) form.requestSubmit(form.querySelector("[value=reject]"));
     else return;
     event.preventDefault();
