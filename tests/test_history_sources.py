@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,12 @@ from harness.history.publish import publish, redraw
 from harness.history.sources import Sources
 from harness.judge import estimate
 from harness.plan import Plan
-from harness.records import Measurement, Run
+from harness.records import Measurement, Result, Run
 from harness.report.journal import Journal
 from harness.report.record import write_run
 from harness.settings import Settings
 from tests.bare import run_bare
+from tests.cli_runs import IDENTITY, a_case
 from tests.history_runs import STEP, a_day, days, steady
 
 ROOT = Path(__file__).parent.parent
@@ -306,6 +308,49 @@ def test_another_block_is_told_as_one_with_the_reason_of_the_change_before_it(tm
         (a_day(2).started, f"{2:040x}", "wider"),
         (a_day(3).started, f"{3:040x}", "another block (wider)"),
     ]
+
+
+def each_acceptance(baselines: Path, steps: Sequence[tuple[str, float, float]]) -> list[Portable | Times]:
+    """The records of a case after each acceptance, one a day, by reason, size and memory; times drift a little."""
+    records: list[Portable | Times] = []
+    for number, (reason, size, memory) in enumerate(steps, start=1):
+        run, result = a_day(number), with_memory(a_case("a", latency=0.0012 * (1 + number / 1000), size=size), memory)
+        accept(Baselines(baselines), result, run.environment, reason, run.started)
+        found = Baselines(baselines).read("toys", "a/reference/cpu", IDENTITY)
+        records += [part for part in (found.portable, found.times) if part]
+    return records
+
+
+def with_memory(result: Result, memory: float) -> Result:
+    return dataclasses.replace(
+        result, measurements=(*result.measurements, Measurement("memory.peak", estimate([memory]), (memory,)))
+    )
+
+
+def test_a_level_has_the_reason_of_its_own_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of another one which was accepted at its side; and where nothing of it was accepted, there is none."""
+    again = [("again", 2e6, 2e8)] * 3
+    steps = [("first baseline", 1e6, 1e8), ("larger", 2e6, 1e8), ("buffers", 2e6, 2e8), *again]
+    records = each_acceptance(tmp_path, steps)
+    assert records[-1].accepted.reason == "buffers"
+    run = dataclasses.replace(a_day(1), results=(with_memory(a_case("a"), 1e8),))
+    series = series_of([entry_of(run)], 10, EVERYTHING)
+
+    def levels(known: list[Portable | Times]) -> dict[str, list[tuple[str, str]]]:
+        monkeypatch.setattr("harness.history.past.versions", lambda *_: {("toys", "a/reference/cpu"): known})
+        found = levels_of(series, Sources(tmp_path, tmp_path))
+        return {one.metric: [(level.when[:10], level.reason) for level in one.levels] for one in found}
+
+    first, third = ("2026-01-01", "first baseline"), ("2026-01-03", "buffers")
+    found = levels(records)
+    assert found["accuracy"] == [first]
+    assert found["size"] == [first, ("2026-01-02", "larger")]
+    assert found["memory.peak"] == [first, third], "blocks of one value, and none where it is held at those it has"
+    others = [(f"2026-01-{day:02}", "another block (first baseline)") for day in range(2, 7)]
+    assert found["latency.p50"] == [first, *others]
+    found = levels(records[-1:])
+    assert found["memory.peak"] == [("2026-01-05", "another block (buffers)")]
+    assert found["latency.p50"] == [("2026-01-06", "another block (reason not known)")], "a shallow clone knows less"
 
 
 def test_a_baseline_of_another_question_is_none_of_the_series(tmp_path: Path) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from harness.baseline.log import versions
-from harness.baseline.records import Portable, Times, machine_class, written
+from harness.baseline.records import Accepted, Block, Portable, Times, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.history.changes import CURE, with_changes
@@ -113,35 +113,45 @@ def levels_of(
     kept = versions(sources.baselines, chosen) if chosen else {}
     return [
         dataclasses.replace(one, levels=levels)
-        # A test that moved has its values, and why they were accepted, in two versions.
-        if (levels := tuple(dict.fromkeys(_levels(one, kept.get((one.suite, one.case_id), ())))))
+        if (levels := tuple(_levels(one, kept.get((one.suite, one.case_id), ()))))
         else one
         for one in series
     ]
 
 
-def _levels(series: Series, records: Iterable[Portable | Times]) -> Iterable[Level]:
+def _levels(series: Series, records: Iterable[Portable | Times]) -> Iterator[Level]:
+    """A level wherever something of this metric was accepted, with its own reason: anew, or as another block.
+
+    Where another metric alone was accepted, or a test moved, the value stays, and is told once.
+    """
+    before: float | None = None
+    reason = ""
     for record in records:
-        portable = isinstance(record, Portable)
-        if series.question and series.question != question_of(record.workload, portable=portable):
+        value = _value(series, record)
+        if value is None or value == before:
             continue
-        if isinstance(record, Portable):
-            value = record.values.get(series.metric)
-        elif machine_class(record.identity) == series.machine:
-            values = [number for block in record.blocks for number in block.values.get(series.metric, ())]
-            value = estimate(values).point if values else None
-        else:
-            value = None
-        if value is not None:
-            yield _level(record, value)
+        before, accepted = value, record.accepted
+        parts: list[Accepted | Block] = [accepted]
+        if isinstance(record, Times):
+            parts = [block for block in record.blocks if series.metric in block.values]
+        first, newest = parts[0], parts[-1]
+        # What was accepted anew begins in that block. Where it began before, the record's reason is another metric's.
+        if first.when == accepted.when or (first.when > accepted.when and not reason):
+            reason = accepted.reason
+        why = reason or "reason not known"
+        yield Level(newest.when, newest.commit, why if len(parts) == 1 else f"another block ({why})", value)
 
 
-def _level(record: Portable | Times, value: float) -> Level:
-    """A value as it was accepted; another block, which keeps the reason of the change before it, as one."""
-    accepted = record.accepted
-    if isinstance(record, Portable) or written(record) == accepted.when:
-        return Level(accepted.when, accepted.commit, accepted.reason, value)
-    return Level(written(record), record.blocks[-1].commit, f"another block ({accepted.reason})", value)
+def _value(series: Series, record: Portable | Times) -> float | None:
+    """What a record says of the metric; None where it does not, and where it is of another question or machine."""
+    if series.question and series.question != question_of(record.workload, portable=isinstance(record, Portable)):
+        return None
+    if isinstance(record, Portable):
+        return record.values.get(series.metric)
+    if machine_class(record.identity) != series.machine:
+        return None
+    values = [number for block in record.blocks for number in block.values.get(series.metric, ())]
+    return estimate(values).point if values else None
 
 
 def _asked(value: Value) -> tuple[str, str, str]:
