@@ -21,6 +21,8 @@ import sqlalchemy as sa
 from harness.errors import HistoryError
 from harness.history.connecting import Database, _url
 from harness.history.entries import Wanted, entry_of, refusal
+from harness.history.folder import Found
+from harness.history.sources import Sources
 from harness.history.store import Store
 from harness.history.tables import VERSION_TABLE, cases, metadata
 from tests.cli_runs import IDENTITY, a_case
@@ -31,6 +33,8 @@ ROOT = Path(__file__).parent.parent
 WRITER = """
 import sys
 from harness.history.entries import entry_of
+from harness.history.folder import Found
+from harness.history.sources import Sources
 from harness.history.store import Store
 from tests.history_runs import a_day
 
@@ -157,6 +161,24 @@ def test_the_migrations_make_the_tables_that_the_code_declares(url: str) -> None
     with database.connection() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, metadata) == []
+
+
+def test_who_reads_makes_nothing_in_a_database_of_others(url: str, tmp_path: Path) -> None:
+    """Nor a log of its own, which a SQLite file would keep for good; who may only read was refused."""
+    engine = sa.create_engine(_url(url), poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE theirs (id INTEGER)"))
+    assert Store(url).absent
+    found = Sources(tmp_path / "reports", tmp_path / "baselines", url).entries(10)
+    assert found == Found(absent=str(Store(url)))
+    assert sa.inspect(engine).get_table_names() == ["theirs"]
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
+    store, entry = Store(url), entry_of(a_day(1))
+    assert store.record(entry)
+    assert not store.absent
+    assert Sources(tmp_path / "reports", tmp_path / "baselines", url).entries(10) == Found((entry,))
 
 
 def test_a_store_of_a_newer_harness_is_refused(url: str) -> None:

@@ -61,26 +61,35 @@ class Database:
 
     @property
     def absent(self) -> bool:
-        """Whether it is a file that is not there, and that a connection would make."""
+        """Whether it is a file that is not there, or a database without our tables. To ask makes neither.
+
+        Raises `HistoryError` where that can't be told.
+        """
         file = self._url.database
-        if self._url.get_backend_name() != "sqlite" or not file or "uri" in self._url.query:
-            return False
-        try:
-            Path(file).stat()
-        except FileNotFoundError:
-            return True
-        except OSError:
-            return False  # the connection says what is wrong
-        return False
+        if self._url.get_backend_name() == "sqlite" and file and "uri" not in self._url.query:
+            try:
+                Path(file).stat()
+            except FileNotFoundError:
+                return True
+            except OSError:
+                pass  # the connection says what is wrong
+        with self._told(), self._engine.connect() as connection, connection.begin():
+            return _revision(connection) is None
 
     @contextmanager
     def connection(self, *, writes: bool = False) -> Iterator[sa.Connection]:
         """A connection in one transaction, which is undone where anything in it fails. Raises `HistoryError`."""
-        try:
+        with self._told():
             if not self._ready:
                 self._prepare()
             with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
                 yield connection
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Give what goes wrong inside as `HistoryError`, with the cause and its cure."""
+        try:
+            yield
         except (sa.exc.SQLAlchemyError, OSError, ImportError, alembic.util.CommandError) as error:
             raise HistoryError(f"the history store {self} {_cause(error)}") from error
 

@@ -83,11 +83,12 @@ class Sources:
         absent = ""
         try:
             store = self.open() if self.asked or (self.reports / HISTORY_FILE).exists() else None
-            if store is not None and store.absent:
-                absent = str(store)
-            elif store is not None:
+            if store is not None:
                 try:
-                    kept, known = store.entries(last, wanted, before), store.names()
+                    if store.absent:
+                        absent = str(store)
+                    else:
+                        kept, known = store.entries(last, wanted, before), store.names()
                 finally:
                     store.close()
         except (HistoryError, UnavailableError) as error:

@@ -35,7 +35,7 @@ class Store:
 
     @property
     def absent(self) -> bool:
-        """Whether it is a file that is not there yet."""
+        """Whether it is not made yet: no file, or a database without our tables. To ask makes none."""
         return self._database.absent
 
     def record(self, entry: Entry) -> bool:
