@@ -146,6 +146,45 @@ def test_runs_that_add_nothing_end_the_search(tmp_path: Path, monkeypatch: pytes
     assert read == newest[:2], "whoever names the cases has them all"
 
 
+def with_journal(reports: Path, run: Run) -> Journal:
+    """A run on disk as its session leaves it."""
+    journal = Journal(reports / run.id)
+    journal.start(run)
+    write_run(run, journal.path.parent, journal)
+    journal.end(finished=run.finished, seconds=run.seconds, complete=run.complete)
+    return journal
+
+
+def test_what_the_journal_says_is_refused_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No store knows it, so that each look back read it all once more, until older runs were left out for its size."""
+    before = days([0.0012, 0.0013])
+    on_disk(tmp_path, before)
+    for number, state in enumerate([{"against": "HEAD"}] * 3 + [{"against": "HEAD", "at": "abc1234"}], start=3):
+        run = a_day(number)
+        beside = dataclasses.replace(run.environment, state=state)
+        with_journal(tmp_path, dataclasses.replace(run, environment=beside))
+    with_journal(tmp_path, a_day(7, mode="quick"))
+    cut = with_journal(tmp_path, a_day(8, complete=False))
+    read: list[str] = []
+
+    def counted(record: Path) -> Entry | str:
+        read.append(record.parent.name)
+        return read_entry(record)
+
+    monkeypatch.setattr(folder, "read_entry", counted)
+    known = {run.id for run in before}
+    assert folder.entries(tmp_path, 10, known=known, most=1) == folder.Found()
+    assert read == []
+    run = a_day(9)
+    with_journal(tmp_path, run)
+    assert folder.entries(tmp_path, 10, known=known) == folder.Found((entry_of(run),))
+    assert read == [run.id]
+    read.clear()
+    cut.path.unlink()
+    assert folder.entries(tmp_path, 10, known=known) == folder.Found((entry_of(run),))
+    assert read == [run.id, a_day(8).id], "without a journal the record alone can tell"
+
+
 def test_large_records_are_not_all_read_in_search_of_a_case(tmp_path: Path) -> None:
     first, *others = [a_day(1), *(a_day(number, name="b") for number in range(2, 6))]
     on_disk(tmp_path, [first, *others])

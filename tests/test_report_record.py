@@ -251,6 +251,18 @@ def test_every_cut_of_a_journal_is_an_error_or_an_unfinished_run(tmp_path: Path)
         assert Overview(found).headline.state in ("incomplete", "failed")
 
 
+def test_a_journal_that_was_ended_tells_its_run_without_the_cases(tmp_path: Path, run: Run) -> None:
+    path = write_journal(tmp_path, run, end=True)
+    assert Journal.outline(tmp_path) == dataclasses.replace(run, results=(), comparisons=())
+    data = path.read_bytes()
+    lines = data.splitlines(keepends=True)
+    for content in (b"", lines[0], b"".join(lines[:-1]), data[:-9], b"{}\n" + data, b"\xff" + data, data + lines[1]):
+        path.write_bytes(content)
+        assert Journal.outline(tmp_path) is None
+    path.unlink()
+    assert Journal.outline(tmp_path) is None
+
+
 def test_a_second_run_does_not_write_into_the_folder_of_the_first(tmp_path: Path, run: Run) -> None:
     write_journal(tmp_path, run, end=True)
     with pytest.raises(RecordError, match="a folder of its own"):

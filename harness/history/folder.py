@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.errors import RecordError
 from harness.history.entries import EVERYTHING, Entry, Wanted, entry_of, refusal
+from harness.report.journal import Journal
 from harness.report.record import RUN_NAME, read_data, run_of
 
 __all__ = ["MOST_BYTES", "Found", "entries", "read_entry"]
@@ -57,6 +58,9 @@ def entries(
             continue
         if spare >= last or (wanted.cases and all(runs[case] >= last for case in wanted.cases)):
             break
+        # Of these no store keeps any, and each look back would read them all once more: their journals tell sooner.
+        if (outline := Journal.outline(record.parent)) and refusal(outline):
+            continue
         spent += record.stat().st_size
         if spent > most and oldest:
             notes.append(f"runs before {oldest} were left out: their records are too large to be read each time")

@@ -28,6 +28,8 @@ from harness.records import Comparison, Result, Run
 __all__ = ["JOURNAL_NAME", "Journal"]
 
 SYNC_SECONDS = 0.5
+_END_BYTES = 4096
+"""More than the line that ends a journal has."""
 _RESULT, _COMPARISONS = b'{"result":', b',"comparisons":'
 
 
@@ -160,13 +162,29 @@ class Journal:
             if "end" in data:
                 if number != len(lines):
                     raise RecordError(f"{where}: the run ends here, and more follows")
-                end: _End = decode(_End, data["end"], f"{where}.end")
-                run = dataclasses.replace(run, **{f.name: getattr(end, f.name) for f in dataclasses.fields(end)})
+                run = _ended(run, data, where)
                 break
             case: _Case = decode(_Case, data, where)
             results += [case.result] if case.result else []
             comparisons += case.comparisons
         return dataclasses.replace(run, results=tuple(results), comparisons=tuple(comparisons))
+
+    @classmethod
+    def outline(cls, folder: Path) -> Run | None:
+        """The run of a journal that was ended, without its cases: its first line and its last alone are read.
+
+        None where these don't tell: there is no journal, or no end, or it is damaged.
+        """
+        path = folder / JOURNAL_NAME
+        try:
+            with path.open("rb") as stream:
+                first = stream.readline(MAX_BYTES)
+                stream.seek(max(stream.tell(), path.stat().st_size - _END_BYTES))
+                last = stream.read().splitlines()[-1]
+            run = _head(_entry(first.decode("utf-8"), str(path), {"run"}), str(path))
+            return _ended(run, _entry(last.decode("utf-8"), str(path), {"end"}), str(path))
+        except (OSError, ValueError, IndexError, RecordError):
+            return None
 
     def _append(self, value: Any) -> None:
         self._write(f"{dumps(value)}\n".encode("utf-8", "backslashreplace"))
@@ -195,6 +213,11 @@ class Journal:
 def _head(data: Mapping[str, Any], where: str) -> Run:
     run: Run = decode(Run, data["run"], f"{where}.run")
     return run
+
+
+def _ended(run: Run, data: Mapping[str, Any], where: str) -> Run:
+    end: _End = decode(_End, data["end"], f"{where}.end")
+    return dataclasses.replace(run, **{f.name: getattr(end, f.name) for f in dataclasses.fields(end)})
 
 
 def _part(stream: BinaryIO, start: int, end: int) -> str:
