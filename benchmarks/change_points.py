@@ -4,7 +4,8 @@
 
 Steady series give the share with a false change; series with one step the share in which it alone is found, within one
 run of its place. The noise from run to run is log-normal; `odd runs` makes one run in twenty 30 % slower,
-`drift` adds a machine that wanders (an autoregression, 0.7) with the same standard deviation. Prints a Markdown table.
+`drift` adds a machine that wanders (an autoregression, 0.7) with the same standard deviation, and `two values` has no
+noise, but another value in one run in five, as what is counted has. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ def drifting(rng: random.Random, count: int) -> list[float]:
     return found
 
 
+def two_values(rng: random.Random, count: int) -> list[float]:
+    """What is counted: one value, and in one run in five another."""
+    return [NOISE if rng.random() < 0.2 else 0.0 for _ in range(count)]
+
+
 def false_alarms(make: Series, count: int, series: int) -> float:
     """The share of steady series in which a change is told."""
     rng = random.Random(count)
@@ -70,7 +76,13 @@ def rows(series: int) -> Iterator[str]:
     """The table, a line each."""
     yield f"| noise of {NOISE:.0%} between runs | runs | false change | step of 5 % found | 10 % | 20 % |"
     yield "|---|---|---|---|---|---|"
-    for name, make in (("independent", plain), ("odd runs", odd), ("drift", drifting)):
+    kinds = {
+        "independent": plain,
+        "odd runs": odd,
+        "drift": drifting,
+        "two values, one run in five the other": two_values,
+    }
+    for name, make in kinds.items():
         for count in (10, 30, 100):
             shares = [false_alarms(make, count, series)]
             shares += [found(make, count, step, series) for step in (0.05, 0.10, 0.20)]

@@ -87,6 +87,20 @@ def test_a_counted_value_moves_by_a_little() -> None:
     assert levels([0.0] * 30) == []
 
 
+def test_a_counted_value_that_comes_and_goes_is_no_change() -> None:
+    """With the median step its noise was none, so that three odd runs in a row were a level that had held."""
+    odd = [0.984]
+    values = [0.986] * 8 + odd + [0.986] * 5 + odd * 3 + [0.986] * 6 + odd + [0.986] * 4 + odd + [0.986]
+    assert len(values) == 30
+    assert levels(values) == []
+    assert levels([0.986] * 10 + odd * 10) == [10]
+
+
+def test_several_changes_do_not_count_as_noise() -> None:
+    before, after = steady(8), steady(8, around=1.5, seed=2)
+    assert levels([*before, *after, *steady(7, around=1.2, seed=3), *steady(7, around=1.6, seed=4)]) == [8, 16, 23]
+
+
 def test_the_ratio_to_the_anchor_is_looked_at_where_every_run_has_one() -> None:
     """A slower machine slows the anchor too; what is left is the case's own."""
     machine = [*steady(10), *steady(10, around=1.3, seed=2)]

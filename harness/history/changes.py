@@ -89,8 +89,13 @@ def _scaled(values: Sequence[float]) -> NDArray[np.float64]:
     # The median step, so that the few across a change of level do not count as noise. Runs further apart are compared
     # too, as far as that holds: where a machine wanders, neighbours are more alike than chance would have them.
     farthest = max(1, min(len(scale) // 10, FARTHEST))
-    noise = max(float(np.median(np.abs(scale[gap:] - scale[:-gap]))) for gap in range(1, farthest + 1))
-    centred: NDArray[np.float64] = (scale - np.median(scale)) / max(noise / (0.6745 * math.sqrt(2)), STEADY)
+    steps = [np.abs(scale[gap:] - scale[:-gap]) for gap in range(1, farthest + 1)]
+    noise = max(float(np.median(one)) for one in steps) / (0.6745 * math.sqrt(2))
+    if noise <= STEADY:
+        # Most runs have the same value, and their median step is none however many have another, as with what is
+        # counted. The upper quarter tells. Not of other series, whose levels may have moved in every fourth step.
+        noise = max(float(np.quantile(one, 0.75)) for one in steps) / (1.1503 * math.sqrt(2))
+    centred: NDArray[np.float64] = (scale - np.median(scale)) / max(noise, STEADY)
     return centred
 
 
