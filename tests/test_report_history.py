@@ -13,7 +13,7 @@ from harness.report.html import render
 from harness.report.html.cases import anchor
 from harness.report.html.history import MAX_MOVED, MAX_ROWS, histories
 from harness.report.overview import cases
-from harness.report.past import Change, Level, Past, Point, Series
+from harness.report.past import LAST, Change, Level, Past, Point, Series
 from tests.report_hostile import HOSTILE
 from tests.report_samples import sample_run
 from tests.test_report_html import Page, plain
@@ -62,6 +62,9 @@ def test_what_moved_is_said_with_numbers_and_linked(run: Run) -> None:
     text = plain(page.text)
     assert "latency.p50 went from 1.20 ms to 1.40 ms (+16.7 %, for the worse) at run 2026-04-11_100000_7" in text
     assert "(commit 0000000000), 11 Apr 2026, 10:00 UTC." in text
+    assert (
+        f"looked for in the case's newest {LAST} runs up to this one (harness history --last N looks further)" in text
+    )
     first = next(view for view in cases(run) if view.completed)
     assert f"#{anchor(first.suite, first.id)}" in page.attributes("href")
 

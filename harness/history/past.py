@@ -12,12 +12,12 @@ from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.history.changes import CURE, with_changes
 from harness.history.entries import Entry, Kept, Value, Wanted, question_of
-from harness.history.sources import LAST, Sources
+from harness.history.sources import Sources
 from harness.judge.estimate import estimate
 from harness.metrics import METRICS
 from harness.records import Run, Verdict
 from harness.report.overview import cases
-from harness.report.past import Level, Past, Point, Series
+from harness.report.past import LAST, Level, Past, Point, Series
 
 __all__ = ["WATCHED", "baselines_of", "levels_of", "past_of", "series_of"]
 

@@ -12,14 +12,13 @@ from harness.errors import HistoryError, UnavailableError
 from harness.history import folder
 from harness.history.entries import EVERYTHING, Entry, Wanted
 from harness.names import HISTORY_FILE
+from harness.report.past import LAST
 
 if TYPE_CHECKING:
     from harness.history.store import Store
 
-__all__ = ["LAST", "OFF", "VARIABLE", "Sources"]
+__all__ = ["OFF", "VARIABLE", "Sources"]
 
-LAST = 30
-"""Runs of a case that reports look back at."""
 OFF = "off"
 VARIABLE = "HARNESS_HISTORY_URL"
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from harness.report.text import commit_name, moment
 from harness.units import difference, percent, quantity
 
-__all__ = ["NO_PAST", "Change", "Level", "Past", "Point", "Series"]
+__all__ = ["LAST", "NO_PAST", "Change", "Level", "Past", "Point", "Series"]
+
+LAST = 30
+"""Runs of a case that reports look back at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from harness.report.html.history import moved
 from harness.report.html.why import not_decided, why
 from harness.report.numbers import change_text, estimate_text, limit_text
 from harness.report.overview import GLYPHS, MEANINGS, Overview, counts, other_tree, timed
-from harness.report.past import NO_PAST, Past
+from harness.report.past import LAST, NO_PAST, Past
 from harness.report.text import commit_name, moment, tail, visible
 from harness.report.trust import checks, tree_note
 from harness.units import duration, quantity
@@ -80,6 +80,7 @@ def render(run: Run, past: Past = NO_PAST) -> bytes:
         fidelities=outputs.fidelities(seen),
         tolerance=speed_tolerance(run),
         moved=moved(past),
+        last=LAST,
         past_notes=past.notes,
         total=len(seen.cases),
         cases=Markup(_PLACE),
