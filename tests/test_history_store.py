@@ -19,7 +19,7 @@ pytest.importorskip("alembic", reason="the store needs the extra `history`")
 import sqlalchemy as sa
 
 from harness.errors import HistoryError
-from harness.history.connecting import Database, _url
+from harness.history.connecting import Database, _cause, _url
 from harness.history.entries import Wanted, entry_of, refusal
 from harness.history.folder import Found
 from harness.history.sources import Sources
@@ -270,6 +270,23 @@ def test_a_writer_that_waited_in_vain_says_for_whom(tmp_path: Path, monkeypatch:
     other.execute("ROLLBACK")
     other.close()
     assert Store(file).record(entry_of(a_day(1)))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("database or disk is full", "has no room left"),
+        ("could not extend file: No space left on device", "has no room left"),
+        ("database is locked", "was kept by another process for 30 s"),
+        ("canceling statement due to lock timeout", "was kept by another process for 30 s"),
+        ("connection refused", "can't be reached or used"),
+    ],
+)
+def test_a_cause_has_its_own_cure(said: str, told: str) -> None:
+    text = _cause(sa.exc.OperationalError("INSERT INTO harness_run", {}, Exception(said)))
+    assert text.startswith(f"{told} ({said}); ")
+    assert ("check the URL" in text) is (told == "can't be reached or used")
+    assert text.endswith("harness history --record RUN")
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2", "postgresql+asyncpg"])

@@ -175,7 +175,9 @@ def _cause(error: BaseException) -> str:
         return f"needs a driver: {text}; pip install 'inference-harness[history,postgres]'"
     if isinstance(error, alembic.util.CommandError):
         return f"was made by a newer harness ({text}); pip install --upgrade inference-harness"
-    if "locked" in text:
+    if "is full" in text or "No space left" in text:
+        return f"has no room left ({text}); free some on its disk, then harness history --record RUN"
+    if "locked" in text or "lock timeout" in text:
         return f"was kept by another process for {WAIT} s ({text}); end it, then harness history --record RUN"
     if "not a database" in text or "malformed" in text:
         return f"is damaged ({text}); move the file away, then harness history --record reports/*/run.json"
