@@ -204,7 +204,7 @@ def test_a_gradual_sparsity_rises_by_the_cubic_rule_and_keeps_its_zeros() -> Non
         assert not len(zeros) or (weights[zeros] == 0).all()
         zeros = weights == 0
         for parameter in network.parameters():
-            parameter.data += 0.001  # a step of training moves the removed ones as well
+            parameter.data += 0.1  # a step of training moves the removed ones as well, past some of the others
     assert found == sorted(found)
     assert found[17] == pytest.approx(0.8 * (1 - 0.5**3), abs=0.001)  # half of the ramp, which ends at 36 of 48
     assert found[35:] == pytest.approx([0.8] * 13, abs=0.001)

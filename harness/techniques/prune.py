@@ -123,14 +123,19 @@ def _gradually(masks: Callable[[float], Masks], sparsity: float) -> Callable[[fl
     current: Masks = []
     raised = 0
 
+    def set_to_zero() -> None:
+        for parameter, mask in current:
+            parameter.data.masked_fill_(mask, 0.0)
+
     def after_step(progress: float) -> None:
         nonlocal current, raised
+        # A step of training has moved what is removed: by more than what stays is large, it would be chosen no more.
+        set_to_zero()
         ramp = min(progress / _RAMP, 1.0)
         if int(ramp * _STEPS) > raised:
             raised = int(ramp * _STEPS)
             current = masks(sparsity * (1 - (1 - raised / _STEPS) ** 3))
-        for parameter, mask in current:
-            parameter.data.masked_fill_(mask, 0.0)
+            set_to_zero()
 
     return after_step
 
