@@ -63,6 +63,19 @@ def test_zeros_and_missing_weights_are_both_removed(found: tuple[Removal, ...]) 
     ]
 
 
+def test_the_share_is_of_what_the_same_pipeline_holds(run: Run) -> None:
+    """ONNX Runtime stores a table of this model twice: without a layer its file is still larger."""
+    rows = (
+        ("reference", 0.0, 0.98, 1000, 0.0),
+        ("onnxruntime", 4.0, 0.98, 1400, 0.0),
+        ("pruned_layers:1+onnxruntime", 4.5, 0.96, 1050, 0.0),
+        ("pruned_layers:1+compiled", 4.5, 0.96, 750, 0.0),
+    )
+    results = tuple(case(run.results[0], *row) for row in rows)
+    (subject,) = subjects(cases(dataclasses.replace(run, results=results)))
+    assert [(item.unpruned, item.removed) for item in removals(subject)] == [("onnxruntime", 0.25), ("compiled", 0.25)]
+
+
 def test_each_is_held_against_the_same_pipeline_without_the_pruning(found: tuple[Removal, ...]) -> None:
     known = {item.technique: (item.unpruned, item.factor, item.faster) for item in found}
     assert known["pruned_channels:0.5"] == ("reference", 2.5, True)

@@ -19,7 +19,8 @@ __all__ = ["Removal", "families", "removals", "verdict_on_speed"]
 class Removal:
     """A case whose techniques removed weights.
 
-    removed    share of the reference's weights that are gone or zero
+    removed    share of the weights that are gone or zero: of the same pipeline's without those techniques, or of the
+               reference's where that was not measured
     factor     how many times as fast an item is as in the same pipeline without those techniques; None where that was
                not measured
     most       what that may be at most, by the intervals; infinite where one launch, which has none, was all
@@ -52,8 +53,11 @@ def removals(subject: Subject) -> tuple[Removal, ...]:
             continue
         steps = view.result.technique.split("+")
         unpruned = "+".join(step for step in steps if step not in removing) or REFERENCE
-        factor, most, faster = _against(view, known.get(unpruned))
-        removed = min(max(1 - _weights(view) / total, 0.0), 1.0)
+        without = known.get(unpruned)
+        factor, most, faster = _against(view, without)
+        # A runtime's file may hold more than the network does: a table once for each of its readers.
+        held = (_weights(without) if without else 0.0) or total
+        removed = min(max(1 - _weights(view) / held, 0.0), 1.0)
         found.append(Removal(view, view.result.technique, removed, accuracy.point, factor, most, faster, unpruned))
     return tuple(sorted(found, key=lambda item: item.removed))
 
