@@ -19,7 +19,7 @@ from harness.runtimes.predictor import Predictor
 from harness.sensitivity import sensitivity
 from harness.techniques import compiled, int8_dynamic, int8_static, onnxruntime
 from harness.techniques.base import Technique
-from harness.techniques.mixed import Probe
+from harness.techniques.mixed import LayerCost, Probe, _search
 from harness.techniques.quantize_onnx import Layer
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
 
@@ -128,6 +128,23 @@ def test_a_type_without_weights_that_leaves_no_number_costs_most(monkeypatch: py
     probe = Probe.__new__(Probe)
     probe._wanted = {"output": wanted}
     assert [cost.layer.name for cost in probe.costs(quantizer)] == ["Where", "fc"]
+
+
+def test_a_layer_with_weights_stays_quantized_where_a_type_without_any_costs_less() -> None:
+    """With all weights in float nothing would be quantized, and the error spoke of a `keep` that nobody wrote."""
+    elements = {"first": 8, "second": 8, "Clip": 0}
+    costs = [LayerCost(Layer(name, name, (name,), size), sqnr=i) for i, (name, size) in enumerate(elements.items())]
+    quantizer: Any = SimpleNamespace(network=lambda kept: kept, takes=lambda names: names != ("Clip",))
+
+    def search(*cured: str) -> tuple[str, ...]:
+        drop = lambda kept: 0.0 if {*cured} <= {*kept} else 0.5  # noqa: E731
+        probe: Any = SimpleNamespace(costs=lambda *_: [*costs], drop=drop)
+        return _search(probe, quantizer, (), 0.01, 0.5, "int8_static")[0]
+
+    assert search("first") == ("first",)
+    assert search("Clip") == ("first", "Clip")
+    with pytest.raises(PreparationError, match="with all but second left in float still by"):
+        search("second")
 
 
 def test_nothing_is_kept_where_nothing_is_lost(onnx_model: Model, tmp_path: Path) -> None:

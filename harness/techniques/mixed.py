@@ -126,6 +126,9 @@ def _search(
 ) -> tuple[tuple[str, ...], Any, float]:
     """The fewest of the most costly layers to keep: steps that double, then halving, as if each one kept helped."""
     costs = probe.costs(quantizer, always)
+    # Some layer with weights stays quantized, and it is the one that costs least; types without weights may cost less.
+    weighted = [number for number, cost in enumerate(costs) if quantizer.takes(cost.layer.nodes)]
+    costs.append(costs.pop(weighted[-1] if weighted else -1))
 
     def attempt(count: int) -> tuple[tuple[str, ...], Any, float]:
         kept = (*always, *(node for cost in costs[:count] for node in cost.layer.nodes))

@@ -206,6 +206,10 @@ class Quantizer:
         there = f"there are {listed(list(self.layers))} (harness sensitivity lists them)"
         return tuple(named_by(patterns, parts, f"names no node of the network; {there}"))
 
+    def takes(self, names: Collection[str]) -> bool:
+        """Whether one of these nodes reads a weight that it quantizes."""
+        return any(read.taken & {*names} for read in self._reads)
+
     def network(self, kept: Collection[str] = (), only: Collection[str] = ()) -> Any:
         """The quantized network: all of it but the nodes in `kept`, or nothing but those in `only`."""
         target = self._source.with_name("quantized.onnx")
