@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from harness.runtimes.native import load_network, native_runtime
 from harness.techniques import int8_static, onnxruntime
 from harness.techniques.base import Technique, as_pipeline
 from harness.techniques.mixed import LayerCost, Probe
+from harness.techniques.quantize import onnx_quantizer
+from harness.techniques.quantize_onnx import METHODS
 
 __all__ = ["LayerCost", "Sensitivity", "sensitivity"]
 
@@ -58,8 +61,8 @@ def sensitivity(
     the accuracy is in danger, what the accuracy falls by. A layer is a node with weights, or all nodes of a type that
     has none; `keep=[…]` of the technique takes these names. `say` is called with a sentence after each layer.
 
-    Raises `SuiteError` for another technique or a model that is neither torch nor ONNX, and `UnavailableError` where
-    something it needs is not here.
+    Raises `SuiteError` for another technique, for parameters that ONNX networks do not have, and for a model that is
+    neither torch nor ONNX, and `UnavailableError` where something it needs is not here.
     """
     if technique.name not in TECHNIQUES:
         raise SuiteError(f"the sensitivity of {technique.name} can't be measured; take {' or '.join(TECHNIQUES)}")
@@ -68,6 +71,7 @@ def sensitivity(
             f"the sensitivity of {model.name} can't be measured: layers are quantized as ONNX, and it exists only as "
             f"{model.form}; try its layers with keep=[…] of {technique.name}"
         )
+    given = _of_onnx(technique)
     export = as_pipeline(onnxruntime)
     pipeline = export if model.form == "torch" else None
     whole = export | technique if pipeline else as_pipeline(technique)
@@ -83,13 +87,27 @@ def sensitivity(
             if say:
                 say(f"exporting {model.name} to ONNX")
             deployment = pipeline.apply(deployment)
-        return _measured(deployment, technique, evaluated, say or (lambda _: None))
+        return _measured(deployment, technique, given, evaluated, say or (lambda _: None))
 
 
-def _measured(deployment: Deployment, technique: Technique, evaluated: int, say: Callable[[str], None]) -> Sensitivity:
-    from harness.techniques.quantize import onnx_quantizer
+def _of_onnx(technique: Technique) -> dict[str, Any]:
+    """Its parameters by name, without those that are None. Raises `SuiteError` for what other networks alone have."""
+    given = {name: value for name, value in technique.parameters if value is not None}
+    accepted = {*inspect.signature(onnx_quantizer).parameters, "keep", "max_drop"}
+    foreign = [name for name in given if name not in accepted]
+    cure = f"no {foreign[0]}; leave it out" if foreign else ""
+    if given.get("method", "minmax") not in METHODS:
+        cure = f"no method {given['method']!r}; use {', '.join(METHODS)}"
+    if cure:
+        raise SuiteError(
+            f"the sensitivity of {technique.id} can't be measured: layers are quantized as ONNX here, which has {cure}"
+        )
+    return given
 
-    given: dict[str, Any] = dict(technique.parameters)
+
+def _measured(
+    deployment: Deployment, technique: Technique, given: dict[str, Any], evaluated: int, say: Callable[[str], None]
+) -> Sensitivity:
     patterns = given.pop("keep", ())
     given.pop("max_drop", None)
     say("measuring the float network")

@@ -21,7 +21,7 @@ from harness.testing import tiny_onnx_model
 
 @grid(
     model=[tiny_onnx_model(Path(__file__).parent)],
-    technique=[reference, int8_static("entropy", ops="MatMul")],
+    technique=[reference, int8_static("entropy", ops="MatMul"), int8_static(transformer=False)],
     hardware=[cpu],
 )
 def test_costs(case, bench):
@@ -117,6 +117,10 @@ def test_errors_name_the_file_as_the_user_gave_it(
     [
         (["--model", "resnet"], "has no model 'resnet'; there are tiny_onnx"),
         (["--technique", "bf16"], "bf16 is no technique whose sensitivity can be measured"),
+        (
+            ["--technique", "int8_static:transformer-False"],
+            "quantized as ONNX here, which has no transformer; leave it out",
+        ),
     ],
 )
 def test_what_is_not_there(

@@ -16,7 +16,7 @@ from harness import Deployment, Evaluation, Model, PreparationError, SuiteError
 from harness.hardware import cpu
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.predictor import Predictor
-from harness.sensitivity import sensitivity
+from harness.sensitivity import _of_onnx, sensitivity
 from harness.techniques import compiled, int8_dynamic, int8_static, onnxruntime
 from harness.techniques.base import Technique
 from harness.techniques.mixed import LayerCost, Probe, _search
@@ -215,3 +215,23 @@ def test_sensitivity_is_of_quantization_alone(onnx_model: Model) -> None:
         sensitivity(dataclasses.replace(onnx_model, calibration=None))
     with pytest.raises(PreparationError, match=r"Model\.calibration of tiny_onnx gives no batches"):
         sensitivity(dataclasses.replace(onnx_model, calibration=lambda: []), int8_static)
+
+
+@pytest.mark.parametrize(
+    ("technique", "words"),
+    [
+        (int8_static(transformer=False), "of int8_static:transformer-False .* as ONNX here, .* no transformer; leave"),
+        (int8_static("histogram"), "of int8_static:histogram .* as ONNX here, .* no method 'histogram'; use minmax"),
+    ],
+    ids=lambda value: getattr(value, "id", ""),
+)
+def test_what_other_networks_alone_have_is_refused_before_anything_is_computed(
+    technique: Technique, words: str
+) -> None:
+    model = dataclasses.replace(tiny_torch_model(), load=lambda: pytest.fail("it was loaded"))
+    with pytest.raises(SuiteError, match=words):
+        sensitivity(model, technique)
+
+
+def test_a_parameter_that_says_nothing_is_of_no_other_network() -> None:
+    assert _of_onnx(int8_static("entropy", transformer=None, keep="fc")) == {"method": "entropy", "keep": "fc"}
