@@ -34,7 +34,7 @@ from harness.techniques import (
     pruned_weights,
 )
 from harness.techniques.base import as_pipeline
-from harness.techniques.structure import change, multiply_accumulates, outputs_on
+from harness.techniques.structure import EXAMPLES, change, multiply_accumulates, outputs_on, probes_of
 from harness.testing import check_technique, tiny_torch_model
 from tests.attention_networks import HEADS, TOKENS, WIDTH, Block, Constant, Fused, Turned, encoder_model
 
@@ -298,6 +298,23 @@ def test_no_more_calibration_data_is_read_than_heads_and_layers_are_ranked_on() 
     model = dataclasses.replace(ENCODER, calibration=batches)
     assert deployed(pruned_heads(0.5, finetune=False), model).notes["heads.after"] == 3 * HEADS // 2
     assert deployed(pruned_layers(1, finetune=False), model).notes["layers.removed"] == "blocks.1"
+
+
+def test_calls_that_are_no_batches_are_one_example_each() -> None:
+    """The first axis counts no examples there, and the first input need not have one."""
+
+    def probes(model: Model) -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            return len(probes_of(Deployment(model, None, Eager(), cpu, Path(folder))))
+
+    def batches() -> Iterator[Any]:
+        yield from (ENCODER.inputs(40, seed) for seed in range(40))
+
+    single = dataclasses.replace(ENCODER, batchable=False)
+    assert probes(dataclasses.replace(single, calibration=batches)) == EXAMPLES
+    assert probes(dataclasses.replace(single, inputs=lambda _, seed: {"x": np.full((), seed, np.float32)})) == EXAMPLES
+    assert probes(dataclasses.replace(ENCODER, calibration=batches)) == 1
+    assert probes(ENCODER) == EXAMPLES // 8
 
 
 def test_a_share_that_removes_no_head_is_refused() -> None:

@@ -47,11 +47,11 @@ def probes_of(deployment: Deployment) -> list[Batch]:
 
     model = deployment.model
     size = 8 if model.batchable else deployment.batch_size
-    source = calibration_batches(model) if model.calibration else (model.inputs(size, seed) for seed in range(4))
+    source = calibration_batches(model) if model.calibration else (model.inputs(size, seed) for seed in range(EXAMPLES))
     found: list[Batch] = []
     for arrays in source:
         found.append(as_tensors(arrays))
-        if sum(len(batch[0]) for batch in found) >= EXAMPLES:
+        if sum(len(batch[0]) if model.batchable else 1 for batch in found) >= EXAMPLES:
             break
     return found
 
