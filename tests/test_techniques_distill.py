@@ -250,6 +250,24 @@ def test_what_is_no_student_is_refused(technique: Any, error: type[Exception], w
         deployed(technique)
 
 
+def paired(*names: str) -> Model:
+    """The tiny student with other inputs."""
+    arrays = {name: np.zeros((1, 1), np.float32) for name in names}
+    return dataclasses.replace(STUDENT, name="paired", inputs=lambda size, seed: arrays)
+
+
+@pytest.mark.parametrize("names", [("b", "a"), ("b", "c"), ("a",), ("a", "b", "c")])
+def test_a_student_that_would_read_another_input_is_refused(names: tuple[str, ...]) -> None:
+    words = f"would read a, b as {', '.join(names)}; give Model.inputs of paired .* in their order"
+    with pytest.raises(SuiteError, match=words):
+        deployed(distilled(into=paired(*names)), paired("a", "b"))
+
+
+def test_other_inputs_of_a_student_go_by_position() -> None:
+    distill._check_inputs(paired("a", "b"), paired("x", "y"))
+    distill._check_inputs(paired("a", "b"), paired("a", "mask"))
+
+
 def test_a_technique_that_the_model_excludes_makes_no_student() -> None:
     model = dataclasses.replace(TINY, unsupported={"pruned_channels": "its heads are fixed"})
     with pytest.raises(SuiteError, match="its heads are fixed"):

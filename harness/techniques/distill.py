@@ -158,6 +158,7 @@ def _made(deployment: Deployment, into: Any) -> Deployment:
     if isinstance(into, Model):
         if into.form != "torch":
             raise SuiteError(f"distilled(into={into.name}): the student must be a torch model to be trained")
+        _check_inputs(deployment.model, into)
         return deployment.replace(network=copy.deepcopy(into.load()).eval(), promises=())
     pipeline = as_pipeline(into)
     reason = pipeline.inapplicable(deployment.model)
@@ -170,6 +171,21 @@ def _made(deployment: Deployment, into: Any) -> Deployment:
             "the batch after distilled"
         )
     return made
+
+
+def _check_inputs(teacher: Model, student: Model) -> None:
+    """Raise `SuiteError` where a student would read another of its teacher's inputs than the one of that name.
+
+    Both are called with the teacher's, by position; other names are the student's own.
+    """
+    given, taken = list(teacher.inputs(1, 0)), list(student.inputs(1, 0))
+    moved = [name for name in taken if name in given and given.index(name) != taken.index(name)]
+    if moved or len(given) != len(taken):
+        raise SuiteError(
+            f"distilled(into={student.name}): the student gets what its teacher gets, by position, and would read "
+            f"{', '.join(given)} as {', '.join(taken)}; give Model.inputs of {student.name} (and the arguments of its "
+            f"forward) as many inputs as those of {teacher.name} have, in their order"
+        )
 
 
 def _accuracy_of(model: Model, network: Any) -> float:
