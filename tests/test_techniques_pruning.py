@@ -404,6 +404,53 @@ def test_a_table_that_is_the_last_layers_weight_too_loses_its_channels_once() ->
     assert network.head.weight is network.table.weight
 
 
+def whose(numbers: torch.Tensor) -> list[list[int]]:
+    """Of channels that are shared out among heads in order, the heads that they were of: they are numbered."""
+    return (numbers.detach().reshape(HEADS, -1) // (WIDTH // HEADS)).int().tolist()
+
+
+def test_each_head_keeps_channels_of_its_own() -> None:
+    """All of the smallest are those of two heads: without them the other two would be shared out among four."""
+    network = Tied(100)
+    with torch.no_grad():
+        for block in network.blocks:
+            block.out.weight[:, : WIDTH // 2] *= 0.01
+            for layer in (block.query, block.key, block.value):
+                layer.weight[: WIDTH // 2] *= 0.01
+                layer.bias.copy_(torch.arange(WIDTH))
+    pruned = deployed(pruned_channels(0.5, finetune=False), tied_model(network)).network
+    layers = [layer for block in pruned.blocks for layer in (block.query, block.key, block.value)]
+    assert [whose(layer.bias) for layer in layers] == [[[head] * 2 for head in range(HEADS)]] * 9
+
+
+def test_each_head_of_torchs_own_attention_keeps_channels_of_its_own() -> None:
+    first, last = torch.nn.Linear(WIDTH, WIDTH), torch.nn.Linear(WIDTH, 2)
+    layer = torch.nn.TransformerEncoderLayer(WIDTH, HEADS, dim_feedforward=32, batch_first=True)
+    small = slice(WIDTH // 2)
+    with torch.no_grad():
+        for weight in (first.weight, layer.linear2.weight, layer.norm1.weight, layer.norm2.weight):
+            weight[small] *= 0.01
+        for weight in (last.weight, layer.linear1.weight):
+            weight[:, small] *= 0.01
+        layer.self_attn.in_proj_bias.copy_(torch.arange(WIDTH).repeat(3))
+    model = _with(ENCODER, torch.nn.Sequential(first, layer, last, Mean()))
+    attention = deployed(pruned_channels(0.5, finetune=False), model).network[1].self_attn
+    assert [whose(part) for part in attention.in_proj_bias.chunk(3)] == [[[head] * 2 for head in range(HEADS)]] * 3
+
+
+@pytest.mark.parametrize("kind", ["Narrow", "Cosine"])
+def test_channels_that_do_not_stay_with_their_heads_are_refused(kind: str) -> None:
+    """Code that has more heads or fewer then, or an attention of which nobody can tell whose channels it reads."""
+    blocks = {
+        "Narrow": (Narrow, "heads of an attention are no longer made of their own: .* use pruned_heads"),
+        "Cosine": (Cosine, r"heads of an attention can't be told from each other \(the query of an attention is not"),
+    }
+    network = Tied(100)
+    network.blocks = torch.nn.ModuleList(blocks[kind][0](1.0) for _ in range(2))
+    with pytest.raises(PreparationError, match=blocks[kind][1]):
+        deployed(pruned_channels(0.5, finetune=False), tied_model(network))
+
+
 def test_layers_that_share_everything_make_nothing_smaller() -> None:
     network = ENCODER.load()
     for block in network.blocks[1:]:
@@ -555,6 +602,25 @@ class Sharing(Fused):
         query, key, value = (part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in parts)
         mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value)
         return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class Narrow(Block):
+    """Heads of a width that is written into its code, as many as there are channels for."""
+
+    def forward(self, tokens: Any) -> Any:
+        split = (part(tokens).unflatten(2, (-1, WIDTH // HEADS)) for part in (self.query, self.key, self.value))
+        mixed = torch.nn.functional.scaled_dot_product_attention(*(part.transpose(1, 2) for part in split))
+        return tokens + self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class Cosine(Block):
+    """With something done to the query between its layer and the attention."""
+
+    def forward(self, tokens: Any) -> Any:
+        split = (part(tokens).unflatten(2, (HEADS, -1)) for part in (self.query, self.key, self.value))
+        query, key, value = (part.transpose(1, 2) for part in split)
+        mixed = torch.nn.functional.scaled_dot_product_attention(query.cos(), key, value)
+        return tokens + self.out(mixed.transpose(1, 2).flatten(2))
 
 
 class Multiplying(torch.nn.Module):

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from harness.errors import PreparationError
 
-__all__ = ["Attention", "attentions"]
+__all__ = ["Attention", "attentions", "shapes_attended"]
 
 _PARTS = ("query", "key", "value")
 
@@ -80,8 +80,35 @@ def attentions(network: Any, batch: Sequence[Any]) -> list[Attention]:
     return found
 
 
+def shapes_attended(network: Any, batch: Sequence[Any]) -> list[list[tuple[int, ...]]]:
+    """The shapes of query, key and value at each call of `scaled_dot_product_attention`, in their order."""
+    watch = _Watch()
+    with torch.no_grad(), watch:
+        network(*batch)
+    return watch.shapes
+
+
 def _layers(attention: Attention) -> dict[int, Any]:
     return {id(layer): layer for layer, _ in attention.before}
+
+
+class _Watch(TorchFunctionMode):
+    """Notes what attentions are called with, and changes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[list[tuple[int, ...]]] = []
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is torch.nn.functional.scaled_dot_product_attention:
+            self.shapes.append([tuple(each.shape) for each in _operands(args, kwargs)])
+        return function(*args, **kwargs)
+
+
+def _operands(args: Any, kwargs: Any) -> Any:
+    """Query, key and value of a call, by position or by name."""
+    return (*args, *(kwargs[name] for name in _PARTS[len(args) :]))[:3]
 
 
 @dataclass
@@ -120,7 +147,7 @@ class _Probe(TorchFunctionMode):
         kwargs = kwargs or {}
         if function is not torch.nn.functional.scaled_dot_product_attention:
             return function(*args, **kwargs)
-        query, key, value = (*args, *(kwargs[name] for name in _PARTS[len(args) :]))[:3]
+        query, key, value = _operands(args, kwargs)
         shapes = [tuple(each.shape) for each in (query, key, value)]
         if query.dim() != 4 or not query.shape[1] == key.shape[1] == value.shape[1]:
             raise PreparationError(

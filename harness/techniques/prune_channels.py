@@ -22,7 +22,8 @@ def pruned_channels(deployment: Deployment, fraction: float, finetune: bool = Tr
 
     The network that remains is dense and smaller, so that every runtime is faster with it; with `finetune` it is then
     trained. Where removing a fraction of the channels does not remove most of that fraction of the weights, because
-    some layers can't be cut, the promise is broken.
+    some layers can't be cut, the promise is broken. All heads of an attention lose the same of their channels; where
+    nobody can see that, or code shares out anew what is left, it is refused.
     Source: Fang et al., DepGraph, arXiv 2301.12900 (torch-pruning); Li et al., arXiv 1608.08710.
     """
     if not 0 < fraction < 1:
@@ -45,10 +46,13 @@ def _remove_channels(network: Any, fraction: float, example: tuple[Any, ...]) ->
     import torch
     import torch_pruning
 
+    from harness.techniques.head_channels import HeadChannels
+
     for parameter in network.parameters():
         parameter.requires_grad_(True)
     with torch.no_grad():
         shapes = shapes_of(network(*example))
+    heads = HeadChannels(network, example)
     pruner = torch_pruning.pruner.MagnitudePruner(
         network,
         example,
@@ -56,19 +60,34 @@ def _remove_channels(network: Any, fraction: float, example: tuple[Any, ...]) ->
         pruning_ratio=fraction,
         global_pruning=False,
         in_channel_groups={},  # its defaults are shared between pruners, and written to
-        out_channel_groups={},
+        # Not as `num_heads`: an attention's group then goes by the layer behind it, whose own group takes its place.
+        out_channel_groups={**heads.runs},
         ignored_layers=output_layers(network, example),
     )
     shared = _shared(network)
-    pruner.step()
-    _tie(shared)
     try:
+        removed = _step(pruner)
+        _tie(shared)
         with torch.no_grad():
             found = shapes_of(network(*example))
     except RuntimeError as error:
         raise cant_run("channels", error) from error
     if found != shapes:
         raise PreparationError(f"removing channels changed the shapes of the outputs from {shapes} to {found}")
+    heads.check(removed)
+
+
+def _step(pruner: Any) -> dict[tuple[Any, int], set[int]]:
+    """Let torch-pruning remove what it has chosen, and tell which outputs (0) and inputs (1) each layer has lost."""
+    sides = (pruner.DG.is_out_channel_pruning_fn, pruner.DG.is_in_channel_pruning_fn)
+    removed: dict[tuple[Any, int], set[int]] = {}
+    for group in pruner.step(interactive=True):
+        for dependency, numbers in group:
+            for axis, is_of in enumerate(sides):
+                if is_of(dependency.handler):
+                    removed.setdefault((dependency.target.module, axis), set()).update(numbers)
+        group.prune()
+    return removed
 
 
 def _shared(network: Any) -> list[list[tuple[Any, str]]]:
