@@ -112,22 +112,29 @@ class Model:
 
 
 def in_order(arrays: Arrays, names: Sequence[str]) -> Arrays:
-    """The arrays in the order of `names`, those of `Model.inputs`, and further ones after them: a torch network gets
-    them by position. Where others stand for some of the names, they are as they were.
+    """The arrays in the order of `names`, those of `Model.inputs`: a torch network gets them by position. Where others
+    stand for some of the names, or there are no names, they are as they were.
 
-    Raises `SuiteError` where one is absent and a later one is not, which the network would read in its place.
+    Raises `SuiteError` where one is absent and a later one is not, which the network would read in its place. And where
+    there are all of them and more, which an exported network would not read.
     """
     known = [name for name in names if name in arrays]
     others = [name for name in arrays if name not in known]
-    if others and len(known) < len(names):
+    if others and (not names or len(known) < len(names)):
         return arrays
+    if others:
+        raise SuiteError(
+            f"{', '.join(others)} beside {', '.join(names)}, which is all that Model.inputs gives: a torch network "
+            "would read it by position, an exported one would not read it at all, and no call that is timed has it; "
+            "give the same arrays wherever the network is called: in Model.inputs, evaluate, calibration and training"
+        )
     if known != list(names[: len(known)]):
         raise SuiteError(
             f"a torch network gets its inputs by position, and would read {', '.join(known)} as "
             f"{', '.join(names[: len(known)])}: Model.inputs gives {', '.join(names)}; give all of these wherever the "
             "network is called: in evaluate, calibration and training"
         )
-    return {name: arrays[name] for name in [*known, *others]}
+    return {name: arrays[name] for name in known}
 
 
 def digest_arrays(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:

@@ -50,7 +50,7 @@ GIVEN = {
     "no_numbers": {"answers": np.array([0.5, np.nan, 1, np.inf])},
     "late": {},
     "drawn": {},
-    "other_order": {},
+    "more": {},
     "lazy": {},
 }
 
@@ -63,9 +63,8 @@ def model(name):
         if name == "late":
             x[-1] = np.nan  # beyond the elements that are kept
         predict({"x": x if name == "late" else x[:8]})
-        if name == "other_order":
-            value = predict({"more": np.zeros((8, 3)), "x": x[:8]})["output"].mean() / 4
-            return Evaluation(value, np.ones(4), "data")
+        if name == "more":
+            predict({"more": np.zeros((8, 3)), "x": x[:8]})
         if name == "drawn":
             return Evaluation(random.random(), np.ones(4), "data", metrics={"recall": np.random.random()})
         return Evaluation(**{"value": 0.5, "scores": np.ones(4), "workload": "data", **GIVEN[name]})
@@ -121,7 +120,8 @@ def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
         lazy = evaluated(one, "lazy")
         assert lazy.modules["own_scoring"] == str(tmp_path / "own_scoring.py"), "it is imported while it evaluates"
         assert evaluated(one, "texts").value == 0.5
-        assert evaluated(one, "other_order").value == 0.5, "what the artefact's inputs have goes first"
+        with pytest.raises(MeasurementError, match=r"more beside x, which is all that Model\.inputs gives"):
+            evaluated(one, "more")
         assert evaluated(one, "drawn") == evaluated(one, "drawn"), "what samples draws the same each time"
         for name, words in WRONG.items():
             with pytest.raises(MeasurementError) as caught:

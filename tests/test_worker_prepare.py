@@ -191,13 +191,17 @@ def test_data_with_other_names_than_the_inputs_go_by_position_unless_one_would_b
     def ordered(*given: str) -> list[str]:
         return list(in_order(dict.fromkeys(given, A), names))
 
-    assert ordered("types", "more", "ids", "mask") == ["ids", "mask", "types", "more"]
+    assert ordered("types", "ids", "mask") == ["ids", "mask", "types"]
     assert ordered("mask", "ids") == ["ids", "mask"]
     assert ordered("mask", "tokens") == ["mask", "tokens"]
     assert ordered("x") == ["x"]
     words = "would read ids, types as ids, mask: Model.inputs gives ids, mask, types; give all of these"
     with pytest.raises(SuiteError, match=words):
         ordered("types", "ids")
+    words = "more beside ids, mask, types, which is all that Model.inputs gives: .* an exported one would not read it"
+    with pytest.raises(SuiteError, match=words):
+        ordered("types", "more", "ids", "mask")
+    assert list(in_order({"b": B, "a": A}, ())) == ["b", "a"], "others read their inputs by name"
 
 
 class Remembering(torch.nn.Module):
