@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import MeasurementError
+from harness.errors import MeasurementError, SuiteError
 from harness.fidelity import alteration, cosine, fewer_bits, nearness, relative_error, sqnr
 from harness.measure.passes import (
     OF_OTHER_DATA,
@@ -198,6 +198,16 @@ def test_what_an_evaluation_does_to_its_outputs_is_not_what_is_compared() -> Non
     predictor = Predictor(Doubling(), None)
     predictor({"x": np.ones(3)})["y"] *= 0
     assert predictor.outputs()["y"].tolist() == [2, 2, 2]
+
+
+def test_inputs_that_are_not_all_of_the_examples_are_refused_where_they_would_be_cut_into_batches() -> None:
+    """Positions of one sequence were given to its examples one by one, with shapes that the network takes."""
+    inputs = {"x": np.ones((4, 6)), "position": np.arange(6)}
+    words = r"predict got x \[4, 6\], position \[6\], whose first axes .* give the Model batchable=False"
+    for size in (1, 4):
+        with pytest.raises(SuiteError, match=words):
+            Predictor(Doubling(), size)(inputs)
+    assert Predictor(Doubling(), None)(inputs)["y"].shape == (4, 6)
 
 
 def test_outputs_that_are_no_numbers_are_invalid() -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import SuiteError
 from harness.model import in_order
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Predictor:
                  the arrays that `evaluate` passes
     keep         elements of each output that `outputs` gives; None for all
     names        those of `Model.inputs`, by which a torch network's inputs are put in order (`in_order`)
+
+    A call raises `SuiteError` for inputs whose first axes have different lengths, where they are cut into batches.
     """
 
     def __init__(
@@ -77,6 +80,13 @@ class Predictor:
     def _in_batches(self, inputs: Arrays, size: int) -> dict[str, np.ndarray[Any, Any]]:
         import numpy as np
 
+        shapes = {name: list(np.shape(array)) for name, array in inputs.items()}
+        if len({tuple(shape[:1]) for shape in shapes.values()}) > 1:
+            told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise SuiteError(
+                f"predict got {told}, whose first axes have different lengths, and cuts each along it into batches: "
+                "give each of them a row for each example, or give the Model batchable=False"
+            )
         examples = len(next(iter(inputs.values())))
         parts: list[dict[str, Any]] = []
         for start in range(0, examples, size):
