@@ -31,13 +31,21 @@ from harness.runtimes.inductor_session import configure
 from harness.runtimes.packages import variable
 from harness.runtimes.torch_operators import INTEGER, OperatorTypes, is_product
 from harness.runtimes.torch_outputs import with_plain_outputs
-from harness.runtimes.torch_session import TorchSession, as_tensors, enter_torch, module_weights, named_outputs
+from harness.runtimes.torch_session import (
+    TorchSession,
+    as_tensors,
+    elements,
+    enter_torch,
+    module_weights,
+    named_outputs,
+    product_weights,
+)
 
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware
     from harness.runtimes.base import Arrays
 
-__all__ = ["AotInductorSession", "compile_package"]
+__all__ = ["AotInductorSession", "compile_package", "packed_elements"]
 
 _PACKAGE = "model.pt2"
 _CACHE = "cache"
@@ -84,6 +92,15 @@ def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardw
                 f"the network can't be compiled ahead of time: {type(error).__name__}: {what}; let forward compute "
                 "with tensors alone, without ways that depend on their values, or use compiled"
             ) from error
+
+
+def packed_elements(network: Any) -> int:
+    """How many elements the weights of a package have: the table of an embedding that is a layer's weight too is there
+    twice, as it is and packed for the product.
+    """
+    multiplied = {id(weight) for weight in product_weights(network)}
+    tables = {id(layer.weight): layer.weight for layer in network.modules() if isinstance(layer, torch.nn.Embedding)}
+    return elements(network) + sum(table.numel() for key, table in tables.items() if key in multiplied)
 
 
 class AotInductorSession(TorchSession):

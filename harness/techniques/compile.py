@@ -45,8 +45,14 @@ def aotinductor(deployment: Deployment) -> Deployment:
     The network must be exportable as a whole.
     Source: PyTorch, "AOTInductor: Ahead-Of-Time Compilation for Torch.Export-ed Models".
     """
-    return deployment.replace(runtime=AotInductor()).promising(
-        Promise("runtime", equals="aotinductor"), Promise("graphs", equals=1)
+    from harness.runtimes.aotinductor_session import packed_elements
+    from harness.runtimes.torch_session import elements
+
+    network = deployment.network
+    return (
+        deployment.allowing(elements(network), packed_elements(network))
+        .replace(runtime=AotInductor())
+        .promising(Promise("runtime", equals="aotinductor"), Promise("graphs", equals=1))
     )
 
 
