@@ -27,7 +27,7 @@ from harness.worker.protocol import Evaluate, Evaluated
 ROOT = Path(__file__).parent.parent
 CODE = {
     "harness/runtimes/aotinductor_session.py",
-    "harness/runtimes/torch_session.py",
+    "harness/runtimes/torch_files.py",
     "harness/techniques/torchao_modules.py",
 }
 """Where served networks of torch are loaded, which docs/architecture.md calls code."""

@@ -20,8 +20,9 @@ from harness import MeasurementError, PreparationError
 from harness.grid import load_suite
 from harness.hardware import cpu
 from harness.runtimes.eager import Eager
+from harness.runtimes.torch_files import read_example, write_example
 from harness.runtimes.torch_operators import OperatorTypes, is_product
-from harness.runtimes.torch_session import named_outputs, read_example, write_example
+from harness.runtimes.torch_session import named_outputs
 from harness.techniques import pruned_channels
 from harness.testing import check_technique, tiny_torch_model
 

@@ -47,7 +47,7 @@ class CudaGraph:
         return reason
 
     def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:  # noqa: ARG002
-        from harness.runtimes.torch_session import save_module, write_example
+        from harness.runtimes.torch_files import save_module, write_example
 
         save_module(network, folder)
         (folder / _CACHE).mkdir()
@@ -56,7 +56,8 @@ class CudaGraph:
     def load(self, folder: Path, hardware: Hardware) -> CudaGraphSession:
         """Load and capture. Raises `PreparationError` for a network that can't be captured."""
         from harness.runtimes.cudagraph_session import CudaGraphSession
-        from harness.runtimes.torch_session import enter_torch, load_module, read_example
+        from harness.runtimes.torch_files import load_module, read_example
+        from harness.runtimes.torch_session import enter_torch
 
         device = enter_torch(hardware)
         session = CudaGraphSession(self.name, load_module(folder, device), device)

@@ -34,12 +34,13 @@ class Eager:
         return missing("torch", "torch")
 
     def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:  # noqa: ARG002
-        from harness.runtimes.torch_session import save_module
+        from harness.runtimes.torch_files import save_module
 
         save_module(network, folder)
 
     def load(self, folder: Path, hardware: Hardware) -> TorchSession:
-        from harness.runtimes.torch_session import TorchSession, enter_torch, load_module
+        from harness.runtimes.torch_files import load_module
+        from harness.runtimes.torch_session import TorchSession, enter_torch
 
         device = enter_torch(hardware)
         module = load_module(folder, device)

@@ -51,7 +51,7 @@ class Inductor:
         return reason
 
     def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:
-        from harness.runtimes.torch_session import save_module, write_example
+        from harness.runtimes.torch_files import save_module, write_example
 
         save_module(network, folder)
         (folder / _CACHE).mkdir()
@@ -65,7 +65,8 @@ class Inductor:
         """
         _check_writable(folder / _CACHE)
         from harness.runtimes.inductor_session import InductorSession, configure
-        from harness.runtimes.torch_session import enter_torch, load_module, read_example
+        from harness.runtimes.torch_files import load_module, read_example
+        from harness.runtimes.torch_session import enter_torch
 
         device = enter_torch(hardware)
         configure(folder / _CACHE, freezing=self.freezing, compiler=compiler())

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +13,6 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from harness.errors import MeasurementError, PreparationError
 from harness.records import Scalar
-from harness.runtimes.base import check_form
 from harness.runtimes.facts import (
     N_M,
     Weight,
@@ -25,7 +22,6 @@ from harness.runtimes.facts import (
     kept_patterns,
     weight_facts,
 )
-from harness.runtimes.packages import check_not_hidden
 from harness.runtimes.torch_graph import graph_weights
 from harness.runtimes.torch_operators import INTEGER, OperatorTypes, address_of, dtype_name
 
@@ -41,19 +37,13 @@ __all__ = [
     "as_tensors",
     "elements",
     "enter_torch",
-    "load_module",
     "module_weights",
     "named_outputs",
     "other_product_weights",
     "product_weights",
-    "read_example",
-    "save_module",
     "weight_tensors",
-    "write_example",
 ]
 
-_FILE = "model.pt"
-_EXAMPLE = "example.pt"
 _PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 """Weights that a torch.nn.MultiheadAttention has beside those of its linear layer, the first or the others."""
 
@@ -73,45 +63,10 @@ def enter_torch(hardware: Hardware) -> Any:
     return torch.device("cuda" if identity["kind"] == "cuda" else "cpu")
 
 
-def save_module(network: Any, folder: Path) -> None:
-    """Write a module, structure and weights, as it is. Raises `PreparationError` for one that can't be pickled, or that
-    another process could not load.
-    """
-    check_form(network, torch.nn.Module, "a torch runtime", "a torch.nn.Module")
-    check_not_hidden(type(layer) for layer in network.modules())
-    try:
-        torch.save(network.eval(), folder / _FILE)
-    except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
-        raise PreparationError(
-            f"the network can't be written: {error}; define its classes and functions at the top level of a module "
-            "that the suite imports"
-        ) from error
-
-
-def load_module(folder: Path, device: Any) -> Any:
-    """Load what `save_module` wrote onto a device.
-
-    The whole module is unpickled, which runs code. A state dict would not do: a network whose channels were removed
-    can't be rebuilt from its class. The file is the harness's own, written by the prepare child of the same run or
-    cache, and its digest is checked by the caller before it comes here.
-    """
-    return torch.load(folder / _FILE, map_location=device, weights_only=False).eval()
-
-
 def as_tensors(arrays: Arrays, device: Any = "cpu") -> tuple[Any, ...]:
     """Arrays as tensors on a device, in their order."""
     # A copy: torch shares memory with the array otherwise, and warns about arrays that are read-only.
     return tuple(torch.from_numpy(array.copy()).to(device) for array in arrays.values())
-
-
-def write_example(example: Arrays, folder: Path) -> None:
-    """Keep one batch of inputs, for whose shapes a load compiles or captures."""
-    torch.save(list(as_tensors(example)), folder / _EXAMPLE)
-
-
-def read_example(folder: Path) -> tuple[Any, ...]:
-    """What `write_example` wrote."""
-    return tuple(torch.load(folder / _EXAMPLE, weights_only=True))
 
 
 def named_outputs(outputs: Any) -> dict[str, Any]:

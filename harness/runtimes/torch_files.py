@@ -1,0 +1,60 @@
+"""A torch module, and inputs of it, as files. Imports torch: import this inside functions only."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from harness.errors import PreparationError
+from harness.runtimes.base import check_form
+from harness.runtimes.packages import check_not_hidden
+from harness.runtimes.torch_session import as_tensors
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+
+__all__ = ["load_module", "read_example", "save_module", "write_example"]
+
+_FILE = "model.pt"
+_EXAMPLE = "example.pt"
+
+
+def save_module(network: Any, folder: Path) -> None:
+    """Write a module, structure and weights, as it is. Raises `PreparationError` for one that can't be pickled, or that
+    another process could not load.
+    """
+    check_form(network, torch.nn.Module, "a torch runtime", "a torch.nn.Module")
+    check_not_hidden(type(layer) for layer in network.modules())
+    try:
+        torch.save(network.eval(), folder / _FILE)
+    except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
+        raise PreparationError(
+            f"the network can't be written: {error}; define its classes and functions at the top level of a module "
+            "that the suite imports"
+        ) from error
+
+
+def load_module(folder: Path, device: Any) -> Any:
+    """Load what `save_module` wrote onto a device.
+
+    The whole module is unpickled, which runs code. A state dict would not do: a network whose channels were removed
+    can't be rebuilt from its class. The file is the harness's own, written by the prepare child of the same run or
+    cache, and its digest is checked by the caller before it comes here.
+    """
+    return torch.load(folder / _FILE, map_location=device, weights_only=False).eval()
+
+
+def write_example(example: Arrays, folder: Path) -> None:
+    """Keep one batch of inputs, for whose shapes a load compiles or captures."""
+    torch.save(list(as_tensors(example)), folder / _EXAMPLE)
+
+
+def read_example(folder: Path) -> tuple[Any, ...]:
+    """What `write_example` wrote."""
+    return tuple(torch.load(folder / _EXAMPLE, weights_only=True))
