@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.utils.parametrize import is_parametrized
 
 from harness.errors import PreparationError
 from harness.runtimes.base import check_form
@@ -31,6 +32,13 @@ def save_module(network: Any, folder: Path) -> None:
     """
     check_form(network, torch.nn.Module, "a torch runtime", "a torch.nn.Module")
     check_not_hidden(type(layer) for layer in network.modules())
+    layers = ((name, layer) for name, layer in network.named_modules() if is_parametrized(layer))
+    if found := [f"{name}.{weight}".lstrip(".") for name, layer in layers for weight in layer.parametrizations]:
+        raise PreparationError(
+            f"torch can't write {', '.join(found)}, which parametrizations compute anew at each call; let load end "
+            "with torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight') for each of these layers, and after "
+            "weight_norm also with layer._load_state_dict_pre_hooks.clear()"
+        )
     try:
         torch.save(network.eval(), folder / _FILE)
     except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
