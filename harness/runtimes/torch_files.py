@@ -36,8 +36,8 @@ def save_module(network: Any, folder: Path) -> None:
     if found := [f"{name}.{weight}".lstrip(".") for name, layer in layers for weight in layer.parametrizations]:
         raise PreparationError(
             f"torch can't write {', '.join(found)}, which parametrizations compute anew at each call; let load end "
-            "with torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight') for each of these layers, and after "
-            "weight_norm also with layer._load_state_dict_pre_hooks.clear()"
+            "with torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight') for each of these layers, and "
+            "after weight_norm also with layer._load_state_dict_pre_hooks.clear()"
         )
     try:
         torch.save(network.eval(), folder / _FILE)
@@ -54,8 +54,17 @@ def load_module(folder: Path, device: Any) -> Any:
     The whole module is unpickled, which runs code. A state dict would not do: a network whose channels were removed
     can't be rebuilt from its class. The file is the harness's own, written by the prepare child of the same run or
     cache, and its digest is checked by the caller before it comes here.
+
+    Raises `PreparationError` where a class of it can't be imported.
     """
-    return torch.load(folder / _FILE, map_location=device, weights_only=False).eval()
+    try:
+        network = torch.load(folder / _FILE, map_location=device, weights_only=False)
+    except ImportError as error:
+        raise PreparationError(
+            f"the network can't be loaded: {error}; who serves it does not call load, so that what load alone makes "
+            "importable (sys.path, trust_remote_code) is not found; name its folder in pytest's option `pythonpath`"
+        ) from error
+    return network.eval()
 
 
 def write_example(example: Arrays, folder: Path) -> None:
