@@ -33,6 +33,18 @@ class Several(torch.nn.Module):
         return {"sum": inputs[0] + inputs[1], "product": inputs[0] * inputs[1]}
 
 
+class Embedding(torch.nn.Module):
+    """Names its inputs and outputs as the exporter names its weights and what operators give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows, self.head = torch.nn.Embedding(8, 4), torch.nn.Linear(4, 3)
+
+    def forward(self, ids: Any, weight: Any) -> Any:
+        mean = self.rows(ids).mean(1)
+        return {"embedding": mean, "mean": mean.relu(), "rows.weight": self.head(mean * weight)}
+
+
 class Constant(torch.nn.Module):
     """Looks at how many items it got, and so is traced for that number alone."""
 
@@ -94,6 +106,20 @@ def test_several_inputs_and_named_outputs_keep_their_names() -> None:
     assert [value.name for value in model.graph.output] == ["sum", "product"]
 
 
+def test_inputs_and_outputs_keep_names_that_weights_and_nodes_have_too() -> None:
+    inputs = [{"ids": np.ones((n, 5), np.int64), "head.weight": np.ones((n, 1), np.float32)} for n in (2, 1)]
+    model = export(Embedding(), inputs, batchable=True)
+    assert [value.name for value in model.graph.input] == ["ids", "head.weight"]
+    assert [value.name for value in model.graph.output] == ["embedding", "mean", "rows.weight"]
+    assert sum(weight.elements for weight in network_weights(model)) == 8 * 4 + 3 * 4
+
+
+def test_an_output_with_the_name_of_an_input_is_refused_with_the_cure() -> None:
+    inputs = [{"sum": np.ones((2, 3), np.float32), "b": np.ones((2, 3), np.float32)}]
+    with pytest.raises(PreparationError, match=r"sum is an input and an output, .* or the Model its input"):
+        export(Several(), inputs, batchable=True)
+
+
 def test_a_batch_that_did_not_stay_variable_is_refused() -> None:
     inputs = [{"x": np.ones((n, 3), np.float32)} for n in (2, 3)]
     with pytest.raises(PreparationError, match="exported"):
@@ -104,10 +130,11 @@ def test_an_export_that_computes_something_else_is_refused(monkeypatch: pytest.M
     real = torch.onnx.export
 
     def wrong(network: Any, *args: Any, **kwargs: Any) -> Any:
-        model = real(network, *args, **kwargs).model_proto
+        program = real(network, *args, **kwargs)
+        model = program.model_proto
         (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == "0.weight")
         tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 1.01, tensor.name))
-        return SimpleNamespace(model_proto=model)
+        return SimpleNamespace(model=program.model, model_proto=model)
 
     monkeypatch.setattr(torch.onnx, "export", wrong)
     with pytest.raises(PreparationError, match=r"away from torch's; the limit is 0\.001"):

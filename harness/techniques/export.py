@@ -63,9 +63,11 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
     batchable  make the first axis of every input and output of any length. The first example must then hold two items
                or more, since a tracer takes an axis of length one for a constant.
 
-    Raises `PreparationError` where the export fails, keeps the batch fixed, or computes something else.
+    Raises `PreparationError` where an output has the name of an input, and where the export fails, keeps the batch
+    fixed, or computes something else.
     """
     import torch
+    from onnx_ir.passes.common import NameFixPass
 
     from harness.runtimes.torch_session import as_tensors, named_outputs
 
@@ -74,6 +76,11 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
     with torch.inference_mode():
         wanted = [named_outputs(network(*inputs)) for inputs in staged]
     names = list(wanted[0])
+    if both := [name for name in names if name in examples[0]]:
+        raise PreparationError(
+            f"{', '.join(both)} is an input and an output, and an ONNX network has each name once; let forward "
+            "name its output otherwise, or the Model its input, which a torch network gets by position"
+        )
     # The exporter reports its stages on standard output, and warns about functions of its own that are deprecated.
     chatter = io.StringIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(chatter):
@@ -94,6 +101,8 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
             while reason.__cause__ is not None:
                 reason = reason.__cause__
             raise PreparationError(f"torch.onnx.export failed: {type(reason).__name__}: {reason}") from error
+    # The exporter names inputs and outputs last: what is inside may have the same name, and gets another.
+    NameFixPass()(program.model)
     model = program.model_proto
     _without_origins(model)
     _narrow_folded(model, network)
