@@ -127,6 +127,17 @@ def test_inputs_by_the_names_of_the_arguments_must_have_their_order(tmp_path: Pa
         _make(Case(model, as_pipeline(reference), cpu), tmp_path)
 
 
+def test_an_argument_that_the_inputs_leave_out_between_them_is_named_with_the_cure() -> None:
+    """As a cache stands between ids and mask in the language models of Hugging Face."""
+    words = (
+        "would read them as input_ids, attention_mask; forward takes attention_mask before token_type_ids: "
+        "let load wrap the network in a module whose forward takes input_ids, token_type_ids "
+        "alone and passes them on by name"
+    )
+    with pytest.raises(PreparationError, match=words):
+        check_order(named("input_ids", "token_type_ids"), Masked())
+
+
 @pytest.mark.parametrize(
     "names",
     [

@@ -133,7 +133,8 @@ def check_inputs(name: str, batches: Sequence[Mapping[str, Any]], again: str) ->
 
 
 def check_order(model: Model, network: Any) -> None:
-    """Raise `PreparationError` where the inputs of a torch network have the names of its arguments in another order.
+    """Raise `PreparationError` where the inputs of a torch network have the names of its arguments in another order, or
+    leave one out that stands before some of them.
 
     They go by position: a mask would be read as something else, in every arm alike. Other names are the suite's own.
     """
@@ -148,9 +149,16 @@ def check_order(model: Model, network: Any) -> None:
     except (AttributeError, TypeError, ValueError):  # it has no signature, or its first call says what it lacks
         return
     if names != bound and set(names) <= signature.parameters.keys():
+        cure, order = "give Model.inputs in the order of forward's arguments", list(signature.parameters)
+        if names == [name for name in order if name in names]:
+            between = [name for name in order[: order.index(names[-1])] if name not in names]
+            cure = (
+                f"forward takes {', '.join(between)} before {names[-1]}: let load wrap the network in a module whose "
+                f"forward takes {', '.join(names)} alone and passes them on by name"
+            )
         raise PreparationError(
             f"Model.inputs of {model.name} gives {', '.join(names)}, which go by position, and forward would read them "
-            f"as {', '.join(bound)}; give Model.inputs in the order of forward's arguments"
+            f"as {', '.join(bound)}; {cure}"
         )
 
 
