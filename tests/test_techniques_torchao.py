@@ -23,7 +23,7 @@ from harness.runtimes.eager import Eager
 from harness.runtimes.facts import weight_facts
 from harness.runtimes.inductor import compiler
 from harness.runtimes.torch_operators import OperatorTypes
-from harness.runtimes.torch_session import module_weights
+from harness.runtimes.torch_session import TorchSession, module_weights
 from harness.techniques import batched, bf16, fp8, int8_dynamic, int8_static, int8_weights, pruned_n_m
 from harness.techniques.base import Technique, as_pipeline
 from harness.techniques.shares import most_of
@@ -248,6 +248,22 @@ def test_static_integers_are_computed_with_once_compiled() -> None:
     assert facts["quantized"] == 1.0
     assert facts["nodes.quantized"] == 3
     assert facts["precision"] == "int8"
+
+
+def test_a_marked_graph_is_for_one_length_and_refuses_others(tmp_path: Path) -> None:
+    """In calibration and in evaluation; torch said that some product inside does not fit."""
+    pytest.importorskip("torchao")
+    wider = {"image": np.zeros((2, 1, 12, 14), np.float32)}
+    words = r"for inputs of \[any, 1, 12, 12\], and it gets \[2, 1, 12, 14\]; pad them to one length"
+    marked = int8_static.apply(Deployment(TORCH, TORCH.load(), Eager(), cpu, tmp_path)).network
+    network = pickle.loads(pickle.dumps(marked))
+    session = TorchSession("eager", network, network, torch.device("cpu"))
+    assert [list(tensor.shape) for tensor in session.stage(TORCH.inputs(5, 0))] == [[5, 1, 12, 12]]
+    with pytest.raises(PreparationError, match=words):
+        session.stage(wider)
+    model = dataclasses.replace(TORCH, calibration=lambda: [TORCH.inputs(4, 0), wider])
+    with pytest.raises(PreparationError, match=words):
+        int8_static.apply(Deployment(model, TORCH.load(), Eager(), cpu, tmp_path))
 
 
 def test_a_relu_that_a_block_calls_twice_is_marked_as_two_are(tmp_path: Path) -> None:

@@ -110,7 +110,11 @@ class TorchSession:
         self._guard = guard
 
     def stage(self, inputs: Arrays) -> tuple[Any, ...]:
-        return as_tensors(inputs, self._device)
+        staged = as_tensors(inputs, self._device)
+        # A network that is for one length says so here, and not in its forward, where that would be timed.
+        if check := getattr(self._module, "check_staged", None):
+            check(staged)
+        return staged
 
     def __call__(self, staged: tuple[Any, ...]) -> Any:
         with self._guard():

@@ -126,8 +126,9 @@ def quantize_static(deployment: Deployment, method: str, keep: Sequence[str]) ->
     # A tracer takes an axis of length one for a constant.
     size = max(deployment.batch_size, 2) if model.batchable else deployment.batch_size
     example = model.inputs(size, 0)
-    graph = exported(copy.deepcopy(deployment.network), example, batchable=model.batchable).module(check_guards=False)
-    graph = quantized(graph, batches, METHODS[method], kept)
+    program = exported(copy.deepcopy(deployment.network), example, batchable=model.batchable)
+    graph = quantized(program, batches, METHODS[method], kept)
+    del program  # it holds the weights in float
     left = left_in_float(graph, layers)
     layers = [name for name in layers if name not in left]
     if left and not layers:

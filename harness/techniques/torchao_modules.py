@@ -65,6 +65,10 @@ class QuantizedGraph(torch.nn.Module):
         self.training = mode
         return self
 
+    def check_staged(self, staged: tuple[Any, ...]) -> None:
+        """Raise `PreparationError` for inputs of other shapes than those of the program, but for free axes."""
+        _check_shapes(self.program, staged)
+
     def __reduce__(self) -> tuple[Any, ...]:
         stored = io.BytesIO()
         torch.export.save(self.program, stored)
@@ -96,14 +100,15 @@ def plain(graph: Any, example: Arrays) -> Any:
         return with_plain_outputs(graph, as_tensors(example))
 
 
-def quantized(graph: Any, batches: Iterable[Arrays], observer: str, kept: Collection[str]) -> Any:
-    """The graph with quantize and dequantize around its convolutions and linear layers but those in `kept`.
+def quantized(program: Any, batches: Iterable[Arrays], observer: str, kept: Collection[str]) -> Any:
+    """A program's graph with quantize and dequantize around its convolutions and linear layers but those in `kept`.
 
     batches   calibration data
     observer  the class of torchao's that finds the range of an activation
 
-    Raises `PreparationError` for a graph that torchao's quantizer does not take.
+    Raises `PreparationError` for a graph that torchao's quantizer does not take, and for batches of other lengths.
     """
+    graph = program.module(check_guards=False)
     config = get_default_x86_inductor_quantization_config(reduce_range=should_reduce_range(torch.device("cpu")))
     observe = getattr(observers, observer).with_args(eps=EPSILON)
     activation = dataclasses.replace(config.input_activation, observer_or_fake_quant_ctr=observe)
@@ -122,10 +127,29 @@ def quantized(graph: Any, batches: Iterable[Arrays], observer: str, kept: Collec
                 "give convolutions their padding in numbers, or put onnxruntime before it: onnxruntime | int8_static"
             ) from error
         for batch in batches:
+            _check_shapes(program, batch.values())
             watched(*as_tensors(batch))
         graph = convert_pt2e(watched)
     _without_unused(graph)
     return graph
+
+
+def _check_shapes(program: Any, inputs: Iterable[Any]) -> None:
+    """Raise `PreparationError` for inputs of other shapes than a program's, but for axes that are free in it.
+
+    torch itself says that something inside does not fit, or takes a part of what is longer.
+    """
+    names = program.graph_signature.user_inputs
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    for node, array in zip(nodes, inputs, strict=False):
+        wanted = [length if isinstance(length, int) else "any" for length in node.meta["val"].shape]
+        found = list(array.shape)
+        if len(found) != len(wanted) or any(a not in ("any", b) for a, b in zip(wanted, found, strict=True)):
+            raise PreparationError(
+                "int8_static exports a torch network for one length, here for inputs of "
+                f"[{', '.join(map(str, wanted))}], and it gets {found}; pad them to one length in Model.inputs, "
+                "evaluate and calibration, or use int8_dynamic and compiled, which compiles for each length"
+            )
 
 
 def left_in_float(graph: Any, layers: Iterable[str]) -> list[str]:
