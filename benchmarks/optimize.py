@@ -27,8 +27,9 @@ from harness.cli.optimize import CHALLENGERS
 from harness.errors import MeasurementError
 from harness.grid import grids_of, load_suite
 from harness.optimize import Goal, Limit, Search, Space, Trial
+from harness.optimize.choice import last_choice
 from harness.optimize.finals import TIE
-from harness.optimize.measuring import Bench, last_choice
+from harness.optimize.measuring import Bench
 from harness.optimize.search import alike_to, best_of, to_beat
 from harness.optimize.space import steps_of
 from harness.optimize.text import trial_line

@@ -24,8 +24,9 @@ from harness.measure.launch import ArmSpec
 from harness.measure.turns import paired
 from harness.metrics import resolve
 from harness.optimize import Found, Goal, Limit, Space, Trial
+from harness.optimize.choice import last_choice
 from harness.optimize.finals import launch_seconds
-from harness.optimize.measuring import Bench, last_choice
+from harness.optimize.measuring import Bench
 from harness.optimize.record import finals_of, record_of
 from harness.optimize.search import Tried
 from harness.records import Estimate, Launch, Measurement, Outcome, Result

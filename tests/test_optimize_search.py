@@ -20,8 +20,8 @@ from harness.judge.against import Judged
 from harness.judge.interval import Interval
 from harness.model import Model
 from harness.optimize import Goal, Limit, Search, Space, Trial
+from harness.optimize.choice import last_choice
 from harness.optimize.goal import gains_of, without_gain
-from harness.optimize.measuring import last_choice
 from harness.records import Estimate, Measurement, Outcome, Result, Verdict
 from harness.techniques import Pipeline, Technique, reference, technique
 from harness.testing import tiny_torch_model

@@ -27,8 +27,9 @@ from harness.grid import Grid, grids_of, own_metrics
 from harness.measure.environment import check_system
 from harness.metrics import Metric, resolve
 from harness.optimize import Found, Goal, Limit, Search, Space, Trial
+from harness.optimize.choice import last_choice
 from harness.optimize.finals import not_compared, shortest
-from harness.optimize.measuring import Bench, last_choice
+from harness.optimize.measuring import Bench
 from harness.optimize.record import NAME, record_of
 from harness.optimize.search import Tried
 from harness.optimize.suite import Names, free_name, suite_text

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import MeasurementError
 from harness.files import point_latest
 from harness.grid import Address, Grid, own_metrics
 from harness.judge.against import Judged
@@ -24,14 +23,13 @@ from harness.measure.sampling import sample
 from harness.measure.tree import Tree, versions_of
 from harness.metrics import METRICS, Metric, resolve
 from harness.names import run_id, suite_name, timestamp
-from harness.optimize.finals import FINAL, TIE, Final, beside, compared, incomparable, judged, launch_seconds, wanted
+from harness.optimize.finals import FINAL, Final, beside, judged, launch_seconds, wanted
 from harness.optimize.goal import Goal, gains_of, without_gain
 from harness.optimize.record import finals_of
 from harness.optimize.space import Space
-from harness.optimize.text import final_line
 from harness.optimize.trial import Trial, gain_of
 from harness.plan import Plan
-from harness.records import RUN_SCHEMA, Launch, Outcome, Result, Run, Verdict
+from harness.records import RUN_SCHEMA, Launch, Outcome, Result, Run
 from harness.report.journal import Journal
 from harness.report.record import write_run
 from harness.report.write import draw
@@ -39,7 +37,7 @@ from harness.resume import resumed, unfinished
 from harness.settings import path_variables
 from harness.techniques.base import Pipeline
 
-__all__ = ["PLAN", "Bench", "last_choice"]
+__all__ = ["PLAN", "Bench"]
 
 PLAN = Plan(screen=2, confirm=6, seconds=0.5)
 """Of a trial: few launches, since most trials are only left out, and the best are compared in turns at the end."""
@@ -246,54 +244,3 @@ class Bench:
             results=(),
             comparisons=(),
         )
-
-
-def last_choice(bench: Bench, candidates: Sequence[Trial]) -> tuple[Trial, list[str]]:
-    """The best of trials that look alike, the apparent best first: each takes turns with the leader.
-
-    The challenger leads where it is better beyond doubt in what the goal asks for, or as good with fewer techniques;
-    with more of them it has to be better by more than what counts as alike. A pair of which a child fails is not
-    compared. Where that is all that was seen of the leader, it is launched alone, and where it fails there too, the
-    others are left. Gives the leader, and a sentence for each comparison. Raises `MeasurementError` where none is left.
-    """
-    words: list[str] = []
-    suspected = False
-    for start in range(len(candidates)):
-        best, told, seen = _in_order(bench, candidates[start:])
-        words += told
-        suspected = not seen if seen is not None else suspected
-        if not suspected:
-            return best, words
-        try:
-            bench.launch_alone(best)
-        except MeasurementError as error:
-            words.append(f"{best.case.technique.id} fails alone as well: {error}")
-        else:
-            return best, words
-    raise MeasurementError(f"none of the best could be launched again: {'; '.join(words)}")
-
-
-def _in_order(bench: Bench, candidates: Sequence[Trial]) -> tuple[Trial, list[str], bool | None]:
-    """The leader, the sentences, and whether a comparison came to an end; None where none was begun."""
-    best, words, seen = candidates[0], list[str](), list[bool]()
-    for trial in candidates[1:]:
-        if reason := incomparable(bench.goal, trial, best):
-            words.append(reason)
-            continue
-        try:
-            found = bench.faster(trial, best)
-        except MeasurementError as error:
-            pair = f"{trial.case.technique.id} was not compared with {best.case.technique.id} in turns"
-            words.append(f"{pair}: {error}")
-            seen.append(False)
-            continue
-        seen.append(True)
-        words.append(final_line(trial, best, compared(bench.goal), found.change))
-        more = len(trial.steps) - len(best.steps)
-        if more > 0:
-            leads = found.verdict is Verdict.IMPROVED
-        else:
-            leads = found.change.high < 0 or (more < 0 and found.change.high <= TIE)
-        if leads:
-            best = trial
-    return best, words, any(seen) if seen else None
