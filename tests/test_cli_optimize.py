@@ -16,6 +16,7 @@ import pytest
 from harness import Deployment, grid, technique
 from harness.cli import optimize as command
 from harness.cli.main import main
+from harness.cli.shipping import deliver
 from harness.errors import SuiteError
 from harness.grid import grids_of, load_suite
 from harness.hardware import cpu
@@ -457,7 +458,7 @@ def test_the_commands_that_are_told_at_the_end_work(tmp_path: Path, monkeypatch:
         trials = [SimpleNamespace(steps=steps, result=SimpleNamespace(outcome=one)) for steps, one in ended]
         rounds = [[SimpleNamespace(trial=trial)] for trial in trials]
         found = SimpleNamespace(complete=complete, rounds=rounds)
-        (line,) = command._deliver(asked, bench, found, "suite")  # type: ignore[arg-type]
+        (line,) = deliver(asked, bench, found, "suite")  # type: ignore[arg-type]
         return line
 
     for name in ("test_best", "test_best2", "test_best3"):
@@ -483,7 +484,7 @@ def test_an_artefact_that_is_made_again_with_other_weights_is_told(
 
     def shipped(name: str) -> str:
         asked = SimpleNamespace(suite_file=None, export=tmp_path / name, resume=True)
-        (line,) = command._deliver(asked, bench, found, "")  # type: ignore[arg-type]
+        (line,) = deliver(asked, bench, found, "")  # type: ignore[arg-type]
         assert line.startswith(f"artefact: {tmp_path / name}; ")
         assert (tmp_path / name / "model").is_dir()
         return capsys.readouterr().err

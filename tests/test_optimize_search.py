@@ -12,7 +12,8 @@ import pytest
 
 from benchmarks.optimize import exhausted, searched
 from harness import Deployment, Promise, grid
-from harness.cli.optimize import _choose, _kept
+from harness.cli.optimize import _choose
+from harness.cli.shipping import kept
 from harness.errors import MeasurementError, SuiteError
 from harness.grid import grid_of
 from harness.hardware import cpu, cuda
@@ -357,7 +358,7 @@ def test_what_is_as_good_with_fewer_techniques_wins_from_behind_the_front() -> N
     assert words == ["half takes 100.3 % [99.8, 100.8] of the latency.p50 of half+small, in turns"]
     assert [one.case.technique.id for one in found.front] == ["half+small"]
     assert found.best.case.technique.id == "half"
-    assert [one.id for one in _kept(found)] == ["reference", "half+small", "half"]
+    assert [one.id for one in kept(found)] == ["reference", "half+small", "half"]
 
 
 def test_the_best_is_recommended_where_the_shorter_one_is_worse_in_turns() -> None:
@@ -366,7 +367,7 @@ def test_the_best_is_recommended_where_the_shorter_one_is_worse_in_turns() -> No
     found, _ = _choose(search, bench)  # type: ignore[arg-type]
     assert bench.pairs == ["half half+small"]
     assert found.best.case.technique.id == "half+small"
-    assert [one.id for one in _kept(found)] == ["reference", "half+small"]
+    assert [one.id for one in kept(found)] == ["reference", "half+small"]
 
 
 def test_those_with_the_fewest_techniques_take_turns_first_and_three_at_most() -> None:

@@ -9,10 +9,9 @@ import argparse
 import dataclasses
 import math
 import shlex
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from harness.amounts import bytes_of, seconds_of, share_of
 from harness.cli.importing import import_suite
 from harness.cli.options import amount
 from harness.cli.output import fail, flush, say, show
+from harness.cli.shipping import deliver, in_python, suite_of
 from harness.codec import dumps
 from harness.errors import SuiteError
 from harness.files import write_atomic
@@ -32,9 +32,9 @@ from harness.optimize.finals import not_compared, shortest
 from harness.optimize.measuring import Bench
 from harness.optimize.record import NAME, record_of
 from harness.optimize.search import Tried
-from harness.optimize.suite import Names, free_name, suite_text
-from harness.optimize.text import answer, round_title, trial_line, unproved, unshipped
-from harness.techniques.base import Pipeline, as_pipeline
+from harness.optimize.suite import Names
+from harness.optimize.text import answer, round_title, trial_line
+from harness.techniques.base import as_pipeline
 from harness.units import duration
 
 __all__ = ["add", "optimize"]
@@ -121,7 +121,7 @@ def optimize(arguments: argparse.Namespace) -> int:
         # Written once before the search as well: what has no name must not be said after it.
         alone = (one for _, one in space.singles())
         names = Names(root, file)
-        _suite(names, space, grids, (*map(as_pipeline, space.steps), *alone, *space.own()), "")
+        suite_of(names, space, grids, (*map(as_pipeline, space.steps), *alone, *space.own()), "")
         names.check_importable(arguments.suite_file, (*reached, *paths))
     progress = _progress(sys.stderr.isatty())
     bench = Bench(
@@ -156,7 +156,7 @@ def optimize(arguments: argparse.Namespace) -> int:
         raise SuiteError(f"the model as it is could not be compared: {found.reference.failed}")
     if not found.complete and len(found.rounds) == 1:
         raise SuiteError("the time was over before any technique was tried; give a longer --budget")
-    expression, suite, unnamed = _in_python(bench, found)
+    expression, suite, unnamed = in_python(bench, found)
     python = {"expression": expression or None, "unnamed": unnamed or None}
     record = record_of(run.id, found, goal, python=python, words=words, finals=bench.finals, untried=untried)
     write_atomic(bench.folder / NAME, f"{dumps(record, indent=1)}\n".encode("utf-8", "backslashreplace"))
@@ -165,59 +165,10 @@ def optimize(arguments: argparse.Namespace) -> int:
     else:
         say(["", *words, *answer(found, goal, expression), *([unnamed] if unnamed else [])])
     # After the answer, which what can't be written must not take away.
-    lines = _deliver(arguments, bench, found, suite) if found.best.stands else []
+    lines = deliver(arguments, bench, found, suite) if found.best.stands else []
     if not arguments.json:
         say([*lines, f"report: {bench.folder / 'index.html'}, {duration(run.seconds)}"])
     return FOUND if found.best.stands else NOTHING
-
-
-def _in_python(bench: Bench, found: Found) -> tuple[str, str, str]:
-    """The recommended pipeline and the suite as Python, and why what is "" of them can't be written."""
-    expression = suite = ""
-    if not found.best.stands:
-        return expression, suite, ""
-    why = f"{bench.space.model.name}: what a search kept for {bench.goal}."
-    try:
-        expression = Names(bench.root, bench.file).of(found.best.case.technique)
-        suite = _suite(Names(bench.root, bench.file), bench.space, bench.grids, _kept(found), why)
-    except SuiteError as error:
-        return expression, suite, f"no suite file can be written: {error}"
-    return expression, suite, ""
-
-
-def _kept(found: Found) -> list[Pipeline]:
-    """The pipelines of the suite: the reference, the front, and the recommended one, which need not be on it."""
-    trials = {one.steps: one for one in (found.reference, *found.front, found.best)}
-    return [one.case.technique for one in trials.values()]
-
-
-def _suite(names: Names, space: Space, grids: tuple[Grid, ...], pipelines: Iterable[Pipeline], why: str) -> str:
-    """A suite of these pipelines. Raises `SuiteError` where a value of it has no name."""
-    return suite_text(names, space.model, pipelines, space.hardware, own_metrics(grids), why)
-
-
-def _deliver(arguments: argparse.Namespace, bench: Bench, found: Found, suite: str) -> list[str]:
-    """Write the artefact and the suite file that were asked for. Gives a line for each."""
-    lines: list[str] = []
-    target, export = arguments.suite_file, arguments.export
-    # Before the suite file, which may lie among the sources: what is made of others than the search's fails.
-    if export:
-        artefact = bench.artefact(found.best)
-        shutil.copytree(artefact.folder, export)
-        lines.append(f"artefact: {export}; its manifest says what it is and what was found in it")
-        if doubt := unproved(found, artefact.manifest.weights):
-            fail(doubt)
-    if target and suite:
-        write_atomic(target, suite.encode("utf-8"))
-        gate = shlex.join(["pytest", str(target), "--baseline=update", "--reason", "optimised"])
-        lines.append(f"suite: {target}; make it a gate with: {gate}")
-    if not (target or export):
-        again = bench.command if arguments.resume else f"{bench.command} --resume"
-        # What is known takes no time; with all of its time again, the search would come to something else.
-        again += "" if found.complete else " --budget 1ms"
-        again += f" --export DIR{f' --suite-file {free_name(bench.file)}' if suite else ''}"
-        lines.append(unshipped(found) or f"to ship it: {again}")
-    return lines
 
 
 def _choose(search: Search, bench: Bench) -> tuple[Found, list[str]]:
