@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -18,9 +20,12 @@ from harness.cli import optimize as command
 from harness.cli.main import main
 from harness.cli.shipping import deliver
 from harness.errors import SuiteError
-from harness.grid import grids_of, load_suite
+from harness.grid import Address, Case, grids_of, load_suite
 from harness.hardware import cpu
-from harness.optimize import Goal, Limit, Space, Trial
+from harness.measure.artefacts import Artefact, ArtefactCache
+from harness.measure.case import Measurer
+from harness.optimize import Goal, Limit, Space, Trial, measuring
+from harness.optimize.measuring import Bench
 from harness.optimize.suite import Names, suite_text
 from harness.records import Outcome, Result
 from harness.report.commands import reproduce_command
@@ -28,6 +33,9 @@ from harness.report.record import read_run
 from harness.techniques import reference
 from harness.techniques.base import Pipeline, Technique
 from harness.testing import tiny_torch_model
+from harness.worker.artefact import read_manifest
+from tests.artefacts import make_artefact
+from tests.cli_runs import a_case
 
 SUITE = '''\
 """A tiny model."""
@@ -421,11 +429,13 @@ def test_a_model_that_can_not_be_compared_as_it_is_is_an_error(
     def half(deployment: Deployment) -> Deployment:
         return deployment
 
+    ended: list[str] = []
+
     class Failing:
         notice = ""
 
-        def __init__(self, *, goal: Goal, space: Space, **_: object) -> None:
-            self.goal, self.space = goal, space
+        def __init__(self, *, space: Space, progress: Callable[[str], None], **_: object) -> None:
+            self.space, self.progress = space, progress
 
         def measure(self, pipeline: Pipeline, best: object) -> Trial:
             case = self.space.case(pipeline)
@@ -438,11 +448,15 @@ def test_a_model_that_can_not_be_compared_as_it_is_is_an_error(
         def finish(self, *, complete: bool) -> None:
             assert complete
 
+        def trim(self) -> None:
+            ended.append("trimmed")
+
     in_a_file([reference, half], tmp_path, monkeypatch)
     monkeypatch.setattr(command, "Bench", Failing)
     assert main(["optimize", "test_s.py", "--model", "tiny", "--maximize", "sparsity"]) == 2
     said = capsys.readouterr()
     assert said.err == "harness: the model as it is could not be compared: sparsity is 0.00 % of the model as it is\n"
+    assert ended == ["trimmed"]
     assert "half" not in said.out
     assert "keeps every limit" not in said.out
 
@@ -492,6 +506,52 @@ def test_an_artefact_that_is_made_again_with_other_weights_is_told(
     assert shipped("same") == ""
     artefact.manifest.weights = "bb"
     assert "is not bit for bit what was measured, so that its numbers are not proved" in shipped("other")
+
+
+def test_what_a_search_that_goes_on_ships_is_what_was_measured_however_full_the_cache_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has used no artefact when its search ends, and the oldest are removed: they would be made again."""
+
+    @technique(takes="torch")
+    def half(deployment: Deployment) -> Deployment:
+        return deployment
+
+    shipped: list[Artefact] = []
+
+    class Shipping(Bench):
+        def artefact(self, trial: Trial) -> Artefact:
+            shipped.append(super().artefact(trial))
+            return shipped[-1]
+
+    def make(cache: ArtefactCache, key: str, *_: object) -> Artefact:
+        folder = make_artefact(tmp_path / ".harness" / "artefacts" / key)
+        return Artefact(cache.tree, folder, read_manifest(folder), fresh=True)
+
+    def measure(
+        bench: Measurer, case: Case, address: Address, suite: str, nodeid: str, _: object
+    ) -> tuple[Result, Result | None]:
+        weights = bench.cache.get(case, address, bench.logs).manifest.weights
+        size = 1e6 if case.technique.id == "reference" else 5e5
+        words: dict[str, Any] = {"technique": case.technique.id, "weights": weights}
+        return a_case("tiny", size=size, suite=suite, case_id=case.id, nodeid=nodeid, **words), None
+
+    in_a_file([reference, half], tmp_path, monkeypatch)
+    ids = iter(("2026-01-01_000000_1", "2026-01-01_000001_1"))
+    monkeypatch.setattr(measuring, "run_id", lambda: next(ids))
+    monkeypatch.setitem(sys.modules, "test_s", ModuleType("test_s"))
+    monkeypatch.setattr(command, "Bench", Shipping)
+    monkeypatch.setattr(Measurer, "measure", measure)
+    monkeypatch.setattr(ArtefactCache, "_make", make)
+    monkeypatch.setattr(ArtefactCache, "trim", functools.partialmethod(ArtefactCache.trim, 0))
+    words = ["optimize", "test_s.py", "--model", "tiny", "--minimize", "size"]
+    kept = tmp_path / ".harness" / "artefacts"
+    assert main(words) == 0
+    assert len([*kept.iterdir()]) == 2
+    assert main([*words, "--resume", "--export", "best"]) == 0
+    assert [one.fresh for one in shipped] == [False]
+    assert (tmp_path / "best" / "manifest.json").is_file()
+    assert [one.name for one in kept.iterdir()] == [shipped[0].folder.name], "there is no room for more"
 
 
 def test_a_suite_is_refused_where_pytest_could_not_import_what_it_needs(
@@ -632,9 +692,9 @@ def test_what_keeps_no_limit_is_neither_recommended_nor_shipped_and_the_code_is_
 
         notice, finals, folder = "", (), tmp_path
 
-        def __init__(self, *, goal: Goal, space: Space, **_: object) -> None:
+        def __init__(self, *, goal: Goal, space: Space, progress: Callable[[str], None], **_: object) -> None:
             goals.append(goal)
-            self.space = space
+            self.space, self.progress = space, progress
 
         def measure(self, pipeline: Pipeline, best: object) -> Trial:
             case = self.space.case(pipeline)
@@ -649,6 +709,9 @@ def test_what_keeps_no_limit_is_neither_recommended_nor_shipped_and_the_code_is_
 
         def finish(self, *, complete: bool) -> SimpleNamespace:
             return SimpleNamespace(id="run", seconds=1.0)
+
+        def trim(self) -> None:
+            pass
 
     in_a_file([reference, half], tmp_path, monkeypatch)
     monkeypatch.setattr(command, "Bench", Large)

@@ -11,7 +11,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +143,22 @@ def optimize(arguments: argparse.Namespace) -> int:
         say([bench.notice] if bench.notice else [])
     listen = (lambda _, __: None) if arguments.json else _listen(goal)
     search = Search(space, goal, bench.measure, listen, time.monotonic() + arguments.budget, known=bench.known)
+    try:
+        return _searched(arguments, search, bench, untried)
+    finally:
+        # Not before: a search that goes on has used none of what it took over, and what it ships could be the oldest.
+        bench.trim()
+
+
+def _searched(arguments: argparse.Namespace, search: Search, bench: Bench, untried: Mapping[str, str]) -> int:
+    """Search, say what came of it, and hand over what was asked for. Gives the exit code."""
+    goal = search.goal
     complete = False
     try:
         found, words = _choose(search, bench)
         complete = True
     finally:
-        progress("")
+        bench.progress("")
         run = bench.finish(complete=complete)
         if not complete:
             fail("what was measured is kept; the same command with --resume goes on with it")

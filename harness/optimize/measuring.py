@@ -169,8 +169,11 @@ class Bench:
         write_run(run, self.folder, self.journal)
         self.journal.end(finished=finished, seconds=seconds, complete=complete)
         draw(run, self.folder)
-        self._artefacts.trim()
         return run
+
+    def trim(self) -> None:
+        """Remove what was not used for longest of too many artefacts: at the end, when what is shipped was taken."""
+        self._artefacts.trim()
 
     def _trial(self, pipeline: Pipeline, result: Result) -> Trial:
         case, reference = self.space.case(pipeline), self._reference or result
