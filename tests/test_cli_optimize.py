@@ -241,12 +241,14 @@ def grid(deployment):
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    (tmp_path / "suites").mkdir()
-    (tmp_path / "suites" / "__init__.py").write_text("", encoding="utf-8")
-    (tmp_path / "suites" / "models.py").write_text(MODELS, encoding="utf-8")
-    (tmp_path / "suites" / "test_tiny.py").write_text(SUITE, encoding="utf-8")
-    return tmp_path
+def project(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A project in a folder of its own, which a test may name."""
+    folder = tmp_path / getattr(request, "param", ".")
+    (folder / "suites").mkdir(parents=True)
+    (folder / "suites" / "__init__.py").write_text("", encoding="utf-8")
+    (folder / "suites" / "models.py").write_text(MODELS, encoding="utf-8")
+    (folder / "suites" / "test_tiny.py").write_text(SUITE, encoding="utf-8")
+    return folder
 
 
 def optimize(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -618,6 +620,7 @@ def test_grids_of_a_model_mean_the_same_by_a_metric(project: Path, refused: Call
     assert "write --minimize per_item" in refused("--maximize", "per_item")
 
 
+@pytest.mark.parametrize("project", ["project", "harness", ".venv/site-packages"], indirect=True)
 def test_a_pipeline_is_written_as_python_with_its_imports(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("suites", "suites.models", "suites.test_tiny"):
         monkeypatch.delitem(sys.modules, name, raising=False)

@@ -129,7 +129,9 @@ class Names:
 
     def _is_of_the_project(self, module: ModuleType) -> bool:
         path = Path(getattr(module, "__file__", None) or "/")
-        return path.is_relative_to(self.root) and not {"site-packages", ".venv", "harness"} & set(path.parts)
+        if not path.is_relative_to(self.root):
+            return False
+        return not {"site-packages", ".venv", "harness"} & set(path.relative_to(self.root).parts)
 
 
 def suite_text(
