@@ -85,6 +85,7 @@ def test_what_was_judged_by_no_baseline_is_told_of_none() -> None:
     [
         ("--max-size 1MB", " --max-size 1MB"),
         ("--resume --export best --suite-file=suites/test_best.py --budget 5m", " --budget 5m"),
+        ("--budget 30m --resume --budget 1ms --export best", " --budget 30m"),
         ("--suite-file 'my best.py' --technique 'a=$(reboot)' --export=best", " --technique 'a=$(reboot)'"),
     ],
 )

@@ -15,6 +15,7 @@ from harness.optimize import Found, Space
 from harness.optimize.measuring import Bench
 from harness.optimize.suite import Names, free_name, suite_text
 from harness.optimize.text import unproved, unshipped
+from harness.report.commands import NO_TIME
 from harness.techniques.base import Pipeline
 
 __all__ = ["deliver", "in_python", "kept", "suite_of"]
@@ -63,7 +64,7 @@ def deliver(arguments: argparse.Namespace, bench: Bench, found: Found, suite: st
     if not (target or export):
         again = bench.command if arguments.resume else f"{bench.command} --resume"
         # What is known takes no time; with all of its time again, the search would come to something else.
-        again += "" if found.complete else " --budget 1ms"
+        again += "" if found.complete else f" {shlex.join(NO_TIME)}"
         again += f" --export DIR{f' --suite-file {free_name(bench.file)}' if suite else ''}"
         lines.append(unshipped(found) or f"to ship it: {again}")
     return lines

@@ -12,6 +12,7 @@ from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.overview import GATING, CaseView, counts
 
 __all__ = [
+    "NO_TIME",
     "accept_command",
     "acceptable",
     "accepted_by_all",
@@ -29,6 +30,8 @@ _ENVIRONMENT = ("--against-python", "--against-with")
 _MEASURING = ("--plan", "--against", "--at", *_ENVIRONMENT, "--against-tolerance")
 _JUDGING = ("--baselines", "--baseline-rev")
 _ONCE = {"--suite-file", "--export"}
+NO_TIME = ("--budget", "1ms")
+"""The option by which a search whose time was over is shipped: what is known takes none of it."""
 _BROKEN = (Verdict.INVALID, Verdict.ERROR)
 
 
@@ -94,13 +97,18 @@ def _baselines(run: Run) -> list[str]:
 def _search(run: Run) -> list[str]:
     """The words of the search that made a run; none for a run of tests.
 
-    Without `--resume`, which would take what was measured, and the files to write, which are there and so refused.
+    Without `--resume`, which would take what was measured, the files to write, which are there and so refused, and the
+    time of `NO_TIME`, in which nothing can be measured.
     """
     words = _words(run)
     if words[:2] != ["harness", "optimize"]:
         return []
-    found = pairwise(["", *words])
-    return [word for before, word in found if not {before, word.partition("=")[0]} & _ONCE and word != "--resume"]
+    return [
+        word
+        for before, word, after in zip(["", *words[:-1]], words, [*words[1:], ""], strict=True)
+        if not {before, word.partition("=")[0]} & _ONCE and word != "--resume"
+        if NO_TIME not in ((before, word), (word, after))
+    ]
 
 
 def _option(run: Run, name: str) -> str:
