@@ -159,7 +159,17 @@ def test_any_other_word_is_refused_with_the_cases_that_there_are(word: str, said
     assert {line.strip() for line in rest} == named
 
 
-@pytest.mark.parametrize("settings", ["", "addopts = -ra -q", "addopts = -v", "verbosity_test_cases = 2"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "",
+        "addopts = -ra -q",
+        "addopts = -v",
+        "verbosity_test_cases = 2",
+        "addopts = --ff --nf",
+        "addopts = --lf --sw",
+    ],
+)
 def test_cases_are_collected(folder: Folder, monkeypatch: pytest.MonkeyPatch, settings: str) -> None:
     (folder.path / "pytest.ini").write_text(f"[pytest]\n{settings}\n", encoding="utf-8")
     folder.suite("test_pair", SUITE)
@@ -167,6 +177,7 @@ def test_cases_are_collected(folder: Folder, monkeypatch: pytest.MonkeyPatch, se
     monkeypatch.chdir(folder.path)
     case = "tiny_onnx/slowed+batched:64/cpu"
     assert FoundCase(case, "pair", f"suites/test_pair.py::test_it[{case}]") in collect(["suites"])
+    assert not (folder.path / ".pytest_cache").exists()
 
 
 def test_a_folder_that_is_not_there_is_named(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,9 @@ def collect(suites: Sequence[str]) -> list[Found]:
     """Every case of these files and folders. Raises `SuiteError` where pytest can't collect them, or finds none."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "pytest.log"
-        code = run_pytest([*suites, "-m", "full", "--collect-only", *IDS, "-p", "no:cacheprovider"], log)
+        # Empty, and not left out: pytest would not know what the project's `addopts` ask of it, such as --ff.
+        cache = ("-o", f"cache_dir={Path(folder) / 'cache'}")
+        code = run_pytest([*suites, "-m", "full", "--collect-only", *IDS, *cache], log)
         text = log.read_text(encoding="utf-8", errors="replace")
     matches = [match for line in text.splitlines() if (match := LINE.fullmatch(line))]
     if code or not matches:
