@@ -209,6 +209,37 @@ def test_the_files_own_pipelines_are_tried_where_a_part_does_harm() -> None:
     assert not any("harm" in one for one in broken.tried if one != "harm")
 
 
+def test_the_files_own_pipelines_are_tried_that_are_hopeless_by_their_parts() -> None:
+    measuring = Measuring(
+        space(HALF, SMALL | NOTHING),
+        {"half": 3.0, "small": 1.01, "nothing": 1.01},
+        together={frozenset({"small", "nothing"}): 4.0},
+    )
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert measuring.tried[-1] == "small+nothing"
+    assert found.best.steps == {"small", "nothing"}
+    assert found.rounds[-1][0].decision == "kept: better than small"
+    assert (found.complete, found.skipped) == (True, 0)
+    again = Measuring(measuring.space, measuring.factors, together=measuring.together)
+    known = measuring.tried[:-1]
+    cut = Search(again.space, GOAL, again, end=0.0, known=lambda pipeline: pipeline.id in known).run()
+    assert (again.tried, cut.complete, cut.skipped) == (known, False, 1)
+
+
+def test_the_files_own_pipelines_are_tried_whatever_their_length_and_names() -> None:
+    names = ("a", "b", "c", "d", "e")
+    measuring = Measuring(space(Pipeline(tuple(map(made, names)))), dict.fromkeys(names, 1.5))
+    assert Search(measuring.space, GOAL, measuring).run().best.steps == set(names)
+    assert measuring.tried[-1] == "+".join(names)
+
+    @technique(takes="torch")
+    def level(deployment: Deployment, number: int) -> Deployment:
+        return deployment.promising(Promise("batch", equals=number))
+
+    twice = Measuring(space(level(1) | level(2)), {"level:1": 1.5, "level:2": 1.5})
+    assert Search(twice.space, GOAL, twice).run().best.steps == {"level:1", "level:2"}
+
+
 def test_a_combination_that_several_rounds_leave_out_counts_once() -> None:
     names = ("big", "a", "b", "c", "d", "e")
     factors = {"big": 3.0, "a": 1.01, "b": 1.0, "c": 1.0, "d": 1.0, "e": 1.02}

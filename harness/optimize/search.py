@@ -2,8 +2,9 @@
 
 The idea is the one by which people tune: what helps alone mostly helps together, and what breaks alone breaks together,
 on the same form of network. So a combination is tried only where its parts work, and where their gains, taken as
-factors, come near the best so far. The file's own ones are tried as well where a part does harm alone; others it need
-not find where all their parts are harmful. `benchmarks/optimize.py` compares it with trying everything.
+factors, come near the best so far. The file's own ones are tried wherever their parts work, at last where no round came
+to them; others it need not find where all their parts are harmful. `benchmarks/optimize.py` compares it with trying
+everything.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from harness.judge.interval import Interval
@@ -96,8 +97,12 @@ class Search:
         start = self._try(as_pipeline(reference))
         rounds: list[tuple[Tried, ...]] = [(self._tell(0, start, None),)]
         contributions = self._first_round(rounds)
-        while bases := self._bases():
-            rounds.append(self._extend(len(rounds), bases, contributions))
+        while True:
+            while bases := self._bases():
+                rounds.append(self._extend(len(rounds), bases, contributions))
+            if not (left := self._try_own(len(rounds), self.space.own())):
+                break
+            rounds.append(left)
         trials = list(self._trials.values())
         standing = [trial for trial in trials if trial.stands]
         best = best_of(trials) or start
@@ -113,7 +118,8 @@ class Search:
         return alike_to(best, self._trials.values())
 
     def _first_round(self, rounds: list[tuple[Tried, ...]]) -> dict[_Place, Interval]:
-        """Try each technique by itself, then those of the file's own pipelines to which no later round would come.
+        """Try each technique by itself, then those of the file's own pipelines in which a part does harm: no later
+        round would come to them.
 
         Gives what a technique adds to what it was put on, where it works: known once, it is not tried after all that
         gives the same form.
@@ -129,14 +135,22 @@ class Search:
             tried.append(self._tell(1, trial, base))
             if trial.extensible and base.gains:
                 added[place] = gain_over(self.gain(trial), self.gain(base))
-        for pipeline in self.space.own():
-            helpful = all(self._helps(added, place) for place in self.space.places(pipeline).items())
-            if helpful or self._settled(pipeline) or self._over(pipeline):
-                continue
-            base = self._start_of(pipeline)
-            tried.append(self._tell(1, self._try(pipeline), base))
-        rounds.append(tuple(tried))
+        harmful = (
+            pipeline
+            for pipeline in self.space.own()
+            if not all(self._helps(added, place) for place in self.space.places(pipeline).items())
+        )
+        rounds.append((*tried, *self._try_own(1, harmful)))
         return added
+
+    def _try_own(self, number: int, pipelines: Iterable[Pipeline]) -> tuple[Tried, ...]:
+        """Try those of the file's own pipelines that are open still."""
+        tried = []
+        for pipeline in pipelines:
+            if not (self._settled(pipeline) or self._over(pipeline)):
+                base = self._start_of(pipeline)
+                tried.append(self._tell(number, self._try(pipeline), base))
+        return tuple(tried)
 
     def _start_of(self, pipeline: Pipeline) -> Trial:
         """The trial of as many of its first techniques as were tried together: the reference at least."""

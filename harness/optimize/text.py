@@ -21,7 +21,8 @@ _REASON = 160
 def round_title(number: int) -> str:
     """What a round does."""
     titles = {0: "the model as it is", 1: "one technique at a time, then what the file itself shows"}
-    return f"round {number}: {titles.get(number, 'what extends the best so far')}"
+    later = "what extends the best so far, or is left of the file's own"
+    return f"round {number}: {titles.get(number, later)}"
 
 
 def trial_line(tried: Tried, goal: Goal) -> str:
