@@ -30,9 +30,9 @@ from harness.optimize import Goal, Limit, Search, Space, Trial
 from harness.optimize.choice import last_choice
 from harness.optimize.finals import TIE
 from harness.optimize.measuring import Bench
-from harness.optimize.search import alike_to, best_of, to_beat
 from harness.optimize.space import steps_of
 from harness.optimize.text import trial_line
+from harness.optimize.trial import alike_to, best_of, to_beat
 from harness.techniques.base import as_pipeline, reference
 
 ROOT = Path(__file__).parent.parent

@@ -9,19 +9,18 @@ everything.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from harness.judge.interval import Interval
 from harness.optimize.goal import Goal
 from harness.optimize.space import Space, steps_of
-from harness.optimize.trial import Trial, gain_of, gain_over, usual_spread
+from harness.optimize.trial import Trial, alike_to, best_of, gain_of, gain_over, to_beat, usual_spread
 from harness.techniques.base import Pipeline, as_pipeline, reference
 
-__all__ = ["Found", "Search", "Tried", "alike_to", "best_of", "to_beat"]
+__all__ = ["Found", "Search", "Tried"]
 
 WIDTH = 3
 """How many of a round's best are extended."""
@@ -32,9 +31,6 @@ best so far even then is not tried."""
 
 DEPTH = 4
 """Techniques in a pipeline at most."""
-
-WORTH = 0.02
-"""What a further technique has to gain (a logarithm): launches that would show less are not made."""
 
 
 _Place = tuple[str, str]
@@ -258,39 +254,6 @@ class Search:
         over = self.clock() >= self.end and not self.known(pipeline)
         self._stopped = self._stopped or over
         return over
-
-
-def best_of(trials: Collection[Trial]) -> Trial | None:
-    """The trial with the largest gain of those that keep every limit, of equals the shortest; None where none does."""
-    spread = usual_spread(trials)
-    standing = [trial for trial in trials if trial.stands]
-    return max(standing, key=lambda trial: (gain_of(trial.gains, spread).point, -len(trial.steps)), default=None)
-
-
-def alike_to(best: Trial, trials: Collection[Trial]) -> list[Trial]:
-    """The other trials that may be recommended and whose intervals reach the best's: those with the fewest techniques
-    first, of them what seems better.
-
-    On the front or not: what lies a hair below another in everything is off it, and may be what is as good with less.
-    """
-    spread = usual_spread(trials)
-    least = gain_of(best.gains, spread).least
-    others = [(trial, gain_of(trial.gains, spread)) for trial in trials if trial.stands and trial is not best]
-    reaching = [(trial, gain) for trial, gain in others if gain.most >= least]
-    return [trial for trial, _ in sorted(reaching, key=lambda one: (len(one[0].steps), -one[1].point))]
-
-
-def to_beat(trials: Collection[Trial], techniques: int) -> Interval | None:
-    """The gain that a pipeline of so many techniques should reach to matter; None before there is any.
-
-    Of two that are alike the shorter one is recommended, so what is longer than the best has to be better by `WORTH`.
-    """
-    best = best_of(trials)
-    if best is None:
-        return None
-    gain = gain_of(best.gains, usual_spread(trials))
-    bar = gain.point + WORTH
-    return gain if techniques <= len(best.steps) else dataclasses.replace(gain, point=bar, least=bar, most=bar)
 
 
 def _is_bad(trial: Trial) -> bool:

@@ -1,9 +1,10 @@
-"""One combination of techniques, measured, and how much better than the reference it is."""
+"""One combination of techniques, measured: how much better than the reference it is, and which of several is best."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.grid import Case
@@ -12,10 +13,13 @@ from harness.judge.prior import DEFAULT_LAUNCH, Spread, fit_spread, pooled
 from harness.optimize.space import steps_of
 from harness.records import Result
 
-__all__ = ["Trial", "gain_of", "gain_over", "usual_spread"]
+__all__ = ["Trial", "alike_to", "best_of", "gain_of", "gain_over", "to_beat", "usual_spread"]
 
 SURE = 0.975
 """One-sided confidence of each end of a gain: what is left out must be worse beyond doubt."""
+
+WORTH = 0.02
+"""What a further technique has to gain (a logarithm): launches that would show less are not made."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,39 @@ def gain_over(one: Interval, other: Interval) -> Interval:
     above = math.hypot(one.most - one.point, other.point - other.least)
     error = math.hypot(one.error, other.error)
     return Interval(point, point - below, point + above, error, min(one.freedom, other.freedom))
+
+
+def best_of(trials: Collection[Trial]) -> Trial | None:
+    """The trial with the largest gain of those that keep every limit, of equals the shortest; None where none does."""
+    spread = usual_spread(trials)
+    standing = [trial for trial in trials if trial.stands]
+    return max(standing, key=lambda trial: (gain_of(trial.gains, spread).point, -len(trial.steps)), default=None)
+
+
+def alike_to(best: Trial, trials: Collection[Trial]) -> list[Trial]:
+    """The other trials that may be recommended and whose intervals reach the best's: those with the fewest techniques
+    first, of them what seems better.
+
+    On the front or not: what lies a hair below another in everything is off it, and may be what is as good with less.
+    """
+    spread = usual_spread(trials)
+    least = gain_of(best.gains, spread).least
+    others = [(trial, gain_of(trial.gains, spread)) for trial in trials if trial.stands and trial is not best]
+    reaching = [(trial, gain) for trial, gain in others if gain.most >= least]
+    return [trial for trial, _ in sorted(reaching, key=lambda one: (len(one[0].steps), -one[1].point))]
+
+
+def to_beat(trials: Collection[Trial], techniques: int) -> Interval | None:
+    """The gain that a pipeline of so many techniques should reach to matter; None before there is any.
+
+    Of two that are alike the shorter one is recommended, so what is longer than the best has to be better by `WORTH`.
+    """
+    best = best_of(trials)
+    if best is None:
+        return None
+    gain = gain_of(best.gains, usual_spread(trials))
+    bar = gain.point + WORTH
+    return gain if techniques <= len(best.steps) else dataclasses.replace(gain, point=bar, least=bar, most=bar)
 
 
 def usual_spread(trials: Iterable[Trial]) -> Spread:
