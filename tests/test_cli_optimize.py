@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 import shutil
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from harness import Deployment, grid, technique
+from harness import Deployment, Metric, grid, technique
 from harness.cli import optimize as command
 from harness.cli.main import main
 from harness.cli.shipping import deliver
@@ -395,6 +396,22 @@ def in_a_file(techniques: Sequence[Technique], folder: Path, monkeypatch: pytest
     monkeypatch.chdir(folder)
     monkeypatch.setattr(command, "import_suite", lambda root, file: (SimpleNamespace(test_it=test_it), ()))
     (folder / "test_s.py").touch()
+
+
+def test_a_goal_that_the_evaluation_gives_is_told_from_others() -> None:
+    own = [Metric("f1", "share", "higher"), Metric("rate", "x", "higher", derive=lambda values: values["speedup"])]
+
+    @grid(model=[tiny_torch_model()], technique=[reference], hardware=[cpu], metrics=own)
+    def test_it(case, bench):
+        bench(case)
+
+    nothing = dict.fromkeys(("minimize", "max_accuracy_drop", "max_memory", "max_size", "max_latency"))
+    grids = grids_of(SimpleNamespace(test_it=test_it))
+    found = {
+        name: command._goal(argparse.Namespace(maximize=name, **nothing), grids).evaluated
+        for name in ("f1", "rate", "sparsity")
+    }
+    assert found == {"f1": True, "rate": False, "sparsity": False}
 
 
 def test_where_nothing_that_was_asked_for_can_be_tried_it_is_an_error(

@@ -365,6 +365,19 @@ def test_the_front_holds_what_no_other_beats() -> None:
     assert [one.case.technique.id for one in found.front] == ["half+small", "small"]
 
 
+def test_what_was_asked_easier_questions_drives_nothing_off_the_front() -> None:
+    class Easier(Measuring):
+        def __call__(self, pipeline: Pipeline, best: Interval | None) -> Trial:
+            trial = super().__call__(pipeline, best)
+            asked = {"evaluation": "easier" if "half" in pipeline.id else "whole"}
+            return dataclasses.replace(trial, result=dataclasses.replace(trial.result, workload=asked))
+
+    measuring = Easier(space(HALF, SMALL), {"half": 2.0, "small": 1.5}, losses={"half": -0.05})
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert [one.case.technique.id for one in found.front] == ["small"]
+    assert [one.id for one in kept(found)] == ["reference", "small", "half+small"]
+
+
 class InTurns:
     """A bench on which each pipeline takes a known time, else 1, which turns show to half a percent."""
 
@@ -662,6 +675,10 @@ def test_a_limit_says_what_is_too_much() -> None:
     asked = dataclasses.replace(having(accuracy=0.99), workload={"evaluation": "others"})
     assert drop.broken(asked, reference) == "accuracy is of other data than the reference's"
     assert without_gain(Goal("accuracy", "share", "higher"), asked, reference) == drop.broken(asked, reference)
+    scored, f1 = (dataclasses.replace(one, measurements=having(f1=0.9).measurements) for one in (reference, asked))
+    of_others = "f1 is of other data than the reference's"
+    assert without_gain(Goal("f1", "share", "higher", evaluated=True), f1, scored) == of_others
+    assert without_gain(Goal("f1", "share", "higher"), f1, scored) == "", "of what a suite derives nothing is known"
     assert drop.broken(asked, dataclasses.replace(reference, workload=asked.workload)) == ""
     assert drop.broken(asked, having()).startswith("accuracy "), "of a reference that failed no data are known"
     assert "other data" not in drop.broken(asked, having())

@@ -222,7 +222,8 @@ def _goal(arguments: argparse.Namespace, grids: tuple[Grid, ...]) -> Goal:
         ("size", arguments.max_size, "bytes"),
         ("latency.p95", arguments.max_latency, "s"),
     )
-    return Goal(name, metric.unit, better, tuple(Limit(*one) for one in limits if one[1] is not None))
+    evaluated = metric.derive is None and name not in resolve()
+    return Goal(name, metric.unit, better, tuple(Limit(*one) for one in limits if one[1] is not None), evaluated)
 
 
 def _listen(goal: Goal) -> Callable[[int, Tried], None]:

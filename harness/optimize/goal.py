@@ -18,7 +18,7 @@ _TOO_SMALL = 1e-12
 """A subtraction of floats is wrong by less than this share of the accuracy."""
 _NOTHING = 1e-6
 """What is 0 of a result counts as this share of what it is of the reference: no factor leads to 0."""
-_OF_OTHER_DATA = "accuracy is of other data than the reference's"
+_OF_OTHER_DATA = "is of other data than the reference's"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Limit:
         if self.metric == "accuracy":
             before = reference.measurement("accuracy")
             if before and not result.asked_as(reference):
-                return _OF_OTHER_DATA
+                return f"accuracy {_OF_OTHER_DATA}"
             loss = (before.estimate.point if before else math.nan) - found
             # Written so that what is not a number is broken.
             return "" if loss <= self.value + _TOO_SMALL else f"accuracy {points(-loss)}"
@@ -54,12 +54,16 @@ class Limit:
 
 @dataclass(frozen=True)
 class Goal:
-    """The metric that shall become as small (`better` is `lower`) or as large as possible, and the limits."""
+    """The metric that shall become as small (`better` is `lower`) or as large as possible, and the limits.
+
+    evaluated  whether the model's evaluation gives it beside the accuracy (`Evaluation.metrics`)
+    """
 
     metric: str
     unit: str
     better: str
     limits: tuple[Limit, ...] = ()
+    evaluated: bool = False
 
     def __post_init__(self) -> None:
         known = self.metric.removeprefix("latency.") in (*_PERCENTILES, "mean")
@@ -108,8 +112,8 @@ def without_gain(goal: Goal, result: Result, reference: Result) -> str:
     own, other = result.measurement(goal.metric), reference.measurement(goal.metric)
     if own is None:
         return f"{goal.metric}, which is the goal, was not measured of it"
-    if other and goal.metric == "accuracy" and not result.asked_as(reference):
-        return _OF_OTHER_DATA
+    if other and (goal.evaluated or goal.metric == "accuracy") and not result.asked_as(reference):
+        return f"{goal.metric} {_OF_OTHER_DATA}"
     if other is None or other.estimate.point <= 0:
         value = f"is {quantity(other.estimate.point, goal.unit)}" if other else "was not measured"
         return f"{goal.metric} {value} of the model as it is, so that no gain can be a factor of it; take another goal"

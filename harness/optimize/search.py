@@ -51,7 +51,8 @@ class Found:
     """What a search came to.
 
     rounds     the trials of each round that had any
-    front      trials that keep all limits and that no other beats in the goal, the accuracy and the memory at once
+    front      trials that keep all limits, were evaluated on the reference's data, and that no other of them beats in
+               the goal, the accuracy and the memory at once
     best       the one with the largest gain, the reference where nothing gains
     complete   False where the time was over before nothing more was left to try
     skipped    combinations that were left out as hopeless
@@ -100,7 +101,7 @@ class Search:
                 break
             rounds.append(left)
         trials = list(self._trials.values())
-        standing = [trial for trial in trials if trial.stands]
+        standing = [trial for trial in trials if trial.stands and trial.result.asked_as(start.result)]
         best = best_of(trials) or start
         told = tuple(one for one in rounds if one)
         return Found(start, told, self._front(standing), best, not self._stopped, len(self._left - self._trials.keys()))
