@@ -23,7 +23,9 @@ from harness.model import Model
 from harness.optimize import Goal, Limit, Search, Space, Trial
 from harness.optimize.choice import last_choice
 from harness.optimize.goal import gains_of, without_gain
+from harness.optimize.text import answer
 from harness.records import Estimate, Measurement, Outcome, Result, Verdict
+from harness.report.memory import memory_metric
 from harness.techniques import Pipeline, Technique, reference, technique
 from harness.testing import tiny_torch_model
 
@@ -63,7 +65,9 @@ def space(*techniques: Technique | Pipeline) -> Space:
 
 
 class Measuring:
-    """Trials of which the factors of their techniques are known; `losses` are of accuracy, and add up."""
+    """Trials of which the factors of their techniques are known; `losses` are of accuracy, and add up; `gpu` are of its
+    memory, which no trial tells where there are none.
+    """
 
     def __init__(
         self,
@@ -74,9 +78,10 @@ class Measuring:
         together: Mapping[frozenset[str], float] = {},
         failing: frozenset[str] = frozenset(),
         seed: int = 0,
+        gpu: Mapping[str, float] | None = None,
     ) -> None:
         self.space, self.factors, self.losses, self.memory = space, factors, losses, memory
-        self.together, self.failing, self.random = together, failing, random.Random(seed)
+        self.together, self.failing, self.random, self.gpu = together, failing, random.Random(seed), gpu
         self.tried: list[str] = []
         self.to_beat: dict[str, Interval | None] = {}
 
@@ -90,11 +95,12 @@ class Measuring:
         self.to_beat[pipeline.id] = best
         accuracy = 0.9 - sum(self.losses.get(name, 0.0) for name in names)
         memory = 100.0 * math.prod(self.memory.get(name, 1.0) for name in names)
+        held = {} if self.gpu is None else {"gpu_memory.process": 100.0 * math.prod(self.gpu[name] for name in names)}
         result = Result(
             "tiny", case.id, "", "tiny", pipeline.id, "cpu", Outcome.COMPLETED,
             measurements=tuple(
                 Measurement(name, Estimate.exact(value), (value,))
-                for name, value in (("accuracy", accuracy), ("memory.peak", memory))
+                for name, value in {"accuracy": accuracy, "memory.peak": memory, **held}.items()
             ),
         )  # fmt: skip
         if names and names <= self.failing:
@@ -363,6 +369,23 @@ def test_the_front_holds_what_no_other_beats() -> None:
     )
     found = Search(measuring.space, GOAL, measuring).run()
     assert [one.case.technique.id for one in found.front] == ["half+small", "small"]
+
+
+def test_the_front_is_of_the_gpus_memory_where_all_tell_it() -> None:
+    measuring = Measuring(
+        space(HALF, SMALL), {"half": 2.0, "small": 1.5}, memory={"small": 1.1}, gpu={"half": 1.2, "small": 0.5}
+    )
+    found = Search(measuring.space, GOAL, measuring).run()
+    assert [one.case.technique.id for one in found.front] == ["half+small", "small"]
+    said = [*answer(found, GOAL, "")]
+    assert said[0] == "on the front, none beaten by another in latency.p50, accuracy and GPU memory at once:"
+    assert said[1:3] == ["  half+small  90.00 %  60 B", "  small  90.00 %  50 B"]
+
+    measuring.gpu = None
+    of_host = Search(measuring.space, GOAL, measuring).run()
+    assert [one.case.technique.id for one in of_host.front] == ["half+small", "half"]
+    assert next(answer(of_host, GOAL, "")).endswith(" in latency.p50, accuracy and memory at once:")
+    assert memory_metric([]) == of_host.memory == "memory.peak", "also where nothing keeps the limits"
 
 
 def test_what_was_asked_easier_questions_drives_nothing_off_the_front() -> None:

@@ -39,7 +39,7 @@ def record_of(
     """
 
     def row(trial: Trial) -> dict[str, Any]:
-        return {"technique": trial.case.technique.id, "values": values(trial, goal)}
+        return {"technique": trial.case.technique.id, "values": values(trial, goal, found.memory)}
 
     def tried(one: Tried) -> dict[str, Any]:
         gain = [math.exp(end) for end in (one.gain.point, one.gain.least, one.gain.most)] if one.gain else None
@@ -52,6 +52,7 @@ def record_of(
         "rounds": [[tried(one) for one in part] for part in found.rounds],
         "skipped": found.skipped,
         "complete": found.complete,
+        "memory": found.memory,
         "front": [row(trial) for trial in found.front],
         "finals": words,
         "compared": finals,

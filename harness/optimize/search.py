@@ -18,6 +18,7 @@ from harness.judge.interval import Interval
 from harness.optimize.goal import Goal
 from harness.optimize.space import Space, steps_of
 from harness.optimize.trial import Trial, alike_to, best_of, gain_of, gain_over, to_beat, usual_spread
+from harness.report.memory import HOST, memory_metric
 from harness.techniques.base import Pipeline, as_pipeline, reference
 
 __all__ = ["Found", "Search", "Tried"]
@@ -52,10 +53,11 @@ class Found:
 
     rounds     the trials of each round that had any
     front      trials that keep all limits, were evaluated on the reference's data, and that no other of them beats in
-               the goal, the accuracy and the memory at once
+               the goal, the accuracy and the `memory` at once
     best       the one with the largest gain, the reference where nothing gains
     complete   False where the time was over before nothing more was left to try
     skipped    combinations that were left out as hopeless
+    memory     the metric by which memory is compared: a GPU's where all trials that may be on the front tell it
     """
 
     reference: Trial
@@ -64,6 +66,7 @@ class Found:
     best: Trial
     complete: bool
     skipped: int = 0
+    memory: str = HOST
 
 
 @dataclass
@@ -104,7 +107,8 @@ class Search:
         standing = [trial for trial in trials if trial.stands and trial.result.asked_as(start.result)]
         best = best_of(trials) or start
         told = tuple(one for one in rounds if one)
-        return Found(start, told, self._front(standing), best, not self._stopped, len(self._left - self._trials.keys()))
+        skipped, memory = len(self._left - self._trials.keys()), memory_metric(standing)
+        return Found(start, told, self._front(standing, memory), best, not self._stopped, skipped, memory)
 
     def gain(self, trial: Trial) -> Interval:
         """The gain of a trial, with what all trials so far show of the spread."""
@@ -233,11 +237,11 @@ class Search:
             return f"worse than {than}"
         return f"kept: better than {than}" if change.least > 0 else f"kept: about as {than}"
 
-    def _front(self, standing: list[Trial]) -> tuple[Trial, ...]:
+    def _front(self, standing: list[Trial], memory: str) -> tuple[Trial, ...]:
         def values(trial: Trial) -> tuple[float, float, float]:
-            measured = [trial.result.measurement(name) for name in ("accuracy", "memory.peak")]
-            accuracy, memory = (one.estimate.point if one else 0.0 for one in measured)
-            return self.gain(trial).point, accuracy, -memory
+            known = [trial.estimate(name) for name in ("accuracy", memory)]
+            accuracy, held = (one.point if one else 0.0 for one in known)
+            return self.gain(trial).point, accuracy, -held
 
         found = {trial.steps: values(trial) for trial in standing}
         kept = [

@@ -9,12 +9,12 @@ from harness.optimize.goal import Goal
 from harness.optimize.search import Found, Tried
 from harness.optimize.trial import Trial
 from harness.records import Estimate, Outcome
+from harness.report.memory import HOST, memory_words
 from harness.report.text import one_line, shorten
 from harness.units import quantity, ratio
 
 __all__ = ["answer", "final_line", "round_title", "trial_line", "unproved", "unshipped"]
 
-_SHOWN = (("accuracy", "share"), ("memory.peak", "bytes"), ("size", "bytes"))
 _REASON = 160
 
 
@@ -44,18 +44,22 @@ def final_line(one: Trial, other: Trial, compared: str, change: Estimate) -> str
     return f"{one.case.technique.id} takes {width} of the {compared} of {other.case.technique.id}, in turns"
 
 
-def values(trial: Trial, goal: Goal) -> list[str]:
-    """The goal's metric and those that decide between deployments, as far as they were measured."""
-    wanted = [(goal.metric, goal.unit), *(pair for pair in _SHOWN if pair[0] != goal.metric)]
-    found = ((trial.result.measurement(name), unit) for name, unit in wanted)
-    return [quantity(one.estimate.point, unit) for one, unit in found if one]
+def values(trial: Trial, goal: Goal, memory: str = HOST) -> list[str]:
+    """The goal's metric and those that decide between deployments, as far as they were measured; `memory` is the metric
+    by which memory is compared.
+    """
+    shown = (("accuracy", "share"), (memory, "bytes"), ("size", "bytes"))
+    wanted = [(goal.metric, goal.unit), *(pair for pair in shown if pair[0] != goal.metric)]
+    found = ((trial.estimate(name), unit) for name, unit in wanted)
+    return [quantity(one.point, unit) for one, unit in found if one]
 
 
 def answer(found: Found, goal: Goal, expression: str) -> Iterator[str]:
     """The front, and the recommended deployment as Python writes it: `expression`, "" where it can't be written."""
-    yield f"on the front, none beaten by another in {goal.metric}, accuracy and memory at once:"
+    kind = memory_words(found.memory)
+    yield f"on the front, none beaten by another in {goal.metric}, accuracy and {kind} at once:"
     for trial in found.front:
-        yield f"  {'  '.join([one_line(trial.case.technique.id), *values(trial, goal)])}"
+        yield f"  {'  '.join([one_line(trial.case.technique.id), *values(trial, goal, found.memory)])}"
     tried = sum(len(one) for one in found.rounds)
     hopeless = f"; {found.skipped} combinations could not have come near the best and were left out"
     left = hopeless if found.skipped else ""
@@ -64,7 +68,7 @@ def answer(found: Found, goal: Goal, expression: str) -> Iterator[str]:
         yield f"nothing that was tried keeps every limit ({goal})"
         return
     gain = math.exp(next(iter(found.best.gains), 0.0)) if len(found.best.gains) == 1 else None
-    words = "  ".join(values(found.best, goal))
+    words = "  ".join(values(found.best, goal, found.memory))
     yield f"recommended: {one_line(found.best.case.technique.id)}{f'  {ratio(gain)}' if gain else ''}  {words}"
     if expression:
         yield f"  technique=[{expression}]"

@@ -11,7 +11,7 @@ from harness.grid import Case
 from harness.judge.interval import Interval, interval
 from harness.judge.prior import DEFAULT_LAUNCH, Spread, fit_spread, pooled
 from harness.optimize.space import steps_of
-from harness.records import Result
+from harness.records import Estimate, Result
 
 __all__ = ["Trial", "alike_to", "best_of", "gain_of", "gain_over", "to_beat", "usual_spread"]
 
@@ -53,6 +53,11 @@ class Trial:
     def extensible(self) -> bool:
         """Whether something may be added to it: also what takes too much memory, which the next step may save."""
         return not self.failed and not self.lossy and bool(self.gains)
+
+    def estimate(self, metric: str) -> Estimate | None:
+        """The estimate of a metric, None where it has none."""
+        measurement = self.result.measurement(metric)
+        return measurement.estimate if measurement else None
 
 
 def gain_of(gains: Sequence[float], spread: Spread) -> Interval:
