@@ -102,11 +102,12 @@ def test_a_missing_case_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_no_advice_is_of_baselines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], before: dict[str, Any], now: dict[str, Any], against: str
 ) -> None:
-    """What it said would have put the numbers of a run that is suspected into the committed baselines, or compared a
-    commit with itself.
+    """What it said would have put the numbers of a run that is suspected into the committed baselines, compared a
+    commit with itself, or measured all of a folder that need not be there.
     """
     other = a_case("b", workload={**CASES[1].workload, "inputs": "12"})
-    new = [a_case("a", latency=0.0108), other, a_case("d")]
+    test = "bench/test_toys.py::test_toys[a/reference/cpu]"
+    new = [a_case("a", latency=0.0108, nodeid=test), other, a_case("d")]
     there, here = (dataclasses.replace(a_run([]).environment, **changes) for changes in (before, now))
     old = on_disk(tmp_path, "old", CASES, environment=there)
     assert main(["compare", old, on_disk(tmp_path, "new", new, environment=here), "--json"]) == 1
@@ -116,7 +117,7 @@ def test_no_advice_is_of_baselines(
             assert words not in row["reason"]
     assert rows["a", "latency.p50"]["verdict"] == "inconclusive"
     assert rows["a", "latency.p50"]["reason"].endswith(
-        f"One run is one block of launches; in turns it can be decided: harness compare --against {against}"
+        f"One run is one block of launches; in turns it can be decided: harness compare --against {against} '{test}'"
     )
     assert "the workload's inputs changed between the two runs" in rows["b", "latency.p50"]["reason"]
     assert rows["c", "case"]["reason"].endswith(": the old run measured it, and this one has no result of it.")
@@ -241,6 +242,26 @@ def test_a_run_that_is_not_whole_is_2(
     assert note in capsys.readouterr().out
 
 
+def test_a_run_that_was_cut_short_goes_on_with_what_it_was_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = dataclasses.replace(a_run([]).environment, state={"selected": "bench/test_a.py\nmy bench"})
+    assert compare(tmp_path, CASES, CASES, complete=False, environment=here) == 2
+    again = "pytest bench/test_a.py 'my bench' --resume --maxfail=0"
+    assert f"The new run new is not complete: go on with {again}, or measure again." in capsys.readouterr().out
+
+
+def test_what_a_search_tried_is_no_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """pytest could neither find it nor go on with it."""
+    tried = [dataclasses.replace(without_anchor(a_case("a")), nodeid="my bench/test_a.py::optimize[a/reference/cpu]")]
+    search = {"command": "harness optimize 'my bench/test_a.py' --model a", "complete": False}
+    assert compare(tmp_path, tried, tried, "--json", **search) == 2
+    told = json.loads(capsys.readouterr().out)
+    (time,) = [one for one in told["comparisons"] if one["metric"] == "latency.p50"]
+    assert time["reason"].endswith("harness compare --against REV 'my bench/test_a.py'")
+    assert told["notes"] == ["The new run new is not complete: measure again."]
+
+
 def test_an_old_run_that_is_not_whole_is_not_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--resume` goes on with the newest."""
     old = on_disk(tmp_path, "old", CASES, complete=False)
@@ -306,7 +327,7 @@ def test_times_of_different_hours_are_not_compared_where_no_run_has_the_anchor(
     (time,) = [one for one in rows if one["metric"] == "latency.p50"]
     assert time["verdict"] == "incomparable"
     assert time["change"] is None
-    assert "harness compare --against REV" in time["reason"]
+    assert time["reason"].endswith(f"harness compare --against REV '{new[0].nodeid}'")
     assert compare(tmp_path, old, new, "--strict") == 3
     assert "incomparable" in capsys.readouterr().out
     assert compare(tmp_path, old, [without_anchor(a_case("a", size=2e6))]) == 1, "the rest is judged"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from harness.cli.output import coloured, say, show, width
 from harness.cli.running import SUITES, add_sampling_options, plan_options, run_pytest
 from harness.codec import dumps
 from harness.records import Comparison, Outcome, Run, Verdict
+from harness.report.commands import of_search
 from harness.report.record import read_run
 from harness.report.terminal import closing_lines
 from harness.settings import Against
@@ -136,7 +138,9 @@ def _notes(old: Run, new: Run, comparisons: Iterable[Comparison]) -> Iterator[st
     for word, run in (("old", old), ("new", new)):
         if not run.complete:
             # What goes on is the newest run, which the old one of two hardly is.
-            go_on = f"go on with pytest {SUITES} --resume --maxfail=0, or " if run is new else ""
+            selected = str(run.environment.state.get("selected", SUITES)).splitlines()
+            again = shlex.join(["pytest", *selected, "--resume", "--maxfail=0"])
+            go_on = f"go on with {again}, or " if run is new and not of_search(run) else ""
             yield f"The {word} run {run.id} is not complete: {go_on}measure again."
         elif run.mode == "quick":
             yield f"The {word} run {run.id} is a smoke test (--quick), whose numbers are not for judging."

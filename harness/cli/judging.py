@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,7 +15,7 @@ from harness.judge.times import ANCHORED
 from harness.measured import UNMEASURED_IN_TURNS
 from harness.names import within
 from harness.records import Comparison, Outcome, Result, Run, Verdict
-from harness.report.commands import in_turns
+from harness.report.commands import in_turns, of_search
 from harness.report.record import failed_tests, metrics_of
 
 __all__ = ["compare_runs"]
@@ -51,8 +52,9 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
         absent = _absent(result, baseline, here)
         prior, identity = priors.get(result.hardware, Prior()), here.get(result.hardware, {})
         judged = compare(result, baseline, metrics_of(new, result.suite), prior, identity)
-        rows = [as_said(_of_one_hour(row, result), result, new.plan) for row in judged]
-        found += [absent] if absent else [_of_runs(row, old, new, turns=turns) for row in rows]
+        test = _test_of(result, new)
+        rows = [as_said(_of_one_hour(row, result, test), result, new.plan) for row in judged]
+        found += [absent] if absent else [_of_runs(row, old, new, test, turns=turns) for row in rows]
         found += [row] if (row := failed.get((result.suite, result.case_id))) else []
     if new.complete and not new.filtered:
         present = {(result.suite, result.case_id) for result in new.results}
@@ -60,6 +62,11 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
         why = "the old run measured it, and this one has no result of it."
         found += [replace(row, reason=f"{row.case_id}: {why}") for row in gone]
     return tuple(found)
+
+
+def _test_of(result: Result, run: Run) -> str:
+    """The test of a case, quoted for a shell; of what a search tried, which is none, the suite file."""
+    return shlex.quote(result.nodeid.partition("::")[0] if of_search(run) else result.nodeid)
 
 
 def _priors(results: Iterable[Result], baselines: Mapping[tuple[str, str], Baseline]) -> dict[str, Prior]:
@@ -85,7 +92,7 @@ def _expected(baselines: Iterable[Baseline], hardware: Mapping[str, object]) -> 
     return [portable for portable in portables if portable.case_id.rpartition("/")[2] in hardware]
 
 
-def _of_one_hour(row: Comparison, result: Result) -> Comparison:
+def _of_one_hour(row: Comparison, result: Result, test: str) -> Comparison:
     """The comparison, INCOMPARABLE where it held seconds of one hour against those of another, or had no others."""
     measured = result.measurement(ANCHORED)
     if row.metric != ANCHORED or measured is None or measured.relative:
@@ -98,12 +105,12 @@ def _of_one_hour(row: Comparison, result: Result) -> Comparison:
         return row
     why = (
         f"{ANCHORED}: {who}, so that a change of the machine can't be told from that of a case; measure both with "
-        "pytest and without --against, or in turns: harness compare --against REV"
+        f"pytest and without --against, or in turns: harness compare --against REV {test}"
     )
     return replace(row, verdict=Verdict.INCOMPARABLE, reason=why, change=None, detectable=None)
 
 
-def _of_runs(row: Comparison, old: Run, new: Run, *, turns: bool) -> Comparison:
+def _of_runs(row: Comparison, old: Run, new: Run, test: str, *, turns: bool) -> Comparison:
     """A comparison that the judge made with another run, which is no baseline: nothing can be accepted over it, and no
     block added to it. What turns with another tree do not measure is not missed in a run that took them, nor is what a
     suite derives, as of such ones.
@@ -115,7 +122,7 @@ def _of_runs(row: Comparison, old: Run, new: Run, *, turns: bool) -> Comparison:
     for of_tree_or_baseline, otherwise in _OF_TREES.items():
         said = said.replace(of_tree_or_baseline, otherwise)
     if blocks:
-        said += f" One run is one block of launches; in turns it can be decided: {_command_in_turns(old, new)}"
+        said += f" One run is one block of launches; in turns it can be decided: {_command_in_turns(old, new)} {test}"
     return replace(row, reason=said)
 
 
@@ -126,7 +133,7 @@ def _is_unmeasured(row: Comparison, new: Run) -> bool:
 
 
 def _command_in_turns(old: Run, new: Run) -> str:
-    """The command that compares in turns what two runs measured, as far as they tell it."""
+    """The command that compares in turns what two runs measured, as far as they tell it, without a test."""
     before, now = old.environment, new.environment
     against = "REV" if before.dirty else before.commit[:12] or "REV"
     if before.commit and before.commit == now.commit and not (before.dirty or now.dirty):

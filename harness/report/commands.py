@@ -20,6 +20,7 @@ __all__ = [
     "in_turns",
     "measuring_options",
     "of_revision",
+    "of_search",
     "reproduce_command",
     "review_command",
     "runs_own_tests",
@@ -100,9 +101,9 @@ def _search(run: Run) -> list[str]:
     Without `--resume`, which would take what was measured, the files to write, which are there and so refused, and the
     time of `NO_TIME`, in which nothing can be measured.
     """
-    words = _words(run)
-    if words[:2] != ["harness", "optimize"]:
+    if not of_search(run):
         return []
+    words = _words(run)
     return [
         word
         for before, word, after in zip(["", *words[:-1]], words, [*words[1:], ""], strict=True)
@@ -155,6 +156,11 @@ def acceptable(run: Run, view: CaseView) -> bool:
 def of_revision(run: Run) -> bool:
     """Whether a run was held to the baselines of a commit, which stay as they are whatever is accepted."""
     return bool(_option(run, "--baseline-rev"))
+
+
+def of_search(run: Run) -> bool:
+    """Whether a search made a run: what it tried is no test of a suite."""
+    return _words(run)[:2] == ["harness", "optimize"]
 
 
 def in_turns(run: Run) -> bool:
