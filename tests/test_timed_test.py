@@ -6,12 +6,14 @@ import contextlib
 import io
 import json
 import os
+import tomllib
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import pytest_benchmark
 from pytest_benchmark import plugin, utils
 
 from harness.cli.main import main
@@ -22,7 +24,7 @@ from harness.measure.timed_test import TestMeasurer, a_call
 from harness.measure.tree import Tree
 from harness.plan import Plan
 from harness.plugin.state import State
-from harness.plugin.timed_test import TEST, tell
+from harness.plugin.timed_test import OLDEST, TEST, check_installed, tell
 from harness.records import Launch, Outcome, Verdict
 from harness.settings import Decision
 from harness.timed_test import TimedTest
@@ -184,6 +186,27 @@ def test_times_of_rounds_become_those_of_calls() -> None:
     assert of_calls.latency == {"p50": 0.00015}
     assert (of_calls.against, of_calls.within) == (1.1, {"anchored": 0.01}), "a ratio of equal rounds is one of calls"
     assert a_call(of_rounds, 1) is of_rounds
+
+
+@pytest.mark.parametrize(("found", "old"), [("5.1.0", True), ("5.2.3", True), ("5.3.0", False), ("5.10.0", False)])
+def test_a_pytest_benchmark_that_is_too_old_is_refused_once(
+    found: str, old: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before 5.2 `pedantic` takes no `teardown`, and before 5.3 its JSON is no path: every test was red for itself."""
+    monkeypatch.setattr(pytest_benchmark, "__version__", found)
+    timed, other = (cast(Any, SimpleNamespace(stash=stash)) for stash in ({TEST: TimedTest("test_x.py::test_x")}, {}))
+    said = rf"5\.3 or newer, and {found} is installed: pip install -U pytest-benchmark"
+    with pytest.raises(SuiteError, match=said) if old else contextlib.nullcontext():
+        check_installed([other, timed])
+    check_installed([other])
+
+
+def test_one_oldest_version_is_named() -> None:
+    root = Path(__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"pytest-benchmark>={OLDEST}" in project["optional-dependencies"]["dev"]
+    page = (root / "docs" / "pytest-benchmark.md").read_text(encoding="utf-8")
+    assert f"pytest-benchmark ({OLDEST} or newer)" in page
 
 
 def test_every_kind_of_test_and_every_way_to_go_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from harness.plugin.options import add_options, check_options, plan_of, pytest_l
 from harness.plugin.progress import unwritable
 from harness.plugin.selection import SELECTIONS, only_shows
 from harness.plugin.state import STATE, State
-from harness.plugin.timed_test import TEST, TimedItem, tell, timed_test
+from harness.plugin.timed_test import TEST, TimedItem, check_installed, tell, timed_test
 from harness.timed_test import TimedTest
 
 
@@ -98,6 +98,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     try:
         if cases and not only_shows(config):
             check_system()
+            check_installed(cases)
         items += state.collected(session, cases)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None

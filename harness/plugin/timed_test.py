@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from harness.errors import HarnessError, Regression
+from harness.errors import HarnessError, Regression, SuiteError
 from harness.records import Outcome
 from harness.settings import Decision
 from harness.timed_test import TimedTest
 
-__all__ = ["TEST", "TimedItem", "tell", "timed_test"]
+__all__ = ["OLDEST", "TEST", "TimedItem", "check_installed", "tell", "timed_test"]
 
 FIXTURE = "benchmark"
+OLDEST = "5.3"
+"""The pytest-benchmark that a launch needs: older ones have no `teardown` in `pedantic`, or take no path for JSON."""
 TEST = pytest.StashKey[TimedTest]()
 """Where an item that is a case of this kind carries it."""
 SHOWN = ("function", "cls", "module", "instance", "fixturenames", "callspec", "originalname")
@@ -41,6 +44,23 @@ def timed_test(item: pytest.Item) -> TimedTest | None:
     settings = config.inipath
     inside = settings is not None and settings.is_relative_to(config.rootpath)
     return TimedTest(item.nodeid, settings.relative_to(config.rootpath).as_posix() if settings and inside else "")
+
+
+def check_installed(items: Iterable[pytest.Item]) -> None:
+    """Raise `SuiteError` where an item is such a case, and the installed pytest-benchmark is too old to measure it."""
+    if not any(TEST in item.stash for item in items):
+        return
+    from pytest_benchmark import __version__ as found  # here: only who has such a test has it
+
+    if _numbers(found) < _numbers(OLDEST):
+        raise SuiteError(
+            f"tests that ask for `benchmark` are measured with pytest-benchmark {OLDEST} or newer, and {found} is "
+            "installed: pip install -U pytest-benchmark"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
 class TimedItem(pytest.Item):
