@@ -10,7 +10,7 @@ import tomllib
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 import pytest_benchmark
@@ -27,7 +27,7 @@ from harness.plugin.state import State
 from harness.plugin.timed_test import OLDEST, TEST, check_installed, tell
 from harness.records import Launch, Outcome, Verdict
 from harness.settings import Decision
-from harness.timed_test import TimedTest
+from harness.timed_test import EXPECTED, TimedTest
 from harness.worker import timed_test as worker
 from harness.worker.in_turns import ROUND_SECONDS, Conversation, iterations_for
 from harness.worker.protocol import Failure, Stopped
@@ -116,6 +116,20 @@ def test_twice(benchmark):
 @pytest.mark.xfail(reason="known to be wrong")
 def test_expected(benchmark):
     assert benchmark(lambda: 3) == 4
+
+
+@pytest.mark.xfail(raises=ValueError, reason="known to raise")
+def test_raises(benchmark):
+    raise ValueError("as ever")
+
+
+@pytest.mark.xfail(strict=True, reason="was wrong once")
+def test_mended(benchmark):
+    assert benchmark(lambda: 3) == 3
+
+
+def test_gives_up(benchmark):
+    pytest.xfail("needs AVX512")
 
 
 def test_skips(benchmark):
@@ -214,12 +228,12 @@ def test_every_kind_of_test_and_every_way_to_go_wrong(tmp_path: Path, monkeypatc
     monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
     code, text = folder.pytest("suites", "--baseline=off", *SHORT, "--junitxml", "junit.xml", "-rsx")
     assert code == 1
-    assert "5 failed, 4 passed, 2 skipped, 1 deselected, 1 xfailed" in text
+    assert "6 failed, 4 passed, 3 skipped, 1 deselected, 2 xfailed" in text
     # Where there is no terminal, each case has a line, and nothing is shown while it goes on.
     assert "\r" not in text
     assert "\x1b" not in text
     assert "launch 1" not in text
-    assert "[ 1/11] measured     test_sort-2000/pytest-benchmark/cpu" in text
+    assert "[ 1/14] measured     test_sort-2000/pytest-benchmark/cpu" in text
     found = by_test(folder)
 
     sort = found["test_sort-2000"]
@@ -251,6 +265,16 @@ def test_every_kind_of_test_and_every_way_to_go_wrong(tmp_path: Path, monkeypatc
     assert found["test_skips"]["outcome"] == "unavailable"
     assert found["test_skips"]["reason"] == "not today"
     assert (found["test_marked"]["outcome"], found["test_marked"]["reason"]) == ("unavailable", "never")
+    # Marks and calls of xfail end as pytest ends them, and what passes under a strict mark is red.
+    known = {name.split("/")[1] for name in folder.run()["environment"]["state"]["xfailed"].splitlines()}
+    assert known == {"test_expected", "test_raises"}
+    assert "as its xfail expects: known to raise" in found["test_raises"]["reason"]
+    assert found["test_mended"]["launches"]
+    assert "[XPASS(strict)] was wrong once" in text
+    assert (found["test_gives_up"]["outcome"], found["test_gives_up"]["reason"]) == (
+        "unavailable",
+        "xfail: needs AVX512",
+    )
     assert "test_plain" not in found, "what has no fixture is no case"
     assert "test_reserved" not in found
     assert folder.run()["reserved"] == ["sorting/test_reserved/pytest-benchmark/cpu"]
@@ -363,6 +387,35 @@ def pytest_runtestloop(session):
     assert names == {"test_sort[2000]", "test_sort_gc"}
     assert list(kept.parent.iterdir()) == [kept], "each launch had a folder of its own there"
     assert "said outside of launches" in (tmp_path / "mine.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "longrepr", "word", "answer"),
+    [
+        (None, "[XPASS(strict)] was wrong once", None, None),
+        (ValueError("as ever"), "as ever", "known", Failure("failed", f"{EXPECTED}known", "as ever")),
+        (pytest.xfail.Exception("known"), "XFailed: known", "known", Failure("unavailable", "xfail: known")),
+        (pytest.skip.Exception("no"), "Skipped: no", None, Failure("unavailable", "no")),
+    ],
+    ids=["a strict mark", "a mark", "a call", "a skip"],
+)
+def test_a_launch_tells_a_mark_that_expects_a_failure_from_a_call(
+    error: BaseException | None, longrepr: str, word: str | None, answer: Failure | None
+) -> None:
+    """A mark is for the item outside to apply, and what calls `pytest.xfail()` is not measured."""
+
+    def body() -> None:
+        if error is not None:
+            raise error
+
+    launch = worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1))
+    launch.pytest_runtest_makereport(pytest.CallInfo.from_call(body, "call"))
+    outcome: Literal["failed", "skipped"] = "failed" if error is None else "skipped"
+    report = pytest.TestReport("test_x.py::test_x", ("test_x.py", 1, "test_x"), {}, outcome, longrepr, "call")
+    if word is not None:
+        report.wasxfail = word
+    launch.pytest_runtest_logreport(report)
+    assert launch._problem == answer
 
 
 def test_a_failure_that_a_plugin_counts_is_no_failure_of_a_test_that_was_measured() -> None:

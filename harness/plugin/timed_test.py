@@ -13,9 +13,9 @@ import pytest
 from harness.errors import HarnessError, Regression, SuiteError
 from harness.records import Outcome
 from harness.settings import Decision
-from harness.timed_test import TimedTest
+from harness.timed_test import EXPECTED, TimedTest
 
-__all__ = ["OLDEST", "TEST", "TimedItem", "check_installed", "tell", "timed_test"]
+__all__ = ["OLDEST", "TEST", "TimedItem", "check_installed", "expected", "tell", "timed_test"]
 
 FIXTURE = "benchmark"
 OLDEST = "5.3"
@@ -97,6 +97,15 @@ class TimedItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
         return self.test.reportinfo()
+
+
+def expected(item: pytest.Item, decision: Decision | None) -> str | None:
+    """The reason of the mark as which such a test failed in its launch; None of other items and other failures.
+
+    The launch has seen the error itself, and so what the mark says of it (`raises`).
+    """
+    reason = decision.result.reason if isinstance(item, TimedItem) and decision is not None else ""
+    return reason.removeprefix(EXPECTED) if reason.startswith(EXPECTED) else None
 
 
 def tell(item: TimedItem, decision: Decision) -> None:

@@ -21,6 +21,7 @@ import pytest
 
 from harness.hardware.base import Hardware
 from harness.records import Scalar
+from harness.timed_test import EXPECTED
 
 from .imported import imported
 from .in_turns import Conversation, InTurns
@@ -67,6 +68,7 @@ class Launch:
         self._talk = talk
         self._known = talk.iterations > 0
         self._looked = False
+        self._gave_up = False
         self._problem: Failure | None = None
         self._record: Mapping[str, Any] | None = None
 
@@ -168,19 +170,28 @@ class Launch:
         if report.failed:
             self._note("failed", f"{report.nodeid} can't be collected", str(report.longrepr))
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+        """See whether the test called `pytest.xfail()`: its report tells that no more from a mark."""
+        self._gave_up = call.excinfo is not None and call.excinfo.errisinstance(pytest.xfail.Exception)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """The first thing that went wrong, or the reason for a skip."""
         if report.failed:
+            if isinstance(report.longrepr, str) and report.longrepr.startswith("[XPASS(strict)]"):
+                return  # it was measured, and the mark on the outer item makes that red
             crash = getattr(report.longrepr, "reprcrash", None)
             message = f"the test failed in its {report.when}: {crash.message if crash else report.longrepr}"
             self._note("failed", message.splitlines()[0][: 5 * TEXT], str(report.longrepr))
         elif report.skipped:
             expected = getattr(report, "wasxfail", None)
-            if expected is not None:
-                self._note("failed", f"the test failed, as its xfail expects: {expected}", str(report.longrepr))
-            else:
+            if expected is None:
                 text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
                 self._note("unavailable", text.removeprefix("Skipped: "), "")
+            elif self._gave_up:
+                self._note("unavailable", f"xfail: {expected}", "")
+            else:
+                self._note("failed", f"{EXPECTED}{expected}", str(report.longrepr))
 
     def _note(self, outcome: str, message: str, log: str) -> None:
         self._problem = self._problem or Failure(outcome, message, log[-8000:])
