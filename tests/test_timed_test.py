@@ -496,12 +496,15 @@ def test_a_launch_keeps_its_test_where_tests_are_shared_out() -> None:
         assert items == left
 
 
-@pytest.mark.parametrize("place", ["disk/new", "file/in"])
+@pytest.mark.parametrize("place", ["disk/new", "file/in", None])
 def test_temporary_files_of_a_launch_lie_in_a_folder_of_its_own_where_settings_have_them(
-    tmp_path: Path, place: str
+    tmp_path: Path, place: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Settings may name the disk that is timed. Where it can't be written, that is for tests that write there."""
+    """Settings may name the disk that is timed. Where it can't be written, that is for tests that write there. Where
+    they name none, launches would push out the three folders that pytest keeps of the user's own runs.
+    """
     (tmp_path / "file").touch()
+    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(tmp_path))
     seen: list[Path] = []
 
     class Run:
@@ -515,12 +518,25 @@ def test_temporary_files_of_a_launch_lie_in_a_folder_of_its_own_where_settings_h
     plugins = pytest.PytestPluginManager()
     plugins.register(worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1)))
     plugins.register(Run())
-    config = SimpleNamespace(option=SimpleNamespace(basetemp=str(tmp_path / place)), pluginmanager=plugins)
+    given = None if place is None else str(tmp_path / place)
+    config = SimpleNamespace(option=SimpleNamespace(basetemp=given), pluginmanager=plugins)
     assert plugins.hook.pytest_cmdline_main(config=config) == 0
     (folder,) = seen
-    assert folder.parent == tmp_path / place
-    assert folder.name == f"launch-{os.getpid()}"
+    assert folder.parent == tmp_path / (place or "")
+    assert folder.name.startswith("harness-launch-") if place is None else folder.name == f"launch-{os.getpid()}"
     assert not folder.exists()
+
+
+def test_a_launch_whose_temporary_files_can_not_lie_anywhere_leaves_that_to_pytest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no failure of a test that writes none."""
+    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(tmp_path / "absent"))
+    plugins = pytest.PytestPluginManager()
+    plugins.register(worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1)))
+    config = SimpleNamespace(option=SimpleNamespace(basetemp=None), pluginmanager=plugins)
+    plugins.hook.pytest_cmdline_main(config=config)
+    assert config.option.basetemp is None
 
 
 def test_pytest_benchmark_is_told(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,22 +229,28 @@ PYTEST_TIMEOUT = ("timeout", "pytest_timeout")
 
 @contextlib.contextmanager
 def _own_temporary(option: Any) -> Iterator[None]:
-    """Temporary files of this process where settings have them (`--basetemp`), which may be the disk that is timed.
+    """Temporary files of this process alone: where settings have them (`--basetemp`), which may be the disk that is
+    timed, or else where pytest has those of its own.
 
-    In a folder of its own, since pytest empties it first; and removed at the end, since there are many launches.
+    In a folder of its own, since pytest empties it first; and removed at the end, since there are many launches, and
+    pytest keeps a user's last three.
     """
     given = getattr(option, "basetemp", None)
-    if given is None:
-        yield
-        return
-    folder = Path(given).absolute() / f"launch-{os.getpid()}"
-    option.basetemp = str(folder)
+    folder: Path | None = None
     with contextlib.suppress(OSError):  # pytest says so to a test that asks for such a folder
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        if given is None:
+            usual = os.environ.get("PYTEST_DEBUG_TEMPROOT") or None
+            folder = Path(tempfile.mkdtemp(prefix="harness-launch-", dir=usual))
+        else:
+            folder = Path(given).absolute() / f"launch-{os.getpid()}"
+            folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder is not None:
+        option.basetemp = str(folder)
     try:
         yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _facts(record: Mapping[str, Any]) -> dict[str, Scalar]:
