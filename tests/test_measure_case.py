@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from harness.errors import UnavailableError
+from harness.errors import MeasurementError, UnavailableError
 from harness.grid import Address, Case
 from harness.hardware import cpu
 from harness.measure import case as measuring
@@ -193,3 +193,21 @@ def test_a_commit_without_the_projects_folder_lacks_the_case(tmp_path: Path, mon
     _, previous = in_trees(tmp_path, made, other=there)
     assert previous is not None
     assert (previous.outcome, previous.reason) == (Outcome.ABSENT, "that commit has no folder ml")
+
+
+@pytest.mark.parametrize("timed_in", ["its own", "turns"])
+def test_a_case_whose_calls_took_too_long_to_be_timed_can_have_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, timed_in: str
+) -> None:
+    """As one whose memory took too long is told."""
+
+    def sample(*_: object, **__: object) -> None:
+        raise MeasurementError("candidate arm: no answer within 120 s", outcome=Outcome.TIMEOUT)
+
+    monkeypatch.setattr(measuring, "sample", sample)
+    made = Made(an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", "1"), "data")
+    absent = SimpleNamespace(tree=Tree(tmp_path / "checkout" / "ml", revision="a" * 40, checkout=tmp_path / "checkout"))
+    changes: dict[str, Any] = {"timed": lambda _: True} if timed_in == "its own" else {"other": absent}
+    found, _ = in_trees(tmp_path, made, **changes)
+    assert found.outcome is Outcome.TIMEOUT
+    assert found.reason == "candidate arm: no answer within 120 s; if it needs longer: --plan deadline=480"

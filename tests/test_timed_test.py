@@ -16,9 +16,11 @@ import pytest
 import pytest_benchmark
 from pytest_benchmark import plugin, utils
 
+import harness
 from harness.cli.main import main
-from harness.errors import SuiteError, WrongTreeError
+from harness.errors import MeasurementError, SuiteError, WrongTreeError
 from harness.hardware import cpu
+from harness.measure import timed_test as measuring
 from harness.measure.budget import Budget
 from harness.measure.timed_test import TestMeasurer, a_call
 from harness.measure.tree import Tree
@@ -30,7 +32,7 @@ from harness.settings import Decision
 from harness.timed_test import EXPECTED, TimedTest
 from harness.worker import timed_test as worker
 from harness.worker.in_turns import ROUND_SECONDS, Conversation, iterations_for
-from harness.worker.protocol import Failure, Stopped
+from harness.worker.protocol import Failure, Loaded, Stopped
 from tests.folder import PLAN as SHORT
 from tests.folder import Folder
 from tests.judge_samples import a_result
@@ -672,3 +674,42 @@ def test_a_test_of_the_wrong_tree_is_no_result(tmp_path: Path, monkeypatch: pyte
     measurer = TestMeasurer(cache, other, Plan(), tmp_path, lambda *_: 0, lambda _: None, Budget())
     found, previous = measurer.measure(TimedTest("suites/test_x.py::test_sum"), "x", {})
     assert (found.outcome, previous) == (Outcome.INVALID, None)
+
+
+class Slow:
+    """A child whose test takes too long, once it has loaded."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __enter__(self) -> Slow:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def ask(self, request: object) -> None:
+        pass
+
+    def reply(self, kind: type, deadline: float) -> Loaded:
+        if kind is Loaded:
+            return Loaded(0.1, harness.__file__)
+        raise MeasurementError(f"preparing it: no answer within {deadline:g} s", outcome=Outcome.TIMEOUT)
+
+
+@pytest.mark.parametrize("where", ["preparing it", "candidate arm"])
+def test_a_test_whose_time_was_over_can_have_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """A slow fixture is no fault, and each launch sets it up."""
+
+    def sample(*_: object, **__: object) -> None:
+        raise MeasurementError("candidate arm: no answer within 120 s", outcome=Outcome.TIMEOUT)
+
+    monkeypatch.setattr(measuring, "Child", Slow)
+    monkeypatch.setattr(measuring, "sample", sample)
+    if where == "candidate arm":
+        monkeypatch.setattr(TestMeasurer, "_prepare", lambda *_: {"iterations": 1})
+    cache: Any = SimpleNamespace(tree=Tree(tmp_path), check_going_on=lambda _: None, check_unedited=lambda _: None)
+    measurer = TestMeasurer(cache, None, Plan(), tmp_path, lambda *_: 0, lambda _: None, Budget())
+    found, _ = measurer.measure(TimedTest("suites/test_x.py::test_sum"), "x", {})
+    assert found.outcome is Outcome.TIMEOUT
+    assert found.reason == f"{where}: no answer within 120 s; if it needs longer: --plan deadline=480"

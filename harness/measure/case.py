@@ -16,7 +16,7 @@ from harness.grid import Address, Case
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.budget import Budget
 from harness.measure.case_passes import CasePasses
-from harness.measure.ending import ended
+from harness.measure.ending import ended, longer
 from harness.measure.launch import ArmSpec
 from harness.measure.limits import evidence_of, or_without, too_large, unlimited
 from harness.measure.passes import (
@@ -230,7 +230,8 @@ class Measurer:
                 end=self.budget.end,
             )
 
-        found, failure = or_without(case, sampled)
+        with longer("deadline", self.plan.deadline):
+            found, failure = or_without(case, sampled)
         if failure:
             raise too_large(case, failure, "it fits until it is timed")
         return dataclasses.replace(seen(found.launches), cut_short=found.cut_short)

@@ -99,11 +99,12 @@ class TestMeasurer:
             with longer("prepare_deadline", self.plan.prepare_deadline):
                 loaded = child.reply(Loaded, self.plan.prepare_deadline)
             tree.check(loaded.harness_file, modules=loaded.modules)
-            child.ask(Settle())
-            child.reply(Settled, self.plan.deadline)
-            child.ask(Turn(0, 1))
-            child.reply(TurnDone, self.plan.deadline)
-            stopped = child.stop(self.plan.deadline)
+            with longer("deadline", self.plan.deadline):
+                child.ask(Settle())
+                child.reply(Settled, self.plan.deadline)
+                child.ask(Turn(0, 1))
+                child.reply(TurnDone, self.plan.deadline)
+                stopped = child.stop(self.plan.deadline)
             tree.check(loaded.harness_file, modules=stopped.modules)  # its calls may have imported more
         found = stopped.state
         iterations = found["iterations"]
@@ -136,16 +137,17 @@ class TestMeasurer:
             calls = tuple(a_call(one, iterations) for one in launches)
             return dataclasses.replace(result, launches=calls, measurements=measurements_of(calls, 1, {}, known))
 
-        sampled = sample(
-            arms,
-            hardware=test.hardware,
-            plan=self.plan,
-            rng=random.Random(f"{self.plan.seed}/{result.suite}/{result.case_id}"),
-            logs=folder,
-            more=lambda launches: self.more(seen(launches), known),
-            progress=self.progress,
-            end=self.budget.end,
-        )
+        with longer("deadline", self.plan.deadline):
+            sampled = sample(
+                arms,
+                hardware=test.hardware,
+                plan=self.plan,
+                rng=random.Random(f"{self.plan.seed}/{result.suite}/{result.case_id}"),
+                logs=folder,
+                more=lambda launches: self.more(seen(launches), known),
+                progress=self.progress,
+                end=self.budget.end,
+            )
         return dataclasses.replace(seen(sampled.launches), cut_short=sampled.cut_short)
 
 
