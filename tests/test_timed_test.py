@@ -328,8 +328,11 @@ def test_the_gate(tmp_path: Path) -> None:
 
 @pytest.mark.alone
 def test_in_turns_with_another_commit(tmp_path: Path) -> None:
+    """Which lacks the settings of today: its pytest was told to read a file that is not there."""
     folder = project(tmp_path, SORTING)
+    (tmp_path / "pytest.ini").unlink()
     folder.commit("good")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
     file = tmp_path / "suites" / "test_sorting.py"
     file.write_text(
         SORTING.replace("EXTRA = 0", "EXTRA = 1") + "\n\ndef test_new(benchmark):\n    benchmark(sum, [1])\n"
@@ -496,6 +499,30 @@ def test_a_launch_keeps_its_test_where_tests_are_shared_out() -> None:
     for items, left in ((["test_a"], ["test_a"]), (["test_a", "test_b"], ["test_b"]), ([], [])):
         plugins.hook.pytest_collection_modifyitems(session=None, config=None, items=items)
         assert items == left
+
+
+@pytest.mark.parametrize(
+    ("files", "options"),
+    [
+        ({"pytest.ini": "", "pyproject.toml": "[tool.pytest.ini_options]"}, ["-c", "pytest.ini"]),
+        ({"pyproject.toml": "[tool.pytest.ini_options]", "tox.ini": "[pytest]"}, ["-c", "pyproject.toml"]),
+        ({"pyproject.toml": "[project]", "tox.ini": "[tox]", "setup.cfg": "[tool:pytest]"}, ["-c", "setup.cfg"]),
+        ({"pyproject.toml": "[project]"}, ["-c", os.devnull, "--confcutdir", "."]),
+    ],
+    ids=["the same", "another", "the last one", "none"],
+)
+def test_a_tree_without_the_settings_of_today_has_its_own(
+    tmp_path: Path, files: dict[str, str], options: list[str]
+) -> None:
+    """And never those of the working tree, in which it lies."""
+    tree = tmp_path / ".harness" / "trees" / "abc"
+    tree.mkdir(parents=True)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    for name, text in files.items():
+        (tree / name).write_text(text)
+    known = {name: str(tree / name) for name in (*files, ".")}
+    assert worker._settings(tree, "pytest.ini") == [known.get(option, option) for option in options]
+    assert worker._settings(tree, "") == []
 
 
 @pytest.mark.parametrize("place", ["disk/new", "file/in", None])

@@ -55,7 +55,7 @@ def host(request: Load, requests: BinaryIO, replies: BinaryIO) -> None:
     hardware.enter()
     talk = Conversation(hardware, requests, replies, served.iterations)
     launch = Launch(talk)
-    config = ["-c", str(Path(request.root) / served.config)] if served.config else []
+    config = _settings(Path(request.root), served.config)
     # -s: what is printed goes to the log at once, and is there also if this process does not live to tell.
     command = [*config, "--rootdir", request.root, "-W", IMPORTED, "-s", served.nodeid]
     code = pytest.main(command, plugins=[launch])
@@ -225,6 +225,36 @@ RERUNFAILURES = ("rerunfailures", "pytest_rerunfailures")
 """The names of pytest-rerunfailures as a plugin, by itself and by -p."""
 PYTEST_TIMEOUT = ("timeout", "pytest_timeout")
 """Its names as a plugin, by itself and by -p. A project may have a `--timeout` of its own, which its tests read."""
+
+
+SETTINGS: Mapping[str, str] = {
+    "pytest.toml": "",
+    ".pytest.toml": "",
+    "pytest.ini": "",
+    ".pytest.ini": "",
+    "pyproject.toml": "[tool.pytest",
+    "tox.ini": "[pytest]",
+    "setup.cfg": "[tool:pytest]",
+}
+"""Where pytest looks for a project's settings, in its order, and the words without which a file has none."""
+
+
+def _settings(root: Path, config: str) -> list[str]:
+    """The options by which pytest takes a tree's settings: those of the file that the outer pytest read, "" for none.
+
+    Another commit may lack that file, and has those of the file that its own pytest would find in its folder, or none.
+    pytest itself is not let look for it: a checkout lies in the working tree, whose settings it would come to.
+    """
+    if not config:
+        return []
+    files = [root / config, *(root / name for name, words in SETTINGS.items() if words in _text(root / name))]
+    if found := next((file for file in files if file.is_file()), None):
+        return ["-c", str(found)]
+    return ["-c", os.devnull, "--confcutdir", str(root)]
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
 @contextlib.contextmanager
