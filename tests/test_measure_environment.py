@@ -13,11 +13,13 @@ import numpy
 import pytest
 
 from harness.codec import decode, dumps, loads
+from harness.comparing import _changed
 from harness.errors import SuiteError
 from harness.hardware import Cpu, cpu
 from harness.measure.environment import PressureMeter, environment, identity, library_versions
 from harness.measure.sources import contents
 from harness.records import Environment, Scalar
+from harness.worker import memory
 from harness.worker.anchor import ANCHOR
 from harness.worker.protocol import PROTOCOL
 
@@ -139,6 +141,19 @@ def test_variables_that_choose_kernels_are_software_and_make_no_other_machine(
     found = environment(tmp_path, [cpu])
     assert found.hardware == before.hardware
     assert found.software == {**before.software, **{f"${name}": "BF16" for name in names}}
+
+
+def test_another_way_to_measure_memory_is_told_among_what_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel without smaps counts libraries, and the class of machine is one with it."""
+    before = environment(tmp_path, [cpu])
+    assert "memory.method" not in before.software
+    monkeypatch.setattr(memory, "SMAPS", tmp_path / "smaps")
+    found = environment(tmp_path, [cpu])
+    assert found.hardware == before.hardware
+    assert _changed(before.software, found.software) == "memory.method absent -> libraries included"
+    assert _changed(found.software, before.software) == "memory.method libraries included -> absent"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -11,7 +13,8 @@ from harness.hardware import cpu
 from harness.measure.child import Child
 from harness.measure.tree import Tree
 from harness.specs import spec_of
-from harness.worker.memory import ALLOCATOR, mapped
+from harness.worker import memory
+from harness.worker.memory import ALLOCATOR, mapped, measure_memory
 from harness.worker.protocol import MeasureMemory, MemoryMeasured
 from tests.artefacts import make_artefact
 
@@ -75,3 +78,19 @@ def test_every_input_is_called_with_and_the_one_that_needs_most_counts(tmp_path:
             found.append(one.reply(MemoryMeasured, 60).values["memory.inference"])
         one.stop(30)
     assert found[1] - found[0] > 35e6
+
+
+def test_a_kernel_that_does_not_tell_which_files_are_the_models_counts_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels of some boards have no smaps, and every case was an error there."""
+    hardware = SimpleNamespace(enter=lambda: None, reset_memory=lambda: None, peak_memory=dict)
+    folder = make_artefact(tmp_path / "artefact")
+    request = MeasureMemory(str(folder), str(ROOT), cast(Any, SimpleNamespace(build=lambda: hardware)), 2)
+    usual = measure_memory(request)
+    monkeypatch.setattr(memory, "SMAPS", tmp_path / "smaps")
+    found = measure_memory(request)
+    assert "libraries" not in usual.method
+    assert found.method.startswith("VmHWM, libraries included (no smaps here)")
+    assert found.values.keys() == usual.values.keys()
+    assert found.values["memory.peak"] > usual.values["memory.peak"] + 1e6

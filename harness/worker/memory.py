@@ -8,7 +8,9 @@ memory repeated within 0.4 %. Pages of the artefact's files count, as they are a
 weights where others copy them, and an inference needs them all the same. The parent starts this process with allocator
 settings that give freed memory back. Of the inputs those of one call are held at a time, as a server holds them: the
 others, and the outputs that they must give, are the harness's own. Idle is the process's own memory after loading and
-before the first call.
+before the first call. A kernel without `/proc/self/smaps` (CONFIG_PROC_PAGE_MONITOR) does not tell the artefact's files
+from libraries: the peak there is all of `VmHWM`, which the method says, and the software of the run
+(`harness.measure.environment`), by which another one is told beside a baseline.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ from .outputs import check_outputs
 from .protocol import MeasureMemory, MemoryMeasured
 from .serve import Loading
 
-__all__ = ["ALLOCATOR", "mapped", "measure_memory"]
+__all__ = ["ALLOCATOR", "SMAPS", "mapped", "measure_memory"]
 
 ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 """Environment of the memory pass: one arena, and freed blocks go back to the kernel (glibc's mallopt(3))."""
+SMAPS = Path("/proc/self/smaps")
+"""Which files this process has in memory, and how much of each; not of every kernel."""
 
 
 def measure_memory(request: MeasureMemory) -> MemoryMeasured:
@@ -47,31 +51,39 @@ def measure_memory(request: MeasureMemory) -> MemoryMeasured:
         check_outputs(session.fetch(session(held[0])), wanted, loading.what)
         del wanted
     hardware.reset_memory()
-    peak, reset = 0, True
+    peak, whole, reset = 0, 0, True
     for number in range(request.calls):
         stage(number % count)
         reset = _reset_peak() and reset  # what staging took, such as a copy, is none of the call's
         session(held[0])
-        peak = max(peak, _status("VmHWM") - _status("RssFile"))
+        highest = _status("VmHWM")
+        peak, whole = max(peak, highest - _status("RssFile")), max(whole, highest)
+    files = mapped(Path(request.folder))
     values = {
         "memory.inference": float(max(0, peak - idle)),
-        "memory.peak": float(peak + mapped(Path(request.folder))),
+        "memory.peak": float(whole if files is None else peak + files),
         **hardware.peak_memory(),
     }
     limits = getattr(hardware, "limits", None)
+    method = "VmHWM, libraries included (no smaps here)" if files is None else "VmHWM - RssFile + the artefact's"
     return MemoryMeasured(
         values,
-        f"VmHWM - RssFile + the artefact's, {'since warm-up' if reset else 'since the start (no clear_refs here)'}",
+        f"{method}, {'since warm-up' if reset else 'since the start (no clear_refs here)'}",
         asked=float(_status("VmData")),
         limits=limits() if limits else {},
     )
 
 
-def mapped(folder: Path) -> int:
-    """Resident bytes of the files below a folder that this process maps; pages that it has written to are its own."""
+def mapped(folder: Path) -> int | None:
+    """Resident bytes of the files below a folder that this process maps; pages that it has written to are its own.
+
+    None where the kernel does not tell.
+    """
+    if not SMAPS.exists():
+        return None
     inside, kilobytes = False, 0
     place = f"{folder.resolve()}/"
-    for line in Path("/proc/self/smaps").read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in SMAPS.read_text(encoding="utf-8", errors="replace").splitlines():
         name, *words = line.split(maxsplit=5)
         if not name.endswith(":"):
             inside = len(words) == 5 and words[4].startswith(place)
