@@ -15,6 +15,7 @@ ORDER = (
     "harness.errors",
     "harness.records",
     "harness.names",
+    "harness.signatures",
     "harness.files",
     "harness.git",
     "harness.codec",

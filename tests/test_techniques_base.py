@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from harness import Deployment, EvidenceError, Model, PreparationError, Promise,
 from harness.hardware import cpu
 from harness.records import Scalar
 from harness.runtimes.eager import Eager
+from harness.signatures import signature_of
 from harness.techniques import (
     Pipeline,
     Technique,
@@ -277,3 +279,16 @@ def test_a_parameter_that_can_not_be_given_by_its_name_is_refused() -> None:
 def test_a_promise_is_kept_only_by_a_fact_that_is_there(promise: Promise, found: Scalar | None, kept: bool) -> None:
     facts: dict[str, Scalar] = {} if found is None else {"x": found}
     assert promise.check("t", facts).kept is kept
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated when a function is defined")
+def test_annotations_may_name_what_is_imported_for_type_checkers_alone() -> None:
+    """Python evaluates them when they are asked for: collecting such a suite was a NameError."""
+    names: dict[str, Any] = {}
+    source = "def mine(deployment: Deployment, share: Share = 0.5) -> Deployment: return deployment"
+    exec(compile(source, "suite", "exec", dont_inherit=True), names)
+    made = technique(names["mine"])
+    assert made(0.25).id == "mine:0.25"
+    assert made.needed == ()
+    as_pipeline(made)
+    assert list(signature_of(names["mine"]).parameters) == ["deployment", "share"]

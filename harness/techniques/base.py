@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
@@ -28,6 +27,7 @@ from harness.errors import EvidenceError, HarnessError, PreparationError, SuiteE
 from harness.hardware.base import Hardware
 from harness.model import Model
 from harness.names import check_name, slug
+from harness.signatures import signature_of
 
 __all__ = ["Pipeline", "Technique", "as_pipeline", "reference", "technique"]
 
@@ -81,7 +81,7 @@ class Technique:
         """The same technique with parameters: `pruned_channels(0.5)`. Raises `SuiteError` where they don't fit."""
         bound = dict(self.parameters)
         try:
-            signature = inspect.signature(self.function)
+            signature = signature_of(self.function)
             bound.update(list(signature.bind_partial(None, *args, **kwargs).arguments.items())[1:])
         except TypeError as error:
             raise SuiteError(f"technique {self.name}: {error}") from None
@@ -96,7 +96,7 @@ class Technique:
 
         Raises `SuiteError` for one that has no text which is the same in every process.
         """
-        declared = inspect.signature(self.function).parameters
+        declared = signature_of(self.function).parameters
         words = [self.name]
         for name, value in self.parameters:
             parameter = declared[name]
@@ -122,20 +122,20 @@ class Technique:
         """What the model must have under these parameters."""
         if isinstance(self.needs, tuple):
             return self.needs
-        declared = list(inspect.signature(self.function).parameters.values())[1:]
+        declared = list(signature_of(self.function).parameters.values())[1:]
         return self.needs({parameter.name: parameter.default for parameter in declared} | dict(self.parameters))
 
     def unavailable(self, hardware: Hardware, form: str) -> str | None:
         """What is missing on this machine under these parameters, with its cure; None where nothing is."""
         if self.requires is None:
             return None
-        accepted = list(inspect.signature(self.requires).parameters)[2:]
+        accepted = list(signature_of(self.requires).parameters)[2:]
         return self.requires(hardware, form, **{name: value for name, value in self.parameters if name in accepted})
 
     def check_parameters(self) -> None:
         """Raise `SuiteError` where a parameter without default was not given."""
         given = dict(self.parameters)
-        for parameter in list(inspect.signature(self.function).parameters.values())[1:]:
+        for parameter in list(signature_of(self.function).parameters.values())[1:]:
             if parameter.default is parameter.empty and parameter.name not in given:
                 raise SuiteError(
                     f"technique {self.name} needs {parameter.name!r}: write {self.name}({parameter.name}=…)"
@@ -253,7 +253,7 @@ def technique(
         words = (needs,) if isinstance(needs, str) else needs if callable(needs) else tuple(needs)
         if not callable(words) and (unknown := [word for word in words if word not in _FIELDS]):
             raise SuiteError(f"technique {name} needs {unknown[0]!r}, and a model has {', '.join(_NEEDS)}")
-        for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        for parameter in list(signature_of(function).parameters.values())[1:]:
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise SuiteError(
                     f"technique {name}: parameters are given by their names, and {parameter} can't be; write each one "

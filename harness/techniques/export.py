@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import PreparationError
 from harness.runtimes.packages import missing
+from harness.signatures import signature_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,7 +124,7 @@ def dynamic_shapes(network: Any, inputs: tuple[Any, ...]) -> dict[str, Any]:
     import torch
 
     axis = {0: torch.export.Dim("batch")}
-    signature = inspect.signature(network.forward)
+    signature = signature_of(network.forward)
     shapes: dict[str, Any] = {}
     for name, value in signature.bind(*inputs).arguments.items():
         several = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL

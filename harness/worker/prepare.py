@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import math
 import shutil
 import sys
@@ -22,6 +21,7 @@ from harness.records import Evidence, Scalar
 from harness.runtimes.base import Session, check_available
 from harness.runtimes.native import load_network, native_runtime
 from harness.runtimes.predictor import seed_generators
+from harness.signatures import signature_of
 from harness.specs import spec_of
 
 from .artefact import ARTEFACT_SCHEMA, Manifest, digest_file, digest_files, save_batches, write_manifest
@@ -141,7 +141,7 @@ def check_order(model: Model, network: Any) -> None:
     if model.form != "torch":
         return
     try:
-        signature = inspect.signature(network.forward)
+        signature = signature_of(network.forward)
         if len(signature.parameters) < 2:
             return
         names = list(model.inputs(1, 0))
