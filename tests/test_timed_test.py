@@ -18,14 +18,16 @@ from pytest_benchmark import plugin, utils
 
 import harness
 from harness.cli.main import main
-from harness.errors import MeasurementError, SuiteError, WrongTreeError
+from harness.errors import MeasurementError, Regression, SuiteError, WrongTreeError
 from harness.hardware import cpu
 from harness.measure import timed_test as measuring
 from harness.measure.budget import Budget
 from harness.measure.timed_test import TestMeasurer, a_call
 from harness.measure.tree import Tree
 from harness.plan import Plan
-from harness.plugin.state import State
+from harness.plugin import pytest_runtest_makereport
+from harness.plugin.benching import CASE
+from harness.plugin.state import STATE, State
 from harness.plugin.timed_test import OLDEST, TEST, check_installed, tell
 from harness.records import Launch, Outcome, Verdict
 from harness.settings import Decision
@@ -740,3 +742,37 @@ def test_a_test_whose_time_was_over_can_have_more(tmp_path: Path, monkeypatch: p
     found, _ = measurer.measure(TimedTest("suites/test_x.py::test_sum"), "x", {})
     assert found.outcome is Outcome.TIMEOUT
     assert found.reason == f"{where}: no answer within 120 s; if it needs longer: --plan deadline=480"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "called", "red"),
+    [
+        (Outcome.FAILED, f"{EXPECTED}known", True, False),
+        (Outcome.COMPLETED, "", True, True),
+        (Outcome.COMPLETED, "", False, False),
+        (Outcome.UNAVAILABLE, "xfail: needs AVX512", False, True),
+    ],
+    ids=["as its mark expects", "a call after the verdict", "a verdict that its mark expects", "not measured"],
+)
+def test_a_mark_excuses_what_failed_and_not_what_was_not_measured(
+    tmp_path: Path, outcome: Outcome, reason: str, called: bool, red: bool
+) -> None:
+    """A baseline is not kept by a test that leaves before it is measured, whatever its mark says."""
+    test = TimedTest("suites/test_m.py::test_it")
+    state = SimpleNamespace(objected=set(), xfailed=set())
+    decision = SimpleNamespace(fails=True, message="red", result=SimpleNamespace(outcome=outcome, reason=reason))
+    used = SimpleNamespace(called=True, ended=True, broken=None, decision=decision)
+    config = SimpleNamespace(option=SimpleNamespace(), stash={STATE: state})
+    item: Any = SimpleNamespace(stash={TEST: test, CASE: used}, path=tmp_path / "test_m.py", config=config)
+
+    def body() -> None:
+        raise pytest.xfail.Exception("known") if called else Regression("red")
+
+    hook = pytest_runtest_makereport(item, pytest.CallInfo.from_call(body, "call"))
+    next(hook)
+    report = pytest.TestReport(test.nodeid, ("test_m.py", 1, "test_it"), {}, "skipped", None, "call")
+    report.wasxfail = "known"
+    with pytest.raises(StopIteration):
+        hook.send(report)
+    assert report.failed is red
+    assert state.xfailed == (set() if red else {f"m/{test.id}"})

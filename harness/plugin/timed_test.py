@@ -15,7 +15,7 @@ from harness.records import Outcome
 from harness.settings import Decision
 from harness.timed_test import EXPECTED, TimedTest
 
-__all__ = ["OLDEST", "TEST", "TimedItem", "check_installed", "expected", "tell", "timed_test"]
+__all__ = ["OLDEST", "TEST", "TimedItem", "check_installed", "expected", "gave_up", "tell", "timed_test"]
 
 FIXTURE = "benchmark"
 OLDEST = "5.3"
@@ -104,8 +104,13 @@ def expected(item: pytest.Item, decision: Decision | None) -> str | None:
 
     The launch has seen the error itself, and so what the mark says of it (`raises`).
     """
-    reason = decision.result.reason if isinstance(item, TimedItem) and decision is not None else ""
+    reason = decision.result.reason if TEST in item.stash and decision is not None else ""
     return reason.removeprefix(EXPECTED) if reason.startswith(EXPECTED) else None
+
+
+def gave_up(item: pytest.Item, decision: Decision) -> bool:
+    """Whether such a test skipped itself in its launch, which no mark that expects a failure speaks of."""
+    return TEST in item.stash and decision.result.outcome is Outcome.UNAVAILABLE
 
 
 def tell(item: TimedItem, decision: Decision) -> None:
