@@ -190,3 +190,49 @@ class Eagerly(torch.nn.Module):
     @torch.compiler.disable
     def forward(self, x: Any) -> Any:
         return x + 1
+
+
+def breaks_of(module: torch.nn.Module) -> tuple[int, int]:
+    """How many graphs torch makes of a module, and where it gives up; no kernels are written, which takes long."""
+    session = InductorSession("inductor", module.eval(), "default", torch.device("cpu"))
+    session._function = torch.compile(module, backend="eager", dynamic=False)
+    session.compile((torch.ones(1, 4),))
+    return session._compiled["graphs"], session._compiled["graph_breaks"]
+
+
+def test_where_torch_gives_up_is_counted_at_branches_and_in_loops_too() -> None:
+    """torch's own counter has neither: a loop that breaks runs the whole of forward eagerly."""
+    branching, looping, plain = (breaks_of(module) for module in (Branching(), Looping(), Plain()))
+    assert min(*branching, *looping) >= 1
+    assert plain == (1, 0)
+
+
+class Plain(torch.nn.Module):
+    """Some blocks in a loop, and nothing that breaks a graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = torch.nn.ModuleList(Block() for _ in range(2))
+
+    def forward(self, x: Any) -> Any:
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class Looping(Plain):
+    def forward(self, x: Any) -> Any:
+        for block in self.blocks:
+            x = block(x)
+            print(x.shape)
+        return x
+
+
+class Branching(Plain):
+    def forward(self, x: Any) -> Any:
+        return self.blocks[0](x) if x.sum() > 0 else self.blocks[1](x)
+
+
+class Block(torch.nn.Module):
+    def forward(self, x: Any) -> Any:
+        return torch.relu(x + 1)

@@ -93,6 +93,7 @@ class InductorSession(TorchSession):
         """Compile for the shapes of an example. Raises `PreparationError` where that fails or nothing was compiled."""
         counters = torch._dynamo.utils.counters
         counters.clear()
+        torch._dynamo.utils.graph_break_reasons.clear()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -106,9 +107,12 @@ class InductorSession(TorchSession):
                 "let forward change no input in place and compute on the GPU alone (TORCH_LOGS=cudagraphs says where), "
                 "or use another mode"
             )
+        # torch's counter of breaks holds neither branches on a tensor nor frames that it skips as a whole, as it does
+        # where a loop breaks.
+        frames = counters["frames"]
         self._compiled = {
             "graphs": counters["stats"]["unique_graphs"],
-            "graph_breaks": sum(counters["graph_break"].values()),
+            "graph_breaks": len(torch._dynamo.utils.graph_break_reasons) + frames["total"] - frames["ok"],
         }
         if not self._compiled["graphs"]:
             raise PreparationError(
