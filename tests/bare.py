@@ -9,8 +9,8 @@ from pathlib import Path
 __all__ = ["BASE", "run_bare"]
 
 BASE = (
-    *("jinja2", "numpy", "pynvml", "pytest", "scipy"),
-    *("_pytest", "iniconfig", "markupsafe", "packaging", "pluggy", "py", "pygments"),
+    *("jinja2", "numpy", "packaging", "pynvml", "pytest", "scipy"),
+    *("_pytest", "iniconfig", "markupsafe", "pluggy", "py", "pygments"),
 )
 """The import names of what the base install brings, and of what that needs."""
 

@@ -69,7 +69,7 @@ def test_extras_name_what_can_be_installed(extra: str) -> None:
 
 def test_the_base_install_brings_no_runtime() -> None:
     names = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
-    assert names == {"jinja2", "numpy", "nvidia-ml-py", "pytest", "scipy"}
+    assert names == {"jinja2", "numpy", "nvidia-ml-py", "packaging", "pytest", "scipy"}
 
 
 def test_constraints_are_exact_and_fit_the_declared_ranges() -> None:

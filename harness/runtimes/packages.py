@@ -1,39 +1,83 @@
-"""Which Python packages a runtime or technique needs, how to get those that are missing, what they are told, and which
-hide a suite.
+"""Which Python packages a runtime or technique needs, how to get those that are missing or too old, what they are told,
+and which hide a suite.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import PreparationError
+
+if TYPE_CHECKING:
+    from packaging.version import Version
 
 __all__ = ["check_not_hidden", "installed", "missing", "variable"]
 
 
 def missing(extra: str, *modules: str) -> str | None:
-    """Why the top-level modules of an extra can't be imported here, and the cure; None where all are installed.
+    """Why the top-level modules of an extra can't be used here, and the cure; None where all are installed, and none is
+    older than what the harness needs.
 
     Nothing is imported: a module is looked up, so that this is cheap enough for collection.
     """
     absent = [module for module in modules if not _found(module)]
-    if not absent:
-        return None
-    verb = "is" if len(absent) == 1 else "are"
-    return f"{' and '.join(absent)} {verb} not installed (pip install 'inference-harness[{extra}]')"
+    if absent:
+        verb = "is" if len(absent) == 1 else "are"
+        return f"{' and '.join(absent)} {verb} not installed (pip install 'inference-harness[{extra}]')"
+    old = [said for module in modules if (said := _too_old(module))]
+    return f"{'; '.join(old)} (pip install --upgrade 'inference-harness[{extra}]')" if old else None
 
 
 @functools.cache
 def _found(module: str) -> bool:
     """Looked up once in a process: every case of a grid asks, and the search goes through all folders of packages."""
     return importlib.util.find_spec(module) is not None
+
+
+@functools.cache
+def _too_old(module: str) -> str:
+    """Which version of a module's distribution is installed, and which is needed; "" where it is new enough.
+
+    It has the module's name. What one of another name brings, as onnxruntime-gpu does, is taken as it is.
+    """
+    from packaging.version import InvalidVersion, Version
+
+    name = module.replace("_", "-")
+    oldest = _oldest().get(name)
+    if oldest is None:
+        return ""
+    try:
+        told = importlib.metadata.distribution(name).metadata
+        version = Version(told["Version"]) if "Version" in told else None
+    except (importlib.metadata.PackageNotFoundError, InvalidVersion):
+        return ""
+    # Of a build before a release, 2.13.0a0 or 2.14.0.dev1, the number of that release counts: it has most of it.
+    if version is None or Version(version.base_version) >= oldest:
+        return ""
+    return f"{name} {version} is installed, and {oldest} or newer is needed"
+
+
+@functools.cache
+def _oldest() -> Mapping[str, Version]:
+    """The oldest version of each distribution that the harness and its extras take, as its own metadata say."""
+    from packaging.requirements import Requirement
+    from packaging.version import Version
+
+    try:
+        texts = importlib.metadata.requires("inference-harness") or []
+    except importlib.metadata.PackageNotFoundError:  # imported from a checkout that is not installed
+        return {}
+    bounds = [(needed.name, bound) for needed in map(Requirement, texts) for bound in needed.specifier]
+    return {name: Version(bound.version) for name, bound in bounds if bound.operator == ">="}
 
 
 def installed(extra: str, *modules: str) -> Callable[[object, str], str | None]:
