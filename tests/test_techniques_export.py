@@ -144,3 +144,17 @@ def test_an_export_that_computes_something_else_is_refused(monkeypatch: pytest.M
 def test_what_the_exporter_cannot_trace_is_refused_with_the_reason() -> None:
     with pytest.raises(PreparationError, match="export failed"):
         export(Branching(), batches(2), batchable=True)
+
+
+def test_what_the_exporter_cannot_import_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch imports the module of onnxscript that was written for it, which an older one lacks."""
+
+    def lacking(*args: Any, **kwargs: Any) -> Any:
+        try:
+            raise ModuleNotFoundError("No module named 'onnxscript._framework_apis.torch_2_11'")
+        except ModuleNotFoundError as error:
+            raise RuntimeError("Failed to convert the exported program to an ONNX model. Pages of advice") from error
+
+    monkeypatch.setattr(torch.onnx, "export", lacking)
+    with pytest.raises(PreparationError, match=r"torch_2_11' \(pip install --upgrade onnxscript onnx-ir\)$"):
+        export(TINY.load(), batches(2), batchable=True)

@@ -101,7 +101,9 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
             reason: BaseException = error
             while reason.__cause__ is not None:
                 reason = reason.__cause__
-            raise PreparationError(f"torch.onnx.export failed: {type(reason).__name__}: {reason}") from error
+            # The network itself has run above, so what can't be imported is the exporter's.
+            cure = " (pip install --upgrade onnxscript onnx-ir)" if isinstance(reason, ImportError) else ""
+            raise PreparationError(f"torch.onnx.export failed: {type(reason).__name__}: {reason}{cure}") from error
     # The exporter names inputs and outputs last: what is inside may have the same name, and gets another.
     NameFixPass()(program.model)
     model = program.model_proto
