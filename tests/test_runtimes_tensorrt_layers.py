@@ -49,6 +49,21 @@ def test_words_for_types(words: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "told",
+    [
+        {"DataType": "Int8", "Format": "Row major linear"},
+        {"DataType": "Int8", "Format": "Row major linear FP32"},
+        {"Datatype": "Int8"},
+        {"Format": "Thirty-two wide channel vectorized row major Int8 format"},
+    ],
+    ids=["TensorRT 11", "TensorRT 11, of another word", "a type alone", "a format alone"],
+)
+def test_types_are_found_where_other_versions_tell_them(told: dict[str, str]) -> None:
+    """TensorRT 11 tells types and formats apart: every layer was of an unknown type."""
+    assert facts({"Name": "x", "LayerType": "CaskConvolution", "Inputs": [told]})["precision"] == "int8"
+
+
+@pytest.mark.parametrize(
     "entry",
     [
         layer("CaskConvolution", "Int8", ParameterType="Convolution"),

@@ -29,6 +29,9 @@ _TYPES = (
     ("bool", ("bool",)),
 )
 """The types of the harness, and the words for them: `Half`, or `Thirty-two wide channel vectorized row major Int8`."""
+_TOLD = ("Format/Datatype", "DataType", "Datatype", "Format")
+"""Where the inspector tells the type of a tensor; the first became the second and the last. Source: NVIDIA, "Migrating
+IEngineInspector Usage from TensorRT 10.x to 11.x"."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def _layer(entry: Any, operators: Mapping[str, str]) -> Layer:
     moves = "Reformat" in types or "NoOp" in types
     return Layer(
         str(entry.get("Name", "")),
-        _dtype(str(inputs[0].get("Format/Datatype", inputs[0].get("Datatype", "")))),
+        next((dtype for key in _TOLD if (dtype := _dtype(str(inputs[0].get(key, ""))))), ""),
         not moves and _is_product([*types, *fused]),
     )
 
