@@ -25,6 +25,7 @@ from harness.judge import Prior, compare, fresh_launches
 from harness.judge.against import METRIC, _row, compare_against, more_launches, spread_of
 from harness.judge.prior import Spread
 from harness.judge.scope import changed_parts
+from harness.measure.environment import UNTOLD
 from harness.measure.tree import Tree
 from harness.metrics import METRICS, Metric
 from harness.plan import Plan
@@ -273,7 +274,11 @@ def _judged_parts(result: Result) -> Result:
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Which software differs, in words: the suspected causes of a change, never a reason not to compare."""
-    names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    names = [
+        name
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name) and (name in before or name not in UNTOLD)
+    ]
     return ", ".join(f"{name} {before.get(name, 'absent')} -> {now.get(name, 'absent')}" for name in names)
 
 

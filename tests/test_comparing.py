@@ -501,6 +501,24 @@ def test_a_class_without_times_is_told_what_software_the_portable_values_were_go
     assert "times" not in origin
 
 
+@pytest.mark.parametrize(
+    ("before", "differs"),
+    [({}, "nncf absent -> 3.4.0"), ({"sympy": "1.13.3"}, "nncf absent -> 3.4.0, sympy 1.13.3 -> 1.14.0")],
+    ids=["not named", "named"],
+)
+def test_a_package_that_older_baselines_do_not_name_is_no_suspect(
+    tmp_path: Path, before: dict[str, str], differs: str
+) -> None:
+    """torch had brought it all the same: each comparison with the committed baselines would have named it."""
+    store = Store(tmp_path)
+    store.write(a_portable({"size": 4.0}))
+    store.write(some_times([a_block({"speedup": [2.0, 2.1]})], software={"torch": "2.13.0", **before}))
+    here = {"torch": "2.13.0", "sympy": "1.14.0", "nncf": "3.4.0"}
+    found = WithBaselines(store, dataclasses.replace(ENVIRONMENT, software=here), Plan())
+    found.compare(a_result(SCREENS["unchanged"]), None, METRICS)
+    assert found.origins[f"digits/{CASE}"]["differs"] == differs
+
+
 def test_the_acceptance_that_is_told_is_the_one_that_last_changed_something(tmp_path: Path) -> None:
     """Times keep the reason of theirs where only the size was changed since, and the other way round."""
     old = some_times([a_block({"speedup": [2.0, 2.001, 2.002]})])

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import numpy
 import pytest
+from packaging.utils import canonicalize_name
 
 from harness.codec import decode, dumps, loads
 from harness.comparing import _changed
 from harness.errors import SuiteError
 from harness.hardware import Cpu, cpu
-from harness.measure.environment import PressureMeter, environment, identity, library_versions
+from harness.measure.environment import RELEVANT, UNTOLD, PressureMeter, environment, identity, library_versions
 from harness.measure.sources import contents
 from harness.records import Environment, Scalar
+from harness.runtimes.onnxruntime_providers import PROVIDERS
 from harness.worker import memory
 from harness.worker.anchor import ANCHOR
 from harness.worker.protocol import PROTOCOL
@@ -89,6 +91,16 @@ def test_versions_of_everything_installed() -> None:
     assert versions["numpy"] == numpy.__version__
     assert "torch-pruning" in versions  # normalised: the distribution calls itself torch_pruning
     assert list(versions) == sorted(versions)
+
+
+def test_what_can_move_a_number_is_named_beside_it() -> None:
+    """What is pinned for that reason, and what the providers' own cures tell to install."""
+    _, runtimes, makers, _ = (Path(__file__).parents[1] / "constraints.txt").read_text(encoding="utf-8").split("\n\n")
+    lines = [line for group in (runtimes, makers) for line in group.splitlines() if not line.startswith("#")]
+    wheels = [name for one in PROVIDERS.values() for name in (one.wheel, one.plugin) if name]
+    assert {"torch", "ml_dtypes"} <= {line.partition("==")[0] for line in lines}
+    assert {canonicalize_name(line.partition("==")[0]) for line in (*lines, *wheels)} - {*RELEVANT} == set()
+    assert set(RELEVANT) >= UNTOLD
 
 
 def test_a_distribution_that_says_nothing_of_itself_is_passed_over(

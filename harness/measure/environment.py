@@ -20,6 +20,7 @@ from harness.worker.anchor import ANCHOR
 from harness.worker.protocol import PROTOCOL
 
 __all__ = [
+    "UNTOLD",
     "PressureMeter",
     "check_system",
     "environment",
@@ -34,16 +35,22 @@ RELEVANT = (
     "inference-harness",
     "litert-quantizer",
     "litert-torch",
+    "ml-dtypes",
     "nncf",
     "numpy",
     "onnx",
+    "onnx-ir",
     "onnxruntime",
+    "onnxruntime-ep-nv-tensorrt-rtx",
+    "onnxruntime-ep-openvino",
     "onnxruntime-gpu",
+    "onnxruntime-openvino",
     "onnxscript",
     "openvino",
     "safetensors",
     "scikit-learn",
     "scipy",
+    "sympy",
     "tensorrt",
     "tensorrt-rtx",
     "tokenizers",
@@ -54,6 +61,9 @@ RELEVANT = (
     "triton",
 )
 """Distributions whose version can move a number, and so are named beside it."""
+
+UNTOLD = frozenset({"ml-dtypes", "onnx-ir", "sympy"})
+"""Those of them that older baselines and runs do not name, where torch or onnx had brought them all the same."""
 
 CHOICES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "ONEDNN_", "DNNL_")
 GIT_SECONDS = 20.0
