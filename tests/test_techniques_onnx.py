@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from harness import Deployment, Evaluation, Model, PreparationError, Promise
 from harness.hardware import cpu
+from harness.runtimes import packages
 from harness.runtimes.native import load_network, native_runtime
 from harness.techniques import int4_weights, int8_dynamic, int8_static, int8_weights, quantize_onnx
 from harness.techniques.base import Technique, as_pipeline, technique
+from harness.techniques.preprocess_onnx import preprocessed
 from harness.testing import check_technique, tiny_onnx_model
 from tests.onnx_networks import as_model, conditional, model, tensor
 
@@ -477,3 +481,20 @@ def in_brackets(network: Any) -> None:
 def test_a_name_with_brackets_is_kept_by_that_name(tmp_path: Path) -> None:
     _, facts = check_technique(int8_static(keep="layers[classes]"), rewritten(tmp_path, in_brackets))
     assert facts["weights.float32"] == pytest.approx(4 / 148)
+
+
+def test_without_sympy_nothing_is_quantized_of_shapes_that_are_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime does not bring it, and its absence was taken for a network on which its inference gives up."""
+    made = tiny_onnx_model(tmp_path)
+    deployment = Deployment(made, load_network(made), native_runtime(made.form), cpu, tmp_path)
+    cure = r"sympy.* \(pip install 'inference-harness\[onnx\]'\)$"
+    with monkeypatch.context() as absent:
+        absent.setitem(sys.modules, "sympy", None)
+        absent.delitem(sys.modules, "onnxruntime.tools.symbolic_shape_infer", raising=False)
+        with pytest.raises(PreparationError, match=f"can't infer shapes: {cure}"):
+            preprocessed(deployment)
+    monkeypatch.setattr(packages, "_found", lambda module: module != "sympy")
+    for one in (int8_dynamic, int8_static, int8_weights, int4_weights):
+        assert re.match(cure, str(as_pipeline(one).unavailable(made, cpu)))

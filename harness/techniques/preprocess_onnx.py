@@ -36,6 +36,11 @@ def preprocessed(deployment: Deployment, *, gemm: bool = True, channels: bool = 
     with contextlib.chdir(folder):  # where it fails, it leaves what it has in the current folder
         try:
             quant_pre_process(source, target)
+        except ImportError as error:
+            # Without it, less of some networks would be quantized, and nothing would say so.
+            raise PreparationError(
+                f"ONNX Runtime can't infer shapes: {error.__cause__ or error} (pip install 'inference-harness[onnx]')"
+            ) from error
         except Exception:
             # Symbolic inference gives up on some exporters' shape arithmetic; ONNX's own inference is the next best.
             quant_pre_process(source, target, skip_symbolic_shape=True)

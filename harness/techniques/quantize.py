@@ -30,7 +30,7 @@ def needs_quantizer(hardware: Hardware, form: str) -> str | None:
         return quantize_litert.unavailable(hardware)
     if form == "openvino":
         return quantize_openvino.unavailable(hardware)
-    return missing("onnx", "onnx", "onnxruntime")
+    return missing("onnx", "onnx", "onnxruntime", "sympy")
 
 
 def _needs_static_quantizer(hardware: Hardware, form: str) -> str | None:
