@@ -33,7 +33,7 @@ from harness.records import Comparison, Environment, Outcome, Result, Scalar, Ve
 from harness.settings import Against
 from harness.timed_test import TECHNIQUE
 
-__all__ = ["Comparing", "Nothing", "WithBaselines", "WithTree", "not_in_turns"]
+__all__ = ["Comparing", "Nothing", "WithBaselines", "WithTree", "changed", "not_in_turns"]
 
 Metrics = Mapping[str, Metric]
 DOUBTFUL = (Verdict.REGRESSED, Verdict.INCONCLUSIVE)
@@ -153,7 +153,7 @@ class WithBaselines:
         origin = {"commit": accepted.commit, "when": accepted.when, "reason": accepted.reason}
         here = self._environment.software
         if baseline.times:
-            origin["differs"] = _changed(baseline.times.software, here)
+            origin["differs"] = changed(baseline.times.software, here)
             origin["times"] = baseline.times.accepted.commit
             if ran := moved(baseline.times.ran, facts or {}):
                 origin["ran"] = ran
@@ -272,7 +272,7 @@ def _judged_parts(result: Result) -> Result:
     return dataclasses.replace(result, launches=launches, seconds={}, warnings=())
 
 
-def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+def changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Which software differs, in words: the suspected causes of a change, never a reason not to compare."""
     names = [
         name
@@ -285,4 +285,4 @@ def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
 def _changed_in_both(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """The same of what both sides have."""
     both = before.keys() & now.keys()
-    return _changed({name: before[name] for name in both}, {name: now[name] for name in both})
+    return changed({name: before[name] for name in both}, {name: now[name] for name in both})

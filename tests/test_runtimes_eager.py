@@ -153,7 +153,7 @@ def test_a_network_that_cannot_be_pickled_is_refused_with_the_cure(tmp_path: Pat
 def test_a_network_with_parametrized_layers_is_refused_with_the_cure(tmp_path: Path) -> None:
     """As the convolution of positions in wav2vec2 is."""
     network = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(12, 12)))
-    words = r"can't write 1\.weight, which .* remove_parametrizations\(layer, 'weight'\) .*_pre_hooks\.clear\(\)"
+    words = r"can't write 1\.weight, which .*\.remove_parametrizations\(layer, 'weight'\) .*_pre_hooks\.clear\(\)"
     with pytest.raises(PreparationError, match=words):
         Eager().pack(network, {}, tmp_path, cpu)
     torch.nn.utils.parametrize.remove_parametrizations(network[1], "weight")

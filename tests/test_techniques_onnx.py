@@ -489,12 +489,12 @@ def test_without_sympy_nothing_is_quantized_of_shapes_that_are_not_known(
     """ONNX Runtime does not bring it, and its absence was taken for a network on which its inference gives up."""
     made = tiny_onnx_model(tmp_path)
     deployment = Deployment(made, load_network(made), native_runtime(made.form), cpu, tmp_path)
-    cure = r"sympy.* \(pip install 'inference-harness\[onnx\]'\)$"
+    cure = r"\(pip install 'inference-harness\[onnx\]'\)$"
     with monkeypatch.context() as absent:
         absent.setitem(sys.modules, "sympy", None)
         absent.delitem(sys.modules, "onnxruntime.tools.symbolic_shape_infer", raising=False)
-        with pytest.raises(PreparationError, match=f"can't infer shapes: {cure}"):
+        with pytest.raises(PreparationError, match=f"can't infer shapes without sympy {cure}"):
             preprocessed(deployment)
     monkeypatch.setattr(packages, "_found", lambda module: module != "sympy")
     for one in (int8_dynamic, int8_static, int8_weights, int4_weights):
-        assert re.match(cure, str(as_pipeline(one).unavailable(made, cpu)))
+        assert re.match(f"sympy is not installed {cure}", str(as_pipeline(one).unavailable(made, cpu)))

@@ -57,7 +57,8 @@ class HeadChannels:
             _kept(before, after, removed) for before, after in zip(self._found, found, strict=True)
         )
         if not kept or any(_uneven(module, removed.get((module, 0), ())) for module in self._modules):
-            raise _refusal("are no longer made of their own: its code shares out anew what is left of a layer")
+            why = "are no longer made of their own: its code shares out anew what is left of a layer"
+            raise _refusal(why, "use pruned_heads, which removes whole heads, or " if self._found else "")
 
     def _traced(self) -> tuple[list[Attention], str]:
         """The attentions, or none and the reason."""
@@ -68,10 +69,9 @@ class HeadChannels:
             return [], str(error) or type(error).__name__
 
 
-def _refusal(why: str) -> PreparationError:
+def _refusal(why: str, instead: str = "") -> PreparationError:
     return PreparationError(
-        f"without some channels the heads of an attention {why}; use pruned_heads, which removes whole heads, or name "
-        "this reason in Model.unsupported"
+        f"without some channels the heads of an attention {why}; {instead}name this reason in Model.unsupported"
     )
 
 

@@ -39,7 +39,7 @@ def preprocessed(deployment: Deployment, *, gemm: bool = True, channels: bool = 
         except ImportError as error:
             # Without it, less of some networks would be quantized, and nothing would say so.
             raise PreparationError(
-                f"ONNX Runtime can't infer shapes: {error.__cause__ or error} (pip install 'inference-harness[onnx]')"
+                "ONNX Runtime can't infer shapes without sympy (pip install 'inference-harness[onnx]')"
             ) from error
         except Exception:
             # Symbolic inference gives up on some exporters' shape arithmetic; ONNX's own inference is the next best.

@@ -22,8 +22,9 @@ def pruned_channels(deployment: Deployment, fraction: float, finetune: bool = Tr
 
     The network that remains is dense and smaller, so that every runtime is faster with it; with `finetune` it is then
     trained. Where removing a fraction of the channels does not remove most of that fraction of the weights, because
-    some layers can't be cut, the promise is broken. All heads of an attention lose the same of their channels; where
-    nobody can see that, or code shares out anew what is left, it is refused.
+    some layers can't be cut, the promise is broken. All heads of an attention that torch computes lose the same of
+    their channels; where it can't be told whose they are, or code shares out anew what is left, it is refused. In an
+    attention that is written out as products nobody sees them.
     Source: Fang et al., DepGraph, arXiv 2301.12900 (torch-pruning); Li et al., arXiv 1608.08710.
     """
     if not 0 < fraction < 1:

@@ -148,7 +148,8 @@ def _check_shapes(program: Any, inputs: Iterable[Any]) -> None:
             raise PreparationError(
                 "int8_static exports a torch network for one length, here for inputs of "
                 f"[{', '.join(map(str, wanted))}], and it gets {found}; pad them to one length in Model.inputs, "
-                "evaluate and calibration, or use int8_dynamic and compiled, which compiles for each length"
+                "evaluate and calibration, or leave int8_static out (int8_dynamic and compiled do for linear layers of "
+                "any length)"
             )
 
 
