@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from harness.hardware import Cpu, cpu
 from harness.names import slug
 
-__all__ = ["EXPECTED", "TECHNIQUE", "TimedTest"]
+__all__ = ["TECHNIQUE", "TimedTest"]
 
 TECHNIQUE = "pytest-benchmark"
 """The middle word of the id of every such case."""
-EXPECTED = "the test failed, as its xfail expects: "
-"""What a launch says first of a test that failed as its mark expects; the mark's reason follows."""
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,10 @@ from harness.plugin.state import STATE, State
 from harness.plugin.timed_test import OLDEST, TEST, check_installed, tell
 from harness.records import Launch, Outcome, Verdict
 from harness.settings import Decision
-from harness.timed_test import EXPECTED, TimedTest
+from harness.timed_test import TimedTest
 from harness.worker import timed_test as worker
 from harness.worker.in_turns import ROUND_SECONDS, Conversation, iterations_for
-from harness.worker.protocol import Failure, Loaded, Stopped
+from harness.worker.protocol import EXPECTED, Failure, Loaded, Stopped
 from tests.folder import PLAN as SHORT
 from tests.folder import Folder
 from tests.judge_samples import a_result

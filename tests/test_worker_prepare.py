@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import random
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,7 @@ from harness.techniques.base import as_pipeline, technique
 from harness.techniques.calibration import calibration_of
 from harness.techniques.training import train, training_of
 from harness.testing import tiny_torch_model
+from harness.worker import prepare, timed_test
 from harness.worker.outputs import check_expected, check_repeats
 from harness.worker.prepare import _make, check_inputs, check_order
 
@@ -151,6 +155,25 @@ def test_an_argument_that_the_inputs_leave_out_between_them_is_named_with_the_cu
 def test_other_inputs_go_by_position(names: tuple[str, ...]) -> None:
     check_order(named(*names), Masked())
     check_order(dataclasses.replace(named("token_type_ids", "input_ids"), form="onnx"), Masked())
+
+
+@pytest.mark.parametrize(
+    ("module", "lacking"), [(prepare, "harness.signatures"), (timed_test, "harness.timed_test")], ids=["case", "test"]
+)
+def test_a_worker_serves_a_tree_whose_harness_is_older(
+    module: ModuleType, lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the running harness's, and what it imports as `harness.…` is the tree's."""
+    monkeypatch.setitem(sys.modules, lacking, None)
+    spec = importlib.util.spec_from_file_location(f"{module.__name__}_again", str(module.__file__))
+    assert spec is not None
+    assert spec.loader is not None
+    again = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, again)
+    spec.loader.exec_module(again)
+    assert set(again.__all__) <= vars(again).keys()
+    if module is prepare:
+        assert list(again.signature_of(Masked.forward).parameters)[:2] == ["self", "input_ids"]
 
 
 class Difference(torch.nn.Module):

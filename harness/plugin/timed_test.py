@@ -13,7 +13,8 @@ import pytest
 from harness.errors import HarnessError, Regression, SuiteError
 from harness.records import Outcome
 from harness.settings import Decision
-from harness.timed_test import EXPECTED, TimedTest
+from harness.timed_test import TimedTest
+from harness.worker.protocol import EXPECTED
 
 __all__ = ["OLDEST", "TEST", "TimedItem", "check_installed", "expected", "gave_up", "tell", "timed_test"]
 

@@ -21,13 +21,17 @@ from harness.records import Evidence, Scalar
 from harness.runtimes.base import Session, check_available
 from harness.runtimes.native import load_network, native_runtime
 from harness.runtimes.predictor import seed_generators
-from harness.signatures import signature_of
 from harness.specs import spec_of
 
 from .artefact import ARTEFACT_SCHEMA, Manifest, digest_file, digest_files, save_batches, write_manifest
 from .imported import imported
 from .outputs import check_expected, check_repeats
 from .protocol import Prepare, Prepared
+
+try:
+    from harness.signatures import signature_of
+except ImportError:  # this worker is the running harness's, and the tree may have an older one
+    from inspect import signature as signature_of  # type: ignore[assignment]
 
 __all__ = ["check_inputs", "check_order", "evidence_of", "prepare", "recordable"]
 

@@ -17,6 +17,7 @@ from harness.records import Scalar
 from harness.specs import Spec
 
 __all__ = [
+    "EXPECTED",
     "OWN_FOLDERS",
     "PROTOCOL",
     "SUITE_FOLDERS",
@@ -47,6 +48,9 @@ PROTOCOL = 2
 
 TIMED_TEST = "timed_test.json"
 """The file by which a folder that is to be loaded names a test of pytest-benchmark's, in place of an artefact."""
+
+EXPECTED = "the test failed, as its xfail expects: "
+"""What a launch of one says first where it failed as its mark expects; the reason of the mark follows."""
 
 SUITE_FOLDERS = "HARNESS_SUITE_FOLDERS"
 """The environment variable that names the folders which pytest imports the suites from by itself."""

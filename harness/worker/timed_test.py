@@ -22,11 +22,10 @@ import pytest
 
 from harness.hardware.base import Hardware
 from harness.records import Scalar
-from harness.timed_test import EXPECTED
 
 from .imported import imported
 from .in_turns import Conversation, InTurns
-from .protocol import TIMED_TEST, Failure, Load, Message, Stopped
+from .protocol import EXPECTED, TIMED_TEST, Failure, Load, Message, Stopped
 
 __all__ = ["host"]
 
