@@ -396,26 +396,31 @@ def pytest_runtestloop(session):
     assert "said outside of launches" in (tmp_path / "mine.log").read_text()
 
 
+XPASS = "[XPASS(strict)] was wrong once"
+
+
 @pytest.mark.parametrize(
-    ("error", "longrepr", "word", "answer"),
+    ("marked", "error", "longrepr", "word", "answer"),
     [
-        (None, "[XPASS(strict)] was wrong once", None, None),
-        (ValueError("as ever"), "as ever", "known", Failure("failed", f"{EXPECTED}known", "as ever")),
-        (pytest.xfail.Exception("known"), "XFailed: known", "known", Failure("unavailable", "xfail: known")),
-        (pytest.skip.Exception("no"), "Skipped: no", None, Failure("unavailable", "no")),
+        (True, None, XPASS, None, None),
+        (False, None, XPASS, None, Failure("failed", f"the test failed in its call: {XPASS}", XPASS)),
+        (True, ValueError("as ever"), "as ever", "known", Failure("failed", f"{EXPECTED}known", "as ever")),
+        (False, pytest.xfail.Exception("known"), "XFailed: known", "known", Failure("unavailable", "xfail: known")),
+        (False, pytest.skip.Exception("no"), "Skipped: no", None, Failure("unavailable", "no")),
     ],
-    ids=["a strict mark", "a mark", "a call", "a skip"],
+    ids=["a strict mark", "a strict mark that a fixture adds", "a mark", "a call", "a skip"],
 )
 def test_a_launch_tells_a_mark_that_expects_a_failure_from_a_call(
-    error: BaseException | None, longrepr: str, word: str | None, answer: Failure | None
+    marked: bool, error: BaseException | None, longrepr: str, word: str | None, answer: Failure | None
 ) -> None:
-    """A mark is for the item outside to apply, and what calls `pytest.xfail()` is not measured."""
+    """A mark is for the item outside to apply where it has it, and what calls `pytest.xfail()` is not measured."""
 
     def body() -> None:
         if error is not None:
             raise error
 
     launch = worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1))
+    launch.pytest_runtest_setup(cast(Any, SimpleNamespace(get_closest_marker={"xfail": marked or None}.get)))
     launch.pytest_runtest_makereport(pytest.CallInfo.from_call(body, "call"))
     outcome: Literal["failed", "skipped"] = "failed" if error is None else "skipped"
     report = pytest.TestReport("test_x.py::test_x", ("test_x.py", 1, "test_x"), {}, outcome, longrepr, "call")

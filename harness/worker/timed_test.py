@@ -68,7 +68,7 @@ class Launch:
         self._talk = talk
         self._known = talk.iterations > 0
         self._looked = False
-        self._gave_up = False
+        self._gave_up = self._marked = False
         self._problem: Failure | None = None
         self._record: Mapping[str, Any] | None = None
 
@@ -170,6 +170,10 @@ class Launch:
         if report.failed:
             self._note("failed", f"{report.nodeid} can't be collected", str(report.longrepr))
 
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """See whether the outer item has a mark xfail too, as this one has before its fixtures are set up."""
+        self._marked = item.get_closest_marker("xfail") is not None
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
         """See whether the test called `pytest.xfail()`: its report tells that no more from a mark."""
@@ -178,7 +182,8 @@ class Launch:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """The first thing that went wrong, or the reason for a skip."""
         if report.failed:
-            if isinstance(report.longrepr, str) and report.longrepr.startswith("[XPASS(strict)]"):
+            known = self._marked and isinstance(report.longrepr, str) and report.longrepr.startswith("[XPASS(strict)]")
+            if known:
                 return  # it was measured, and the mark on the outer item makes that red
             crash = getattr(report.longrepr, "reprcrash", None)
             message = f"the test failed in its {report.when}: {crash.message if crash else report.longrepr}"
