@@ -9,8 +9,9 @@ weights where others copy them, and an inference needs them all the same. The pa
 settings that give freed memory back. Of the inputs those of one call are held at a time, as a server holds them: the
 others, and the outputs that they must give, are the harness's own. Idle is the process's own memory after loading and
 before the first call. A kernel without `/proc/self/smaps` (CONFIG_PROC_PAGE_MONITOR) does not tell the artefact's files
-from libraries: the peak there is all of `VmHWM`, which the method says, and the software of the run
-(`harness.measure.environment`), by which another one is told beside a baseline.
+from libraries, nor does it have `clear_refs`: the peak there is all of `VmHWM`, also what loading needed, which the
+method says, and the software of the run (`harness.measure.environment`), by which another one is told beside a
+baseline.
 """
 
 from __future__ import annotations
