@@ -756,13 +756,22 @@ def test_a_test_whose_time_was_over_can_have_more(tmp_path: Path, monkeypatch: p
         (Outcome.COMPLETED, "", True, True),
         (Outcome.COMPLETED, "", False, False),
         (Outcome.UNAVAILABLE, "xfail: needs AVX512", False, True),
+        (Outcome.CRASHED, "candidate arm: killed by SIGSEGV", False, True),
+        (Outcome.FAILED, "its pytest ended with exit code 1 and measured nothing", False, True),
     ],
-    ids=["as its mark expects", "a call after the verdict", "a verdict that its mark expects", "not measured"],
+    ids=[
+        "as its mark expects",
+        "a call after the verdict",
+        "a verdict that its mark expects",
+        "a skip of its own",
+        "a crash",
+        "a strict mark, and benchmark never called",
+    ],
 )
 def test_a_mark_excuses_what_failed_and_not_what_was_not_measured(
     tmp_path: Path, outcome: Outcome, reason: str, called: bool, red: bool
 ) -> None:
-    """A baseline is not kept by a test that leaves before it is measured, whatever its mark says."""
+    """What a mark expects is what pytest sees of the test: no crash, and no test that leaves before it is measured."""
     test = TimedTest("suites/test_m.py::test_it")
     state = SimpleNamespace(objected=set(), xfailed=set())
     decision = SimpleNamespace(fails=True, message="red", result=SimpleNamespace(outcome=outcome, reason=reason))

@@ -22,7 +22,7 @@ from harness.plugin.options import add_options, check_options, plan_of, pytest_l
 from harness.plugin.progress import unwritable
 from harness.plugin.selection import SELECTIONS, only_shows
 from harness.plugin.state import STATE, State
-from harness.plugin.timed_test import TEST, TimedItem, check_installed, expected, gave_up, tell, timed_test
+from harness.plugin.timed_test import TEST, TimedItem, check_installed, expected, tell, timed_test, unexcused
 from harness.timed_test import TimedTest
 
 
@@ -181,7 +181,7 @@ def pytest_runtest_makereport(
         ):
             # A mark says beforehand what is known to fail; a call comes after the verdict, and can't take it back.
             _fail(report, f"{failing.message}\n  (the test called xfail after that; the verdict stands)")
-        elif failing and (name in state.objected or gave_up(item, failing)):
+        elif failing and (name in state.objected or unexcused(item, failing)):
             # Its test failed before and is run again, or was not measured: neither is a failure that a mark expects.
             _fail(report, failing.message)
         elif failing:

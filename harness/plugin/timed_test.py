@@ -16,7 +16,7 @@ from harness.settings import Decision
 from harness.timed_test import TimedTest
 from harness.worker.protocol import EXPECTED
 
-__all__ = ["OLDEST", "TEST", "TimedItem", "check_installed", "expected", "gave_up", "tell", "timed_test"]
+__all__ = ["OLDEST", "TEST", "TimedItem", "check_installed", "expected", "tell", "timed_test", "unexcused"]
 
 FIXTURE = "benchmark"
 OLDEST = "5.3"
@@ -109,9 +109,12 @@ def expected(item: pytest.Item, decision: Decision | None) -> str | None:
     return reason.removeprefix(EXPECTED) if reason.startswith(EXPECTED) else None
 
 
-def gave_up(item: pytest.Item, decision: Decision) -> bool:
-    """Whether such a test skipped itself in its launch, which no mark that expects a failure speaks of."""
-    return TEST in item.stash and decision.result.outcome is Outcome.UNAVAILABLE
+def unexcused(item: pytest.Item, decision: Decision) -> bool:
+    """Whether such a test was not measured, and not because it failed as its mark expects: it skipped itself, crashed,
+    took too long, never called `benchmark`.
+    """
+    lost = decision.result.outcome is not Outcome.COMPLETED
+    return TEST in item.stash and lost and expected(item, decision) is None
 
 
 def tell(item: TimedItem, decision: Decision) -> None:
