@@ -509,17 +509,27 @@ def test_a_launch_keeps_its_test_where_tests_are_shared_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "options"),
+    ("config", "files", "options"),
     [
-        ({"pytest.ini": "", "pyproject.toml": "[tool.pytest.ini_options]"}, ["-c", "pytest.ini"]),
-        ({"pyproject.toml": "[tool.pytest.ini_options]", "tox.ini": "[pytest]"}, ["-c", "pyproject.toml"]),
-        ({"pyproject.toml": "[project]", "tox.ini": "[tox]", "setup.cfg": "[tool:pytest]"}, ["-c", "setup.cfg"]),
-        ({"pyproject.toml": "[project]"}, ["-c", os.devnull, "--confcutdir", "."]),
+        ("pytest.ini", {"pytest.ini": "", "pyproject.toml": "[tool.pytest.ini_options]"}, ["-c", "pytest.ini"]),
+        (
+            "pytest.ini",
+            {"pyproject.toml": "[tool.pytest.ini_options]", "tox.ini": "[pytest]"},
+            ["-c", "pyproject.toml"],
+        ),
+        (
+            "pytest.ini",
+            {"pyproject.toml": "[project]", "tox.ini": "[tox]", "setup.cfg": "[tool:pytest]"},
+            ["-c", "setup.cfg"],
+        ),
+        ("pytest.ini", {"pyproject.toml": "[project]"}, ["-c", os.devnull, "--confcutdir", "."]),
+        ("pyproject.toml", {"pyproject.toml": "[project]", "pytest.ini": "[pytest]"}, ["-c", "pytest.ini"]),
+        ("pyproject.toml", {"pyproject.toml": "[project]"}, ["-c", "pyproject.toml"]),
     ],
-    ids=["the same", "another", "the last one", "none"],
+    ids=["the same", "another", "the last one", "none", "moved out of it", "none in it"],
 )
 def test_a_tree_without_the_settings_of_today_has_its_own(
-    tmp_path: Path, files: dict[str, str], options: list[str]
+    tmp_path: Path, config: str, files: dict[str, str], options: list[str]
 ) -> None:
     """And never those of the working tree, in which it lies."""
     tree = tmp_path / ".harness" / "trees" / "abc"
@@ -528,7 +538,7 @@ def test_a_tree_without_the_settings_of_today_has_its_own(
     for name, text in files.items():
         (tree / name).write_text(text)
     known = {name: str(tree / name) for name in (*files, ".")}
-    assert worker._settings(tree, "pytest.ini") == [known.get(option, option) for option in options]
+    assert worker._settings(tree, config) == [known.get(option, option) for option in options]
     assert worker._settings(tree, "") == []
 
 

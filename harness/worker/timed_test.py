@@ -246,13 +246,14 @@ SETTINGS: Mapping[str, str] = {
 def _settings(root: Path, config: str) -> list[str]:
     """The options by which pytest takes a tree's settings: those of the file that the outer pytest read, "" for none.
 
-    Another commit may lack that file, and has those of the file that its own pytest would find in its folder, or none.
-    pytest itself is not let look for it: a checkout lies in the working tree, whose settings it would come to.
+    Another commit may have no settings in that file, and has those of the file that its own pytest would find in its
+    folder, or none. pytest itself is not let look for it: a checkout lies in the working tree, whose settings it would
+    come to.
     """
     if not config:
         return []
-    files = [root / config, *(root / name for name, words in SETTINGS.items() if words in _text(root / name))]
-    if found := next((file for file in files if file.is_file()), None):
+    own = (root / name for name in (config, *SETTINGS) if SETTINGS.get(name, "") in _text(root / name))
+    if found := next((file for file in (*own, root / config) if file.is_file()), None):
         return ["-c", str(found)]
     return ["-c", os.devnull, "--confcutdir", str(root)]
 
