@@ -516,7 +516,7 @@ def test_what_the_calls_of_a_timed_test_alone_import_is_looked_at(
         child = Answering(Loaded(0.1, OURS), Settled(1e-3, 9, True), TurnDone((1,), 1), ended)
         monkeypatch.setattr(timed_test, "Child", child.start)
         with pytest.raises(WrongTreeError, match="imported own_network from") if wrong else contextlib.nullcontext():
-            facts = measurer._prepare(TimedTest("suites/test_it.py::test_it"), other, tmp_path)
+            facts = measurer._prepare(TimedTest("suites/test_it.py::test_it"), other, tmp_path, "")
             assert facts["iterations"] == 7
 
 

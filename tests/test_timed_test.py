@@ -34,7 +34,7 @@ from harness.settings import Decision
 from harness.timed_test import TimedTest
 from harness.worker import timed_test as worker
 from harness.worker.in_turns import ROUND_SECONDS, Conversation, iterations_for
-from harness.worker.protocol import EXPECTED, Failure, Loaded, Stopped
+from harness.worker.protocol import EXPECTED, TIMED_TEST, Failure, Load, Loaded, Stopped
 from tests.folder import PLAN as SHORT
 from tests.folder import Folder
 from tests.judge_samples import a_result
@@ -544,13 +544,12 @@ def test_a_tree_without_the_settings_of_today_has_its_own(
 
 @pytest.mark.parametrize("place", ["disk/new", "file/in", None])
 def test_temporary_files_of_a_launch_lie_in_a_folder_of_its_own_where_settings_have_them(
-    tmp_path: Path, place: str | None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, place: str | None
 ) -> None:
     """Settings may name the disk that is timed. Where it can't be written, that is for tests that write there. Where
     they name none, launches would push out the three folders that pytest keeps of the user's own runs.
     """
     (tmp_path / "file").touch()
-    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(tmp_path))
     seen: list[Path] = []
 
     class Run:
@@ -562,22 +561,18 @@ def test_temporary_files_of_a_launch_lie_in_a_folder_of_its_own_where_settings_h
             return 0
 
     plugins = pytest.PytestPluginManager()
-    plugins.register(worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1)))
+    plugins.register(worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1), str(tmp_path / "of the case")))
     plugins.register(Run())
     given = None if place is None else str(tmp_path / place)
     config = SimpleNamespace(option=SimpleNamespace(basetemp=given), pluginmanager=plugins)
     assert plugins.hook.pytest_cmdline_main(config=config) == 0
     (folder,) = seen
-    assert folder.parent == tmp_path / (place or "")
-    assert folder.name.startswith("harness-launch-") if place is None else folder.name == f"launch-{os.getpid()}"
+    assert folder == tmp_path / (place or "of the case") / f"launch-{os.getpid()}"
     assert not folder.exists()
 
 
-def test_a_launch_whose_temporary_files_can_not_lie_anywhere_leaves_that_to_pytest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_launch_whose_temporary_files_can_not_lie_anywhere_leaves_that_to_pytest() -> None:
     """It is no failure of a test that writes none."""
-    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(tmp_path / "absent"))
     plugins = pytest.PytestPluginManager()
     plugins.register(worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1)))
     config = SimpleNamespace(option=SimpleNamespace(basetemp=None), pluginmanager=plugins)
@@ -707,7 +702,7 @@ def test_a_test_of_the_wrong_tree_is_no_result(tmp_path: Path, monkeypatch: pyte
     """It would be compared with itself: that is no fault of the other tree."""
     here, other = Tree(tmp_path), Tree(tmp_path / "other", revision="ab" * 20)
 
-    def prepare(_: object, test: TimedTest, tree: Tree, folder: Path) -> dict[str, Any]:
+    def prepare(_: object, test: TimedTest, tree: Tree, folder: Path, temporary: str) -> dict[str, Any]:
         if tree is other:
             raise WrongTreeError("it imported the working tree's")
         return {"iterations": 1}
@@ -757,6 +752,34 @@ def test_a_test_whose_time_was_over_can_have_more(tmp_path: Path, monkeypatch: p
     found, _ = measurer.measure(TimedTest("suites/test_x.py::test_sum"), "x", {})
     assert found.outcome is Outcome.TIMEOUT
     assert found.reason == f"{where}: no answer within 120 s; if it needs longer: --plan deadline=480"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_temporary_files_of_a_launch_that_is_killed_go_with_its_case(
+    tmp_path: Path, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else would ever remove them. Where there can be no such folder, the test is measured all the same."""
+    usual = tmp_path / "usual"
+    if there:
+        usual.mkdir()
+    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(usual))
+    seen: list[str] = []
+
+    class Killed(Slow):
+        def ask(self, request: object) -> None:
+            if isinstance(request, Load):
+                served = worker.Served(**json.loads((Path(request.folder) / TIMED_TEST).read_text()))
+                seen.append(served.temporary)
+                if there:
+                    Path(served.temporary, "launch-1").mkdir()
+
+    monkeypatch.setattr(measuring, "Child", Killed)
+    cache: Any = SimpleNamespace(tree=Tree(tmp_path), check_going_on=lambda _: None, check_unedited=lambda _: None)
+    measurer = TestMeasurer(cache, None, Plan(), tmp_path, lambda *_: 0, lambda _: None, Budget())
+    found, _ = measurer.measure(TimedTest("suites/test_x.py::test_sum"), "x", {})
+    assert found.outcome is Outcome.TIMEOUT
+    assert [Path(folder).parent for folder in seen] == ([usual] if there else [Path()])
+    assert not there or list(usual.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,13 @@ nothing is evaluated, and the only other arm of the working tree is the anchor.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import random
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +63,12 @@ class TestMeasurer:
 
         A failure becomes the result's outcome; only an interrupt gets out.
         """
+        with _temporary() as temporary:
+            return self._measure(test, suite, metrics, temporary)
+
+    def _measure(
+        self, test: TimedTest, suite: str, metrics: Mapping[str, Metric], temporary: str
+    ) -> tuple[Result, Result | None]:
         result = Result(suite, test.id, test.nodeid, *test.words, Outcome.COMPLETED)
         self.budget.begin()
         folder = self.logs / file_name(f"{suite}/{test.id}")
@@ -69,14 +78,14 @@ class TestMeasurer:
         try:
             self.cache.check_going_on(test.id)
             with stage(self.progress, seconds, "prepare"):
-                facts = self._prepare(test, self.cache.tree, folder)
+                facts = self._prepare(test, self.cache.tree, folder, temporary)
             result = dataclasses.replace(result, facts=facts)
             arms = {"candidate": ArmSpec(self.cache.tree, str(folder))}
             if self.other is None:
                 arms["anchor"] = ArmSpec(self.cache.tree)
             else:
                 with stage(self.progress, seconds, "prepare the other tree"):
-                    previous = self._previous(test, result, self.other, folder)
+                    previous = self._previous(test, result, self.other, folder, temporary)
                 if previous.outcome is Outcome.COMPLETED:
                     arms["previous"] = ArmSpec(self.other, str(folder))
             with stage(self.progress, seconds, "sample"):
@@ -87,13 +96,13 @@ class TestMeasurer:
         found = dataclasses.replace(found, seconds=seconds, warnings=warnings_of(found))
         return found, with_latency_of(previous, found.launches) if previous else None
 
-    def _prepare(self, test: TimedTest, tree: Tree, folder: Path) -> dict[str, Scalar]:
+    def _prepare(self, test: TimedTest, tree: Tree, folder: Path, temporary: str) -> dict[str, Scalar]:
         """Let the test pass once, and write how it is to be served. Gives the facts of it. Raises `MeasurementError`.
 
         Every launch then makes rounds of as many calls as were found here: also those of another tree, where another
         number would be a difference. A test that insists on another number there tells the time of as many calls.
         """
-        _describe(test, folder, iterations=0)
+        _describe(test, folder, temporary, iterations=0)
         with Child(f"preparing {test.id}", folder / "prepare.log", test.hardware.environment(), tree) as child:
             child.ask(Load(str(folder), str(tree.root), spec_of(test.hardware)))
             with longer("prepare_deadline", self.plan.prepare_deadline):
@@ -110,17 +119,17 @@ class TestMeasurer:
         iterations = found["iterations"]
         if not isinstance(iterations, int) or iterations < 1:
             raise MeasurementError(f"{test.id}: a round of {iterations} calls is none", outcome="invalid")
-        _describe(test, folder, iterations=iterations)
+        _describe(test, folder, temporary, iterations=iterations)
         version = library_versions().get("pytest-benchmark", "")
         return {"runtime": f"pytest-benchmark {version}".strip(), **found}
 
-    def _previous(self, test: TimedTest, result: Result, other: Tree, folder: Path) -> Result:
+    def _previous(self, test: TimedTest, result: Result, other: Tree, folder: Path, temporary: str) -> Result:
         """The other tree's result without its times; an outcome where the test can't be run there."""
         there = folder / "other"
         there.mkdir(exist_ok=True)
         try:
             other.check_folder()
-            return dataclasses.replace(result, facts=self._prepare(test, other, there))
+            return dataclasses.replace(result, facts=self._prepare(test, other, there, temporary))
         except WrongTreeError:
             raise  # it says nothing of the other tree, and a comparison with it would be one with something else
         except HarnessError as error:
@@ -166,6 +175,20 @@ def a_call(launch: Launch, iterations: int) -> Launch:
     )
 
 
-def _describe(test: TimedTest, folder: Path, *, iterations: int) -> None:
-    words = {"nodeid": test.nodeid, "config": test.config, "iterations": iterations}
+def _describe(test: TimedTest, folder: Path, temporary: str, *, iterations: int) -> None:
+    words = {"nodeid": test.nodeid, "config": test.config, "iterations": iterations, "temporary": temporary}
     (folder / TIMED_TEST).write_text(json.dumps(words), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _temporary() -> Iterator[str]:
+    """A folder for the temporary files of a test's launches, where pytest has those of its own; "" where there can be
+    none, which pytest says to a test that asks for it. It is this process's, since a launch may be killed.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = ""
+        with contextlib.suppress(OSError):
+            usual = os.environ.get("PYTEST_DEBUG_TEMPROOT") or None
+            made = tempfile.TemporaryDirectory(prefix="harness-launch-", dir=usual, ignore_cleanup_errors=True)
+            folder = stack.enter_context(made)
+        yield folder

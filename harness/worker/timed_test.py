@@ -12,7 +12,6 @@ import math
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +36,16 @@ TEXT = 200
 
 @dataclass(frozen=True)
 class Served:
-    """Which test. `iterations` are the calls in a round, 0 where they are still to be found."""
+    """Which test.
+
+    iterations  calls in a round, 0 where they are still to be found
+    temporary   a folder for temporary files, "" for none
+    """
 
     nodeid: str
     config: str
     iterations: int
+    temporary: str
 
 
 def host(request: Load, requests: BinaryIO, replies: BinaryIO) -> None:
@@ -53,7 +57,7 @@ def host(request: Load, requests: BinaryIO, replies: BinaryIO) -> None:
     hardware: Hardware = request.hardware.build()
     hardware.enter()
     talk = Conversation(hardware, requests, replies, served.iterations)
-    launch = Launch(talk)
+    launch = Launch(talk, served.temporary)
     config = _settings(Path(request.root), served.config)
     # -s: what is printed goes to the log at once, and is there also if this process does not live to tell.
     command = [*config, "--rootdir", request.root, "-W", IMPORTED, "-s", served.nodeid]
@@ -64,8 +68,8 @@ def host(request: Load, requests: BinaryIO, replies: BinaryIO) -> None:
 class Launch:
     """The pytest plugin of a launch: it keeps pytest to the one test, and learns how that ended."""
 
-    def __init__(self, talk: Conversation) -> None:
-        self._talk = talk
+    def __init__(self, talk: Conversation, temporary: str = "") -> None:
+        self._talk, self._temporary = talk, temporary
         self._known = talk.iterations > 0
         self._looked = False
         self._gave_up = self._marked = False
@@ -104,7 +108,7 @@ class Launch:
                 setattr(config.option, name, value)
         if any(map(config.pluginmanager.hasplugin, PYTEST_TIMEOUT)):
             config.option.timeout = 0  # a launch has a deadline of its own
-        with _own_temporary(config.option):
+        with _own_temporary(config.option, self._temporary):
             return (yield)
 
     @pytest.hookimpl(trylast=True)
@@ -263,20 +267,17 @@ def _text(file: Path) -> str:
 
 
 @contextlib.contextmanager
-def _own_temporary(option: Any) -> Iterator[None]:
+def _own_temporary(option: Any, usual: str) -> Iterator[None]:
     """Temporary files of this process alone: where settings have them (`--basetemp`), which may be the disk that is
-    timed, or else where pytest has those of its own.
+    timed, or else in the folder that its parent made for them, "" for none.
 
     In a folder of its own, since pytest empties it first; and removed at the end, since there are many launches, and
     pytest keeps a user's last three.
     """
-    given = getattr(option, "basetemp", None)
+    given = getattr(option, "basetemp", None) or usual
     folder: Path | None = None
     with contextlib.suppress(OSError):  # pytest says so to a test that asks for such a folder
-        if given is None:
-            usual = os.environ.get("PYTEST_DEBUG_TEMPROOT") or None
-            folder = Path(tempfile.mkdtemp(prefix="harness-launch-", dir=usual))
-        else:
+        if given:
             folder = Path(given).absolute() / f"launch-{os.getpid()}"
             folder.parent.mkdir(parents=True, exist_ok=True)
     if folder is not None:
