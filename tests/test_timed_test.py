@@ -206,17 +206,34 @@ def test_times_of_rounds_become_those_of_calls() -> None:
     assert a_call(of_rounds, 1) is of_rounds
 
 
+def a_test(test: bool = True, *marks: pytest.Mark, **options: bool) -> Any:
+    """What is asked of a collected item before anything is measured."""
+    known = {mark.name: mark for mark in marks}
+    config = SimpleNamespace(getoption=lambda name: options.get(name, False))
+    stash = {TEST: TimedTest("test_x.py::test_x")} if test else {}
+    return SimpleNamespace(stash=stash, get_closest_marker=known.get, config=config)
+
+
 @pytest.mark.parametrize(("found", "old"), [("5.1.0", True), ("5.2.3", True), ("5.3.0", False), ("5.10.0", False)])
 def test_a_pytest_benchmark_that_is_too_old_is_refused_once(
     found: str, old: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before 5.2 `pedantic` takes no `teardown`, and before 5.3 its JSON is no path: every test was red for itself."""
     monkeypatch.setattr(pytest_benchmark, "__version__", found)
-    timed, other = (cast(Any, SimpleNamespace(stash=stash)) for stash in ({TEST: TimedTest("test_x.py::test_x")}, {}))
     said = rf"5\.3 or newer, and {found} is installed: pip install -U pytest-benchmark"
     with pytest.raises(SuiteError, match=said) if old else contextlib.nullcontext():
-        check_installed([other, timed])
-    check_installed([other])
+        check_installed([a_test(False), a_test()])
+    check_installed([a_test(False)])
+
+
+def test_a_pytest_benchmark_that_is_too_old_is_refused_only_where_it_is_to_measure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`--benchmark-skip` puts a mark on every such test."""
+    monkeypatch.setattr(pytest_benchmark, "__version__", "5.1.0")
+    check_installed([a_test(True, pytest.mark.skip.mark), a_test(benchmark_disable=True)])
+    with pytest.raises(SuiteError, match="is installed"):
+        check_installed([a_test(benchmark_disable=True, benchmark_enable=True)])
 
 
 def test_one_oldest_version_is_named() -> None:

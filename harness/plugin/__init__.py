@@ -22,7 +22,7 @@ from harness.plugin.options import add_options, check_options, plan_of, pytest_l
 from harness.plugin.progress import unwritable
 from harness.plugin.selection import SELECTIONS, only_shows
 from harness.plugin.state import STATE, State
-from harness.plugin.timed_test import TEST, TimedItem, check_installed, expected, tell, timed_test, unexcused
+from harness.plugin.timed_test import TEST, TimedItem, check_installed, disabled, expected, tell, timed_test, unexcused
 from harness.timed_test import TimedTest
 
 
@@ -127,7 +127,7 @@ def bench(request: pytest.FixtureRequest) -> Callable[[Case], Measured]:
 
 def _measure(item: TimedItem) -> None:
     """Measure a test of pytest-benchmark's."""
-    if item.config.getoption("benchmark_disable") and not item.config.getoption("benchmark_enable"):
+    if disabled(item.config):
         pytest.skip("benchmarks are disabled (--benchmark-disable)")
     bench = Bench.of(item)
     try:

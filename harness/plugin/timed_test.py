@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError, Regression, SuiteError
+from harness.plugin.selection import is_left
 from harness.records import Outcome
 from harness.settings import Decision
 from harness.timed_test import TimedTest
 from harness.worker.protocol import EXPECTED
 
-__all__ = ["OLDEST", "TEST", "TimedItem", "check_installed", "expected", "tell", "timed_test", "unexcused"]
+__all__ = ["OLDEST", "TEST", "TimedItem", "check_installed", "disabled", "expected", "tell", "timed_test", "unexcused"]
 
 FIXTURE = "benchmark"
 OLDEST = "5.3"
@@ -47,9 +48,14 @@ def timed_test(item: pytest.Item) -> TimedTest | None:
     return TimedTest(item.nodeid, settings.relative_to(config.rootpath).as_posix() if settings and inside else "")
 
 
+def disabled(config: pytest.Config) -> bool:
+    """Whether pytest was asked to measure none of them."""
+    return bool(config.getoption("benchmark_disable") and not config.getoption("benchmark_enable"))
+
+
 def check_installed(items: Iterable[pytest.Item]) -> None:
-    """Raise `SuiteError` where an item is such a case, and the installed pytest-benchmark is too old to measure it."""
-    if not any(TEST in item.stash for item in items):
+    """Raise `SuiteError` where such a case is to be measured, and the installed pytest-benchmark is too old for it."""
+    if not any(TEST in item.stash and not is_left(item) and not disabled(item.config) for item in items):
         return
     from pytest_benchmark import __version__ as found  # here: only who has such a test has it
 
