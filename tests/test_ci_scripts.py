@@ -246,6 +246,18 @@ def test_the_head_of_a_pull_request_is_compared_with_where_it_forked(tmp_path: P
     assert gate.arguments()[-1] == f"--against={tip}", "what is checked out is not that head"
 
 
+def test_a_repository_that_is_checked_out_into_a_folder_is_asked_for_its_commits_there(tmp_path: Path) -> None:
+    """They were asked of the workspace, which is no repository then: each pull request's base "can't be fetched"."""
+    _, _, tip = a_fork(tmp_path / "origin")
+    git(tmp_path, "clone", "--depth=1", (tmp_path / "origin").as_uri(), "repo")
+    gate = Gate(tmp_path)
+    done = gate.run(HARNESS_FOLDER="repo", HARNESS_BASE=tip, HARNESS_PYTHON="./python")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(gate.text("repo/arguments.json"))[-1] == f"--against={tip}"
+    assert git(tmp_path / "repo", "cat-file", "-t", tip) == "commit", "it was fetched"
+    assert gate.text("output") == "folder=repo/reports/a-run\n"
+
+
 def test_a_clone_that_does_not_reach_to_the_fork_says_so(tmp_path: Path) -> None:
     _, head, tip = a_fork(tmp_path / "origin")
     git(tmp_path, "clone", "--depth=1", (tmp_path / "origin").as_uri(), "clone")

@@ -7,6 +7,11 @@ summary=${GITHUB_STEP_SUMMARY:-/dev/null}
 output=${GITHUB_OUTPUT:-/dev/null}
 python=${HARNESS_PYTHON:-python}
 
+# What pytest and git run is the folder's, which may be a checkout of its own; a path to an interpreter is the workspace's.
+folder=${HARNESS_FOLDER:-.}
+if [[ $python == */* && $python != /* ]]; then python=$PWD/$python; fi
+cd "$folder" || { echo "::error title=harness::the folder $folder is not there"; exit 2; }
+
 against=${HARNESS_AGAINST:-base}
 if [[ $against == base ]]; then
     against=${HARNESS_BASE:-}
@@ -48,11 +53,6 @@ else
     # In front, so that what the workflow's arguments say of baselines goes before it.
     words=(--baseline=compare "${words[@]}")
 fi
-
-# What pytest runs is the folder's; a path to an interpreter is the workspace's.
-folder=${HARNESS_FOLDER:-.}
-if [[ $python == */* && $python != /* ]]; then python=$PWD/$python; fi
-cd "$folder" || { echo "::error title=harness::the folder $folder is not there"; exit 2; }
 
 before=$(readlink reports/latest || true)
 code=0
