@@ -268,6 +268,24 @@ def test_a_clone_that_does_not_reach_to_the_fork_says_so(tmp_path: Path) -> None
     assert "does not hold the commit at which the pull request forked" in done.stdout
 
 
+def test_what_is_not_the_pull_request_is_never_green_for_it(tmp_path: Path) -> None:
+    """On pull_request_target the base branch is checked out: it was compared with itself, whatever was changed."""
+    fork, head, tip = a_fork(tmp_path / "origin")
+    gate = Gate(tmp_path / "origin")
+    event = {"GITHUB_EVENT_NAME": "pull_request_target", "HARNESS_BASE": tip, "HARNESS_HEAD": head}
+    git(gate.folder, "checkout", "main")
+    for against in ("base", "baseline", fork):
+        done = gate.run(**event, HARNESS_AGAINST=against)
+        assert done.returncode == 2
+        assert "::what is checked out is not this pull request; let the workflow run on pull_request\n" in done.stdout
+    assert not (gate.folder / "arguments.json").exists(), "nothing was run"
+    git(gate.folder, "merge", "--no-ff", "-m", "merge", "change")
+    for commit, base in (("main", tip), ("change", fork)):
+        git(gate.folder, "checkout", commit)
+        gate.run(**event)
+        assert gate.arguments()[-1] == f"--against={base}"
+
+
 def test_the_action_tells_its_script_all_that_it_asks_for() -> None:
     (step,) = (
         step

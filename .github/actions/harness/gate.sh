@@ -12,6 +12,13 @@ folder=${HARNESS_FOLDER:-.}
 if [[ $python == */* && $python != /* ]]; then python=$PWD/$python; fi
 cd "$folder" || { echo "::error title=harness::the folder $folder is not there"; exit 2; }
 
+# On this event a checkout that is told nothing is of the base branch: whatever the pull request changes would be green.
+if [[ ${GITHUB_EVENT_NAME:-} == pull_request_target && -n ${HARNESS_HEAD:-} ]] &&
+    ! grep -qxE "(parent )?$HARNESS_HEAD" < <(git rev-parse HEAD; git cat-file commit HEAD | sed '/^$/q'); then
+    echo "::error title=harness::what is checked out is not this pull request; let the workflow run on pull_request"
+    exit 2
+fi
+
 against=${HARNESS_AGAINST:-base}
 if [[ $against == base ]]; then
     against=${HARNESS_BASE:-}
