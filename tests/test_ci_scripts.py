@@ -454,6 +454,15 @@ def test_the_comment_of_the_guide_follows_its_gate() -> None:
     assert set(writing["env"]) == needed, "what the script takes from its environment"
 
 
+def test_the_cure_of_an_intended_change_makes_its_pull_request_green() -> None:
+    """It stayed red whatever was accepted, since it was measured in turns again."""
+    guide, page = ((ROOT / "docs" / name).read_text() for name in ("ci-guide.md", "ci.md"))
+    (row,) = re.findall(r"^\| intended \|.*$", guide, re.MULTILINE)
+    (step,) = re.findall(r"`with: (\{.*?\})`", row)
+    assert parsed(step) == {"against": "baseline"}
+    assert "`against: baseline`" in page.partition("\n## A pull request against its base\n")[2].partition("\n## ")[0]
+
+
 def test_workflows_and_those_of_the_guide_fit_the_schema(tmp_path: Path) -> None:
     """Against the copy of GitHub's workflow schema that check-jsonschema ships; nothing is downloaded."""
     own = sorted((ROOT / ".github" / "workflows").glob("*.y*ml"))
