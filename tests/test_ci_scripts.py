@@ -16,7 +16,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from harness.report.comment import MARKER
-from tests.cli_runs import a_case, on_disk
+from harness.report.journal import Journal
+from tests.cli_runs import a_case, a_run, on_disk
 from tests.report_samples import sample_run
 
 ROOT = Path(__file__).parent.parent
@@ -354,6 +355,18 @@ def test_failures_are_commented_once(comment: Comment, tmp_path: Path) -> None:
     assert call[5].startswith(f"{MARKER}\n### ")
     (call,) = comment.run(red(tmp_path), old={MARKER: "99"})
     assert call[:4] == ["api", "--method", "PATCH", "repos/o/r/issues/comments/99"]
+
+
+def test_a_run_that_was_killed_is_commented_from_its_journal(comment: Comment, tmp_path: Path) -> None:
+    """It has no run.json, so that the job failed and what the run before had said stayed."""
+    killed = tmp_path / "killed"
+    run, journal = a_run([a_case("a")]), Journal(killed)
+    journal.start(run)
+    journal.append(run.results[0], ())
+    (call,) = comment.run(str(killed), old={MARKER: "99"})
+    assert call[:4] == ["api", "--method", "PATCH", "repos/o/r/issues/comments/99"]
+    assert "The run did not finish." in call[5]
+    assert [path.name for path in killed.iterdir()] == ["journal.jsonl"]
 
 
 def test_where_nothing_is_to_do_an_old_comment_goes(comment: Comment, tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ folder=$1
 drawn=$(mktemp -d)
 trap 'rm -rf "$drawn"' EXIT
 
-harness report "$folder/run.json" --output "$drawn" --comment "$drawn/comment.md" >/dev/null
+# Of a run that was killed there is only the journal. Both are read strictly, and nothing else in the folder is.
+record=$folder/run.json
+if [[ ! -e $record && -e $folder/journal.jsonl ]]; then record=$folder/journal.jsonl; fi
+harness report "$record" --output "$drawn" --comment "$drawn/comment.md" >/dev/null
 
 # The pull request is asked for, not read from the artefact, which its author could have written.
 number=$(gh api --method GET "repos/$REPOSITORY/pulls" -f state=open -f head="$HEAD_OWNER:$HEAD_BRANCH" \
