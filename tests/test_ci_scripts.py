@@ -308,6 +308,7 @@ class Comment:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = folder / "gh.log"
+        self.said = ""
         bin_ = folder / "bin"
         bin_.mkdir()
         (bin_ / "gh").write_text(GH.format(python=sys.executable))
@@ -333,6 +334,7 @@ class Comment:
             check=False,
         )
         assert done.returncode == 0, done.stderr
+        self.said = done.stdout
         calls = [json.loads(line) for line in self.log.read_text().splitlines()]
         return [call for call in calls if {"POST", "PATCH", "DELETE"} & set(call)]
 
@@ -391,6 +393,14 @@ def test_each_gate_of_a_repository_has_a_comment_of_its_own(comment: Comment, tm
     (call,) = comment.run(failed, old={others: "98", MARKER: "97"})
     assert call[:4] == ["api", "--method", "PATCH", "repos/o/r/issues/comments/97"]
     assert call[5].startswith("<!-- harness: a or true -- b touch hacked -->\n### ")
+
+
+def test_of_several_pull_requests_of_one_branch_none_gets_the_comment_of_another(
+    comment: Comment, tmp_path: Path
+) -> None:
+    """They go to different bases, and the newest one got what was found against each."""
+    assert comment.run(red(tmp_path), number="7\n8", old={MARKER: "99"}) == []
+    assert comment.said == "several open pull requests are at abc, so no comment\n"
 
 
 def test_a_pull_request_that_moved_on_is_left_alone(comment: Comment, tmp_path: Path) -> None:

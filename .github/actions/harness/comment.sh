@@ -15,7 +15,12 @@ harness report "$record" --output "$drawn" --comment "$drawn/comment.md" >/dev/n
 
 # The pull request is asked for, not read from the artefact, which its author could have written.
 number=$(gh api --method GET "repos/$REPOSITORY/pulls" -f state=open -f head="$HEAD_OWNER:$HEAD_BRANCH" \
-    --jq "map(select(.head.sha == \"$HEAD_SHA\")) | .[0].number // empty")
+    --jq "map(select(.head.sha == \"$HEAD_SHA\")) | .[].number")
+# Of which one the run was is not known, and each is held against another base.
+if [[ $number == *$'\n'* ]]; then
+    echo "several open pull requests are at $HEAD_SHA, so no comment"
+    exit 0
+fi
 if [[ ! $number =~ ^[0-9]+$ ]]; then
     echo "no open pull request is at $HEAD_SHA any more"
     exit 0
