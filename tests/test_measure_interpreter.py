@@ -16,6 +16,7 @@ from harness.files import owned
 from harness.measure import interpreter
 from harness.measure.interpreter import PINNED, python_with
 
+VERSION = ["3.11.9 (main)", "/usr/bin/python3.11"]
 SITES = [
     "/env/lib/python3.11/site-packages",
     "/me/.local/lib/python3.11/site-packages",
@@ -34,7 +35,7 @@ def installs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         if "pip" in command:
             found.append(command[command.index("--disable-pip-version-check") + 1 :])
         if "sys.path" in command[-1]:
-            return json.dumps(["", "/usr/lib/python311.zip", "/usr/lib/python3.11", *SITES])
+            return json.dumps([VERSION, ["", "/usr/lib/python311.zip", "/usr/lib/python3.11", *SITES]])
         return f"{Path(command[0]).parent.parent / 'site-packages'}\n"
 
     monkeypatch.setattr(interpreter, "_run", run)
@@ -138,7 +139,19 @@ def test_no_password_of_a_package_is_told_where_it_can_not_be_installed(monkeypa
         interpreter._run(command)
 
 
-def test_the_folders_of_installed_packages_are_asked_of_the_interpreter() -> None:
-    found = interpreter._site_folders(sys.executable)
+@pytest.mark.parametrize("other", [["3.12.4 (main)", VERSION[1]], [VERSION[0], "/opt/bin/python3.11"]])
+def test_an_interpreter_that_became_another_one_has_an_environment_of_its_own(
+    tmp_path: Path, installs: list[list[str]], monkeypatch: pytest.MonkeyPatch, other: list[str]
+) -> None:
+    """At the path of before, and with folders whose names tell no version, as Debian's: it saw none of its packages."""
+    first = python_with(("a==1",), tmp_path)
+    monkeypatch.setattr(f"{__name__}.VERSION", other)
+    assert python_with(("a==1",), tmp_path) != first
+    assert installs == [["a==1"]] * 2
+
+
+def test_an_interpreter_is_asked_for_its_version_and_the_folders_of_installed_packages() -> None:
+    version, found = interpreter._described(sys.executable)
+    assert version == [sys.version, vars(sys)["_base_executable"]]
     assert found
     assert set(found) <= set(sys.path)

@@ -30,14 +30,14 @@ PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*==\s*[^\s*,;@
 def python_with(packages: Sequence[str], folder: Path, python: str = sys.executable) -> str:
     """The path of a Python that sees everything that `python` does, and first these requirements (`onnxruntime==1.30`).
 
-    The environment lies below `folder`. It is made once and kept where each requirement names one version; a file, a
-    branch or a range stands for something else tomorrow, so that for those one is made at each call, and removed when
-    one is made after this process. Another session that wants the same one waits until it is made. Raises `SuiteError`
-    where pip can't install them.
+    The environment lies below `folder`. It is made once and kept where each requirement names one version, as long as
+    `python` is the same; a file, a branch or a range stands for something else tomorrow, so that for those one is made
+    at each call, and removed when one is made after this process. Another session that wants the same one waits until
+    it is made. Raises `SuiteError` where pip can't install them.
     """
-    underneath = _site_folders(python)
+    version, underneath = _described(python)
     if all(PINNED.fullmatch(package) for package in packages):
-        key = hashlib.sha256("|".join([python, *underneath, *sorted(packages)]).encode()).hexdigest()[:16]
+        key = hashlib.sha256("|".join([python, *version, *underneath, *sorted(packages)]).encode()).hexdigest()[:16]
         place = folder / key
         with locked(folder / f".{key}.lock"):
             if not (place / "complete").exists():
@@ -64,12 +64,15 @@ def _make(place: Path, packages: Sequence[str], python: str, underneath: Sequenc
     (place / "complete").touch()
 
 
-def _site_folders(python: str) -> list[str]:
-    """The folders of installed packages that an interpreter looks into, in its order. A virtual environment that sees
-    the system's packages has several, and so has a user with packages of their own.
+def _described(python: str) -> tuple[list[str], list[str]]:
+    """An interpreter's version and the one that it was made from, and the folders of installed packages that it looks
+    into, in its order. A virtual environment that sees the system's packages has several, and so has a user with
+    packages of their own.
     """
-    found = _run([python, "-P", "-c", "import json, sys; print(json.dumps(sys.path))"])
-    return [path for path in json.loads(found) if Path(path).name in INSTALLED]
+    told = "sys.version, str(getattr(sys, '_base_executable', ''))"
+    found = _run([python, "-P", "-c", f"import json, sys; print(json.dumps([[{told}], sys.path]))"])
+    version, paths = json.loads(found)
+    return version, [path for path in paths if Path(path).name in INSTALLED]
 
 
 def _run(command: list[str]) -> str:
