@@ -119,6 +119,17 @@ def test_a_hook_of_gits_keeps_its_index(project: Folder, monkeypatch: pytest.Mon
     assert worktree(project.path, "HEAD", project.path / ".harness" / "trees") == other
 
 
+def test_a_revision_that_the_clone_lacks_is_named_with_the_cure(project: Folder) -> None:
+    """A shallow clone has no other commit, and a full one the branches of the server's under another name."""
+    for revision in ("released", "0" * 40, "HEAD~1"):
+        with pytest.raises(SuiteError) as caught:
+            worktree(project.path, revision, project.path / ".harness" / "trees")
+        assert str(caught.value) == (
+            f"there is no commit {revision} in this clone; fetch it (in CI: fetch-depth: 0, and origin/NAME for a "
+            "branch), or name another"
+        )
+
+
 def test_no_hook_of_the_repository_runs_in_a_checkout(project: Folder) -> None:
     """Such as one that installs what was checked out, into the environment that measures."""
     hook = project.path / ".git" / "hooks" / "post-checkout"

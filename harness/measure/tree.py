@@ -162,7 +162,16 @@ def worktree(root: Path, revision: str, folder: Path, python: str = sys.executab
 
 def commit_of(folder: Path, revision: str) -> str:
     """The commit that a revision names. Raises `SuiteError` where it names none."""
-    return git(folder, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    try:
+        return git(folder, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    except SuiteError as error:
+        # All that git says of a name that it does not know. Of one that is ambiguous it says more.
+        if str(error).endswith("failed: fatal: Needed a single revision"):
+            raise SuiteError(
+                f"there is no commit {revision} in this clone; fetch it (in CI: fetch-depth: 0, and origin/NAME for "
+                "a branch), or name another"
+            ) from None
+        raise
 
 
 def _make(root: Path, commit: str, place: Path) -> None:
