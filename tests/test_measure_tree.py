@@ -302,6 +302,34 @@ def test_an_edited_checkout_is_named_with_the_command_that_removes_it(project: F
     assert worktree(project.path, "HEAD", project.path / ".harness" / "trees") == other
 
 
+def test_a_checkout_in_which_git_calls_files_edited_from_the_start_is_used(project: Folder) -> None:
+    """It was red for nothing, and the checkout that the cure led to was the same. So is LFS without its filter."""
+    (project.path / "data.txt").write_bytes(b"a\r\n")
+    project.commit("a file with line ends of Windows")
+    (project.path / ".gitattributes").write_text("*.txt text\n")
+    project.git("add", ".gitattributes")  # alone, since git would mend the file as well
+    project.git("commit", "-q", "-m", "a rule for line ends")
+    trees = project.path / ".harness" / "trees"
+    tree = worktree(project.path, "HEAD", trees)
+    assert worktree(project.path, "HEAD", trees) == tree
+    assert (tree.root / "data.txt").read_bytes() == b"a\r\n"
+    (tree.root / "src" / "own_network" / "__init__.py").write_text("LAYERS = 2\n")
+    with pytest.raises(SuiteError, match="was edited"):
+        worktree(project.path, "HEAD", trees)
+
+
+def test_a_checkout_that_is_at_another_commit_is_none_of_its_own(project: Folder) -> None:
+    """Someone looked around in it: what was measured was the other commit, under the name of this one."""
+    project.commit("another")
+    trees = project.path / ".harness" / "trees"
+    other = worktree(project.path, "HEAD", trees)
+    project.git("-C", str(other.root), "checkout", "-q", "--detach", "HEAD~1")
+    with pytest.raises(SuiteError, match=r"is at another commit, so it is no longer HEAD; remove it: git worktree rem"):
+        worktree(project.path, "HEAD", trees)
+    project.git("-C", str(other.root), "checkout", "-q", "--detach", other.revision)
+    assert worktree(project.path, "HEAD", trees) == other
+
+
 def test_a_commit_without_the_projects_folder_has_none_of_its_cases(project: Folder, other: Tree) -> None:
     (project.path / "ml").mkdir()
     added = worktree(project.path / "ml", "HEAD", project.path / ".harness" / "trees")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import harness
 from harness.errors import AbsentError, SuiteError, WrongTreeError
-from harness.files import imported_from, locked
+from harness.files import imported_from, locked, write_atomic
 from harness.git import run_git
 from harness.measure.distributions import files_of, names_in
 from harness.worker.imported import INSTALLED
@@ -29,6 +29,8 @@ from harness.worker.protocol import OWN_FOLDERS, SUITE_FOLDERS
 __all__ = ["Tree", "commit_of", "git", "versions_of", "worktree"]
 
 GIT_SECONDS = 120.0
+FRESH = "harness-fresh"
+"""A file in git's own directory of a finished checkout: what git called edited in it from the start."""
 _INSTALLED = """
 import hashlib
 from importlib.metadata import distributions
@@ -148,11 +150,14 @@ def worktree(root: Path, revision: str, folder: Path, python: str = sys.executab
     top = Path(git(root, "rev-parse", "--show-toplevel"))
     commit = commit_of(root, revision)
     place = folder / commit
-    if not _is_known(place):
-        _make(root, commit, place)
-    if git(place, "status", "--porcelain", "--untracked-files=no"):
+    fresh = _fresh(place)
+    if fresh is None:
+        fresh = _make(root, commit, place)
+    moved = git(place, "rev-parse", "HEAD") != commit
+    if moved or _edited(place) != fresh:
         cure = shlex.join(["git", "worktree", "remove", "--force", "--force", str(place)])
-        raise SuiteError(f"{place} was edited, so it is no longer {revision}; remove it: {cure}")
+        change = "is at another commit" if moved else "was edited"
+        raise SuiteError(f"{place} {change}, so it is no longer {revision}; remove it: {cure}")
     # What was fetched at set-up lies beside the working tree, and is the same for every commit that pins the same.
     # Its children stand in the checkout, where a relative path would lead elsewhere.
     data = str(root / (os.environ.get("HARNESS_DATA") or ".harness/data"))
@@ -174,40 +179,58 @@ def commit_of(folder: Path, revision: str) -> str:
         raise
 
 
-def _make(root: Path, commit: str, place: Path) -> None:
-    """Check a commit out. Another session that needs a checkout beside it waits, and takes it over where it is its own.
+def _make(root: Path, commit: str, place: Path) -> str:
+    """Check a commit out, and give what git calls edited in it. Another session that needs a checkout beside it waits,
+    and takes it over where it is its own.
 
     Raises `SuiteError`.
     """
     with locked(place.parent / ".lock"):
-        if not _is_known(place):
+        fresh = _fresh(place)
+        if fresh is None:
             _remove(place)
             # Twice: where a checkout was cut off, git has the place locked. And however large the repository is, a
             # limit of time would cut it off.
             git(root, "worktree", "add", "--detach", "--force", "--force", str(place), commit, seconds=None)
+            fresh = _edited(place)
+            try:
+                write_atomic(_directory(place) / FRESH, os.fsencode(fresh))
+            except OSError as error:
+                raise SuiteError(f"{place} can't be kept: {error.strerror or error}") from None
+        return fresh
 
 
-def _is_known(place: Path) -> bool:
-    """Whether git knows a checkout that was kept: it does not in another clone, nor once the project was moved.
+def _fresh(place: Path) -> str | None:
+    """What git called edited in a checkout that was kept when it was made; None where git does not know it: it does not
+    in another clone, nor once the project was moved.
 
     Nor is one known whose making goes on, or was cut off. Raises `SuiteError` where git does not say, as of another
     user's.
     """
+    # Not the path's own method, which raises where another user's folder is closed.
+    if not os.access(place / ".git", os.F_OK):
+        return None
     try:
-        # Not the path's own method, which raises where another user's folder is closed.
-        return os.access(place / ".git", os.F_OK) and not _is_unfinished(place / git(place, "rev-parse", "--git-dir"))
+        return os.fsdecode((_directory(place) / FRESH).read_bytes())
+    except OSError:
+        return None
     except SuiteError as error:
         # The second of a file that a full disk or a lost machine left empty.
         if any(words in str(error) for words in ("not a git repository", "gitfile")):
-            return False
+            return None
         raise
 
 
-def _is_unfinished(directory: Path) -> bool:
-    """Whether git has said of a worktree's own directory that it makes it, and not that it has."""
-    with contextlib.suppress(OSError):
-        return (directory / "locked").read_text(encoding="utf-8", errors="replace").strip() == "initializing"
-    return False
+def _directory(place: Path) -> Path:
+    """Git's own directory of a checkout. Raises `SuiteError`."""
+    return place / git(place, "rev-parse", "--git-dir")
+
+
+def _edited(place: Path) -> str:
+    """The files of a checkout that git calls edited. A filter such as that of LFS, and a rule for line ends that came
+    after the files, leave some in a fresh one. Raises `SuiteError`.
+    """
+    return git(place, "status", "--porcelain", "--untracked-files=no")
 
 
 def _remove(place: Path) -> None:
