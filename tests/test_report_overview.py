@@ -541,6 +541,23 @@ def test_a_change_reads_as_its_limit_only_where_it_is_the_limit(change: Estimate
     assert change_text(row) == text
 
 
+@pytest.mark.parametrize(
+    ("change", "limit", "better", "texts"),
+    [
+        (0.0268, 0.0266, "lower", ("+2.68 %", "+2.66 %")),
+        (-0.0268, 0.0266, "higher", ("-2.68 %", "-2.66 %")),
+        (0.02702, 0.02704, "lower", ("+2.702 %", "+2.704 %")),
+        (0.05, 0.0266, "lower", ("+5.0 %", "+2.7 %")),
+    ],
+)
+def test_a_limit_reads_on_its_own_side_of_the_change(
+    change: float, limit: float, better: str, texts: tuple[str, str]
+) -> None:
+    verdict = Verdict.REGRESSED if abs(change) > limit else Verdict.UNCHANGED
+    row = Comparison("s", "c", "m", verdict, "", change=Estimate.exact(change), limit=limit, better=better)
+    assert (change_text(row), limit_text(row)) == texts
+
+
 def test_one_weight_of_ten_million_is_a_change_beside_an_exact_limit() -> None:
     row = Comparison("s", "c", "parameters", Verdict.REGRESSED, "", change=Estimate.exact(1e-7), limit=0.0)
     assert (change_text(row), limit_text(row)) == ("+0.00001 %", "exact")

@@ -8,7 +8,7 @@ import re
 from harness.records import Comparison, Estimate
 from harness.units import percent, points, with_interval
 
-__all__ = ["change_text", "estimate_text", "limit_text", "relative_text"]
+__all__ = ["bare", "change_text", "estimate_text", "limit_text", "relative_text"]
 
 
 def estimate_text(estimate: Estimate | None, unit: str) -> str:
@@ -46,13 +46,19 @@ def _more(comparison: Comparison, change: Estimate) -> int:
 
 
 def limit_text(comparison: Comparison) -> str:
-    """The limit as a signed change: `+5.0 %`, `-0.20 pt`; `exact` where any change for the worse counts."""
+    """The limit as a signed change: `+5.0 %`, `-0.20 pt`; `exact` where any change for the worse counts.
+
+    With the decimals of the change where it would be rounded to the other side of it: `+2.66 %` beside `+2.68 %`.
+    """
     if comparison.limit is None or not math.isfinite(comparison.limit):
         return "–"
     if comparison.limit == 0:
         return "exact"
     limit = comparison.limit if comparison.better == "lower" else -comparison.limit
     text = relative_text(comparison, limit)
+    exact = relative_text(comparison, limit, _more(comparison, comparison.change) if comparison.change else 0)
+    if bare(exact) != bare(text):
+        text = exact
     # A limit as narrow as a rounding error must not look like none.
     return text if re.search("[1-9]", text) else f"{limit * 100:+.1g} %"
 
@@ -65,3 +71,8 @@ def relative_text(comparison: Comparison, value: float, more: int = 0) -> str:
     if comparison.unit == "share" and comparison.baseline and comparison.baseline.point:
         return points(value * abs(comparison.baseline.point), more=more)
     return percent(value, more=more)
+
+
+def bare(text: str) -> str:
+    """A number with its unit, without the zeros that end its decimals: `2 ms`, `+2.5 %`, `+100 %`."""
+    return re.sub(r"\.0+(?= )|(\.\d*[1-9])0+(?= )", r"\1", text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from markupsafe import Markup
 
 from harness.records import Comparison, Launch
 from harness.report.html.svg import Axis, chart, element, labels, number, path
-from harness.report.numbers import change_text, limit_text, relative_text
+from harness.report.numbers import bare, change_text, limit_text, relative_text
 from harness.report.pruned import Removal, families
 from harness.report.reasons import measure
 from harness.units import plural, quantity
@@ -76,7 +75,7 @@ def dumbbell(key: str, comparison: Comparison) -> Markup | None:
             # With one decimal more than texts have: ticks are as near to each other as 0.025 %.
             element(
                 "text",
-                _round(relative_text(comparison, t, 1)),
+                bare(relative_text(comparison, t, 1)),
                 class_="tick",
                 x=x(t),
                 y=84,
@@ -256,18 +255,13 @@ def columns(x: Axis, labels: Mapping[float, str], bottom: float) -> Iterator[Mar
 
 def seconds(values: Sequence[float]) -> dict[float, str]:
     """Labels of round values: `2 ms` and not `2.00 ms`."""
-    return labels(values, lambda value, digits: _round(quantity(value, "s", digits)))
+    return labels(values, lambda value, digits: bare(quantity(value, "s", digits)))
 
 
 def shares(values: Sequence[float]) -> dict[float, str]:
     """Labels of shares (0..1) in percent, `97.5 %`: none where an axis has room for more than a share can be."""
     possible = [value for value in values if 0 <= value <= 1 + 1e-9]
     return labels(possible, lambda value, digits: f"{value * 100:.{digits + 1}g} %")
-
-
-def _round(text: str) -> str:
-    """A number with its unit, without the zeros that end its decimals: `2 ms`, `+2.5 %`, `+100 %`."""
-    return re.sub(r"\.0+(?= )|(\.\d*[1-9])0+(?= )", r"\1", text)
 
 
 def _legend(arms: Mapping[str, Sequence[float]] | Sequence[str], *, in_time: bool = False) -> Iterator[Markup]:
