@@ -125,21 +125,33 @@ def _levels(series: Series, records: Iterable[Portable | Times]) -> Iterator[Lev
     Where another metric alone was accepted, or a test moved, the value stays, and is told once.
     """
     before: float | None = None
-    reason = ""
+    reason, held = "", frozenset[str]()
     for record in records:
         value = _value(series, record)
-        if value is None or value == before:
+        if value is None:
             continue
-        before, accepted = value, record.accepted
+        accepted = record.accepted
         parts: list[Accepted | Block] = [accepted]
         if isinstance(record, Times):
             parts = [block for block in record.blocks if series.metric in block.values]
-        first, newest = parts[0], parts[-1]
-        # What was accepted anew begins in that block. Where it began before, the record's reason is another metric's.
-        if first.when == accepted.when or (first.when > accepted.when and not reason):
-            reason = accepted.reason
-        why = reason or "reason not known"
+        times = frozenset(part.when for part in parts)
+        if times.isdisjoint(held):  # where a block stayed it is another one, however old the first that is left
+            reason = accepted.reason if _is_own(series.metric, parts[0].when, accepted) else ""
+        held = times
+        if value == before:
+            continue
+        before, newest, why = value, parts[-1], reason or "reason not known"
         yield Level(newest.when, newest.commit, why if len(parts) == 1 else f"another block ({why})", value)
+
+
+def _is_own(metric: str, first: str, accepted: Accepted) -> bool:
+    """Whether a record was accepted for this metric, whose first block is of that time, and not for another one.
+
+    What was accepted anew begins there. A later one tells that older blocks are gone, and what was replaced is known.
+    """
+    if first <= accepted.when:
+        return first == accepted.when
+    return metric in accepted.previous or not accepted.previous
 
 
 def _value(series: Series, record: Portable | Times) -> float | None:
