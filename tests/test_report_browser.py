@@ -134,7 +134,7 @@ def test_axe_finds_nothing_in_a_review(browser: Any, tmp_path: Path, theme: str,
 
 
 def test_keys_of_a_review_act_on_the_card_that_has_the_focus(browser: Any, tmp_path: Path) -> None:
-    """They acted on the one that `j` and `k` had come to, and `a` sent a reason that nobody had seen."""
+    """They acted on the one that `j` and `k` had come to, and `a` sent a reason that nobody had seen, as did `r`."""
     _, file = reviewed(tmp_path, a_case("c"), a_case("d"), a_case("e"))
     with opened(browser, file) as page:
         page.evaluate(SENT)
@@ -145,8 +145,8 @@ def test_keys_of_a_review_act_on_the_card_that_has_the_focus(browser: Any, tmp_p
         reason.press("Escape")
         page.keyboard.press("a")
         assert page.evaluate("document.activeElement.id") == f"reason-{third}"
-        selected = reason.evaluate("one => one.value.slice(one.selectionStart, one.selectionEnd)")
-        assert selected == "as of another case", "so that Enter takes it, and a word replaces it"
+        selected = "one => one.value.slice(one.selectionStart, one.selectionEnd)"
+        assert reason.evaluate(selected) == "as of another case", "so that Enter takes it, and a word replaces it"
         assert page.evaluate("sent") == []
         page.keyboard.press("Enter")
         cards.nth(1).locator("h2").click()
@@ -162,6 +162,20 @@ def test_keys_of_a_review_act_on_the_card_that_has_the_focus(browser: Any, tmp_p
             [second, "reject", ""],
             [first, "reject", ""],
         ]
+        page.reload()  # as it is after each decision
+        page.evaluate(SENT)
+        page.keyboard.press("r")
+        page.keyboard.down("j")
+        page.keyboard.down("j")
+        page.keyboard.up("j")
+        assert page.evaluate("document.activeElement.id") == f"c-{third}", "a key that decides nothing may be held"
+        page.keyboard.press("k")
+        page.keyboard.press("a")
+        assert cards.nth(1).locator("[name=reason]").evaluate(selected) == "as of another case"
+        page.keyboard.press("Enter")
+        cards.nth(0).locator("[name=reason]").click()
+        assert cards.nth(0).locator("[name=reason]").input_value() == "as of another case"
+        assert page.evaluate("sent") == [[first, "reject", ""], [second, "accept", "as of another case"]]
         assert page.said == []
 
 

@@ -13,12 +13,17 @@
   };
   const typing = (element) => element.matches("input, textarea, select");
   for (const field of document.querySelectorAll(".decide [name=reason]")) {
-    field.value = sessionStorage.getItem("reason") || "";
-    field.form.addEventListener("submit", () => sessionStorage.setItem("reason", field.value));
+    // Not before somebody looks at it: `r` or a button would send the reason of another case unseen.
+    field.addEventListener("focus", () => {
+      if (field.value) return;
+      field.value = sessionStorage.getItem("reason") || "";
+      field.select();
+    });
+    field.form.addEventListener("submit", () => field.value && sessionStorage.setItem("reason", field.value));
   }
   addEventListener("keydown", (event) => {
-    // A key that is held down would decide the card that the next page has in this place.
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    // A key that is held down would decide the card that the next page has in this place; j and k may go on.
+    if (event.ctrlKey || event.metaKey || event.altKey || (event.repeat && !"jk".includes(event.key))) return;
     if (typing(event.target)) {
       if (event.key === "Escape") event.target.closest(".card").focus();
       return;
