@@ -33,8 +33,6 @@ ROOT = Path(__file__).parent.parent
 WRITER = """
 import sys
 from harness.history.entries import entry_of
-from harness.history.folder import Found
-from harness.history.sources import Sources
 from harness.history.store import Store
 from tests.history_runs import a_day
 
