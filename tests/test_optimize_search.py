@@ -23,6 +23,7 @@ from harness.model import Model
 from harness.optimize import Goal, Limit, Search, Space, Trial
 from harness.optimize.choice import last_choice
 from harness.optimize.goal import gains_of, without_gain
+from harness.optimize.record import record_of
 from harness.optimize.text import answer
 from harness.records import Estimate, Measurement, Outcome, Result, Verdict
 from harness.report.memory import memory_metric
@@ -380,6 +381,11 @@ def test_the_front_is_of_the_gpus_memory_where_all_tell_it() -> None:
     said = [*answer(found, GOAL, "")]
     assert said[0] == "on the front, none beaten by another in latency.p50, accuracy and GPU memory at once:"
     assert said[1:3] == ["  half+small  90.00 %  60 B", "  small  90.00 %  50 B"]
+    record = record_of("run", found, GOAL, python={}, words=(), finals=(), untried={})
+    assert [one["values"] for one in record["front"]] == [["90.00 %", "60 B"], ["90.00 %", "50 B"]]
+    assert record["recommended"]["values"] == ["90.00 %", "60 B"]
+    values = {one["technique"]: one["values"] for part in record["rounds"] for one in part}
+    assert values["small"] == ["90.00 %", "110 B"], "the host's, which every trial tells"
 
     measuring.gpu = None
     of_host = Search(measuring.space, GOAL, measuring).run()

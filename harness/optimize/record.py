@@ -15,6 +15,7 @@ from harness.optimize.goal import Goal
 from harness.optimize.search import Found, Tried
 from harness.optimize.text import values
 from harness.optimize.trial import Trial
+from harness.report.memory import HOST
 
 __all__ = ["NAME", "finals_of", "record_of"]
 
@@ -38,8 +39,9 @@ def record_of(
     untried  why techniques could not be tried, by their ids
     """
 
-    def row(trial: Trial) -> dict[str, Any]:
-        return {"technique": trial.case.technique.id, "values": values(trial, goal, found.memory)}
+    # In rounds it is the host's memory, as in the lines of the trials: all of them have that.
+    def row(trial: Trial, memory: str = HOST) -> dict[str, Any]:
+        return {"technique": trial.case.technique.id, "values": values(trial, goal, memory)}
 
     def tried(one: Tried) -> dict[str, Any]:
         gain = [math.exp(end) for end in (one.gain.point, one.gain.least, one.gain.most)] if one.gain else None
@@ -53,10 +55,10 @@ def record_of(
         "skipped": found.skipped,
         "complete": found.complete,
         "memory": found.memory,
-        "front": [row(trial) for trial in found.front],
+        "front": [row(trial, found.memory) for trial in found.front],
         "finals": words,
         "compared": finals,
-        "recommended": {**row(found.best), **python} if found.best.stands else None,
+        "recommended": {**row(found.best, found.memory), **python} if found.best.stands else None,
     }
 
 
