@@ -137,6 +137,29 @@ def test_inputs_that_the_caller_changes_later_stay_as_staged(tmp_path: Path) -> 
     assert session.fetch(session(staged))["output"].sum() == 0
 
 
+class _Recurrent(torch.nn.Module):
+    """A linear layer behind an LSTM."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.head = torch.nn.LSTM(12, 8), torch.nn.Linear(8, 4)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.lstm(x)[0])
+
+
+def test_weights_of_recurrent_layers_are_put_together_when_they_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU cuDNN did it at each call, which a network that was moved there in the usual way does not pay for."""
+    Eager().pack(_Recurrent(), {}, tmp_path, cpu)
+    joined: list[Any] = []
+    monkeypatch.setattr(torch.nn.RNNBase, "flatten_parameters", lambda layer: joined.append(layer))
+    module = Eager().load(tmp_path, cpu)._module
+    assert len(joined) == 1
+    assert joined[0] is module.lstm
+
+
 def test_a_network_of_another_form_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PreparationError, match=r"bytes instead of a torch\.nn\.Module"):
         Eager().pack(b"", {}, tmp_path, cpu)

@@ -55,6 +55,8 @@ def load_module(folder: Path, device: Any) -> Any:
     can't be rebuilt from its class. The file is the harness's own, written by the prepare child of the same run or
     cache, and its digest is checked by the caller before it comes here.
 
+    Weights of recurrent layers lie in one piece, where cuDNN wants them so.
+
     Raises `PreparationError` where a class of it can't be imported.
     """
     try:
@@ -64,6 +66,10 @@ def load_module(folder: Path, device: Any) -> Any:
             f"the network can't be loaded: {error}; who serves it does not call load, so that what load alone makes "
             "importable (sys.path, trust_remote_code) is not found; name its folder in pytest's option `pythonpath`"
         ) from error
+    # Each weight came to the device by itself, and cuDNN would gather them anew at each call.
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.RNNBase):
+            layer.flatten_parameters()
     return network.eval()
 
 
