@@ -59,6 +59,19 @@ class Branching(torch.nn.Module):
         return image if image.sum() > 0 else -image
 
 
+class Buffered(torch.nn.Module):
+    """Answers in memory of its own, which is the same in each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 4)
+        self.register_buffer("out", torch.zeros(1, 4))
+
+    def forward(self, x: Any) -> Any:
+        self.out.copy_(self.layer(x))
+        return self.out
+
+
 def test_the_exported_network_has_the_same_weights_and_any_batch() -> None:
     network = TINY.load()
     model = export(network, batches(2, 1, 5), batchable=True)
@@ -139,6 +152,15 @@ def test_an_export_that_computes_something_else_is_refused(monkeypatch: pytest.M
     monkeypatch.setattr(torch.onnx, "export", wrong)
     with pytest.raises(PreparationError, match=r"away from torch's; the limit is 0\.001"):
         export(TINY.load(), batches(2), batchable=True)
+
+
+def test_each_example_is_held_against_its_own_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a network that answers in a buffer, the first ones were those of the last."""
+    real = torch.onnx.export
+    monkeypatch.setattr(torch.onnx, "export", lambda network, *args, **named: real(network.layer, *args, **named))
+    inputs = [{"x": np.full((1, 3), value, np.float32)} for value in (1, 2)]
+    model = export(Buffered(), inputs, batchable=False)
+    assert [value.name for value in model.graph.output] == ["output"]
 
 
 def test_what_the_exporter_cannot_trace_is_refused_with_the_reason() -> None:

@@ -75,7 +75,9 @@ class Predictor:
         return {name: np.concatenate(parts) for name, parts in self._kept.items()}
 
     def _call(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
-        return self._session.fetch(self._session(self._session.stage(inputs)))
+        found = self._session.fetch(self._session(self._session.stage(inputs)))
+        # Memory of the network itself, as of a buffer that it answers in, changes with the next call.
+        return {name: array if array.flags.owndata else array.copy() for name, array in found.items()}
 
     def _in_batches(self, inputs: Arrays, size: int) -> dict[str, np.ndarray[Any, Any]]:
         import numpy as np

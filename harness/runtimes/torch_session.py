@@ -37,6 +37,7 @@ __all__ = [
     "as_tensors",
     "elements",
     "enter_torch",
+    "kept_outputs",
     "module_weights",
     "named_outputs",
     "other_product_weights",
@@ -89,6 +90,11 @@ def named_outputs(outputs: Any) -> dict[str, Any]:
                 "tuple or mapping of tensors"
             )
     return named
+
+
+def kept_outputs(outputs: Any) -> dict[str, Any]:
+    """Copies of `named_outputs`: a network may answer in a buffer of its own, which its next call overwrites."""
+    return {name: tensor.clone() for name, tensor in named_outputs(outputs).items()}
 
 
 class TorchSession:

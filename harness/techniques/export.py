@@ -70,12 +70,12 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
     import torch
     from onnx_ir.passes.common import NameFixPass
 
-    from harness.runtimes.torch_session import as_tensors, named_outputs
+    from harness.runtimes.torch_session import as_tensors, kept_outputs
 
     network = network.eval()
     staged = [as_tensors(example) for example in examples]
     with torch.inference_mode():
-        wanted = [named_outputs(network(*inputs)) for inputs in staged]
+        wanted = [kept_outputs(network(*inputs)) for inputs in staged]
     names = list(wanted[0])
     if both := [name for name in names if name in examples[0]]:
         raise PreparationError(

@@ -35,12 +35,12 @@ def convert(network: Any, examples: Sequence[Arrays]) -> bytes:
     import torch
 
     from harness.runtimes.litert_graph import renamed
-    from harness.runtimes.torch_session import as_tensors, named_outputs
+    from harness.runtimes.torch_session import as_tensors, kept_outputs
     from harness.techniques.torch_modules import OutputTuple
 
     staged = [as_tensors(example) for example in examples]
     with torch.inference_mode():
-        wanted = [named_outputs(network(*inputs)) for inputs in staged]
+        wanted = [kept_outputs(network(*inputs)) for inputs in staged]
     wrapped = OutputTuple(copy.deepcopy(network)).eval()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

@@ -62,10 +62,10 @@ def outputs_on(
     """The outputs of a network over batches, tensor by tensor; `while_in` may change the network meanwhile."""
     import torch
 
-    from harness.runtimes.torch_session import named_outputs
+    from harness.runtimes.torch_session import kept_outputs
 
     with torch.no_grad(), _layer_by_layer(), while_in or nullcontext():
-        return [value for batch in batches for value in named_outputs(network(*batch)).values()]
+        return [value for batch in batches for value in kept_outputs(network(*batch)).values()]
 
 
 def change(outputs: Sequence[Any], expected: Sequence[Any]) -> float:
