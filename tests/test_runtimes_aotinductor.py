@@ -196,6 +196,10 @@ def test_a_package_that_computes_otherwise_than_its_program_is_refused() -> None
     turned = torch.tensor([3.0 + 4.0j])
     with pytest.raises(PreparationError, match="gives y"):
         _check({"y": turned.conj()}, {"y": turned})
+    ids = torch.tensor([5, 2])
+    _check({**wanted, "ids": ids.flip(0)}, {**wanted, "ids": ids})  # where rounding put two scores the other way round
+    with pytest.raises(PreparationError, match="gives ids"):
+        _check({"ids": ids.flip(0)}, {"ids": ids})
 
 
 def test_without_a_compiler_it_is_unavailable_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:

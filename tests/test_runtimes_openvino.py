@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -250,10 +250,11 @@ def test_a_damaged_file_is_a_failed_preparation(packed: Path) -> None:
 
 
 class Answers:
-    """A session that gives one answer to everything."""
+    """A session that gives one answer to everything, and ids beside it."""
 
-    def __init__(self, answer: float) -> None:
+    def __init__(self, answer: float, ids: Sequence[int] = (1, 2)) -> None:
         self._answer = answer
+        self._ids = ids
 
     def stage(self, inputs: Any) -> Any:
         return inputs
@@ -262,13 +263,14 @@ class Answers:
         return staged
 
     def fetch(self, outputs: Any) -> Mapping[str, Any]:
-        return {"output": np.full(4, self._answer, np.float32)}
+        return {"output": np.full(4, self._answer, np.float32), "ids": np.array(self._ids)}
 
 
 def test_generated_code_that_computes_something_else_is_refused() -> None:
     from harness.runtimes.openvino_session import check_fusing
 
     check_fusing(Answers(1.01), Answers(1.0), {})
+    check_fusing(Answers(1.0, (2, 1)), Answers(1.0), {})  # where rounding put two scores the other way round
     with pytest.raises(PreparationError, match=r"output 1 \(relative\) away .* openvino\(fusing=False\)"):
         check_fusing(Answers(0.0), Answers(1.0), {})
     with pytest.raises(PreparationError, match="generated code is at fault"):

@@ -18,6 +18,7 @@ from harness.runtimes.torch_session import module_weights
 from harness.techniques.export import TOLERANCE, _check, export
 from harness.techniques.torch_modules import CastNetwork
 from harness.testing import tiny_torch_model
+from tests.onnx_networks import model, tensor
 
 TINY = tiny_torch_model()
 
@@ -152,6 +153,21 @@ def test_an_export_that_computes_something_else_is_refused(monkeypatch: pytest.M
     monkeypatch.setattr(torch.onnx, "export", wrong)
     with pytest.raises(PreparationError, match=r"away from torch's; the limit is 0\.001"):
         export(TINY.load(), batches(2), batchable=True)
+
+
+def test_ids_beside_scores_may_change_places_and_are_looked_at_where_they_are_all() -> None:
+    """Two scores that differ by rounding do, and a right export was refused."""
+    network = model([onnx.helper.make_node("TopK", ["x", "k"], ["scores", "ids"])], [tensor("k", [3], np.int64)])
+    del network.graph.output[:]
+    for name, kind in (("scores", onnx.TensorProto.FLOAT), ("ids", onnx.TensorProto.INT64)):
+        network.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+    examples = [{"x": np.array([[1, 4, 3, 2]], np.float32)}]
+    scores, ids = np.array([[4, 3, 2]], np.float32), np.array([[2, 1, 3]], np.float32)
+    _check(network, examples, [{"scores": scores, "ids": ids}], TOLERANCE["float32"])
+    with pytest.raises(PreparationError, match="gives scores"):
+        _check(network, examples, [{"scores": 1.01 * scores, "ids": ids}], TOLERANCE["float32"])
+    with pytest.raises(PreparationError, match="gives ids"):
+        _check(network, examples, [{"ids": ids}], TOLERANCE["float32"])
 
 
 def test_each_example_is_held_against_its_own_outputs(monkeypatch: pytest.MonkeyPatch) -> None:

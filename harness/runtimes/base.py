@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["Runtime", "Session", "absent_input", "check_available", "check_form"]
+__all__ = ["Runtime", "Session", "absent_input", "check_available", "check_form", "decisive"]
 
 
 class Session(Protocol):
@@ -113,3 +113,12 @@ def absent_input(name: str, given: Iterable[str], source: str) -> PreparationErr
         f"the network reads an input {name!r}, and the model's inputs are {', '.join(given)}; give them the names that "
         f"{source} has"
     )
+
+
+def decisive(outputs: Arrays) -> Arrays:
+    """The outputs by which two forms of a network are held to be one: those in floating point, or all where none is.
+
+    Where two scores differ by what rounding makes, the ids beside them change places, and both forms are right.
+    """
+    floating = {name: array for name, array in outputs.items() if array.dtype.kind not in "iub"}
+    return floating or outputs

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import PreparationError
+from harness.runtimes.base import decisive
 from harness.runtimes.packages import missing
 from harness.signatures import signature_of
 
@@ -210,13 +211,16 @@ def _check(model: Any, examples: Sequence[Arrays], wanted: Sequence[Arrays], tol
     except Exception as error:
         raise PreparationError(f"ONNX Runtime can't run the exported network: {error}") from error
     for arrays, outputs in zip(found, wanted, strict=True):
-        for array, (name, expected) in zip(arrays, outputs.items(), strict=True):
+        given = dict(zip(outputs, arrays, strict=True))
+        for name, array in given.items():
+            expected = outputs[name]
             if array.shape != expected.shape:
                 raise PreparationError(
                     f"the exported network gives {name} the shape {list(array.shape)} instead of "
                     f"{list(expected.shape)}: its batch axis did not stay variable"
                 )
-            check_output(name, array, expected, tolerance)
+        for name, array in decisive(given).items():
+            check_output(name, array, outputs[name], tolerance)
 
 
 def check_output(name: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], tolerance: float) -> None:
