@@ -27,7 +27,7 @@ from harness.judge.prior import Spread
 from harness.judge.scope import changed_parts
 from harness.measure.environment import UNTOLD
 from harness.measure.tree import Tree
-from harness.metrics import METRICS, Metric
+from harness.metrics import METRICS, TIMES, Metric
 from harness.plan import Plan
 from harness.records import Comparison, Environment, Outcome, Result, Scalar, Verdict
 from harness.settings import Against
@@ -256,7 +256,7 @@ def not_in_turns(result: Result, metrics: Metrics) -> tuple[str, ...]:
     names = [
         name
         for name, metric in metrics.items()
-        if (name.startswith(("latency.", "throughput", "time.")) or name in UTILIZATION or metric.derive)
+        if name in TIMES or name in UTILIZATION or metric.derive
         if name != METRIC
         if metric.gates and metric != usual.get(name) and (result.measurement(name) or (metric.derive and derives))
     ]

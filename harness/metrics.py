@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from harness.errors import SuiteError
 from harness.records import Scalar
 
-__all__ = ["METRICS", "Metric", "calls_needed", "resolve"]
+__all__ = ["METRICS", "TIMES", "Metric", "calls_needed", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,9 @@ METRICS: tuple[Metric, ...] = (
         help="Wall time to make the artefact, measured when it is made, with up to --jobs - 1 others made beside it.",
     ),
 )
+
+TIMES = frozenset(metric.name for metric in METRICS if metric.name.startswith(("latency.", "throughput", "time.")))
+"""The times and what follows from them: by name, since an evaluation's own metric may be called `latency.onset`."""
 
 
 CHANGEABLE = frozenset({"tolerance", "slack", "help"})

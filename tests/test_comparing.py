@@ -200,16 +200,19 @@ def test_a_limit_that_turns_can_not_hold_is_told_and_fails_nothing() -> None:
     idle = METRICS["utilization.gpu"].with_tolerance(0.1)
     # Of an evaluation, whatever it is called.
     codes = Metric("utilization.codes", "share", "higher", slack=0.1, portable=True)
+    onset = Metric("latency.onset", "ms", "lower", slack=1, portable=True)
     of_launches = {"latency.p99": 0.02, "lag": 0.01, "utilization.cpu": 0.9, "utilization.gpu": 0.4}
-    evaluated = {"size": (4.0,), "utilization.codes": (0.9,)}
+    evaluated = {"size": (4.0,), "utilization.codes": (0.9,), "latency.onset": (20.0,)}
     now = in_turns({**evaluated, **{name: (value,) * 8 for name, value in of_launches.items()}})
     assert not_in_turns(now, METRICS) == ()
-    limited = {**METRICS, **{one.name: one for one in (p99, own, gain, busy, idle, codes)}}
+    limited = {**METRICS, **{one.name: one for one in (p99, own, gain, busy, idle, codes, onset)}}
     (warning,) = not_in_turns(now, limited)
     assert "latency.p99, utilization.cpu, utilization.gpu, lag, gain hold" in warning
     before = in_turns(evaluated)  # of the other tree launches keep the latency alone
     found = verdicts(with_tree().compare(now, before, limited))
-    assert found == dict.fromkeys(("latency.p50", "size", "utilization.codes"), Verdict.UNCHANGED)
+    assert found == dict.fromkeys(("latency.p50", "size", "utilization.codes", "latency.onset"), Verdict.UNCHANGED)
+    later = in_turns({**evaluated, "latency.onset": (40.0,)})
+    assert verdicts(with_tree().compare(later, before, limited)) == {**found, "latency.onset": Verdict.REGRESSED}
     timed = dataclasses.replace(in_turns({}), technique=TECHNIQUE)  # which has no metrics of a suite's own
     assert not_in_turns(timed, limited) == ()
 

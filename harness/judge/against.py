@@ -25,7 +25,7 @@ from harness.judge.looks import LOT, POWER, SCREEN, confirmed
 from harness.judge.prior import Prior, Spread, fit_spread, pooled
 from harness.judge.times import judged_launches
 from harness.judge.words import changed, plural, quoted
-from harness.metrics import Metric
+from harness.metrics import TIMES, Metric
 from harness.records import Comparison, Estimate, Launch, Result, Scalar, Verdict
 from harness.settings import Against
 from harness.units import percent, with_interval
@@ -112,7 +112,7 @@ def compare_against(
     `baseline` is the previous result as a baseline (`baseline_of`), against which everything that is not a time is
     judged by the usual rules. `against` holds the relative slow-down that is accepted.
     """
-    sampled = {"speedup", *(name for name in metrics if name.startswith(("latency.", "throughput", "time.")))}
+    sampled = TIMES | {"speedup"}
     rest = {name: metric for name, metric in metrics.items() if name not in sampled and metric.derive is None}
     kept = _without_times(baseline, rest)
     rows = compare(_restricted(result, rest), kept, rest, Prior(), identity)
