@@ -255,6 +255,29 @@ def test_a_wrong_number_is_invalid_where_nothing_is_judged_too() -> None:
     assert judged(dataclasses.replace(RESULT, measurements=measurements))["latency.p99"].verdict is Verdict.INVALID
 
 
+@pytest.mark.parametrize(
+    ("unit", "value", "invalid"),
+    [
+        *((unit, 0.0, True) for unit in ("s", "items/s", "x")),
+        *((unit, 0.0, False) for unit in ("bytes", "count", "share", "ms")),
+        *((unit, -1.0, True) for unit in ("bytes", "count", "share")),
+        ("ms", -1.0, False),
+    ],
+)
+def test_what_a_unit_may_hold_is_what_the_page_on_metrics_says(unit: str, value: float, invalid: bool) -> None:
+    one, launches = a_result({"own": (value,)}), a_result({"own": (value,) * 3})
+    reported = Metric("own", unit, "lower")
+    portable = dataclasses.replace(reported, slack=0.1, portable=True)
+    assert [is_invalid(one, reported), is_invalid(one, portable), is_invalid(launches, portable)] == [invalid] * 3
+    assert is_invalid(launches, reported.with_tolerance(0.1))
+
+
+def is_invalid(result: Result, metric: Metric) -> bool:
+    """Whether the value of a metric is no measurement."""
+    row = judged(result, metrics={metric.name: metric}).get(metric.name)
+    return row is not None and row.verdict is Verdict.INVALID
+
+
 no_number = st.sampled_from([math.nan, math.inf, -math.inf, -1.0])
 
 
