@@ -234,6 +234,31 @@ def test_an_input_of_another_length_is_refused_with_the_cure(packed: Path) -> No
     session.stage({"image": np.zeros((3, 1, 12, 12), np.float32)})
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("FLOAT", "float32"), ("DOUBLE", "float64"), ("FLOAT16", "float16"), ("INT64", "int64"), ("BOOL", "bool")],
+)
+def test_an_input_of_another_type_is_refused_with_the_cure(tmp_path: Path, kind: str, name: str) -> None:
+    """numpy makes float64 and int64 of most, and ONNX Runtime's own words name no input of several."""
+    network = model([onnx.helper.make_node("Cast", ["x"], ["y"], to=onnx.TensorProto.FLOAT)], [])
+    network.graph.input[0].type.tensor_type.elem_type = getattr(onnx.TensorProto, kind)
+    session = serve(network, tmp_path)
+    given = np.ones((1, 4), name)
+    assert session.fetch(session(session.stage({"x": given})))["y"].tolist() == [[1.0] * 4]
+    words = rf"input 'x' is {name} in the \.onnx file, and .* it int8; .* \.astype\('{name}'\) in Model\.inputs"
+    with pytest.raises(PreparationError, match=words):
+        session.stage({"x": given.astype(np.int8)})
+
+
+def test_inputs_of_texts_are_left_to_onnx_runtime(tmp_path: Path) -> None:
+    network = model([onnx.helper.make_node("Identity", ["x"], ["y"])], [])
+    for value in (network.graph.input[0], network.graph.output[0]):
+        value.type.tensor_type.elem_type = onnx.TensorProto.STRING
+    session = serve(network, tmp_path)
+    texts = np.array([["a", "b", "c", "d"]])
+    assert session.fetch(session(session.stage({"x": texts})))["y"].tolist() == texts.tolist()
+
+
 def test_an_input_that_has_a_default_in_the_file_is_refused_where_it_is_given(tmp_path: Path) -> None:
     """The default was computed with, in the reference as in every technique, whatever the suite gave."""
     network = model([onnx.helper.make_node("Mul", ["x", "factor"], ["y"])], [tensor("factor", [2.0])])

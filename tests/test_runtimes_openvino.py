@@ -233,6 +233,12 @@ def test_an_input_of_another_name_is_refused_with_both(packed: Path) -> None:
         OpenVino().load(packed, cpu).stage({"pixels": np.zeros((2, 1, 12, 12), np.float32)})
 
 
+def test_an_input_of_another_type_is_refused_with_the_cure(packed: Path) -> None:
+    words = r"input 'image' is float32 in the network, and .* float64; .* \.astype\('float32'\) in Model\.inputs"
+    with pytest.raises(PreparationError, match=words):
+        OpenVino().load(packed, cpu).stage({"image": np.zeros((2, 1, 12, 12))})
+
+
 def test_shapes_that_the_network_does_not_take_are_refused(network: Any, tmp_path: Path) -> None:
     with pytest.raises(PreparationError, match=r"does not take inputs of the shapes \[\[2, 1, 12, 13\]\]"):
         OpenVino().pack(network, {"image": np.zeros((2, 1, 12, 13), np.float32)}, tmp_path, cpu)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["Runtime", "Session", "absent_input", "check_available", "check_form", "decisive"]
+__all__ = ["Runtime", "Session", "absent_input", "check_available", "check_form", "decisive", "other_type"]
 
 
 class Session(Protocol):
@@ -112,6 +112,14 @@ def absent_input(name: str, given: Iterable[str], source: str) -> PreparationErr
     return PreparationError(
         f"the network reads an input {name!r}, and the model's inputs are {', '.join(given)}; give them the names that "
         f"{source} has"
+    )
+
+
+def other_type(name: str, wanted: str, given: str, source: str) -> PreparationError:
+    """The error for an input of another type than the network has; `source` is what has its type."""
+    return PreparationError(
+        f"input {name!r} is {wanted} in {source}, and the call gives it {given}; give it .astype({wanted!r}) in "
+        "Model.inputs, evaluate and calibration alike"
     )
 
 

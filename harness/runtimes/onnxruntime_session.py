@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from harness.errors import MeasurementError, PreparationError, UnavailableError
 from harness.records import Scalar
-from harness.runtimes.base import absent_input
+from harness.runtimes.base import absent_input, other_type
 from harness.runtimes.facts import weight_facts
 from harness.runtimes.onnx_profile import executed, fallbacks, profile_facts
 from harness.runtimes.onnxruntime_providers import PROVIDERS, provider_of
@@ -31,6 +31,13 @@ _LEVELS = {
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
+_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    **{f"tensor({name})": name for name in ("float16", "bool")},
+    **{f"tensor({kind}{bits})": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
+}
+"""What ONNX Runtime calls numpy's types of numbers; it looks at others itself."""
 
 
 class OrtSession:
@@ -51,6 +58,7 @@ class OrtSession:
         self._session = self._open(self._options())
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._inputs = {value.name: value.shape for value in self._session.get_inputs()}
+        self._types = {value.name: _TYPES.get(value.type) for value in self._session.get_inputs()}
         self._defaults = [value.name for value in self._session.get_overridable_initializers()]
 
     def stage(self, inputs: Arrays) -> Any:
@@ -66,6 +74,9 @@ class OrtSession:
             )
         staged = {name: np.asarray(inputs[name], order="C") for name in self._inputs}
         for name, shape in self._inputs.items():
+            wanted = self._types[name]
+            if wanted and staged[name].dtype != np.dtype(wanted):
+                raise other_type(name, wanted, str(staged[name].dtype), "the .onnx file")
             given = staged[name].shape
             # Axes that are free have a name or None; a shape that the file does not tell is empty, as that of a scalar.
             wrong = [

@@ -11,7 +11,7 @@ import openvino
 
 from harness.errors import MeasurementError, PreparationError
 from harness.records import Scalar
-from harness.runtimes.base import absent_input, decisive
+from harness.runtimes.base import absent_input, decisive, other_type
 from harness.runtimes.facts import node_facts, weight_facts
 from harness.runtimes.openvino_graph import executed, network_weights, type_name
 
@@ -56,10 +56,14 @@ class OpenVinoSession:
 
     def stage(self, inputs: Arrays) -> Staged:
         arrays = tuple(_servable(array) for array in matched(self._model, inputs))
+        tensors = tuple(openvino.Tensor(array, shared_memory=True) for array in arrays)
+        for port, tensor in zip(self._model.inputs, tensors, strict=True):
+            wanted, given = type_name(port.get_element_type()), type_name(tensor.get_element_type())
+            if wanted not in (given, "dynamic"):
+                raise other_type(_name(port), wanted, given, "the network")
         shapes = tuple(array.shape for array in arrays)
         if shapes not in self._requests:
             self._requests[shapes] = self._compile(shaped(self._model, inputs)).create_infer_request()
-        tensors = tuple(openvino.Tensor(array, shared_memory=True) for array in arrays)
         return Staged(self._requests[shapes], tensors, arrays)
 
     def __call__(self, staged: Staged) -> Any:
