@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.records import Scalar
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 Facts = Mapping[str, Scalar]
 
-__all__ = ["alteration", "bits_of", "cosine", "fewer_bits", "nearness", "relative_error", "sqnr"]
+__all__ = ["PART", "alteration", "bits_of", "cosine", "fewer_bits", "nearness", "relative_error", "sqnr"]
 
+PART = 2**20
+"""Elements that are looked at together: a copy of a whole output is memory that a limited device may not have."""
 
 _SHARE = 0.001
 """Share of the weights that an exporter or a fusion may move without it being a technique."""
@@ -41,14 +43,16 @@ _FOLDED = 0.01
 def relative_error(found: Array, wanted: Array) -> float:
     """`|found - wanted| / |wanted|` (L2 norms over all elements, in double precision); NaN where either holds one.
 
-    The distance itself where all that is wanted is zero.
+    Of arrays of one shape. The distance itself where all that is wanted is zero.
     """
     import numpy as np
 
-    near, exact = _doubles(found, wanted)
-    distance = float(np.linalg.norm(near - exact))
-    norm = float(np.linalg.norm(exact))
-    return distance / norm if norm > 0 else distance
+    distance, norm = 0.0, 0.0
+    for near, exact in _doubles(found, wanted):
+        gap = near - exact
+        distance += float(np.vdot(gap, gap).real)
+        norm += float(np.vdot(exact, exact).real)
+    return math.sqrt(distance) / math.sqrt(norm) if norm > 0 else math.sqrt(distance)
 
 
 def sqnr(found: Outputs, wanted: Outputs) -> float:
@@ -63,11 +67,15 @@ def cosine(found: Array, wanted: Array) -> float:
     """The cosine of the angle between outputs as vectors: 1 for the same direction, 0 where only one has none."""
     import numpy as np
 
-    f, w = _doubles(found, wanted)
-    norms = float(np.linalg.norm(f)) * float(np.linalg.norm(w))
+    product, of_found, of_wanted = 0.0, 0.0, 0.0
+    for f, w in _doubles(found, wanted):
+        product += float(np.vdot(f, w).real)
+        of_found += float(np.vdot(f, f).real)
+        of_wanted += float(np.vdot(w, w).real)
+    norms = math.sqrt(of_found) * math.sqrt(of_wanted)
     if not norms:
-        return float(not f.any() and not w.any())
-    return max(-1.0, min(1.0, float(np.vdot(f, w).real) / norms))
+        return float(not found.any() and not wanted.any())
+    return max(-1.0, min(1.0, product / norms))
 
 
 def nearness(found: Outputs, wanted: Outputs) -> dict[str, float]:
@@ -137,12 +145,17 @@ def _number(facts: Facts, name: str) -> float:
     return float(found) if isinstance(found, (int, float)) else 0.0
 
 
-def _doubles(found: Array, wanted: Array) -> tuple[Array, Array]:
-    """Both as vectors of double precision, complex where either is: of float64, the real part alone would be left."""
+def _doubles(found: Array, wanted: Array) -> Iterator[tuple[Array, Array]]:
+    """Both as vectors of double precision, part by part.
+
+    Complex where either is: of float64, the real part alone would be left.
+    """
     import numpy as np
 
     kind: Any = np.complex128 if "c" in (found.dtype.kind, wanted.dtype.kind) else np.float64
-    return found.astype(kind).ravel(), wanted.astype(kind).ravel()
+    near, exact = found.reshape(-1), wanted.reshape(-1)
+    for start in range(0, exact.size, PART):
+        yield near[start : start + PART].astype(kind), exact[start : start + PART].astype(kind)
 
 
 def _sqnr(found: Array, wanted: Array) -> float:

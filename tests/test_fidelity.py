@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -46,6 +47,22 @@ def test_the_formulas_on_numbers_that_can_be_worked_out_by_hand() -> None:
     assert sqnr({"y": wanted}, {"y": wanted}) == math.inf
     assert sqnr({"y": np.array([np.nan, 4.0])}, {"y": wanted}) == -math.inf
     assert sqnr({"y": wanted}, {"y": np.zeros(2)}) == -math.inf
+
+
+def test_large_outputs_are_compared_in_parts() -> None:
+    """Three copies of the whole in double precision counted as memory of the model, and killed a small device's."""
+    wanted = np.full(2**24, 2, np.float32)
+    found = wanted.copy()
+    found[-1] = 4
+    tracemalloc.start()
+    try:
+        error = relative_error(found, wanted)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert error == pytest.approx(2**-12)
+    assert peak < 64e6
+    assert cosine(found, wanted) == pytest.approx(1, abs=1e-6)
 
 
 def test_complex_outputs_are_compared_by_both_of_their_parts() -> None:

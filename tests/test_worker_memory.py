@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -94,3 +95,17 @@ def test_a_kernel_that_does_not_tell_which_files_are_the_models_counts_libraries
     assert found.method.startswith("VmHWM, libraries included (no smaps here)")
     assert found.values.keys() == usual.values.keys()
     assert found.values["memory.peak"] > usual.values["memory.peak"] + 1e6
+
+
+def test_one_batch_is_held_at_a_time_from_the_start(tmp_path: Path) -> None:
+    """All eight inputs were staged and all that they must give was read, which a limited device had no memory for."""
+    hardware = SimpleNamespace(enter=lambda: None, reset_memory=lambda: None, peak_memory=dict)
+    folder = make_artefact(tmp_path / "artefact", rows=250_000, batches=8)
+    request = MeasureMemory(str(folder), str(ROOT), cast(Any, SimpleNamespace(build=lambda: hardware)), 2)
+    tracemalloc.start()
+    try:
+        measure_memory(request)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 39e6, "a batch of 3 MB in, one out, one wanted, and their comparison in double precision"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import SuiteError
+from harness.fidelity import PART
 from harness.model import in_order
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
 __all__ = ["Predictor", "seed_generators"]
-
-PART = 2**20
-"""Elements that are looked at together: a mask of a whole output is memory that a limited device may not have."""
 
 
 class Predictor:

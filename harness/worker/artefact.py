@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Manifest",
+    "batch_count",
     "digest_file",
     "digest_files",
     "input_names",
@@ -122,6 +123,14 @@ def input_names(folder: Path) -> list[str]:
 
     with np.load(folder / "inputs.npz", allow_pickle=False) as arrays:
         return [key.removeprefix("0/") for key in arrays.files if key.startswith("0/")]
+
+
+def batch_count(path: Path) -> int:
+    """How many batches `save_batches` wrote; none is read."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as arrays:
+        return len({key.partition("/")[0] for key in arrays.files})
 
 
 def load_batch(path: Path, number: int) -> Batch:

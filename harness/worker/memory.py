@@ -17,14 +17,15 @@ baseline.
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from typing import Any
 
 from harness.hardware.base import Hardware
 
-from .artefact import load_batch
+from .artefact import batch_count, load_batch, read_manifest
 from .outputs import check_outputs
 from .protocol import MeasureMemory, MemoryMeasured
-from .serve import Loading
 
 __all__ = ["ALLOCATOR", "SMAPS", "mapped", "measure_memory"]
 
@@ -37,19 +38,25 @@ SMAPS = Path("/proc/self/smaps")
 def measure_memory(request: MeasureMemory) -> MemoryMeasured:
     """Peaks of the process and of the device while an artefact is called. Raises `MeasurementError`."""
     hardware: Hardware = request.hardware.build()
-    loading = Loading(request.folder, request.root, hardware)
-    session, held, count = loading.session, loading.staged, len(loading.staged)
-    del held[1:], loading.expected[:]
-    idle = _status("VmRSS") - _status("RssFile")
+    # Not as `serve` loads: all inputs and outputs at once, which a limited device may have no memory for.
+    if request.root and request.root not in sys.path:
+        sys.path.insert(0, request.root)
+    hardware.enter()
+    folder = Path(request.folder)
+    manifest = read_manifest(folder)
+    session = manifest.runtime.build().load(folder / "model", hardware)
+    count, held = batch_count(folder / "inputs.npz"), list[Any]()
 
     def stage(number: int) -> None:
         held.clear()  # before the next one is read
-        held.append(session.stage(load_batch(Path(request.folder, "inputs.npz"), number)))
+        held.append(session.stage(load_batch(folder / "inputs.npz", number)))
 
+    stage(0)
+    idle = _status("VmRSS") - _status("RssFile")
     for number in range(count):
         stage(number)
-        wanted = load_batch(Path(request.folder, "expected.npz"), number)
-        check_outputs(session.fetch(session(held[0])), wanted, loading.what)
+        wanted = load_batch(folder / "expected.npz", number)
+        check_outputs(session.fetch(session(held[0])), wanted, manifest.case_id)
         del wanted
     hardware.reset_memory()
     peak, whole, reset = 0, 0, True
@@ -59,7 +66,7 @@ def measure_memory(request: MeasureMemory) -> MemoryMeasured:
         session(held[0])
         highest = _status("VmHWM")
         peak, whole = max(peak, highest - _status("RssFile")), max(whole, highest)
-    files = mapped(Path(request.folder))
+    files = mapped(folder)
     values = {
         "memory.inference": float(max(0, peak - idle)),
         "memory.peak": float(whole if files is None else peak + files),
