@@ -15,7 +15,7 @@ import torch
 from harness import PreparationError
 from harness.runtimes.onnx_graph import network_weights
 from harness.runtimes.torch_session import module_weights
-from harness.techniques.export import TOLERANCE, _check, export
+from harness.techniques.export import TOLERANCE, _check, arrays_of, check_output, export
 from harness.techniques.torch_modules import CastNetwork
 from harness.testing import tiny_torch_model
 from tests.onnx_networks import model, tensor
@@ -177,6 +177,25 @@ def test_each_example_is_held_against_its_own_outputs(monkeypatch: pytest.Monkey
     inputs = [{"x": np.full((1, 3), value, np.float32)} for value in (1, 2)]
     model = export(Buffered(), inputs, batchable=False)
     assert [value.name for value in model.graph.output] == ["output"]
+
+
+def test_whole_numbers_are_held_to_the_share_that_is_another() -> None:
+    """One pixel of a mask, where two classes are equally near, was further away than rounding may be."""
+    wanted = np.zeros((512, 512), bool)
+    wanted[:100] = True
+    found = wanted.copy()
+    found[0, 0] = False
+    check_output("mask", found, wanted, TOLERANCE["float32"])
+    found[200:205] = True
+    with pytest.raises(PreparationError, match=r"gives mask with 0\.0098 of its whole numbers .* the limit is 0\.001"):
+        check_output("mask", found, wanted, TOLERANCE["float32"])
+    pixels = np.full((8, 8), 200, np.uint8)
+    check_output("a step of many in each pixel", pixels + np.uint8(1), pixels, TOLERANCE["float16"])
+
+
+def test_whole_numbers_of_torch_are_compared_as_such() -> None:
+    found = arrays_of({"y": torch.ones(2, dtype=torch.bfloat16), "ids": torch.arange(2), "mask": torch.ones(2) > 0})
+    assert [array.dtype.name for array in found.values()] == ["float32", "int64", "bool"]
 
 
 def test_what_the_exporter_cannot_trace_is_refused_with_the_reason() -> None:

@@ -15,7 +15,7 @@ from harness.errors import PreparationError
 from harness.hardware.cpu import cpu
 from harness.runtimes.base import decisive
 from harness.runtimes.litert import LiteRt
-from harness.techniques.export import check_output, tolerance_of
+from harness.techniques.export import arrays_of, check_output, tolerance_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,7 @@ def convert(network: Any, examples: Sequence[Arrays]) -> bytes:
         except Exception as error:
             raise PreparationError(f"litert_torch.convert failed: {type(error).__name__}: {error}") from error
     content = renamed(content, list(examples[0]), list(wanted[0]))
-    outputs = [{name: tensor.float().numpy() for name, tensor in named.items()} for named in wanted]
+    outputs = [arrays_of(named) for named in wanted]
     _check(content, examples, outputs, tolerance_of(network))
     return content
 
