@@ -296,3 +296,9 @@ def test_a_transposed_convolution_computes_in_the_type_of_what_it_convolves(tmp_
     assert (facts["precision"], facts["arithmetic.float32"]) == ("float32", 1.0)
     with pytest.raises(AssertionError, match="promises only what is true of tiny_litert as it is"):
         check_technique(reference, model)
+
+
+def test_no_pattern_of_zeros_is_looked_for_in_a_transposed_convolution() -> None:
+    """Nor is one in torch and ONNX networks: what was pruned before the conversion broke its promise."""
+    (weight,) = Graph(transposed()).weights()
+    assert (weight.elements, weight.patterns) == (128, None)

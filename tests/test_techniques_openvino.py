@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,6 +29,7 @@ from harness.techniques import (
     int8_weights,
     onnxruntime,
     openvino,
+    pruned_n_m,
     pruned_weights,
     quantize_onnx,
 )
@@ -316,6 +318,18 @@ def test_compressing_leaves_the_others_in_half_precision(tmp_path: Path) -> None
     deployment = Deployment(TORCH, TORCH.load(), Eager(), cpu, tmp_path)
     done = (openvino | fp16 | int8_weights).apply(deployment).network
     assert {weight.dtype for weight in network_weights(done)} == {"float16", "int8"}
+
+
+def test_no_pattern_of_zeros_is_looked_for_in_transposed_convolutions() -> None:
+    """Nor is one in torch and ONNX networks: theirs were taken for weights that were pruned and have none."""
+    pytest.importorskip("openvino")
+    layers = torch.nn.Conv2d(4, 4, 1), torch.nn.ConvTranspose2d(4, 4, 2, stride=2)
+    model = dataclasses.replace(
+        TORCH,
+        load=lambda: torch.nn.Sequential(*layers).eval(),
+        inputs=lambda size, seed: {"x": np.random.default_rng(seed).random((size, 4, 6, 6), np.float32)},
+    )
+    assert check_technique(pruned_n_m(finetune=False) | openvino, model)[1]["sparsity.2:4"] == 1.0
 
 
 class Convolution(torch.nn.Module):

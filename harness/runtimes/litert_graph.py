@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 
 __all__ = ["PRODUCTS", "Graph", "Operator", "renamed"]
 
-_INPUT_AXES = {
-    "CONV_2D": 3, "CONV_3D": 3, "DEPTHWISE_CONV_2D": 0, "TRANSPOSE_CONV": 3, "FULLY_CONNECTED": 1,
-}  # fmt: skip
-"""Operators with a weight, and the axis of it that is multiplied with inputs."""
+_INPUT_AXES = {"CONV_2D": 3, "CONV_3D": 3, "DEPTHWISE_CONV_2D": 0, "FULLY_CONNECTED": 1}
+"""Operators with a weight, and the axis of it that is multiplied with inputs.
+
+Transposed convolutions are none of them: no runtime here looks for patterns in theirs, as none is pruned in groups.
+"""
 
 _DATA = {"TRANSPOSE_CONV": 2, "CONV_3D_TRANSPOSE": 2}
 """Where operators have what they compute on whose first input is the shape of their output."""
 
 PRODUCTS = frozenset(
-    (*_INPUT_AXES, "BATCH_MATMUL", "CONV_3D_TRANSPOSE", "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM", "SVDF", "RNN")
-)
+    (
+        *_INPUT_AXES, "BATCH_MATMUL", "TRANSPOSE_CONV", "CONV_3D_TRANSPOSE", "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM",
+        "SVDF", "RNN",
+    )
+)  # fmt: skip
 """Operators that are matrix products, convolutions or recurrences."""
 
 _IDENTIFIER = b"TFL3"

@@ -38,10 +38,11 @@ _SCALING = ("Subtract", "Multiply")
 """How stored integers become floating point numbers, after a `Convert`."""
 
 _TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "f64": "float64", "boolean": "bool"}
-_INPUT_AXES = {
-    "Convolution": 1, "GroupConvolution": 2, "ConvolutionBackpropData": 0, "GroupConvolutionBackpropData": 1,
-}  # fmt: skip
-"""Operation -> the axis of its weight that is multiplied with inputs; of `MatMul`, its attributes say it."""
+_INPUT_AXES = {"Convolution": 1, "GroupConvolution": 2}
+"""Operation -> the axis of its weight that is multiplied with inputs; of `MatMul`, its attributes say it.
+
+Transposed convolutions have none: no runtime here looks for patterns in theirs, as none is pruned in groups.
+"""
 
 
 def type_name(dtype: Any) -> str:
