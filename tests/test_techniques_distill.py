@@ -133,6 +133,20 @@ def test_a_teacher_of_one_number_is_followed_too() -> None:
     assert float((found - wanted).abs().mean()) < 0.5 * float(wanted.abs().mean()), "the labels say 0, the teacher not"
 
 
+def test_a_segmentation_is_a_distribution_over_the_classes_of_each_pixel() -> None:
+    """The softmax was over the columns of the picture. A sequence has its classes on the last of three axes."""
+    loss = Training(lambda epoch: [], torch.nn.functional.l1_loss)
+    lesson = distill._Lesson(loss, None, temperature=2.0, weight=1.0, features=0.0, hints=(), example=())
+    logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    by_column, by_class = torch.arange(5.0), torch.arange(3.0).reshape(3, 1, 1)
+    assert float(lesson._distance(logits + by_column, logits)) == pytest.approx(0, abs=1e-5)
+    assert float(lesson._distance(logits + by_class, logits)) > 0.01
+    sequence = logits[:, 0]
+    assert float(lesson._distance(sequence + by_column, sequence)) > 0.01
+    one = logits[:, :1]
+    assert float(lesson._distance(one + 3, one)) == pytest.approx(3), "one class of each pixel is no distribution"
+
+
 def test_seeds_are_other_trainings_and_the_first_one_is_served() -> None:
     one, two = (deployed(distilled(into=STUDENT, seeds=seeds)) for seeds in (1, 2))
     assert torch.equal(weights(one.network), weights(two.network))

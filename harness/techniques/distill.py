@@ -39,10 +39,11 @@ def distilled(
     `into` is the student: a torch model, or techniques that make it of the network itself, such as
     `pruned_channels(0.5, finetune=False)`. The loss of a batch is `weight * T^2 * KL(teacher / T || student / T) +
     (1 - weight) * Training.loss + features * hint`, with T the temperature, on the first output taken as logits over
-    its last axis. One number an item, a regression or a single logit, is no distribution: there the mean absolute
-    difference from the teacher's stands for `T^2 * KL`. The hint is the relative squared distance between features of
-    the teacher and linear projections of the student's: at the modules that `hints` names in both, or else at the
-    input of the layer of the first output.
+    its last axis, over the second one where it has four axes or more, as segmentations (B, C, H, W) do. One number an
+    item, a regression or a single logit, is no distribution: there the mean absolute difference from the teacher's
+    stands for `T^2 * KL`. The hint is the relative squared distance between features of the teacher and linear
+    projections of the student's: at the modules that `hints` names in both, or else at the input of the layer of the
+    first output.
 
     The same student is trained on the same batches without the teacher, and the notes `student.distilled`,
     `student.alone` and `student.gain` are what the model's own evaluation says of both; with more than one of `seeds`
@@ -140,8 +141,9 @@ class _Lesson:
         from torch.nn.functional import kl_div, l1_loss
 
         from harness.runtimes.torch_session import named_outputs
+        from harness.techniques.hints import channels_last
 
-        student, teacher = (next(iter(named_outputs(each).values())) for each in (outputs, taught))
+        student, teacher = (channels_last(next(iter(named_outputs(each).values()))) for each in (outputs, taught))
         if student.dim() < 2 or student.shape[-1] == 1:
             return l1_loss(student, teacher)
         soft = kl_div(

@@ -10,7 +10,7 @@ import torch
 
 from harness.errors import PreparationError
 
-__all__ = ["Watched", "common_features", "hint_loss"]
+__all__ = ["Watched", "channels_last", "common_features", "hint_loss"]
 
 
 class Watched(torch.nn.Module):
@@ -33,7 +33,7 @@ class Watched(torch.nn.Module):
     def forward(self, *inputs: Any) -> Any:
         self._seen.clear()
         outputs = self.network(*inputs)
-        features = [_channels_last(self._seen[number]) for number in range(self._count)]
+        features = [channels_last(self._seen[number]) for number in range(self._count)]
         if self.projections:
             features = [project(each) for project, each in zip(self.projections, features, strict=True)]
         return outputs, features
@@ -93,6 +93,9 @@ def hint_loss(features: Sequence[Any], taught: Sequence[Any]) -> Any:
     return torch.stack([(a - b).square().sum() / b.square().sum().clamp(min=1e-12) for a, b in pairs]).mean()
 
 
-def _channels_last(value: Any) -> Any:
-    """Features with their channels on the last axis: (B, C, H, W) becomes (B, H, W, C), all others stay."""
+def channels_last(value: Any) -> Any:
+    """Features or logits with their channels on the last axis: (B, C, H, W) becomes (B, H, W, C).
+
+    What has up to three axes stays: sequences have their channels there already.
+    """
     return value.movedim(1, -1) if value.dim() >= 4 else value
