@@ -227,6 +227,26 @@ def test_inputs_that_are_not_all_of_the_examples_are_refused_where_they_would_be
     assert Predictor(Doubling(), None)(inputs)["y"].shape == (4, 6)
 
 
+class Finding(Doubling):
+    """Gives the numbers above 0.5 of each call, or as many columns as they are."""
+
+    def __init__(self, columns: bool) -> None:
+        self._columns = columns
+
+    def __call__(self, staged: dict) -> dict:
+        found = staged["x"][staged["x"] > 0.5]
+        return {"y": np.ones((len(staged["x"]), found.size)) if self._columns else found}
+
+
+@pytest.mark.parametrize(("columns", "shapes"), [(True, r"\[2, 2\] from .* \[2, 1\]"), (False, r"\[2\] from .* \[1\]")])
+def test_outputs_of_several_shapes_are_not_put_together(columns: bool, shapes: str) -> None:
+    """Numpy's error ended the evaluation, or rows of one example were given to another."""
+    x = np.array([0.9, 0.8, 0.7, 0.1])
+    with pytest.raises(SuiteError, match=rf"output y in the shape {shapes} .* give the Model batchable=False"):
+        Predictor(Finding(columns), 2)({"x": x})
+    assert Predictor(Finding(columns), None)({"x": x})["y"].size == (12 if columns else 3)
+
+
 def test_outputs_that_are_no_numbers_are_invalid() -> None:
     check_finite({"y": 0, "label": 0}, {"y": 2, "label": 2}, "case")
     with pytest.raises(MeasurementError, match=r"case: output y holds NaN or infinity in 0\.25") as caught:

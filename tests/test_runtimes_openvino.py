@@ -258,9 +258,9 @@ def test_a_damaged_file_is_a_failed_preparation(packed: Path) -> None:
 class Answers:
     """A session that gives one answer to everything, and ids beside it."""
 
-    def __init__(self, answer: float, ids: Sequence[int] = (1, 2)) -> None:
+    def __init__(self, answer: float, ids: Sequence[int] = (1, 2), shape: tuple[int, ...] = (4,)) -> None:
         self._answer = answer
-        self._ids = ids
+        self._ids, self._shape = ids, shape
 
     def stage(self, inputs: Any) -> Any:
         return inputs
@@ -269,7 +269,7 @@ class Answers:
         return staged
 
     def fetch(self, outputs: Any) -> Mapping[str, Any]:
-        return {"output": np.full(4, self._answer, np.float32), "ids": np.array(self._ids)}
+        return {"output": np.full(self._shape, self._answer, np.float32), "ids": np.array(self._ids)}
 
 
 def test_generated_code_that_computes_something_else_is_refused() -> None:
@@ -281,6 +281,14 @@ def test_generated_code_that_computes_something_else_is_refused() -> None:
         check_fusing(Answers(0.0), Answers(1.0), {})
     with pytest.raises(PreparationError, match="generated code is at fault"):
         check_fusing(Answers(float("nan")), Answers(1.0), {})
+
+
+def test_a_network_that_selects_otherwise_when_it_is_fused_is_refused() -> None:
+    """Numpy held no row against one, and found them equal."""
+    from harness.runtimes.openvino_session import check_fusing
+
+    with pytest.raises(PreparationError, match=r"gives output the shape \[0, 6\], and \[1, 6\] when .* fusing=False"):
+        check_fusing(Answers(1.0, shape=(0, 6)), Answers(1.0, shape=(1, 6)), {})
 
 
 def test_nothing_is_fused_where_that_is_switched_off(packed: Path) -> None:

@@ -89,7 +89,7 @@ def test_bfloat16_is_checked_in_float32_and_stays() -> None:
     model = export(network, batches(2, 1), batchable=True)
     assert {weight.dtype for weight in network_weights(model)} == {"bfloat16"}
     with pytest.raises(PreparationError, match=r"away from torch's; the limit is 0\.1"):
-        _check(model, batches(2), [{"output": np.ones((2, 4), np.float32)}], TOLERANCE["bfloat16"])
+        _check(model, batches(2), [{"output": np.ones((2, 4), np.float32)}], TOLERANCE["bfloat16"], batchable=True)
 
 
 def test_what_is_complex_stays_so_beside_weights_of_16_bits() -> None:
@@ -140,6 +140,22 @@ def test_a_batch_that_did_not_stay_variable_is_refused() -> None:
         export(Constant(), inputs, batchable=True)
 
 
+@pytest.mark.parametrize(
+    ("batchable", "shape", "why"),
+    [
+        (True, (3, 4), "its batch axis did not stay variable"),
+        (True, (2, 5), r"its length depends on .* before it selects \(NMS\)"),
+        (False, (3, 4), r"its length depends on .* before it selects \(NMS\)"),
+    ],
+)
+def test_another_shape_than_torchs_is_blamed_on_the_batch_where_it_is_the_batchs(
+    batchable: bool, shape: tuple[int, ...], why: str
+) -> None:
+    model = export(TINY.load(), batches(2), batchable=True)
+    with pytest.raises(PreparationError, match=rf"the shape \[2, 4\] instead of .*: {why}"):
+        _check(model, batches(2), [{"output": np.ones(shape, np.float32)}], TOLERANCE["float32"], batchable=batchable)
+
+
 def test_an_export_that_computes_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     real = torch.onnx.export
 
@@ -163,11 +179,11 @@ def test_ids_beside_scores_may_change_places_and_are_looked_at_where_they_are_al
         network.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
     examples = [{"x": np.array([[1, 4, 3, 2]], np.float32)}]
     scores, ids = np.array([[4, 3, 2]], np.float32), np.array([[2, 1, 3]], np.float32)
-    _check(network, examples, [{"scores": scores, "ids": ids}], TOLERANCE["float32"])
+    _check(network, examples, [{"scores": scores, "ids": ids}], TOLERANCE["float32"], batchable=True)
     with pytest.raises(PreparationError, match="gives scores"):
-        _check(network, examples, [{"scores": 1.01 * scores, "ids": ids}], TOLERANCE["float32"])
+        _check(network, examples, [{"scores": 1.01 * scores, "ids": ids}], TOLERANCE["float32"], batchable=True)
     with pytest.raises(PreparationError, match="gives ids"):
-        _check(network, examples, [{"ids": ids}], TOLERANCE["float32"])
+        _check(network, examples, [{"ids": ids}], TOLERANCE["float32"], batchable=True)
 
 
 def test_each_example_is_held_against_its_own_outputs(monkeypatch: pytest.MonkeyPatch) -> None:

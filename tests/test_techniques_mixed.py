@@ -130,6 +130,20 @@ def test_a_type_without_weights_that_leaves_no_number_costs_most(monkeypatch: py
     assert [cost.layer.name for cost in probe.costs(quantizer)] == ["Where", "fc"]
 
 
+def test_outputs_of_no_fixed_count_rank_no_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numpy's error ended it, or one number was held against all."""
+    monkeypatch.setattr(Probe, "_outputs", lambda self, network: network)
+    probe = Probe.__new__(Probe)
+    probe._wanted = {"labels": np.ones(255, np.int64), "boxes": np.ones(1530, np.float32)}
+    words = r"gives boxes with 1,512 numbers where the float network gives 1,530, .* with keep=\.\.\., or let the"
+    with pytest.raises(PreparationError, match=words):
+        probe.sqnr({"labels": np.ones(252, np.int64), "boxes": np.ones(1512, np.float32)})
+    labels = {"labels": np.full(255, 7), "boxes": np.full(1530, 1.1, np.float32)}
+    assert probe.sqnr(labels) == pytest.approx(20, abs=0.01), "labels have no size of which a difference is a share"
+    probe._wanted = {"labels": np.ones(4, np.int64)}
+    assert probe.sqnr({"labels": np.array([1, 1, 1, 3])}) == pytest.approx(0), "there is nothing else"
+
+
 def test_a_layer_with_weights_stays_quantized_where_a_type_without_any_costs_less() -> None:
     """With all weights in float nothing would be quantized, and the error spoke of a `keep` that nobody wrote."""
     elements = {"first": 8, "second": 8, "Clip": 0}

@@ -265,6 +265,13 @@ def test_the_head_that_changes_least_goes_first() -> None:
     assert change(outputs_on(pruned.network, [batch]), outputs_on(network, [batch])) < 1e-5
 
 
+def test_outputs_of_no_fixed_count_rank_no_parts() -> None:
+    """torch's error ended it, or one row was held against all."""
+    words = r"an output of the shape \[1, 6\] where it gave \[9, 6\], so that its parts .* before it selects"
+    with pytest.raises(PreparationError, match=words):
+        change([torch.ones(2), torch.ones(1, 6)], [torch.ones(2), torch.ones(9, 6)])
+
+
 def test_heads_run_in_onnx_runtime_after_fine_tuning() -> None:
     evidence, _ = check_technique(pruned_heads(0.5) | onnxruntime, ENCODER)
     assert all(item.kept for item in evidence)

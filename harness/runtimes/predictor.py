@@ -29,7 +29,8 @@ class Predictor:
     keep         elements of each output that `outputs` gives; None for all
     names        those of `Model.inputs`, by which a torch network's inputs are put in order (`in_order`)
 
-    A call raises `SuiteError` for inputs whose first axes have different lengths, where they are cut into batches.
+    Where inputs are cut into batches, a call raises `SuiteError` for first axes of different lengths, and for an output
+    that has not one shape in all batches.
     """
 
     def __init__(
@@ -95,6 +96,13 @@ class Predictor:
             if missing:
                 batch = {name: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for name, a in batch.items()}
             parts.append(self._call(batch))
+            for name, array in parts[-1].items():
+                if array.shape != parts[0][name].shape:
+                    both = f"{list(parts[0][name].shape)} from one batch and {list(array.shape)} from another"
+                    raise SuiteError(
+                        f"predict got output {name} in the shape {both}, which can't be put together: pad it to one "
+                        "length in the network, or give the Model batchable=False"
+                    )
         return {name: np.concatenate([part[name] for part in parts])[:examples] for name in parts[0]}
 
 

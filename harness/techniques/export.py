@@ -118,6 +118,7 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
         examples,
         [arrays_of(outputs) for outputs in wanted],
         tolerance_of(network),
+        batchable=batchable,
     )
     return model
 
@@ -198,7 +199,9 @@ def _in_float32(model: Any) -> Any:
     return model
 
 
-def _check(model: Any, examples: Sequence[Arrays], wanted: Sequence[Arrays], tolerance: float) -> None:
+def _check(
+    model: Any, examples: Sequence[Arrays], wanted: Sequence[Arrays], tolerance: float, *, batchable: bool
+) -> None:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -215,9 +218,15 @@ def _check(model: Any, examples: Sequence[Arrays], wanted: Sequence[Arrays], tol
         for name, array in given.items():
             expected = outputs[name]
             if array.shape != expected.shape:
+                fixed = batchable and array.shape[:1] != expected.shape[:1]
+                why = (
+                    "its batch axis did not stay variable"
+                    if fixed
+                    else "its length depends on the values of the inputs; let the network end before it selects (NMS)"
+                )
                 raise PreparationError(
                     f"the exported network gives {name} the shape {list(array.shape)} instead of "
-                    f"{list(expected.shape)}: its batch axis did not stay variable"
+                    f"{list(expected.shape)}: {why}"
                 )
         for name, array in decisive(given).items():
             check_output(name, array, outputs[name], tolerance)

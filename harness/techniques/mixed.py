@@ -18,6 +18,7 @@ from harness.deployment import Deployment
 from harness.errors import PreparationError, SuiteError
 from harness.fidelity import sqnr
 from harness.records import Scalar
+from harness.runtimes.base import decisive
 from harness.runtimes.predictor import Predictor, seed_generators
 from harness.techniques.preprocess_onnx import with_copies
 from harness.techniques.quantize_onnx import Layer, Quantizer
@@ -59,8 +60,19 @@ class Probe:
         self.accuracy = self.accuracy_of(deployment.network)
 
     def sqnr(self, network: Any) -> float:
-        """The power of the float outputs over that of the difference, in dB, of the worst output."""
-        return sqnr(self._outputs(network), self._wanted)
+        """The power of the float outputs over that of the difference, in dB, of the worst output that is decisive.
+
+        Raises `PreparationError` where one has another length than the float network's.
+        """
+        found, wanted = self._outputs(network), decisive(self._wanted)
+        for name, array in wanted.items():
+            if found[name].size != array.size:
+                raise PreparationError(
+                    f"quantized, the network gives {name} with {found[name].size:,} numbers where the float network "
+                    f"gives {array.size:,}, so that no layer can be ranked by what it changes; name those to leave in "
+                    "float with keep=..., or let the network end before it selects (NMS)"
+                )
+        return sqnr({name: found[name] for name in wanted}, wanted)
 
     def accuracy_of(self, network: Any) -> float:
         """The value of the model's own evaluation."""

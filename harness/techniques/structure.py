@@ -69,7 +69,17 @@ def outputs_on(
 
 
 def change(outputs: Sequence[Any], expected: Sequence[Any]) -> float:
-    """Relative L2 distance of all outputs together: |outputs - expected| / |expected|."""
+    """Relative L2 distance of all outputs together: |outputs - expected| / |expected|.
+
+    Raises `PreparationError` where one has another shape.
+    """
+    for found, wanted in zip(outputs, expected, strict=True):
+        if found.shape != wanted.shape:
+            raise PreparationError(
+                f"without a part the network gives an output of the shape {list(found.shape)} where it gave "
+                f"{list(wanted.shape)}, so that its parts can't be ranked by what they change; let it end before it "
+                "selects what it found (NMS)"
+            )
     distance = sum(float((a.double() - b.double()).square().sum()) for a, b in zip(outputs, expected, strict=True))
     norm = sum(float(b.double().square().sum()) for b in expected)
     return math.sqrt(distance / norm if norm else distance)
