@@ -247,6 +247,34 @@ def test_outputs_of_several_shapes_are_not_put_together(columns: bool, shapes: s
     assert Predictor(Finding(columns), None)({"x": x})["y"].size == (12 if columns else 3)
 
 
+def test_as_many_elements_in_other_calls_are_of_other_examples() -> None:
+    """The boxes of one picture were held against those of the next, where as many had been found in all."""
+
+    def evaluated(*found: int) -> EvaluationPass:
+        predictor = Predictor(Doubling(), None)
+        for count in found:
+            predictor({"x": np.full(count, 0.3)})
+        lengths = tuple(predictor.lengths.values())
+        return dataclasses.replace(a_pass(*predictor.outputs().values()), lengths=lengths)
+
+    one, other = evaluated(2, 1), evaluated(1, 2)
+    assert fidelity(one, evaluated(2, 1))["fidelity.error"] == 0
+    assert fidelity(one, other) == {}
+    said = "output 0 has another length than the reference's in some calls, and as many elements in all"
+    assert fidelity_facts(one, other) == {"fidelity": f"not measured of outputs, since {said}"}
+    check_changed("it is not told", one, other, {**FLOAT, "precision": "int8"}, FLOAT)
+    older = dataclasses.replace(one, lengths=())
+    assert fidelity(older, other)["fidelity.error"] == 0, "of an older harness, which noted no calls"
+    assert fidelity_facts(older, other) == {}
+
+
+def test_batches_of_another_size_are_calls_of_the_same_examples() -> None:
+    predictors = [Predictor(Doubling(), size) for size in (1, 4)]
+    for predictor in predictors:
+        predictor({"x": np.ones((6, 2))})
+    assert [predictor.lengths for predictor in predictors] == [{}, {}]
+
+
 def test_outputs_that_are_no_numbers_are_invalid() -> None:
     check_finite({"y": 0, "label": 0}, {"y": 2, "label": 2}, "case")
     with pytest.raises(MeasurementError, match=r"case: output y holds NaN or infinity in 0\.25") as caught:

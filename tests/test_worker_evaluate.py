@@ -18,6 +18,7 @@ from harness.measure.child import Child
 from harness.measure.tree import Tree
 from harness.runtimes.predictor import seed_generators
 from harness.specs import spec_of
+from harness.worker.artefact import read_manifest, write_manifest
 from harness.worker.evaluate import _wrong
 from harness.worker.protocol import Evaluate, Evaluated, Load, Loaded
 from tests.artefacts import make_artefact
@@ -94,6 +95,12 @@ WRONG = {
 }
 
 
+def lengths(folder: Path) -> list[str]:
+    """The digests that an evaluation wrote of how long each output was in each call."""
+    with np.load(folder / "evaluated.npz", allow_pickle=False) as arrays:
+        return list(arrays["lengths"].tolist())
+
+
 def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
     """One process answers all, so none of these ends it."""
     (tmp_path / "suites").mkdir()
@@ -123,12 +130,16 @@ def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
         with pytest.raises(MeasurementError, match=r"more beside x, which is all that Model\.inputs gives"):
             evaluated(one, "more")
         assert evaluated(one, "drawn") == evaluated(one, "drawn"), "what samples draws the same each time"
+        assert lengths(tmp_path) == [], "examples are cut into batches"
         for name, words in WRONG.items():
             with pytest.raises(MeasurementError) as caught:
                 evaluated(one, name)
             assert caught.value.outcome == "invalid", caught.value
             assert str(caught.value).startswith(f"{name}/reference/cpu: ")
             assert words in str(caught.value)
+        write_manifest(folder, dataclasses.replace(read_manifest(folder), batchable=False))
+        evaluated(one, "texts")
+        assert len(lengths(tmp_path)) == 1
         one.stop(30)
 
 

@@ -69,6 +69,8 @@ class EvaluationPass:
     outputs           each output of the network as one flat array, by its number: its first elements where it has very
                       many
     elements          how many elements each output has
+    lengths           a digest of how many it has in each call; () where examples are cut into batches, and of an
+                      older harness
     """
 
     reply: Evaluated
@@ -76,6 +78,7 @@ class EvaluationPass:
     answers: np.ndarray[Any, Any] | None
     outputs: Mapping[str, np.ndarray[Any, Any]]
     elements: tuple[int, ...]
+    lengths: tuple[str, ...] = ()
 
     def record(self) -> Scores:
         """The scores as a run keeps them: one bit an example where every credit is 0 or 1."""
@@ -111,7 +114,8 @@ def evaluate(
         answers = arrays["answers"] if "answers" in arrays.files else None
         elements = tuple(arrays["elements"].tolist())
         outputs = {str(i): arrays[f"output {i}"] for i in range(len(elements))}
-        result = EvaluationPass(reply, arrays["scores"], answers, outputs, elements)
+        lengths = tuple(arrays["lengths"].tolist())
+        result = EvaluationPass(reply, arrays["scores"], answers, outputs, elements, lengths)
     output.unlink()
     return result
 
@@ -126,7 +130,7 @@ def fidelity(candidate: EvaluationPass, reference: EvaluationPass) -> Mapping[st
 
     if _is_of_other_data(candidate, reference):
         return {}
-    near = nearness(candidate.outputs, reference.outputs) if candidate.elements == reference.elements else {}
+    near = nearness(candidate.outputs, reference.outputs) if _paired(candidate, reference) else {}
     values = {f"fidelity.{name}": value for name, value in near.items()}
     if candidate.answers is not None and reference.answers is not None:
         values["fidelity.agreement"] = float(np.mean(candidate.answers == reference.answers))
@@ -139,14 +143,25 @@ def fidelity_facts(candidate: EvaluationPass, reference: EvaluationPass) -> dict
     """What a result says where its outputs can't be compared with the reference's element by element; else nothing."""
     if _is_of_other_data(candidate, reference):
         return {"fidelity": OF_OTHER_DATA}
-    if candidate.elements == reference.elements:
+    if _paired(candidate, reference):
         return {}
     found, wanted = len(candidate.elements), len(reference.elements)
     if found != wanted:
         return {"fidelity": f"not measured of outputs, since there are {found}, and {wanted} of the reference"}
-    pairs = zip(candidate.elements, reference.elements, strict=True)
-    number, (found, wanted) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
-    return {"fidelity": f"{OF_ANOTHER_LENGTH}{number} holds {found:,} elements, and the reference's {wanted:,}"}
+    pairs = enumerate(zip(candidate.elements, reference.elements, strict=True))
+    for number, (found, wanted) in pairs:
+        if found != wanted:
+            return {"fidelity": f"{OF_ANOTHER_LENGTH}{number} holds {found:,} elements, and the reference's {wanted:,}"}
+    digests = enumerate(zip(candidate.lengths, reference.lengths, strict=True))
+    number = next(number for number, (found, wanted) in digests if found != wanted)
+    why = "has another length than the reference's in some calls, and as many elements in all"
+    return {"fidelity": f"{OF_ANOTHER_LENGTH}{number} {why}"}
+
+
+def _paired(candidate: EvaluationPass, reference: EvaluationPass) -> bool:
+    """Whether elements at one place are of one example, by how many there are."""
+    known = candidate.lengths and reference.lengths
+    return candidate.elements == reference.elements and (not known or candidate.lengths == reference.lengths)
 
 
 def check_answers(what: str, candidate: EvaluationPass, reference: EvaluationPass) -> None:
@@ -174,7 +189,7 @@ def check_changed(what: str, candidate: EvaluationPass, reference: EvaluationPas
 
     said = fewer_bits(facts, before)
     near = nearness(candidate.outputs, reference.outputs)
-    if not said or "error" not in near or near["identical"] < 1 or candidate.elements != reference.elements:
+    if not said or "error" not in near or near["identical"] < 1 or not _paired(candidate, reference):
         return
     if all((array == np.rint(array)).all() for array in reference.outputs.values()):
         return

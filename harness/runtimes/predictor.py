@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,7 @@ class Predictor:
         self._names = names
         self._kept: dict[str, list[Any]] = {}
         self._elements: dict[str, int] = {}
+        self._lengths: dict[str, Any] = {}
         self._not_finite: dict[str, int] = {}
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
@@ -54,6 +56,8 @@ class Predictor:
             part = flat if self._keep is None else flat[: max(self._keep - seen, 0)]
             self._kept.setdefault(name, []).append(part.copy())
             self._elements[name] = seen + array.size
+            if self._batch_size is None:
+                self._lengths.setdefault(name, hashlib.sha256()).update(f"{array.size} ".encode())
             self._not_finite[name] = self._not_finite.get(name, 0) + _count_not_finite(flat)
         return result
 
@@ -61,6 +65,14 @@ class Predictor:
     def elements(self) -> dict[str, int]:
         """How many elements each output had over all calls."""
         return dict(self._elements)
+
+    @property
+    def lengths(self) -> dict[str, str]:
+        """A digest of how many elements each output had in each call.
+
+        Empty where inputs are cut into batches, whose size may be another elsewhere: there each example has a row.
+        """
+        return {name: digest.hexdigest()[:16] for name, digest in self._lengths.items()}
 
     @property
     def not_finite(self) -> dict[str, int]:
