@@ -142,6 +142,19 @@ def test_an_array_of_the_calibration_data_that_the_network_does_not_read_is_left
     assert check_technique(PLAIN | int8_static, masked)[1]["quantized"] == 1.0
 
 
+def test_calibration_data_are_cut_into_the_batch_of_the_file(onnx_model: Model, tmp_path: Path) -> None:
+    """As they are for ONNX Runtime: NNCF called the network with batches that it does not take."""
+    pytest.importorskip("nncf")
+    import onnx
+
+    one_at_a_time, path = onnx.load(str(onnx_model.load())), tmp_path / "fixed.onnx"
+    for value in (one_at_a_time.graph.input[0], one_at_a_time.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(one_at_a_time, str(path))
+    fixed = dataclasses.replace(onnx_model, load=lambda: path)
+    assert check_technique(PLAIN | int8_static, fixed)[1]["quantized"] == 1.0
+
+
 def test_convolutions_are_quantized() -> None:
     pytest.importorskip("nncf")
     _, facts = check_technique(openvino | int8_static(per_channel=False), TORCH)
@@ -177,7 +190,6 @@ def test_what_keep_names_stays_in_float(onnx_model: Model) -> None:
 def test_a_weight_that_only_one_of_its_readers_keeps_is_stored_twice(tmp_path: Path) -> None:
     """Named as it is, with its brackets, which would be a set in a glob."""
     pytest.importorskip("nncf")
-    import numpy as np
     import onnx
 
     steps = [
@@ -194,7 +206,6 @@ def test_a_weight_that_only_one_of_its_readers_keeps_is_stored_twice(tmp_path: P
 def test_what_follows_from_constants_does_not_stop_it(tmp_path: Path) -> None:
     """As the embedding of positions in a transformer: a row for each of them is looked up by constants."""
     pytest.importorskip("nncf")
-    import numpy as np
     import onnx
 
     steps = [
@@ -288,7 +299,6 @@ def test_weights_of_few_bits(technique: Technique, dtype: str, onnx_model: Model
 def test_weights_behind_a_transposition_are_compressed(technique: Technique, tmp_path: Path) -> None:
     """As torch exports a linear layer that is called several times."""
     pytest.importorskip("nncf")
-    import numpy as np
     import onnx
 
     steps = [

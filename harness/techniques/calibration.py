@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["calibration_batches", "calibration_of", "read_of", "rebatched"]
+__all__ = ["calibration_batches", "calibration_of", "fitted", "read_of", "rebatched"]
 
 
 def calibration_batches(model: Model) -> Iterator[Arrays]:
@@ -70,3 +70,13 @@ def rebatched(model: str, batches: Sequence[Arrays], size: int, cure: str) -> li
             f"{' in each shape that it has' if len(alike) > 1 else ''}; give more of it, or {cure}"
         )
     return calls
+
+
+def fitted(model: Model, batches: list[Arrays], fixed: int | None) -> list[Arrays]:
+    """The batches as a network takes them whose file has a batch of `fixed`, None where it is free.
+
+    Raises `PreparationError` where there are fewer examples than one call has.
+    """
+    if not fixed or not model.batchable or all(len(array) == fixed for batch in batches for array in batch.values()):
+        return batches
+    return rebatched(model.name, batches, fixed, "export the network with a free batch")

@@ -17,7 +17,7 @@ from harness.hardware.architecture import is_x86
 from harness.hardware.cpu import instruction_sets
 from harness.runtimes.onnx_graph import nodes
 from harness.runtimes.onnx_profile import is_product
-from harness.techniques.calibration import read_of, rebatched
+from harness.techniques.calibration import fitted, read_of
 from harness.techniques.entropy_onnx import fine_bins
 from harness.techniques.keep import listed, named_by
 from harness.techniques.preprocess_onnx import preprocessed, with_copies
@@ -94,9 +94,7 @@ def static_quantizer(
 
     source, reduced = preprocessed(deployment, channels=per_channel), reduced_range(deployment)
     data = read_of(batches, {value.name for value in deployment.network.graph.input})
-    fixed = _fixed_batch(deployment.network) if deployment.model.batchable else None
-    if fixed and any(len(array) != fixed for batch in data for array in batch.values()):
-        data = rebatched(deployment.model.name, data, fixed, "export the network with a free batch")
+    data = fitted(deployment.model, data, _fixed_batch(deployment.network))
     # The ranges are those of the float network, whatever is quantized: measured once where ONNX Runtime can keep them.
     accepted = inspect.signature(quantization.quantize_static).parameters
     # A folder for each, since another quantizer's ranges are of another network, or by another method.

@@ -12,7 +12,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.runtimes.openvino import OpenVino
 from harness.runtimes.packages import missing, variable
-from harness.techniques.calibration import calibration_of, read_of
+from harness.techniques.calibration import calibration_of, fitted, read_of
 from harness.techniques.keep import listed, named_by
 from harness.techniques.quantize_onnx import reduced_range
 from harness.techniques.shares import Read, most_of, nearly, shares
@@ -51,6 +51,7 @@ def quantize_static(
         raise SuiteError(f"int8_static has no method {method!r} on an OpenVINO network; use {', '.join(METHODS)}")
     batches, network = calibration_of(deployment.model), _folded(deployment.network)
     batches = read_of(batches, {name for port in network.inputs for name in port.get_names()})
+    batches = fitted(deployment.model, batches, _fixed_batch(network))
     kept = _named(network, keep)
     reduced = reduced_range(deployment)
     promises = _promises(network, kept, reduced=reduced)
@@ -160,6 +161,14 @@ def _folded(network: Any) -> Any:
     manager.register_pass(ConstantFolding())
     manager.run_passes(copy)
     return copy
+
+
+def _fixed_batch(network: Any) -> int | None:
+    """The length of the first axis of a network's inputs; None where it is free, or they have none in common."""
+    shapes = [port.get_partial_shape() for port in network.inputs]
+    axes = [next(iter(shape), None) if shape.rank.is_static else None for shape in shapes]
+    lengths: set[int | None] = {axis.get_length() if axis is not None and axis.is_static else None for axis in axes}
+    return lengths.pop() if len(lengths) == 1 else None
 
 
 def _turned(network: Any) -> bool:
