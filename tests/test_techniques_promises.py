@@ -353,6 +353,22 @@ def test_a_network_of_volumes_and_images_is_cast() -> None:
     assert cast.volumes.weight.is_contiguous()
 
 
+@pytest.mark.parametrize("technique", [bf16, fp16])
+def test_float32_that_forward_makes_itself_is_named_with_the_cure(technique: Technique) -> None:
+    """Of images in whole numbers: nothing casts what it makes of them, and torch's error named no way out."""
+    model = dataclasses.replace(
+        TORCH,
+        load=lambda: Pixels().eval(),
+        inputs=lambda size, seed: {"image": np.random.default_rng(seed).integers(0, 256, (size, 1, 12, 12), np.uint8)},
+    )
+    words = (
+        r"in b?float16: .*; what it makes of whole numbers, .* \(x\.to\(self\.conv\.weight\.dtype\)\), or use autocast"
+    )
+    with pytest.raises(PreparationError, match=words):
+        check_technique(technique, model)
+    assert check_technique(autocast, model)[1]["precision"] == "bfloat16"
+
+
 def _onnx_runtime() -> Any:
     from harness.runtimes.onnxruntime import OnnxRuntime
 
@@ -383,6 +399,17 @@ class VolumesAndImages(torch.nn.Module):
 
     def forward(self, image: Any) -> Any:
         return self.images(self.volumes(image.unsqueeze(2)).squeeze(2)).flatten(1)
+
+
+class Pixels(torch.nn.Module):
+    """Takes images in whole numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 4, 3)
+
+    def forward(self, image: Any) -> Any:
+        return self.conv(image.float() / 255).mean((2, 3))
 
 
 class FixedWidth(torch.nn.Module):

@@ -13,6 +13,7 @@ from harness.runtimes.openvino import OpenVino
 from harness.runtimes.packages import installed, missing
 from harness.techniques import quantize_openvino, quantize_torch
 from harness.techniques.base import technique
+from harness.techniques.structure import example_of
 
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware
@@ -98,9 +99,9 @@ def fp8(deployment: Deployment, *, keep: str | Sequence[str] = ()) -> Deployment
 
 
 def _cast(deployment: Deployment, dtype: Any) -> Deployment:
-    from harness.techniques.torch_modules import CastNetwork
+    from harness.techniques.torch_modules import cast
 
-    return deployment.replace(network=CastNetwork(copy.deepcopy(deployment.network), dtype).eval())
+    return deployment.replace(network=cast(deployment.network, dtype, example_of(deployment)))
 
 
 def _float16_graph(model: Any) -> Any:

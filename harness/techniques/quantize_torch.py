@@ -15,6 +15,7 @@ from harness.runtimes.packages import missing
 from harness.techniques.calibration import calibration_batches
 from harness.techniques.keep import listed, named_by
 from harness.techniques.shares import most_of
+from harness.techniques.structure import example_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,10 +89,10 @@ def quantize_float8(deployment: Deployment, keep: Sequence[str]) -> Deployment:
     """
     import torch
 
-    from harness.techniques.torch_modules import CastNetwork
+    from harness.techniques.torch_modules import cast
     from harness.techniques.torchao_linear import float8_config
 
-    network = CastNetwork(copy.deepcopy(deployment.network), torch.bfloat16).eval()
+    network = cast(deployment.network, torch.bfloat16, example_of(deployment))
     share = _quantize_linear(network.network, keep, float8_config, lambda shape: not any(side % 16 for side in shape))
     return _with_copies(deployment, network).promising(
         Promise(f"weights.{FLOAT8}", at_least=share), Promise(f"arithmetic.{FLOAT8}", at_least=0.001)

@@ -5,14 +5,16 @@ They stand at the top level of a module, so that the process that serves an arte
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from harness.errors import PreparationError
 from harness.runtimes.torch_session import named_outputs
 
-__all__ = ["AutocastNetwork", "CastNetwork", "OutputTuple"]
+__all__ = ["AutocastNetwork", "CastNetwork", "OutputTuple", "cast"]
 
 
 class CastNetwork(torch.nn.Module):
@@ -42,6 +44,26 @@ class CastNetwork(torch.nn.Module):
             return value
         last = self.images and value.dim() == 4
         return value.to(self.dtype, memory_format=torch.channels_last if last else torch.preserve_format)
+
+
+def cast(network: Any, dtype: Any, example: tuple[Any, ...]) -> CastNetwork:
+    """A copy of a network that computes in `dtype`, called once with an example.
+
+    Raises `PreparationError` where forward has numbers of another type beside its weights.
+    """
+    made = CastNetwork(copy.deepcopy(network), dtype).eval()
+    try:
+        with torch.no_grad():
+            made(*example)
+    except Exception as error:
+        # Whatever else fails is told where it is served: what a CPU has no kernel for, a GPU may have.
+        if isinstance(error, RuntimeError) and "type" in str(error):
+            raise PreparationError(
+                f"forward has numbers of another type beside its weights in {str(dtype).removeprefix('torch.')}: "
+                f"{error}; what it makes of whole numbers, or creates itself, is float32: give it the type of the "
+                "weights (x.to(self.conv.weight.dtype)), or use autocast"
+            ) from error
+    return made
 
 
 class AutocastNetwork(torch.nn.Module):
