@@ -35,8 +35,8 @@ class Metric:
     The limit is the larger of `tolerance * |baseline|` and `slack`.
 
     Values must be finite, above 0 in `s`, `items/s` and `x`, and 0 or more in `bytes`, `count` and `share`; another
-    is `invalid`, with a limit or without. What may be less needs a unit of its own, such as `ms`. There what has a
-    limit and is derived anew in each launch must be above 0 too, unless it is portable.
+    is `invalid`, with a limit or without. What may be less needs a unit of its own, such as `ms`. In every unit,
+    what has a limit and is derived anew in each launch must be above 0, unless it is portable.
     """
 
     name: str

@@ -313,7 +313,7 @@ def test_a_checkout_in_which_git_calls_files_edited_from_the_start_is_used(proje
     tree = worktree(project.path, "HEAD", trees)
     assert worktree(project.path, "HEAD", trees) == tree
     assert (tree.root / "data.txt").read_bytes() == b"a\r\n"
-    (tree.root / "src" / "own_network" / "__init__.py").write_text("LAYERS = 2\n")
+    (tree.root / "data.txt").write_bytes(b"b\r\n")
     with pytest.raises(SuiteError, match="was edited"):
         worktree(project.path, "HEAD", trees)
 

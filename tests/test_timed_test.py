@@ -541,9 +541,10 @@ def test_a_launch_keeps_its_test_where_tests_are_shared_out() -> None:
         ),
         ("pytest.ini", {"pyproject.toml": "[project]"}, ["-c", os.devnull, "--confcutdir", "."]),
         ("pyproject.toml", {"pyproject.toml": "[project]", "pytest.ini": "[pytest]"}, ["-c", "pytest.ini"]),
+        ("pyproject.toml", {"pyproject.toml": "[tool.pytest_env]", "pytest.ini": "[pytest]"}, ["-c", "pytest.ini"]),
         ("pyproject.toml", {"pyproject.toml": "[project]"}, ["-c", "pyproject.toml"]),
     ],
-    ids=["the same", "another", "the last one", "none", "moved out of it", "none in it"],
+    ids=["the same", "another", "the last one", "none", "moved out of it", "a plugin's in it", "none in it"],
 )
 def test_a_tree_without_the_settings_of_today_has_its_own(
     tmp_path: Path, config: str, files: dict[str, str], options: list[str]

@@ -125,6 +125,7 @@ def _levels(series: Series, records: Iterable[Portable | Times]) -> Iterator[Lev
     Where another metric alone was accepted, or a test moved, the value stays, and is told once.
     """
     before: float | None = None
+    seen: Accepted | None = None
     reason, held = "", frozenset[str]()
     for record in records:
         value = _value(series, record)
@@ -135,9 +136,10 @@ def _levels(series: Series, records: Iterable[Portable | Times]) -> Iterator[Lev
         if isinstance(record, Times):
             parts = [block for block in record.blocks if series.metric in block.values]
         times = frozenset(part.when for part in parts)
-        if times.isdisjoint(held):  # where a block stayed it is another one, however old the first that is left
+        # Where a block stayed it is another one, however old the first that is left.
+        if accepted != seen and times.isdisjoint(held):
             reason = accepted.reason if _is_own(series.metric, parts[0].when, accepted) else ""
-        held = times
+        held, seen = times, accepted
         if value == before:
             continue
         before, newest, why = value, parts[-1], reason or "reason not known"

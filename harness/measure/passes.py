@@ -69,8 +69,7 @@ class EvaluationPass:
     outputs           each output of the network as one flat array, by its number: its first elements where it has very
                       many
     elements          how many elements each output has
-    lengths           a digest of how many it has in each call; () where examples are cut into batches, and of an
-                      older harness
+    lengths           a digest of how many it has in each call; () where examples are cut into batches
     """
 
     reply: Evaluated
@@ -160,8 +159,7 @@ def fidelity_facts(candidate: EvaluationPass, reference: EvaluationPass) -> dict
 
 def _paired(candidate: EvaluationPass, reference: EvaluationPass) -> bool:
     """Whether elements at one place are of one example, by how many there are."""
-    known = candidate.lengths and reference.lengths
-    return candidate.elements == reference.elements and (not known or candidate.lengths == reference.lengths)
+    return candidate.elements == reference.elements and candidate.lengths == reference.lengths
 
 
 def check_answers(what: str, candidate: EvaluationPass, reference: EvaluationPass) -> None:

@@ -190,5 +190,5 @@ def _temporary() -> Iterator[str]:
         with contextlib.suppress(OSError):
             usual = os.environ.get("PYTEST_DEBUG_TEMPROOT") or None
             made = tempfile.TemporaryDirectory(prefix="harness-launch-", dir=usual, ignore_cleanup_errors=True)
-            folder = stack.enter_context(made)
+            folder = str(Path(stack.enter_context(made)).absolute())
         yield folder

@@ -227,10 +227,10 @@ def _directory(place: Path) -> Path:
 
 
 def _edited(place: Path) -> str:
-    """The files of a checkout that git calls edited. A filter such as that of LFS, and a rule for line ends that came
-    after the files, leave some in a fresh one. Raises `SuiteError`.
+    """What git calls edited in a checkout, with digests of it. A filter such as that of LFS, and a rule for line ends
+    that came after the files, leave some in a fresh one. Raises `SuiteError`.
     """
-    return git(place, "status", "--porcelain", "--untracked-files=no")
+    return git(place, "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--full-index", "HEAD")
 
 
 def _remove(place: Path) -> None:

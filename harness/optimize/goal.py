@@ -67,13 +67,13 @@ class Goal:
 
     def __post_init__(self) -> None:
         known = self.metric.removeprefix("latency.") in (*_PERCENTILES, "mean")
-        if self.metric.startswith("latency.") and not known:
+        if self.metric.startswith("latency.") and not known and not self.evaluated:
             raise SuiteError(f"{self.metric} can't be a goal: use latency.{', latency.'.join(_PERCENTILES)}")
 
     @property
     def sampled(self) -> bool:
         """Whether it is timed, so that each launch has a value of its own."""
-        return self.metric.startswith("latency.") or self.per_item
+        return (self.metric.startswith("latency.") and not self.evaluated) or self.per_item
 
     @property
     def per_item(self) -> bool:

@@ -10,7 +10,7 @@ import torch
 
 from harness.errors import PreparationError
 from harness.records import Scalar
-from harness.runtimes.torch_session import TorchSession, named_outputs
+from harness.runtimes.torch_session import TorchSession, kept_outputs, named_outputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +103,7 @@ class CudaGraphSession(TorchSession):
         if _signature(example) not in self._captured:
             self.capture(tuple(map(torch.zeros_like, example)))
         with self._guard():
-            wanted = named_outputs(self._module(*example))
+            wanted = kept_outputs(self._module(*example))
         found = named_outputs(self(example))
         return list(found) == list(wanted) and all(_close(found[name], wanted[name]) for name in wanted)
 

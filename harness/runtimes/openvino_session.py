@@ -118,8 +118,8 @@ def check_fusing(fused: OpenVinoSession, plain: OpenVinoSession, example: Arrays
         if found[name].shape != expected.shape:
             raise PreparationError(
                 f"OpenVINO gives {name} the shape {list(found[name].shape)}, and {list(expected.shape)} when it fuses "
-                "no operations: rounding decides how much the network selects (let it end before that, as in an NMS, "
-                "or try openvino(fusing=False))"
+                "no operations: rounding decides how much the network selects (let it end before it selects, as an "
+                "NMS does, or try openvino(fusing=False))"
             )
         exact = expected.astype(np.float64)
         distance, norm = float(np.linalg.norm(found[name] - exact)), float(np.linalg.norm(exact))

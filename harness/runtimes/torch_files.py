@@ -33,8 +33,8 @@ def save_module(network: Any, folder: Path) -> None:
     check_form(network, torch.nn.Module, "a torch runtime", "a torch.nn.Module")
     if any(isinstance(layer, torch.jit.ScriptModule) for layer in network.modules()):
         raise PreparationError(
-            "the network is TorchScript, which torch.save can't write inside a module; let load give the Python "
-            "module, or bring its .onnx file as Model(form='onnx')"
+            "the network is TorchScript, which torch.save can't write; let load give the Python module, or "
+            "bring its .onnx file as Model(form='onnx')"
         )
     check_not_hidden(type(layer) for layer in network.modules())
     layers = ((name, layer) for name, layer in network.named_modules() if is_parametrized(layer))

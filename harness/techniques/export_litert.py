@@ -63,5 +63,5 @@ def _check(content: bytes, examples: Sequence[Arrays], wanted: Sequence[Arrays],
         session = runtime.load(Path(folder), cpu)
         for example, outputs in zip(examples, wanted, strict=True):
             found = session.fetch(session(session.stage(example)))
-            for name, array in decisive(found).items():
-                check_output(name, array, outputs[name], tolerance)
+            for name, expected in decisive(outputs).items():
+                check_output(name, found[name], expected, tolerance)

@@ -101,7 +101,7 @@ def fp8(deployment: Deployment, *, keep: str | Sequence[str] = ()) -> Deployment
 def _cast(deployment: Deployment, dtype: Any) -> Deployment:
     from harness.techniques.torch_modules import cast
 
-    return deployment.replace(network=cast(deployment.network, dtype, example_of(deployment)))
+    return deployment.replace(network=cast(deployment.network, dtype, example_of(deployment, alone=True)))
 
 
 def _float16_graph(model: Any) -> Any:

@@ -92,7 +92,7 @@ def quantize_float8(deployment: Deployment, keep: Sequence[str]) -> Deployment:
     from harness.techniques.torch_modules import cast
     from harness.techniques.torchao_linear import float8_config
 
-    network = cast(deployment.network, torch.bfloat16, example_of(deployment))
+    network = cast(deployment.network, torch.bfloat16, example_of(deployment, alone=True))
     share = _quantize_linear(network.network, keep, float8_config, lambda shape: not any(side % 16 for side in shape))
     return _with_copies(deployment, network).promising(
         Promise(f"weights.{FLOAT8}", at_least=share), Promise(f"arithmetic.{FLOAT8}", at_least=0.001)

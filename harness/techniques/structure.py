@@ -34,11 +34,12 @@ _ROUNDING = 1e-3
 """Relative change of float32 outputs that sums of other lengths may make; a wrong cut makes a hundred times as much."""
 
 
-def example_of(deployment: Deployment) -> Batch:
-    """One call's inputs as tensors."""
+def example_of(deployment: Deployment, *, alone: bool = False) -> Batch:
+    """One call's inputs as tensors; those of one item where `alone` and the model takes any number."""
     from harness.runtimes.torch_session import as_tensors
 
-    return as_tensors(deployment.model.inputs(deployment.batch_size, 0))
+    size = 1 if alone and deployment.model.batchable else deployment.batch_size
+    return as_tensors(deployment.model.inputs(size, 0))
 
 
 def probes_of(deployment: Deployment) -> list[Batch]:

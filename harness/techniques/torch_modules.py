@@ -51,13 +51,15 @@ def cast(network: Any, dtype: Any, example: tuple[Any, ...]) -> CastNetwork:
 
     Raises `PreparationError` where forward has numbers of another type beside its weights.
     """
-    made = CastNetwork(copy.deepcopy(network), dtype).eval()
+    made = CastNetwork(copy.deepcopy(network), dtype)
+    made.eval()
     try:
         with torch.no_grad():
             made(*example)
     except Exception as error:
-        # Whatever else fails is told where it is served: what a CPU has no kernel for, a GPU may have.
-        if isinstance(error, RuntimeError) and "type" in str(error):
+        # Whatever else fails is told where it is served: what a CPU does not support, as half FFTs, a GPU may.
+        said = str(error)
+        if isinstance(error, RuntimeError) and "type" in said and "support" not in said.lower():
             raise PreparationError(
                 f"forward has numbers of another type beside its weights in {str(dtype).removeprefix('torch.')}: "
                 f"{error}; what it makes of whole numbers, or creates itself, is float32: give it the type of the "

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -240,11 +241,11 @@ SETTINGS: Mapping[str, str] = {
     ".pytest.toml": "",
     "pytest.ini": "",
     ".pytest.ini": "",
-    "pyproject.toml": "[tool.pytest",
-    "tox.ini": "[pytest]",
-    "setup.cfg": "[tool:pytest]",
+    "pyproject.toml": r"\[tool\.pytest[.\]]",
+    "tox.ini": r"\[pytest\]",
+    "setup.cfg": r"\[tool:pytest\]",
 }
-"""Where pytest looks for a project's settings, in its order, and the words without which a file has none."""
+"""Where pytest looks for a project's settings, in its order, and the pattern without which a file has none."""
 
 
 def _settings(root: Path, config: str) -> list[str]:
@@ -256,7 +257,7 @@ def _settings(root: Path, config: str) -> list[str]:
     """
     if not config:
         return []
-    own = (root / name for name in (config, *SETTINGS) if SETTINGS.get(name, "") in _text(root / name))
+    own = (root / name for name in (config, *SETTINGS) if re.search(SETTINGS.get(name, ""), _text(root / name)))
     if found := next((file for file in (*own, root / config) if file.is_file()), None):
         return ["-c", str(found)]
     return ["-c", os.devnull, "--confcutdir", str(root)]
