@@ -611,7 +611,7 @@ def test_what_was_not_timed_is_no_baseline(store: Store) -> None:
 def test_unfinished_and_quick_runs_are_refused(store: Store) -> None:
     baseline = store.read("digits", CASE, IDENTITY)
     # Taken from the journal, a case that made -x end the run would end the next one too.
-    finish = "its run did not finish; finish it with pytest --resume --maxfail=0,"
+    finish = "finish it with the same command and --resume (pytest's with --maxfail=0 too), or measure it again"
     assert finish in str(refusal(measured(), (), baseline, run_complete=False))
     assert "quick run" in str(refusal(measured(), (), baseline, quick=True))
     assert refusal(measured(), (), baseline) is None

@@ -231,7 +231,7 @@ def test_what_was_left_to_the_full_selection_is_not_missing(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        ({"complete": False}, "is not complete: go on with pytest suites --resume --maxfail=0, or"),
+        ({"complete": False}, "is not complete: go on with pytest suites/ --resume --maxfail=0, or"),
         ({"mode": "quick"}, "is a smoke test"),
     ],
 )
@@ -245,21 +245,22 @@ def test_a_run_that_is_not_whole_is_2(
 def test_a_run_that_was_cut_short_goes_on_with_what_it_was_given(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here = dataclasses.replace(a_run([]).environment, state={"selected": "bench/test_a.py\nmy bench"})
-    assert compare(tmp_path, CASES, CASES, complete=False, environment=here) == 2
-    again = "pytest bench/test_a.py 'my bench' --resume --maxfail=0"
+    command = "pytest -x bench/test_a.py 'my bench'"
+    assert compare(tmp_path, CASES, CASES, complete=False, filtered=True, command=command) == 2
+    again = f"{command} --resume --maxfail=0"
     assert f"The new run new is not complete: go on with {again}, or measure again." in capsys.readouterr().out
 
 
 def test_what_a_search_tried_is_no_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """pytest could neither find it nor go on with it."""
+    """pytest could neither find it nor go on with it: the search can."""
     tried = [dataclasses.replace(without_anchor(a_case("a")), nodeid="my bench/test_a.py::optimize[a/reference/cpu]")]
     search = {"command": "harness optimize 'my bench/test_a.py' --model a", "complete": False}
     assert compare(tmp_path, tried, tried, "--json", **search) == 2
     told = json.loads(capsys.readouterr().out)
     (time,) = [one for one in told["comparisons"] if one["metric"] == "latency.p50"]
     assert time["reason"].endswith("harness compare --against REV 'my bench/test_a.py'")
-    assert told["notes"] == ["The new run new is not complete: measure again."]
+    again = "harness optimize 'my bench/test_a.py' --model a --resume"
+    assert told["notes"] == [f"The new run new is not complete: go on with {again}, or measure again."]
 
 
 def test_an_old_run_that_is_not_whole_is_not_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

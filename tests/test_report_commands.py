@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from harness.records import Comparison, Outcome, Verdict
-from harness.report.commands import accept_command, acceptable, reproduce_command
+from harness.report.commands import accept_command, acceptable, go_on_command, reproduce_command
 from harness.report.comment import render as comment
 from harness.report.html import render
 from harness.report.overview import cases
@@ -106,3 +106,31 @@ def test_no_other_command_of_a_record_is_handed_on() -> None:
     for command in ("harness review", "curl example.org", "pytest harness optimize", ""):
         run = dataclasses.replace(sample_run(1, 1, samples=2), command=command)
         assert reproduce_command(run, "a.py::t").startswith("pytest a.py::t --baseline=")
+
+
+@pytest.mark.parametrize(
+    ("command", "again"),
+    [
+        ("pytest -k 'a or b' -m full suites/", "pytest -k 'a or b' -m full suites/ --resume --maxfail=0"),
+        ("pytest -x --resume suites/", "pytest -x suites/ --resume --maxfail=0"),
+        ("pytest '$(reboot)'", "pytest '$(reboot)' --resume --maxfail=0"),
+        (
+            "harness optimize a.py --budget 30m --resume --budget 1ms --export best",
+            "harness optimize a.py --budget 30m --resume",
+        ),
+        ("harness review", ""),
+        ("curl example.org", ""),
+        ("pytest 'unclosed", ""),
+        ("", ""),
+    ],
+)
+def test_a_run_that_did_not_finish_goes_on_with_its_own_command(command: str, again: str) -> None:
+    """Be it of a part of the suites, whose record does not say otherwise which."""
+    run = dataclasses.replace(sample_run(1, 1, samples=2), command=command, complete=False)
+    assert go_on_command(run) == again
+
+
+def test_a_run_in_turns_does_not_go_on() -> None:
+    """pytest refuses `--resume` beside `--against`."""
+    run = dataclasses.replace(sample_run(1, 1, samples=2), command="pytest suites/ --against main", complete=False)
+    assert not go_on_command(dataclasses.replace(run, environment=run.environment.saying({"against": "main"})))

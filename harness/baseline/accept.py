@@ -49,7 +49,10 @@ def refusal(
     """
     if not run_complete:
         # Without the 0 a run that -x ended, be it in addopts, ends at the same case for ever.
-        return "its run did not finish; finish it with pytest --resume --maxfail=0, or measure it again"
+        return (
+            "its run did not finish; finish it with the same command and --resume (pytest's with --maxfail=0 too), or "
+            "measure it again"
+        )
     if quick:
         return "a quick run measures too little to be a baseline; measure it without --quick"
     if result.outcome is not Outcome.COMPLETED:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,7 +18,7 @@ from harness.cli.output import coloured, say, show, width
 from harness.cli.running import SUITES, add_sampling_options, plan_options, run_pytest
 from harness.codec import dumps
 from harness.records import Comparison, Outcome, Run, Verdict
-from harness.report.commands import of_search
+from harness.report.commands import go_on_command
 from harness.report.record import read_run
 from harness.report.terminal import closing_lines
 from harness.settings import Against
@@ -138,9 +137,8 @@ def _notes(old: Run, new: Run, comparisons: Iterable[Comparison]) -> Iterator[st
     for word, run in (("old", old), ("new", new)):
         if not run.complete:
             # What goes on is the newest run, which the old one of two hardly is.
-            selected = str(run.environment.state.get("selected", SUITES)).splitlines()
-            again = shlex.join(["pytest", *selected, "--resume", "--maxfail=0"])
-            go_on = f"go on with {again}, or " if run is new and not of_search(run) else ""
+            command = go_on_command(run) if run is new else ""
+            go_on = f"go on with {command}, or " if command else ""
             yield f"The {word} run {run.id} is not complete: {go_on}measure again."
         elif run.mode == "quick":
             yield f"The {word} run {run.id} is a smoke test (--quick), whose numbers are not for judging."

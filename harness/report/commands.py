@@ -17,6 +17,7 @@ __all__ = [
     "acceptable",
     "accepted_by_all",
     "allow_command",
+    "go_on_command",
     "in_turns",
     "measuring_options",
     "of_revision",
@@ -47,6 +48,20 @@ def reproduce_command(run: Run, nodeid: str) -> str:
     judging = _options(run, _JUDGING) if gates else []
     words = ["pytest", nodeid, f"--baseline={run.mode if gates else 'off'}", *judging, *measuring_options(run)]
     return shlex.join(words)
+
+
+def go_on_command(run: Run) -> str:
+    """The command that goes on with a run that did not finish, quoted for a shell.
+
+    "" where there is none: for a run in turns, and where what the record has is no command of pytest or of a search.
+    """
+    if search := _search(run):
+        return shlex.join([*search, "--resume"])
+    words = [word for word in _words(run) if word != "--resume"]
+    if words[:1] != ["pytest"] or in_turns(run):
+        return ""
+    # Without the 0 a run that -x ended, be it in addopts, ends at the same case for ever.
+    return shlex.join([*words, "--resume", "--maxfail=0"])
 
 
 def runs_own_tests(run: Run, nodeid: str) -> bool:
