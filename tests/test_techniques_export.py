@@ -214,6 +214,22 @@ def test_whole_numbers_of_torch_are_compared_as_such() -> None:
     assert [array.dtype.name for array in found.values()] == ["float32", "int64", "bool"]
 
 
+def test_complex_outputs_are_compared_in_both_of_their_parts() -> None:
+    spectrum = torch.complex(torch.ones(4), torch.full((4,), 2.0))
+    wanted = arrays_of({"spectrum": spectrum})["spectrum"]
+    assert wanted.dtype == np.complex64
+    check_output("spectrum", wanted.copy(), wanted, TOLERANCE["float32"])
+    with pytest.raises(PreparationError, match=r"gives spectrum 1\.8 \(relative\) away from torch's; .* 0\.001"):
+        check_output("spectrum", wanted.conj(), wanted, TOLERANCE["float32"])
+
+
+def test_of_an_output_of_zeros_the_distance_itself_counts() -> None:
+    wanted = np.zeros(4, np.float32)
+    check_output("y", wanted + np.float32(1e-7), wanted, TOLERANCE["float32"])
+    with pytest.raises(PreparationError, match=r"gives y 0\.2 \(relative\)"):
+        check_output("y", wanted + np.float32(0.1), wanted, TOLERANCE["float32"])
+
+
 def test_what_the_exporter_cannot_trace_is_refused_with_the_reason() -> None:
     with pytest.raises(PreparationError, match="export failed"):
         export(Branching(), batches(2), batchable=True)

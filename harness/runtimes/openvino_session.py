@@ -10,6 +10,7 @@ import numpy as np
 import openvino
 
 from harness.errors import MeasurementError, PreparationError
+from harness.fidelity import relative_error
 from harness.records import Scalar
 from harness.runtimes.base import absent_input, decisive, other_type
 from harness.runtimes.facts import node_facts, weight_facts
@@ -121,13 +122,12 @@ def check_fusing(fused: OpenVinoSession, plain: OpenVinoSession, example: Arrays
                 "no operations: rounding decides how much the network selects (let it end before it selects, as an "
                 "NMS does, or try openvino(fusing=False))"
             )
-        exact = expected.astype(np.float64)
-        distance, norm = float(np.linalg.norm(found[name] - exact)), float(np.linalg.norm(exact))
-        if not distance <= TOLERANCE * norm + 1e-6:
+        error = relative_error(found[name], expected)
+        if not error <= TOLERANCE:
             raise PreparationError(
-                f"OpenVINO gives {name} {distance / max(norm, 1e-12):.2g} (relative) away from what it gives when it "
-                f"fuses no operations, and the limit is {TOLERANCE}: its generated code is at fault, or the network so "
-                "coarsely quantized that rounding decides (try openvino(fusing=False), and look at the accuracy)"
+                f"OpenVINO gives {name} {error:.2g} (relative) away from what it gives when it fuses no operations, "
+                f"and the limit is {TOLERANCE}: its generated code is at fault, or the network so coarsely quantized "
+                "that rounding decides (try openvino(fusing=False), and look at the accuracy)"
             )
 
 

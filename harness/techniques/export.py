@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import PreparationError
+from harness.fidelity import relative_error
 from harness.runtimes.base import decisive
 from harness.runtimes.packages import missing
 from harness.signatures import signature_of
@@ -233,10 +234,9 @@ def _check(
 
 
 def arrays_of(outputs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
-    """The outputs of a torch network as `check_output` wants them: whole numbers as they are, all others in float32."""
+    """The outputs of a torch network as `check_output` wants them: floating point in float32, others as they are."""
     return {
-        name: (tensor.float() if tensor.is_floating_point() or tensor.is_complex() else tensor).numpy()
-        for name, tensor in outputs.items()
+        name: (tensor.float() if tensor.is_floating_point() else tensor).numpy() for name, tensor in outputs.items()
     }
 
 
@@ -248,9 +248,8 @@ def check_output(name: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any,
     """
     import numpy as np
 
-    distance = float(np.linalg.norm(found.astype(np.float64) - wanted))
-    norm = float(np.linalg.norm(wanted.astype(np.float64)))
-    if distance <= tolerance * norm + 1e-6:
+    error = relative_error(found, wanted)
+    if error <= tolerance:
         return
     if wanted.dtype.kind in "iub":
         share = np.count_nonzero(found != wanted) / wanted.size
@@ -261,6 +260,5 @@ def check_output(name: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any,
             )
         return
     raise PreparationError(
-        f"the exported network gives {name} {distance / max(norm, 1e-12):.2g} (relative) away from torch's; the "
-        f"limit is {tolerance}"
+        f"the exported network gives {name} {error:.2g} (relative) away from torch's; the limit is {tolerance}"
     )
