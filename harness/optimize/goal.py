@@ -7,13 +7,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.errors import SuiteError
+from harness.metrics import TIMES
 from harness.records import Launch, Result
 from harness.units import points, quantity
 
 __all__ = ["Goal", "Limit", "gains_of", "value_of", "without_gain"]
 
-_PERCENTILES = ("p50", "p90", "p95", "p99")
 _TOO_SMALL = 1e-12
 """A subtraction of floats is wrong by less than this share of the accuracy."""
 _NOTHING = 1e-6
@@ -65,15 +64,10 @@ class Goal:
     limits: tuple[Limit, ...] = ()
     evaluated: bool = False
 
-    def __post_init__(self) -> None:
-        known = self.metric.removeprefix("latency.") in (*_PERCENTILES, "mean")
-        if self.metric.startswith("latency.") and not known and not self.evaluated:
-            raise SuiteError(f"{self.metric} can't be a goal: use latency.{', latency.'.join(_PERCENTILES)}")
-
     @property
     def sampled(self) -> bool:
         """Whether it is timed, so that each launch has a value of its own."""
-        return (self.metric.startswith("latency.") and not self.evaluated) or self.per_item
+        return (self.metric in TIMES and self.metric.startswith("latency.")) or self.per_item
 
     @property
     def per_item(self) -> bool:
