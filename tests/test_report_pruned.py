@@ -140,7 +140,9 @@ def test_the_page_draws_them_with_their_table(run: Run) -> None:
     assert "digits: accuracy against removed weights" in text
     assert "Faster than the same pipeline without it: pruned_channels:0.5 (2.50x)." in text
     assert "5 pruned_weights:0.9 90.0 % 70.00 % 1.01x" in text
-    assert "Accuracy against removed weights The share of the weights that is zero or gone" in text
+    of = "(of what the same pipeline holds without the pruning, where that was measured)"
+    assert f"Accuracy against the share of the weights that is zero or gone {of}, with" in text
+    assert f"Accuracy against removed weights The share of the weights that is zero or gone {of} along" in text
     (curve,) = page.find("path", **{"class": "line thin candidate"})
     assert (curve["d"] or "").count("L") == 1
 
