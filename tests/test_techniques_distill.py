@@ -272,7 +272,9 @@ def paired(*names: str) -> Model:
 
 @pytest.mark.parametrize("names", [("b", "a"), ("b", "c"), ("a",), ("a", "b", "c")])
 def test_a_student_that_would_read_another_input_is_refused(names: tuple[str, ...]) -> None:
-    words = f"would read a, b as {', '.join(names)}; give Model.inputs of paired .* in their order"
+    words = (
+        f"would read a, b as {', '.join(names)}; give Model.inputs of paired .* and names that both have at the same"
+    )
     with pytest.raises(SuiteError, match=words):
         deployed(distilled(into=paired(*names)), paired("a", "b"))
 

@@ -186,7 +186,7 @@ def _check_inputs(teacher: Model, student: Model) -> None:
         raise SuiteError(
             f"distilled(into={student.name}): the student gets what its teacher gets, by position, and would read "
             f"{', '.join(given)} as {', '.join(taken)}; give Model.inputs of {student.name} (and the arguments of its "
-            f"forward) as many inputs as those of {teacher.name} have, in their order"
+            f"forward) as many inputs as those of {teacher.name} have, and names that both have at the same places"
         )
 
 
