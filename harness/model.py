@@ -124,9 +124,10 @@ def in_order(arrays: Arrays, names: Sequence[str]) -> Arrays:
         return arrays
     if others:
         raise SuiteError(
-            f"{', '.join(others)} beside {', '.join(names)}, which is all that Model.inputs gives: a torch network "
-            "would read what is more by position, an exported one would not read it at all, and no timed call has it; "
-            "give the same arrays wherever the network is called: in Model.inputs, evaluate, calibration and training"
+            f"the network is given {', '.join(others)} beside {', '.join(names)}, which is all that Model.inputs "
+            "gives: a torch network would read what is more by position, an exported one would not read it at all, and "
+            "no timed call has it; give the same arrays wherever the network is called: in Model.inputs, evaluate, "
+            "calibration and training"
         )
     if known != list(names[: len(known)]):
         raise SuiteError(

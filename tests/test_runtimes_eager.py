@@ -239,13 +239,13 @@ def test_a_network_whose_module_is_hidden_by_a_package_is_refused_with_the_cure(
 def test_a_network_whose_module_load_alone_makes_importable_is_refused_with_the_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who serves it unpickles it, and has called nothing of the suite."""
+    """The process that serves it unpickles it, and has called nothing of the suite."""
     (tmp_path / "fetched_network.py").write_text("import torch\n\n\nclass Net(torch.nn.Module):\n    pass\n")
     with monkeypatch.context() as patch:
         patch.syspath_prepend(tmp_path)
         Eager().pack(importlib.import_module("fetched_network").Net(), {}, tmp_path, cpu)
     del sys.modules["fetched_network"]
-    words = "No module named 'fetched_network'; who serves it does not call load, .* pytest's option `pythonpath`"
+    words = "No module named 'fetched_network'; the process that serves it does not call load, .* option `pythonpath`"
     with pytest.raises(PreparationError, match=words):
         Eager().load(tmp_path, cpu)
 

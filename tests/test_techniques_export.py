@@ -130,7 +130,9 @@ def test_inputs_and_outputs_keep_names_that_weights_and_nodes_have_too() -> None
 
 def test_an_output_with_the_name_of_an_input_is_refused_with_the_cure() -> None:
     inputs = [{"sum": np.ones((2, 3), np.float32), "b": np.ones((2, 3), np.float32)}]
-    with pytest.raises(PreparationError, match=r"sum is an input and an output, .* or the Model its input"):
+    with pytest.raises(
+        PreparationError, match=r"sum: the same name for an input and an output, .* the Model its input"
+    ):
         export(Several(), inputs, batchable=True)
 
 

@@ -127,7 +127,7 @@ def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
         lazy = evaluated(one, "lazy")
         assert lazy.modules["own_scoring"] == str(tmp_path / "own_scoring.py"), "it is imported while it evaluates"
         assert evaluated(one, "texts").value == 0.5
-        with pytest.raises(MeasurementError, match=r"more beside x, which is all that Model\.inputs gives"):
+        with pytest.raises(MeasurementError, match=r"is given more beside x, which is all that Model\.inputs gives"):
             evaluated(one, "more")
         assert evaluated(one, "drawn") == evaluated(one, "drawn"), "what samples draws the same each time"
         assert lengths(tmp_path) == [], "examples are cut into batches"

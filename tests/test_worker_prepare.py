@@ -232,7 +232,9 @@ def test_data_with_other_names_than_the_inputs_go_by_position_unless_one_would_b
     words = "would read ids, types as ids, mask: Model.inputs gives ids, mask, types; give all of these"
     with pytest.raises(SuiteError, match=words):
         ordered("types", "ids")
-    words = "more beside ids, mask, types, which is all that Model.inputs gives: .* an exported one would not read it"
+    words = (
+        "given more beside ids, mask, types, which is all that Model.inputs gives: .* exported one would not read it"
+    )
     with pytest.raises(SuiteError, match=words):
         ordered("types", "more", "ids", "mask")
     assert list(in_order({"b": B, "a": A}, ())) == ["b", "a"], "others read their inputs by name"

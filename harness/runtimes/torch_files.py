@@ -68,8 +68,9 @@ def load_module(folder: Path, device: Any) -> Any:
         network = torch.load(folder / _FILE, map_location=device, weights_only=False)
     except ImportError as error:
         raise PreparationError(
-            f"the network can't be loaded: {error}; who serves it does not call load, so that what load alone makes "
-            "importable (sys.path, trust_remote_code) is not found; name its folder in pytest's option `pythonpath`"
+            f"the network can't be loaded: {error}; the process that serves it does not call load, so what load "
+            "alone makes importable (sys.path, trust_remote_code) is not found there; name its folder in pytest's "
+            "option `pythonpath`"
         ) from error
     # Each weight came to the device by itself, and cuDNN would gather them anew at each call.
     for layer in network.modules():

@@ -81,8 +81,8 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
     names = list(wanted[0])
     if both := [name for name in names if name in examples[0]]:
         raise PreparationError(
-            f"{', '.join(both)} is an input and an output, and an ONNX network has each name once; let forward "
-            "name its output otherwise, or the Model its input, which a torch network gets by position"
+            f"{', '.join(both)}: the same name for an input and an output, and an ONNX network has each name once; let "
+            "forward name its output otherwise, or the Model its input, which a torch network gets by position"
         )
     # The exporter reports its stages on standard output, and warns about functions of its own that are deprecated.
     chatter = io.StringIO()
