@@ -185,10 +185,11 @@ def _temporary() -> Iterator[str]:
     """A folder for the temporary files of a test's launches, where pytest has those of its own; "" where there can be
     none, which pytest says to a test that asks for it. It is this process's, since a launch may be killed.
     """
-    with contextlib.ExitStack() as stack:
-        folder = ""
-        with contextlib.suppress(OSError):
-            usual = os.environ.get("PYTEST_DEBUG_TEMPROOT") or None
-            made = tempfile.TemporaryDirectory(prefix="harness-launch-", dir=usual, ignore_cleanup_errors=True)
-            folder = str(Path(stack.enter_context(made)).absolute())
-        yield folder
+    usual = os.environ.get("PYTEST_DEBUG_TEMPROOT") or None
+    try:
+        made = tempfile.TemporaryDirectory(prefix="harness-launch-", dir=usual, ignore_cleanup_errors=True)
+    except OSError:
+        yield ""
+        return
+    with made as folder:
+        yield str(Path(folder).absolute())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
@@ -57,17 +56,14 @@ def check_installed(items: Iterable[pytest.Item]) -> None:
     """Raise `SuiteError` where such a case is to be measured, and the installed pytest-benchmark is too old for it."""
     if not any(TEST in item.stash and not is_left(item) and not disabled(item.config) for item in items):
         return
+    from packaging.version import Version
     from pytest_benchmark import __version__ as found  # here: only who has such a test has it
 
-    if _numbers(found) < _numbers(OLDEST):
+    if Version(found).release < Version(OLDEST).release:
         raise SuiteError(
             f"tests that ask for `benchmark` are measured with pytest-benchmark {OLDEST} or newer, and {found} is "
             "installed: pip install -U pytest-benchmark"
         )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
 class TimedItem(pytest.Item):

@@ -276,18 +276,17 @@ def _own_temporary(option: Any, usual: str) -> Iterator[None]:
     pytest keeps a user's last three.
     """
     given = getattr(option, "basetemp", None) or usual
-    folder: Path | None = None
+    if not given:
+        yield
+        return
+    folder = Path(given).absolute() / f"launch-{os.getpid()}"
     with contextlib.suppress(OSError):  # pytest says so to a test that asks for such a folder
-        if given:
-            folder = Path(given).absolute() / f"launch-{os.getpid()}"
-            folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder is not None:
-        option.basetemp = str(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    option.basetemp = str(folder)
     try:
         yield
     finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _facts(record: Mapping[str, Any]) -> dict[str, Scalar]:
