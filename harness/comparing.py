@@ -33,7 +33,7 @@ from harness.records import Comparison, Environment, Outcome, Result, Scalar, Ve
 from harness.settings import Against
 from harness.timed_test import TECHNIQUE
 
-__all__ = ["Comparing", "Nothing", "WithBaselines", "WithTree", "changed", "not_in_turns"]
+__all__ = ["Comparing", "Nothing", "WithBaselines", "WithTree", "not_in_turns", "software_changes"]
 
 Metrics = Mapping[str, Metric]
 DOUBTFUL = (Verdict.REGRESSED, Verdict.INCONCLUSIVE)
@@ -153,12 +153,12 @@ class WithBaselines:
         origin = {"commit": accepted.commit, "when": accepted.when, "reason": accepted.reason}
         here = self._environment.software
         if baseline.times:
-            origin["differs"] = changed(baseline.times.software, here)
+            origin["differs"] = software_changes(baseline.times.software, here)
             origin["times"] = baseline.times.accepted.commit
             if ran := moved(baseline.times.ran, facts or {}):
                 origin["ran"] = ran
         elif baseline.software.keys() & here.keys():
-            origin["differs"] = _changed_in_both(baseline.software, here)
+            origin["differs"] = _changes_in_both(baseline.software, here)
         self.origins[f"{suite}/{case_id}"] = origin
 
 
@@ -176,7 +176,7 @@ class WithTree:
         self._against = against.told
         self._tree = tree
         self._environment = environment
-        self._differs = _changed_in_both(versions, environment.software)
+        self._differs = _changes_in_both(versions, environment.software)
         self._results: list[Result] = []
 
     def more(self, result: Result, metrics: Metrics) -> int:  # noqa: ARG002
@@ -272,7 +272,7 @@ def _judged_parts(result: Result) -> Result:
     return dataclasses.replace(result, launches=launches, seconds={}, warnings=())
 
 
-def changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+def software_changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Which software differs, in words: the suspected causes of a change, never a reason not to compare."""
     names = [
         name
@@ -282,7 +282,7 @@ def changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {before.get(name, 'absent')} -> {now.get(name, 'absent')}" for name in names)
 
 
-def _changed_in_both(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+def _changes_in_both(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """The same of what both sides have."""
     both = before.keys() & now.keys()
-    return changed({name: before[name] for name in both}, {name: now[name] for name in both})
+    return software_changes({name: before[name] for name in both}, {name: now[name] for name in both})

@@ -14,7 +14,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from harness.codec import decode, dumps, loads
-from harness.comparing import changed
+from harness.comparing import software_changes
 from harness.errors import SuiteError
 from harness.hardware import Cpu, cpu
 from harness.measure.environment import RELEVANT, UNTOLD, PressureMeter, environment, identity, library_versions
@@ -164,8 +164,8 @@ def test_another_way_to_measure_memory_is_told_among_what_changed(
     monkeypatch.setattr(memory, "SMAPS", tmp_path / "smaps")
     found = environment(tmp_path, [cpu])
     assert found.hardware == before.hardware
-    assert changed(before.software, found.software) == "memory.method absent -> libraries included"
-    assert changed(found.software, before.software) == "memory.method libraries included -> absent"
+    assert software_changes(before.software, found.software) == "memory.method absent -> libraries included"
+    assert software_changes(found.software, before.software) == "memory.method libraries included -> absent"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from harness.amending import as_said, of_tree
 from harness.baseline.accept import baseline_of
 from harness.baseline.records import Baseline, Portable, Times
-from harness.comparing import changed
+from harness.comparing import software_changes
 from harness.judge import Prior, compare, fit_prior, missing
 from harness.judge.times import ANCHORED
 from harness.measured import UNMEASURED_IN_TURNS
@@ -139,7 +139,7 @@ def _command_in_turns(old: Run, new: Run) -> str:
     against = "REV" if before.dirty else before.commit[:12] or "REV"
     if before.commit and before.commit == now.commit and not (before.dirty or now.dirty):
         # Against the commit that is measured, both arms would be the same.
-        against = ". --with 'NAME==OLD'" if changed(before.software, now.software) else "."
+        against = ". --with 'NAME==OLD'" if software_changes(before.software, now.software) else "."
     return f"harness compare --against {against}"
 
 

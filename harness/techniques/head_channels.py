@@ -22,8 +22,8 @@ Removed = Mapping[tuple[Any, int], Collection[int]]
 class HeadChannels:
     """The attention heads of a network whose channels are to be removed in place.
 
-    runs  layer -> how many runs of channels it has, each of one head: where the same channels of each run are removed,
-          all heads become smaller alike. Empty for a network without attention
+    groups  layer -> into how many groups of neighbouring channels its outputs fall, one for each head: where the same
+            channels of each group are removed, all heads become smaller alike. Empty for a network without attention
 
     Heads are found where the network calls torch's `scaled_dot_product_attention` with an axis for them, and in
     torch.nn.MultiheadAttention.
@@ -37,12 +37,12 @@ class HeadChannels:
         self._reason = ""
         if self._shapes:
             self._found, self._reason = self._traced()
-        self.runs: dict[Any, int] = {module: module.num_heads for module in self._modules}
+        self.groups: dict[Any, int] = {module: module.num_heads for module in self._modules}
         for attention in self._found:
             for layer, channels in attention.before:
                 count, rest = divmod(layer.out_features, channels.shape[1])
                 if not rest:
-                    self.runs[layer] = count
+                    self.groups[layer] = count
 
     def check(self, removed: Removed) -> None:
         """Raise `PreparationError` where heads of what is left are not made of their own channels, or nobody can tell.

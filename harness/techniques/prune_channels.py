@@ -62,7 +62,7 @@ def _remove_channels(network: Any, fraction: float, example: tuple[Any, ...]) ->
         global_pruning=False,
         in_channel_groups={},  # its defaults are shared between pruners, and written to
         # Not as `num_heads`: an attention's group then goes by the layer behind it, whose own group takes its place.
-        out_channel_groups={**heads.runs},
+        out_channel_groups={**heads.groups},
         ignored_layers=output_layers(network, example),
     )
     shared = _shared(network)
