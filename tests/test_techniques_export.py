@@ -18,6 +18,7 @@ from harness.runtimes.torch_session import module_weights
 from harness.techniques.export import TOLERANCE, _check, arrays_of, check_output, export
 from harness.techniques.torch_modules import CastNetwork
 from harness.testing import tiny_torch_model
+from tests.buffered_networks import Buffered
 from tests.onnx_networks import model, tensor
 
 TINY = tiny_torch_model()
@@ -58,19 +59,6 @@ class Branching(torch.nn.Module):
 
     def forward(self, image: Any) -> Any:
         return image if image.sum() > 0 else -image
-
-
-class Buffered(torch.nn.Module):
-    """Answers in memory of its own, which is the same in each call."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = torch.nn.Linear(3, 4)
-        self.register_buffer("out", torch.zeros(1, 4))
-
-    def forward(self, x: Any) -> Any:
-        self.out.copy_(self.layer(x))
-        return self.out
 
 
 def test_the_exported_network_has_the_same_weights_and_any_batch() -> None:
@@ -191,9 +179,9 @@ def test_ids_beside_scores_may_change_places_and_are_looked_at_where_they_are_al
 def test_each_example_is_held_against_its_own_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a network that answers in a buffer, the first ones were those of the last."""
     real = torch.onnx.export
-    monkeypatch.setattr(torch.onnx, "export", lambda network, *args, **named: real(network.layer, *args, **named))
+    monkeypatch.setattr(torch.onnx, "export", lambda network, *args, **named: real(network.network, *args, **named))
     inputs = [{"x": np.full((1, 3), value, np.float32)} for value in (1, 2)]
-    model = export(Buffered(), inputs, batchable=False)
+    model = export(Buffered(torch.nn.Linear(3, 4), (1, 4)), inputs, batchable=False)
     assert [value.name for value in model.graph.output] == ["output"]
 
 

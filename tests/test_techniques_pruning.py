@@ -38,6 +38,7 @@ from harness.techniques.base import as_pipeline
 from harness.techniques.structure import EXAMPLES, change, multiply_accumulates, outputs_on, probes_of
 from harness.testing import check_technique, tiny_torch_model
 from tests.attention_networks import HEADS, TOKENS, WIDTH, Block, Constant, Fused, Turned, encoder_model
+from tests.buffered_networks import Buffered
 
 TINY = tiny_torch_model()
 ENCODER = encoder_model()
@@ -277,20 +278,8 @@ def test_heads_run_in_onnx_runtime_after_fine_tuning() -> None:
     assert all(item.kept for item in evidence)
 
 
-class Buffered(torch.nn.Module):
-    """Answers in memory of its own, which is the same in each call."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("out", torch.zeros(1, 2))
-
-    def forward(self, x: Any) -> Any:
-        self.out.copy_(x)
-        return {"out": self.out}
-
-
 def test_outputs_over_batches_are_those_of_each() -> None:
-    outputs = outputs_on(Buffered(), [(torch.full((1, 2), value),) for value in (1.0, 2.0)])
+    outputs = outputs_on(Buffered(torch.nn.Identity(), (1, 2)), [(torch.full((1, 2), value),) for value in (1.0, 2.0)])
     assert [output.tolist() for output in outputs] == [[[1.0, 1.0]], [[2.0, 2.0]]]
 
 

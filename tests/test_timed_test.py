@@ -754,6 +754,12 @@ class Slow:
         raise MeasurementError(f"preparing it: no answer within {deadline:g} s", outcome=Outcome.TIMEOUT)
 
 
+def a_measurer(folder: Path) -> TestMeasurer:
+    """One whose sources stay as they are."""
+    cache: Any = SimpleNamespace(tree=Tree(folder), check_going_on=lambda _: None, check_unedited=lambda _: None)
+    return TestMeasurer(cache, None, Plan(), folder, lambda *_: 0, lambda _: None, Budget())
+
+
 @pytest.mark.parametrize("where", ["preparing it", "candidate arm"])
 def test_a_test_whose_time_was_over_can_have_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """A slow fixture is no fault, and each launch sets it up."""
@@ -765,9 +771,7 @@ def test_a_test_whose_time_was_over_can_have_more(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(measuring, "sample", sample)
     if where == "candidate arm":
         monkeypatch.setattr(TestMeasurer, "_prepare", lambda *_: {"iterations": 1})
-    cache: Any = SimpleNamespace(tree=Tree(tmp_path), check_going_on=lambda _: None, check_unedited=lambda _: None)
-    measurer = TestMeasurer(cache, None, Plan(), tmp_path, lambda *_: 0, lambda _: None, Budget())
-    found, _ = measurer.measure(TimedTest("suites/test_x.py::test_sum"), "x", {})
+    found, _ = a_measurer(tmp_path).measure(TimedTest("suites/test_x.py::test_sum"), "x", {})
     assert found.outcome is Outcome.TIMEOUT
     assert found.reason == f"{where}: no answer within 120 s; if it needs longer: --plan deadline=480"
 
@@ -792,9 +796,7 @@ def test_temporary_files_of_a_launch_that_is_killed_go_with_its_case(
                     Path(served.temporary, "launch-1").mkdir()
 
     monkeypatch.setattr(measuring, "Child", Killed)
-    cache: Any = SimpleNamespace(tree=Tree(tmp_path), check_going_on=lambda _: None, check_unedited=lambda _: None)
-    measurer = TestMeasurer(cache, None, Plan(), tmp_path, lambda *_: 0, lambda _: None, Budget())
-    found, _ = measurer.measure(TimedTest("suites/test_x.py::test_sum"), "x", {})
+    found, _ = a_measurer(tmp_path).measure(TimedTest("suites/test_x.py::test_sum"), "x", {})
     assert found.outcome is Outcome.TIMEOUT
     assert [Path(folder).parent for folder in seen] == ([usual] if there else [Path()])
     assert not there or list(usual.iterdir()) == []

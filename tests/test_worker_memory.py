@@ -81,13 +81,18 @@ def test_every_input_is_called_with_and_the_one_that_needs_most_counts(tmp_path:
     assert found[1] - found[0] > 35e6
 
 
+def two_calls_of(artefact: Path) -> MeasureMemory:
+    """Asked on hardware whose memory nothing limits and only the process tells."""
+    hardware = SimpleNamespace(enter=lambda: None, reset_memory=lambda: None, peak_memory=dict)
+    return MeasureMemory(str(artefact), str(ROOT), cast(Any, SimpleNamespace(build=lambda: hardware)), 2)
+
+
 def test_a_kernel_that_does_not_tell_which_files_are_the_models_counts_libraries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kernels of some boards have no smaps, and every case was an error there."""
-    hardware = SimpleNamespace(enter=lambda: None, reset_memory=lambda: None, peak_memory=dict)
     folder = make_artefact(tmp_path / "artefact")
-    request = MeasureMemory(str(folder), str(ROOT), cast(Any, SimpleNamespace(build=lambda: hardware)), 2)
+    request = two_calls_of(folder)
     usual = measure_memory(request)
     monkeypatch.setattr(memory, "SMAPS", tmp_path / "smaps")
     found = measure_memory(request)
@@ -99,9 +104,8 @@ def test_a_kernel_that_does_not_tell_which_files_are_the_models_counts_libraries
 
 def test_one_batch_is_held_at_a_time_from_the_start(tmp_path: Path) -> None:
     """All eight inputs were staged and all that they must give was read, which a limited device had no memory for."""
-    hardware = SimpleNamespace(enter=lambda: None, reset_memory=lambda: None, peak_memory=dict)
     folder = make_artefact(tmp_path / "artefact", rows=250_000, batches=8)
-    request = MeasureMemory(str(folder), str(ROOT), cast(Any, SimpleNamespace(build=lambda: hardware)), 2)
+    request = two_calls_of(folder)
     tracemalloc.start()
     try:
         measure_memory(request)
