@@ -87,8 +87,8 @@ def not_compared(goal: Goal, best: Trial) -> str:
     if measurement is None or len(measurement.values) < 2:
         return ""
     return (
-        f"the best was not compared in turns: {goal.metric} differs from launch to launch, but is neither a latency "
-        "nor the time per item"
+        f"the best was not compared in turns: {goal.metric} differs from launch to launch, but is neither a built-in "
+        "latency nor the time per item"
     )
 
 
