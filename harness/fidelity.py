@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
 Facts = Mapping[str, Scalar]
 
-__all__ = ["PART", "alteration", "bits_of", "cosine", "fewer_bits", "nearness", "relative_error", "sqnr"]
+__all__ = ["PART", "alteration", "beyond", "bits_of", "cosine", "fewer_bits", "nearness", "relative_error", "sqnr"]
 
 PART = 2**20
 """Elements that are looked at together: a copy of a whole output is memory that a limited device may not have."""
 
+_NOISE = 1e-6
+"""What rounding leaves of outputs that are zero."""
 _SHARE = 0.001
 """Share of the weights that an exporter or a fusion may move without it being a technique."""
 _FOLDED = 0.01
@@ -53,6 +55,17 @@ def relative_error(found: Array, wanted: Array) -> float:
         distance += float(np.vdot(gap, gap).real)
         norm += float(np.vdot(exact, exact).real)
     return math.sqrt(distance) / math.sqrt(norm) if norm > 0 else math.sqrt(distance)
+
+
+def beyond(found: Array, wanted: Array, limit: float) -> float:
+    """The relative error where it is beyond a limit; 0 where it is not, or where no element is more than 1e-6 away:
+    of outputs that are zero but for rounding the relative error says nothing.
+    """
+    import numpy as np
+
+    error = relative_error(found, wanted)
+    near = error <= limit or np.allclose(found, wanted, rtol=0, atol=_NOISE)
+    return 0.0 if near else error
 
 
 def sqnr(found: Outputs, wanted: Outputs) -> float:

@@ -216,6 +216,7 @@ def test_complex_outputs_are_compared_in_both_of_their_parts() -> None:
 def test_of_an_output_of_zeros_the_distance_itself_counts() -> None:
     wanted = np.zeros(4, np.float32)
     check_output("y", wanted + np.float32(1e-7), wanted, TOLERANCE["float32"])
+    check_output("of rounding alone", wanted + np.float32(1e-7), wanted - np.float32(1e-8), TOLERANCE["float32"])
     with pytest.raises(PreparationError, match=r"gives y 0\.2 \(relative\)"):
         check_output("y", wanted + np.float32(0.1), wanted, TOLERANCE["float32"])
 

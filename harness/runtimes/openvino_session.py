@@ -10,7 +10,7 @@ import numpy as np
 import openvino
 
 from harness.errors import MeasurementError, PreparationError
-from harness.fidelity import relative_error
+from harness.fidelity import beyond
 from harness.records import Scalar
 from harness.runtimes.base import absent_input, decisive, other_type
 from harness.runtimes.facts import node_facts, weight_facts
@@ -122,8 +122,7 @@ def check_fusing(fused: OpenVinoSession, plain: OpenVinoSession, example: Arrays
                 "no operations: rounding decides how much the network selects (let it end before it selects, as an "
                 "NMS does, or try openvino(fusing=False))"
             )
-        error = relative_error(found[name], expected)
-        if not error <= TOLERANCE:
+        if error := beyond(found[name], expected, TOLERANCE):
             raise PreparationError(
                 f"OpenVINO gives {name} {error:.2g} (relative) away from what it gives when it fuses no operations, "
                 f"and the limit is {TOLERANCE}: its generated code is at fault, or the network so coarsely quantized "

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import PreparationError
-from harness.fidelity import relative_error
+from harness.fidelity import beyond
 from harness.runtimes.base import decisive
 from harness.runtimes.packages import missing
 from harness.signatures import signature_of
@@ -248,8 +248,8 @@ def check_output(name: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any,
     """
     import numpy as np
 
-    error = relative_error(found, wanted)
-    if error <= tolerance:
+    error = beyond(found, wanted, tolerance)
+    if not error:
         return
     if wanted.dtype.kind in "iub":
         share = np.count_nonzero(found != wanted) / wanted.size
