@@ -100,7 +100,7 @@ def packed_elements(network: Any) -> int:
     """
     multiplied = {id(weight) for weight in product_weights(network)}
     tables = {id(layer.weight): layer.weight for layer in network.modules() if isinstance(layer, torch.nn.Embedding)}
-    return elements(network) + sum(table.numel() for key, table in tables.items() if key in multiplied)
+    return elements(network) + int(sum(table.numel() for key, table in tables.items() if key in multiplied))
 
 
 class AotInductorSession(TorchSession):
