@@ -203,9 +203,9 @@ def test_the_document_says_where_the_seconds_that_were_aimed_at_are_missed() -> 
     aims = {2.5: 20.0, 5.0: 10.0}
     means = {size: [row["seconds_per_case"] for row in own if row["planted_percent"] == size] for size in aims}
     told = ", and ".join(" and ".join(f"{mean:.1f}" for mean in found) + " s" for found in means.values())
-    assert f"In the order of the table it took {told}: **not the 10 s on either machine, nor the 20 s on" in document
+    assert f"In the order of the table it took {told}: **not the 10 s on either machine**" in document
     missed = {size: [mean > aims[size] for mean in found] for size, found in means.items()}
-    assert missed == {2.5: [False, True], 5.0: [True, True]}, "say anew which machine misses which"
+    assert missed == {2.5: [False, False], 5.0: [True, True]}, "say anew which machine misses which"
     plan = Plan()
     first, fresh = plan.screen * plan.seconds, plan.lots[0] * LONGEST * plan.seconds
     assert (plan.screen, plan.seconds, plan.lots[0]) == (3, 0.8, 5)
