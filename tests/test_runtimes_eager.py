@@ -189,7 +189,7 @@ def test_a_network_that_cannot_be_pickled_is_refused_with_the_cure(tmp_path: Pat
 def test_a_network_of_torchscript_is_refused_with_the_cure(tmp_path: Path) -> None:
     """As torch.jit.load gives it: there are no classes that could be defined elsewhere."""
     network = torch.jit.script(torch.nn.Linear(2, 2))
-    words = r"is TorchScript, .* load give the Python module, or .* form='onnx'"
+    words = r"is TorchScript, .* load give the Python module, or .*form='onnx'"
     for each in (network, torch.nn.Sequential(network)):
         with pytest.raises(PreparationError, match=words):
             Eager().pack(each, {}, tmp_path, cpu)

@@ -115,8 +115,9 @@ def unexcused(item: pytest.Item, decision: Decision) -> bool:
     """Whether such a test was not measured, and not because it failed as its mark expects: it skipped itself, crashed,
     took too long, never called `benchmark`.
     """
-    lost = decision.result.outcome is not Outcome.COMPLETED
-    return TEST in item.stash and lost and expected(item, decision) is None
+    if TEST not in item.stash or decision.result.outcome is Outcome.COMPLETED:
+        return False
+    return expected(item, decision) is None
 
 
 def tell(item: TimedItem, decision: Decision) -> None:
