@@ -90,6 +90,7 @@ def test_a_counted_value_moves_by_a_little() -> None:
 def test_several_changes_of_a_counted_value_do_not_count_as_noise() -> None:
     """Across three runs each of them is three steps, which made more than a quarter of all."""
     assert levels([1.0] * 8 + [1.02] * 7 + [1.04] * 8 + [1.06] * 7) == [8, 15, 23]
+    assert levels([1.0] * 6 + [1.02] * 5 + [1.04] * 6 + [1.06] * 6 + [1.08] * 7) == [6, 11, 17, 23]
 
 
 def test_a_counted_value_that_comes_and_goes_is_no_change() -> None:
