@@ -93,8 +93,8 @@ def _scaled(values: Sequence[float]) -> NDArray[np.float64]:
     noise = max(float(np.median(one)) for one in steps) / (0.6745 * math.sqrt(2))
     if noise <= STEADY:
         # Most runs have the same value, and their median step is none however many have another, as with what is
-        # counted. The largest of seven tell. Not of other series, whose levels may have moved in as many steps. Of
-        # neighbours alone: across a larger gap each change of level counts several times.
+        # counted. The step that one in seven exceeds tells. Not of other series, whose levels may have moved as often.
+        # Of neighbours alone: across a larger gap each change of level counts several times.
         noise = float(np.quantile(steps[0], 6 / 7)) / (1.4652 * math.sqrt(2))
     centred: NDArray[np.float64] = (scale - np.median(scale)) / max(noise, STEADY)
     return centred
