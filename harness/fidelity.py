@@ -47,25 +47,17 @@ def relative_error(found: Array, wanted: Array) -> float:
 
     Of arrays of one shape. The distance itself where all that is wanted is zero.
     """
-    import numpy as np
-
-    distance, norm = 0.0, 0.0
-    for near, exact in _doubles(found, wanted):
-        gap = near - exact
-        distance += float(np.vdot(gap, gap).real)
-        norm += float(np.vdot(exact, exact).real)
-    return math.sqrt(distance) / math.sqrt(norm) if norm > 0 else math.sqrt(distance)
+    distance, norm = _distance(found, wanted)
+    return distance / norm if norm > 0 else distance
 
 
 def beyond(found: Array, wanted: Array, limit: float) -> float:
-    """The relative error where it is beyond a limit; 0 where it is not, or where no element is more than 1e-6 away:
-    of outputs that are zero but for rounding the relative error says nothing.
-    """
-    import numpy as np
+    """The relative error where it is beyond a limit; 0 where it is not, or where the distance is no more than 1e-6.
 
-    error = relative_error(found, wanted)
-    near = error <= limit or np.allclose(found, wanted, rtol=0, atol=_NOISE)
-    return 0.0 if near else error
+    Of outputs that are zero but for rounding the relative error says nothing.
+    """
+    distance, norm = _distance(found, wanted)
+    return 0.0 if distance <= limit * norm + _NOISE else relative_error(found, wanted)
 
 
 def sqnr(found: Outputs, wanted: Outputs) -> float:
@@ -156,6 +148,18 @@ def alteration(facts: Facts, reference: Facts) -> str:
 def _number(facts: Facts, name: str) -> float:
     found = facts.get(name)
     return float(found) if isinstance(found, (int, float)) else 0.0
+
+
+def _distance(found: Array, wanted: Array) -> tuple[float, float]:
+    """`|found - wanted|` and `|wanted|`."""
+    import numpy as np
+
+    distance, norm = 0.0, 0.0
+    for near, exact in _doubles(found, wanted):
+        gap = near - exact
+        distance += float(np.vdot(gap, gap).real)
+        norm += float(np.vdot(exact, exact).real)
+    return math.sqrt(distance), math.sqrt(norm)
 
 
 def _doubles(found: Array, wanted: Array) -> Iterator[tuple[Array, Array]]:

@@ -14,8 +14,8 @@ import torch
 
 from harness import PreparationError
 from harness.runtimes.onnx_graph import network_weights
-from harness.runtimes.torch_session import module_weights
-from harness.techniques.export import TOLERANCE, _check, arrays_of, check_output, export
+from harness.runtimes.torch_session import arrays_of, module_weights
+from harness.techniques.export import TOLERANCE, _check, check_output, export
 from harness.techniques.torch_modules import CastNetwork
 from harness.testing import tiny_torch_model
 from tests.buffered_networks import Buffered

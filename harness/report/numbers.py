@@ -8,7 +8,7 @@ import re
 from harness.records import Comparison, Estimate
 from harness.units import percent, points, with_interval
 
-__all__ = ["bare", "change_text", "estimate_text", "limit_text", "relative_text"]
+__all__ = ["bare", "change_text", "estimate_text", "limit_text", "relative_text", "signed_limit"]
 
 
 def estimate_text(estimate: Estimate | None, unit: str) -> str:
@@ -37,12 +37,17 @@ def _more(comparison: Comparison, change: Estimate) -> int:
     """How many decimals more tell the ends of a change from its limit; 0 where three do not, as of noise of floats."""
     if comparison.limit is None:
         return 0
-    limit = comparison.limit if comparison.better == "lower" else -comparison.limit
+    limit = signed_limit(comparison, comparison.limit)
     ends = [end for end in (change.low, change.high) if end != limit]
     for more in range(4):
         if relative_text(comparison, limit, more) not in [relative_text(comparison, end, more) for end in ends]:
             return more
     return 0
+
+
+def signed_limit(comparison: Comparison, limit: float) -> float:
+    """The limit as a change for the worse."""
+    return limit if comparison.better == "lower" else -limit
 
 
 def limit_text(comparison: Comparison) -> str:
@@ -54,7 +59,7 @@ def limit_text(comparison: Comparison) -> str:
         return "–"
     if comparison.limit == 0:
         return "exact"
-    limit = comparison.limit if comparison.better == "lower" else -comparison.limit
+    limit = signed_limit(comparison, comparison.limit)
     text = relative_text(comparison, limit)
     exact = relative_text(comparison, limit, _more(comparison, comparison.change) if comparison.change else 0)
     if bare(exact) != bare(text):

@@ -16,9 +16,10 @@ import torch._inductor.config
 from torch.utils import _pytree
 
 from harness.errors import PreparationError
+from harness.fidelity import beyond
 from harness.records import Scalar
 from harness.runtimes.aotinductor_source import Source, read_source
-from harness.runtimes.base import check_form
+from harness.runtimes.base import check_form, decisive
 from harness.runtimes.facts import (
     Weight,
     arithmetic_facts,
@@ -33,6 +34,7 @@ from harness.runtimes.torch_operators import INTEGER, OperatorTypes, is_product
 from harness.runtimes.torch_outputs import with_plain_outputs
 from harness.runtimes.torch_session import (
     TorchSession,
+    arrays_of,
     as_tensors,
     elements,
     enter_torch,
@@ -203,21 +205,14 @@ def _with_patterns(weights: list[Weight], held: list[Weight]) -> list[Weight]:
 
 
 def _check(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Hold the outputs of the package against those of the program; see `harness.runtimes.base.decisive`."""
-    floating = [name for name, tensor in wanted.items() if tensor.is_floating_point() or tensor.is_complex()]
-    for name in floating or wanted:
-        expected = _wide(wanted[name])
-        distance = float(torch.linalg.vector_norm(_wide(found[name]) - expected))
-        norm = float(torch.linalg.vector_norm(expected))
-        if not distance <= CLOSE * norm + 1e-6:
+    """Hold the outputs of the package against those of the program."""
+    given = arrays_of(found)
+    for name, expected in decisive(arrays_of(wanted)).items():
+        if error := beyond(given[name], expected, CLOSE):
             raise PreparationError(
-                f"the compiled package gives {name} {distance / max(norm, 1e-12):.2g} (relative) away from the "
-                f"exported program's; the limit is {CLOSE}"
+                f"the compiled package gives {name} {error:.2g} (relative) away from the exported program's; the limit "
+                f"is {CLOSE}"
             )
-
-
-def _wide(tensor: Any) -> Any:
-    return tensor if tensor.is_complex() else tensor.float()
 
 
 def _described(inputs: Arrays) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TorchSession",
+    "arrays_of",
     "as_tensors",
     "elements",
     "enter_torch",
@@ -97,6 +98,15 @@ def kept_outputs(outputs: Any) -> dict[str, Any]:
     return {name: tensor.clone() for name, tensor in named_outputs(outputs).items()}
 
 
+def arrays_of(outputs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """Outputs by name as arrays: floating point in float32, others as they are."""
+    # Conjugates and negatives are views with a mark that numpy does not know.
+    tensors = {name: tensor.detach().cpu().resolve_conj().resolve_neg() for name, tensor in outputs.items()}
+    return {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).numpy() for name, tensor in tensors.items()
+    }
+
+
 class TorchSession:
     """Calls `function`, which is `module` itself or its compiled form, without recording gradients."""
 
@@ -127,12 +137,7 @@ class TorchSession:
             return self._function(*staged)
 
     def fetch(self, outputs: Any) -> dict[str, np.ndarray[Any, Any]]:
-        # Conjugates and negatives are views with a mark that numpy does not know.
-        outputs = named_outputs(outputs).items()
-        tensors = {name: tensor.detach().cpu().resolve_conj().resolve_neg() for name, tensor in outputs}
-        return {
-            name: (tensor.float() if tensor.is_floating_point() else tensor).numpy() for name, tensor in tensors.items()
-        }
+        return arrays_of(named_outputs(outputs))
 
     def facts(self, example: Arrays) -> dict[str, Scalar]:
         """Weights as the module holds them, and the operators and types of one eager call of it.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["arrays_of", "check_output", "dynamic_shapes", "export", "exported", "tolerance_of", "unavailable"]
+__all__ = ["check_output", "dynamic_shapes", "export", "exported", "tolerance_of", "unavailable"]
 
 OPSET = 18
 """The oldest opset that is accepted: layer normalisation came with 17, quantization per channel with 13."""
@@ -72,7 +72,7 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
     import torch
     from onnx_ir.passes.common import NameFixPass
 
-    from harness.runtimes.torch_session import as_tensors, kept_outputs
+    from harness.runtimes.torch_session import arrays_of, as_tensors, kept_outputs
 
     network = network.eval()
     staged = [as_tensors(example) for example in examples]
@@ -231,13 +231,6 @@ def _check(
                 )
         for name, array in decisive(given).items():
             check_output(name, array, outputs[name], tolerance)
-
-
-def arrays_of(outputs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
-    """The outputs of a torch network as `check_output` wants them: floating point in float32, others as they are."""
-    return {
-        name: (tensor.float() if tensor.is_floating_point() else tensor).numpy() for name, tensor in outputs.items()
-    }
 
 
 def check_output(name: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], tolerance: float) -> None:

@@ -15,7 +15,7 @@ from harness.errors import PreparationError
 from harness.hardware.cpu import cpu
 from harness.runtimes.base import decisive
 from harness.runtimes.litert import LiteRt
-from harness.techniques.export import arrays_of, check_output, tolerance_of
+from harness.techniques.export import check_output, tolerance_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,7 @@ def convert(network: Any, examples: Sequence[Arrays]) -> bytes:
     import torch
 
     from harness.runtimes.litert_graph import renamed
-    from harness.runtimes.torch_session import as_tensors, kept_outputs
+    from harness.runtimes.torch_session import arrays_of, as_tensors, kept_outputs
     from harness.techniques.torch_modules import OutputTuple
 
     staged = [as_tensors(example) for example in examples]

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from harness.records import Comparison, Launch
 from harness.report.html.svg import Axis, chart, element, labels, number, path
-from harness.report.numbers import bare, change_text, limit_text, relative_text
+from harness.report.numbers import bare, change_text, limit_text, relative_text, signed_limit
 from harness.report.pruned import Removal, families
 from harness.report.reasons import measure
 from harness.units import plural, quantity
@@ -56,8 +56,7 @@ def dumbbell(key: str, comparison: Comparison) -> Markup | None:
     if change is None:
         return None
     width, height, y = 460.0, 92.0, 44.0
-    limit = comparison.limit or 0.0
-    limit = limit if comparison.better == "lower" else -limit
+    limit = signed_limit(comparison, comparison.limit or 0.0)
     old = [0.0]
     if comparison.baseline and comparison.baseline.point and not measure(comparison):
         base = comparison.baseline
