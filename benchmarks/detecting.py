@@ -76,7 +76,7 @@ WANTED = (
     Task("baseline", "idle", 12, "technique", 0.05, 120),
     Task("baseline", "idle", 25, "model", 0.10, 60),
     *(Task(kind, "idle", 0, "", 0.0, 40) for kind in CHAINS),
-    *_against("busy", (0, 0.01, 200), (2.5, 0.01, 60), (5, 0.01, 60)),
+    *_against("busy", (0, 0.01, 200), (2.5, 0.01, 20), (5, 0.01, 20)),
     Task("baseline", "busy", 0, "", 0.05, 40),
     Task("baseline", "busy", 12, "technique", 0.05, 20),
     *(Task(kind, "busy", 0, "", 0.0, 20) for kind in CHAINS),
