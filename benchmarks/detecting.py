@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -21,12 +21,13 @@ from harness.baseline.records import Block
 from harness.errors import MeasurementError
 from harness.records import Verdict
 
-__all__ = ["WANTED", "Bench", "Schedule", "Task"]
+__all__ = ["PARTS", "WANTED", "Bench", "Schedule", "Task"]
 
 CHAINS: dict[str, type[PluginChain] | type[SamplesChain]] = {
     "pytest-benchmark": PluginChain,
     "asv and pyperf": SamplesChain,
 }
+PARTS = ("against", "baseline", "others")
 APART = 600.0
 """Seconds between two blocks of a baseline, at least."""
 FIRST_SECONDS = 8.0
@@ -53,7 +54,7 @@ class Task:
     @property
     def part(self) -> str:
         """What `--only` calls it."""
-        return self.kind if self.kind in ("against", "baseline") else "others"
+        return self.kind if self.kind in PARTS else PARTS[-1]
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ WANTED = (
 
 @dataclass
 class Schedule:
-    """Which row is furthest behind. `only` leaves out the other parts, `scale` multiplies what is wanted.
+    """Which row is furthest behind. `only` leaves out other parts than these, `scale` multiplies what is wanted.
 
     Verdicts count whatever machine gave them; of blocks only those of this one.
 
@@ -96,7 +97,7 @@ class Schedule:
     judge: str
     machine: str
     loads: tuple[str, ...]
-    only: str | None = None
+    only: Collection[str] = PARTS
     scale: float = 1.0
     _left: set[Task] = field(default_factory=set)
 
@@ -122,7 +123,7 @@ class Schedule:
 
     def seconds_to_next_block(self) -> float | None:
         """Seconds until a block of the baseline is due; None where none is wanted."""
-        return self._to_block() if "idle" in self.loads and self.only in (None, "baseline") else None
+        return self._to_block() if "idle" in self.loads and "baseline" in self.only else None
 
     def lacks_blocks(self) -> bool:
         """Whether what is wanted under these loads lacks blocks of a baseline, which none of them makes."""
@@ -131,7 +132,7 @@ class Schedule:
 
     def _tasks(self, load: str) -> list[Task]:
         wanted = [task for task in WANTED if task not in self._left]
-        return [task for task in wanted if task.load == load and self.only in (None, task.part)]
+        return [task for task in wanted if task.load == load and task.part in self.only]
 
     def _behind(self, load: str, task: Task) -> float:
         if task.kind == "block":

@@ -1,6 +1,6 @@
 """Plant slow-downs in real cases, let the harness and other tools judge them, and print who was right.
 
-    python benchmarks/detection.py --minutes 10 [--append] [--json PATH] [--load idle|busy|both] [--only MODE]
+    python benchmarks/detection.py --minutes 10 [--append] [--json PATH] [--load idle|busy|both] [--only PART ...]
 
 Slow-downs of 0, 1, 2.5, 5 and 12 % are real extra work (25 % too, in the model); see `planting`. A verdict is one run
 of one case; an alarm is REGRESSED. Rows of two machines stand apart; where other tools have judged, the harness judges
@@ -31,7 +31,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.detected import Kept, table
-from benchmarks.detecting import Bench, Schedule
+from benchmarks.detecting import PARTS, Bench, Schedule
 from benchmarks.neighbour import neighbours
 from benchmarks.planting import sizes_of
 from harness.baseline.records import machine_class
@@ -194,7 +194,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", type=Path, default=ROOT / ".harness" / "detection" / "detection.json")
     parser.add_argument("--append", action="store_true", help="go on with what the file holds")
     parser.add_argument("--load", choices=("idle", "busy", "both"), default="both")
-    parser.add_argument("--only", choices=("against", "baseline", "others"), help="nothing but this")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="nothing but these")
     parser.add_argument("--scale", type=float, default=1.0, help="this many times the wanted number of verdicts")
     parser.add_argument("--dirty", action="store_true", help="judge with what is in no commit, for a trial")
     parser.add_argument("--folder", type=Path, default=ROOT / ".harness" / "detection", help="where artefacts are kept")

@@ -18,7 +18,7 @@ from scipy.stats import t
 
 from benchmarks import detecting, detection, planting, rivals
 from benchmarks.detected import Kept, Observed, bounds, hours, rows_of, table
-from benchmarks.detecting import CHAINS, ERRORS, WANTED, Bench, Schedule, Task
+from benchmarks.detecting import CHAINS, ERRORS, PARTS, WANTED, Bench, Schedule, Task
 from benchmarks.detection_tables import COMMITTED, extent, tables
 from benchmarks.extra_work import Work, least_width, plant
 from benchmarks.planting import CASES, Planter, _choose, _fit
@@ -428,7 +428,7 @@ def test_a_case_that_misses_a_size_is_not_judged_under_its_name(
     assert not bench.do(task, 0.0)
     assert len(bench.kept.verdicts) == before
     assert "no case was measured to be slower by 1 %" in capsys.readouterr().err
-    schedule = Schedule(Kept(), "a", "cpu-1", ("idle",), "against")
+    schedule = Schedule(Kept(), "a", "cpu-1", ("idle",), ("against",))
     while found := schedule.next("idle"):
         schedule.leave(found)
     assert schedule.load() is None
@@ -476,7 +476,7 @@ def test_a_second_clean_artefact_stays_where_works_are_chosen(tmp_path: Path, mo
 
 def test_what_is_furthest_behind_comes_next() -> None:
     kept = Kept()
-    schedule = Schedule(kept, "a", "cpu-1", ("idle", "busy"), "against")
+    schedule = Schedule(kept, "a", "cpu-1", ("idle", "busy"), ("against",))
     first = schedule.next("idle")
     assert first is not None
     kept.verdicts += [seen(judge="other")] * 9  # another judge's count for nothing
@@ -496,7 +496,7 @@ def test_what_is_furthest_behind_comes_next() -> None:
 
 def test_verdicts_against_a_baseline_wait_for_all_blocks_that_lie_apart() -> None:
     kept = Kept()
-    schedule = Schedule(kept, "a", "cpu-1", ("idle",), "baseline")
+    schedule = Schedule(kept, "a", "cpu-1", ("idle",), ("baseline",))
     now = int(time.time())
     blocks = kept.blocks_of("a", "cpu-1")
     task = schedule.next("idle")
@@ -512,7 +512,7 @@ def test_verdicts_against_a_baseline_wait_for_all_blocks_that_lie_apart() -> Non
     assert task is not None
     assert task.kind == "baseline"
     assert schedule.seconds_to_next_block() is None
-    elsewhere = Schedule(kept, "a", "cpu-2", ("idle",), "baseline").next("idle")
+    elsewhere = Schedule(kept, "a", "cpu-2", ("idle",), ("baseline",)).next("idle")
     assert elsewhere is not None
     assert elsewhere.kind == "block"  # the blocks of another machine say nothing of this one
     few = seen(mode="baseline", planted_percent=task.planted, where=task.where, tolerance=task.tolerance, blocks=3)
@@ -522,18 +522,18 @@ def test_verdicts_against_a_baseline_wait_for_all_blocks_that_lie_apart() -> Non
 
 def options(folder: Path, **changes: object) -> argparse.Namespace:
     """What a run of the command is asked for."""
-    fields: dict[str, object] = {"minutes": 1.0, "dirty": False, "load": "both", "only": None, "scale": 1.0}
+    fields: dict[str, object] = {"minutes": 1.0, "dirty": False, "load": "both", "only": PARTS, "scale": 1.0}
     return argparse.Namespace(**fields | changes, json=folder / "rows.json", folder=folder)
 
 
 def test_beside_a_neighbour_verdicts_have_the_blocks_that_were_made_idle(bench: Bench) -> None:
     """False alarms against a baseline beside another load were never measured."""
     kept = Kept()
-    schedule = Schedule(kept, "a", "cpu-1", ("busy",), "baseline")
+    schedule = Schedule(kept, "a", "cpu-1", ("busy",), ("baseline",))
     assert schedule.next("busy") is schedule.load() is None, "no block is made under load"
     assert schedule.lacks_blocks()
-    assert not Schedule(kept, "a", "cpu-1", ("idle", "busy"), "baseline").lacks_blocks()
-    assert not Schedule(kept, "a", "cpu-1", ("busy",), "against").lacks_blocks()
+    assert not Schedule(kept, "a", "cpu-1", ("idle", "busy"), ("baseline",)).lacks_blocks()
+    assert not Schedule(kept, "a", "cpu-1", ("busy",), ("against",)).lacks_blocks()
     kept.blocks_of("a", "cpu-1").update({case.id: [{"when": 1}] * BLOCKS for case in CASES})
     assert not schedule.lacks_blocks()
     planted: list[float] = []
@@ -545,7 +545,7 @@ def test_beside_a_neighbour_verdicts_have_the_blocks_that_were_made_idle(bench: 
     assert sorted(planted) == [0, 12]
     seen_busy = [(one.mode, one.load, one.blocks, one.planted_percent) for one in bench.kept.verdicts]
     assert seen_busy == [("baseline", "busy", BLOCKS, size) for size in planted]
-    schedule = Schedule(bench.kept, "a", "cpu-1", ("busy",), "baseline")
+    schedule = Schedule(bench.kept, "a", "cpu-1", ("busy",), ("baseline",))
     counted = {(task.load, task.planted): schedule._share(task) for task in WANTED if task.kind == "baseline"}
     assert counted == pytest.approx(
         {("idle", 0): 0, ("idle", 12): 0, ("idle", 25): 0, ("busy", 0): 1 / 40, ("busy", 12): 1 / 20}
@@ -572,7 +572,7 @@ def test_without_blocks_a_run_beside_a_neighbour_says_where_they_come_from(
     monkeypatch.setattr(detection, "commit_now", lambda: "a")
     monkeypatch.setattr(detection, "machine", lambda: {"machine": "cpu-1", "software": {}})
     with pytest.raises(SystemExit, match="made on the idle machine, so go on with --append and --load both"):
-        detection.run(options(tmp_path, load="busy", only="baseline"), Kept())
+        detection.run(options(tmp_path, load="busy", only=("baseline",)), Kept())
 
 
 def test_a_judge_that_is_in_no_commit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
