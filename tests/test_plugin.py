@@ -85,6 +85,11 @@ def test_expected(case, bench):
 def test_forgets(case, bench):
     pass
 
+@pytest.mark.xfail(reason="known to be slow")
+@grid(model=[tiny], technique=[batched(6)], hardware=[cpu])
+def test_forgets_with_a_mark(case, bench):
+    pass
+
 @grid(model=[tiny], technique=[batched(4), bf16], hardware=[cpu, cuda])
 def test_measures(case, bench):
     with pytest.raises(SuiteError, match="bench measures the test's own case"):
@@ -110,7 +115,8 @@ def test_boasts(case, bench):
     )
     code, text = folder.pytest("suites", "--baseline=off", *PLAN, "--junitxml", "junit.xml", "-rfs")
     assert code == 1
-    assert "6 failed, 1 passed, 3 skipped, 1 xfailed" in text
+    assert "7 failed, 1 passed, 3 skipped, 1 xfailed" in text
+    assert "FAILED suites/test_hiding.py::test_forgets_with_a_mark" in text
     # A mark says beforehand what is known to fail; a call comes after the verdict.
     assert "FAILED suites/test_hiding.py::test_xfails_late" in text
     assert "the test called xfail after that; the verdict stands" in text
@@ -597,19 +603,37 @@ def test_hooks_of_reports_read_a_missing_case_as_they_read_any_test(request: pyt
             "the test failed: `bench` failed, and the test went on, so nothing was measured",
         ),
         (False, "call", ("passed", None), "the test never called `bench`, so nothing was measured"),
+        (
+            True,
+            "call",
+            ("xpassed", None),
+            "the test failed: `bench` failed, and the test went on, so nothing was measured",
+        ),
+        (False, "call", ("xpassed", None), "the test never called `bench`, so nothing was measured"),
         (True, "setup", ("failed", "too slow"), "the test failed: too slow"),
         (True, "teardown", ("failed", "too slow"), "the test failed: too slow"),
     ],
-    ids=["mended", "caught", "forgotten", "fixture that calls bench", "fixture that ends"],
+    ids=[
+        "mended",
+        "caught",
+        "forgotten",
+        "caught under a mark",
+        "forgotten under a mark",
+        "fixture that calls bench",
+        "fixture that ends",
+    ],
 )
 def test_the_record_says_how_a_test_failed_that_raised_nothing(
     tmp_path: Path,
     called: bool,
     when: Literal["setup", "call", "teardown"],
-    report: tuple[Literal["passed", "failed"], str | None],
+    report: tuple[Literal["passed", "xpassed", "failed"], str | None],
     words: str,
 ) -> None:
-    """pytest fails a strict xfail that passes, and the plugin what a test keeps to itself. Fixtures promise as well."""
+    """pytest fails a strict xfail that passes, and the plugin what a test keeps to itself. Fixtures promise as well.
+
+    A plain mark of xfail made a test green that never called `bench`.
+    """
     case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
     said: list[tuple[str, ...]] = []
     state = cast(Any, State.__new__(State))
@@ -630,11 +654,43 @@ def test_the_record_says_how_a_test_failed_that_raised_nothing(
     call = pytest.CallInfo.from_call(lambda: None, when)
     hook = pytest_runtest_makereport(item, call)
     next(hook)
+    outcome: Literal["passed", "failed"] = "failed" if report[0] == "failed" else "passed"
+    made = pytest.TestReport(item.nodeid, ("test_m.py", 1, "test_it"), {}, outcome, report[1], when)
+    if report[0] == "xpassed":
+        made.wasxfail = "known to be slow"
     with pytest.raises(StopIteration) as ended:
-        hook.send(pytest.TestReport(item.nodeid, ("test_m.py", 1, "test_it"), {}, report[0], report[1], when))
+        hook.send(made)
     assert ended.value.value.failed
+    assert not hasattr(made, "wasxfail"), "pytest would count it as expected"
     assert said == [("m", case.id, words)]
     assert state.objected == {f"m/{case.id}"}
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_case_with_a_baseline_whose_test_ended_without_a_report_makes_the_run_red(
+    tmp_path: Path, fails: bool
+) -> None:
+    """As where another plugin runs it in a way of its own: no test of the run is red."""
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    item = item_of(case)
+    item.path, item.nodeid = tmp_path / "test_m.py", "test_m.py::test_it"
+    told: list[tuple[object, ...]] = []
+
+    def leave_out(*words: object) -> Decision:
+        told.append(words)
+        verdict = Verdict.MISSING if fails else Verdict.SKIPPED
+        return Decision(a_result({}, suite="m", case_id=case.id), (), verdict, fails)
+
+    config = SimpleNamespace(option=SimpleNamespace(), pluginmanager=SimpleNamespace(get_plugin=lambda _: None))
+    state = State(cast(Any, config), Plan())
+    state._items["m", case.id] = item
+    known = {"decided": lambda *_: None, "leave_out": leave_out, "finish": lambda **_: (None, None), "notice": ""}
+    state._session = cast(Any, SimpleNamespace(**known))
+    assert state.finish(complete=False) is False
+    assert told == [], "an interrupted run has not come to it"
+    assert state.finish(complete=True) is fails
+    assert told == [(case, "m", item.nodeid, "its test ended before it was measured")]
+    assert state.undone == (f"1 cases have a baseline and were not measured: {case.id}" if fails else None)
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,8 @@ def pytest_runtest_makereport(
         used.broken = used.broken or (call if report.failed else None)
         return report
     unmeasured = used is None or not used.called
-    if hasattr(report, "wasxfail"):
+    empty = report.when == "call" and report.passed and used is not None and used.decision is None
+    if hasattr(report, "wasxfail") and not empty:  # a mark excuses a failure, and no pass that measured nothing
         if report.skipped and unmeasured:
             _leave_out(item, case, report, f"xfail: {report.wasxfail}")
         elif (
