@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,23 @@ def test_a_file_that_is_no_source_makes_no_edited_tree(project: Folder, file: st
 
 def test_another_interpreter_is_compared_at_the_measured_commit(project: Folder) -> None:
     assert other_tree(settings(project), Against("HEAD", "python3")).python == "python3"
+
+
+@pytest.mark.parametrize("revision", [WORKING_TREE, "HEAD"])
+def test_other_packages_are_compared_at_the_measured_commit(
+    project: Folder, monkeypatch: pytest.MonkeyPatch, revision: str
+) -> None:
+    """Without an environment of their own the upgrade would be compared with itself."""
+    asked: list[tuple[object, ...]] = []
+
+    def python_with(packages: tuple[str, ...], folder: Path, python: str) -> str:
+        asked.append((packages, folder, python))
+        return "/env/bin/python"
+
+    monkeypatch.setattr("harness.trees.python_with", python_with)
+    against = Against(revision, packages=("a==1",))
+    assert other_tree(settings(project), against).python == "/env/bin/python"
+    assert asked == [(("a==1",), project.path / ".harness" / "environments", sys.executable)]
 
 
 def test_a_run_in_turns_says_that_both_arms_have_the_packages_that_one_of_them_asks_for(
