@@ -41,6 +41,7 @@ from harness.settings import Decision, Settings
 from harness.techniques import reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
+from tests.folder import Folder
 from tests.judge_samples import a_portable, a_result
 
 CASES = 500
@@ -208,6 +209,32 @@ def test_each_of_many_faults_is_told_of_its_own_case(folder: Path) -> None:
     assert fails == {case for case, verdict in expected.items() if verdict.fails(strict=False)}
     for kept in (read_run(session.folder), Journal.load(session.folder)):
         assert (kept.results, set(kept.comparisons)) == (run.results, set(run.comparisons))
+
+
+@pytest.mark.parametrize(
+    ("revision", "verdict", "accepted"), [("v1", Verdict.REGRESSED, False), ("", Verdict.UNCHANGED, True)]
+)
+def test_a_run_is_judged_by_the_baselines_of_the_commit_that_it_names(
+    folder: Path, revision: str, verdict: Verdict, accepted: bool
+) -> None:
+    """By those of the working tree what got worse since a release would be unchanged; nor is it advised to accept into
+    those of a commit.
+    """
+    (case,) = some_cases(folder, 1)
+    repository, store = Folder(folder), Store(folder / "baselines")
+    known = a_portable({"size": 4.0}, suite="it", case_id=case.id, nodeid=f"{FILE}::test_it[{case.id}]")
+    store.write(known)
+    repository.commit("released")
+    repository.git("tag", "v1")
+    store.write(dataclasses.replace(known, values={"size": 5.0}))
+    session = begun(folder, [case], measurer=Faulty({case.id: "larger"}), revision=revision)
+    decision = measure(session, case)
+    rows = {row.metric: row for row in decision.comparisons}
+    assert rows["size"].verdict is verdict
+    assert decision.fails is (verdict is Verdict.REGRESSED)
+    assert rows["parameters"].verdict is Verdict.NEW
+    assert ("harness accept" in rows["parameters"].reason) is accepted
+    assert "harness accept" not in decision.message
 
 
 UPDATE = {"mode": "update", "reason": "first figures"}
