@@ -797,21 +797,23 @@ def test_a_budget_is_for_the_cases_that_will_be_measured(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("technique", "hardware", "baseline", "verdict"),
+    ("technique", "hardware", "said", "baseline", "verdict"),
     [
-        (partless, cpu, False, "skipped"),
-        (partless, cpu, True, "missing"),
-        (reference, cpu(threads=9999), False, "error"),
+        (partless, cpu, {"required": ("cpu",)}, False, "skipped"),
+        (partless, cpu, {"required": ("cpu",)}, True, "missing"),
+        (partless, cpu, {"allowed": ("partless",)}, True, "skipped"),
+        (reference, cpu(threads=9999), {"required": ("cpu.9999threads",)}, False, "error"),
+        (reference, cpu(threads=9999), {}, True, "skipped"),
     ],
-    ids=["package", "package and baseline", "hardware"],
+    ids=["package", "package and baseline", "allowed", "required hardware", "hardware and baseline"],
 )
-def test_required_hardware_is_an_error_where_it_is_absent_and_not_where_something_else_is(
-    tmp_path: Path, technique: Technique, hardware: Hardware, baseline: bool, verdict: str
+def test_a_case_that_can_not_run_here_is_red_where_it_is_missed_or_its_hardware_required(
+    tmp_path: Path, technique: Technique, hardware: Hardware, said: dict[str, Any], baseline: bool, verdict: str
 ) -> None:
+    """Nothing held that absent hardware, and what the user allowed, misses no case that is still in its suite."""
     case = Case(tiny_onnx_model(tmp_path), as_pipeline(technique), hardware)
-    settings = Settings(
-        tmp_path, tmp_path / "baselines", tmp_path / "reports", tmp_path / ".harness", Plan(), required=(hardware.name,)
-    )
+    folders = (tmp_path / name for name in ("baselines", "reports", ".harness"))
+    settings = Settings(tmp_path, *folders, Plan(), **said)
     if baseline:
         Store(settings.baselines).write(a_portable({"size": 4.0}, suite="it", case_id=case.id))
     session = Session(settings, [hardware], 1, {"it": ()}, lambda _: None, cases=[case])
@@ -819,6 +821,33 @@ def test_required_hardware_is_an_error_where_it_is_absent_and_not_where_somethin
     decision = session.measure(case, address, "it", "id")
     assert decision.verdict == verdict
     assert decision.fails is (verdict != "skipped")
+
+
+def test_a_case_that_may_be_unavailable_is_skipped_although_it_has_a_baseline(folder: Folder) -> None:
+    """Or every run on a machine without its part would be red."""
+    folder.suite(
+        "test_lacking",
+        """
+@technique(takes="onnx", requires=lambda hardware, form: "needs a part that nobody has")
+def partless(deployment):
+    return deployment
+
+@grid(model=[tiny], technique=[partless], hardware=[cpu])
+def test_it(case, bench):
+    bench(case)
+""",
+    )
+    case_id = "tiny_onnx/partless/cpu"
+    known = a_portable(
+        {"size": 4.0}, suite="lacking", case_id=case_id, nodeid=f"suites/test_lacking.py::test_it[{case_id}]"
+    )
+    Store(folder.path / "baselines").write(known)
+    code, text = folder.pytest("suites", "--allow-unavailable=partless")
+    assert code == 1, text
+    assert "1 skipped" in text
+    assert "nothing was measured" in text, "which is why the run is red"
+    (row,) = folder.run()["comparisons"]
+    assert row["verdict"] == "skipped"
 
 
 def test_required_hardware_that_is_absent_is_red_whatever_left_its_case_out(tmp_path: Path) -> None:
