@@ -84,10 +84,15 @@ def test_turns_fit_the_length_of_a_call(call: float, discard: int, calls: int) -
 
 
 class Scripted:
-    """In place of a child: it answers at once, never settles as the candidate, and may have lost a turn."""
+    """In place of a child: it answers at once, never settles as the candidate, and may have lost a turn.
+
+    `waited` has how long an answer of each kind was waited for at most.
+    """
 
     lost = 0
+    harness_file = harness.__file__
     asked: ClassVar[list[str]] = []
+    waited: ClassVar[set[tuple[type, float]]] = set()
 
     def __init__(self, name: str, *_: object) -> None:
         self.role, self.taken, self.request = name.removesuffix(" arm"), 0, None
@@ -103,8 +108,9 @@ class Scripted:
             self.asked.append(self.role)
 
     def reply(self, kind: type, deadline: float) -> Any:
+        self.waited.add((kind, deadline))
         if kind is Loaded:
-            return Loaded(0.1, harness.__file__)
+            return Loaded(0.1, self.harness_file)
         if kind is Settled:
             return Settled(0.001, 10, self.role != "candidate")
         self.taken += 1
@@ -112,6 +118,7 @@ class Scripted:
         return TurnDone((1_000_000,) * calls, 1_000_000 * calls)
 
     def stop(self, deadline: float) -> Stopped:
+        self.waited.add((Stopped, deadline))
         return Stopped(self.taken - self.lost, {"throttled_calls": 3} if self.role == "candidate" else {})
 
 
@@ -123,8 +130,9 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *states: dict[str,
     meter = SimpleNamespace(share=lambda: 0.5, steal=lambda: 0.25)
     monkeypatch.setattr("harness.measure.launch.PressureMeter", lambda: meter)
     monkeypatch.setattr(Scripted, "asked", [])
+    monkeypatch.setattr(Scripted, "waited", set())
     arms = {"candidate": ArmSpec(TREE, "a"), "anchor": ArmSpec(TREE)}
-    plan = Plan(seconds=0.001, rounds=20)
+    plan = Plan(seconds=0.001, rounds=20, deadline=7.0)
     return launch(arms, hardware=cpu, plan=plan, rng=random.Random(seed), logs=tmp_path, phase="screen")
 
 
@@ -162,3 +170,9 @@ def test_arms_start_and_take_turns_in_random_order_and_each_turn_is_accounted_fo
     with pytest.raises(MeasurementError, match=r"arm took \d+ turns of \d+") as caught:
         scripted(tmp_path, monkeypatch, {}, {})
     assert caught.value.outcome == "invalid"
+
+
+def test_no_answer_of_an_arm_is_waited_for_beyond_the_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that hangs among those that are timed would hold up the run for ever."""
+    scripted(tmp_path, monkeypatch, {}, {})
+    assert Scripted.waited == {(Loaded, 7.0), (Settled, 7.0), (TurnDone, 7.0), (Stopped, 7.0)}
