@@ -13,7 +13,7 @@ import harness
 from harness.disturbance import disturbances
 from harness.errors import MeasurementError
 from harness.hardware import Cpu, cpu
-from harness.measure.launch import ArmSpec, launch
+from harness.measure.launch import ArmSpec, _latency, launch
 from harness.measure.tree import Tree
 from harness.measure.turns import plan_turn
 from harness.plan import Plan
@@ -81,6 +81,13 @@ def test_a_fault_in_the_middle_of_the_turns_is_an_error(tmp_path: Path) -> None:
 def test_turns_fit_the_length_of_a_call(call: float, discard: int, calls: int) -> None:
     turn = plan_turn(call, aim=0.004)
     assert (turn.discard, turn.calls) == (discard, calls)
+
+
+def test_percentiles_and_the_mean_are_those_that_their_names_say() -> None:
+    """No other number of a launch would have told them apart."""
+    found = _latency([number / 1000 for number in range(1001, 0, -1)])
+    assert found == pytest.approx({"p50": 0.501, "p90": 0.901, "p95": 0.951, "p99": 0.991, "mean": 0.501})
+    assert _latency([1.0, 1.0, 4.0])["mean"] == pytest.approx(2.0)
 
 
 class Scripted:

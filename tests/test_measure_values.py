@@ -41,6 +41,14 @@ def test_what_is_derived_from_a_name_that_no_metric_has_is_invalid(name: str, la
     assert caught.value.outcome == "invalid"
 
 
+def test_throughput_is_the_items_of_calls_one_after_the_other() -> None:
+    """By the median time, or the call's alone, a case whose calls now and then take long would have had more of it."""
+    skewed = dataclasses.replace(ALONE, latency={"p50": 0.01, "mean": 0.016})
+    found = {one.metric: one.values for one in measurements_of([skewed], 8, {}, resolve())}
+    assert found["throughput"] == pytest.approx((500.0,))
+    assert (found["latency.p50"], found["latency.mean"]) == ((0.01,), (0.016,))
+
+
 def test_what_can_be_derived_is_so_in_turns_as_well() -> None:
     *_, gain = measurements_of([IN_TURNS], 1, {}, resolve([derived_from("throughput")]))
     assert (gain.metric, gain.values) == ("gain", (200.0,))
