@@ -28,7 +28,7 @@ from harness.measure.sources import changed, code_of, contents, inherited, relev
 from harness.measure.tree import Tree
 from harness.plan import Plan
 from harness.records import Scalar
-from harness.techniques import reference
+from harness.techniques import distilled, reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
 from harness.worker.artefact import digest_file, read_manifest
@@ -807,8 +807,15 @@ def test_what_an_artefact_is_made_with_beside_sources_makes_another_one(
     def of(digest: str) -> Case:
         return dataclasses.replace(case, model=dataclasses.replace(case.model, data=lambda: {"weights": digest}))
 
+    def taught(digest: str, *, nested: bool = False) -> Case:
+        student = dataclasses.replace(case.model, name="student", data=lambda: {"images": digest})
+        into = distilled(into=student)
+        return dataclasses.replace(case, technique=as_pipeline(distilled(into=into) if nested else into))
+
     keys = [key(), key(onnxruntime="1.30"), key(onnxruntime="1.31"), key(python="/env/bin/python")]
     keys += [key(of("1")), key(of("2")), key(on(OfElsewhere(sets="none"))), key(on(OfElsewhere(variable="x")))]
+    # A model among a technique's parameters has data of its own, however deep it lies there.
+    keys += [key(taught("1")), key(taught("2")), key(taught("3", nested=True))]
     with monkeypatch.context() as patch:
         patch.setenv("ORT_LEVEL", "x")
         keys.append(key())
