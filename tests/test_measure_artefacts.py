@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import harness
-from harness.errors import PreparationError, SuiteError
+from harness.errors import PreparationError, SuiteError, WrongTreeError
 from harness.files import owned, sweep
 from harness.grid import Address, Case
 from harness.hardware import Cpu, cpu
@@ -530,6 +530,51 @@ def test_an_artefact_is_made_and_served_with_the_folders_of_its_suite(
     assert (made.fresh, kept.fresh) == (True, False)
     assert made.tree == kept.tree == tree.for_suite(address.file) != tree
     assert seen == [made.tree]
+
+
+def test_an_artefact_that_is_not_what_its_child_wrote_is_not_kept(
+    tmp_path: Path, asked: tuple[ArtefactCache, Case, Address]
+) -> None:
+    """It would be served, and taken for the technique's work."""
+    cache, case, address = asked
+
+    class Rewriting(Maker):
+        def stop(self, deadline: float) -> None:
+            (model,) = (tmp_path / "artefacts").glob("*/model/network")
+            model.write_bytes(b"x3")
+
+    with pytest.raises(PreparationError) as caught:
+        cache.get(case, address, tmp_path, Rewriting())
+    assert str(caught.value) == f"{case.id}: the artefact's files are not those that the worker wrote"
+    assert not list((tmp_path / "artefacts").iterdir())
+
+
+@pytest.mark.parametrize("what", ["harness", "the suite", "own.layers"])
+def test_an_artefact_that_was_made_of_another_trees_code_is_not_kept(
+    tmp_path: Path, asked: tuple[ArtefactCache, Case, Address], what: str
+) -> None:
+    """It would be measured under the name of this one."""
+    _, case, address = asked
+    tree = Tree(Path(address.root), checkout=Path(address.root), origin=tmp_path)
+    cache = ArtefactCache(tree, tmp_path / "artefacts", {}, Plan(), cold=False)
+    foreign = str(tmp_path / "foreign.py")
+
+    class Foreign(Maker):
+        def reply(self, kind: type[Prepared], deadline: float) -> Prepared:
+            made = super().reply(kind, deadline)
+            if what == "harness":
+                return dataclasses.replace(made, harness_file=foreign)
+            if what == "the suite":
+                return dataclasses.replace(made, suite_file=foreign)
+            return dataclasses.replace(made, modules={what: foreign})
+
+        def tail(self) -> str:
+            return "what it printed"
+
+    with pytest.raises(WrongTreeError, match=f"imported {what} from {foreign}") as caught:
+        cache.get(case, address, tmp_path, Foreign())
+    assert caught.value.log == "what it printed"
+    assert not list((tmp_path / "artefacts").iterdir())
 
 
 def test_what_processes_left_that_are_gone_is_removed(tmp_path: Path) -> None:

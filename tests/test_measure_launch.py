@@ -11,7 +11,7 @@ import pytest
 
 import harness
 from harness.disturbance import disturbances
-from harness.errors import MeasurementError
+from harness.errors import MeasurementError, WrongTreeError
 from harness.hardware import Cpu, cpu
 from harness.measure.launch import ArmSpec, _latency, launch
 from harness.measure.tree import Tree
@@ -183,3 +183,11 @@ def test_no_answer_of_an_arm_is_waited_for_beyond_the_deadline(tmp_path: Path, m
     """A call that hangs among those that are timed would hold up the run for ever."""
     scripted(tmp_path, monkeypatch, {}, {})
     assert Scripted.waited == {(Loaded, 7.0), (Settled, 7.0), (TurnDone, 7.0), (Stopped, 7.0)}
+
+
+def test_an_arm_that_serves_another_trees_code_gives_no_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its times would be told of this one."""
+    monkeypatch.setattr(Scripted, "harness_file", str(tmp_path / "harness" / "__init__.py"))
+    with pytest.raises(WrongTreeError, match=f"imported harness from {tmp_path}"):
+        scripted(tmp_path, monkeypatch, {}, {})
+    assert not Scripted.asked, "it was timed"
