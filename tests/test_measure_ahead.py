@@ -162,7 +162,6 @@ def test_artefacts_accuracy_and_memory_are_made_two_at_a_time_before_the_first_c
         result = folder.result(f"noted/{name}/cpu")
         names = {measurement["metric"] for measurement in result["measurements"]}
         assert {"time.prepare", "accuracy", "fidelity.cosine", "memory.peak", "latency.p50"} <= names
-        assert result["seconds"]["evaluate"] < 0.2, "it was made ahead"
 
 
 LOST = """

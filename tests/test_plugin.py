@@ -90,7 +90,7 @@ def test_forgets(case, bench):
 def test_forgets_with_a_mark(case, bench):
     pass
 
-@grid(model=[tiny], technique=[batched(4), bf16], hardware=[cpu, cuda])
+@grid(model=[tiny], technique=[batched(4), bf16], hardware=[cpu, cuda(index=99)])
 def test_measures(case, bench):
     with pytest.raises(SuiteError, match="bench measures the test's own case"):
         bench(case.reference)
@@ -126,7 +126,9 @@ def test_boasts(case, bench):
     assert text.count("quantized >= 0.5, found 0") >= 2
     assert "`bench` was requested and never called" in text
     assert "bf16 works on a torch network, and tiny_onnx exists only as an ONNX network" in text
-    assert "no NVIDIA driver" in text
+    absent = folder.result("tiny_onnx/batched:4/cuda.99")
+    assert (absent["outcome"], absent["reason"]) == ("unavailable", cuda(index=99).available())
+    assert absent["reason"] in text
     outcomes = {result["case_id"]: result["outcome"] for result in folder.run()["results"]}
     assert outcomes["tiny_onnx/liar/cpu"] == "invalid"
     assert outcomes["tiny_onnx/batched:4/cpu"] == "completed"
@@ -319,10 +321,10 @@ def test_an_option_that_a_conftest_has_as_well_names_the_plugin(folder: Folder) 
 def test_a_run_that_is_refused_is_none(folder: Folder) -> None:
     folder.suite(
         "test_one",
-        "@grid(model=[tiny], technique=[reference, bf16], hardware=[cpu, cuda])\n"  # one is skipped by a mark
+        "@grid(model=[tiny], technique=[reference, bf16], hardware=[cpu, cuda(index=99)])\n"  # one is skipped by a mark
         "def test_it(case, bench):\n    bench(case)\n\n\n"
         "@pytest.mark.skipif(True, reason='no GPU')\n"
-        "@grid(model=[tiny], technique=[onnxruntime], hardware=[cuda])\n"
+        "@grid(model=[tiny], technique=[onnxruntime], hardware=[cuda(index=99)])\n"
         "def test_marked(case, bench):\n    bench(case)\n",
     )
     for arguments, words in (
@@ -333,10 +335,10 @@ def test_a_run_that_is_refused_is_none(folder: Folder) -> None:
         assert code == 4 if "--plan" in arguments else code != 0
         assert words in text
         assert not (folder.path / "reports").exists()
-    code, text = folder.pytest("suites", "-k", "cuda", "--require-hardware=cuda", "--baseline=off")
+    code, text = folder.pytest("suites", "-k", "cuda", "--require-hardware=cuda.99", "--baseline=off")
     assert code == 1
-    assert "--require-hardware=cuda" in text
-    assert "tiny_onnx/onnxruntime/cuda: --require-hardware=cuda, and it is not here: " in text, "a mark skipped it"
+    said = "tiny_onnx/onnxruntime/cuda.99: --require-hardware=cuda.99, and it is not here: "
+    assert said in text, "a mark skipped it"
 
 
 def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(folder: Folder) -> None:
