@@ -8,6 +8,7 @@ import random
 import stat
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -286,6 +287,27 @@ def test_a_failed_append_leaves_no_half_line(tmp_path: Path, run: Run, monkeypat
     assert path.read_bytes() == before
     Journal(tmp_path).append(run.results[2], ())
     assert read_run(tmp_path).results == run.results[:3]
+
+
+def test_a_line_of_the_journal_reaches_the_disk_unless_another_just_did(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it a power cut would take all cases of a run along."""
+    now = [100.0]
+    synced: list[int] = []
+    monkeypatch.setattr("harness.report.journal.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(os, "fsync", lambda _: synced.append(journal.path.stat().st_size))
+    journal = Journal(tmp_path / "run")
+    journal.start(dataclasses.replace(run, results=(), comparisons=()))
+    synced.clear()
+    for seconds, count in ((200.0, 1), (200.1, 1), (200.6, 2), (200.7, 2)):
+        now[0] = seconds
+        journal.append(run.results[0], ())
+        assert len(synced) == count, seconds
+    journal.end(finished=run.finished, seconds=run.seconds, complete=True)
+    assert len(synced) == 3, "the end is there whenever the line before it came"
+    lines = [len(line) for line in journal.path.read_bytes().splitlines(keepends=True)]
+    assert synced == [sum(lines[:written]) for written in (2, 4, 6)], "each was written before"
 
 
 def test_run_json_counts_more_than_the_journal(tmp_path: Path, run: Run) -> None:
