@@ -7,8 +7,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from harness import Model
 
 LONGEST = (
     "test_planted_untimed", "test_plugin", "test_measure_ahead", "test_history_plugin", "test_suites_models",
@@ -60,6 +64,14 @@ def _denormals_as_python_has_them() -> Iterator[None]:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def onnx_model(tmp_path: Path) -> Model:
+    """A small ONNX model, which is written when it is loaded."""
+    from harness.testing import tiny_onnx_model
+
+    return tiny_onnx_model(tmp_path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

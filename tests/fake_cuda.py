@@ -123,6 +123,15 @@ class FakeDevice:
         self.side_ready = max(self.now, self.side_ready) + round(side * slower)
 
 
+class Gpu:
+    """What a runtime asks of a GPU that is not here."""
+
+    name = "cuda"
+
+    def describe(self) -> dict[str, str]:
+        return {"kind": "cuda"}
+
+
 class _Event:
     def __init__(self, device: FakeDevice, enable_timing: bool) -> None:
         assert enable_timing

@@ -1,4 +1,4 @@
-"""A small project of a user's own, given as text, and pytest run on it in a process of its own."""
+"""A small project of a user's own, given as text, and pytest and git run on it in a process of their own."""
 
 from __future__ import annotations
 
@@ -60,6 +60,13 @@ def slowed(deployment):
 '''
 
 
+def git(path: Path, *arguments: str) -> str:
+    """Run git in a folder as somebody, and give what it says."""
+    own = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
+    command = ["git", "-C", str(path), *own, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 class Folder:
     """A project with suite files given as text; they find a tiny ONNX model and some techniques.
 
@@ -100,8 +107,7 @@ class Folder:
         return dict(found)
 
     def git(self, *arguments: str) -> str:
-        command = ["git", "-C", str(self.path), "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return git(self.path, *arguments)
 
     def commit(self, message: str) -> str:
         """Commit everything and give the commit."""

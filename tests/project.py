@@ -58,26 +58,6 @@ def test_small(case, bench):
     bench(case)
 '''
 
-EXTRA = '''\
-class Extra(__import__("torch").nn.Module):
-    """Real work beside the network: `count` products of two small matrices a call."""
-
-    def __init__(self, network, count):
-        import torch
-
-        super().__init__()
-        self.network, self.count = network, count
-        self.matrices = [torch.full((96, 96), 0.01)]
-
-    def forward(self, image):
-        import torch
-
-        for _ in range(self.count):
-            torch.mm(self.matrices[0], self.matrices[0])
-        return self.network(image)
-'''
-
-
 CRASH = '''\
 class Crash(__import__("torch").nn.Module):
     """Ends its process as a fault in native code does."""

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from harness.report.comment import MARKER
 from harness.report.journal import Journal
 from tests.cli_runs import a_case, a_run, on_disk
+from tests.folder import git
 from tests.report_samples import sample_run
 
 ROOT = Path(__file__).parent.parent
@@ -92,11 +93,6 @@ class Gate:
 @pytest.fixture
 def gate(tmp_path: Path) -> Gate:
     return Gate(tmp_path)
-
-
-def git(folder: Path, *words: str) -> str:
-    own = ["-c", "user.name=T", "-c", "user.email=t@example.test", "-c", "init.defaultBranch=main"]
-    return subprocess.run(["git", *own, *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_without_a_pull_request_the_baselines_are_compared(gate: Gate) -> None:
@@ -174,53 +170,6 @@ def test_arguments_are_words_and_never_shell(gate: Gate, tmp_path: Path) -> None
     assert not (tmp_path / "hacked").exists()
 
 
-def test_a_pull_request_is_compared_with_its_base_which_is_fetched(tmp_path: Path) -> None:
-    origin, clone = tmp_path / "origin", tmp_path / "clone"
-    origin.mkdir()
-    git(origin, "init")
-    git(origin, "commit", "--allow-empty", "-m", "base")
-    base = git(origin, "rev-parse", "HEAD")
-    git(origin, "commit", "--allow-empty", "-m", "change")
-    git(origin, "config", "uploadpack.allowAnySHA1InWant", "true")
-    git(tmp_path, "clone", "--depth=1", origin.as_uri(), "clone")
-    gate = Gate(clone)
-    done = gate.run(HARNESS_BASE=base)
-    assert done.returncode == 0, done.stderr
-    assert gate.arguments()[-1] == f"--against={base}"
-    assert git(clone, "cat-file", "-t", base) == "commit"
-    gate.run(HARNESS_BASE=base, HARNESS_AGAINST="baseline")
-    assert gate.arguments()[2:] == ["--baseline=compare", "suites/"]
-    gate.run(HARNESS_BASE=base, HARNESS_AGAINST="v1.0")
-    assert gate.arguments()[-1] == "--against=v1.0"
-    done = gate.run(HARNESS_BASE="0" * 40)
-    assert done.returncode == 2
-    assert "fetch-depth: 0" in done.stdout
-
-
-def test_a_merge_of_a_pull_request_is_compared_with_what_it_was_merged_into(tmp_path: Path) -> None:
-    origin = tmp_path / "origin"
-    origin.mkdir()
-    git(origin, "init")
-    git(origin, "commit", "--allow-empty", "-m", "base")
-    base = git(origin, "rev-parse", "HEAD")
-    git(origin, "checkout", "-b", "change")
-    git(origin, "commit", "--allow-empty", "-m", "change")
-    head = git(origin, "rev-parse", "HEAD")
-    git(origin, "checkout", "main")
-    git(origin, "commit", "--allow-empty", "-m", "somebody else's")
-    tip = git(origin, "rev-parse", "HEAD")
-    git(origin, "merge", "--no-ff", "-m", "merge", "change")
-    git(origin, "config", "uploadpack.allowAnySHA1InWant", "true")
-    git(tmp_path, "clone", "--depth=1", origin.as_uri(), "clone")
-    gate = Gate(tmp_path / "clone")
-    done = gate.run(HARNESS_BASE=base, HARNESS_HEAD=head)
-    assert done.returncode == 0, done.stderr
-    assert gate.arguments()[-1] == f"--against={tip}"
-    assert git(gate.folder, "cat-file", "-t", tip) == "commit", "it was fetched"
-    gate.run(HARNESS_BASE=base, HARNESS_HEAD=tip)
-    assert gate.arguments()[-1] == f"--against={base}", "a merge of something else"
-
-
 def a_fork(folder: Path) -> tuple[str, str, str]:
     """A repository whose branch `change` is checked out: where it forked, its head, and what the base got since."""
     folder.mkdir()
@@ -233,6 +182,38 @@ def a_fork(folder: Path) -> tuple[str, str, str]:
     git(folder, "commit", "--allow-empty", "-m", "change")
     git(folder, "config", "uploadpack.allowAnySHA1InWant", "true")
     return fork, git(folder, "rev-parse", "HEAD"), tip
+
+
+def test_a_pull_request_is_compared_with_its_base_which_is_fetched(tmp_path: Path) -> None:
+    base, _, _ = a_fork(tmp_path / "origin")
+    git(tmp_path, "clone", "--depth=1", (tmp_path / "origin").as_uri(), "clone")
+    gate = Gate(tmp_path / "clone")
+    done = gate.run(HARNESS_BASE=base)
+    assert done.returncode == 0, done.stderr
+    assert gate.arguments()[-1] == f"--against={base}"
+    assert git(gate.folder, "cat-file", "-t", base) == "commit"
+    gate.run(HARNESS_BASE=base, HARNESS_AGAINST="baseline")
+    assert gate.arguments()[2:] == ["--baseline=compare", "suites/"]
+    gate.run(HARNESS_BASE=base, HARNESS_AGAINST="v1.0")
+    assert gate.arguments()[-1] == "--against=v1.0"
+    done = gate.run(HARNESS_BASE="0" * 40)
+    assert done.returncode == 2
+    assert "fetch-depth: 0" in done.stdout
+
+
+def test_a_merge_of_a_pull_request_is_compared_with_what_it_was_merged_into(tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    base, head, tip = a_fork(origin)
+    git(origin, "checkout", "main")
+    git(origin, "merge", "--no-ff", "-m", "merge", "change")
+    git(tmp_path, "clone", "--depth=1", origin.as_uri(), "clone")
+    gate = Gate(tmp_path / "clone")
+    done = gate.run(HARNESS_BASE=base, HARNESS_HEAD=head)
+    assert done.returncode == 0, done.stderr
+    assert gate.arguments()[-1] == f"--against={tip}"
+    assert git(gate.folder, "cat-file", "-t", tip) == "commit", "it was fetched"
+    gate.run(HARNESS_BASE=base, HARNESS_HEAD=tip)
+    assert gate.arguments()[-1] == f"--against={base}", "a merge of something else"
 
 
 def test_the_head_of_a_pull_request_is_compared_with_where_it_forked(tmp_path: Path) -> None:

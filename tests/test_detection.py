@@ -8,7 +8,7 @@ import json
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -732,20 +732,34 @@ def test_long_runs_have_more_orders_than_a_float_counts() -> None:
     assert asv_says([times], [times[::-1].copy()])[0] == "unchanged"
 
 
+def script_pytest_benchmark(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, total: Callable[[list[str]], float]
+) -> list[list[str]]:
+    """The commands that it is called with. `total` gives the seconds it samples; its mean is 1 ms, then 2 and so on."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
+        commands.append(command)
+        stats = {"total": total(command), "mean": 1e-3 * len(commands), "min": 1e-3}
+        saved = folder / "pytest-benchmark" / f"000{len(commands)}_block.json"
+        saved.write_text(json.dumps({"benchmarks": [{"stats": stats}]}), encoding="utf-8")
+        return 0, ""
+
+    monkeypatch.setattr(rivals, "_run", run)
+    return commands
+
+
 def test_pytest_benchmark_is_asked_for_what_gives_it_the_wanted_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
     shares = iter((0.7, 0.7, 0.1, 2.0, 1.0))
 
-    def run(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
+    def total(command: list[str]) -> float:
         asked.append(next(float(word.partition("=")[2]) for word in command if "--benchmark-max-time" in word))
-        stats = {"total": next(shares) * asked[-1], "mean": 1e-3, "min": 1e-3}
-        saved = tmp_path / "pytest-benchmark" / f"000{len(asked)}_block.json"
-        saved.write_text(json.dumps({"benchmarks": [{"stats": stats}]}), encoding="utf-8")
-        return 0, ""
+        return next(shares) * asked[-1]
 
-    monkeypatch.setattr(rivals, "_run", run)
+    script_pytest_benchmark(tmp_path, monkeypatch, total)
     chain = PluginChain(tmp_path, 6.0)
     heard = [list(chain.add(tmp_path, clean=not number)) for number in range(5)]
     # The second block is longer by what the first one lacked, and keeps its length; never below once or above thrice.
@@ -754,16 +768,7 @@ def test_pytest_benchmark_is_asked_for_what_gives_it_the_wanted_seconds(
 
 
 def test_a_clean_block_is_compared_with_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    commands: list[list[str]] = []
-
-    def run(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
-        commands.append(command)
-        stats = {"total": 6.0, "mean": 1e-3 * len(commands), "min": 1e-3}
-        saved = tmp_path / "pytest-benchmark" / f"000{len(commands)}_block.json"
-        saved.write_text(json.dumps({"benchmarks": [{"stats": stats}]}), encoding="utf-8")
-        return 0, ""
-
-    monkeypatch.setattr(rivals, "_run", run)
+    commands = script_pytest_benchmark(tmp_path, monkeypatch, lambda _: 6.0)
     chain = PluginChain(tmp_path, 6.0)
     heard = [list(chain.add(tmp_path, clean=clean)) for clean in (True, False, True, False)]
     compared = [[word for word in command if word.startswith("--benchmark-compare=")] for command in commands]

@@ -33,6 +33,7 @@ from harness.report.record import write_run
 from harness.settings import Settings
 from tests.bare import run_bare
 from tests.cli_runs import IDENTITY, a_case
+from tests.folder import git
 from tests.history_runs import STEP, a_day, days, steady
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +43,19 @@ def on_disk(reports: Path, runs: list[Run]) -> None:
     for run in runs:
         write_run(run, reports / run.id)
     point_latest(reports / runs[-1].id)
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The runs whose records the folder reads, in order."""
+    found: list[str] = []
+
+    def counted(record: Path) -> Entry | str:
+        found.append(record.parent.name)
+        return read_entry(record)
+
+    monkeypatch.setattr(folder, "read_entry", counted)
+    return found
 
 
 def test_the_folder_gives_each_run_once_and_oldest_first(tmp_path: Path) -> None:
@@ -128,16 +142,9 @@ def test_many_runs_of_one_case_do_not_hide_those_of_another(tmp_path: Path) -> N
     assert folder.entries(tmp_path, 10, several).entries == found.entries
 
 
-def test_runs_that_add_nothing_end_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_that_add_nothing_end_the_search(tmp_path: Path, read: list[str]) -> None:
     runs = [a_day(1, name="b"), *(a_day(number) for number in range(2, 10))]
     on_disk(tmp_path, runs)
-    read: list[str] = []
-
-    def counted(record: Path) -> Entry | str:
-        read.append(record.parent.name)
-        return read_entry(record)
-
-    monkeypatch.setattr(folder, "read_entry", counted)
     newest = [run.id for run in reversed(runs)]
     assert [entry.run for entry in folder.entries(tmp_path, 2).entries] == [run.id for run in runs[-2:]]
     assert read == newest[:4], "two runs of the case, and two that add none"
@@ -155,7 +162,7 @@ def with_journal(reports: Path, run: Run) -> Journal:
     return journal
 
 
-def test_what_the_journal_says_is_refused_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_journal_says_is_refused_is_not_read(tmp_path: Path, read: list[str]) -> None:
     """No store knows it, so that each look back read it all once more, until older runs were left out for its size."""
     before = days([0.0012, 0.0013])
     on_disk(tmp_path, before)
@@ -165,13 +172,6 @@ def test_what_the_journal_says_is_refused_is_not_read(tmp_path: Path, monkeypatc
         with_journal(tmp_path, dataclasses.replace(run, environment=beside))
     with_journal(tmp_path, a_day(7, mode="quick"))
     cut = with_journal(tmp_path, a_day(8, complete=False))
-    read: list[str] = []
-
-    def counted(record: Path) -> Entry | str:
-        read.append(record.parent.name)
-        return read_entry(record)
-
-    monkeypatch.setattr(folder, "read_entry", counted)
     known = {run.id for run in before}
     assert folder.entries(tmp_path, 10, known=known, most=1) == folder.Found()
     assert read == []
@@ -270,11 +270,6 @@ print(code, main(["history", "--reports", str(here), "--record", str(here / "lat
     assert "change points need ruptures; pip install 'inference-harness[history]'" in done.stdout
     assert done.stdout.splitlines()[-1] == "0 2"
     assert "the history store needs sqlalchemy and alembic (pip install 'inference-harness[history]')" in done.stderr
-
-
-def git(path: Path, *arguments: str) -> None:
-    command = ["git", "-C", str(path), "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments]
-    subprocess.run(command, capture_output=True, check=True)
 
 
 def accepted(baselines: Path, number: int, latency: float, reason: str) -> None:

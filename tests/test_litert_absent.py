@@ -17,15 +17,7 @@ from harness.techniques import int4_dynamic, int8_dynamic, int8_static, litert, 
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_torch_model
 from suites.models import basic_pitch, basic_pitch_litert
-
-
-class Gpu:
-    """What a runtime asks of a GPU that is not here."""
-
-    name = "cuda"
-
-    def describe(self) -> dict[str, str]:
-        return {"kind": "cuda"}
+from tests.fake_cuda import Gpu
 
 
 @pytest.fixture

@@ -55,14 +55,14 @@ HALF, SMALL, EXPORT, INTEGERS, NOTHING, HARM = (
 EITHER = made("either", takes=("torch", "onnx"))
 
 
-def space(*techniques: Technique | Pipeline) -> Space:
-    @grid(model=[MODEL], technique=[reference, *techniques], hardware=[cpu])
+def space(*techniques: Technique | Pipeline, only: Sequence[str] = (), model: Model = MODEL) -> Space:
+    @grid(model=[model], technique=[reference, *techniques], hardware=[cpu])
     def test_it(case, bench):
         bench(case)
 
     found = grid_of(test_it)
     assert found is not None
-    return Space.of([found], "tiny", "cpu")
+    return Space.of([found], "tiny", "cpu", only)
 
 
 class Measuring:
@@ -619,36 +619,22 @@ def test_what_can_not_be_tried_is_named_with_the_reason() -> None:
     taught = made("taught", takes="onnx", needs=["calibration"])
     bare = dataclasses.replace(MODEL, calibration=None)
 
-    def among(*techniques: Technique | Pipeline, only: Sequence[str] = (), model: Model = MODEL) -> Space:
-        @grid(model=[model], technique=[reference, *techniques], hardware=[cpu])
-        def test_it(case, bench):
-            bench(case)
-
-        found = grid_of(test_it)
-        assert found is not None
-        return Space.of([found], "tiny", "cpu", only)
-
-    assert among(SMALL, EXPORT, INTEGERS).untried() == {}
-    assert among(missing, SMALL).untried() == {"half": "no such package; install it"}
-    (reason,) = among(INTEGERS, SMALL).untried().values()
+    assert space(SMALL, EXPORT, INTEGERS).untried() == {}
+    assert space(missing, SMALL).untried() == {"half": "no such package; install it"}
+    (reason,) = space(INTEGERS, SMALL).untried().values()
     assert reason.startswith("integers works on an ONNX network, and gets a torch network: put onnxruntime before it")
-    (reason,) = among(EXPORT, taught, model=bare).untried().values()
+    (reason,) = space(EXPORT, taught, model=bare).untried().values()
     assert reason.startswith("taught needs data to calibrate with"), "the nearer reason, since the form can be made"
 
 
 def test_what_only_some_techniques_need_is_taken_from_the_file() -> None:
-    @grid(model=[MODEL], technique=[reference, EXPORT | INTEGERS, EITHER], hardware=[cpu])
-    def test_it(case, bench):
-        bench(case)
-
-    found = grid_of(test_it)
-    assert found is not None
-    measuring = Measuring(Space.of([found], "tiny", "cpu", ["integers"]), {"export": 1.0, "integers": 3.0})
+    shown = (EXPORT | INTEGERS, EITHER)
+    measuring = Measuring(space(*shown, only=["integers"]), {"export": 1.0, "integers": 3.0})
     best = Search(measuring.space, GOAL, measuring).run().best
     assert measuring.space.untried() == {}
     assert measuring.tried == ["reference", "export+integers"]
     assert best.case.technique.id == "export+integers"
-    alone = [pipeline.id for _, pipeline in Space.of([found], "tiny", "cpu", ["either"]).singles()]
+    alone = [pipeline.id for _, pipeline in space(*shown, only=["either"]).singles()]
     assert alone == ["either"], "what stands alone needs nothing that was not asked for"
 
 

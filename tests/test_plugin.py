@@ -852,16 +852,20 @@ def test_it(case, bench):
     assert row["verdict"] == "skipped"
 
 
+def session_that_requires(hardware: Hardware, folder: Path, *cases: Case) -> Session:
+    settings = Settings(
+        folder, folder / "baselines", folder / "reports", folder / ".harness", Plan(), mode="off", history="off",
+        required=(hardware.name,),
+    )  # fmt: skip
+    return Session(settings, [cpu, hardware], len(cases), {"it": ()}, lambda _: None, cases=cases)
+
+
 def test_required_hardware_that_is_absent_is_red_whatever_left_its_case_out(tmp_path: Path) -> None:
     """A machine that had lost its GPU was green: suites skip their GPU cases where torch finds none."""
     hardware = cpu(threads=9999)
     model = tiny_onnx_model(tmp_path)
     there, here = (Case(model, as_pipeline(reference), one) for one in (hardware, cpu))
-    settings = Settings(
-        tmp_path, tmp_path / "baselines", tmp_path / "reports", tmp_path / ".harness", Plan(), mode="off",
-        history="off", required=(hardware.name,),
-    )  # fmt: skip
-    session = Session(settings, [cpu, hardware], 2, {"it": ()}, lambda _: None, cases=[there, here])
+    session = session_that_requires(hardware, tmp_path, there, here)
     assert not session.leave_out(here, "it", "id", "marked").fails
     decision = session.leave_out(there, "it", "id", "marked")
     assert decision.fails
@@ -876,11 +880,7 @@ def test_what_makes_a_run_red_although_no_case_is_stands_in_its_record_and_repor
     """A GPU's tests may not even be collected where torch finds none: every report of a red run was green."""
     hardware = cpu(threads=9999)
     case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
-    settings = Settings(
-        tmp_path, tmp_path / "baselines", tmp_path / "reports", tmp_path / ".harness", Plan(), mode="off",
-        history="off", required=(hardware.name,),
-    )  # fmt: skip
-    session = Session(settings, [cpu, hardware], 1, {"it": ()}, lambda _: None, cases=[case])
+    session = session_that_requires(hardware, tmp_path, case)
     session.leave_out(case, "it", "id", "marked")
     _, said = session.finish(complete=True)
     assert said is not None

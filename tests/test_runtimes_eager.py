@@ -26,7 +26,7 @@ from harness.runtimes.torch_operators import OperatorTypes, is_product
 from harness.runtimes.torch_session import TorchSession, named_outputs
 from harness.techniques import pruned_channels
 from harness.testing import check_technique, tiny_torch_model
-from tests.buffered_networks import Buffered
+from tests.torch_networks import Buffered
 
 TINY = tiny_torch_model()
 

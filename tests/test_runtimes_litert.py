@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from harness.runtimes.litert_graph import Graph, Operator, renamed
 from harness.runtimes.litert_session import LiteRtSession, delegated
 from harness.techniques import batched, litert, reference
 from harness.testing import check_technique
+from tests.bare import imported_by_an_arm
 from tests.litert_networks import dense, ids, network, tiny_litert_model, transposed, written
 
 
@@ -45,14 +44,8 @@ def called(session: LiteRtSession, arrays: Any) -> Any:
 
 
 def test_an_arm_imports_no_other_runtime_and_no_reader(packed: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; import numpy as np; from harness.hardware import cpu; "
-        "from harness.runtimes.litert import LiteRt; s = LiteRt().load(Path(sys.argv[1]), cpu); "
-        "y = s.fetch(s(s.stage({'image': np.zeros((1, 1, 12, 12), np.float32)}))); assert y['output'].shape == (1, 4); "
-        "print(sorted({'torch', 'onnx', 'onnxruntime', 'scipy', 'flatbuffers', 'litert_quantizer'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(packed)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    others = ("torch", "onnx", "onnxruntime", "scipy", "flatbuffers", "litert_quantizer")
+    assert imported_by_an_arm(LiteRt, packed, *others) == []
 
 
 def test_facts_of_a_float_network(packed: Path) -> None:

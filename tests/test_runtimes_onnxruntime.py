@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,9 @@ from harness.runtimes.onnx_profile import fallbacks
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.onnxruntime_session import BoundSession, OrtSession, load_libraries, session_options
 from harness.testing import tiny_onnx_model
+from tests.bare import imported_by_an_arm
+from tests.fake_cuda import Gpu
 from tests.onnx_networks import conditional, model, tensor
-
-
-class Gpu:
-    """What a runtime asks of a GPU that is not here."""
-
-    def describe(self) -> dict[str, str]:
-        return {"kind": "cuda"}
 
 
 @pytest.fixture
@@ -45,14 +39,7 @@ def serve(network: Any, folder: Path, **options: Any) -> Any:
 
 
 def test_an_arm_imports_neither_torch_nor_onnx(packed: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; import numpy as np; from harness.hardware import cpu; "
-        "from harness.runtimes.onnxruntime import OnnxRuntime; s = OnnxRuntime().load(Path(sys.argv[1]), cpu); "
-        "y = s.fetch(s(s.stage({'image': np.zeros((1, 1, 12, 12), np.float32)}))); assert y['output'].shape == (1, 4); "
-        "print(sorted({'torch', 'onnx', 'scipy'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(packed)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert imported_by_an_arm(OnnxRuntime, packed, "torch", "onnx", "scipy") == []
 
 
 def test_facts_of_a_float_network(packed: Path) -> None:

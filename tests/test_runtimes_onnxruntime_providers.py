@@ -24,18 +24,10 @@ from harness.runtimes.onnxruntime_session import plugin_devices, provider_option
 from harness.techniques import int8_static, onnxruntime
 from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
+from tests.fake_cuda import Gpu
 
 NO_OPENVINO = OnnxRuntime(provider="openvino").unavailable(cpu)
 OPENVINO = pytest.mark.skipif(NO_OPENVINO is not None, reason=str(NO_OPENVINO))
-
-
-class Gpu:
-    """What a runtime asks of a GPU that is not here."""
-
-    name = "cuda"
-
-    def describe(self) -> dict[str, str]:
-        return {"kind": "cuda"}
 
 
 def test_names() -> None:

@@ -19,6 +19,7 @@ from harness.hardware import Cpu, cpu
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.openvino import OpenVino
 from harness.testing import tiny_onnx_model
+from tests.bare import imported_by_an_arm
 from tests.onnx_networks import conditional, tensor
 from tests.onnx_networks import model as onnx_network
 
@@ -52,14 +53,7 @@ def answer(session: Any, inputs: Any) -> Any:
 
 
 def test_an_arm_imports_neither_torch_nor_onnx(packed: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; import numpy as np; from harness.hardware import cpu; "
-        "from harness.runtimes.openvino import OpenVino; s = OpenVino().load(Path(sys.argv[1]), cpu); "
-        "y = s.fetch(s(s.stage({'image': np.zeros((2, 1, 12, 12), np.float32)}))); assert y['output'].shape == (2, 4); "
-        "print(sorted({'torch', 'onnx', 'nncf', 'scipy'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(packed)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert imported_by_an_arm(OpenVino, packed, "torch", "onnx", "nncf", "scipy", batch=2) == []
 
 
 def test_facts_of_a_float_network(packed: Path) -> None:

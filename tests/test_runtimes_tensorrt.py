@@ -19,19 +19,11 @@ from harness.runtimes.tensorrt_package import package
 from harness.techniques import batched, fp16, int8_static, tensorrt, tensorrt_rtx
 from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
+from tests.fake_cuda import Gpu
 from tests.fake_tensorrt import FakeTensorRt, as_module
 from tests.onnx_networks import model, tensor
 
 TINY = tiny_torch_model(trained=False)
-
-
-class Gpu:
-    """What a runtime asks of a GPU that is not here."""
-
-    name = "cuda"
-
-    def describe(self) -> dict[str, str]:
-        return {"kind": "cuda", "model": "NVIDIA H100 PCIe"}
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from harness.runtimes.eager import Eager
 from harness.techniques import batched, distill, distilled, onnxruntime, pruned_channels, pruned_weights
 from harness.techniques.training import train
 from harness.testing import check_technique, tiny_student_model, tiny_torch_model
+from tests.torch_networks import weights
 
 TINY = tiny_torch_model()
 STUDENT = tiny_student_model()
@@ -32,10 +33,6 @@ def folded(deployment: Deployment) -> Deployment:
 def deployed(technique: Any, model: Model = TINY) -> Deployment:
     with tempfile.TemporaryDirectory() as folder:
         return technique.apply(Deployment(model, model.load(), Eager(), cpu, Path(folder)))
-
-
-def weights(network: torch.nn.Module) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
 def test_a_pruned_copy_is_a_student() -> None:

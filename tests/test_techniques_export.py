@@ -18,8 +18,8 @@ from harness.runtimes.torch_session import arrays_of, module_weights
 from harness.techniques.export import TOLERANCE, _check, check_output, export
 from harness.techniques.torch_modules import CastNetwork
 from harness.testing import tiny_torch_model
-from tests.buffered_networks import Buffered
 from tests.onnx_networks import model, tensor
+from tests.torch_networks import Buffered
 
 TINY = tiny_torch_model()
 

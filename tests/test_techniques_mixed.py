@@ -21,12 +21,7 @@ from harness.techniques import compiled, int8_dynamic, int8_static, onnxruntime
 from harness.techniques.base import Technique
 from harness.techniques.mixed import LayerCost, Probe, _search
 from harness.techniques.quantize_onnx import Layer
-from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
-
-
-@pytest.fixture
-def onnx_model(tmp_path: Path) -> Model:
-    return tiny_onnx_model(tmp_path)
+from harness.testing import check_technique, tiny_torch_model
 
 
 @pytest.fixture

@@ -38,17 +38,13 @@ from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
 from tests.attention_networks import encoder_model
 from tests.onnx_networks import as_model, tensor
 from tests.onnx_networks import model as network
+from tests.torch_networks import Convolution
 
 TORCH = tiny_torch_model()
 LINEAR = 1152
 WEIGHTS = 16 * 9 + 32 * 16 * 9 + LINEAR
 PLAIN = openvino(fusing=False)
 """What two quantized linear layers need, until OpenVINO's generated code for them is right."""
-
-
-@pytest.fixture
-def onnx_model(tmp_path: Path) -> Model:
-    return tiny_onnx_model(tmp_path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,17 +336,6 @@ def test_no_pattern_of_zeros_is_looked_for_in_transposed_convolutions() -> None:
         inputs=lambda size, seed: {"x": np.random.default_rng(seed).random((size, 4, 6, 6), np.float32)},
     )
     assert check_technique(pruned_n_m(finetune=False) | openvino, model)[1]["sparsity.2:4"] == 1.0
-
-
-class Convolution(torch.nn.Module):
-    """A network without a matrix product."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = torch.nn.Conv2d(1, 4, 12)
-
-    def forward(self, image: Any) -> Any:
-        return self.layer(image).flatten(1)
 
 
 def test_a_network_without_products_is_refused() -> None:

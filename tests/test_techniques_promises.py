@@ -38,7 +38,7 @@ from harness.techniques import (
 )
 from harness.techniques.base import as_pipeline
 from harness.techniques.torch_modules import CastNetwork
-from harness.testing import check_technique, tiny_onnx_model, tiny_student_model, tiny_torch_model
+from harness.testing import check_technique, tiny_student_model, tiny_torch_model
 from harness.worker.prepare import evidence_of
 from tests.onnx_networks import as_model, conditional, tensor
 from tests.onnx_networks import model as onnx_network
@@ -46,11 +46,6 @@ from tests.onnx_networks import model as onnx_network
 TORCH = tiny_torch_model()
 STUDENT = tiny_student_model()
 WEIGHTS = 16 * 9 + 32 * 16 * 9 + 4 * 288
-
-
-@pytest.fixture
-def onnx_model(tmp_path: Path) -> Model:
-    return tiny_onnx_model(tmp_path)
 
 
 def accuracy(technique: Technique | Pipeline, model: Model = TORCH) -> float:

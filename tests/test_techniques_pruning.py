@@ -38,7 +38,7 @@ from harness.techniques.base import as_pipeline
 from harness.techniques.structure import EXAMPLES, change, multiply_accumulates, outputs_on, probes_of
 from harness.testing import check_technique, tiny_torch_model
 from tests.attention_networks import HEADS, TOKENS, WIDTH, Block, Constant, Fused, Turned, encoder_model
-from tests.buffered_networks import Buffered
+from tests.torch_networks import Buffered
 
 TINY = tiny_torch_model()
 ENCODER = encoder_model()

@@ -13,6 +13,7 @@ import torch
 from harness import PreparationError, Training
 from harness.techniques.training import train
 from harness.testing import tiny_torch_model
+from tests.torch_networks import weights
 
 TINY = tiny_torch_model(channels=4, trained=False)
 
@@ -20,10 +21,6 @@ TINY = tiny_torch_model(channels=4, trained=False)
 def training(**changes: object) -> Training:
     assert TINY.training is not None
     return dataclasses.replace(TINY.training(), epochs=1, **changes)
-
-
-def weights(network: torch.nn.Module) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
 def test_it_gives_the_same_weights_each_time() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import helper, numpy_helper
 
 from harness import Deployment, Model, PreparationError, SuiteError, UnavailableError
@@ -19,13 +18,9 @@ from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.techniques import int4_weights, int8_dynamic, int8_weights, onnxruntime, pruned_weights
 from harness.techniques.base import Technique, as_pipeline
 from harness.techniques.preprocess_onnx import preprocessed
-from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
+from harness.testing import check_technique, tiny_torch_model
 from tests.onnx_networks import conditional
-
-
-@pytest.fixture
-def onnx_model(tmp_path: Path) -> Model:
-    return tiny_onnx_model(tmp_path)
+from tests.torch_networks import Convolution
 
 
 @pytest.mark.parametrize(
@@ -119,17 +114,6 @@ def test_a_quantizer_that_does_nothing_breaks_the_promise(onnx_model: Model, mon
     monkeypatch.setattr(MatMulNBitsQuantizer, "process", lambda self: None)
     with pytest.raises(AssertionError, match=r"promised weights\.int4"):
         check_technique(int4_weights, onnx_model)
-
-
-class Convolution(torch.nn.Module):
-    """A network without a matrix product."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = torch.nn.Conv2d(1, 4, 12)
-
-    def forward(self, image: Any) -> Any:
-        return self.layer(image).flatten(1)
 
 
 def test_a_network_without_products_is_refused() -> None:
