@@ -9,6 +9,7 @@ that was paid. `diamonds_student` is the smaller, untrained network that `distil
 from __future__ import annotations
 
 import csv
+import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -176,13 +177,4 @@ diamonds = Model(
     data=_data,
 )
 
-diamonds_student = Model(
-    name="diamonds_student",
-    form="torch",
-    load=_load_student,
-    inputs=_inputs,
-    evaluate=_evaluate,
-    calibration=_calibration,
-    training=_training,
-    data=_table_digest,
-)
+diamonds_student = dataclasses.replace(diamonds, name="diamonds_student", load=_load_student, data=_table_digest)

@@ -7,6 +7,7 @@ into 4,000 for training and 1,000 for the test. `digits_student` is the smaller,
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gzip
 import io
@@ -146,13 +147,4 @@ digits = Model(
     data=_data,
 )
 
-digits_student = Model(
-    name="digits_student",
-    form="torch",
-    load=_load_student,
-    inputs=_inputs,
-    evaluate=classification(examples),
-    calibration=_calibration,
-    training=_training,
-    data=_images_digest,
-)
+digits_student = dataclasses.replace(digits, name="digits_student", load=_load_student, data=_images_digest)
