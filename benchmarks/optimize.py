@@ -33,7 +33,7 @@ from harness.optimize.measuring import Bench
 from harness.optimize.space import steps_of
 from harness.optimize.text import trial_line
 from harness.optimize.trial import alike_to, best_of, to_beat
-from harness.techniques.base import as_pipeline, reference
+from harness.techniques.base import Pipeline, as_pipeline, reference
 
 ROOT = Path(__file__).parent.parent
 THIRD = 1 / 3
@@ -79,10 +79,28 @@ def searched(bench: Bench) -> tuple[Trial, Cost]:
     return best, cost_of((one.trial for part in found.rounds for one in part), finals)
 
 
+def combinations(space: Space) -> list[Pipeline]:
+    """Every combination in one order each, shortest first: what a search of all has to measure."""
+    found: dict[frozenset[str], Pipeline] = {}
+    latest: dict[frozenset[str], Pipeline] = {}
+    for pipeline in (*(one for _, one in space.singles()), *space.own()):
+        latest.setdefault(steps_of(pipeline), pipeline)
+    while latest:
+        found |= latest
+        longer: dict[frozenset[str], Pipeline] = {}
+        for pipeline in latest.values():
+            for step in space.steps:
+                made = space.extended(pipeline, step)
+                if made and steps_of(made) not in found:
+                    longer.setdefault(steps_of(made), made)
+        latest = longer
+    return sorted(found.values(), key=lambda one: len(one.steps))
+
+
 def exhausted(bench: Bench) -> tuple[Trial, Cost]:
     """The best of all combinations, and what trying them took."""
     trials = [bench.measure(as_pipeline(reference), None)]
-    for pipeline in bench.space.combinations():
+    for pipeline in combinations(bench.space):
         trials.append(bench.measure(pipeline, to_beat(trials, len(steps_of(pipeline)))))
         print(f"  {pipeline.id}: {'; '.join(trials[-1].broken) or trials[-1].failed or 'kept'}", flush=True)
     best = best_of(trials) or trials[0]
@@ -113,7 +131,7 @@ def compare(file: str, model: str, techniques: list[str], loss: float) -> dict[s
         print(f"search: {len(space.steps)} techniques")
         best, search = searched(first)
         second = bench_of(space, goal, file, Path(folder) / "all")
-        print(f"all {len(space.combinations())} combinations")
+        print(f"all {len(combinations(space))} combinations")
         best_of_all, everything = exhausted(second)
         same = best.steps == best_of_all.steps
         change = None if same else first.faster(best, best_of_all).change

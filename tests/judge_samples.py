@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.baseline.records import BASELINE_SCHEMA, Accepted, Baseline, Block, Portable, Times, machine_class
+from harness.baseline.store import Store
 from harness.judge import estimate
 from harness.metrics import resolve
 from harness.records import Environment, Launch, Measurement, Outcome, Result, Scores
@@ -102,6 +103,13 @@ def a_portable(values: Mapping[str, float], **changes: Any) -> Portable:
         "accepted": ACCEPTED,
     }
     return Portable(**(fields | changes))
+
+
+def portables(store: Store) -> list[Portable]:
+    """The portable part of every baseline, of which none is damaged."""
+    found = [one for _, one in store.each()]
+    assert all(isinstance(one, Portable) for one in found), found
+    return found
 
 
 def a_baseline(portable: Portable | None = None, times: Times | None = None, *others: Mapping[str, Any]) -> Baseline:

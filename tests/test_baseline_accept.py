@@ -14,7 +14,7 @@ from harness.errors import BaselineError
 from harness.judge import Prior, Spread, case_verdict, compare
 from harness.metrics import Metric, resolve
 from harness.records import Comparison, Environment, Estimate, Measurement, Outcome, Result, Verdict
-from tests.judge_samples import CASE, ELSEWHERE, ENVIRONMENT, IDENTITY, METRICS, WORKLOAD, a_result, scores
+from tests.judge_samples import CASE, ELSEWHERE, ENVIRONMENT, IDENTITY, METRICS, WORKLOAD, a_result, portables, scores
 
 QUIET = Prior(
     launch={name: Spread(0.003**2, 6) for name in ("latency.p50", "speedup")},
@@ -523,7 +523,7 @@ def test_only_what_completed_is_accepted(store: Store, outcome: Outcome) -> None
     assert "it went wrong" in refused
     with pytest.raises(BaselineError, match=f"{CASE}: not accepted into the baseline"):
         take(store, result)
-    assert list(store.all()) == []
+    assert portables(store) == []
 
 
 def test_numbers_that_do_not_count_are_refused(store: Store) -> None:

@@ -13,7 +13,7 @@ from harness.baseline.store import Store
 from harness.baseline.tree import MAX_FILE
 from harness.errors import BaselineError
 from harness.names import file_name
-from tests.judge_samples import CASE, ELSEWHERE, ENVIRONMENT, IDENTITY, a_block, a_portable, some_times
+from tests.judge_samples import CASE, ELSEWHERE, ENVIRONMENT, IDENTITY, a_block, a_portable, portables, some_times
 
 BLOCK = a_block({"speedup": [2.0, 2.1]})
 ROOT = Path(__file__).parent.parent
@@ -66,19 +66,21 @@ def test_the_software_of_the_portable_part_is_that_of_the_class_that_made_it(tmp
 
 def test_only_a_case_without_files_has_no_baseline(tmp_path: Path) -> None:
     assert Store(tmp_path / "absent").read("digits", CASE, IDENTITY) == Baseline(None, None)
-    assert list(Store(tmp_path / "absent").all()) == []
+    assert list(Store(tmp_path / "absent").each()) == []
     store = filled(tmp_path, CASE)
     (home(tmp_path) / "portable.json").unlink()
-    for read in (lambda: store.read("digits", CASE, IDENTITY), lambda: list(store.all())):
-        with pytest.raises(BaselineError, match=r"portable\.json: is missing"):
-            read()
+    with pytest.raises(BaselineError, match=r"portable\.json: is missing"):
+        store.read("digits", CASE, IDENTITY)
+    ((_, damage),) = store.each()
+    assert isinstance(damage, BaselineError)
+    assert "portable.json: is missing" in str(damage)
 
 
 def test_everything_is_listed_in_order(tmp_path: Path) -> None:
     ids = ["digits/a/cpu", "digits/A/cpu", "digits/b+c:0.5/cpu"]
     store = filled(tmp_path, *ids)
     (tmp_path / "README.md").write_text("not a suite")
-    assert sorted(one.case_id for one in store.all()) == sorted(ids)
+    assert sorted(one.case_id for one in portables(store)) == sorted(ids)
     assert len(list(store.times_of(machine_class(IDENTITY)))) == 3
     assert list(store.times_of(machine_class(ELSEWHERE))) == []
 
@@ -93,7 +95,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, case_id: str, suite: st
     path = store.write(a_portable({}, case_id=case_id, suite=suite))
     assert path.resolve().is_relative_to(folder.resolve())
     assert len(path.relative_to(folder).parts) == 3
-    assert [one.case_id for one in store.all()] == [case_id]
+    assert [one.case_id for one in portables(store)] == [case_id]
     assert store.read(suite, case_id, IDENTITY).portable is not None
 
 
@@ -136,7 +138,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (folder / "digits").symlink_to(outside / "digits")
     for act in (
         lambda: store.read("digits", CASE, IDENTITY),
-        lambda: list(store.all()),
+        lambda: list(store.each()),
         lambda: store.write(a_portable({})),
         lambda: store.remove("digits", CASE),
     ):
@@ -258,7 +260,7 @@ def test_the_baselines_of_another_commit(repository: Path) -> None:
     earlier = Store.at_revision(folder, "v1")
     found = earlier.read("digits", CASE, IDENTITY)
     assert found == Baseline(a_portable({"size": 4.0}), some_times([BLOCK]), (), ENVIRONMENT.software)
-    assert len(list(earlier.all())) == len(list(earlier.times_of(machine_class(IDENTITY)))) == 2
+    assert len(portables(earlier)) == len(list(earlier.times_of(machine_class(IDENTITY)))) == 2
     shutil.rmtree(folder)
     assert Store.at_revision(folder, "HEAD").read("digits", CASE, IDENTITY).portable == a_portable({"size": 5.0})
     for act in (lambda: earlier.write(a_portable({})), lambda: earlier.remove("digits", CASE)):
@@ -327,7 +329,7 @@ def test_machines_and_cases_merge_without_conflict(repository: Path) -> None:
     found = store.read("digits", CASE, IDENTITY)
     assert found.times == some_times([BLOCK, BLOCK])
     assert found.others == (ELSEWHERE,)
-    assert len(list(store.all())) == 3
+    assert len(portables(store)) == 3
 
 
 def test_times_in_the_wrong_folder_are_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from harness.records import Environment, Outcome
 from harness.report.commands import accept_command
 from harness.report.record import read_run
 from tests.cli_runs import IDENTITY, a_case, of_test, on_disk, without_numbers
+from tests.judge_samples import portables
 
 
 class Place:
@@ -29,7 +30,7 @@ class Place:
         return main(["accept", "--from", run or self.run, "--baselines", str(self.baselines), *options])
 
     def accepted(self) -> dict[str, str]:
-        return {portable.case_id: portable.accepted.reason for portable in Store(self.baselines).all()}
+        return {portable.case_id: portable.accepted.reason for portable in portables(Store(self.baselines))}
 
 
 @pytest.fixture
@@ -62,9 +63,9 @@ def test_an_id_that_several_suites_have_says_which_to_choose_from(
     assert "--case toys/a/reference/cpu or --case games/a/reference/cpu" in error
     assert not place.accepted()
     assert place.accept("--case", "games/a/reference/cpu", "--reason", "x", run=both) == 0
-    assert [portable.suite for portable in Store(place.baselines).all()] == ["games"]
+    assert [portable.suite for portable in portables(Store(place.baselines))] == ["games"]
     assert place.accept("--case", "a/*", "--reason", "x", run=both) == 0
-    assert [portable.suite for portable in Store(place.baselines).all()] == ["games", "toys"]
+    assert [portable.suite for portable in portables(Store(place.baselines))] == ["games", "toys"]
 
 
 def test_what_may_not_is_refused_by_name_and_the_rest_is_written(
@@ -181,7 +182,7 @@ def test_the_command_of_a_report_takes_that_run_although_a_newer_one_is_there(
     on_disk(tmp_path / "nightly", "tuesday", [a_case("a", size=2e6)])
     point_latest(tmp_path / "nightly" / "tuesday")
     assert main(shlex.split(accept_command(shown))[1:]) == 0
-    (portable,) = Store(tmp_path / "golden").all()
+    (portable,) = portables(Store(tmp_path / "golden"))
     assert portable.values["size"] == 1e6
 
 

@@ -12,6 +12,7 @@ from harness.cli.main import main
 from harness.files import point_latest
 from harness.records import Comparison, Verdict
 from tests.cli_runs import a_case, on_disk
+from tests.judge_samples import portables
 
 GONE = Comparison("toys", "b/reference/cpu", "case", Verdict.MISSING, "b is gone")
 
@@ -29,7 +30,7 @@ class Place:
         return main(["prune", "--from", run, "--baselines", self.baselines, *options])
 
     def kept(self) -> set[str]:
-        return {portable.case_id.split("/")[0] for portable in Store(Path(self.baselines)).all()}
+        return {portable.case_id.split("/")[0] for portable in portables(Store(Path(self.baselines)))}
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from harness.review import Acceptor, Decisions, Pending, Review, decisions
 from harness.review.page import key_of
 from harness.review.server import Server
 from tests.cli_runs import a_case, of_test, on_disk, without_numbers
+from tests.judge_samples import portables
 
 
 class Place:
@@ -53,7 +54,7 @@ class Place:
         return Review(read_run(self.run), Path(self.run), Store(self.baselines))
 
     def reasons(self) -> dict[str, str]:
-        return {one.case_id[0]: one.accepted.reason for one in Store(self.baselines).all()}
+        return {one.case_id[0]: one.accepted.reason for one in portables(Store(self.baselines))}
 
 
 @pytest.fixture

@@ -174,8 +174,9 @@ def test_on_a_gpu_the_gpus_provider_is_asked_for() -> None:
 def test_bound_memory_gives_the_same_values(packed: Path) -> None:
     plain = OnnxRuntime().load(packed, cpu)
     bound = BoundSession(
-        packed / "model.onnx", provider="CPUExecutionProvider", level="all", threads=1, spinning=True, device="cpu"
-    )
+        packed / "model.onnx", provider="CPUExecutionProvider", level="all", threads=1, spinning=True,
+        cache=packed / "cache", device="cpu",
+    )  # fmt: skip
     batches = [tiny_onnx_model(packed).inputs(2, seed) for seed in range(2)]
     staged = [bound.stage(batch) for batch in batches]
     outputs = [bound(each) for each in staged]

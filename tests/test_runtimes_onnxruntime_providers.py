@@ -153,8 +153,8 @@ def test_the_technique_asks_for_its_own_provider() -> None:
 
 def test_float32_stays_float32_and_engines_are_kept() -> None:
     assert provider_options("CPUExecutionProvider", 1, Path("cache")) == {}
-    assert provider_options("CUDAExecutionProvider", 1, None) == {"use_tf32": "0"}
-    openvino = json.loads(provider_options("OpenVINOExecutionProvider", 3, None)["load_config"])
+    assert provider_options("CUDAExecutionProvider", 1, Path("cache")) == {"use_tf32": "0"}
+    openvino = json.loads(provider_options("OpenVINOExecutionProvider", 3, Path("cache"))["load_config"])
     assert openvino == {"CPU": {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 3}}
     tensorrt = provider_options("TensorrtExecutionProvider", 1, Path("model/cache"))
     assert tensorrt["trt_engine_cache_path"] == tensorrt["trt_timing_cache_path"] == "model/cache"

@@ -42,7 +42,7 @@ from harness.techniques import reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
 from tests.folder import Folder
-from tests.judge_samples import a_portable, a_result
+from tests.judge_samples import a_portable, a_result, portables
 
 CASES = 500
 KNOWN = {"size": 4.0, "parameters": 7.0}
@@ -247,7 +247,7 @@ def test_an_update_that_is_cut_short_moves_no_baseline(folder: Path, complete: b
     session = begun(folder, cases, **UPDATE)
     assert not any(one.fails for one in measure_all(session, cases))
     session.finish(complete=complete)
-    assert [one.case_id for one in Store(folder / "baselines").all()] == (ids(cases) if complete else [])
+    assert [one.case_id for one in portables(Store(folder / "baselines"))] == (ids(cases) if complete else [])
 
 
 @pytest.mark.parametrize("number", range(6))
@@ -290,7 +290,7 @@ def test_an_interrupt_at_any_case_loses_nothing_that_was_decided(
     assert ids(measured) == ids(left)
     assert whole.results[: len(decided)] == run.results
     assert (ids(whole.results), whole.complete, why) == (ids(cases), True, None)
-    assert {one.case_id for one in Store(folder / "baselines").all()} == {*ids(cases)}
+    assert {one.case_id for one in portables(Store(folder / "baselines"))} == {*ids(cases)}
 
 
 class Disk:

@@ -24,7 +24,7 @@ from harness.runtimes.predictor import Predictor
 from harness.runtimes.torch_session import TorchSession
 from harness.techniques import reference
 from harness.techniques.base import as_pipeline, technique
-from harness.techniques.calibration import calibration_of
+from harness.techniques.calibration import calibration_batches
 from harness.techniques.training import train, training_of
 from harness.testing import tiny_torch_model
 from harness.worker import prepare, timed_test
@@ -216,7 +216,7 @@ def test_data_come_to_a_torch_network_in_the_order_of_its_inputs(given: dict[str
     network.seen.clear()
     train(network, training_of(model))
     assert [(a.unique().tolist(), b.unique().tolist()) for a, b in network.seen] == [([7], [1])]
-    assert [list(batch) for batch in calibration_of(model)] == [["a", "b"]] * 2
+    assert [list(batch) for batch in calibration_batches(model)] == [["a", "b"]] * 2
 
 
 def test_data_with_other_names_than_the_inputs_go_by_position_unless_one_would_be_read_as_another() -> None:

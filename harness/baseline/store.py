@@ -64,15 +64,10 @@ class Store:
         home = known.get(portable.made_on, last) if portable else last
         return Baseline(portable, times, tuple(others), home.software if home else {})
 
-    def all(self) -> Iterator[Portable]:
-        """The portable part of every baseline, in the order of suites and file names. Raises `BaselineError`."""
-        for _, found in self.each():
-            if isinstance(found, BaselineError):
-                raise found
-            yield found
-
     def each(self) -> Iterator[tuple[str, Portable | BaselineError]]:
-        """The same with the folder of each, `suite/case` below that of all, and what is wrong where one is damaged."""
+        """The folder of every baseline, `suite/case` below that of all, in the order of suites and file names, and its
+        portable part, or what is wrong where one is damaged. Raises `BaselineError` for a folder that is a link.
+        """
         for folder in self._folders():
             try:
                 portable = self._portable(folder)

@@ -6,6 +6,6 @@ duplicate keys, excessive depth or size. Nothing here knows what the records mea
 """
 
 from harness.codec.reading import MAX_BYTES, decode, loads
-from harness.codec.writing import dumps, listed, pieces
+from harness.codec.writing import dumps, pieces
 
-__all__ = ["MAX_BYTES", "decode", "dumps", "listed", "loads", "pieces"]
+__all__ = ["MAX_BYTES", "decode", "dumps", "loads", "pieces"]

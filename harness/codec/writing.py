@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["dumps", "listed", "pieces"]
+__all__ = ["dumps", "pieces"]
 
 PIECE = 200
 
@@ -44,7 +44,7 @@ def pieces(record: object, known: Mapping[str, Iterable[str]] | None = None) -> 
         opening = ","
         if isinstance(value, tuple):
             comma = "["
-            for text in (known or {}).get(name) or listed(value):
+            for text in (known or {}).get(name) or _listed(value):
                 yield f"{comma}{text}"
                 comma = ","
             yield "]" if value else "[]"
@@ -53,7 +53,7 @@ def pieces(record: object, known: Mapping[str, Iterable[str]] | None = None) -> 
     yield "}"
 
 
-def listed(values: Sequence[object]) -> Iterator[str]:
+def _listed(values: Sequence[object]) -> Iterator[str]:
     """The texts of a sequence's items, some hundred a piece, with commas between them."""
     return (dumps(values[start : start + PIECE])[1:-1] for start in range(0, len(values), PIECE))
 

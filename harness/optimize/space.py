@@ -125,23 +125,6 @@ class Space:
                 return made
         return None
 
-    def combinations(self) -> list[Pipeline]:
-        """Every combination in one order each, shortest first: what a search of all would have to measure."""
-        found: dict[frozenset[str], Pipeline] = {}
-        latest: dict[frozenset[str], Pipeline] = {}
-        for pipeline in (*(one for _, one in self.singles()), *self.own()):
-            latest.setdefault(steps_of(pipeline), pipeline)
-        while latest:
-            found |= latest
-            longer: dict[frozenset[str], Pipeline] = {}
-            for pipeline in latest.values():
-                for step in self.steps:
-                    made = self.extended(pipeline, step)
-                    if made and steps_of(made) not in found:
-                        longer.setdefault(steps_of(made), made)
-            latest = longer
-        return sorted(found.values(), key=lambda one: len(one.steps))
-
     def _first(self, one: Technique, other: Technique) -> bool:
         """Whether one technique has to stand before the other, wherever both are."""
         if (other.name, one.name) in self.before:

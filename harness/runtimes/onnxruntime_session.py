@@ -47,9 +47,7 @@ class OrtSession:
     it would run on another provider than the one asked for.
     """
 
-    def __init__(
-        self, path: Path, *, provider: str, level: str, threads: int, spinning: bool, cache: Path | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, provider: str, level: str, threads: int, spinning: bool, cache: Path) -> None:
         self._path = path
         self._provider = provider
         self._provider_options = provider_options(provider, threads, cache)
@@ -221,7 +219,7 @@ def session_options(provider: str, level: str, threads: int, *, spinning: bool) 
     return options
 
 
-def provider_options(provider: str, threads: int, cache: Path | None) -> dict[str, str]:
+def provider_options(provider: str, threads: int, cache: Path) -> dict[str, str]:
     """What a provider is told, so that the precision that is reported is true and engines are built once.
 
     Products of fp32 numbers stay fp32, as they do in torch here: CUDA's provider would round them to TF32, and OpenVINO
@@ -230,7 +228,7 @@ def provider_options(provider: str, threads: int, cache: Path | None) -> dict[st
     """
     if provider == _CUDA:
         return {"use_tf32": "0"}
-    if provider == _TENSORRT and cache is not None:
+    if provider == _TENSORRT:
         # Its parser takes True and False for switches, and no digits.
         return {
             "trt_engine_cache_enable": "True",
@@ -238,7 +236,7 @@ def provider_options(provider: str, threads: int, cache: Path | None) -> dict[st
             "trt_timing_cache_enable": "True",
             "trt_timing_cache_path": str(cache),
         }
-    if provider == "NvTensorRTRTXExecutionProvider" and cache is not None:
+    if provider == "NvTensorRTRTXExecutionProvider":
         return {"nv_runtime_cache_path": str(cache)}
     if provider == "OpenVINOExecutionProvider":
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}

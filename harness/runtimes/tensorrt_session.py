@@ -18,6 +18,7 @@ from harness.runtimes.facts import weight_facts
 from harness.runtimes.tensorrt_engines import Engines
 from harness.runtimes.tensorrt_layers import layer_facts
 from harness.runtimes.tensorrt_package import log_of
+from harness.runtimes.torch_session import arrays_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,10 +97,7 @@ class TensorRtSession:
         return staged
 
     def fetch(self, outputs: Staged) -> dict[str, np.ndarray[Any, Any]]:
-        tensors = {name: tensor.cpu() for name, tensor in outputs.outputs.items()}
-        return {
-            name: (tensor.float() if tensor.is_floating_point() else tensor).numpy() for name, tensor in tensors.items()
-        }
+        return arrays_of(outputs.outputs)
 
     def facts(self, example: Arrays) -> dict[str, Scalar]:  # noqa: ARG002
         """Weights of the network that the engine was built of, and the layers of the engine."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["calibration_batches", "calibration_of", "fitted", "read_of", "rebatched"]
+__all__ = ["calibration_batches", "fitted", "read_of", "rebatched"]
 
 
 def calibration_batches(model: Model) -> Iterator[Arrays]:
@@ -34,11 +34,6 @@ def calibration_batches(model: Model) -> Iterator[Arrays]:
     # Other networks get their inputs by name, and may be given some that they don't read.
     names = list(model.inputs(1, 0)) if model.form == "torch" else []
     return (in_order(batch, names) for batch in itertools.chain([first], batches))
-
-
-def calibration_of(model: Model) -> list[Arrays]:
-    """All of `calibration_batches`, with its errors."""
-    return list(calibration_batches(model))
 
 
 def read_of(batches: Iterable[Arrays], names: Collection[str]) -> list[Arrays]:

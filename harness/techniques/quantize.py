@@ -10,7 +10,7 @@ from harness.errors import SuiteError
 from harness.runtimes.packages import missing
 from harness.techniques import quantize_litert, quantize_onnx, quantize_openvino, quantize_torch
 from harness.techniques.base import technique
-from harness.techniques.calibration import calibration_of
+from harness.techniques.calibration import calibration_batches
 
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware
@@ -156,7 +156,7 @@ def onnx_quantizer(
         return quantize_onnx.dynamic_quantizer(deployment, _names("MatMul" if ops is None else ops))
     if method not in quantize_onnx.METHODS:
         raise SuiteError(f"int8_static has no method {method!r}; use {', '.join(quantize_onnx.METHODS)}")
-    batches = calibration_of(deployment.model)
+    batches = list(calibration_batches(deployment.model))
     return quantize_onnx.static_quantizer(deployment, batches, method, _names(ops or ()), per_channel=per_channel)
 
 

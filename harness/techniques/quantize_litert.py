@@ -13,7 +13,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError
 from harness.runtimes.litert import LiteRt
 from harness.runtimes.packages import missing
-from harness.techniques.calibration import calibration_of, rebatched
+from harness.techniques.calibration import calibration_batches, rebatched
 from harness.techniques.keep import listed, named_by
 from harness.techniques.shares import most_of
 
@@ -168,7 +168,7 @@ def _calibration(deployment: Deployment) -> dict[str, list[Arrays]]:
     needs.
     """
     runtime, model = deployment.runtime, deployment.model
-    batches = calibration_of(model)
+    batches = list(calibration_batches(model))
     if model.batchable:
         batches = rebatched(model.name, batches, deployment.batch_size, "serve smaller batches")
     with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,7 @@ from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.runtimes.openvino import OpenVino
 from harness.runtimes.packages import missing, variable
-from harness.techniques.calibration import calibration_of, fitted, read_of
+from harness.techniques.calibration import calibration_batches, fitted, read_of
 from harness.techniques.keep import listed, named_by
 from harness.techniques.quantize_onnx import reduced_range
 from harness.techniques.shares import Read, most_of, nearly, shares
@@ -49,7 +49,7 @@ def quantize_static(
     """
     if method not in METHODS:
         raise SuiteError(f"int8_static has no method {method!r} on an OpenVINO network; use {', '.join(METHODS)}")
-    batches, network = calibration_of(deployment.model), _folded(deployment.network)
+    batches, network = list(calibration_batches(deployment.model)), _folded(deployment.network)
     batches = read_of(batches, {name for port in network.inputs for name in port.get_names()})
     batches = fitted(deployment.model, batches, _fixed_batch(network))
     kept = _named(network, keep)
