@@ -105,8 +105,8 @@ def test_the_committed_baselines_have_as_many_blocks_as_the_page_says() -> None:
         [number >= 3 for number in blocks[False]],
         [number == 1 for number in blocks[True]],
     ))  # fmt: skip
-    assert most > 0.5, "say in docs/baselines.md and CONTRIBUTING.md what is so now"
-    assert nearly_all > 0.8, "say in docs/baselines.md and CONTRIBUTING.md what is so now"
+    assert most > 0.5, "say in docs/baselines.md what is so now"
+    assert nearly_all > 0.8, "say in docs/baselines.md what is so now"
 
 
 def test_the_suite_of_the_readme_is_what_pytest_can_collect(tmp_path: Path) -> None:

@@ -1,10 +1,7 @@
 """Batch scaling: how throughput and latency grow with the items in a call, and the knee where more bring no more.
 
-The knee is the smallest batch whose throughput lies within a tolerance of the best that was measured. A larger one
-only makes callers wait, which is why it is what a server's largest batch is set to. It is the "1 SE rule" by which
-Breiman, Friedman, Olshen and Stone choose a tree (1984): the simplest within what can be told from the best. The point
-of largest curvature (Satopää et al., "Finding a Kneedle in a Haystack", 2011) answers another question: it hangs on the
-scale of the axes and on how far the sweep went, and may lie where much throughput is still to be had.
+The knee is the smallest batch whose throughput lies within a tolerance of the best that was measured, by the "1 SE
+rule" of Breiman, Friedman, Olshen and Stone (1984); docs/batching.md says why.
 
 Batches are compared by their speed-up, since each was timed in turns with the same reference: the machine's drift
 between two cases is in neither. Where no reference took turns, the items a second are compared.
