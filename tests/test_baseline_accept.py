@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.baseline.accept import KEPT_BLOCKS, accept, baseline_of, refusal
+from harness.baseline.accept import KEPT_BLOCKS, accept, baseline_of, proposed, refusal
 from harness.baseline.records import Portable, Times, machine_class, written
 from harness.baseline.store import Store
 from harness.errors import BaselineError
@@ -497,6 +497,14 @@ def test_a_dirty_tree_is_said(store: Store) -> None:
 def test_accepting_needs_a_reason(store: Store, reason: str) -> None:
     with pytest.raises(BaselineError, match=f"{CASE}: accepting needs a reason"):
         take(store, measured(), reason)
+
+
+@pytest.mark.parametrize("kind", ["my board", "npu/2", "npu:2", "kärnan"])
+def test_a_kind_of_hardware_that_makes_no_file_name_is_refused(store: Store, kind: str) -> None:
+    """Its times were written under a name that is never read: every slow-down was new, and green."""
+    where = dataclasses.replace(ENVIRONMENT, hardware={"cpu": {**IDENTITY, "kind": kind}})
+    with pytest.raises(BaselineError, match=f"its hardware's kind is '{kind}'.* letters"):
+        proposed(store, measured(), where, "because", WHEN.format(1), metrics=METRICS, prior=QUIET)
 
 
 def test_a_run_that_does_not_know_its_hardware_is_refused(store: Store) -> None:

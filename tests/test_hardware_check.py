@@ -47,6 +47,13 @@ class WithoutKind(Board):
         return {"model": "x"}
 
 
+class KindWithSpace(Board):
+    """Its times would be written under a name that is never read, so that no slow-down of it would be red."""
+
+    def describe(self) -> Mapping[str, Any]:
+        return {**super().describe(), "kind": "my board"}
+
+
 class Unsteady(Board):
     def describe(self) -> Mapping[str, Any]:
         return {"kind": "board", "now": perf_counter_ns()}
@@ -117,6 +124,7 @@ class NegativeMemory(Board):
     [
         (SilentlyAbsent, "available"),
         (WithoutKind, "'kind'"),
+        (KindWithSpace, "'kind' is 'my board'; use only letters"),
         (Unsteady, "belongs in state"),
         (NotANumber, r"state\(\): 'clock'"),
         (NumbersInEnvironment, "strings to strings"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.baseline.make import block_of, identity_of, make_portable, make_times, told
 from harness.baseline.portable import new_portable
 from harness.baseline.records import Accepted, Baseline, Block, Portable, Times, machine_class
-from harness.baseline.store import Store
+from harness.baseline.store import TIMES, Store
 from harness.baseline.text import rounded
 from harness.errors import BaselineError
 from harness.judge import Prior, compare, estimate, fit_prior
@@ -112,8 +112,9 @@ def proposed(
     built-in ones where they are not given), `prior` the usual spreads on this machine class (learnt from the store).
     Nothing is proposed for launches that are in the baseline already. On another machine class than the portable
     values' own, those are replaced, as a whole, only where one of them differs by more than its limit.
-    Raises `BaselineError` for an empty reason, for what `refusal` says, unless it only concerns the run, and where one
-    of the portable values that would be replaced as a whole could not be decided.
+    Raises `BaselineError` for an empty reason, for a kind of hardware that makes no file name, for what `refusal` says,
+    unless it only concerns the run, and where one of the portable values that would be replaced as a whole could not be
+    decided.
     """
     if not reason.strip():
         raise BaselineError(
@@ -121,6 +122,12 @@ def proposed(
         )
     metrics = _known(result, resolve() if metrics is None else metrics)
     identity = identity_of(result, environment)
+    if TIMES.fullmatch(f"times.{machine_class(identity)}.json") is None:
+        raise BaselineError(
+            f"{result.case_id}: not accepted into the baseline: its hardware's kind is {identity.get('kind')!r}, and "
+            "times under that name would never be read; let describe() give a kind of letters (a to z), digits and the "
+            "characters _ . -"
+        )
     baseline = store.read(result.suite, result.case_id, identity)
     prior = prior or fit_prior(store.times_of(machine_class(identity)))
     comparisons = {one.metric: one for one in compare(result, baseline, metrics, prior, identity)}

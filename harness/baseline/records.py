@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 
 from harness.records import Scalar, Scores
 
-__all__ = ["Accepted", "Baseline", "Block", "Portable", "Times", "machine_class", "written"]
+__all__ = ["MACHINE", "Accepted", "Baseline", "Block", "Portable", "Times", "machine_class", "written"]
 
 BASELINE_SCHEMA = 1
+MACHINE = r"[A-Za-z0-9_.-]+"
+"""What the word of a machine class must match: it is a part of a file's name, by which its times are found again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.baseline.records import Baseline, Portable, Times, machine_class
+from harness.baseline.records import MACHINE, Baseline, Portable, Times, machine_class
 from harness.baseline.text import dump, parse
 from harness.baseline.tree import Disk, Revision, Tree
 from harness.errors import BaselineError
@@ -21,7 +21,7 @@ from harness.records import Scalar
 
 __all__ = ["PORTABLE", "TIMES", "Store", "folder_of"]
 
-TIMES = re.compile(r"times\.(?P<machine>[A-Za-z0-9_.-]+)\.json")
+TIMES = re.compile(rf"times\.(?P<machine>{MACHINE})\.json")
 PLAIN = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
 
 Record = TypeVar("Record", Portable, Times)

@@ -35,7 +35,10 @@ class Hardware(Protocol):
         """Why this hardware can't be used here, and the cure; None where it can."""
 
     def describe(self) -> Mapping[str, Scalar]:
-        """The identity: what must be equal for times to be comparable. Never a software version."""
+        """The identity: what must be equal for times to be comparable. Never a software version.
+
+        Its `kind` is a word of letters (a to z), digits and the characters _ . -: files of times are called by it.
+        """
 
     def state(self) -> Mapping[str, Scalar]:
         """What changes from minute to minute: clocks, throttling, other processes."""

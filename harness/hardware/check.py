@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
 
+from harness.baseline.records import MACHINE
 from harness.codec import decode, dumps, loads
 from harness.errors import HarnessError
 from harness.hardware.base import Hardware
@@ -52,6 +54,10 @@ def _check_identity(hardware: Hardware) -> None:
     identity = hardware.describe()
     _scalars("describe()", identity)
     _expect(bool(identity.get("kind")), "describe() must have 'kind', the word that runtimes and machine classes go by")
+    named = re.fullmatch(MACHINE, str(identity["kind"]))
+    _expect(
+        bool(named), f"describe(): 'kind' is {identity['kind']!r}; use only letters (a to z), digits and _ . - in it"
+    )
     _expect(
         dict(hardware.describe()) == dict(identity), "describe() differs from call to call: that belongs in state()"
     )
