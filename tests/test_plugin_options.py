@@ -108,6 +108,7 @@ def configure(*arguments: str) -> None:
             "and --baseline-rev: a baseline is made of",
         ),
         (("--baseline=strict", "--quick"), "so it does not go with --baseline=strict"),
+        (("--quick", "--baseline=compare"), "--quick gives no verdicts, so it does not go with --baseline=compare"),
         (("--at", "HEAD"), "needs --against REV"),
         (("--against", "HEAD", "--resume"), "--resume does not go with --against"),
         (("--against", "HEAD", "--baseline=update", "--reason", "right"), "goes with neither"),

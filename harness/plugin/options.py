@@ -24,6 +24,7 @@ __all__ = [
     "check_options",
     "command_of",
     "lacked",
+    "mode_of",
     "plan_of",
     "pytest_load_initial_conftests",
 ]
@@ -66,7 +67,7 @@ def _declare(parser: pytest.Parser) -> None:
     group.addoption(
         "--baseline",
         choices=MODES,
-        default="compare",
+        default="",
         help="compare: fail on what got worse (default); strict: also on what could not be decided; "
         "update: accept what is measured, with --reason; off: measure only",
     )
@@ -156,7 +157,7 @@ def _declare(parser: pytest.Parser) -> None:
 
 def check_options(config: pytest.Config) -> None:
     """Refuse options that make no sense together. Raises `SuiteError` or `BaselineError`."""
-    mode, against = config.getoption("baseline"), against_of(config)
+    mode, against = mode_of(config), against_of(config)
     if mode == "update" and not config.getoption("reason").strip():
         raise BaselineError("--baseline=update needs --reason 'why these numbers are right'; it is kept with them")
     for name, other in (("--quick", config.getoption("quick")), ("--baseline-rev", config.getoption("baseline_rev"))):
@@ -164,8 +165,11 @@ def check_options(config: pytest.Config) -> None:
             raise SuiteError(f"--baseline=update and {name}: a baseline is made of whole runs, in the working tree")
     if config.getoption("jobs") is not None and config.getoption("jobs") < 1:
         raise SuiteError(f"--jobs {config.getoption('jobs')}: give 1 or more; with 1 no artefact is made ahead")
-    if mode == "strict" and config.getoption("quick"):
-        raise SuiteError("--quick gives no verdicts, so it does not go with --baseline=strict")
+    # Who writes either asks for a gate, which --quick among the addopts of a change that is judged must not open.
+    if config.getoption("baseline") in ("compare", "strict") and config.getoption("quick"):
+        raise SuiteError(
+            f"--quick gives no verdicts, so it does not go with --baseline={mode}; leave one out, in addopts too"
+        )
     if against and (mode not in ("compare", "strict") or config.getoption("quick")):
         raise SuiteError(f"--against compares with another tree, so it goes with neither --baseline={mode} nor --quick")
     if against and not plan_of(config).confirm:
@@ -180,6 +184,12 @@ def check_options(config: pytest.Config) -> None:
         )
     if config.getoption("at") and not config.getoption("against"):
         raise SuiteError("--at measures another commit than the working tree's and needs --against REV to judge it")
+
+
+def mode_of(config: pytest.Config) -> str:
+    """How the run is held against the baselines: what --baseline says, or its default where it was not given."""
+    given: str = config.getoption("baseline")
+    return given or "compare"
 
 
 def plan_of(config: pytest.Config) -> Plan:

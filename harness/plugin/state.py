@@ -21,7 +21,7 @@ from harness.plan import Plan
 from harness.plugin.cases import case_of, key_of, put_properties, suite_of
 from harness.plugin.folders import import_folders
 from harness.plugin.missing import MissingCase
-from harness.plugin.options import against_of, command_of, lacked
+from harness.plugin.options import against_of, command_of, lacked, mode_of
 from harness.plugin.progress import Progress, writing
 from harness.plugin.selection import folders_of, is_filtered, is_left, only_shows, sees_all, twice
 from harness.records import Run, Scalar
@@ -273,7 +273,7 @@ class State:
             reports=root / config.getoption("reports"),
             cache=root / ".harness",
             plan=self._plan,
-            mode="quick" if config.getoption("quick") else config.getoption("baseline"),
+            mode="quick" if config.getoption("quick") else mode_of(config),
             reason=config.getoption("reason"),
             cold=config.getoption("cold"),
             required=tuple(config.getoption("require_hardware")),
