@@ -174,6 +174,11 @@ def test_a_command_of_a_fork_installs_nothing_and_runs_no_other_interpreter() ->
         f"{usual} --against-with 'torch @ https://evil/x'",
         f"{usual} --against-with=evil",
         f"{usual} --against-python ./evil",
+        f"{usual} --at evil",
+        f"{usual} --at=evil",
+        f"{usual} --plan @evil",
+        f"{usual} --plan -pevil",
+        f"{usual} --baselines -cevil",
         "harness optimize reports/ci/evil.py --model a",
     ):
         # Nor a command without them, which would ask another question, and find nothing.

@@ -67,14 +67,17 @@ def go_on_command(run: Run) -> str:
 def runs_own_tests(run: Run, nodeid: str) -> bool:
     """Whether `reproduce_command` runs the project's own tests and nothing more, whoever left the record.
 
-    Otherwise it installs packages, names an interpreter, searches, or has an option or another file, such as one that
-    came with the record, in the place of a test.
+    Otherwise it installs packages, names an interpreter or another commit, searches, or has an option or another file,
+    such as one that came with the record, in the place of a test or of an option's value.
     """
     file = PurePosixPath(nodeid.partition("::")[0])
     came = [part.casefold() for part in file.parts[:1]] == ["reports"]  # some file systems know no case
     if nodeid.startswith(("-", "@")) or file.is_absolute() or ".." in file.parts or came:
         return False
-    return not _search(run) and not _options(run, _ENVIRONMENT)
+    words = _options(run, (*_JUDGING, *_MEASURING))
+    # pytest takes a value that begins with - for an option of its own, and reads arguments from the file after an @.
+    given = {word.partition("=")[0] for word in words if word.startswith(("-", "@"))}
+    return not _search(run) and given <= {*_JUDGING, *_MEASURING} - {"--at", *_ENVIRONMENT}
 
 
 def allow_command(run: Run, result: Result) -> str:
