@@ -132,12 +132,16 @@ def test_a_reason_ends_where_it_hands_on_a_command(reason: str, kept: str) -> No
     assert without_commands(reason) == kept
 
 
-def test_what_got_better_or_is_new_is_to_be_accepted() -> None:
-    for verdict in (Verdict.IMPROVED, Verdict.NEW):
-        text = render(a_run([a_case("a")], comparisons=(said(verdict), said(Verdict.UNCHANGED, "size"))))
-        assert f"{verdict.value} | a/reference/cpu" in text
-        assert '    harness accept --from reports/ci --reason "why this is right"' in text
-        assert "Download this run's report to `reports/ci` and accept it" in text
+@pytest.mark.parametrize("verdict", [Verdict.IMPROVED, Verdict.NEW])
+def test_what_got_better_or_is_new_is_to_be_reviewed(verdict: Verdict) -> None:
+    """The command accepted the whole run of a stranger at once, into a folder that their record named."""
+    comparisons = (said(verdict), said(Verdict.UNCHANGED, "size"))
+    text = render(a_run([a_case("a")], comparisons=comparisons, command="pytest suites/ --baselines evil"))
+    assert f"{verdict.value} | a/reference/cpu" in text
+    assert "\n    harness review --from reports/ci\n" in text
+    assert "Download this run's report to `reports/ci` and accept what of it is right" in text
+    assert "harness accept" not in text
+    assert "evil" not in text
 
 
 def test_what_is_downloaded_as_the_guide_does_it_is_no_source(tmp_path: Path) -> None:
@@ -159,10 +163,10 @@ def test_in_turns_with_another_tree_there_is_nothing_to_accept() -> None:
 def test_nor_is_there_where_the_other_tree_lacks_every_case() -> None:
     here = a_run([]).environment
     there = dataclasses.replace(here, state={**here.state, "against": "main"})
-    for verdict, command in ((Verdict.NEW, "harness accept"), (Verdict.REGRESSED, "harness review")):
+    for verdict in (Verdict.NEW, Verdict.REGRESSED):
         run = a_run([a_case("a")], comparisons=(said(verdict),))
-        assert command in render(run)
-        assert command not in render(dataclasses.replace(run, environment=there))
+        assert "harness review" in render(run)
+        assert "harness review" not in render(dataclasses.replace(run, environment=there))
 
 
 def test_a_command_of_a_fork_installs_nothing_and_runs_no_other_interpreter() -> None:
@@ -204,10 +208,10 @@ def test_what_is_no_test_of_the_project_is_handed_on_in_no_command(nodeid: str) 
 def test_a_run_that_did_not_finish_is_never_silent() -> None:
     assert "The run did not finish" in render(a_run([a_case("a")], complete=False))
     new = a_run([a_case("a")], comparisons=(said(Verdict.NEW),))
-    assert "harness accept" in render(new)
+    assert "harness review" in render(new)
     text = render(dataclasses.replace(new, complete=False))
     assert "The run did not finish" in text
-    assert "harness accept" not in text, "it would refuse every case"
+    assert "harness review" not in text, "it would refuse every case"
 
 
 def test_names_are_text_and_the_size_is_bounded() -> None:

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.records import Comparison, Run, Verdict
-from harness.report.commands import (
-    accept_command,
-    in_turns,
-    of_revision,
-    reproduce_command,
-    review_command,
-    runs_own_tests,
-)
+from harness.report.commands import in_turns, of_revision, reproduce_command, review_command, runs_own_tests
 from harness.report.overview import GATING, Overview
 from harness.report.reasons import without_commands
 from harness.report.summary import comparison_rows, escape
@@ -82,7 +75,11 @@ def _commands(run: Run, found: tuple[Comparison, ...], better: list[Comparison])
     elif again:
         yield "The report has the commands that measure it again."
     elif better:
-        # Whoever reads a comment has another run as their newest.
-        yield f"Download this run's report to `{_DOWNLOADED}` and accept it, so that it can't be lost again unnoticed:"
+        # A stranger's numbers are looked at case by case, and in no folder that their record names. Whoever reads a
+        # comment has another run as their newest.
+        yield (
+            f"Download this run's report to `{_DOWNLOADED}` and accept what of it is right, so that it can't be lost "
+            "again unnoticed (with `--baselines DIR` where yours are not in `baselines`):"
+        )
         yield ""
-        yield f"    {one_line(accept_command(run, source=_DOWNLOADED))}"
+        yield f"    harness review --from {_DOWNLOADED}"
