@@ -11,7 +11,7 @@ import pytest
 
 import harness.plugin
 from harness.cli.collecting import collect
-from harness.plugin.selection import folders_of, is_filtered, only_shows, sees_all
+from harness.plugin.selection import folders_of, is_filtered, is_report, only_shows, sees_all
 from tests.folder import PLAN, Folder
 
 DEFAULT, RESERVED = "tiny_onnx/reference/cpu", "tiny_onnx/batched:2/cpu"
@@ -150,6 +150,47 @@ def test_what_was_selected_is_found_from_where_pytest_was_called(
     assert sees_all(asked)
     asked.pluginmanager.register(object(), "TestmonSelect")
     assert not sees_all(asked), "it collects no file without a change, and says nothing"
+
+
+def test_what_a_downloaded_run_brings_is_not_collected(tmp_path: Path) -> None:
+    """pytest ran its conftest and imported its tests, which may be a stranger's."""
+    folder, run = Folder(tmp_path), tmp_path / "reports" / "ci"
+    run.mkdir(parents=True)
+    (run / "conftest.py").write_text("raise RuntimeError('a stranger was here')\n")
+    (run / "test_evil.py").write_text("def test_evil():\n    pass\n")
+    (tmp_path / "test_own.py").write_text("def test_own():\n    pass\n")
+    code, text = folder.pytest(".", "--collect-only", "-q")
+    assert code == 0, text
+    assert "test_own.py::test_own" in text
+    assert "evil" not in text
+
+
+@pytest.mark.parametrize(
+    ("reports", "asked", "path", "ignored"),
+    [
+        ("reports", ".", "reports", True),
+        ("reports", "suites", "reports/ci/conftest.py", True),
+        ("reports", ".", "reports.py", False),
+        ("reports", "reports/ci", "reports/ci/test_it.py", False),
+        ("reports", "reports/ci/test_it.py::test_it", "reports/ci/conftest.py", False),
+        ("out/runs", ".", "out/runs/ci", True),
+        ("out/runs", ".", "reports/ci", False),
+        (".", ".", "test_it.py", False),
+        ("..", ".", "test_it.py", False),
+        ("suites", ".", "suites/test_it.py", False),
+        ("package", ".", "package/test_it.py", False),
+    ],
+)
+def test_tests_are_ignored_in_the_folder_of_reports_alone(
+    tmp_path: Path, reports: str, asked: str, path: str, ignored: bool
+) -> None:
+    """Not where it holds the project, its suites or what was asked for, or is one of the project's packages."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    config = asked_for(tmp_path)
+    config.args, config.rootpath = [asked], tmp_path
+    config.getoption, config.getini = {"reports": reports}.get, {"harness_suites": ["suites"]}.get
+    assert is_report(tmp_path / path, config) is ignored
 
 
 def test_commands_find_the_cases_of_both(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

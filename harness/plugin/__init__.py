@@ -7,6 +7,7 @@ test does with the exception, and a run that measured or decided nothing fails.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from harness.plugin.benching import CASE, Bench
 from harness.plugin.cases import case_of, put_properties, suite_of
 from harness.plugin.options import add_options, check_options, plan_of, pytest_load_initial_conftests  # noqa: F401
 from harness.plugin.progress import unwritable
-from harness.plugin.selection import SELECTIONS, only_shows
+from harness.plugin.selection import SELECTIONS, is_report, only_shows
 from harness.plugin.state import STATE, State
 from harness.plugin.timed_test import TEST, TimedItem, check_installed, disabled, expected, tell, timed_test, unexcused
 from harness.timed_test import TimedTest
@@ -41,6 +42,11 @@ def pytest_configure(config: pytest.Config) -> None:
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[STATE] = State(config, plan)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Collect nothing among the reports; pytest does not ask about what was named."""
+    return is_report(collection_path, config) or None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

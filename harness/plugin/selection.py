@@ -10,7 +10,17 @@ import pytest
 from harness.grid import Case
 from harness.timed_test import TimedTest
 
-__all__ = ["FULL", "SELECTIONS", "folders_of", "is_filtered", "is_left", "only_shows", "sees_all", "twice"]
+__all__ = [
+    "FULL",
+    "SELECTIONS",
+    "folders_of",
+    "is_filtered",
+    "is_left",
+    "is_report",
+    "only_shows",
+    "sees_all",
+    "twice",
+]
 
 FULL = "full"
 SELECTIONS = {
@@ -22,9 +32,26 @@ SELECTIONS = {
 
 def folders_of(config: pytest.Config) -> set[str]:
     """The folders and files that were selected, relative to the project's folder."""
-    root, here = config.rootpath, config.invocation_params.dir  # a conftest or a fixture may have left it
-    selected = {Path(os.path.abspath(here / argument)) for argument in config.args}  # noqa: PTH100 (keeps links)
-    return {path.relative_to(root).as_posix() if path.is_relative_to(root) else "." for path in selected}
+    root = config.rootpath
+    return {path.relative_to(root).as_posix() if path.is_relative_to(root) else "." for path in _asked(config)}
+
+
+def _asked(config: pytest.Config) -> set[Path]:
+    here = config.invocation_params.dir  # a conftest or a fixture may have left it
+    return {Path(os.path.abspath(here / argument)) for argument in config.args}  # noqa: PTH100 (keeps links)
+
+
+def is_report(path: Path, config: pytest.Config) -> bool:
+    """Whether a path is the folder of reports or lies in it, where a downloaded run may bring files of a stranger.
+
+    Never where that folder is a package, or holds the project, its suites or what was asked for.
+    """
+    root = config.rootpath
+    reports = Path(os.path.abspath(root / config.getoption("reports")))  # noqa: PTH100 (keeps links)
+    if not path.is_relative_to(reports) or (reports / "__init__.py").exists():
+        return False
+    held = (root, *(root / folder for folder in config.getini("harness_suites")), *_asked(config))
+    return not any(one.is_relative_to(reports) for one in held)
 
 
 def is_filtered(config: pytest.Config, *, deselected: bool) -> bool:
