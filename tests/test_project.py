@@ -208,6 +208,11 @@ def test_every_part_of_a_plan_is_documented(field: str) -> None:
     assert f"`{field}`" in DOCUMENTED
 
 
+def test_a_review_shows_the_baselines() -> None:
+    """They were marked as generated, which folds the diff away by which a slow-down passes."""
+    assert "linguist-generated" not in (ROOT / ".gitattributes").read_text(encoding="utf-8")
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     dead = [
         f"{path.name}: {target}"
