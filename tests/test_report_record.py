@@ -72,8 +72,20 @@ def test_nonsense_is_refused(run: Run, tmp_path: Path, old: str, new: str, what:
 
 def test_two_results_of_one_case_are_refused(run: Run, tmp_path: Path) -> None:
     path = write_run(dataclasses.replace(run, results=(*run.results, run.results[0])), tmp_path)
-    with pytest.raises(RecordError, match="a second result of digits/reference/cpu"):
+    with pytest.raises(RecordError, match="a second result of 'digits/reference/cpu' in suite 'test_digits'"):
         read_run(path)
+
+
+def test_no_word_of_a_record_begins_a_line_of_an_error(run: Run, tmp_path: Path) -> None:
+    """In the log of the job that reads it, a line break of a stranger's record was followed by a command to GitHub."""
+    word = "x\n::error::y"
+    strange = dataclasses.replace(run.results[0], suite=word, case_id=word)
+    misfit = dataclasses.replace(run.results[0], workload={word: 1})
+    for results in ((strange, strange), (misfit,)):
+        path = write_run(dataclasses.replace(run, results=results), tmp_path)
+        with pytest.raises(RecordError, match=r"x\\n::error::y") as caught:
+            read_run(path)
+        assert "\n" not in str(caught.value)
 
 
 def test_every_cut_is_an_error(tmp_path: Path) -> None:

@@ -226,7 +226,8 @@ def _entries(data: dict[str, Any], decoders: Mapping[str, Callable[[Any], Any]])
         for name, entry in data.items():
             found[name] = decoders[name](entry)
     except _Misfit as misfit:
-        misfit.path.append(f".{name}")
+        # A key may be a stranger's, whose line breaks would begin lines of the log that the error is printed in.
+        misfit.path.append(f".{name if name.isprintable() else repr(name)}")
         raise
     return found
 

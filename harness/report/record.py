@@ -96,7 +96,8 @@ def checked(run: Run, source: str) -> Run:
     for i, result in enumerate(run.results):
         key = (result.suite, result.case_id)
         if key in seen:
-            raise RecordError(f"{source}.results[{i}]: a second result of {result.case_id} in suite {result.suite}")
+            where = f"{source}.results[{i}]"
+            raise RecordError(f"{where}: a second result of {result.case_id!r} in suite {result.suite!r}")
         seen.add(key)
     for i, comparison in enumerate(run.comparisons):
         if comparison.better not in ("lower", "higher"):
