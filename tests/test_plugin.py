@@ -408,11 +408,16 @@ def test_a_case_that_no_test_decided_is_missing(folder: Folder) -> None:
     assert "xfail: not today; it has a baseline" in reasons["tiny_onnx/reference/cpu"]
     assert "xfail: [NOTRUN] ends the process; it has a baseline" in reasons["tiny_onnx/batched:2/cpu"]
     assert "nothing was measured" in output
-    # The whole file is gone: its baselines are still due.
+    # The whole file is gone: its baselines are still due, wherever the project's settings say that they lie.
     (folder.path / "suites" / "test_omits.py").unlink()
+    (folder.path / "baselines").rename(folder.path / "golden")
+    (folder.path / "pytest.ini").write_text("[pytest]\naddopts = --baselines golden\n")
     code, output = folder.pytest("suites", *PLAN)
     assert code == 1
     assert output.count("harness prune") >= 2
+    page = (folder.path / "reports" / "latest" / "index.html").read_text(encoding="utf-8")
+    assert "harness prune --baselines golden" in output
+    assert "harness prune --baselines golden" in page
     code, output = folder.pytest("suites/common.py", *PLAN)
     assert code == 5, "a filtered run looks only at what it selected"
 

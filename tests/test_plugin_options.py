@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,8 +17,13 @@ from harness.plugin.options import add_options, command_of, pytest_load_initial_
 from harness.settings import Against
 
 
-def command(*arguments: str | Path) -> str:
-    config = SimpleNamespace(invocation_params=SimpleNamespace(args=arguments))
+def command(*arguments: str | Path, addopts: Sequence[str] = ()) -> str:
+    parser = Parser(_ispytest=True)
+    add_options(parser)
+    options = parser.parse_known_args([*addopts, *(str(word) for word in arguments if word != "--history")])
+    config = SimpleNamespace(
+        invocation_params=SimpleNamespace(args=arguments), getoption=lambda name: getattr(options, name)
+    )
     return command_of(config)  # type: ignore[arg-type]
 
 
@@ -41,6 +47,22 @@ def test_the_command_that_is_kept_has_no_password_of_a_store(url: str, kept: str
 
 def test_paths_are_words_of_the_command_where_code_calls_pytest() -> None:
     assert command(Path("suites"), "--history", Path("team/runs.db")) == "pytest suites --history team/runs.db"
+
+
+@pytest.mark.parametrize(
+    ("addopts", "typed", "kept"),
+    [
+        (("--baselines", "golden", "--reports=out"), ("suites",), "--baselines=golden --reports=out suites"),
+        (("--baseline-rev=v1", "--plan", "seconds=2"), ("suites",), "--baseline-rev=v1 suites"),
+        (("--baselines=golden",), ("suites", "--baselines", "mine"), "suites --baselines mine"),
+        (("--reports=out",), ("--reports=mine",), "--reports=mine"),
+    ],
+)
+def test_the_command_says_by_which_baselines_a_run_went_that_a_setting_named(
+    addopts: tuple[str, ...], typed: tuple[str, ...], kept: str
+) -> None:
+    """Else the command of its report wrote a second baseline, into the usual folder."""
+    assert command(*typed, addopts=addopts) == f"pytest {kept}"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from harness.records import Comparison, Outcome, Verdict
-from harness.report.commands import accept_command, acceptable, go_on_command, reproduce_command
+from harness.report.commands import accept_command, acceptable, go_on_command, prune_command, reproduce_command
 from harness.report.comment import render as comment
 from harness.report.html import render
 from harness.report.overview import cases
@@ -41,6 +41,24 @@ def test_the_run_that_is_shown_is_accepted_and_not_the_newest(command: str, sour
 @pytest.mark.parametrize(
     ("command", "options"),
     [
+        ("pytest suites/", ""),
+        ("pytest --baselines golden", " --baselines golden"),
+        ("pytest --reports=out suites/ --baselines 'my golden'", " --from out/latest --baselines 'my golden'"),
+    ],
+)
+def test_a_gone_case_is_pruned_from_the_baselines_of_the_run(command: str, options: str) -> None:
+    """The page said `harness prune` wherever they lie, and that looked into the usual folders."""
+    gone = Comparison("test_digits", "digits/gone/cpu", "case", Verdict.MISSING, "It is gone.")
+    run = dataclasses.replace(sample_run(1, 1, samples=2), command=command, comparisons=(gone,))
+    assert prune_command(run) == f"harness prune{options}"
+    text = plain(Page(render(run)).text)
+    assert f"If it was removed on purpose harness prune{options} " in text
+    assert f"harness accept --case GLOB --from RUN{options.removeprefix(' --from out/latest')} --reason" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
         ("pytest suites/ --baselines golden", " --baselines golden"),
         (
             "pytest --baselines=golden --baseline-rev v1 --plan seconds=2",
@@ -65,7 +83,7 @@ def test_what_was_held_to_the_baselines_of_a_commit_is_not_accepted_and_not_prun
         for words in (
             "harness accept --case test_digits/",
             "harness accept --from",
-            "harness accept --case 'GLOB'",
+            "harness accept --case GLOB --from RUN",
             "harness prune",
         ):
             assert (words in page) is offered

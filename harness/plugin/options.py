@@ -7,7 +7,7 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 
 import pytest
 
@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 GROUP = "harness"
+
+_PLACES = {"--baselines": "baselines", "--baseline-rev": "", "--reports": "reports"}
+"""Where a run's baselines and its record lie: the options, and what they are by default."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -209,8 +212,13 @@ def plan_of(config: pytest.Config) -> Plan:
 
 
 def command_of(config: pytest.Config) -> str:
-    """What was typed, for a shell, without passwords and tokens: it is kept in the record."""
-    words = [os.fspath(word) for word in config.invocation_params.args]  # paths too, where code calls pytest
+    """What was typed, for a shell, without passwords and tokens: it is kept in the record.
+
+    Folders and the revision that addopts or PYTEST_ADDOPTS set stand before it, as pytest reads them: the commands that
+    a report hands on go by them.
+    """
+    typed = [os.fspath(word) for word in config.invocation_params.args]  # paths too, where code calls pytest
+    words = [*_set_elsewhere(config, typed), *typed]
     for i, word in enumerate(words):
         option, equals, url = word.partition("=")
         if option == "--history" and equals:
@@ -218,6 +226,15 @@ def command_of(config: pytest.Config) -> str:
         elif word == "--history" and i + 1 < len(words):
             words[i + 1] = _without_password(words[i + 1])
     return shlex.join(["pytest", *map(without_credentials, words)])
+
+
+def _set_elsewhere(config: pytest.Config, typed: Sequence[str]) -> Iterator[str]:
+    """The options of `_PLACES` that are set, and not by what was typed."""
+    names = {word.partition("=")[0] for word in typed}
+    for option, usual in _PLACES.items():
+        value = config.getoption(option.removeprefix("--").replace("-", "_"))
+        if option not in names and value != usual:
+            yield f"{option}={value}"
 
 
 def _without_password(url: str) -> str:

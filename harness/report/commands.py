@@ -22,6 +22,7 @@ __all__ = [
     "measuring_options",
     "of_revision",
     "of_search",
+    "prune_command",
     "reproduce_command",
     "review_command",
     "runs_own_tests",
@@ -101,6 +102,16 @@ def accept_command(run: Run, name: str = "") -> str:
     words = ["harness", "accept", *(["--case", name] if name else [])]
     words += ["--from", str(PurePosixPath(_option(run, "--reports") or "reports", run.id))]
     return f'{shlex.join([*words, *_baselines(run)])} --reason "why this is right"'
+
+
+def prune_command(run: Run) -> str:
+    """The command that lists the baselines whose cases are gone, quoted for a shell.
+
+    It goes by the newest run where this one was written: a case may have come back since.
+    """
+    found = _option(run, "--reports")
+    source = ["--from", str(PurePosixPath(found, "latest"))] if found else []
+    return shlex.join(["harness", "prune", *source, *_baselines(run)])
 
 
 def review_command(run: Run) -> str:

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.records import Comparison, Run, Verdict
-from harness.report.commands import accept_command, acceptable, allow_command, of_revision, reproduce_command
+from harness.report.commands import (
+    accept_command,
+    acceptable,
+    allow_command,
+    of_revision,
+    prune_command,
+    reproduce_command,
+)
 from harness.report.fidelity import measured
 from harness.report.html.cases import anchor
 from harness.report.html.charts import dumbbell
@@ -85,7 +92,7 @@ def _cure(run: Run, one: Failing) -> tuple[str, str]:
     if one.worst.verdict is Verdict.MISSING and one.worst.metric == "case":
         # One that is still in the suites has a result that says why it was not measured, and prune leaves it alone.
         if one.view.result is None:
-            return "If it was removed on purpose", "" if of_revision(run) else "harness prune"
+            return "If it was removed on purpose", "" if of_revision(run) else prune_command(run)
         return "If it can't run here", allow_command(run, one.view.result)
     return "Accept it", accept_command(run, one.view.name) if acceptable(run, one.view) else ""
 
