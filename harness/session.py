@@ -33,7 +33,7 @@ from harness.report.trust import tree_note
 from harness.resume import of_sources, resumed, unfinished
 from harness.settings import Decision, Settings
 from harness.timed_test import TimedTest
-from harness.trees import candidate_tree, other_tree, with_trees
+from harness.trees import candidate_tree, other_tree, with_known_commits, with_trees
 from harness.updating import Updating
 
 __all__ = ["Session"]
@@ -227,7 +227,7 @@ class Session:
             complete=complete,
             results=(*(decision.result for decision in self._decisions.values()), *not_reached),
             comparisons=self.comparisons(),
-            baselines=self._comparing.origins,
+            baselines=with_known_commits(self.settings.root, self._comparing.origins),
             seconds=seconds,
         )
         why = undone(self.settings, run, unwritten, self.absent)

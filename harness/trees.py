@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from harness.errors import SuiteError
@@ -16,7 +18,7 @@ from harness.records import Environment
 from harness.settings import WORKING_TREE, Against, Settings, path_variables
 from harness.worker.protocol import SUITE_FOLDERS
 
-__all__ = ["candidate_tree", "other_tree", "with_trees"]
+__all__ = ["candidate_tree", "other_tree", "with_known_commits", "with_trees"]
 
 
 def candidate_tree(settings: Settings) -> Tree:
@@ -52,6 +54,29 @@ def with_trees(here: Environment, settings: Settings, tree: Tree, other: Tree | 
     if against and other and not (against.packages or against.python) and (pins := unlike(tree, other)):
         state["pins"] = "\n".join(pins)
     return dataclasses.replace(here, state=state)
+
+
+def with_known_commits(root: Path, origins: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+    """The origins of baselines, with "" for the commit of times that is not in this clone.
+
+    What merging by squash or rebase leaves behind is in the clone alone that made it, and can't be measured again.
+    """
+    commits = {found for one in origins.values() if re.fullmatch("[0-9a-f]+", found := one.get("times", ""))}
+    gone = _gone(root, commits) if commits else set()
+    return {name: {**one, "times": ""} if one.get("times") in gone else one for name, one in origins.items()}
+
+
+def _gone(root: Path, commits: Collection[str]) -> set[str]:
+    """Those of these commits that a clone lacks; none where git does not say, and of a shallow clone, which may fetch
+    them yet.
+    """
+    try:
+        if git(root, "rev-parse", "--is-shallow-repository") == "true":
+            return set()
+        found = git(root, "cat-file", "--batch-check", payload="".join(f"{one}\n" for one in commits).encode())
+    except SuiteError:
+        return set()
+    return {line.removesuffix(" missing") for line in found.splitlines() if line.endswith(" missing")}
 
 
 def _check_differs(root: Path, against: Against) -> None:

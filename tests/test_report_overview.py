@@ -489,6 +489,10 @@ def test_what_gates_a_common_slow_down_is_a_command_that_can_be_given() -> None:
     known = dataclasses.replace(run, results=results, comparisons=rows, baselines=moved)
     check = next(check for check in checks(Overview(known)) if check.question == "Slower together")
     assert check.answer.endswith(": pytest suites/ --against bbbbbbbbbb")
+    left = {name: {**origin, "times": ""} for name, origin in moved.items()}
+    known = dataclasses.replace(run, results=results, comparisons=rows, baselines=left)
+    check = next(check for check in checks(Overview(known)) if check.question == "Slower together")
+    assert check.answer.endswith(": pytest suites/ --against REV"), "the clone lacks the commit of the times"
     none = dataclasses.replace(run, results=results, comparisons=rows, baselines={})
     check = next(check for check in checks(Overview(none)) if check.question == "Slower together")
     assert check.answer.endswith(": pytest suites/ --against REV")

@@ -15,7 +15,7 @@ from harness.plan import Plan
 from harness.records import Environment
 from harness.session import Session
 from harness.settings import WORKING_TREE, Against, Settings
-from harness.trees import candidate_tree, other_tree, with_trees
+from harness.trees import candidate_tree, other_tree, with_known_commits, with_trees
 from harness.worker.protocol import SUITE_FOLDERS
 from tests.folder import Folder
 
@@ -193,3 +193,23 @@ def test_what_a_run_says_of_its_trees(project: Folder, against: Against, told: d
 def test_a_run_against_baselines_says_nothing_of_trees(project: Folder) -> None:
     here = Environment({}, {}, {"kernel": "6"})
     assert with_trees(here, settings(project), candidate_tree(settings(project)), None) == here
+
+
+def test_a_commit_that_a_squash_left_behind_is_none_to_measure_again(project: Folder, tmp_path: Path) -> None:
+    """The report named it in a command, and git knew it in the clone alone that had made it."""
+    known, gone = project.git("rev-parse", "HEAD~1"), "b" * 40
+    origins = {
+        "gone": {"commit": gone, "when": "", "times": gone},
+        "known": {"commit": gone, "when": "", "times": known},
+        "edited": {"commit": known, "when": "", "times": f"{gone}-dirty"},
+        "without times": {"commit": gone, "when": ""},
+    }
+    told = {**origins, "gone": {**origins["gone"], "times": ""}}
+    assert with_known_commits(project.path, origins) == told
+    session = Session(dataclasses.replace(settings(project), history="off"), [cpu], 0, {}, lambda _: None)
+    session._baselines.origins |= origins
+    run, _ = session.finish(complete=False)
+    assert run.baselines == told
+    project.git("clone", "-q", "--depth", "1", project.path.as_uri(), str(tmp_path / "shallow"))
+    assert with_known_commits(tmp_path / "shallow", origins) == origins, "it may be fetched"
+    assert with_known_commits(tmp_path, origins) == origins, "git does not say"

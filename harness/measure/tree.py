@@ -283,13 +283,13 @@ def _ignored(top: Path, path: Path) -> bool:
     return False
 
 
-def git(folder: Path, *arguments: str, seconds: float | None = GIT_SECONDS) -> str:
-    """What a git command prints in a folder, in whatever time where `seconds` is None.
+def git(folder: Path, *arguments: str, payload: bytes = b"", seconds: float | None = GIT_SECONDS) -> str:
+    """What a git command that reads `payload` prints in a folder, in whatever time where `seconds` is None.
 
     Raises `SuiteError` where it fails, takes longer, or there is no git.
     """
     try:
-        done = run_git(folder, *arguments, seconds=seconds)
+        done = run_git(folder, *arguments, payload=payload, seconds=seconds)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SuiteError(f"git {arguments[0]} failed: {error}") from None
     if done.returncode:

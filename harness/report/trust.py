@@ -233,8 +233,9 @@ def _together(seen: Overview) -> Iterator[Check]:
     if not blind:
         return
     origins = [run.baselines.get(f"{c.suite}/{c.case_id}", {}) for c in blind]
-    accepted = (origin.get("times") or origin.get("commit", "") for origin in origins)
-    # What was accepted with uncommitted changes (-dirty) is in no commit that git could check out.
+    accepted = (origin.get("times", origin.get("commit", "")) for origin in origins)
+    # What was accepted with uncommitted changes (-dirty) is in no commit that git could check out, and what the clone
+    # lacks has none here.
     commits = Counter(commit for commit in accepted if re.fullmatch("[0-9a-f]+", commit))
     commit = next((commit_name(commit) for commit, _ in commits.most_common(1)), "REV")
     # A run of a part of the suites does not keep what it was given.
