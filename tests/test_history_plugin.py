@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 def names(file: Path) -> set[str]:
-    return Store(str(file)).names()
+    return {name for name, *_ in Store(str(file)).known()}
 
 
 def test_a_run_is_kept_beside_the_reports(folder: Folder) -> None:

@@ -65,7 +65,7 @@ def test_the_folder_gives_each_run_once_and_oldest_first(tmp_path: Path) -> None
     assert found.entries == tuple(entry_of(run) for run in runs)
     assert found.notes == ()
     assert [entry.run for entry in folder.entries(tmp_path, 2).entries] == [run.id for run in runs[1:]]
-    assert [entry.run for entry in folder.entries(tmp_path, 10, known={runs[0].id}).entries] == [r.id for r in runs[1:]]
+    assert [entry.run for entry in folder.entries(tmp_path, 10, at_hand=runs[0].id).entries] == [r.id for r in runs[1:]]
     assert folder.entries(tmp_path / "nowhere", 10) == folder.Found()
 
 
@@ -165,14 +165,15 @@ def with_journal(reports: Path, run: Run) -> Journal:
 def test_what_the_journal_says_is_refused_is_not_read(tmp_path: Path, read: list[str]) -> None:
     """No store knows it, so that each look back read it all once more, until older runs were left out for its size."""
     before = days([0.0012, 0.0013])
-    on_disk(tmp_path, before)
+    for run in before:
+        with_journal(tmp_path, run)
     for number, state in enumerate([{"against": "HEAD"}] * 3 + [{"against": "HEAD", "at": "abc1234"}], start=3):
         run = a_day(number)
         beside = dataclasses.replace(run.environment, state=state)
         with_journal(tmp_path, dataclasses.replace(run, environment=beside))
     with_journal(tmp_path, a_day(7, mode="quick"))
     cut = with_journal(tmp_path, a_day(8, complete=False))
-    known = {run.id for run in before}
+    known = {(run.id, run.started, run.environment.commit) for run in before}
     assert folder.entries(tmp_path, 10, known=known, most=1) == folder.Found()
     assert read == []
     run = a_day(9)
@@ -205,6 +206,20 @@ def test_the_store_and_the_folder_are_read_together(tmp_path: Path) -> None:
     assert (tmp_path / "reports" / "history.db").is_file()
     assert sources.entries(10).entries == tuple(entry_of(run) for run in runs)
     assert dataclasses.replace(sources, store="off").entries(10).entries == tuple(entry_of(run) for run in runs[1:])
+
+
+def test_a_run_is_read_although_another_one_of_its_id_is_kept(tmp_path: Path) -> None:
+    """Machines of a team that start one in the same second may share its id: the own one was gone from the history."""
+    pytest.importorskip("alembic")
+    own, other = a_day(1, 0.0012), a_day(1, 0.0024)
+    other = dataclasses.replace(other, environment=dataclasses.replace(other.environment, commit="c" * 40))
+    with_journal(tmp_path / "reports", own)
+    sources = Sources(tmp_path / "reports", tmp_path / "baselines")
+    assert sources.record(entry_of(other))
+    assert sources.entries(10).entries == (entry_of(own), entry_of(other))
+    on_disk(tmp_path / "copied", [own])  # whose journal was left behind
+    copied = Sources(tmp_path / "copied", tmp_path / "baselines", str(tmp_path / "reports" / "history.db"))
+    assert copied.entries(10).entries == (entry_of(own), entry_of(other))
 
 
 def test_the_record_of_a_run_at_hand_is_not_read(tmp_path: Path) -> None:

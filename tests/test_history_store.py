@@ -69,7 +69,7 @@ def test_what_was_recorded_comes_back(url: str) -> None:
     assert store.entries(10) == ()
     assert [store.record(entry) for entry in runs] == [True, True, True]
     assert store.entries(10) == tuple(runs)
-    assert store.names() == {entry.run for entry in runs}
+    assert store.known() == {(entry.run, entry.started, entry.commit) for entry in runs}
     store.close()
     assert Store(url).entries(10) == tuple(runs)
 
@@ -147,7 +147,7 @@ def test_a_writer_that_dies_leaves_nothing_behind(url: str) -> None:
     kept = dataclasses.replace(entry.cases[0], values=(*entry.cases[0].values[:-1], broken))
     with pytest.raises(HistoryError, match="failed"):
         store.record(dataclasses.replace(entry, cases=(kept,)))
-    assert store.names() == set()
+    assert store.known() == set()
     assert store.record(entry)
 
 
@@ -181,11 +181,11 @@ def test_who_reads_makes_nothing_in_a_database_of_others(url: str, tmp_path: Pat
 
 def test_a_store_of_a_newer_harness_is_refused(url: str) -> None:
     store = Store(url)
-    store.names()
+    store.known()
     with Database(url).connection(writes=True) as connection:
         connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     with pytest.raises(HistoryError, match=r"was made by a newer harness .*pip install --upgrade"):
-        Store(url).names()
+        Store(url).known()
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
@@ -241,7 +241,7 @@ def test_a_damaged_file_is_told_from_others(tmp_path: Path) -> None:
     file = tmp_path / "history.db"
     file.write_text("no database at all, whatever its name says\n" * 100)
     with pytest.raises(HistoryError, match=r"history\.db is damaged .*move the file away"):
-        Store(str(file)).names()
+        Store(str(file)).known()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -260,7 +260,7 @@ def test_a_file_that_may_not_be_written(tmp_path: Path) -> None:
 def test_a_writer_that_waited_in_vain_says_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.history.connecting.WAIT", 0.1)
     file = str(tmp_path / "history.db")
-    Store(file).names()
+    Store(file).known()
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(HistoryError, match="was kept by another process"):
@@ -291,7 +291,7 @@ def test_a_cause_has_its_own_cure(said: str, told: str) -> None:
 def test_a_server_that_is_not_there_is_told_without_its_password(scheme: str) -> None:
     pytest.importorskip("psycopg")
     with pytest.raises(HistoryError) as caught:
-        Store(f"{scheme}://someone:secret@127.0.0.1:1/runs").names()
+        Store(f"{scheme}://someone:secret@127.0.0.1:1/runs").known()
     assert "can't be reached" in str(caught.value)
     assert "postgresql+psycopg://someone:***@127.0.0.1:1/runs" in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -300,12 +300,12 @@ def test_a_server_that_is_not_there_is_told_without_its_password(scheme: str) ->
 def test_whichever_driver_a_url_names_ours_is_taken(tmp_path: Path) -> None:
     assert Store(f"sqlite+aiosqlite:///{tmp_path}/runs.db").record(entry_of(a_day(1)))
     with pytest.raises(HistoryError, match=r"postgresql\+psycopg://127\.0\.0\.1:1/runs"):
-        Store("postgresql+psycopg2://127.0.0.1:1/runs").names()
+        Store("postgresql+psycopg2://127.0.0.1:1/runs").known()
 
 
 def test_a_password_among_the_parameters_is_not_told() -> None:
     with pytest.raises(HistoryError) as caught:  # nobody listens there, or there is no driver
-        Store("postgresql://127.0.0.1:1/runs?user=someone&password=secret").names()
+        Store("postgresql://127.0.0.1:1/runs?user=someone&password=secret").known()
     assert "postgresql+psycopg://127.0.0.1:1/runs" in str(caught.value)
     assert "secret" not in str(caught.value)
 

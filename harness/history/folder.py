@@ -36,7 +36,8 @@ def entries(
     wanted: Wanted = EVERYTHING,
     *,
     before: str = "",
-    known: Collection[str] = (),
+    known: Collection[tuple[str, str, str]] = (),
+    at_hand: str = "",
     most: int = MOST_BYTES,
 ) -> Found:
     """The newest runs below a folder of reports, `last` of each wanted case that has a wanted value, oldest first.
@@ -44,8 +45,9 @@ def entries(
     Where `last` runs one after the other add nothing to the cases that were found, older ones are not looked at: what
     no run of these has measured is not searched for to the beginning.
 
-    known   ids of runs that are left out
-    before  a time, ISO 8601 in UTC: runs that started later are left out
+    known    id, start and commit of runs that are left out, where a journal says so; a record may be another machine's
+    at_hand  id of a run that is left out
+    before   a time, ISO 8601 in UTC: runs that started later are left out
     """
     found: list[Entry] = []
     notes: list[str] = []
@@ -54,12 +56,13 @@ def entries(
     spent, oldest = 0, ""
     # Folders are named by the time, so that their order by name is that of the runs.
     for record in sorted(reports.glob(f"*/{RUN_NAME}"), reverse=True) if reports.is_dir() else []:
-        if record.parent.is_symlink() or record.parent.name in known:
+        if record.parent.is_symlink() or record.parent.name == at_hand:
             continue
         if spare >= last or (wanted.cases and all(runs[case] >= last for case in wanted.cases)):
             break
-        # Of these no store keeps any, and each look back would read them all once more: their journals tell sooner.
-        if (outline := Journal.outline(record.parent)) and refusal(outline):
+        # What is refused no store keeps, and each look back would read it all once more: its journal tells sooner.
+        outline = Journal.outline(record.parent)
+        if outline and (refusal(outline) or (outline.id, outline.started, outline.environment.commit) in known):
             continue
         spent += record.stat().st_size
         if spent > most and oldest:

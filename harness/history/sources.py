@@ -77,7 +77,7 @@ class Sources:
         at_hand  the id of a run of the folder that the caller has already, whose record is not read
         """
         kept: tuple[Entry, ...] = ()
-        known: set[str] = set()
+        known: set[tuple[str, str, str]] = set()
         notes: tuple[str, ...] = ()
         absent = ""
         try:
@@ -87,12 +87,12 @@ class Sources:
                     if store.absent:
                         absent = str(store)
                     else:
-                        kept, known = store.entries(last, wanted, before), store.names()
+                        kept, known = store.entries(last, wanted, before), store.known()
                 finally:
                     store.close()
         except (HistoryError, UnavailableError) as error:
             kept, known, notes = (), set(), (str(error),)
-        found = folder.entries(self.reports, last, wanted, before=before, known={*known, at_hand})
+        found = folder.entries(self.reports, last, wanted, before=before, known=known, at_hand=at_hand)
         every = {entry.key: entry for entry in (*found.entries, *kept)}
         ordered = sorted(every.values(), key=lambda entry: (entry.started, entry.run))
         return folder.Found(tuple(ordered), (*notes, *found.notes), absent)

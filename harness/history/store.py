@@ -51,10 +51,11 @@ class Store:
                 _add_cases(connection, run_id, entry.cases)
             return added
 
-    def names(self) -> set[str]:
-        """The ids of all runs that are kept."""
+    def known(self) -> set[tuple[str, str, str]]:
+        """The id, the start and the commit of each run that is kept: two machines can share an id."""
         with self._database.connection() as connection:
-            return set(connection.scalars(sa.select(runs.c.name)))
+            found = connection.execute(sa.select(runs.c.name, runs.c.started, runs.c.commit))
+            return {(name, started, commit) for name, started, commit in found}
 
     def entries(self, last: int, wanted: Wanted = EVERYTHING, before: str = "") -> tuple[Entry, ...]:
         """The newest `last` values of each case and metric that is wanted, on each class of machine.
