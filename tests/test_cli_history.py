@@ -10,6 +10,7 @@ import pytest
 from harness.baseline.accept import accept
 from harness.baseline.store import Store
 from harness.cli.main import main
+from harness.report.journal import Journal
 from harness.report.record import write_run
 from tests.history_runs import STEP, a_day, days
 
@@ -144,6 +145,25 @@ def test_what_can_t_be_kept_is_named_and_the_rest_is_kept(here: Path, capsys: py
     assert "nowhere" in said.err
     assert "left out, since it was a smoke test" in said.out
     assert said.out.count(": kept in") == 1
+
+
+def test_a_run_is_kept_by_its_journal_and_left_out_where_it_did_not_finish(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A journal alone was no run, so that one that was killed made the command end with 2."""
+    pytest.importorskip("alembic")
+    Journal(here / "killed").start(a_day(20, complete=False, finished=""))
+    run = a_day(1, STEP[0])
+    journal = Journal(here / "reports" / run.id)
+    journal.start(run)
+    journal.append(run.results[0], ())
+    journal.end(finished=run.finished, seconds=run.seconds, complete=True)
+    good = f"reports/{run.id}"
+    record = ["killed", "killed/journal.jsonl", good, f"{good}/journal.jsonl"]
+    assert main(["history", "--history", "team.db", "--record", *record]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [f"{path}: left out, since it did not finish" for path in record[:2]]
+    assert [line.split(" in ")[0] for line in lines[2:]] == [f"{good}: kept", f"{good}/journal.jsonl: is kept already"]
 
 
 def test_a_store_that_is_not_there_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

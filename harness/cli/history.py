@@ -13,12 +13,12 @@ from harness.cli.output import fail, say, show
 from harness.codec import dumps
 from harness.errors import HarnessError, HistoryError
 from harness.history.changes import with_changes
-from harness.history.entries import Entry, Wanted
+from harness.history.entries import Entry, Wanted, entry_of, refusal
 from harness.history.folder import read_entry
 from harness.history.past import baselines_of, levels_of, series_of
 from harness.history.sources import VARIABLE, Sources
 from harness.report.past import Series
-from harness.report.record import RUN_NAME
+from harness.report.record import RUN_NAME, read_run
 from harness.report.text import commit_name, moment
 from harness.units import plural, quantity, with_interval
 
@@ -60,7 +60,7 @@ def add(commands: Any) -> None:
     add_baselines_option(parser)
     parser.add_argument(
         "--record", nargs="+", type=Path, default=[], metavar="RUN",
-        help="keep these runs in the store, and show nothing: a run's folder or its run.json",
+        help="keep these runs in the store, and show nothing: a run's folder, its run.json or its journal.jsonl",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=history, wrong=parser.error)
@@ -107,7 +107,7 @@ def _record(sources: Sources, runs: Sequence[Path]) -> int:
     try:
         for path in runs:
             try:
-                entry = read_entry(path / RUN_NAME if path.is_dir() else path)
+                entry = _entry(path)
                 if isinstance(entry, Entry):
                     say(f"{path}: {'kept' if store.record(entry) else 'is kept already'} in {store}")
                 else:
@@ -118,6 +118,15 @@ def _record(sources: Sources, runs: Sequence[Path]) -> int:
     finally:
         store.close()
     return INCOMPLETE if failed else 0
+
+
+def _entry(path: Path) -> Entry | str:
+    """The entry of a run, or why it is not kept. Raises `RecordError` for a path that holds no run."""
+    record = path / RUN_NAME if path.is_dir() else path
+    if record.exists() and record.suffix != ".jsonl":
+        return read_entry(record)
+    run = read_run(path)
+    return refusal(run) or entry_of(run)
 
 
 def _nothing(wanted: Wanted, sources: Sources) -> str:
