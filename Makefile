@@ -22,10 +22,12 @@ suites: $(VENV)/.suites
 	$(BIN)/python -m suites.fetch
 	@before=$$(readlink reports/latest); \
 	unavailable=; \
-	if ! command -v "$${CXX:-g++}" >/dev/null && ! command -v clang++ >/dev/null && ! command -v c++ >/dev/null; then \
-	    echo "make suites: no C++ compiler, so the compiled cases are left out (to have them: apt-get install g++)"; \
+	if [ -n "$$CXX" ]; then command -v "$$CXX"; else command -v g++ || command -v clang++ || command -v c++; \
+	fi >/dev/null || { \
+	    cure="apt-get install g++"; [ -z "$$CXX" ] || cure="unset CXX, which names no program here: $$CXX"; \
+	    echo "make suites: no C++ compiler, so the compiled cases are left out (to have them: $$cure)"; \
 	    unavailable="--allow-unavailable=compiled --allow-unavailable=aotinductor"; \
-	fi; \
+	}; \
 	code=0; $(BIN)/python -m pytest suites/ $$unavailable $(ARGS) || code=$$?; \
 	if [ "$$(readlink reports/latest)" != "$$before" ] && [ -e reports/latest/index.html ]; then \
 	    echo "make suites: the report is $(CURDIR)/reports/$$(readlink reports/latest)/index.html"; \

@@ -14,6 +14,7 @@ import harness.techniques
 from harness.cli import doctor
 from harness.cli.main import main
 from harness.cli.noise import Noise
+from harness.cli.survey import Survey
 from harness.errors import MeasurementError
 from harness.techniques import Technique
 from tests.bare import run_bare
@@ -73,6 +74,14 @@ def test_a_system_on_which_no_case_can_be_measured_is_named(
     text = capsys.readouterr().out
     assert f"could not be measured: {data['noise_failure']}" in text
     assert "  available" not in text
+
+
+def test_a_compiler_that_cxx_names_and_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told to install one, and g++ was there."""
+    monkeypatch.setenv("CXX", "ccache g++")
+    found = Survey("0.1.0", "3.11", "Linux", (), (), (), {}, {}, {}, compiler="", energy=())
+    lines = list(doctor._text(found, QUIET, ""))
+    assert "  none (CXX names 'ccache g++', which is no program here: unset it, or name one program)" in lines
 
 
 def test_a_child_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

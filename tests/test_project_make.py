@@ -124,6 +124,20 @@ def test_without_a_compiler_the_compiled_cases_are_left_out(project: Project) ->
     assert project.asked()[-1] == "-m pytest suites/"
 
 
+def test_a_compiler_that_cxx_names_and_is_not_there_is_not_replaced(project: Project) -> None:
+    """Nor is it by the harness: each compiled case was missing, and the run red, where c++ was there beside it."""
+    project.tool("c++", "#!/bin/sh\n")
+    for named, options in (
+        ("no-such", " --allow-unavailable=compiled --allow-unavailable=aotinductor"),
+        ("ccache g++", " --allow-unavailable=compiled --allow-unavailable=aotinductor"),
+        ("c++", ""),
+    ):
+        project.variables["CXX"] = named
+        done = project.make("suites")
+        assert project.asked()[-1] == f"-m pytest suites/{options}"
+        assert (f"to have them: unset CXX, which names no program here: {named})" in done.stdout) is bool(options)
+
+
 def test_tests_and_linters(project: Project) -> None:
     assert project.make("lint", "test").returncode == 0
     asked = project.asked()

@@ -165,6 +165,13 @@ def test_a_compiler_that_cxx_names_and_is_not_there_is_not_replaced(monkeypatch:
     assert compiler() is None
 
 
+def test_a_compiler_that_cxx_names_and_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told to install one, and g++ was there."""
+    monkeypatch.setenv("CXX", "ccache g++")
+    cure = "CXX names 'ccache g++', which is no program here: unset it, or name one program"
+    assert Inductor().unavailable(cpu) == f"torch.compile needs a C++ compiler ({cure})"
+
+
 @pytest.mark.parametrize("place", ["cache", "cache/locks/of-a-kernel.lock"])
 def test_a_cache_that_can_not_be_written_is_named_with_the_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str

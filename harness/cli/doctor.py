@@ -13,6 +13,7 @@ from harness.cli.survey import Item, Survey, survey
 from harness.codec import dumps
 from harness.errors import MeasurementError
 from harness.measure.environment import unsupported
+from harness.runtimes.inductor import no_compiler
 
 __all__ = ["add", "doctor"]
 
@@ -62,11 +63,7 @@ def _text(found: Survey, noise: Noise | None, failure: str) -> Iterator[str]:
         yield from _section(f"techniques on {name}", [item for item in found.techniques if item.hardware == name])
     yield from _section("energy", found.energy)
     yield from _table("software", found.software.items())
-    yield from (
-        "",
-        "C++ compiler",
-        f"  {found.compiler or 'none (apt-get install g++, or name one in the variable CXX)'}",
-    )
+    yield from ("", "C++ compiler", f"  {found.compiler or f'none ({no_compiler()})'}")
     yield from ("", "noise")
     for line in noise.lines() if noise else [f"could not be measured: {failure}"]:
         yield f"  {line}"

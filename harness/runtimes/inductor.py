@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.runtimes.base import Arrays
     from harness.runtimes.inductor_session import InductorSession
 
-__all__ = ["Inductor", "compiler", "compiler_version"]
+__all__ = ["Inductor", "compiler", "compiler_version", "no_compiler"]
 
 _CACHE = "cache"
 
@@ -47,7 +47,7 @@ class Inductor:
         if reason is None and hardware.describe()["kind"] == "cuda":
             reason = missing("torch", "triton")
         if reason is None and compiler() is None:
-            reason = "torch.compile needs a C++ compiler (apt-get install g++, or name one in the variable CXX)"
+            reason = f"torch.compile needs a C++ compiler ({no_compiler()})"
         return reason
 
     def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:
@@ -90,6 +90,13 @@ def compiler() -> str | None:
     """The C++ compiler for inductor: what CXX names, or the first of the usual ones; None where there is none."""
     candidates = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++"]
     return next((found for found in map(shutil.which, candidates) if found), None)
+
+
+def no_compiler() -> str:
+    """What helps where there is no compiler. CXX is torch's too, which takes it as the name of one program."""
+    if named := os.environ.get("CXX"):
+        return f"CXX names {named!r}, which is no program here: unset it, or name one program"
+    return "apt-get install g++, or name one in the variable CXX"
 
 
 def compiler_version() -> str:
