@@ -17,7 +17,7 @@ def test_into_the_run_s_own_folder(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["report", run]) == 0
     written = [Path(line) for line in capsys.readouterr().out.splitlines()]
     assert [path.parent for path in written] == [Path(run)] * len(written)
-    assert {"run.json", "index.html", "summary.md"} <= {path.name for path in written}
+    assert {path.name for path in written} == {"index.html", "summary.md"}
     assert "a/reference/cpu" in (Path(run) / "index.html").read_text(encoding="utf-8")
 
 
@@ -47,6 +47,20 @@ def test_looking_at_a_run_while_it_goes_on_takes_nothing_from_it(tmp_path: Path)
     assert main(["report", str(tmp_path)]) == 0
     journal.append(a_case("b"), ())
     assert [result.case_id for result in read_run(tmp_path).results] == ["a/reference/cpu", "b/reference/cpu"]
+
+
+@pytest.mark.parametrize("output", [(), ("--output", ".")])
+def test_a_record_without_a_journal_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: tuple[str, ...]
+) -> None:
+    """As of one that was downloaded alone: it was written anew, as this version writes it."""
+    record = Path(on_disk(tmp_path, "run", [a_case("a")])) / "run.json"
+    record.write_text(f" {record.read_text(encoding='utf-8')}", encoding="utf-8")
+    before = record.read_bytes()
+    monkeypatch.chdir(record.parent)
+    assert main(["report", str(record.parent), *output]) == 0
+    assert record.read_bytes() == before
+    assert (record.parent / "index.html").exists()
 
 
 @pytest.mark.parametrize("source", ["", "run.json", "journal.jsonl"])

@@ -11,8 +11,9 @@ from harness.cli.output import say
 from harness.files import write_atomic
 from harness.history.publish import redraw
 from harness.history.sources import Sources
+from harness.names import JOURNAL_NAME
 from harness.report.comment import render as comment
-from harness.report.record import read_run
+from harness.report.record import read_run, write_run
 
 __all__ = ["add", "report"]
 
@@ -43,12 +44,16 @@ def add(commands: Any) -> None:
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """Write the reports and say which files they are."""
+    """Write the reports, and into another folder than the run's own its record too; say which files they are."""
     source: Path = arguments.source
     run = read_run(source)
     own = source if source.is_dir() else source.parent
+    folder: Path = arguments.output or own
     sources = Sources(own.resolve().parent, arguments.baselines, arguments.history)
-    say(str(path) for path in redraw(run, arguments.output or own, sources))
+    # A folder with a journal keeps the record that its own run wrote, or has yet to write: `--resume` goes by it.
+    if folder.resolve() != own.resolve() and not (folder / JOURNAL_NAME).exists():
+        say(str(write_run(run, folder)))
+    say(str(path) for path in redraw(run, folder, sources))
     if arguments.comment:
         say(str(write_atomic(arguments.comment, comment(run).encode("utf-8", "backslashreplace"))))
     return 0

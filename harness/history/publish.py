@@ -9,7 +9,6 @@ from harness.errors import HarnessError
 from harness.history.entries import Entry, entry_of, refusal
 from harness.history.past import past_of
 from harness.history.sources import Sources
-from harness.names import JOURNAL_NAME
 from harness.records import Run
 from harness.report.journal import Journal
 from harness.report.past import Past
@@ -37,14 +36,9 @@ def publish(run: Run, folder: Path, settings: Settings, journal: Journal) -> str
 
 
 def redraw(run: Run, folder: Path, sources: Sources) -> list[Path]:
-    """Write the record and the reports of an earlier run, and give their paths. Nothing is kept. Raises `OSError`.
-
-    A folder with a journal keeps the record that its own run wrote, or has yet to write: `run` may have been read from
-    the journal, which lacks what only the end of a run knows, and `--resume` would go by what a run was now.
-    """
-    records = [] if (folder / JOURNAL_NAME).exists() else [write_run(run, folder)]
+    """Write the reports of an earlier run, and give their paths. Nothing is kept. Raises `OSError`."""
     _, past = _with_history(run, sources, keep=False)
-    return [*records, *draw(run, folder, past)]
+    return draw(run, folder, past)
 
 
 # Libraries that the base install does without keep and search the history. Whatever they raise must not take the report
