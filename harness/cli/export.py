@@ -18,6 +18,7 @@ __all__ = ["FORMATS", "add", "export"]
 
 FORMATS = ("pytest-benchmark",)
 STDOUT = "-"
+INCOMPLETE = 2
 
 
 def add(commands: Any) -> None:
@@ -41,7 +42,10 @@ def add(commands: Any) -> None:
 
 
 def export(arguments: argparse.Namespace) -> int:
-    """Write the file and say where it is. Raises `RecordError` for a run in which no case has times."""
+    """Write the file and say where it is; of a run that did not finish it holds a part, and the exit code is 2.
+
+    Raises `RecordError` for a run in which no case has times.
+    """
     source: Path = arguments.source
     run = read_run(source)
     written = sum(1 for _ in pytest_benchmark.exported(run))
@@ -53,10 +57,11 @@ def export(arguments: argparse.Namespace) -> int:
         fail(f"left out, for want of times: {left} of {len(cases(run))} cases")
     if not run.complete:
         fail("the run did not finish, so the file holds a part of the suites only")
+    code = 0 if run.complete else INCOMPLETE
     if arguments.output == STDOUT:
         sys.stdout.buffer.write(data)
-        return 0
+        return code
     folder = source if source.is_dir() else source.parent
     path = Path(arguments.output) if arguments.output else folder / f"{arguments.format}.json"
     say(str(write_atomic(path, data)))
-    return 0
+    return code

@@ -1,9 +1,9 @@
 """Entry of the command `harness`.
 
-Exit codes: 0 for success; 2 for a usage error, an error of the harness, or input that is incomplete; 130 for an
-interrupt; `compare`, `bisect`, `calibrate`, `review` and `optimize` have more (see their modules). A reader that
-leaves early changes none of them: what follows is discarded; 141 where a command could not go on then, as of a program
-that such a pipe ends.
+Exit codes: 0 for success; 2 for a usage error, an error of the harness, or input that is incomplete, which `report`
+draws all the same; 130 for an interrupt; `compare`, `bisect`, `calibrate`, `review` and `optimize` have more (see their
+modules). A reader that leaves early changes none of them: what follows is discarded; 141 where a command could not go
+on then, as of a program that such a pipe ends.
 """
 
 from __future__ import annotations
