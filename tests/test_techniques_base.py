@@ -26,6 +26,7 @@ from harness.techniques import (
     int8_dynamic,
     int8_static,
     onnxruntime,
+    openvino,
     pruned_channels,
     pruned_weights,
     reference,
@@ -165,6 +166,14 @@ def test_an_unknown_parameter_is_refused() -> None:
 )
 def test_values_that_mean_nothing_are_refused(step: Technique) -> None:
     with pytest.raises(SuiteError):
+        step.apply(deployment())
+
+
+@pytest.mark.parametrize("step", [onnxruntime(provider="openvno"), openvino(precision="int8")])
+def test_a_value_that_means_nothing_fails_its_case_and_not_the_run(step: Technique) -> None:
+    """Whether it is here is asked of all cases before the first one: the error ended the run, and named no case."""
+    assert step.unavailable(cpu, "onnx") is None
+    with pytest.raises(SuiteError, match=r"'(openvno|int8)'"):
         step.apply(deployment())
 
 

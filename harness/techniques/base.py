@@ -130,16 +130,17 @@ class Technique:
         if self.requires is None:
             return None
         accepted = list(signature_of(self.requires).parameters)[2:]
-        return self.requires(hardware, form, **{name: value for name, value in self.parameters if name in accepted})
+        try:
+            return self.requires(hardware, form, **{one: value for one, value in self.parameters if one in accepted})
+        except SuiteError:  # of a value that means nothing: preparation raises it too, and names the case
+            return None
 
     def check_parameters(self) -> None:
         """Raise `SuiteError` where a parameter without default was not given."""
         given = dict(self.parameters)
-        for parameter in list(signature_of(self.function).parameters.values())[1:]:
-            if parameter.default is parameter.empty and parameter.name not in given:
-                raise SuiteError(
-                    f"technique {self.name} needs {parameter.name!r}: write {self.name}({parameter.name}=…)"
-                )
+        for one in list(signature_of(self.function).parameters.values())[1:]:
+            if one.default is one.empty and one.name not in given:
+                raise SuiteError(f"technique {self.name} needs {one.name!r}: write {self.name}({one.name}=…)")
 
     def apply(self, deployment: Deployment) -> Deployment:
         """Apply it, and sign its promises. Raises `PreparationError` for a failure, `EvidenceError` for no promise."""
@@ -152,8 +153,7 @@ class Technique:
             raise PreparationError(f"technique {self.id} failed: {type(error).__name__}: {error}") from error
         if not isinstance(after, Deployment):
             raise PreparationError(f"technique {self.id} returned {type(after).__name__} instead of a Deployment")
-        added = after.promises[before:]
-        if not added:
+        if not (added := after.promises[before:]):
             raise EvidenceError(
                 f"technique {self.id} promises nothing, so nobody could tell whether it happened; "
                 "return deployment.replace(...).promising(Promise(...))"

@@ -93,6 +93,8 @@ def openvino(deployment: Deployment, *, precision: str = "float32", fusing: bool
     that it generates, which is checked against the network without.
     Source: OpenVINO, "CPU Device".
     """
+    runtime = OpenVino(precision, fusing)  # before the packages: what it refuses is refused where they are not, too
+
     import onnx
     from openvino import Core
 
@@ -103,7 +105,6 @@ def openvino(deployment: Deployment, *, precision: str = "float32", fusing: bool
         network = Core().read_model(path)
     except RuntimeError as error:
         raise PreparationError(f"OpenVINO can't read the network: {error}") from error
-    runtime = OpenVino(precision, fusing)
     return deployment.replace(network=network, runtime=runtime).promising(
         Promise("runtime", equals=runtime.name),
         Promise("provider", equals="CPU"),
