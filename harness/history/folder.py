@@ -42,8 +42,8 @@ def entries(
 ) -> Found:
     """The newest runs below a folder of reports, `last` of each wanted case that has a wanted value, oldest first.
 
-    Where `last` runs one after the other add nothing to the cases that were found, older ones are not looked at: what
-    no run of these has measured is not searched for to the beginning.
+    Where `last` runs one after the other measured only cases that have theirs already, older ones are not looked at. A
+    run that measured nothing wanted does not count among these.
 
     known    id, start and commit of runs that are left out, where a journal says so; a record may be another machine's
     at_hand  id of a run that is left out
