@@ -93,14 +93,14 @@ def measuring_options(run: Run) -> tuple[str, ...]:
     return tuple(_options(run, _MEASURING))
 
 
-def accept_command(run: Run, name: str = "") -> str:
+def accept_command(run: Run, name: str = "", *, source: str = "") -> str:
     """The command that makes a case of a run (or all of it) the baseline, quoted for a shell.
 
     It names the run, since another one may be the newest by the time it is given. `name` is `suite/case_id`: the id
-    alone may be that of another suite's case too.
+    alone may be that of another suite's case too. `source` stands for the run, "" for where it was written.
     """
     words = ["harness", "accept", *(["--case", name] if name else [])]
-    words += ["--from", str(PurePosixPath(_option(run, "--reports") or "reports", run.id))]
+    words += ["--from", source or str(PurePosixPath(_option(run, "--reports") or "reports", run.id))]
     return f'{shlex.join([*words, *_baselines(run)])} --reason "why this is right"'
 
 
