@@ -10,7 +10,6 @@ from harness.baseline.make import told
 from harness.baseline.records import Baseline
 from harness.judge.compare import LEAST_FRESH
 from harness.judge.words import quoted
-from harness.measure.passes import OF_ANOTHER_LENGTH
 from harness.metrics import calls_needed
 from harness.plan import Plan
 from harness.records import Comparison, Result, Scalar, Verdict
@@ -24,7 +23,6 @@ __all__ = [
     "of_tree",
     "with_home",
     "with_launches",
-    "with_lengths",
     "with_time",
 ]
 
@@ -37,9 +35,6 @@ _OF_BASELINES = {
     " in the baseline.": " in the other tree.",
 }
 """What the judge says of a baseline, and what is so where another tree stands for it."""
-
-_OF_OUTPUTS = {f"fidelity.{name}" for name in ("error", "sqnr", "cosine", "identical")}
-"""What only outputs of one length have: the agreement is of decisions."""
 
 
 def of_commit(row: Comparison) -> Comparison:
@@ -77,7 +72,7 @@ def confirmed(row: Comparison, result: Result, wanted: int) -> Comparison:
 
 def as_said(row: Comparison, result: Result, plan: Mapping[str, Scalar]) -> Comparison:
     """A comparison that is made anew from the record of a run with this plan, as the run itself said it."""
-    return confirmed(with_lengths(row, result), result, int(plan.get("confirm", 0)))
+    return confirmed(row, result, int(plan.get("confirm", 0)))
 
 
 def with_time(row: Comparison, result: Result, plan: Plan, wanted: int) -> Comparison:
@@ -121,22 +116,6 @@ def acceptable(row: Comparison, result: Result) -> Comparison:
         f"{math.ceil(needed / least)} times as long."
     )
     return dataclasses.replace(row, reason=reason)
-
-
-def with_lengths(row: Comparison, result: Result) -> Comparison:
-    """A comparison that calls a fidelity not lost where outputs have another length than the reference's, and so have
-    none: as many as a detector found, or as a network wrote, may be others on another machine or after an upgrade.
-    """
-    why = str(result.facts.get("fidelity", ""))
-    # Not for an output that is gone, nor for decisions: each example has one, whatever was found in it. Nor for other
-    # data: they may follow from answers that broke, and then the accuracy is incomparable, too.
-    if row.verdict is not Verdict.MISSING or row.metric not in _OF_OUTPUTS or not why.startswith(OF_ANOTHER_LENGTH):
-        return row
-    reason = (
-        f"{row.metric}: {why}. Where outputs change in length, let the grid judge without it: "
-        f'metrics=[resolve()["{row.metric}"].with_tolerance()].'
-    )
-    return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason)
 
 
 def with_home(row: Comparison, result: Result, baseline: Baseline, here: str) -> Comparison:

@@ -13,15 +13,15 @@ from harness.amending import (
     of_tree,
     with_home,
     with_launches,
-    with_lengths,
     with_time,
 )
 from harness.baseline.accept import baseline_of, usual_prior
+from harness.baseline.compare import compare_with_baseline
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.facts import counts, moved
-from harness.judge import Prior, compare, fresh_launches
+from harness.judge import Prior, fresh_launches
 from harness.judge.against import METRIC, _row, compare_against, more_launches, spread_of
 from harness.judge.prior import Spread
 from harness.judge.scope import changed_parts
@@ -118,7 +118,7 @@ class WithBaselines:
             return (Comparison(result.suite, result.case_id, "case", Verdict.ERROR, str(error)),)
         self.note_origin(result.suite, result.case_id, baseline, result.facts)
         here = machine_class(self._environment.hardware[result.hardware])
-        rows = [with_lengths(row, result) for row in self._judged(result, baseline, metrics)]
+        rows = list(self._judged(result, baseline, metrics))
         if self._fixed:
             rows = [of_commit(row) for row in rows]
         else:
@@ -135,7 +135,7 @@ class WithBaselines:
         judged = _judged_parts(result)
         if self._last is None or self._last[:2] != (judged, baseline):
             identity = self._environment.hardware[result.hardware]
-            rows = compare(result, baseline, metrics, self.prior(result.hardware), identity)
+            rows = compare_with_baseline(result, baseline, metrics, self.prior(result.hardware), identity)
             self._last = (judged, baseline, rows)
         return self._last[2]
 

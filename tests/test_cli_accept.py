@@ -14,7 +14,7 @@ from harness.files import point_latest
 from harness.records import Environment, Outcome
 from harness.report.commands import accept_command
 from harness.report.record import read_run
-from tests.cli_runs import IDENTITY, a_case, of_test, on_disk, without_numbers
+from tests.cli_runs import IDENTITY, a_case, of_another_length, of_test, on_disk, without_numbers
 from tests.judge_samples import portables
 
 
@@ -101,6 +101,27 @@ def test_what_got_worse_is_named_where_a_run_of_another_class_is_accepted(
     assert "80.00 % against 100.00 %" in worse
     assert place.accept("--reason", "once more", run=hosted) == 0
     assert "got worse" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("identity", [IDENTITY, {**IDENTITY, "model": "Another CPU"}], ids=["at home", "elsewhere"])
+def test_a_fidelity_that_outputs_of_another_length_can_not_have_stays_in_the_baseline(
+    place: Place, identity: dict[str, object]
+) -> None:
+    """The run was green, and accepting it removed the fidelity from the baseline of every class of machine."""
+    old, new = of_another_length("a")
+    assert place.accept("--reason", "first", run=on_disk(place.folder, "old", [old])) == 0
+    (portable,) = place.baselines.rglob("portable.json")
+    before = portable.read_bytes()
+    here = Environment({"cpu": identity}, {"python": "3.11.9"}, {}, commit="def5678")
+    accepted = on_disk(place.folder, "accepted", [new], environment=here)
+    assert place.accept("--reason", "times of this class", run=accepted) == 0
+    assert portable.read_bytes() == before
+    larger = dataclasses.replace(a_case("a", size=2e6), facts=new.facts)
+    accepted = on_disk(place.folder, "larger", [larger], environment=here)
+    assert place.accept("--reason", "a larger table", run=accepted) == 0
+    (found,) = portables(Store(place.baselines))
+    assert found.values == {"size": 2e6, "accuracy": 1.0, "fidelity.error": 0.01}
+    assert found.accepted.previous == {"size": 1e6}
 
 
 def test_a_damaged_baseline_keeps_no_other_case_from_being_accepted(

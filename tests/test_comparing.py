@@ -10,6 +10,7 @@ import pytest
 
 from harness import comparing
 from harness.amending import of_commit, with_launches
+from harness.baseline.compare import compare_with_baseline
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
 from harness.cli.judging import compare_runs
@@ -64,9 +65,9 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[Result]:
 
     def counted(result: Result, *rest):
         found.append(result)
-        return compare(result, *rest)
+        return compare_with_baseline(result, *rest)
 
-    monkeypatch.setattr(comparing, "compare", counted)
+    monkeypatch.setattr(comparing, "compare_with_baseline", counted)
     return found
 
 

@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from harness.baseline.compare import compare_with_baseline
 from harness.baseline.make import block_of, identity_of, make_portable, make_times, told
 from harness.baseline.portable import new_portable
 from harness.baseline.records import Accepted, Baseline, Block, Portable, Times, machine_class
 from harness.baseline.store import TIMES, Store
 from harness.baseline.text import rounded
 from harness.errors import BaselineError
-from harness.judge import Prior, compare, estimate, fit_prior
+from harness.judge import Prior, estimate, fit_prior
 from harness.judge.times import FULL_BASELINE
 from harness.metrics import Metric, resolve
 from harness.records import Comparison, Environment, Outcome, Result, Verdict
@@ -130,7 +131,8 @@ def proposed(
         )
     baseline = store.read(result.suite, result.case_id, identity)
     prior = prior or fit_prior(store.times_of(machine_class(identity)))
-    comparisons = {one.metric: one for one in compare(result, baseline, metrics, prior, identity)}
+    rows = compare_with_baseline(result, baseline, metrics, prior, identity)
+    comparisons = {one.metric: one for one in rows}
     refused = refusal(result, comparisons.values(), baseline, updating=True)
     if refused:
         raise BaselineError(f"{result.case_id}: not accepted into the baseline: {refused}")

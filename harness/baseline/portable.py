@@ -6,13 +6,14 @@ What is within its limit stays as it is, byte for byte: a slow slide of small lo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.baseline.make import identity_of, make_portable
 from harness.baseline.records import Accepted, Baseline, Portable, machine_class
 from harness.errors import BaselineError
 from harness.judge import Prior, compare
 from harness.judge.exact import as_kept
+from harness.judge.scope import changed_parts
 from harness.metrics import Metric
 from harness.records import Comparison, Environment, Result, Scalar, Verdict
 
@@ -34,12 +35,38 @@ def new_portable(
 
     `comparisons` are those of the result with the baseline, by metric. On the class of machine that made the values
     only those that differ beyond their limits are replaced, on another one all of them together; what is only new or
-    gone touches none of the others. Raises `BaselineError` where one that would be replaced could not be decided.
+    gone touches none of the others. A fidelity that the result can't have, since outputs have another length than the
+    reference's, stays. Raises `BaselineError` where one that would be replaced could not be decided.
     """
     old = baseline.portable
     names = [one.metric for one in result.measurements if metrics[one.metric].portable and metrics[one.metric].gates]
     if old is None:
         return make_portable(result, environment, names, accepted)
+    kept = {name: old.values[name] for name, one in comparisons.items() if _can_not_have(result, metrics, one, old)}
+    asked = dataclasses.replace(old, values={name: one for name, one in old.values.items() if name not in kept})
+    new = _replaced(result, environment, metrics, baseline, asked, names, comparisons, accepted)
+    return dataclasses.replace(new, values={**new.values, **kept}) if new else None
+
+
+def _can_not_have(result: Result, metrics: Mapping[str, Metric], row: Comparison, old: Portable) -> bool:
+    """Whether a result has no value of a metric and says nothing against the baseline's, which answers its question."""
+    name = row.metric
+    if row.verdict is not Verdict.INCOMPARABLE or name not in old.values or result.measurement(name) is not None:
+        return False
+    return name in metrics and not changed_parts(metrics[name], result.workload, old.workload)
+
+
+def _replaced(
+    result: Result,
+    environment: Environment,
+    metrics: Mapping[str, Metric],
+    baseline: Baseline,
+    old: Portable,
+    names: Sequence[str],
+    comparisons: Mapping[str, Comparison],
+    accepted: Accepted,
+) -> Portable | None:
+    """The portable part with what is replaced of the `old` one; None where nothing is. `names` are those measured."""
     concerned = [one for name, one in comparisons.items() if name in names or name in old.values]
     moved = [one for one in concerned if one.verdict not in (Verdict.UNCHANGED, Verdict.INCONCLUSIVE)]
     if moved:

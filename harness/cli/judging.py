@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from harness.amending import as_said, of_tree
 from harness.baseline.accept import baseline_of
+from harness.baseline.compare import compare_with_baseline
 from harness.baseline.records import Baseline, Portable, Times
 from harness.comparing import software_changes
-from harness.judge import Prior, compare, fit_prior, missing
+from harness.judge import Prior, fit_prior, missing
 from harness.judge.times import ANCHORED
 from harness.measured import UNMEASURED_IN_TURNS
 from harness.names import within
@@ -52,7 +53,7 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
         baseline = baselines.get((result.suite, result.case_id), Baseline(None, None))
         absent = _absent(result, baseline, here)
         prior, identity = priors.get(result.hardware, Prior()), here.get(result.hardware, {})
-        judged = compare(result, baseline, metrics_of(new, result.suite), prior, identity)
+        judged = compare_with_baseline(result, baseline, metrics_of(new, result.suite), prior, identity)
         test = _test_of(result, new)
         rows = [as_said(_of_one_hour(row, result, test), result, new.plan) for row in judged]
         found += [absent] if absent else [_of_runs(row, old, new, test, turns=turns) for row in rows]

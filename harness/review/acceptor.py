@@ -8,10 +8,11 @@ from pathlib import Path
 
 from harness.amending import as_said
 from harness.baseline import accept as acceptance
+from harness.baseline.compare import compare_with_baseline
 from harness.baseline.records import Portable, Times, machine_class, written
 from harness.baseline.store import Store
 from harness.errors import BaselineError
-from harness.judge import Prior, compare
+from harness.judge import Prior
 from harness.judge.words import quoted
 from harness.names import timestamp
 from harness.records import Comparison, Result, Run, Scalar
@@ -43,7 +44,8 @@ class Acceptor:
         run = self._run
         identity = self._identity(result)
         baseline = self._store.read(result.suite, result.case_id, identity)
-        rows = compare(result, baseline, metrics_of(run, result.suite), self._prior(result), identity)
+        metrics = metrics_of(run, result.suite)
+        rows = compare_with_baseline(result, baseline, metrics, self._prior(result), identity)
         comparisons = tuple(as_said(row, result, run.plan) for row in rows)
         quick = run.mode == "quick"
         refused = acceptance.refusal(result, comparisons, baseline, run_complete=run.complete, quick=quick)

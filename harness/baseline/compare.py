@@ -1,0 +1,43 @@
+"""A result held to its baseline: what the judge says of the numbers, and what of them a comparison can't know."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from harness.baseline.records import Baseline
+from harness.judge import Prior, compare
+from harness.measure.passes import OF_ANOTHER_LENGTH
+from harness.metrics import Metric
+from harness.records import Comparison, Result, Scalar, Verdict
+
+__all__ = ["compare_with_baseline"]
+
+_OF_OUTPUTS = {f"fidelity.{name}" for name in ("error", "sqnr", "cosine", "identical")}
+"""What only outputs of one length have: the agreement is of decisions."""
+
+
+def compare_with_baseline(
+    result: Result, baseline: Baseline, metrics: Mapping[str, Metric], prior: Prior, identity: Mapping[str, Scalar]
+) -> tuple[Comparison, ...]:
+    """The comparisons of `harness.judge.compare`, alike for whoever judges, accepts or reviews a result.
+
+    A fidelity that outputs of another length than the reference's can't have is INCOMPARABLE, and not MISSING.
+    """
+    return tuple(_with_lengths(row, result) for row in compare(result, baseline, metrics, prior, identity))
+
+
+def _with_lengths(row: Comparison, result: Result) -> Comparison:
+    """A comparison that calls a fidelity not lost where outputs have another length than the reference's, and so have
+    none: as many as a detector found, or as a network wrote, may be others on another machine or after an upgrade.
+    """
+    why = str(result.facts.get("fidelity", ""))
+    # Not for an output that is gone, nor for decisions: each example has one, whatever was found in it. Nor for other
+    # data: they may follow from answers that broke, and then the accuracy is incomparable, too.
+    if row.verdict is not Verdict.MISSING or row.metric not in _OF_OUTPUTS or not why.startswith(OF_ANOTHER_LENGTH):
+        return row
+    reason = (
+        f"{row.metric}: {why}. Where outputs change in length, let the grid judge without it: "
+        f'metrics=[resolve()["{row.metric}"].with_tolerance()].'
+    )
+    return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason)
