@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from harness.baseline.accept import KEPT_BLOCKS, accept, baseline_of, proposed, refusal
+from harness.baseline.compare import compare_with_baseline
 from harness.baseline.records import Portable, Times, machine_class, written
 from harness.baseline.store import Store
 from harness.errors import BaselineError
-from harness.judge import Prior, Spread, case_verdict, compare
+from harness.judge import Prior, Spread, case_verdict, compare, estimate
 from harness.metrics import Metric, resolve
 from harness.records import Comparison, Environment, Estimate, Measurement, Outcome, Result, Verdict
 from tests.judge_samples import CASE, ELSEWHERE, ENVIRONMENT, IDENTITY, METRICS, WORKLOAD, a_result, portables, scores
@@ -521,6 +522,47 @@ def test_metrics_of_a_suites_own_must_be_given(store: Store) -> None:
         take(store, result)
     accept(store, result, ENVIRONMENT, "because", WHEN.format(1), metrics=resolve([own]), prior=QUIET)
     assert parts(store)[0].values["energy"] == 3.0
+
+
+def test_a_metric_in_another_unit_is_not_compared_and_starts_anew(store: Store) -> None:
+    """0.93 of before as a share, beside 80 in per cent, was an improvement; so was 0.024 s beside 12 ms."""
+    before, after = (
+        resolve(
+            [
+                Metric("value", share, "higher", tolerance=0.1, portable=True),
+                Metric("lag", time, "lower", tolerance=0.1),
+            ]
+        )
+        for share, time in (("share", "ms"), ("%", "s"))
+    )
+
+    def with_own(hour: int, value: float, lag: float) -> Result:
+        lags = (lag, 1.001 * lag, 0.999 * lag)
+        more = (Measurement("value", Estimate.exact(value), (value,)), Measurement("lag", estimate(lags), lags))
+        return dataclasses.replace(measured(hour), measurements=(*measured(hour).measurements, *more))
+
+    def verdicts(result: Result) -> dict[str, Verdict]:
+        rows = compare_with_baseline(result, store.read("digits", CASE, IDENTITY), after, QUIET, IDENTITY)
+        return {one.metric: one.verdict for one in rows if one.metric in ("value", "lag")}
+
+    take(store, with_own(0, 0.93, 12.0), metrics=before)
+    portable, times = parts(store)
+    assert (portable.units, times.units) == ({"value": "share"}, {"lag": "ms"}), "the built-in ones have theirs"
+    worse = with_own(1, 80.0, 0.024)
+    rows = compare_with_baseline(worse, store.read("digits", CASE, IDENTITY), after, QUIET, IDENTITY)
+    apart = {one.metric: one for one in rows if one.verdict is Verdict.INCOMPARABLE}
+    assert set(apart) == {"value", "lag"}
+    assert apart["value"].reason.startswith("value: it is in '%' now, and the baseline's is in 'share', so that the")
+    assert (apart["lag"].baseline, apart["lag"].change, apart["lag"].unit) == (None, None, "s")
+    store.write(dataclasses.replace(portable, units={}))
+    assert verdicts(worse)["value"] is Verdict.IMPROVED, "a file of before units were kept does not tell"
+    store.write(portable)
+    take(store, worse, "other units", 2, metrics=after)
+    portable, times = parts(store)
+    assert (portable.values["value"], portable.units) == (80.0, {"value": "%"})
+    assert ["lag" in block.values for block in times.blocks] == [False, True]
+    assert times.units == {"lag": "s"}
+    assert Verdict.INCOMPARABLE not in verdicts(with_own(2, 80.0, 0.024)).values()
 
 
 @pytest.mark.parametrize("outcome", [one for one in Outcome if one is not Outcome.COMPLETED])

@@ -147,6 +147,22 @@ def test_outputs_of_another_length_are_judged_as_in_a_run(
     assert row["reason"].startswith("fidelity.error: not measured of outputs, since output 0 holds 3 elements")
 
 
+def test_a_metric_in_another_unit_is_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """80 in per cent beside 0.93 as a share was an improvement."""
+    runs = []
+    for name, unit, value in (("old", "share", 0.93), ("new", "%", 80.0)):
+        own = Metric("value", unit, "higher", tolerance=0.1, portable=True)
+        declared = (*(metric.record() for metric in METRICS), {**own.record(), "suite": CASES[0].suite})
+        more = Measurement("value", estimate([value]), (value,))
+        case = dataclasses.replace(CASES[0], measurements=(*CASES[0].measurements, more))
+        runs.append(on_disk(tmp_path, name, [case], metrics=declared))
+    assert main(["compare", *runs, "--json"]) == 0
+    (row,) = [one for one in json.loads(capsys.readouterr().out)["comparisons"] if one["metric"] == "value"]
+    assert (row["verdict"], row["baseline"]) == ("incomparable", None)
+    said = "value: it is in '%' now, and the old run's is in 'share', so that the two can't be compared."
+    assert row["reason"] == said
+
+
 def test_a_new_run_in_turns_with_another_tree_lacks_what_turns_do_not_measure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,12 +29,14 @@ from harness.judge import estimate
 from harness.plan import Plan
 from harness.records import Measurement, Result, Run
 from harness.report.journal import Journal
+from harness.report.past import Series
 from harness.report.record import write_run
 from harness.settings import Settings
 from tests.bare import run_bare
 from tests.cli_runs import IDENTITY, a_case
 from tests.folder import git
 from tests.history_runs import STEP, a_day, days, steady
+from tests.judge_samples import CASE, a_block, a_portable, some_times
 
 ROOT = Path(__file__).parent.parent
 
@@ -416,6 +418,17 @@ def test_a_baseline_of_another_question_is_none_of_the_series(tmp_path: Path) ->
     found, _ = baselines_of([], sources, Wanted(metrics=["latency.p50"]))
     (alone,) = levels_of(found, sources)
     assert [level.reason for level in alone.levels] == ["as it was asked"]
+
+
+def test_a_baseline_in_another_unit_is_none_of_the_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number was drawn in the unit of the runs."""
+    times = some_times([a_block({"lag": [12.0, 12.1]})], units={"lag": "ms"})
+    portable = a_portable({"cost": 12.0}, units={"cost": "ms"})
+    monkeypatch.setattr("harness.history.past.versions", lambda *_: {("digits", CASE): [portable, times]})
+    here, named = portable.made_on, [(name, unit) for name in ("cost", "lag") for unit in ("ms", "s")]
+    series = [Series("digits", CASE, name, unit, "lower", here) for name, unit in named]
+    found = levels_of(series, Sources(tmp_path, tmp_path))
+    assert [len(one.levels) for one in found] == [1, 0, 1, 0]
 
 
 def test_damaged_versions_and_folders_without_git_are_no_error(tmp_path: Path) -> None:

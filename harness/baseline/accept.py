@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from harness.baseline.compare import compare_with_baseline
-from harness.baseline.make import block_of, identity_of, make_portable, make_times, told
+from harness.baseline.make import block_of, identity_of, make_portable, make_times, own_units, told
 from harness.baseline.portable import new_portable
 from harness.baseline.records import Accepted, Baseline, Block, Portable, Times, machine_class
 from harness.baseline.store import TIMES, Store
@@ -138,24 +138,35 @@ def proposed(
         raise BaselineError(f"{result.case_id}: not accepted into the baseline: {refused}")
     commit = f"{environment.commit}-dirty" if environment.dirty else environment.commit
     accepted = Accepted(commit, when, reason.strip())
-    records = (
-        new_portable(result, environment, metrics, baseline, comparisons, accepted),
-        _times(result, environment, metrics, baseline.times, comparisons, accepted),
-    )
-    return [record for record in records if record]
+    portable = new_portable(result, environment, metrics, baseline, comparisons, accepted)
+    times = _times(result, environment, metrics, baseline.times, comparisons, accepted)
+    # What has no limit any more may have stayed, in the unit that it had.
+    gating = [metric for metric in metrics.values() if metric.gates]
+    records: list[Portable | Times] = []
+    if portable:
+        before = baseline.portable.units if baseline.portable else {}
+        records.append(dataclasses.replace(portable, units=own_units(portable.values, gating, before)))
+    if times:
+        before = baseline.times.units if baseline.times else {}
+        names = {name for block in times.blocks for name in block.values}
+        records.append(dataclasses.replace(times, units=own_units(names, gating, before)))
+    return records
 
 
-def baseline_of(result: Result, environment: Environment) -> Baseline:
+def baseline_of(result: Result, environment: Environment, metrics: Iterable[Metric] = ()) -> Baseline:
     """A result as a baseline, so that two runs are compared by the same rules; empty where it has no numbers.
 
-    A percentile that its launches had too few calls for is left out, as it is where a result is accepted.
+    A percentile that its launches had too few calls for is left out, as it is where a result is accepted. `metrics` are
+    those of its suite, as its run declared them, where they may differ from the other run's.
     """
     if result.outcome is not Outcome.COMPLETED:
         return Baseline(None, None)
     names = [one.metric for one in result.measurements if told(result, one.metric)]
     accepted = Accepted(environment.commit, "", "an earlier run")
+    units = own_units(names, metrics, {})
     times = make_times(result, environment, (block_of(result, names, environment.commit, ""),), accepted)
-    return Baseline(make_portable(result, environment, names, accepted), times)
+    portable = make_portable(result, environment, names, accepted)
+    return Baseline(dataclasses.replace(portable, units=units), dataclasses.replace(times, units=units))
 
 
 def usual_prior(store: Store, machine: str) -> Prior:

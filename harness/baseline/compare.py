@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from harness.baseline.records import Baseline
 from harness.judge import Prior, compare
+from harness.judge.words import quoted
 from harness.measure.passes import OF_ANOTHER_LENGTH
 from harness.metrics import Metric
 from harness.records import Comparison, Result, Scalar, Verdict
@@ -22,9 +23,11 @@ def compare_with_baseline(
 ) -> tuple[Comparison, ...]:
     """The comparisons of `harness.judge.compare`, alike for whoever judges, accepts or reviews a result.
 
-    A fidelity that outputs of another length than the reference's can't have is INCOMPARABLE, and not MISSING.
+    A fidelity that outputs of another length than the reference's can't have is INCOMPARABLE, and not MISSING, and so
+    is a metric of the suite's own that has another unit than in the baseline.
     """
-    return tuple(_with_lengths(row, result) for row in compare(result, baseline, metrics, prior, identity))
+    rows = compare(result, baseline, metrics, prior, identity)
+    return tuple(_with_unit(_with_lengths(row, result), result, baseline, metrics) for row in rows)
 
 
 def _with_lengths(row: Comparison, result: Result) -> Comparison:
@@ -41,3 +44,20 @@ def _with_lengths(row: Comparison, result: Result) -> Comparison:
         f'metrics=[resolve()["{row.metric}"].with_tolerance()].'
     )
     return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason)
+
+
+def _with_unit(row: Comparison, result: Result, baseline: Baseline, metrics: Mapping[str, Metric]) -> Comparison:
+    """A comparison that holds no number against one in another unit. Files of before units were kept do not tell."""
+    metric = metrics.get(row.metric)
+    kept = baseline.portable if metric and metric.portable else baseline.times
+    if metric is None or kept is None or row.verdict in (Verdict.MISSING, Verdict.INVALID):
+        return row
+    before = kept.units.get(metric.name, metric.unit)
+    if before == metric.unit:
+        return row
+    reason = (
+        f"{metric.name}: it is in {metric.unit!r} now, and the baseline's is in {before!r}, so that the two can't be "
+        f'compared; accept the new one with: harness accept --case {quoted(result.case_id)} --reason "…"'
+    )
+    unlike = Verdict.INCOMPARABLE
+    return Comparison(row.suite, row.case_id, row.metric, unlike, reason, unit=row.unit, better=row.better)

@@ -9,10 +9,10 @@ from harness.errors import BaselineError
 from harness.facts import counts
 from harness.judge.scope import workload_of
 from harness.judge.times import judged_values
-from harness.metrics import calls_needed
+from harness.metrics import METRICS, Metric, calls_needed
 from harness.records import Environment, Result, Scalar
 
-__all__ = ["block_of", "identity_of", "make_portable", "make_times", "told"]
+__all__ = ["block_of", "identity_of", "make_portable", "make_times", "own_units", "told"]
 
 
 def identity_of(result: Result, environment: Environment) -> Mapping[str, Scalar]:
@@ -31,6 +31,13 @@ def told(result: Result, metric: str) -> bool:
     What fewer calls give is the tale of one of them: it is shown, not judged, and must not be what others are held to.
     """
     return all(launch.calls >= calls_needed(metric) for launch in result.launches if launch.calls)
+
+
+def own_units(names: Iterable[str], metrics: Iterable[Metric], before: Mapping[str, str]) -> dict[str, str]:
+    """The units of a suite's own metrics with these names: those of `metrics`, and for others those of `before`."""
+    units = {**before, **{metric.name: metric.unit for metric in metrics}}
+    built_in = {metric.name for metric in METRICS}
+    return {name: units[name] for name in names if name in units and name not in built_in}
 
 
 def block_of(result: Result, names: Iterable[str], commit: str, when: str) -> Block:

@@ -50,7 +50,8 @@ class Block:
 @dataclass(frozen=True, slots=True)
 class Portable:
     """`portable.json`. `made_on` is the class of the machine that measured it, by the name that it has since its last
-    upgrade; `weights` is the digest of the weights it was measured with.
+    upgrade; `weights` is the digest of the weights it was measured with. `units` are those of the suite's own metrics,
+    as far as they were kept: built-in ones have no others.
     """
 
     schema: int
@@ -63,13 +64,15 @@ class Portable:
     values: Mapping[str, float]
     scores: Scores | None
     accepted: Accepted
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
     """`times.<class>.json`: times and memory on one class of machine.
 
-    `ran` counts what the newest block's network consisted of there; empty where that was not kept.
+    `ran` counts what the newest block's network consisted of there; empty where that was not kept. `units` are those of
+    the suite's own metrics, as in `Portable`.
     """
 
     schema: int
@@ -81,6 +84,7 @@ class Times:
     blocks: tuple[Block, ...]
     accepted: Accepted
     ran: Mapping[str, int] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ def dump(record: Portable | Times) -> str:
         data = _plain(record)
     except ValueError as error:
         raise BaselineError(f"{record.case_id}: can't be a baseline: {error}") from None
+    if not record.units:
+        del data["units"]  # most suites have no metrics of their own
     data["digest"] = _digest(data)
     return f"{_format(data, '')}\n"
 

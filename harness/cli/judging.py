@@ -40,11 +40,16 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
     left it to the full selection or was not given its folder, or was filtered or cut short and so does not claim to be
     whole. A case of the new run whose own test failed is an ERROR, as it was there. Latencies of which one run has no
     ratios to the anchor are INCOMPARABLE, and so is what the new run did not measure since it took turns with another
-    tree, and what outputs of another length have no value of, as it was there; what too few fresh launches convicted is
-    INCONCLUSIVE, as there. Raises `RecordError` for a run that does not hold together.
+    tree, what outputs of another length have no value of, as it was there, and what the two declare in different units;
+    what too few fresh launches convicted is INCONCLUSIVE, as there. Raises `RecordError` for a run that does not hold
+    together.
     """
     measured = [result for result in old.results if result.outcome is Outcome.COMPLETED]
-    baselines = {(result.suite, result.case_id): baseline_of(result, old.environment) for result in measured}
+    declared = {result.suite: metrics_of(old, result.suite).values() for result in measured}
+    baselines = {
+        (result.suite, result.case_id): baseline_of(result, old.environment, declared[result.suite])
+        for result in measured
+    }
     priors = _priors(measured, baselines)
     here = new.environment.hardware
     failed, turns = failed_tests(new), in_turns(new)

@@ -157,7 +157,9 @@ def _is_own(metric: str, first: str, accepted: Accepted) -> bool:
 
 
 def _value(series: Series, record: Portable | Times) -> float | None:
-    """What a record says of the metric; None where it does not, and where it is of another question or machine."""
+    """What a record says of the metric; None where it does not, or is of another question, unit or machine."""
+    if record.units.get(series.metric, series.unit) != series.unit:
+        return None
     if series.question and series.question != question_of(record.workload, portable=isinstance(record, Portable)):
         return None
     if isinstance(record, Portable):

@@ -45,7 +45,7 @@ MEANINGS: Mapping[str, str] = {
     "improved": "It got better by more than the limit. Accept it, so that it can't be lost again unnoticed.",
     "skipped": "The case can't run here, and its reason is given. It was not measured.",
     "new": "There is no baseline yet. Accept it to have it watched.",
-    "incomparable": "The baseline answers another question: another class of machine, or another workload.",
+    "incomparable": "The baseline answers another question: another class of machine, workload or unit.",
     "inconclusive": "The interval crosses the limit: this budget could not tell. The smallest change that it could "
     "have shown is given.",
     "regressed": "The change for the worse, with all of its interval, lies beyond the limit.",
