@@ -103,6 +103,19 @@ def test_what_got_worse_is_named_where_a_run_of_another_class_is_accepted(
     assert "got worse" not in capsys.readouterr().out
 
 
+def test_a_metric_that_is_gone_is_named_where_it_is_taken(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was gated no longer, and nothing said so."""
+    old, _ = of_another_length("a")
+    place.accept("--reason", "first", run=on_disk(place.folder, "old", [old]))
+    capsys.readouterr()
+    without = on_disk(place.folder, "without", [a_case("a")])
+    assert place.accept("--reason", "outputs are not compared any more", run=without) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("wrote ")]
+    assert said == ["a/reference/cpu: taken although it is gone, and gated no longer: fidelity.error"]
+    assert place.accept("--reason", "once more", run=without) == 0
+    assert "is gone" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("identity", [IDENTITY, {**IDENTITY, "model": "Another CPU"}], ids=["at home", "elsewhere"])
 def test_a_fidelity_that_outputs_of_another_length_can_not_have_stays_in_the_baseline(
     place: Place, identity: dict[str, object]

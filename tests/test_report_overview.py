@@ -61,13 +61,17 @@ def test_the_headline_of_a_run_with_one_verdict(verdict: Verdict | None, mode: s
     assert (Overview(run).headline.state == "failed") == bool(Overview(run).failures)
 
 
-def test_an_update_says_of_how_many_cases_it_took_what_got_worse() -> None:
+def test_an_update_says_of_how_many_cases_it_took_what_got_worse_or_is_gone() -> None:
     run = only(sample_run(1, 5, samples=2), Outcome.COMPLETED, verdict=Verdict.UNCHANGED)
     run = dataclasses.replace(run, mode="update")
     assert "The results became the baseline; " in Overview(run).headline.detail
     worse = dataclasses.replace(run.comparisons[0], verdict=Verdict.REGRESSED)
     run = dataclasses.replace(run, comparisons=(worse, worse, *run.comparisons[1:]))
     assert "The results became the baseline, although 1 case got worse; " in Overview(run).headline.detail
+    gone = dataclasses.replace(worse, metric="speedup", verdict=Verdict.MISSING)
+    for others, said in (((), "1 case lost a metric"), ((worse,), "1 case got worse and 1 case lost a metric")):
+        found = dataclasses.replace(run, comparisons=(gone, *others, *run.comparisons[2:]))
+        assert f"The results became the baseline, although {said}; " in Overview(found).headline.detail
 
 
 @pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.COMPLETED])

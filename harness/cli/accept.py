@@ -40,8 +40,8 @@ def add(commands: Any) -> None:
 
 
 def accept(arguments: argparse.Namespace) -> int:
-    """Accept the chosen cases; say what was written, what of it got worse, what was there already, and what was
-    refused.
+    """Accept the chosen cases; say what was written, what of it got worse or is gone, what was there already, and what
+    was refused.
     """
     if not arguments.reason.strip():
         raise BaselineError("--reason is empty; say why these numbers are right, for whoever reads the baseline later")
@@ -61,7 +61,9 @@ def accept(arguments: argparse.Namespace) -> int:
         else:
             say([f"wrote {path}" for path in paths] or f"{result.case_id}: the baseline holds this already")
             worse = [row.reason for row in rows if paths and row.verdict is Verdict.REGRESSED]
+            gone = [row.metric for row in rows if paths and row.verdict is Verdict.MISSING]
             say(f"{result.case_id}: taken although it got worse: {reason}" for reason in worse)
+            say(f"{result.case_id}: taken although it is gone, and gated no longer: {metric}" for metric in gone)
     return REFUSED if refused else 0
 
 

@@ -268,8 +268,11 @@ def _headline(run: Run, views: tuple[CaseView, ...], failing: tuple[Comparison, 
             "empty", f"Nothing was measured{known}.", "No case gave a number, so nothing can be said of it."
         )
     if run.mode not in GATING:
-        worse = {view.name for view in views if any(c.verdict is Verdict.REGRESSED for c in view.comparisons)}
-        taken = f", although {plural(len(worse - xfailed), 'case')} got worse" if worse - xfailed else ""
+        ours = [{c.verdict for c in v.comparisons} for v in views if v.completed and v.name not in xfailed]
+        kinds = ((Verdict.REGRESSED, "got worse"), (Verdict.MISSING, "lost a metric"))
+        found = [(sum(verdict in seen for seen in ours), what) for verdict, what in kinds]
+        worse = " and ".join(f"{plural(number, 'case')} {what}" for number, what in found if number)
+        taken = f", although {worse}" if worse else ""
         why = {"quick": "A smoke run gives no verdict", "update": f"The results became the baseline{taken}"}
         return Headline(
             "unjudged", "Nothing was judged.", f"{why.get(run.mode, 'Baselines were switched off')}; {ran}."
