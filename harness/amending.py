@@ -7,10 +7,11 @@ import math
 from collections.abc import Mapping
 
 from harness.baseline.make import told
-from harness.baseline.records import Baseline
+from harness.baseline.portable import home_of
+from harness.baseline.records import Baseline, machine_class
 from harness.judge.compare import LEAST_FRESH
 from harness.judge.words import quoted
-from harness.metrics import calls_needed
+from harness.metrics import Metric, calls_needed
 from harness.plan import Plan
 from harness.records import Comparison, Result, Scalar, Verdict
 
@@ -118,20 +119,34 @@ def acceptable(row: Comparison, result: Result) -> Comparison:
     return dataclasses.replace(row, reason=reason)
 
 
-def with_home(row: Comparison, result: Result, baseline: Baseline, here: str) -> Comparison:
-    """A comparison of an accuracy that only the machine class that made the baseline can decide, where that is another
-    one than `here`: it says what decides it there, and what helps where no such machine will, since a run that is
-    accepted here moves no portable value that could not be decided.
+def with_home(
+    row: Comparison,
+    result: Result,
+    baseline: Baseline,
+    metrics: Mapping[str, Metric],
+    identity: Mapping[str, Scalar],
+) -> Comparison:
+    """A comparison that waits for the machine class that made the portable values, where that is another one than this
+    machine's: an accuracy that only that class can decide, or a new fidelity, which no run that is accepted here keeps.
+    It says what helps there, and what helps where no such machine will.
     """
     portable = baseline.portable
-    if row.metric != "accuracy" or row.verdict is not Verdict.INCONCLUSIVE or portable is None:
+    if portable is None or portable.made_on == machine_class(identity):
         return row
-    if portable.made_on == here:
+    if row.metric == "accuracy" and row.verdict is Verdict.INCONCLUSIVE:
+        there = f"{row.reason} On a machine of"
+    elif row.metric.startswith("fidelity.") and row.verdict is Verdict.NEW:
+        if home_of(result, identity, metrics, baseline, portable) != portable.made_on:
+            return row
+        there = (
+            f"{row.metric}: the baseline has no such value yet, and takes one only from the class of machine that made "
+            "the others, whose limit is the strict one. Accept a run of"
+        )
+    else:
         return row
     reason = (
-        f"{row.reason} On a machine of {portable.made_on}: pytest {quoted(result.nodeid)}; where that class is no "
-        "longer in use, or is not the one that shall gate: delete this case's folder in baselines/ and accept a run of "
-        "this class."
+        f"{there} {portable.made_on}: pytest {quoted(result.nodeid)}; where that class is no longer in use, or is not "
+        "the one that shall gate: delete this case's folder in baselines/ and accept a run of this class."
     )
     return dataclasses.replace(row, reason=reason)
 

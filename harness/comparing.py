@@ -117,12 +117,12 @@ class WithBaselines:
         except BaselineError as error:
             return (Comparison(result.suite, result.case_id, "case", Verdict.ERROR, str(error)),)
         self.note_origin(result.suite, result.case_id, baseline, result.facts)
-        here = machine_class(self._environment.hardware[result.hardware])
+        identity = self._environment.hardware[result.hardware]
         rows = list(self._judged(result, baseline, metrics))
         if self._fixed:
             rows = [of_commit(row) for row in rows]
         else:
-            rows = [acceptable(with_home(row, result, baseline, here), result) for row in rows]
+            rows = [acceptable(with_home(row, result, baseline, metrics, identity), result) for row in rows]
         if any(launch.phase == "confirm" for launch in result.launches):
             wanted = self._wanted.get((result.suite, result.case_id), 0)
             rows = [

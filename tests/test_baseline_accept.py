@@ -455,6 +455,15 @@ def test_a_new_fidelity_waits_for_the_class_that_holds_it_to_its_strict_limit(st
     assert (portable.made_on, portable.values["fidelity.error"]) == (machine_class(IDENTITY), 0.02)
 
 
+def test_a_moved_test_takes_its_baseline_along_although_a_new_fidelity_waits(store: Store) -> None:
+    """It kept its old place, so that a run of the file that it left called it missing."""
+    take(store, thousand(0))
+    before = parts(store)[0]
+    place = "suites/test_numbers.py::test_it[x]"
+    assert "portable.json" in take(store, faithful(thousand(1, nodeid=place), error=0.01), "moved", 2, AWAY)
+    assert parts(store)[0] == dataclasses.replace(before, nodeid=place)
+
+
 def test_a_first_accuracy_brings_its_class_along(store: Store) -> None:
     """It is judged to the last example where it was made, and by the margin elsewhere."""
     silent = dataclasses.replace(

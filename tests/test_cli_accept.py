@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.baseline.records import machine_class
 from harness.baseline.store import Store
 from harness.cli.main import main
 from harness.files import point_latest
@@ -101,6 +102,23 @@ def test_what_got_worse_is_named_where_a_run_of_another_class_is_accepted(
     assert "80.00 % against 100.00 %" in worse
     assert place.accept("--reason", "once more", run=hosted) == 0
     assert "got worse" not in capsys.readouterr().out
+
+
+def test_a_new_fidelity_that_waits_for_another_class_is_named(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was said that the baseline held it already, or nothing at all."""
+    with_error, _ = of_another_length("a")
+    place.accept("--case", "a/*", "--reason", "first")
+    away = Environment({"cpu": {**IDENTITY, "model": "Another CPU"}}, {"python": "3.11.9"}, {}, commit="def5678")
+    hosted = on_disk(place.folder, "hosted", [with_error], environment=away)
+    capsys.readouterr()
+    for written in (1, 0):
+        assert place.accept("--reason", "a limit on the error", run=hosted) == 0
+        *wrote, said = capsys.readouterr().out.splitlines()
+        assert [line.startswith("wrote ") for line in wrote] == [True] * written
+        assert said.startswith(
+            "a/reference/cpu: not taken: fidelity.error: the baseline has no such value yet, and takes"
+        )
+        assert f"Accept a run of {machine_class(IDENTITY)}: pytest" in said
 
 
 def test_a_metric_that_is_gone_is_named_where_it_is_taken(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from harness.judge.scope import changed_parts
 from harness.metrics import Metric
 from harness.records import Comparison, Environment, Result, Scalar, Verdict
 
-__all__ = ["new_portable"]
+__all__ = ["home_of", "new_portable"]
 
 UPGRADED = ("anchor", "protocol", "driver")
 """What of a machine's identity an upgrade changes while the machine stays: numpy's version is in `anchor`."""
@@ -69,32 +69,33 @@ def _replaced(
     """The portable part with what is replaced of the `old` one; None where nothing is. `names` are those measured."""
     concerned = [one for name, one in comparisons.items() if name in names or name in old.values]
     moved = [one for one in concerned if one.verdict not in (Verdict.UNCHANGED, Verdict.INCONCLUSIVE)]
+    home = home_of(result, identity_of(result, environment), metrics, baseline, old)
     if moved:
         new = make_portable(result, environment, names, accepted)
         changed = {one.metric for one in moved}
         if new.made_on == old.made_on:
             new = _with_the_unmoved(new, old, changed)
         elif all(_only_new_or_gone(one) for one in moved):
-            merged = _with_the_new(new, old, changed)
-            home = _home(result, identity_of(result, environment), metrics, baseline, merged)
             if home != new.made_on:
                 # At home they would be held to its own strict limit, which is not for values of other machines.
                 changed -= {one.metric for one in moved if _is_of_the_class(one)}
                 if not changed:
-                    return None
-                merged = _with_the_new(new, old, changed)
-            new = dataclasses.replace(merged, made_on=home)
+                    return _renamed(result, old, home)
+            new = dataclasses.replace(_with_the_new(new, old, changed), made_on=home)
         else:
             _refuse_undecided(result, old, concerned, moved[0].metric)
             changed = {name for name, value in old.values.items() if _differs(new.values.get(name), value)}
         previous = {name: value for name, value in old.values.items() if name in changed}
         return dataclasses.replace(new, accepted=dataclasses.replace(accepted, previous=previous))
-    made_on = _home(result, identity_of(result, environment), metrics, baseline, old)
-    if (old.nodeid, old.made_on) != (result.nodeid, made_on):
-        # A test that moved takes its baseline along, values and all, and why they were accepted; so does a machine
-        # whose class was renamed.
-        return dataclasses.replace(old, nodeid=result.nodeid, made_on=made_on)
-    return None
+    return _renamed(result, old, home)
+
+
+def _renamed(result: Result, old: Portable, home: str) -> Portable | None:
+    """A test that moved takes its baseline along, values and all, and why they were accepted; so does a machine whose
+    class was renamed. None where neither did.
+    """
+    named = dataclasses.replace(old, nodeid=result.nodeid, made_on=home)
+    return named if named != old else None
 
 
 def _refuse_undecided(result: Result, old: Portable, rows: Iterable[Comparison], differing: str) -> None:
@@ -122,25 +123,26 @@ def _differs(new: float | None, old: float) -> bool:
     return new is None or as_kept(new) != as_kept(old)
 
 
-def _home(
+def home_of(
     result: Result, identity: Mapping[str, Scalar], metrics: Mapping[str, Metric], baseline: Baseline, old: Portable
 ) -> str:
     """The machine class that the portable values, which stay as they are, belong to from now on.
 
     Only there are losses judged to the last example. So it is this machine's class where no machine can be of the old
     one any more: it is this machine before an upgrade, or its times were deleted. But nothing may be worse by the
-    strict limits either, which let less pass than those of another class.
+    strict limits either, which let less pass than those of another class; what is only new or gone is no loss.
     """
     here = machine_class(identity)
     known = [*([baseline.times.identity] if baseline.times else []), *baseline.others]
     home = next((one for one in known if machine_class(one) == old.made_on), None)
-    timed = any(metrics[one.metric].gates and not metrics[one.metric].portable for one in result.measurements)
+    timed = any(one.gates and not one.portable and result.measurement(name) for name, one in metrics.items())
     if here == old.made_on or not (timed if home is None else _hardware(home) == _hardware(identity)):
         return old.made_on
     portable = {name: metric for name, metric in metrics.items() if metric.portable}
     at_home = Baseline(dataclasses.replace(old, made_on=here), None)
     rows = compare(result, at_home, portable, Prior(), identity)
-    return here if all(one.verdict in (Verdict.UNCHANGED, Verdict.IMPROVED) for one in rows) else old.made_on
+    harmless = (Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.NEW, Verdict.MISSING)
+    return here if all(one.verdict in harmless for one in rows) else old.made_on
 
 
 def _hardware(identity: Mapping[str, Scalar]) -> dict[str, Scalar]:

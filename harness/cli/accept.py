@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
 
 def accept(arguments: argparse.Namespace) -> int:
     """Accept the chosen cases; say what was written, what of it got worse or is gone, what was there already, and what
-    was refused.
+    was not taken or refused.
     """
     if not arguments.reason.strip():
         raise BaselineError("--reason is empty; say why these numbers are right, for whoever reads the baseline later")
@@ -55,15 +55,20 @@ def accept(arguments: argparse.Namespace) -> int:
         try:
             rows = acceptor.judged(result).comparisons
             paths = acceptor.accept(result, arguments.reason)
+            left = acceptor.judged(result).comparisons
         except BaselineError as error:
             refused += 1
             fail(str(error))
         else:
-            say([f"wrote {path}" for path in paths] or f"{result.case_id}: the baseline holds this already")
+            new = [row.reason for row in left if row.verdict is Verdict.NEW]
+            held = [] if new else [f"{result.case_id}: the baseline holds this already"]
+            say([f"wrote {path}" for path in paths] or held)
             worse = [row.reason for row in rows if paths and row.verdict is Verdict.REGRESSED]
-            gone = [row.metric for row in rows if paths and row.verdict is Verdict.MISSING]
+            missed = {row.metric for row in left if row.verdict is Verdict.MISSING}
+            gone = [row.metric for row in rows if row.verdict is Verdict.MISSING and row.metric not in missed]
             say(f"{result.case_id}: taken although it got worse: {reason}" for reason in worse)
             say(f"{result.case_id}: taken although it is gone, and gated no longer: {metric}" for metric in gone)
+            say(f"{result.case_id}: not taken: {reason}" for reason in new)
     return REFUSED if refused else 0
 
 

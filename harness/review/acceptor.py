@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.amending import as_said
+from harness.amending import acceptable, as_said, with_home
 from harness.baseline import accept as acceptance
 from harness.baseline.compare import compare_with_baseline
 from harness.baseline.records import Portable, Times, machine_class, written
@@ -46,7 +46,8 @@ class Acceptor:
         baseline = self._store.read(result.suite, result.case_id, identity)
         metrics = metrics_of(run, result.suite)
         rows = compare_with_baseline(result, baseline, metrics, self._prior(result), identity)
-        comparisons = tuple(as_said(row, result, run.plan) for row in rows)
+        said = (as_said(row, result, run.plan) for row in rows)
+        comparisons = tuple(acceptable(with_home(row, result, baseline, metrics, identity), result) for row in said)
         quick = run.mode == "quick"
         refused = acceptance.refusal(result, comparisons, baseline, run_complete=run.complete, quick=quick)
         return Judged(comparisons, refused or self._test_failed(result))
