@@ -163,6 +163,16 @@ def test_a_metric_in_another_unit_is_not_compared(tmp_path: Path, capsys: pytest
     assert row["reason"] == said
 
 
+@pytest.mark.parametrize(("limit", "code"), [(None, 0), (0.1, 1)])
+def test_a_metric_of_old_alone_is_missing_where_it_had_a_limit(tmp_path: Path, limit: float | None, code: int) -> None:
+    """What was reported and never judged made NEW red, although no committed baseline would have held it."""
+    cost = Metric("cost", "USD", "lower", tolerance=limit)
+    declared = (*(metric.record() for metric in METRICS), {**cost.record(), "suite": CASES[0].suite})
+    measurements = (*CASES[0].measurements, Measurement("cost", estimate([3.0]), (3.0,)))
+    old = on_disk(tmp_path, "old", [dataclasses.replace(CASES[0], measurements=measurements)], metrics=declared)
+    assert main(["compare", old, on_disk(tmp_path, "new", CASES[:1])]) == code
+
+
 def test_a_new_run_in_turns_with_another_tree_lacks_what_turns_do_not_measure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

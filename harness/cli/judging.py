@@ -15,8 +15,9 @@ from harness.comparing import software_changes
 from harness.judge import Prior, fit_prior, missing
 from harness.judge.times import ANCHORED
 from harness.measured import UNMEASURED_IN_TURNS
+from harness.metrics import Metric
 from harness.names import within
-from harness.records import Comparison, Outcome, Result, Run, Verdict
+from harness.records import Comparison, Environment, Outcome, Result, Run, Verdict
 from harness.report.commands import in_turns, of_search
 from harness.report.record import failed_tests, metrics_of
 
@@ -38,16 +39,17 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
 
     A case that the old run measured and the new one did not is MISSING, unless its hardware is not there, the new run
     left it to the full selection or was not given its folder, or was filtered or cut short and so does not claim to be
-    whole. A case of the new run whose own test failed is an ERROR, as it was there. Latencies of which one run has no
-    ratios to the anchor are INCOMPARABLE, and so is what the new run did not measure since it took turns with another
-    tree, what outputs of another length have no value of, as it was there, and what the two declare in different units;
-    what too few fresh launches convicted is INCONCLUSIVE, as there. Raises `RecordError` for a run that does not hold
+    whole. A metric that had no limit and that the new suite no longer has is not missed: no committed baseline has it.
+    A case of the new run whose own test failed is an ERROR, as it was there. Latencies of which one run has no ratios
+    to the anchor are INCOMPARABLE, and so is what the new run did not measure since it took turns with another tree,
+    what outputs of another length have no value of, as it was there, and what the two declare in different units; what
+    too few fresh launches convicted is INCONCLUSIVE, as there. Raises `RecordError` for a run that does not hold
     together.
     """
     measured = [result for result in old.results if result.outcome is Outcome.COMPLETED]
-    declared = {result.suite: metrics_of(old, result.suite).values() for result in measured}
+    declared = {result.suite: (metrics_of(old, result.suite), metrics_of(new, result.suite)) for result in measured}
     baselines = {
-        (result.suite, result.case_id): baseline_of(result, old.environment, declared[result.suite])
+        (result.suite, result.case_id): _as_baseline(result, old.environment, *declared[result.suite])
         for result in measured
     }
     priors = _priors(measured, baselines)
@@ -69,6 +71,17 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
         why = "the old run measured it, and this one has no result of it."
         found += [replace(row, reason=f"{row.case_id}: {why}") for row in gone]
     return tuple(found)
+
+
+def _as_baseline(
+    result: Result, environment: Environment, before: Mapping[str, Metric], now: Mapping[str, Metric]
+) -> Baseline:
+    """An old result as a baseline for a suite with the metrics `now`, which had those `before`: without what had no
+    limit then and is no metric now.
+    """
+    dropped = {name for name, metric in before.items() if name not in now and not metric.gates}
+    kept = tuple(one for one in result.measurements if one.metric not in dropped)
+    return baseline_of(replace(result, measurements=kept), environment, before.values())
 
 
 def _test_of(result: Result, run: Run) -> str:
