@@ -10,7 +10,7 @@ SQNR       10 log10(|w|^2 / |f - w|^2) dB     signal to quantization noise: Benn
 cosine     w.f / (|w| |f|)                    near 1 it is 1 - error^2 / 2, so it tells large errors apart, not small
 
 They are the ones of PyTorch's numeric suite (compute_normalized_l2_error, compute_sqnr, compute_cosine_similarity in
-torch.ao.ns.fx.utils).
+torch.ao.ns.fx.utils). Places that both outputs mark as not counting, with one large number, are left out (`_mark`).
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ PART = 2**20
 
 _NOISE = 1e-6
 """What rounding leaves of outputs that are zero."""
+_MARK, _OUTWEIGHS = 1e4, 1e3
+"""The least magnitude of a mark, and by how many times it is larger than all else: what is wrong in the rest is then
+less than a thousandth of the whole, within which two runs of one artefact agree."""
 _SHARE = 0.001
 """Share of the weights that an exporter or a fusion may move without it being a technique."""
 _FOLDED = 0.01
@@ -163,16 +166,44 @@ def _distance(found: Array, wanted: Array) -> tuple[float, float]:
 
 
 def _doubles(found: Array, wanted: Array) -> Iterator[tuple[Array, Array]]:
-    """Both as vectors of double precision, part by part.
+    """Both as vectors of double precision, part by part, with zeros where both hold the mark of what is wanted.
 
     Complex where either is: of float64, the real part alone would be left.
     """
     import numpy as np
 
     kind: Any = np.complex128 if "c" in (found.dtype.kind, wanted.dtype.kind) else np.float64
-    near, exact = found.reshape(-1), wanted.reshape(-1)
-    for start in range(0, exact.size, PART):
-        yield near[start : start + PART].astype(kind), exact[start : start + PART].astype(kind)
+    mark = _mark(wanted)
+    for f, w in zip(_parts(found), _parts(wanted), strict=True):
+        near, exact = f.astype(kind), w.astype(kind)
+        if mark is not None:
+            marked = (near == mark) & (exact == mark)
+            near[marked] = exact[marked] = 0
+        yield near, exact
+
+
+def _mark(wanted: Array) -> Any:
+    """The number that stands where an output does not count, as `masked_fill(mask, -1e9)` leaves; None where none does.
+
+    It has the largest magnitude, stands at two places or more, and outweighs all else. Left in, it alone would be the
+    size of the output, and whatever stands beside it near enough.
+    """
+    import numpy as np
+
+    value = max((part[np.abs(part).argmax()].item() for part in _parts(wanted)), key=abs, default=0)
+    if not _MARK <= abs(value) < math.inf:
+        return None
+    places, rest = 0, 0.0
+    for part in _parts(wanted):
+        others = np.abs(part[part != value]).astype(np.float64)
+        places += part.size - others.size
+        rest += float(np.vdot(others, others))
+    return value if places > 1 and 0 < _OUTWEIGHS * math.sqrt(rest) < abs(value) * math.sqrt(places) else None
+
+
+def _parts(array: Array) -> Iterator[Array]:
+    flat = array.reshape(-1)
+    return (flat[start : start + PART] for start in range(0, flat.size, PART))
 
 
 def _sqnr(found: Array, wanted: Array) -> float:

@@ -82,6 +82,58 @@ def test_complex_outputs_are_compared_by_both_of_their_parts() -> None:
         check_outputs({"y": found}, {"y": wanted}, "case")
 
 
+MASKS = [-1e9, float(np.finfo(np.float32).min)]
+
+
+def masked(seed: int, mask: float) -> np.ndarray:
+    """The scores of a ranker, of which the last two are of what is no candidate."""
+    scores = np.random.default_rng(seed).normal(size=(1, 8)).astype(np.float32)
+    scores[..., -2:] = mask
+    return scores
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_scores_beside_a_mask_are_compared_by_themselves(mask: float) -> None:
+    """The mask's was the size of the output, and stale or wrong scores were near enough in every comparison."""
+    first, *others = (masked(seed, mask) for seed in range(8))
+    check_outputs({"x": first * np.float32(1)}, {"x": first}, "x")
+    for other in others:
+        with pytest.raises(MeasurementError, match="output x differs from the expected values"):
+            check_outputs({"x": other}, {"x": first}, "x")
+        near, bare = nearness({"x": other}, {"x": first}), nearness({"x": other[:, :-2]}, {"x": first[:, :-2]})
+        assert [near[name] for name in ("error", "sqnr", "cosine")] == pytest.approx(
+            [bare[name] for name in ("error", "sqnr", "cosine")]
+        )
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_mask_that_only_one_output_has_counts(mask: float) -> None:
+    wanted = masked(0, mask)
+    lost, more = wanted.copy(), wanted.copy()
+    lost[0, -1], more[0, 0] = 0, mask
+    assert relative_error(lost, wanted) == pytest.approx(1)
+    assert relative_error(more, wanted) > 1e8
+    assert relative_error(masked(0, -1e4), wanted) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        [1.0, 1.0, 1e-7, 2e-7],
+        [2e4, 2e4, 3e3, -5e2],
+        [-1e9, 1.0, 2.0, 3.0],
+        [1e5, 1e5, 1e5, 1e5],
+    ],
+    ids=["saturated", "large", "once", "all"],
+)
+def test_numbers_that_are_no_mask_count(wanted: list[float]) -> None:
+    """Probabilities that are 1 but for rounding would be held to what rounding leaves of the others."""
+    exact = np.array(wanted)
+    found = exact + np.array([0, 0, 3e-7, -3e-7])
+    distance = np.linalg.norm(found - exact)
+    assert relative_error(found, exact) == pytest.approx(distance / np.linalg.norm(exact))
+
+
 @pytest.mark.parametrize("bits", [8, 11, 24])
 def test_one_rounding_costs_six_decibels_a_bit(numbers: np.ndarray, bits: int) -> None:
     """The table in docs/metrics.md: a step is 2^(1-p) of the leading bit, and its noise a twelfth of its square."""
