@@ -17,7 +17,7 @@ from harness.cli.judging import compare_runs
 from harness.comparing import WithBaselines, WithTree, not_in_turns
 from harness.errors import BaselineError
 from harness.judge import compare, fresh_launches
-from harness.measure.passes import OF_OTHER_DATA
+from harness.measure.passes import OF_OTHER_DATA, OF_OTHER_INPUTS
 from harness.measure.tree import Tree
 from harness.metrics import Metric, resolve
 from harness.plan import Plan
@@ -391,7 +391,7 @@ def test_nobody_is_advised_to_accept_a_percentile_of_too_few_calls(with_baseline
 
 
 @pytest.mark.parametrize("metric", ["fidelity.error", "fidelity.sqnr", "fidelity.cosine", "fidelity.identical"])
-@pytest.mark.parametrize("why", ["not measured of outputs, since output 0 holds 3 elements", None])
+@pytest.mark.parametrize("why", ["not measured of outputs, since output 0 holds 3 elements", OF_OTHER_INPUTS, None])
 def test_outputs_of_another_length_than_the_references_lose_no_fidelity(
     tmp_path: Path, why: str | None, metric: str
 ) -> None:

@@ -15,6 +15,7 @@ from harness.errors import MeasurementError, SuiteError
 from harness.fidelity import alteration, cosine, fewer_bits, nearness, relative_error, sqnr
 from harness.measure.passes import (
     OF_OTHER_DATA,
+    OF_OTHER_INPUTS,
     EvaluationPass,
     check_answers,
     check_changed,
@@ -315,6 +316,32 @@ def test_as_many_elements_in_other_calls_are_of_other_examples() -> None:
     said = "output 0 has another length than the reference's in some calls, and as many elements in all"
     assert fidelity_facts(one, other) == {"fidelity": f"not measured of outputs, since {said}"}
     check_changed("it is not told", one, other, {**FLOAT, "precision": "int8"}, FLOAT)
+
+
+class Reading(Doubling):
+    """Gives scores of ids."""
+
+    def __call__(self, staged: dict) -> dict:
+        return {"y": 0.5 * staged["id"]}
+
+
+@pytest.mark.parametrize(("size", "other"), [(None, None), (1, 4)])
+def test_answers_to_other_ids_are_not_compared(size: int | None, other: int | None) -> None:
+    """One near tie of a text that a network writes, and all that follows was held against answers to other ids."""
+
+    def evaluated(size: int | None, *ids: int, state: float = 0.5, keep: int | None = None) -> EvaluationPass:
+        predictor = Predictor(Reading(), size, keep)
+        for number in ids:
+            predictor({"id": np.array([[number]]), "state": np.array([[state]])})
+        lengths = tuple(predictor.lengths.values())
+        made = a_pass(*predictor.outputs().values(), answers=np.arange(4))
+        return dataclasses.replace(made, lengths=lengths, asked=predictor.asked)
+
+    one = evaluated(size, 1, 2)
+    assert fidelity(evaluated(other, 1, 2, state=0.25), one)["fidelity.error"] == 0
+    assert fidelity(evaluated(other, 1, 3), one) == {"fidelity.agreement": 1}
+    assert fidelity_facts(evaluated(other, 1, 3), one) == {"fidelity": OF_OTHER_INPUTS}
+    assert fidelity(evaluated(other, 1, 3, keep=1), evaluated(size, 1, 2, keep=1))["fidelity.error"] == 0
 
 
 def test_batches_of_another_size_are_calls_of_the_same_examples() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from harness.baseline.records import Baseline
 from harness.judge import Prior, compare
 from harness.judge.words import quoted
-from harness.measure.passes import OF_ANOTHER_LENGTH
+from harness.measure.passes import OF_ANOTHER_LENGTH, OF_OTHER_INPUTS
 from harness.metrics import Metric
 from harness.records import Comparison, Result, Scalar, Verdict
 
@@ -16,6 +16,8 @@ __all__ = ["compare_with_baseline"]
 
 _OF_OUTPUTS = {f"fidelity.{name}" for name in ("error", "sqnr", "cosine", "identical")}
 """What only outputs of one length have: the agreement is of decisions."""
+_UNPAIRED = (OF_ANOTHER_LENGTH, OF_OTHER_INPUTS)
+"""How the fact begins where outputs can't be paired, although nothing of them is lost."""
 
 
 def compare_with_baseline(
@@ -23,25 +25,26 @@ def compare_with_baseline(
 ) -> tuple[Comparison, ...]:
     """The comparisons of `harness.judge.compare`, alike for whoever judges, accepts or reviews a result.
 
-    A fidelity that outputs of another length than the reference's can't have is INCOMPARABLE, and not MISSING, and so
-    is a metric of the suite's own that has another unit than in the baseline.
+    A fidelity that outputs of another length than the reference's, or to other inputs, can't have is INCOMPARABLE, and not
+    MISSING, and so is a metric of the suite's own that has another unit than in the baseline.
     """
     rows = compare(result, baseline, metrics, prior, identity)
     return tuple(_with_unit(_with_lengths(row, result), result, baseline, metrics) for row in rows)
 
 
 def _with_lengths(row: Comparison, result: Result) -> Comparison:
-    """A comparison that calls a fidelity not lost where outputs have another length than the reference's, and so have
-    none: as many as a detector found, or as a network wrote, may be others on another machine or after an upgrade.
+    """A comparison that calls a fidelity not lost where outputs have another length than the reference's, or are to
+    other inputs, and so have none: as many as a detector found, or what a network wrote, may be others on another
+    machine or after an upgrade.
     """
     why = str(result.facts.get("fidelity", ""))
     # Not for an output that is gone, nor for decisions: each example has one, whatever was found in it. Nor for other
     # data: they may follow from answers that broke, and then the accuracy is incomparable, too.
-    if row.verdict is not Verdict.MISSING or row.metric not in _OF_OUTPUTS or not why.startswith(OF_ANOTHER_LENGTH):
+    if row.verdict is not Verdict.MISSING or row.metric not in _OF_OUTPUTS or not why.startswith(_UNPAIRED):
         return row
     reason = (
-        f"{row.metric}: {why}. Where outputs change in length, let the grid judge without it: "
-        f'metrics=[resolve()["{row.metric}"].with_tolerance()].'
+        f"{row.metric}: {why}. Where outputs change in length, or inputs follow from answers, let the grid judge "
+        f'without it: metrics=[resolve()["{row.metric}"].with_tolerance()].'
     )
     return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason)
 

@@ -39,6 +39,7 @@ Facts = Mapping[str, Scalar]
 __all__ = [
     "OF_ANOTHER_LENGTH",
     "OF_OTHER_DATA",
+    "OF_OTHER_INPUTS",
     "EvaluationPass",
     "check_answers",
     "check_changed",
@@ -55,6 +56,11 @@ __all__ = [
 
 OF_ANOTHER_LENGTH = "not measured of outputs, since output "
 """How the fact begins where outputs are as many as the reference's, and one of them has another length."""
+OF_OTHER_INPUTS = (
+    "not measured of outputs, since the evaluation gave the network other whole numbers than the reference"
+)
+"""The fact where the same evaluation goes on from what was answered: the outputs are to other ids after the first one
+that is another."""
 OF_OTHER_DATA = "not measured, since it was evaluated on other data than its reference"
 """The fact where the two were asked different questions, so that their answers are not to be held side by side."""
 MEMORY_CALLS = 10
@@ -70,6 +76,7 @@ class EvaluationPass:
                       many
     elements          how many elements each output has
     lengths           a digest of how many it has in each call; () where examples are cut into batches
+    asked             a digest of the whole numbers among the inputs
     """
 
     reply: Evaluated
@@ -78,6 +85,7 @@ class EvaluationPass:
     outputs: Mapping[str, np.ndarray[Any, Any]]
     elements: tuple[int, ...]
     lengths: tuple[str, ...] = ()
+    asked: str = ""
 
     def record(self) -> Scores:
         """The scores as a run keeps them: one bit an example where every credit is 0 or 1."""
@@ -113,8 +121,8 @@ def evaluate(
         answers = arrays["answers"] if "answers" in arrays.files else None
         elements = tuple(arrays["elements"].tolist())
         outputs = {str(i): arrays[f"output {i}"] for i in range(len(elements))}
-        lengths = tuple(arrays["lengths"].tolist())
-        result = EvaluationPass(reply, arrays["scores"], answers, outputs, elements, lengths)
+        lengths, asked = tuple(arrays["lengths"].tolist()), str(arrays["asked"])
+        result = EvaluationPass(reply, arrays["scores"], answers, outputs, elements, lengths, asked)
     output.unlink()
     return result
 
@@ -151,6 +159,8 @@ def fidelity_facts(candidate: EvaluationPass, reference: EvaluationPass) -> dict
     for number, (found, wanted) in pairs:
         if found != wanted:
             return {"fidelity": f"{OF_ANOTHER_LENGTH}{number} holds {found:,} elements, and the reference's {wanted:,}"}
+    if candidate.lengths == reference.lengths:
+        return {"fidelity": OF_OTHER_INPUTS}
     digests = enumerate(zip(candidate.lengths, reference.lengths, strict=True))
     number = next(number for number, (found, wanted) in digests if found != wanted)
     why = "has another length than the reference's in some calls, and as many elements in all"
@@ -158,8 +168,9 @@ def fidelity_facts(candidate: EvaluationPass, reference: EvaluationPass) -> dict
 
 
 def _paired(candidate: EvaluationPass, reference: EvaluationPass) -> bool:
-    """Whether elements at one place are of one example, by how many there are."""
-    return candidate.elements == reference.elements and candidate.lengths == reference.lengths
+    """Whether elements at one place are of one example, by how many there are, and answer the same whole numbers."""
+    found, wanted = ((one.elements, one.lengths, one.asked) for one in (candidate, reference))
+    return found == wanted
 
 
 def check_answers(what: str, candidate: EvaluationPass, reference: EvaluationPass) -> None:

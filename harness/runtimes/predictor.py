@@ -44,10 +44,13 @@ class Predictor:
         self._kept: dict[str, list[Any]] = {}
         self._elements: dict[str, int] = {}
         self._lengths: dict[str, Any] = {}
+        self._asked = hashlib.blake2b(digest_size=8)
         self._not_finite: dict[str, int] = {}
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
         inputs = in_order(inputs, self._names)
+        if self._keep is None or min(self._elements.values(), default=0) < self._keep:
+            self._note(inputs)
         result = self._call(inputs) if self._batch_size is None else self._in_batches(inputs, self._batch_size)
         for name, array in result.items():
             seen = self._elements.get(name, 0)
@@ -75,6 +78,15 @@ class Predictor:
         return {name: digest.hexdigest()[:16] for name, digest in self._lengths.items()}
 
     @property
+    def asked(self) -> str:
+        """A digest of the whole numbers among the inputs, over the calls of which `outputs` has something.
+
+        Ids that follow from what was answered, as of a text that the network writes, may be others elsewhere. Floating
+        point inputs are left out: where they follow from outputs, they are rounded otherwise elsewhere.
+        """
+        return self._asked.hexdigest()
+
+    @property
     def not_finite(self) -> dict[str, int]:
         """How many elements of each output were NaN or infinite over all calls, also among those that are not kept."""
         return dict(self._not_finite)
@@ -84,6 +96,15 @@ class Predictor:
         import numpy as np
 
         return {name: np.concatenate(parts) for name, parts in self._kept.items()}
+
+    def _note(self, inputs: Arrays) -> None:
+        import numpy as np
+
+        for name, values in inputs.items():
+            array = np.ascontiguousarray(values)
+            if array.dtype.kind in "iub":
+                self._asked.update(f"{name} {array.shape} ".encode())
+                self._asked.update(array.reshape(-1).data)
 
     def _call(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
         found = self._session.fetch(self._session(self._session.stage(inputs)))

@@ -53,8 +53,9 @@ def evaluate(request: Evaluate) -> Evaluated:
     # Numbered, since names of outputs are the network's own, and may be no names of files.
     arrays: dict[str, Any] = {f"output {i}": array for i, array in enumerate(outputs.values())}
     arrays |= {"scores": scores, "elements": np.asarray(list(predictor.elements.values()), dtype=np.int64)}
-    # This worker is the running harness's, and the tree may have an older one, whose predictor notes no lengths.
+    # This worker is the running harness's, and the tree may have an older one, whose predictor notes neither.
     arrays["lengths"] = np.asarray(list(getattr(predictor, "lengths", {}).values()), dtype=str)
+    arrays["asked"] = np.asarray(getattr(predictor, "asked", ""), dtype=str)
     if answers is not None:
         arrays["answers"] = answers
     with Path(request.output).open("wb") as file:
