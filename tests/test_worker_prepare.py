@@ -59,6 +59,25 @@ def test_inputs_must_follow_the_seed() -> None:
     check_inputs("tiny", others, digest_arrays(others[-1]))
 
 
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"ids": np.full((1, 6), 7)}, r"ids int64\[1, 6\]"),
+        ({"ids": np.full((1, 4), 7, np.int32)}, r"ids int32\[1, 4\]"),
+        ({"tokens": np.full((1, 4), 7)}, r"tokens int64\[1, 4\]"),
+        ({"ids": np.full((1, 4), 7), "mask": np.ones((1, 4))}, r"ids int64\[1, 4\], mask float64\[1, 4\]"),
+    ],
+    ids=["length", "type", "name", "more"],
+)
+def test_inputs_have_one_form_for_all_seeds(other: dict[str, Any], told: str) -> None:
+    """Texts that were not padded were timed without a word, each arm with lengths of its own."""
+    batches = [{"ids": np.full((1, 4), seed)} for seed in range(8)]
+    batches[3] = other
+    words = rf"Model\.inputs of tiny gives ids int64\[1, 4\] for seed 0 and {told} for seed 3, .* pad to one length"
+    with pytest.raises(PreparationError, match=words):
+        check_inputs("tiny", batches, digest_arrays(batches[-1]))
+
+
 def test_inputs_must_be_the_same_for_the_same_seed(tmp_path: Path) -> None:
     """Or they are others in every run, whose times are then compared with nobody's."""
     model = dataclasses.replace(

@@ -119,9 +119,18 @@ def _network(model: Model) -> Any:
 
 def check_inputs(name: str, batches: Sequence[Mapping[str, Any]], again: str) -> None:
     """Raise `PreparationError` where all batches of a model hold the same values: no answer could be told from one that
-    was kept from the call before. And where the last one has another digest when it is made `again`: no run could be
-    compared with another.
+    was kept from the call before. Where one has other names, types or shapes than the first: calls of other work would
+    be timed as the same. And where the last one has another digest when it is made `again`: no run could be compared
+    with another.
     """
+    forms = [", ".join(f"{key} {a.dtype}{list(a.shape)}" for key, a in batch.items()) for batch in batches]
+    for seed, form in zip(INPUT_SEEDS, forms, strict=True):
+        if form != forms[0]:
+            raise PreparationError(
+                f"Model.inputs of {name} gives {forms[0]} for seed {INPUT_SEEDS[0]} and {form} for seed {seed}, so "
+                "that calls of different work would be timed as the same; pad to one length, and give the same names "
+                "and types for every seed"
+            )
     digests = [digest_arrays(batch) for batch in batches]
     if len(set(digests)) == 1:
         raise PreparationError(
