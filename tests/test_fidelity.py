@@ -318,6 +318,20 @@ def test_as_many_elements_in_other_calls_are_of_other_examples() -> None:
     check_changed("it is not told", one, other, {**FLOAT, "precision": "int8"}, FLOAT)
 
 
+def test_inputs_that_no_call_had_are_told_by_their_places() -> None:
+    x = np.ones((1, 2), np.float32)
+    predictor = Predictor(Doubling(), 1, names=("x", "mask", "types"))
+    assert predictor.never_given == [], "nothing was evaluated by it"
+    predictor({"x": x})
+    assert predictor.never_given == ["mask", "types"]
+    predictor({"mask": x, "x": x})
+    predictor({"x": x})
+    assert predictor.never_given == ["types"]
+    other = Predictor(Doubling(), 1, names=("image",))
+    other({"x": x})
+    assert other.never_given == [], "under another name"
+
+
 class Reading(Doubling):
     """Gives scores of ids."""
 

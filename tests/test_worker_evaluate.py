@@ -18,7 +18,7 @@ from harness.measure.child import Child
 from harness.measure.tree import Tree
 from harness.runtimes.predictor import seed_generators
 from harness.specs import spec_of
-from harness.worker.artefact import read_manifest, write_manifest
+from harness.worker.artefact import load_batches, read_manifest, save_batches, write_manifest
 from harness.worker.evaluate import _wrong
 from harness.worker.protocol import Evaluate, Evaluated, Load, Loaded
 from tests.artefacts import make_artefact
@@ -140,6 +140,12 @@ def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
         write_manifest(folder, dataclasses.replace(read_manifest(folder), batchable=False))
         evaluated(one, "texts")
         assert len(lengths(tmp_path)) == 1
+        # With the cache of a language model left out, the accuracy was that of a call that was never timed.
+        inputs = load_batches(folder / "inputs.npz")
+        save_batches(folder / "inputs.npz", [{**batch, "keys": batch["x"]} for batch in inputs])
+        words = r"^texts/reference/cpu: evaluate never gives keys, .*; give x, keys in both"
+        with pytest.raises(MeasurementError, match=words):
+            evaluated(one, "texts")
         one.stop(30)
 
 

@@ -44,11 +44,13 @@ class Predictor:
         self._kept: dict[str, list[Any]] = {}
         self._elements: dict[str, int] = {}
         self._lengths: dict[str, Any] = {}
+        self._given = 0
         self._asked = hashlib.blake2b(digest_size=8)
         self._not_finite: dict[str, int] = {}
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
         inputs = in_order(inputs, self._names)
+        self._given = max(self._given, len(inputs))
         if self._keep is None or min(self._elements.values(), default=0) < self._keep:
             self._note(inputs)
         result = self._call(inputs) if self._batch_size is None else self._in_batches(inputs, self._batch_size)
@@ -76,6 +78,13 @@ class Predictor:
         Empty where inputs are cut into batches, whose size may be another elsewhere: there each example has a row.
         """
         return {name: digest.hexdigest()[:16] for name, digest in self._lengths.items()}
+
+    @property
+    def never_given(self) -> list[str]:
+        """Those of `names` for which no call had an array, under this name or in its place; none where there was no
+        call.
+        """
+        return list(self._names[self._given :]) if self._given else []
 
     @property
     def asked(self) -> str:

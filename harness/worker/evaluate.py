@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import harness
-from harness.errors import MeasurementError
+from harness.errors import MeasurementError, SuiteError
 from harness.grid import Address, find_case
 from harness.model import Evaluation
 from harness.runtimes.predictor import Predictor, seed_generators
@@ -29,7 +29,10 @@ KEPT_OUTPUTS = 2**20
 
 
 def evaluate(request: Evaluate) -> Evaluated:
-    """Evaluate an artefact and write scores, answers and outputs to `request.output`. Raises `MeasurementError`."""
+    """Evaluate an artefact and write scores, answers and outputs to `request.output`.
+
+    Raises `MeasurementError`, and `SuiteError` where the evaluation calls the network otherwise than it is timed.
+    """
     import numpy as np
 
     case, _ = find_case(Address(request.root, request.file, request.function, request.case_id))
@@ -43,6 +46,13 @@ def evaluate(request: Evaluate) -> Evaluated:
     predictor = Predictor(session, manifest.batch_size if manifest.batchable else None, KEPT_OUTPUTS, names)
     seed_generators()
     evaluation = case.model.evaluate(predictor)
+    # This worker is the running harness's, and the tree may have an older one, whose predictor notes less.
+    if lacking := getattr(predictor, "never_given", []):
+        raise SuiteError(
+            f"{case.id}: evaluate never gives {', '.join(lacking)}, which Model.inputs gives, so that the accuracy "
+            f"would be of a way through the network that no timed call takes; give {', '.join(names)} in both, or only "
+            "what evaluate gives in Model.inputs"
+        )
     # First, since numbers that are none in the outputs make the evaluation's own such numbers.
     check_finite(predictor.not_finite, predictor.elements, case.id)
     scores = np.asarray(evaluation.scores, dtype=np.float64)
@@ -53,7 +63,6 @@ def evaluate(request: Evaluate) -> Evaluated:
     # Numbered, since names of outputs are the network's own, and may be no names of files.
     arrays: dict[str, Any] = {f"output {i}": array for i, array in enumerate(outputs.values())}
     arrays |= {"scores": scores, "elements": np.asarray(list(predictor.elements.values()), dtype=np.int64)}
-    # This worker is the running harness's, and the tree may have an older one, whose predictor notes neither.
     arrays["lengths"] = np.asarray(list(getattr(predictor, "lengths", {}).values()), dtype=str)
     arrays["asked"] = np.asarray(getattr(predictor, "asked", ""), dtype=str)
     if answers is not None:
