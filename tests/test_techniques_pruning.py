@@ -354,6 +354,17 @@ def test_the_layer_that_changes_least_goes_first(amount: float) -> None:
     assert change(outputs_on(pruned.network, [batch]), outputs_on(ENCODER.load(), [batch])) < 0.05
 
 
+def test_blocks_are_ranked_by_scores_where_there_are_ids_beside_them() -> None:
+    """One near tie outweighed all that a block does to the scores, since ids differ by their numbers."""
+
+    def inputs(size: int, seed: int) -> dict[str, Any]:
+        first = 1 + np.random.default_rng(seed).random((size, 1), np.float32)
+        return {"tokens": np.concatenate([first, first + np.float32(0.001)], axis=1)}
+
+    model = dataclasses.replace(_with(ENCODER, Deciding()), inputs=inputs)
+    assert deployed(pruned_layers(1, finetune=False), model).notes["layers.removed"] == "blocks.1"
+
+
 def test_the_layers_of_a_sequential_are_renumbered() -> None:
     layers = [torch.nn.Linear(WIDTH, WIDTH) for _ in range(4)]
     model = _with(ENCODER, torch.nn.Sequential(*layers, torch.nn.Linear(WIDTH, 2), Mean()))
@@ -565,6 +576,23 @@ def tied_model(network: Tied) -> Model:
 
 def _with(model: Model, network: torch.nn.Module) -> Model:
     return dataclasses.replace(model, load=lambda: network.eval())
+
+
+class Deciding(torch.nn.Module):
+    """Two scores, doubled twice, and the id of the larger one; the block in between moves the second by a little."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(3))
+        with torch.no_grad():
+            for block, factor, shift in zip(self.blocks, (2, 1, 2), (0.0, -0.01, 0.0), strict=True):
+                block.weight.copy_(factor * torch.eye(2))
+                block.bias.copy_(torch.tensor([0.0, shift]))
+
+    def forward(self, scores: Any) -> Any:
+        for block in self.blocks:
+            scores = block(scores)
+        return scores, scores.argmax(-1) * 10_000
 
 
 class Mean(torch.nn.Module):

@@ -60,13 +60,17 @@ def probes_of(deployment: Deployment) -> list[Batch]:
 def outputs_on(
     network: Any, batches: Sequence[Batch], while_in: AbstractContextManager[Any] | None = None
 ) -> list[Any]:
-    """The outputs of a network over batches, tensor by tensor; `while_in` may change the network meanwhile."""
+    """The outputs of a network over batches, tensor by tensor: those in floating point, or all where none is, since ids
+    beside near scores change places by little (`harness.runtimes.base.decisive`). `while_in` may change the network
+    meanwhile.
+    """
     import torch
 
     from harness.runtimes.torch_session import kept_outputs
 
     with torch.no_grad(), _layer_by_layer(), while_in or nullcontext():
-        return [value for batch in batches for value in kept_outputs(network(*batch)).values()]
+        found = [value for batch in batches for value in kept_outputs(network(*batch)).values()]
+    return [value for value in found if value.is_floating_point() or value.is_complex()] or found
 
 
 def change(outputs: Sequence[Any], expected: Sequence[Any]) -> float:
