@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from harness.runtimes.onnx_graph import network_weights, nodes, weights
+from harness import PreparationError
+from harness.runtimes.onnx_graph import check_size, network_weights, nodes, weights
 from tests.onnx_networks import conditional, model, tensor
 
 
@@ -175,6 +176,19 @@ def test_types_that_numpy_does_not_have_are_told_by_their_names(dtype: int, name
     held = helper.make_tensor("w", dtype, [4, 4], bytes(16 * size // 8), raw=True)
     (weight,) = network_weights(model([helper.make_node("MatMul", ["x", "w"], ["y"])], [held]))
     assert (weight.dtype, weight.bits, weight.zeros) == (name, size, 16)
+
+
+def test_a_network_that_no_file_can_hold_is_refused_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above 2 GB protobuf can write no message, and says nothing but that."""
+    monkeypatch.setattr("harness.runtimes.onnx_graph.LARGEST", 1000)
+    steps = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    check_size(model(steps, [tensor("w", np.ones((4, 62)))]))
+    check_size(model(steps, [tensor("w", np.ones((4, 125)), np.float16)]))
+    check_size(model(steps, [helper.make_tensor("w", TensorProto.INT4, [4, 500], bytes(1000), raw=True)]))
+    words = r"more than the 2 GB that one \.onnx file can hold; serve a torch network by compiled or aotinductor"
+    for network in (model(steps, [tensor("w", np.ones((4, 63)))]), model(steps, [tensor("w", np.ones((4, 32)), "f8")])):
+        with pytest.raises(PreparationError, match=words):
+            check_size(network)
 
 
 def test_patterns_lie_on_the_axis_that_is_multiplied_with_inputs() -> None:

@@ -282,6 +282,14 @@ def test_a_network_of_another_form_is_refused(tmp_path: Path) -> None:
         OnnxRuntime().pack({}, {}, tmp_path, cpu)
 
 
+def test_a_network_that_no_file_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """protobuf's error, without cause or cure, ended it."""
+    monkeypatch.setattr("harness.runtimes.onnx_graph.LARGEST", 50)
+    with pytest.raises(PreparationError, match="more than the 2 GB that one"):
+        OnnxRuntime().pack(conditional(), {}, tmp_path, cpu)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_number_is_served_as_a_number(tmp_path: Path) -> None:
     """ONNX Runtime takes a list of one for it, and computes something else."""
     network = model([onnx.helper.make_node("Unsqueeze", ["number", "first"], ["y"])], [tensor("first", [0], np.int64)])

@@ -60,6 +60,15 @@ def test_calls_give_what_onnx_runtime_gives(script: FakeTensorRt, tmp_path: Path
         np.testing.assert_allclose(session.fetch(output)["output"], wanted["output"], rtol=1e-5)
 
 
+def test_a_network_that_no_file_can_hold_is_refused(
+    script: FakeTensorRt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.runtimes.onnx_graph.LARGEST", 1000)
+    with pytest.raises(PreparationError, match="more than the 2 GB that one"):
+        packed(tmp_path)
+    assert script.builds == []
+
+
 def test_the_engine_is_strongly_typed_detailed_and_keeps_float32(script: FakeTensorRt, tmp_path: Path) -> None:
     packed(tmp_path)
     (build,) = script.builds

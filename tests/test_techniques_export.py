@@ -161,6 +161,14 @@ def test_an_export_that_computes_something_else_is_refused(monkeypatch: pytest.M
         export(TINY.load(), batches(2), batchable=True)
 
 
+def test_an_export_that_no_file_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was said that ONNX Runtime can't run it, with protobuf's error."""
+    monkeypatch.setattr("harness.runtimes.onnx_graph.LARGEST", 100)
+    network = model([onnx.helper.make_node("MatMul", ["x", "w"], ["y"])], [tensor("w", np.ones((4, 8)))])
+    with pytest.raises(PreparationError, match="more than the 2 GB that one"):
+        _check(network, [], [], TOLERANCE["float32"], batchable=True)
+
+
 def test_ids_beside_scores_may_change_places_and_are_looked_at_where_they_are_all() -> None:
     """Two scores that differ by rounding do, and a right export was refused."""
     network = model([onnx.helper.make_node("TopK", ["x", "k"], ["scores", "ids"])], [tensor("k", [3], np.int64)])

@@ -483,6 +483,14 @@ def test_a_name_with_brackets_is_kept_by_that_name(tmp_path: Path) -> None:
     assert facts["weights.float32"] == pytest.approx(4 / 148)
 
 
+def test_a_network_that_no_file_can_hold_is_not_quantized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tiny_onnx_model(tmp_path)
+    deployment = Deployment(made, load_network(made), native_runtime(made.form), cpu, tmp_path)
+    monkeypatch.setattr("harness.runtimes.onnx_graph.LARGEST", 1000)
+    with pytest.raises(PreparationError, match="more than the 2 GB that one"):
+        preprocessed(deployment)
+
+
 def test_without_sympy_nothing_is_quantized_of_shapes_that_are_not_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,14 @@ def test_forms_that_do_not_fit_are_refused_with_the_way_round() -> None:
     )
 
 
+def test_a_network_that_no_file_can_hold_is_refused(
+    onnx_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.runtimes.onnx_graph.LARGEST", 1000)
+    with pytest.raises(PreparationError, match="more than the 2 GB that one"):
+        network_of(onnx_model, tmp_path)
+
+
 @pytest.mark.parametrize("technique", [openvino, openvino(precision="bfloat16"), openvino | batched(3)])
 def test_a_torch_network_is_exported(technique: Technique | Pipeline) -> None:
     pytest.importorskip("openvino")

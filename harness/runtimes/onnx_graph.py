@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import PreparationError
+from harness.fidelity import bits_of
 from harness.runtimes.facts import Weight, is_weight_dtype, is_weight_shape, kept_patterns, weight_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Constant", "constants", "elements", "network_weights", "nodes", "weights"]
+__all__ = ["Constant", "check_size", "constants", "elements", "network_weights", "nodes", "weights"]
+
+LARGEST = 2**31 - 1
+"""Bytes that a message of protobuf may have, which an .onnx file is."""
 
 _ZERO_POINTS = {
     ("DequantizeLinear", 0): 2, ("QLinearConv", 3): 5, ("QLinearMatMul", 3): 5, ("QGemm", 3): 5,
@@ -97,6 +102,19 @@ def weights(model: Any) -> list[Constant]:
 def elements(model: Any) -> int:
     """Numbers that the weights of an `onnx.ModelProto` stand for."""
     return sum(constant.elements for constant in weights(model))
+
+
+def check_size(model: Any) -> None:
+    """Raise `PreparationError` where the constants of an `onnx.ModelProto` are more than one .onnx file can hold: the
+    error of protobuf, where it is written, names neither cause nor cure.
+    """
+    tensors = [constant.tensor for constant in constants(model.graph)]
+    size = sum(math.prod(tensor.dims) * bits_of(_dtype_name(tensor)) for tensor in tensors) // 8
+    if size > LARGEST:
+        raise PreparationError(
+            f"the constants of the network are {size / 1e9:.1f} GB, more than the 2 GB that one .onnx file can hold; "
+            "serve a torch network by compiled or aotinductor, or take a smaller one"
+        )
 
 
 def _collect(graph: Any, outer: dict[str, Constant], found: list[Constant]) -> None:

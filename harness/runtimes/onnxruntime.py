@@ -70,10 +70,15 @@ class OnnxRuntime:
         return full_name(self.provider or ("cuda" if hardware.describe()["kind"] == "cuda" else "cpu"))
 
     def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:  # noqa: ARG002
-        """Write the network as one file. Raises `PreparationError` for a network that is no `onnx.ModelProto`."""
+        """Write the network as one file. Raises `PreparationError` for a network that is no `onnx.ModelProto`, or is
+        too large for a file.
+        """
         import onnx
 
+        from harness.runtimes.onnx_graph import check_size
+
         check_form(network, onnx.ModelProto, "ONNX Runtime", "an onnx.ModelProto")
+        check_size(network)
         onnx.save(network, str(folder / _FILE))
         provider = provider_of(self.provider_on(hardware))
         if provider and provider.compiles:

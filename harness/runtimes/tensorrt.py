@@ -63,9 +63,11 @@ class TensorRt:
         """Write the network and build its engine. Raises `PreparationError` where TensorRT refuses it."""
         import onnx
 
+        from harness.runtimes.onnx_graph import check_size
         from harness.runtimes.tensorrt_engines import write_shapes
 
         check_form(network, onnx.ModelProto, self.name, "an onnx.ModelProto")
+        check_size(network)
         onnx.save(network, str(folder / _FILE))
         (folder / _CACHE).mkdir()
         write_shapes(example, self.max_batch, folder / _CACHE)

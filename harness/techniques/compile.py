@@ -98,8 +98,11 @@ def openvino(deployment: Deployment, *, precision: str = "float32", fusing: bool
     import onnx
     from openvino import Core
 
+    from harness.runtimes.onnx_graph import check_size
+
     path = deployment.folder / "exported.onnx"
     deployment = export.exported(deployment)
+    check_size(deployment.network)
     onnx.save(deployment.network, str(path))
     try:
         network = Core().read_model(path)

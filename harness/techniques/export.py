@@ -205,12 +205,14 @@ def _check(
 ) -> None:
     import onnxruntime as ort
 
+    from harness.runtimes.onnx_graph import check_size
+
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    runnable = _in_float32(model)
+    check_size(runnable)
     try:
-        session = ort.InferenceSession(
-            _in_float32(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = ort.InferenceSession(runnable.SerializeToString(), options, providers=["CPUExecutionProvider"])
         found = [session.run(list(wanted[0]), dict(example)) for example in examples]
     except Exception as error:
         raise PreparationError(f"ONNX Runtime can't run the exported network: {error}") from error

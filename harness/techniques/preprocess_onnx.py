@@ -29,9 +29,12 @@ def preprocessed(deployment: Deployment, *, gemm: bool = True, channels: bool = 
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    from harness.runtimes.onnx_graph import check_size
+
     # As a file: of a network in memory, the weights would be moved out of it.
     folder = deployment.folder.resolve()
     source, target = folder / "float.onnx", folder / "preprocessed.onnx"
+    check_size(deployment.network)
     onnx.save(_with_channels(deployment.network) if channels else deployment.network, str(source))
     with contextlib.chdir(folder):  # where it fails, it leaves what it has in the current folder
         try:
