@@ -292,9 +292,10 @@ BOXES = np.zeros((17, 4), np.float32)
         ([np.array(["cat"])], "output y holds text or objects"),
         ([BOXES], r"output y has shape \[17, 4\] for a batch of 1; if its first axis is no batch, .* batchable=False"),
         ([np.float32([np.nan])], "output y holds NaN"),
+        ([np.float32([[1, -np.inf]])], "holds NaN or infinity; .*, or forward marks .* and mask in evaluate"),
         ([BOXES[:1], BOXES[:1]], "or finds nothing in them: let Model.inputs give real examples"),
     ],
-    ids=["objects", "text", "no batch", "NaN", "nothing found"],
+    ids=["objects", "text", "no batch", "NaN", "marked", "nothing found"],
 )
 def test_outputs_that_nothing_could_be_told_of_are_refused_with_the_cure(outputs: list[Any], words: str) -> None:
     with pytest.raises(PreparationError, match=words):

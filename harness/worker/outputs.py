@@ -22,6 +22,9 @@ The same code on the same data differs only where threads reorder a sum; a wrong
 precision is farther away.
 """
 
+_MARKED = "forward marks with it what does not count: let it give 0 there and mask in evaluate"
+"""What infinity among outputs may be, beside a fault, and the cure."""
+
 
 def alike(one: Outputs, other: Outputs) -> bool:
     """Whether these are the same arrays, but for how their numbers were rounded."""
@@ -61,8 +64,8 @@ def check_finite(not_finite: Mapping[str, int], elements: Mapping[str, int], wha
         if count:
             raise MeasurementError(
                 f"{what}: output {name} holds NaN or infinity in {count / elements[name]:.2g} of its elements on the "
-                "evaluation's data; the network is broken by its technique, or its numbers leave the range of their "
-                "type",
+                "evaluation's data; the network is broken by its technique, its numbers leave the range of their "
+                f"type, or {_MARKED}",
                 outcome="invalid",
             )
 
@@ -83,7 +86,9 @@ def check_expected(batches: list[dict[str, np.ndarray[Any, Any]]], batchable: bo
                     "(of skl2onnx: zipmap=False, and without the output of labels)"
                 )
             if not np.isfinite(array).all():
-                raise PreparationError(f"output {name} holds NaN or infinity; the network is broken by its technique")
+                raise PreparationError(
+                    f"output {name} holds NaN or infinity; the network is broken by its technique, or {_MARKED}"
+                )
             if batchable and (array.ndim == 0 or array.shape[0] != batch_size):
                 raise PreparationError(
                     f"output {name} has shape {list(array.shape)} for a batch of {batch_size}; if its first axis is no "
