@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import SuiteError
+from harness.errors import PreparationError, SuiteError
 from harness.names import check_name
+from harness.signatures import signature_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
     Predict = Callable[[Arrays], dict[str, "np.ndarray[Any, Any]"]]
 
-__all__ = ["FORMS", "Evaluation", "Model", "Training", "classification", "digest_arrays", "in_order"]
+__all__ = ["FORMS", "Evaluation", "Model", "Training", "check_order", "classification", "digest_arrays", "in_order"]
 
 FORMS = ("torch", "onnx", "litert")
 """Forms in which a model may come. Techniques may leave others, each the form of one runtime: `openvino`."""
@@ -136,6 +137,40 @@ def in_order(arrays: Arrays, names: Sequence[str]) -> Arrays:
             "network is called: in evaluate, calibration and training"
         )
     return {name: arrays[name] for name in known}
+
+
+def check_order(model: Model, network: Any) -> None:
+    """Raise `PreparationError` where the inputs of a torch network have the names of its arguments in another order, or
+    leave one out that stands before some of them.
+
+    They go by position: a mask would be read as something else, in every arm alike. Other names are the suite's own.
+    """
+    if model.form != "torch":
+        return
+    try:
+        signature = signature_of(network.forward)
+        if len(signature.parameters) < 2:
+            return
+        names = list(model.inputs(1, 0))
+        bound = list(signature.bind(*names).arguments)
+    except (AttributeError, TypeError, ValueError):  # it has no signature, or its first call says what it lacks
+        return
+    if names != bound and set(names) <= signature.parameters.keys():
+        order = list(signature.parameters)
+        cure = (
+            "give Model.inputs in the order of forward's arguments, or let load wrap the network in a module whose "
+            f"forward takes {', '.join(names)} in this order"
+        )
+        if names == [name for name in order if name in names]:
+            between = [name for name in order[: order.index(names[-1])] if name not in names]
+            cure = (
+                f"forward takes {', '.join(between)} before {names[-1]}: let load wrap the network in a module whose "
+                f"forward takes {', '.join(names)} alone and passes them on by name"
+            )
+        raise PreparationError(
+            f"Model.inputs of {model.name} gives {', '.join(names)}, which go by position, and forward would read them "
+            f"as {', '.join(bound)}; {cure}"
+        )
 
 
 def digest_arrays(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:

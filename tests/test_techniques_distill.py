@@ -276,6 +276,15 @@ def test_a_student_that_would_read_another_input_is_refused(names: tuple[str, ..
         deployed(distilled(into=paired(*names)), paired("a", "b"))
 
 
+@pytest.mark.parametrize("names", [("a", "b"), ("x", "y")])
+def test_a_student_whose_forward_has_the_inputs_in_another_order_is_refused(names: tuple[str, ...]) -> None:
+    """It learnt from its teacher's first input in the place of the second, and its accuracy was the technique's."""
+    student = dataclasses.replace(paired(*names), load=Turned)
+    words = r"Model\.inputs of paired gives a, b, .* as b, a; .* whose forward takes a, b in this order"
+    with pytest.raises(PreparationError, match=words):
+        deployed(distilled(into=student), paired("a", "b"))
+
+
 def test_other_inputs_of_a_student_go_by_position() -> None:
     distill._check_inputs(paired("a", "b"), paired("x", "y"))
     distill._check_inputs(paired("a", "b"), paired("a", "mask"))
@@ -293,6 +302,13 @@ def test_a_student_that_is_not_served_breaks_the_promise(monkeypatch: pytest.Mon
     monkeypatch.setattr(distill, "with_macs", lambda deployment, _: deployment)
     with pytest.raises(AssertionError, match="promised parameters"):
         check_technique(distilled(into=STUDENT), TINY)
+
+
+class Turned(torch.nn.Module):
+    """Takes the second input first."""
+
+    def forward(self, b: Any, a: Any) -> Any:
+        return a - b
 
 
 class Normed(torch.nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
-from harness.model import Model, Training
+from harness.model import Model, Training, check_order
 from harness.runtimes.packages import installed
 from harness.runtimes.predictor import Predictor, seed_generators
 from harness.techniques.base import Pipeline, Technique, as_pipeline, technique
@@ -161,7 +162,9 @@ def _made(deployment: Deployment, into: Any) -> Deployment:
         if into.form != "torch":
             raise SuiteError(f"distilled(into={into.name}): the student must be a torch model to be trained")
         _check_inputs(deployment.model, into)
-        return deployment.replace(network=copy.deepcopy(into.load()).eval(), promises=())
+        network = copy.deepcopy(into.load()).eval()
+        check_order(dataclasses.replace(into, inputs=deployment.model.inputs), network)
+        return deployment.replace(network=network, promises=())
     pipeline = as_pipeline(into)
     reason = pipeline.inapplicable(deployment.model)
     if reason:

@@ -29,11 +29,14 @@ from .outputs import check_expected, check_repeats
 from .protocol import Prepare, Prepared
 
 try:
-    from harness.signatures import signature_of
+    from harness.model import check_order
 except ImportError:  # this worker is the running harness's, and the tree may have an older one
-    from inspect import signature as signature_of  # type: ignore[assignment]
 
-__all__ = ["check_inputs", "check_order", "evidence_of", "prepare", "recordable"]
+    def check_order(model: Model, network: Any) -> None:
+        """The tree has it elsewhere, and its networks are not looked at."""
+
+
+__all__ = ["check_inputs", "evidence_of", "prepare", "recordable"]
 
 INPUT_SEEDS = range(8)
 """One batch of inputs for each: calls go round, so that an answer that was kept from the call before is noticed."""
@@ -142,36 +145,6 @@ def check_inputs(name: str, batches: Sequence[Mapping[str, Any]], again: str) ->
             f"Model.inputs of {name} gives other values for the same seed, so that each artefact would be called with "
             "inputs of its own, and no run could be compared with another; make the values from `seed` alone, as "
             "numpy.random.default_rng(seed) does"
-        )
-
-
-def check_order(model: Model, network: Any) -> None:
-    """Raise `PreparationError` where the inputs of a torch network have the names of its arguments in another order, or
-    leave one out that stands before some of them.
-
-    They go by position: a mask would be read as something else, in every arm alike. Other names are the suite's own.
-    """
-    if model.form != "torch":
-        return
-    try:
-        signature = signature_of(network.forward)
-        if len(signature.parameters) < 2:
-            return
-        names = list(model.inputs(1, 0))
-        bound = list(signature.bind(*names).arguments)
-    except (AttributeError, TypeError, ValueError):  # it has no signature, or its first call says what it lacks
-        return
-    if names != bound and set(names) <= signature.parameters.keys():
-        cure, order = "give Model.inputs in the order of forward's arguments", list(signature.parameters)
-        if names == [name for name in order if name in names]:
-            between = [name for name in order[: order.index(names[-1])] if name not in names]
-            cure = (
-                f"forward takes {', '.join(between)} before {names[-1]}: let load wrap the network in a module whose "
-                f"forward takes {', '.join(names)} alone and passes them on by name"
-            )
-        raise PreparationError(
-            f"Model.inputs of {model.name} gives {', '.join(names)}, which go by position, and forward would read them "
-            f"as {', '.join(bound)}; {cure}"
         )
 
 
