@@ -116,6 +116,15 @@ def test_no_batches_are_a_failed_preparation() -> None:
         train(TINY.load(), training(batches=lambda epoch: []))
 
 
+@pytest.mark.parametrize("kind", [torch.nn.Embedding, torch.nn.EmbeddingBag])
+def test_sparse_gradients_are_refused_with_the_cure(kind: type[torch.nn.Module]) -> None:
+    """torch's error asks for another optimizer, which nobody can choose."""
+    network = torch.nn.ModuleDict({"plain": kind(4, 2), "rows": kind(4, 2, sparse=True)})
+    words = "^rows of the network would have sparse gradients, .* with sparse=False"
+    with pytest.raises(PreparationError, match=words):
+        train(network, training())
+
+
 def test_labels_and_inputs_may_be_read_only() -> None:
     images, labels = np.zeros((2, 1, 12, 12), np.float32), np.zeros(2, np.int64)
     images.setflags(write=False)

@@ -39,8 +39,8 @@ def train(
 
     AdamW with a cosine schedule from the training's learning rate to zero (Loshchilov & Hutter, arXiv 1711.05101 and
     1608.03983), one thread, deterministic algorithms, denormals as zero: the same weights for each run on a machine,
-    and for each hardware that they are served on. Raises `PreparationError` for no batches and for a loss that is not
-    finite.
+    and for each hardware that they are served on. Raises `PreparationError` for no batches, for a loss that is not
+    finite, and for embeddings with sparse gradients, which AdamW does not take.
     """
     import torch
 
@@ -49,6 +49,13 @@ def train(
     def of_training(outputs: Any, labels: Any, taught: Any) -> Any:  # noqa: ARG001 - has no teacher
         return training.loss(outputs, labels)
 
+    tables = (torch.nn.Embedding, torch.nn.EmbeddingBag)
+    sparse = [name for name, module in network.named_modules() if isinstance(module, tables) and module.sparse]
+    if sparse:
+        raise PreparationError(
+            f"{', '.join(sparse)} of the network would have sparse gradients, which AdamW does not take; let load make "
+            "such a layer with sparse=False, which computes the same"
+        )
     loss = loss or of_training
     with _deterministic(seed):
         optimizer = torch.optim.AdamW(network.requires_grad_(True).parameters())
