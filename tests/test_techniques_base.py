@@ -202,6 +202,17 @@ def test_a_model_that_can_be_no_reference_is_told_what_one_is() -> None:
     assert all(item.kept for item in evidence_of(reference.apply(deployment()), {**facts, "weights.float32": 1.0}))
 
 
+def test_a_mask_of_8_bits_is_named_where_it_makes_a_float32_network_none() -> None:
+    """The network was said to be no float32 network, and all that is trained of it was."""
+    facts: dict[str, Scalar] = {"batch": 1, "runtime": "eager", "weights.float32": 0.9, "precision": "float32"}
+    words = r"by a technique; buffers of 8-bit integers count as weights: make masks bool, and tables int64$"
+    for name in ("weights.uint8", "weights.int8"):
+        with pytest.raises(EvidenceError, match=words):
+            evidence_of(reference.apply(deployment()), {**facts, name: 0.1})
+    with pytest.raises(EvidenceError, match=r"by a technique$"):
+        evidence_of(reference.apply(deployment()), {**facts, "weights.float16": 0.1})
+
+
 def test_a_broken_promise_of_another_technique_is_that_techniques() -> None:
     with pytest.raises(EvidenceError, match=r"batched:4 promised batch = 4, found 1: the technique did not do"):
         evidence_of(batched(4).apply(deployment()), {"batch": 1})

@@ -179,10 +179,12 @@ def evidence_of(deployment: Deployment, facts: dict[str, Scalar]) -> tuple[Evide
         raise EvidenceError("no technique promised anything, so nobody could tell what was measured")
     broken = [f"{item.technique} promised {item.promise}, found {item.found}" for item in evidence if not item.kept]
     if any(item.technique == "reference" and not item.kept for item in evidence):
+        narrow = any(float(facts.get(name, 0)) > 0.001 for name in ("weights.int8", "weights.uint8"))
+        hint = "; buffers of 8-bit integers count as weights: make masks bool, and tables int64" if narrow else ""
         raise EvidenceError(
             f"{'; '.join(broken)}: the reference is what everything is compared with, and must be a float32 network "
             f"with at least one weight matrix; let `load` of {deployment.model.name} give that, and make what is to be "
-            "compared with it by a technique"
+            f"compared with it by a technique{hint}"
         )
     if broken:
         raise EvidenceError("; ".join(broken) + ": the technique did not do what its name says")
