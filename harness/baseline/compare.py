@@ -25,8 +25,8 @@ def compare_with_baseline(
 ) -> tuple[Comparison, ...]:
     """The comparisons of `harness.judge.compare`, alike for whoever judges, accepts or reviews a result.
 
-    A fidelity that outputs of another length than the reference's, or to other inputs, can't have is INCOMPARABLE, and not
-    MISSING, and so is a metric of the suite's own that has another unit than in the baseline.
+    A fidelity that outputs of another length than the reference's, or to other inputs, can't have is INCOMPARABLE, and
+    not MISSING, and so is a metric of the suite's own that has another unit than in the baseline.
     """
     rows = compare(result, baseline, metrics, prior, identity)
     return tuple(_with_unit(_with_lengths(row, result), result, baseline, metrics) for row in rows)
