@@ -376,6 +376,37 @@ def test_an_interrupted_run_keeps_what_it_has_and_is_resumed(folder: Folder) -> 
     assert "cases were measured before the run was interrupted" in text
 
 
+def test_a_run_that_a_test_ends_makes_no_baseline_and_is_resumed(folder: Folder) -> None:
+    """With the exit code that pytest.exit was given it looked whole: what it had measured became the baseline."""
+    folder.suite(
+        "test_ending",
+        "@grid(model=[tiny], technique=[reference, batched(2)], hardware=[cpu])\n"
+        "def test_it(case, bench):\n"
+        "    if case.id == 'tiny_onnx/batched:2/cpu':\n        pytest.exit('enough', returncode=1)\n"
+        "    bench(case)\n",
+    )
+    arguments = ("suites", *PLAN, "--baseline=update", "--reason", "first figures")
+    code, text = folder.pytest(*arguments)
+    assert code == 1, text
+    assert not folder.run()["complete"]
+    assert not (folder.path / "baselines").exists()
+    _, text = folder.pytest(*arguments, "--resume")
+    assert "--resume: 1 cases were measured before the run was interrupted" in text
+
+
+def test_a_run_that_is_ended_early_is_no_pass(folder: Folder) -> None:
+    """pytest.exit was given 0, and nobody was told of the baselines that it had not come to."""
+    for case_id in ("digits/reference/cpu", "digits/bf16/cpu"):
+        Store(folder.path / "baselines").write(a_portable({"size": 4.0}, case_id=case_id))
+    hook = "import pytest\n\n\ndef pytest_runtest_logfinish():\n    pytest.exit('enough', returncode=0)\n"
+    (folder.path / "conftest.py").write_text(hook)
+    code, text = folder.pytest("suites", *PLAN)
+    assert code == 2, text
+    run = folder.run()
+    assert not run["complete"]
+    assert len(run["comparisons"]) == 1
+
+
 def test_a_case_that_no_test_decided_is_missing(folder: Folder) -> None:
     text = (
         "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench):\n    {first}\n\n"
@@ -1078,16 +1109,19 @@ def test_a_budget_is_not_for_what_a_resumed_run_takes_over(tmp_path: Path, monke
     assert cast(Any, begun(resume=True))._measurer.budget.cases == 1
 
 
-@pytest.mark.parametrize(("stop", "fail"), [("", ""), ("", "stopping after 1 failures"), ("enough", "")])
-def test_a_run_that_pytest_was_told_to_stop_is_not_complete(stop: str, fail: str) -> None:
-    """With -x its exit code is that of any red run."""
+@pytest.mark.parametrize(
+    ("ended", "stop", "fail"),
+    [(True, "", ""), (True, "", "stopping after 1 failures"), (True, "enough", ""), (False, "", "")],
+)
+def test_a_run_that_pytest_was_told_to_stop_is_not_complete(ended: bool, stop: str, fail: str) -> None:
+    """With -x its exit code is that of any red run, and pytest.exit is given one."""
     told: list[bool] = []
 
     def finish(*, complete: bool) -> bool:
         told.append(complete)
         return False
 
-    config = SimpleNamespace(stash={STATE: SimpleNamespace(finish=finish)})
+    config = SimpleNamespace(stash={STATE: SimpleNamespace(finish=finish, ended=ended)})
     run: Any = SimpleNamespace(config=config, shouldstop=stop, shouldfail=fail)
     harness.plugin.pytest_sessionfinish(run, pytest.ExitCode.TESTS_FAILED)
-    assert told == [not (stop or fail)]
+    assert told == [ended and not (stop or fail)]

@@ -149,6 +149,14 @@ def _measure(item: TimedItem) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """See whether the tests came to their end: `pytest.exit` may leave the exit code of a run whose tests did."""
+    result = yield
+    session.config.stash[STATE].ended = True
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """See when a test is over."""
     try:
@@ -233,10 +241,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """End the run, write its reports, and fail it where it measured or decided nothing."""
     state = session.config.stash[STATE]
     whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
-    complete = whole and not session.shouldstop and not session.shouldfail
+    complete = whole and state.ended and not session.shouldstop and not session.shouldfail
     try:
         if state.finish(complete=complete) and exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED if complete else pytest.ExitCode.INTERRUPTED
     except OSError as error:
         # Said in the summary, unless it has ended pytest already: raised from here, it would take the summary along.
         if exitstatus != pytest.ExitCode.USAGE_ERROR:

@@ -57,6 +57,7 @@ class State:
         self.progress = Progress(config)
         self.run: Run | None = None
         self.undone: str | None = None
+        self.ended = False  # whether pytest came to the end of its tests
 
     @property
     def session(self) -> Session:
@@ -185,10 +186,12 @@ class State:
 
     def finish(self, *, complete: bool) -> bool:
         """End the run and write its reports. Gives whether the run fails although no test of it did."""
-        runs = complete and not only_shows(self._config)
-        if self._session is None and not (self._items and runs):
-            self.undone = lacked(self._config, self._hardware) if runs else None
-            return self.undone is not None
+        runs = not only_shows(self._config)
+        # It is no pass, whatever exit code `pytest.exit` was given.
+        cut = runs and not complete and bool(self._session or self._items) and self._settings().gates
+        if self._session is None and not (self._items and runs and complete):
+            self.undone = lacked(self._config, self._hardware) if runs and complete else None
+            return cut or self.undone is not None
         silent = [item for key, item in self._items.items() if complete and not self.session.decided(*key)]
         left = [
             self.session.leave_out(case, suite_of(item), item.nodeid, "its test ended before it was measured")
@@ -199,7 +202,7 @@ class State:
         self.progress.note(self.session.notice)
         if (lost := [decision.result.case_id for decision in left if decision.fails]) and not self.undone:
             self.undone = f"{len(lost)} cases have a baseline and were not measured: {', '.join(lost[:5])}"
-        return self.undone is not None
+        return cut or self.undone is not None
 
     def _make_ahead(self) -> None:
         """Have the artefacts of all selected cases made, before the first one is timed."""
