@@ -274,7 +274,7 @@ def test_a_reference_whose_evaluation_was_ended_from_outside_is_evaluated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next case of its model waited for it for ever."""
-    given = iter([pytest.fail.Exception("Timeout"), Again()])
+    given = iter([pytest.fail.Exception("Timeout"), pytest.exit.Exception("enough"), Again()])
 
     def evaluated(*_: object) -> NoReturn:
         raise next(given)
@@ -284,9 +284,11 @@ def test_a_reference_whose_evaluation_was_ended_from_outside_is_evaluated_again(
     address = Address(str(tmp_path), "test_it.py", "test_it", case.id)
     artefact = Artefact(Tree(tmp_path), tmp_path, cast(Any, None), fresh=False)
     passes = CasePasses(cast(Any, None), Plan(), tmp_path)
-    for error in (pytest.fail.Exception, Again):
-        with pytest.raises(error):
+    errors = (pytest.fail.Exception, pytest.exit.Exception, Again)
+    for error in errors:
+        with pytest.raises(errors) as caught:
             passes.reference(case, address, artefact, tmp_path / "it.log")
+        assert caught.type is error
 
 
 def test_a_reference_is_evaluated_once_a_session_and_a_case_as_often_as_it_is_asked(

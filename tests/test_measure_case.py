@@ -195,6 +195,17 @@ def test_a_commit_without_the_projects_folder_lacks_the_case(tmp_path: Path, mon
     assert (previous.outcome, previous.reason) == (Outcome.ABSENT, "that commit has no folder ml")
 
 
+def test_what_ends_the_run_is_no_failure_of_a_case(tmp_path: Path) -> None:
+    """A project's signal handler that calls pytest.exit failed the case in whose time it came, and the run went on."""
+
+    class Ending(Made):
+        def check_going_on(self, _: str) -> None:
+            pytest.exit("enough")
+
+    with pytest.raises(pytest.exit.Exception, match="enough"):
+        measured(tmp_path, Ending(cast(Any, None), cast(Any, None), "data"))
+
+
 @pytest.mark.parametrize("timed_in", ["its own", "turns"])
 def test_a_case_whose_calls_took_too_long_to_be_timed_can_have_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, timed_in: str

@@ -776,6 +776,14 @@ def test_a_test_whose_time_was_over_can_have_more(tmp_path: Path, monkeypatch: p
     assert found.reason == f"{where}: no answer within 120 s; if it needs longer: --plan deadline=480"
 
 
+def test_what_ends_the_run_is_no_failure_of_a_test(tmp_path: Path) -> None:
+    """A project's signal handler that calls pytest.exit failed the test in whose time it came, and the run went on."""
+    measurer = a_measurer(tmp_path)
+    cast(Any, measurer.cache).check_going_on = lambda _: pytest.exit("enough")
+    with pytest.raises(pytest.exit.Exception, match="enough"):
+        measurer.measure(TimedTest("suites/test_x.py::test_sum"), "x", {})
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_temporary_files_of_a_launch_that_is_killed_go_with_its_case(
     tmp_path: Path, there: bool, monkeypatch: pytest.MonkeyPatch

@@ -86,7 +86,7 @@ class Measurer:
     ) -> tuple[Result, Result | None]:
         """Measure a case, and the same case of the other tree where there is one.
 
-        A failure becomes the result's outcome; only an interrupt gets out.
+        A failure becomes the result's outcome; only an interrupt gets out, and `pytest.exit`.
         """
         result = Result(suite, case.id, nodeid, *case.words, Outcome.COMPLETED)
         begun = time.perf_counter()

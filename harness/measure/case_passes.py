@@ -19,6 +19,7 @@ from harness.grid import Address, Case
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.child import Child
 from harness.measure.crew import Starter, at_once, lacked_memory
+from harness.measure.ending import raise_exit
 from harness.measure.limits import need_of, or_without, too_large, unlimited
 from harness.measure.passes import EvaluationPass, evaluate, measure_memory
 from harness.names import file_name
@@ -82,7 +83,8 @@ class CasePasses:
         for one in lot:
             try:
                 passes |= dict(self._of(one))
-            except Exception:  # also what a suite's own code raises
+            except Exception as error:  # also what a suite's own code raises
+                raise_exit(error)
                 continue  # its artefact can't be made, which its case will say
         futures: dict[Key, Future[Any]] = {key: Future() for key in passes if key not in self._made}
         text = f"accuracy and memory of {len(lot)} cases"
@@ -176,6 +178,7 @@ def _settle(future: Future[Any], make: Make, start: Starter) -> None:
     try:
         future.set_result(make(start))
     except Exception as error:  # who asks for it gets it, be it one of the harness or not
+        raise_exit(error)
         future.set_exception(error)
 
 

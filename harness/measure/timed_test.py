@@ -61,7 +61,7 @@ class TestMeasurer:
     def measure(self, test: TimedTest, suite: str, metrics: Mapping[str, Metric]) -> tuple[Result, Result | None]:
         """Measure a test, and the same test of the other tree where there is one.
 
-        A failure becomes the result's outcome; only an interrupt gets out.
+        A failure becomes the result's outcome; only an interrupt gets out, and `pytest.exit`.
         """
         with _temporary() as temporary:
             return self._measure(test, suite, metrics, temporary)
