@@ -652,6 +652,8 @@ def test_what_took_turns_with_another_tree_is_no_baseline(store: Store) -> None:
     said = str(refusal(dataclasses.replace(result, launches=launches), (), baseline))
     assert "harness optimize" in said, "whose runs have no anchor either"
     assert "measure it with pytest and without --against" in said
+    unfinished = refusal(dataclasses.replace(result, launches=launches), (), baseline, run_complete=False)
+    assert unfinished == said, "--resume does not go with --against, and would make no baseline of it"
 
 
 def test_what_was_not_timed_is_no_baseline(store: Store) -> None:

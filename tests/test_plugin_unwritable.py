@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from harness.plan import Plan
+from harness.plugin.progress import writing
 from harness.plugin.state import State
 from harness.report.record import read_run
+from harness.settings import Against
 from tests.folder import PLAN, Folder
 
 USAGE = 4
@@ -86,6 +92,7 @@ def test_a_report_that_cant_be_written_leaves_the_summary_of_the_tests(folder: F
     body = "(models.parent / 'reports/latest/index.html/full').mkdir(parents=True); assert not models"
     text, said = ended(folder, body, "--baseline=off")
     assert f"draw it with: harness report {(folder.path / 'reports' / 'latest').resolve()}" in said
+    assert "--resume" not in said, "its record is that of a finished run, which would begin anew"
     assert "FAILED suites/test_it.py" in text
 
 
@@ -95,10 +102,20 @@ def test_a_run_whose_record_cant_be_written_is_gone_on_with(folder: Folder) -> N
     _, said = ended(folder, body, "--baseline=off")
     latest = (folder.path / "reports" / "latest").resolve()
     assert f"{latest}: this run can't be written" in said
+    assert "go on with --resume" in said
     shutil.rmtree(latest / "run.json")
     assert not read_run(latest).complete
     text, _ = ended(folder, body, "--baseline=off", "--resume")
     assert "--resume: 1 cases were measured before the run was interrupted" in text
+
+
+def test_a_run_in_turns_that_cant_be_written_is_not_gone_on_with(tmp_path: Path) -> None:
+    """The error named --resume, which is refused beside --against."""
+    session = cast(Any, SimpleNamespace(folder=tmp_path, settings=SimpleNamespace(against=Against("main"))))
+    with pytest.raises(pytest.UsageError, match="No space left") as caught, writing(session):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert "--resume" not in str(caught.value)
+    assert str(caught.value).endswith(f"draw it with: harness report {tmp_path}")
 
 
 def test_a_journal_that_cant_be_written_any_more(folder: Folder) -> None:

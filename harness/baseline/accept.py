@@ -48,6 +48,11 @@ def refusal(
                   that there is less noise than there is. Otherwise this holds while the metric has fewer than three
                   blocks.
     """
+    if any(launch.anchored is None for launch in result.launches if launch.counts):
+        return (
+            "it was measured without the anchor, as --against and harness optimize do, so that later runs could not be "
+            "compared with it; measure it with pytest and without --against"
+        )
     if not run_complete:
         # Without the 0 a run that -x ended, be it in addopts, ends at the same case for ever.
         return (
@@ -62,11 +67,6 @@ def refusal(
         return (
             "no times were taken of it, as harness optimize takes none of what loses too much accuracy, so that its "
             "baseline would lose or lack them; measure it with pytest"
-        )
-    if any(launch.anchored is None for launch in result.launches if launch.counts):
-        return (
-            "it was measured without the anchor, as --against and harness optimize do, so that later runs could not be "
-            "compared with it; measure it with pytest and without --against"
         )
     blocks = baseline.times.blocks if baseline.times else ()
     for one in comparisons:

@@ -248,7 +248,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     except OSError as error:
         # Said in the summary, unless it has ended pytest already: raised from here, it would take the summary along.
         if exitstatus != pytest.ExitCode.USAGE_ERROR:
-            state.undone = unwritable(state.folder, error)
+            state.undone = unwritable(state.session, error, complete=complete)
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
 

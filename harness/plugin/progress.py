@@ -8,16 +8,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness.records import Outcome, Run, Verdict
 from harness.report.github import annotation_lines, prefix_of
+from harness.report.record import RUN_NAME
 from harness.report.terminal import case_line, closing_lines, live_line, painted
 from harness.report.text import shorten
 from harness.settings import Decision
 from harness.units import duration
+
+if TYPE_CHECKING:
+    from harness.session import Session
 
 __all__ = ["Progress", "unwritable", "writing"]
 
@@ -219,21 +223,25 @@ class Progress:
         return self._config.pluginmanager.get_plugin("terminalreporter")
 
 
-def unwritable(folder: Path | None, error: OSError) -> str:
-    """What a run says that can't go on writing, or can't end."""
+def unwritable(session: Session, error: OSError, *, complete: bool = False) -> str:
+    """What a run says that can't go on writing, or can't end. `complete` is whether its tests came to their end."""
+    folder = session.folder
+    # One that is recorded as finished would begin anew, and one in turns is refused.
+    resumable = not (complete and (folder / RUN_NAME).is_file()) and session.settings.against is None
     return (
         f"{folder}: this run can't be written: {error.strerror or error}; make room there, or make it writable. Its "
-        f"journal holds what was measured: go on with --resume, or draw it with: harness report {folder}"
+        f"journal holds what was measured: {'go on with --resume, or ' if resumable else ''}draw it with: harness "
+        f"report {folder}"
     )
 
 
 @contextlib.contextmanager
-def writing(folder: Path | None) -> Iterator[None]:
-    """Raise `pytest.UsageError`, which ends pytest, where the run in this folder can't be written any more."""
+def writing(session: Session) -> Iterator[None]:
+    """Raise `pytest.UsageError`, which ends pytest, where the run of this session can't be written any more."""
     try:
         yield
     except OSError as error:
-        raise pytest.UsageError(unwritable(folder, error)) from None
+        raise pytest.UsageError(unwritable(session, error)) from None
 
 
 def _key(decision: Decision) -> tuple[str, str]:

@@ -169,13 +169,13 @@ class State:
     def left_out(self, item: pytest.Item, case: Case | TimedTest, reason: str) -> Decision:
         """Record that the case of an item was skipped before it could be measured."""
         suite, session = suite_of(item), self.session
-        with writing(session.folder):
+        with writing(session):
             return session.decided(suite, case.id) or session.leave_out(case, suite, item.nodeid, reason)
 
     def failed(self, item: pytest.Item, case: Case | TimedTest, reason: str) -> None:
         """Record that the test of a case failed although its verdict does not."""
         suite, session = suite_of(item), self.session
-        with writing(session.folder):
+        with writing(session):
             if session.decided(suite, case.id) is None:
                 session.leave_out(case, suite, item.nodeid, reason)
             session.object_to(suite, case.id, reason)
