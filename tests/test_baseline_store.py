@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -138,12 +140,14 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (folder / "digits").symlink_to(outside / "digits")
     for act in (
         lambda: store.read("digits", CASE, IDENTITY),
-        lambda: list(store.each()),
         lambda: store.write(a_portable({})),
         lambda: store.remove("digits", CASE),
     ):
         with pytest.raises(BaselineError, match="leads out of the baselines' folder"):
             act()
+    ((folder_name, found),) = store.each()
+    assert folder_name == "digits/*"
+    assert "leads out of the baselines' folder" in str(found)
 
 
 def test_what_is_no_plain_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
@@ -154,6 +158,46 @@ def test_what_is_no_plain_file_is_refused_and_not_waited_for(tmp_path: Path) -> 
         make()
         with pytest.raises(BaselineError, match="no plain file"):
             store.read("digits", CASE, IDENTITY)
+
+
+def test_a_file_that_cant_be_read_is_an_error_of_its_own_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file of another user's ended the run, also for the cases beside it."""
+    other = "digits/bf16/cpu"
+    store = filled(tmp_path, CASE, other)
+    unreadable, read = home(tmp_path) / "portable.json", Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path == unreadable:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    said = (
+        r"portable\.json: can't be read: Permission denied; make it readable \(chmod, chown\), or restore it from git"
+    )
+    with pytest.raises(BaselineError, match=said):
+        store.read("digits", CASE, IDENTITY)
+    found = dict(store.each())
+    assert found.pop(f"digits/{file_name(other)}") == a_portable({"size": 4.0}, case_id=other)
+    assert [type(one) for one in found.values()] == [BaselineError]
+
+
+def test_a_folder_that_cant_be_read_hides_no_other_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = filled(tmp_path, CASE)
+    store.write(a_portable({"size": 4.0}, suite="texts"))
+    listed = Path.iterdir
+
+    def refuse(path: Path) -> Iterator[Path]:
+        if path == tmp_path / "digits":
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    found = dict(store.each())
+    assert found.keys() == {"digits/*", f"texts/{file_name(CASE)}"}
+    assert f"digits: can't be read: {os.strerror(errno.ESTALE)}; " in str(found["digits/*"])
+    with pytest.raises(BaselineError, match="can't be read"):
+        list(store.times_of(machine_class(IDENTITY)))
 
 
 def test_what_changed_on_the_disk_is_read_anew(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ from typing import Any, cast
 
 import pytest
 
+from harness.baseline.store import Store
 from harness.plan import Plan
 from harness.plugin.progress import writing
 from harness.plugin.state import State
 from harness.report.record import read_run
 from harness.settings import Against
 from tests.folder import PLAN, Folder
+from tests.judge_samples import a_portable
 
 USAGE = 4
 SUITE = """
@@ -40,6 +42,23 @@ def test_that_takes_the_journal():
 @grid(model=[tiny], technique=[batched(2)], hardware=[cpu])
 def test_second(case, bench):
     bench(case)
+"""
+
+UNREADABLE = """
+import errno
+import os
+from pathlib import Path
+
+read = Path.read_bytes
+
+
+def refuse(path):
+    if path.name == "portable.json":
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return read(path)
+
+
+Path.read_bytes = refuse
 """
 
 
@@ -76,6 +95,20 @@ def test_a_source_that_cant_be_read(folder: Folder) -> None:
     (folder.path / "table.bin").symlink_to("/proc/self/mem")
     _, said = ended(folder, "pass")
     assert "table.bin can't be read" in said
+
+
+def test_a_baseline_that_cant_be_read_is_an_error_beside_the_other_cases(folder: Folder) -> None:
+    """It was an internal error of pytest's, and nothing was measured."""
+    Store(folder.path / "baselines").write(a_portable({"size": 4.0}))
+    (folder.path / "conftest.py").write_text(UNREADABLE)
+    folder.suite("test_it", SUITE.format(body="pass"))
+    code, text = folder.pytest("suites", *PLAN)
+    assert code == 1, text
+    assert "INTERNALERROR" not in text
+    assert "1 failed, 1 passed" in text
+    (error,) = (one for one in folder.run()["comparisons"] if one["verdict"] == "error")
+    assert "portable.json: can't be read: Permission denied" in error["reason"]
+    assert folder.result("tiny_onnx/reference/cpu")["outcome"] == "completed"
 
 
 def test_a_file_that_the_session_cant_read(monkeypatch: pytest.MonkeyPatch) -> None:

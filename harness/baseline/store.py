@@ -66,10 +66,14 @@ class Store:
 
     def each(self) -> Iterator[tuple[str, Portable | BaselineError]]:
         """The folder of every baseline, `suite/case` below that of all, in the order of suites and file names, and its
-        portable part, or what is wrong where one is damaged. Raises `BaselineError` for a folder that is a link.
+        portable part, or what is wrong where one is damaged.
+
+        Where the folder of a suite, or that of all, can't be read, `*` stands for the names in it.
         """
-        for folder in self._folders():
+        for folder, wrong in self._folders():
             try:
+                if wrong:
+                    raise wrong
                 portable = self._portable(folder)
             except BaselineError as error:
                 yield folder, error
@@ -79,7 +83,9 @@ class Store:
 
     def times_of(self, machine: str) -> Iterator[Times]:
         """The times of every case on a class of machine (see `machine_class`). Raises `BaselineError`."""
-        for folder in self._folders():
+        for folder, wrong in self._folders():
+            if wrong:
+                raise wrong
             times = self._times(folder, machine)
             if times:
                 yield times
@@ -103,9 +109,18 @@ class Store:
             names.append(PORTABLE)
         return [self._tree.delete(f"{folder}/{name}") for name in names]
 
-    def _folders(self) -> list[str]:
-        names = self._tree.names
-        return [f"{suite}/{case}" for suite in names("") for case in names(suite)]
+    def _folders(self) -> Iterator[tuple[str, BaselineError | None]]:
+        """The folder of each case; with a `*` for the names that can't be read, and what is wrong there."""
+        try:
+            suites = self._tree.names("")
+        except BaselineError as error:
+            yield "*/*", error
+            return
+        for suite in suites:
+            try:
+                yield from ((f"{suite}/{case}", None) for case in self._tree.names(suite))
+            except BaselineError as error:
+                yield f"{suite}/*", error
 
     def _machines(self, folder: str) -> list[str]:
         found = (TIMES.fullmatch(name) for name in self._tree.names(folder))

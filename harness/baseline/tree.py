@@ -22,10 +22,12 @@ class Tree(Protocol):
     """Files by their path below the baselines' folder, with `/` between its parts."""
 
     def names(self, folder: str) -> list[str]:
-        """The names in a folder, sorted; empty where there is none."""
+        """The names in a folder, sorted; empty where there is none. Raises `BaselineError` where it can't be read."""
 
     def load(self, path: str) -> bytes | None:
-        """A file's contents, None where there is none. Raises `BaselineError` for what is no plain, small file."""
+        """A file's contents, None where there is none. Raises `BaselineError` for what is no plain, small file, or
+        can't be read.
+        """
 
     def where(self, path: str) -> str:
         """The path as people know it."""
@@ -49,20 +51,22 @@ class Disk:
             return sorted(entry.name for entry in self._inside(folder).iterdir())
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise self._unreadable(folder, error) from error
 
     def load(self, path: str) -> bytes | None:
         file = self._inside(path)
         try:
             status = file.stat()
+            if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_FILE:
+                return file.read_bytes()
         except OSError as error:
-            if not file.is_symlink():
+            if not os.path.islink(file):  # noqa: PTH114 (the other raises where this is not known)
                 if isinstance(error, (FileNotFoundError, NotADirectoryError)):
                     return None
-                raise
-            status = None  # a link that leads nowhere
-        if status is None or not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE:
-            raise BaselineError(f"{self.where(path)}: no plain file of at most {MAX_FILE} bytes; restore it from git")
-        return file.read_bytes()
+                raise self._unreadable(path, error) from error
+        # A link that leads nowhere is none either.
+        raise BaselineError(f"{self.where(path)}: no plain file of at most {MAX_FILE} bytes; restore it from git")
 
     def where(self, path: str) -> str:
         return os.path.relpath(self._root / path)
@@ -84,6 +88,12 @@ class Disk:
                 break
             folder.rmdir()
         return file
+
+    def _unreadable(self, path: str, error: OSError) -> BaselineError:
+        return BaselineError(
+            f"{self.where(path)}: can't be read: {error.strerror}; make it readable (chmod, chown), or restore it from "
+            "git"
+        )
 
     def _inside(self, path: str) -> Path:
         """The place of a path. Raises `BaselineError` for one that leads out of the folder."""
