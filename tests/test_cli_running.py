@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -34,6 +35,24 @@ def test_a_run_that_never_began_has_no_record_whatever_ran_before(tmp_path: Path
     point_latest(Path(before))
     assert measured(["--no-such-option"], tmp_path) is None
     assert "no-such-option" in (tmp_path / LOG).read_text()
+
+
+def test_a_run_is_told_from_those_that_other_commands_make_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two bisects in one checkout read each other's runs: each took the latest one for its own."""
+    made = iter([("2026-01-01_000000_111", "2026-01-01_000001_222"), ("2026-01-01_000002_222",)])
+
+    def ended(*_: object) -> SimpleNamespace:
+        for name in next(made):
+            point_latest(Path(on_disk(tmp_path, name, [])))
+        return SimpleNamespace(pid=111)
+
+    monkeypatch.setattr("harness.cli.running._ended", ended)
+    run = measured([], tmp_path)
+    assert run is not None
+    assert run.id == "2026-01-01_000000_111"
+    assert measured([], tmp_path) is None, "its pytest came to no run"
 
 
 def begun(tmp_path: Path) -> subprocess.Popen[str]:

@@ -17,7 +17,7 @@ from harness.cli.options import amount
 from harness.cli.output import flush
 from harness.measure.environment import check_system
 from harness.records import Run
-from harness.report.record import read_run
+from harness.report.record import RUN_NAME, read_run
 from harness.settings import Against
 from harness.worker.bootstrap import PR_SET_PDEATHSIG
 
@@ -38,6 +38,11 @@ def run_pytest(arguments: Sequence[str], log: Path | None = None) -> int:
     What it prints goes to the terminal, or into the file `log`. Raises `SuiteError` where no case can be measured on
     this system, and `KeyboardInterrupt` after the interrupted pytest has ended in order, so that its report is written.
     """
+    return _ended(arguments, log).returncode
+
+
+def _ended(arguments: Sequence[str], log: Path | None) -> subprocess.Popen[bytes]:
+    """The process of `run_pytest`, once it has ended."""
     check_system()
     # -P: or the folder that one stands in, perhaps another checkout of the harness, would come before the running one.
     command = [sys.executable, "-P", "-m", "pytest", *arguments]
@@ -56,21 +61,23 @@ def run_pytest(arguments: Sequence[str], log: Path | None = None) -> int:
             preexec_fn=_ending_with(os.getpid()),
         )
         try:
-            return process.wait()
+            process.wait()
         except BaseException:
             _end(process)
             raise
+    return process
 
 
 def measured(arguments: Sequence[str], reports: Path) -> Run | None:
-    """The record of a run of pytest whose reports go into this folder; None where it did not come to a run.
+    """The record of a run of pytest whose reports go into this folder; None where it made none.
 
     What pytest prints is added to `pytest.log` in that folder.
     """
-    latest = reports / "latest"
-    before = latest.resolve()
-    run_pytest([*arguments, "--reports", str(reports)], reports / LOG)
-    return read_run(latest) if latest.exists() and latest.resolve() != before else None
+    before = set(reports.glob(f"*/{RUN_NAME}"))
+    process = _ended([*arguments, "--reports", str(reports)], reports / LOG)
+    # Not the latest one: another command may run pytest there as well. Of its own the id names the process.
+    made = set(reports.glob(f"*_{process.pid}/{RUN_NAME}")) - before
+    return read_run(max(made)) if made else None
 
 
 def add_sampling_options(parser: argparse._ActionsContainer) -> None:
