@@ -577,6 +577,19 @@ def test_an_artefact_that_was_made_of_another_trees_code_is_not_kept(
     assert not list((tmp_path / "artefacts").iterdir())
 
 
+def test_what_a_fixture_sets_in_the_environment_makes_an_artefact_of_its_own(
+    tmp_path: Path, asked: tuple[ArtefactCache, Case, Address], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Children inherit it, and what was made with it was kept as what is made without."""
+    cache, case, address = asked
+    made = cache.get(case, address, tmp_path, Maker())
+    with monkeypatch.context() as patch:
+        patch.setenv("ORT_LEVEL", "x")
+        other = cache.get(case, address, tmp_path, Maker())
+    assert other.folder != made.folder
+    assert cache.get(case, address, tmp_path) is made
+
+
 def test_what_processes_left_that_are_gone_is_removed(tmp_path: Path) -> None:
     """In containers a cancelled run had the number of this one, and its folder stayed for ever. What another container
     was building in a cache that both share was removed, since its process is none of this one's.

@@ -179,6 +179,8 @@ class ArtefactCache:
                 **self._fixed,
                 "case": [address.file, address.case_id],
                 "data": _data_of(case),
+                # As children inherit it now: a fixture may have set some of it, and what was imported meanwhile.
+                "environment": relevant_environment(),
                 "hardware": dict(case.hardware.describe()),
                 "variables": dict(case.hardware.environment()),
             }
