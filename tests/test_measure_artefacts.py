@@ -464,6 +464,18 @@ def asked(tmp_path: Path) -> tuple[ArtefactCache, Case, Address]:
     return cache, case, Address(str(root), "test_it.py", "", "")
 
 
+def test_an_artefact_that_another_session_removed_is_made_again(
+    tmp_path: Path, asked: tuple[ArtefactCache, Case, Address]
+) -> None:
+    """It was served for the rest of the run as if it were there, and each of its cases failed."""
+    cache, case, address = asked
+    cache.get(case, address, tmp_path, Maker())
+    ArtefactCache(cache.tree, tmp_path / "artefacts", {}, Plan(), cold=False).trim(0)
+    made = cache.get(case, address, tmp_path, Maker())
+    assert made.fresh
+    assert read_manifest(made.folder) == made.manifest
+
+
 def test_an_artefact_whose_manifest_is_damaged_is_made_anew(
     tmp_path: Path, asked: tuple[ArtefactCache, Case, Address]
 ) -> None:

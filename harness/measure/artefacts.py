@@ -73,14 +73,7 @@ class ArtefactCache:
     """
 
     def __init__(
-        self,
-        tree: Tree,
-        folder: Path,
-        versions: Mapping[str, str],
-        plan: Plan,
-        *,
-        cold: bool,
-        log: str = "prepare.log",
+        self, tree: Tree, folder: Path, versions: Mapping[str, str], plan: Plan, *, cold: bool, log: str = "prepare.log"
     ) -> None:
         check_temporary(tree.root)
         self.tree = tree
@@ -114,7 +107,7 @@ class ArtefactCache:
         return digest_of(self._fixed)
 
     def get(self, case: Case, address: Address, logs: Path, start: Starter = Child) -> Artefact:
-        """The artefact of a case, made if it is not there. Raises `PreparationError` or `MeasurementError`.
+        """The artefact of a case, made if it is not there, or no more. Raises `PreparationError` or `MeasurementError`.
 
         `start` starts the child that makes it. Several threads may ask at a time, each for another artefact, and each
         with a `start` of its own: what memory did not reach for then is made again for who asks alone.
@@ -122,14 +115,17 @@ class ArtefactCache:
         key = self._key(case, address)
         if key in self._failed:
             raise self._failed[key]
-        if key not in self._ready:
-            try:
-                self._ready[key] = self._kept(key, address) or self._make(key, case, address, logs, start)
-            except HarnessError as error:
-                # A reference that hangs must not cost its deadline in every case of its model.
-                if start is Child or not lacked_memory(error):
-                    self._failed[key] = error
-                raise
+        known = self._ready.get(key)
+        if known and (known.folder / "manifest.json").is_file():  # another session that ended may have removed it
+            _mark(known.folder)
+            return known
+        try:
+            self._ready[key] = self._kept(key, address) or self._make(key, case, address, logs, start)
+        except HarnessError as error:
+            # A reference that hangs must not cost its deadline in every case of its model.
+            if start is Child or not lacked_memory(error):
+                self._failed[key] = error
+            raise
         return self._ready[key]
 
     def look_again(self) -> None:
