@@ -806,6 +806,16 @@ def test_a_red_case_counts_once_where_its_test_is_run_again(tmp_path: Path, monk
     assert len(set(names)) == len(names), "other tools are told once"
 
 
+def test_nothing_is_measured_in_a_forked_process() -> None:
+    """As with --forked of pytest-forked: each result stayed in its process, and every case was called unmeasured."""
+    state = State(cast(Any, None), Plan())
+    item: Any = SimpleNamespace(config=SimpleNamespace(stash={STATE: state}), stash={})
+    assert Bench.of(item)
+    state.process += 1
+    with pytest.raises(pytest.fail.Exception, match="can't be measured in a forked process"):
+        Bench.of(item)
+
+
 def test_a_case_that_is_gone_is_one_row_where_its_test_is_run_again(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -504,6 +504,15 @@ def test_a_time_limit_is_taken_back_where_it_is_pytest_timeouts(plugin: str, tim
     assert config.option.timeout == timeout
 
 
+def test_a_launch_forks_for_no_test() -> None:
+    """As pytest-forked does where settings ask for it: the launch has no answer of what is measured there."""
+    plugins = pytest.PytestPluginManager()
+    plugins.register(worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1)))
+    config = SimpleNamespace(option=SimpleNamespace(forked=True), pluginmanager=plugins)
+    plugins.hook.pytest_cmdline_main(config=config)
+    assert not config.option.forked
+
+
 def test_a_launch_runs_no_test_again() -> None:
     """As pytest-rerunfailures does in the outer run, where the answer stays the first."""
     launch = worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1))

@@ -6,6 +6,7 @@ test does with the exception, and a run that measured or decided nothing fails.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -263,7 +264,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _leave_out(item: pytest.Item, case: Case | TimedTest, report: pytest.TestReport, reason: str) -> None:
     """Record that a case was not measured, and why; its test fails where it should have been."""
-    decision = item.config.stash[STATE].left_out(item, case, reason)
+    state = item.config.stash[STATE]
+    if state.process != os.getpid():
+        return  # a forked one would begin a run of its own
+    decision = state.left_out(item, case, reason)
     put_properties(item, decision)
     if decision.fails:
         _fail(report, decision.message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from harness.errors import Regression, SuiteError
@@ -28,6 +30,12 @@ class Bench:
             pytest.fail(
                 "harness cases can't be timed under pytest-xdist: processes beside each other disturb each other; "
                 "run the suites without -n, in a run of their own",
+                pytrace=False,
+            )
+        if item.config.stash[STATE].process != os.getpid():
+            pytest.fail(
+                "harness cases can't be measured in a forked process, where their results would stay; run the suites "
+                "without --forked, and without the mark forked",
                 pytrace=False,
             )
         item.stash[CASE] = used = cls(item)

@@ -58,6 +58,7 @@ class State:
         self.run: Run | None = None
         self.undone: str | None = None
         self.ended = False  # whether pytest came to the end of its tests
+        self.process = os.getpid()
 
     @property
     def session(self) -> Session:

@@ -222,6 +222,7 @@ OPTIONS: Mapping[str, object] = {
     "numprocesses": None,
     "dist": "no",
     "tx": [],
+    "forked": False,
     "xmlpath": None,
     "collectonly": False,
     "log_file": os.devnull,  # an empty one would leave that of the settings
