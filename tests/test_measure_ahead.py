@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +27,7 @@ from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.case import Measurer
 from harness.measure.case_passes import CasePasses, Coming
 from harness.measure.child import Child
-from harness.measure.crew import Starter
+from harness.measure.crew import Starter, at_once
 from harness.measure.tree import Tree
 from harness.plan import Plan
 from harness.records import Outcome
@@ -118,6 +121,38 @@ def test_an_interrupt_ends_the_children_and_keeps_what_is_finished(folder: Folde
             os.kill(child, 0)
     kept = [path for path in (folder.path / ".harness" / "artefacts").iterdir() if not path.name.startswith(".")]
     assert len(kept) == 2, "slow(1)'s, and the reference's"
+
+
+def test_an_interrupt_that_comes_while_tasks_are_handed_out_ends_the_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the first moments had no effect until what had begun was made, which may take hours."""
+    begun, ended = threading.Event(), list[bool]()
+    submit, handed = ThreadPoolExecutor.submit, itertools.count()
+
+    class Member:
+        def __init__(self, *_: object) -> None:
+            self.over = threading.Event()
+
+        def end(self) -> None:
+            self.over.set()
+
+    def task(start: Starter) -> None:
+        child = cast(Any, start("it", tmp_path, {}, Tree(tmp_path)))
+        begun.set()
+        ended.append(child.over.wait(30))
+
+    def interrupted(pool: ThreadPoolExecutor, *handing: Any) -> Any:
+        if next(handed):
+            begun.wait(30)
+            raise KeyboardInterrupt
+        return submit(pool, *handing)
+
+    monkeypatch.setattr(sys.modules["harness.measure.crew"], "_Member", Member)
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        at_once([task, task], 2, lambda _: None)
+    assert ended == [True]
 
 
 EVALUATED = """

@@ -31,14 +31,13 @@ def at_once(tasks: Sequence[Callable[[Starter], object]], jobs: int, told: Calla
     """
     crew = _Crew()
     with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(task, crew.start) for task in tasks]
         try:
+            futures = [pool.submit(task, crew.start) for task in tasks]
             for done, future in enumerate(as_completed(futures), 1):
                 future.result()
                 told(done)
         except BaseException:
-            for future in futures:
-                future.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
             crew.end()
             raise
 
