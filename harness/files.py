@@ -74,7 +74,8 @@ def sync_folder(folder: Path) -> None:
 def point_latest(run_folder: Path) -> Path:
     """Make `latest`, beside the run's folder, a relative link to it, replacing an older link in one step.
 
-    Raises `RecordError` where something that is no link stands there: it may be someone's data.
+    Raises `RecordError` where something that is no link stands there, which may be someone's data, and where no link
+    can be made.
     """
     link = run_folder.parent / "latest"
     if link.exists() and not link.is_symlink():
@@ -82,9 +83,14 @@ def point_latest(run_folder: Path) -> Path:
             f"{link} is no link, so it was left alone; move it away so that it can point to the newest run"
         )
     temporary = run_folder.parent / f".latest.{os.getpid()}"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(run_folder.name, target_is_directory=True)
-    temporary.replace(link)
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(run_folder.name, target_is_directory=True)
+        temporary.replace(link)
+    except OSError as error:
+        raise RecordError(
+            f"{link}: no link can be made there: {error.strerror}; name a folder on another disk with --reports"
+        ) from error
     return link
 
 

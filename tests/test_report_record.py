@@ -369,6 +369,20 @@ def test_latest_never_replaces_what_is_no_link(tmp_path: Path, run: Run) -> None
     assert (tmp_path / "latest").is_dir()
 
 
+def test_where_no_link_can_be_made_the_cure_is_named(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on some disks that are mounted from elsewhere: every run was refused with the system's words alone."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    write_run(run, tmp_path / "one")
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with pytest.raises(RecordError) as caught:
+        point_latest(tmp_path / "one")
+    said = "no link can be made there: Operation not permitted; name a folder on another disk with --reports"
+    assert str(caught.value) == f"{tmp_path / 'latest'}: {said}"
+
+
 def test_a_dangling_latest_is_replaced(tmp_path: Path, run: Run) -> None:
     (tmp_path / "latest").symlink_to("gone")
     write_run(run, tmp_path / "one")
