@@ -15,7 +15,8 @@ GIB = 2**30
 @dataclass(eq=False)
 class FakeBoard:
     """A GPU, or a MIG instance inside one. `silent` names queries that this device does not support.
-    `processes` compute, `drawing` ones draw: process ids, each with its memory in bytes.
+    `processes` compute, `clients` do by the Multi-Process Service, `drawing` ones draw: process ids, each with its
+    memory in bytes.
 
     Clock and reasons may be functions that are asked at each query.
     """
@@ -24,6 +25,7 @@ class FakeBoard:
     name: str = "NVIDIA H100 PCIe"
     memory: int = 80 * GIB
     processes: list[tuple[int, int | None]] = field(default_factory=list)
+    clients: list[tuple[int, int | None]] = field(default_factory=list)
     drawing: list[tuple[int, int | None]] = field(default_factory=list)
     sm_clock: int | Callable[[], int] = 1755
     reasons: int | Callable[[], int] = 0
@@ -94,6 +96,7 @@ def fake_nvml(boards: list[FakeBoard], *, init_error: int | None = None) -> Modu
         "nvmlDeviceGetCurrentClocksEventReasons": lambda board: now(board.reasons),
         "nvmlDeviceGetCurrentClocksThrottleReasons": lambda board: now(board.reasons),
         "nvmlDeviceGetComputeRunningProcesses": lambda board: listed(board.processes),
+        "nvmlDeviceGetMPSComputeRunningProcesses": lambda board: listed(board.clients),
         "nvmlDeviceGetGraphicsRunningProcesses": lambda board: listed(board.drawing),
     }
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +97,30 @@ def test_who_draws_a_screen_is_nobody_who_disturbs(install: Install) -> None:
         assert [device.process_memory(pid) for pid in drawn] == [GIB, GIB, 2 * GIB]
 
 
+def test_who_shares_a_gpu_out_is_nobody_who_disturbs(install: Install, tmp_path: Path) -> None:
+    """The Multi-Process Service's server computes for its clients, which have a list of their own: each launch was
+    disturbed, and none had memory.
+    """
+    program = tmp_path / "nvidia-cuda-mps-server"
+    program.symlink_to(shutil.which("cat") or "")
+    server = subprocess.Popen(["cat"], executable=program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    try:
+        server.stdin.write(b"once it answers it has its name\n")
+        server.stdout.readline()
+        board = FakeBoard("GPU-aaaa", processes=[(server.pid, GIB)], clients=[(os.getpid(), 2 * GIB), (12, GIB)])
+        install(board)
+        ours = {os.getpid(): True, server.pid: False, 12: False}
+        with opened(0) as device:
+            assert device.state(ours.get)["foreign_processes"] == "12", "another client disturbs"
+            assert device.process_memory(os.getpid()) == 2 * GIB
+            board.clients.pop()
+            assert device.state(ours.get)["foreign_processes"] == "none"
+            board.silent = {"nvmlDeviceGetMPSComputeRunningProcesses"}
+            assert device.process_memory(os.getpid()) is None
+    finally:
+        server.communicate()
+
+
 @pytest.mark.parametrize(("tail", "word"), [*SLOWDOWNS.items(), *SETTINGS.items()])
 def test_each_reason_has_its_word(install: Install, tail: str, word: str) -> None:
     bit = NAMED_LATE.get(tail) or getattr(pynvml, f"nvmlClocksThrottleReason{tail}")
@@ -132,7 +159,8 @@ def test_processes_that_the_driver_is_too_old_to_tell(install: Install, monkeypa
 
     monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer", lacking)
     module = install(FakeBoard("GPU-aaaa", processes=[(11, GIB)]))
-    for name in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"):
+    for kind in ("Compute", "MPSCompute", "Graphics"):
+        name = f"nvmlDeviceGet{kind}RunningProcesses"
         monkeypatch.setattr(module, name, getattr(pynvml, name))
     with opened(0) as device:
         state = device.state(lambda pid: False)

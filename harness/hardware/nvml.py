@@ -43,6 +43,8 @@ NAMED_LATE = {"BoardLimit": 0x200, "Reliability": 0x400}
 _SHARE = "sudo nvidia-smi -c DEFAULT"
 _MPS = Path("/tmp/nvidia-mps")
 """Where clients of CUDA's Multi-Process Service look for it, unless `CUDA_MPS_PIPE_DIRECTORY` names another folder."""
+_SERVER = "nvidia-cuda-mps-server"[:15]
+"""The name of its server as Linux has it, which cuts names."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,12 @@ class Device:
         return None if used is None else int(used)
 
     def _computing(self) -> list[Any]:
-        return list(self._ask("nvmlDeviceGetComputeRunningProcesses", self.handle) or ())
+        """What computes here. Clients of the Multi-Process Service have a list of their own, and its server, which
+        computes for them alone, is left out.
+        """
+        queries = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMPSComputeRunningProcesses")
+        listed = {process.pid: process for query in queries for process in self._ask(query, self.handle) or ()}
+        return [process for pid, process in listed.items() if not _shares_out(pid)]
 
     def _reasons(self) -> int | None:
         """What lowers the clock, as NVML's bits; None where the driver does not tell.
@@ -236,6 +243,14 @@ class Device:
 def driver_failed(error: Exception) -> LostError:
     """What is raised where the driver fails while a device is open."""
     return LostError(f"the NVIDIA driver failed: {error}", "look at nvidia-smi and the kernel log")
+
+
+def _shares_out(pid: int) -> bool:
+    """Whether a process is the Multi-Process Service's server."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip() == _SERVER
+    except OSError:
+        return False
 
 
 def _join(parts: Any, sign: str) -> str | None:
