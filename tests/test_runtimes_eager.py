@@ -239,6 +239,29 @@ def test_a_network_whose_module_load_alone_makes_importable_is_refused_with_the_
         Eager().load(tmp_path, cpu)
 
 
+def test_products_stay_float32_whatever_the_networks_module_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that serves it imports it with the network: TF32 and bfloat16 were timed under float32's name."""
+    (tmp_path / "hasty_network.py").write_text(
+        "import torch\n\ntorch.set_float32_matmul_precision('medium')\ntorch.backends.fp32_precision = 'bf16'\n"
+        "torch.backends.mkldnn.conv.fp32_precision = 'bf16'\n\n\nclass Net(torch.nn.Module):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    Eager().pack(importlib.import_module("hasty_network").Net(), {}, tmp_path, cpu)
+    assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+    Eager().load(tmp_path, cpu)  # as where the suite was imported before
+    assert torch.get_float32_matmul_precision() == "highest"
+    del sys.modules["hasty_network"]
+    Eager().load(tmp_path, cpu)
+    assert "hasty_network" in sys.modules
+    backends = torch.backends
+    found = [backends.cuda.matmul, backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn, backends.cudnn]
+    assert [one.fp32_precision for one in found] == ["ieee"] * len(found)
+    assert torch.get_float32_matmul_precision() == "highest", "it raises where the settings disagree"
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def test_packing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -13,7 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from harness.errors import PreparationError
 from harness.runtimes.base import check_form
 from harness.runtimes.packages import check_not_hidden
-from harness.runtimes.torch_session import as_tensors
+from harness.runtimes.torch_session import as_tensors, multiply_in_full
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +60,8 @@ def load_module(folder: Path, device: Any) -> Any:
     can't be rebuilt from its class. The file is the harness's own, written by the prepare child of the same run or
     cache, and its digest is checked by the caller before it comes here.
 
-    Weights of recurrent layers lie in one piece, where cuDNN wants them so.
+    Weights of recurrent layers lie in one piece, where cuDNN wants them so. Modules of the suite are imported, and may
+    have asked for products in fewer bits when they were: those of fp32 numbers are in fp32 afterwards.
 
     Raises `PreparationError` where a class of it can't be imported.
     """
@@ -76,6 +77,7 @@ def load_module(folder: Path, device: Any) -> Any:
     for layer in network.modules():
         if isinstance(layer, torch.nn.RNNBase):
             layer.flatten_parameters()
+    multiply_in_full()
     return network.eval()
 
 

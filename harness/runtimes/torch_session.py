@@ -40,6 +40,7 @@ __all__ = [
     "enter_torch",
     "kept_outputs",
     "module_weights",
+    "multiply_in_full",
     "named_outputs",
     "other_product_weights",
     "product_weights",
@@ -54,15 +55,26 @@ def enter_torch(hardware: Hardware) -> Any:
     """Make torch in this process ready for a hardware and give its device.
 
     Denormal numbers count as zero: a few of them in a pruned network make a CPU many times slower, and by how much
-    depends on the inputs. Products of fp32 numbers stay fp32, so that `float32` is true on a GPU too, where
-    convolutions are rounded to TF32 by default, and matrix products where an environment or a suite asked for it.
+    depends on the inputs. Products of fp32 numbers stay fp32 (`multiply_in_full`).
     """
     identity = hardware.describe()
     torch.set_num_threads(int(identity.get("threads", 1)))
     torch.set_flush_denormal(True)
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    multiply_in_full()
     return torch.device("cuda" if identity["kind"] == "cuda" else "cpu")
+
+
+def multiply_in_full() -> None:
+    """Let products of fp32 numbers stay fp32 from now on, so that `float32` is true of them.
+
+    A GPU rounds convolutions to TF32 by default, and an environment or a suite may have asked for TF32, or on a CPU for
+    bfloat16. To be called again after modules of a suite were imported.
+    """
+    # These two first: torch refuses to say what is set where its older interface and its newer one disagree.
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    for level in (torch.backends, torch.backends.cudnn, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn):
+        level.fp32_precision = "ieee"
 
 
 def as_tensors(arrays: Arrays, device: Any = "cpu") -> tuple[Any, ...]:
