@@ -21,8 +21,9 @@ from harness.runtimes.aotinductor import AotInductor
 from harness.runtimes.aotinductor_session import _with_patterns
 from harness.runtimes.aotinductor_source import Constant, read_source
 from harness.runtimes.facts import Weight, weight_facts
-from harness.runtimes.inductor import compiler
+from harness.runtimes.inductor import Inductor, compiler
 from harness.runtimes.torch_session import module_weights
+from tests.fake_cuda import Gpu
 from tests.test_docs_techniques import documented_facts, generic
 
 PACK = """
@@ -206,6 +207,30 @@ def test_without_a_compiler_it_is_unavailable_with_the_cure(monkeypatch: pytest.
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "/nonexistent")
     assert "apt-get install g++" in str(AotInductor().unavailable(cpu))
+
+
+def test_on_a_gpu_without_the_cuda_toolkit_it_is_unavailable_with_the_cure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """torch from PyPI brings none: the case failed, with the cure of a network that can't be exported."""
+    gpu, toolkit, compiler_of_it = Gpu(), tmp_path / "cuda", tmp_path / "nvcc"
+    monkeypatch.setattr(Inductor, "unavailable", lambda self, hardware: None)  # triton and a C++ compiler are there
+    monkeypatch.setattr("harness.runtimes.aotinductor._TOOLKIT", toolkit)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("CUDA_HOME", "CUDA_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    reason = str(AotInductor().unavailable(gpu))
+    assert "CUDA toolkit" in reason
+    assert "CUDA_HOME; or use compiled" in reason
+    assert AotInductor().unavailable(cpu) is None
+    toolkit.mkdir()
+    assert AotInductor().unavailable(gpu) is None
+    toolkit.rmdir()
+    compiler_of_it.touch(mode=0o755)
+    assert AotInductor().unavailable(gpu) is None
+    compiler_of_it.unlink()
+    monkeypatch.setenv("CUDA_HOME", "/opt/cuda")
+    assert AotInductor().unavailable(gpu) is None
 
 
 class Wayward(torch.nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from harness.runtimes.base import Arrays
 
 __all__ = ["AotInductor"]
+
+_TOOLKIT = Path("/usr/local/cuda")
+"""Where the CUDA toolkit is where nothing names another folder."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,13 @@ class AotInductor:
     computes = MappingProxyType(dict.fromkeys(("cpu", "cuda"), ("float32", "bfloat16", "float16", "int8")))
 
     def unavailable(self, hardware: Hardware) -> str | None:
-        return Inductor().unavailable(hardware)
+        reason = Inductor().unavailable(hardware)
+        if reason is None and hardware.describe()["kind"] == "cuda" and not _has_toolkit():
+            reason = (
+                "aotinductor compiles for a GPU with the CUDA toolkit, and torch finds none (install that of torch's "
+                "version of CUDA, or name its folder in the variable CUDA_HOME; or use compiled, which needs none)"
+            )
+        return reason
 
     def pack(self, network: Any, example: Arrays, folder: Path, hardware: Hardware) -> None:
         """Compile. Raises `PreparationError` where the network can't be exported or compiled."""
@@ -50,3 +61,9 @@ class AotInductor:
         from harness.runtimes.torch_session import enter_torch
 
         return AotInductorSession(self.name, folder, enter_torch(hardware))
+
+
+def _has_toolkit() -> bool:
+    """Whether there is a CUDA toolkit in the places where torch looks for one; torch from PyPI brings none."""
+    named = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or shutil.which("nvcc")
+    return bool(named) or _TOOLKIT.exists()
