@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -14,14 +15,14 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from harness import SuiteError, UnavailableError
+from harness import Deployment, SuiteError, UnavailableError
 from harness.hardware import cpu
 from harness.runtimes import onnxruntime_providers
 from harness.runtimes.onnx_profile import executed, profile_facts
 from harness.runtimes.onnxruntime import OnnxRuntime
-from harness.runtimes.onnxruntime_providers import PROVIDERS, full_name, provider_of
+from harness.runtimes.onnxruntime_providers import PROVIDERS, Provider, full_name, provider_of
 from harness.runtimes.onnxruntime_session import plugin_devices, provider_options
-from harness.techniques import int8_static, onnxruntime
+from harness.techniques import int8_dynamic, int8_static, onnxruntime
 from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
 from tests.fake_cuda import Gpu
@@ -149,6 +150,18 @@ def test_the_technique_asks_for_its_own_provider() -> None:
     reason = as_pipeline(onnxruntime(provider="tensorrt") | int8_static).unavailable(model, cpu)
     assert "provider tensorrt runs on cuda" in str(reason)
     assert onnxruntime(provider="openvino").id == "onnxruntime:provider-openvino"
+
+
+def test_on_a_gpu_there_are_no_integers_but_tensorrts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """ONNX Runtime has no kernels for them there: cases that the documents offered were invalid, without a cure."""
+    monkeypatch.setattr(Provider, "missing", lambda provider, device: None)
+    model, gpu, cure = tiny_torch_model(trained=False), Gpu(), r"\(on a GPU use tensorrt \| int8_static, or keep"
+    assert as_pipeline(onnxruntime).unavailable(model, gpu) is None
+    assert as_pipeline(onnxruntime | int8_dynamic).unavailable(model, cpu) is None
+    assert re.search(cure, str(as_pipeline(onnxruntime | int8_dynamic).unavailable(model, gpu)))
+    with pytest.raises(UnavailableError, match=cure):
+        int8_static.apply(Deployment(model, None, OnnxRuntime(), gpu, tmp_path))
+    assert "int8" not in OnnxRuntime.computes["cuda"]
 
 
 def test_float32_stays_float32_and_engines_are_kept() -> None:

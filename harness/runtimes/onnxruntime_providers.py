@@ -68,7 +68,7 @@ PROVIDERS = {
             "onnxruntime_providers_cuda",
             "onnxruntime-gpu",
             compiles=False,
-            computes=("float32", "float16", "int8"),
+            computes=("float32", "float16"),
         ),
         Provider("tensorrt", "TensorrtExecutionProvider", "cuda", "onnxruntime_providers_tensorrt", "onnxruntime-gpu"),
         Provider("tensorrt_rtx", "NvTensorRTRTXExecutionProvider", "cuda", plugin="onnxruntime_ep_nv_tensorrt_rtx"),

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.deployment import Deployment
-from harness.errors import SuiteError
+from harness.errors import SuiteError, UnavailableError
+from harness.runtimes.onnxruntime import OnnxRuntime
+from harness.runtimes.onnxruntime_providers import PROVIDERS
 from harness.runtimes.packages import missing
 from harness.techniques import quantize_litert, quantize_onnx, quantize_openvino, quantize_torch
 from harness.techniques.base import technique
@@ -20,6 +22,11 @@ __all__ = ["int4_dynamic", "int8_dynamic", "int8_static", "needs_quantizer", "on
 
 BLOCKS = (32, 64, 128, 256)
 """Inputs of a linear layer that may share a scale in LiteRT."""
+_ON_CPUS = (
+    "ONNX Runtime multiplies integers of 8 bits on CPUs alone",
+    "on a GPU use tensorrt | int8_static, or keep the case to cpu",
+)
+"""Why its networks are not quantized on a GPU, and the cure."""
 
 
 def needs_quantizer(hardware: Hardware, form: str) -> str | None:
@@ -33,11 +40,18 @@ def needs_quantizer(hardware: Hardware, form: str) -> str | None:
     return missing("onnx", "onnx", "onnxruntime", "sympy")
 
 
+def _needs_dynamic_quantizer(hardware: Hardware, form: str) -> str | None:
+    # TensorRT does not read such a network either.
+    if form == "onnx" and hardware.describe()["kind"] == "cuda":
+        return str(UnavailableError(*_ON_CPUS))
+    return needs_quantizer(hardware, form)
+
+
 def _needs_static_quantizer(hardware: Hardware, form: str) -> str | None:
     return quantize_torch.static_unavailable(hardware) if form == "torch" else needs_quantizer(hardware, form)
 
 
-@technique(takes=("torch", "onnx", "litert"), requires=needs_quantizer)
+@technique(takes=("torch", "onnx", "litert"), requires=_needs_dynamic_quantizer)
 def int8_dynamic(
     deployment: Deployment, *, ops: str | Sequence[str] = "MatMul", keep: str | Sequence[str] = ()
 ) -> Deployment:
@@ -149,9 +163,12 @@ def onnx_quantizer(
 ) -> quantize_onnx.Quantizer:
     """The network of a deployment, made ready to be quantized as `int8_dynamic` or `int8_static` does it.
 
-    Raises `SuiteError` for a method that there is not and for a model without the calibration data that it needs, and
-    `PreparationError` where that data is empty.
+    Raises `SuiteError` for a method that there is not and for a model without the calibration data that it needs,
+    `PreparationError` where that data is empty, and `UnavailableError` for ONNX Runtime on a GPU.
     """
+    runtime = deployment.runtime
+    if isinstance(runtime, OnnxRuntime) and runtime.provider_on(deployment.hardware) == PROVIDERS["cuda"].full:
+        raise UnavailableError(*_ON_CPUS)
     if technique == "int8_dynamic":
         return quantize_onnx.dynamic_quantizer(deployment, _names("MatMul" if ops is None else ops))
     if method not in quantize_onnx.METHODS:
