@@ -47,7 +47,8 @@ class FakeTensorRt:
     """What the package does and what was asked of it.
 
     calls   in order
-    refuse  what gives None or False, as the real one does: "parse", "build", "deserialize", "context", "shape", "run"
+    refuse  what gives None or False, as the real one does: "parse", "build", "deserialize", "context", "shape", "run",
+            and "timings" of an earlier build
     kind    the type of each layer, where it is not its node's: "kgen" is a fused kernel's
     """
 
@@ -92,7 +93,7 @@ class _Builder:
         return SimpleNamespace(flags=flags, onnx=None, num_inputs=0, get_input=None)
 
     def create_builder_config(self) -> Any:
-        return _Config(self._module.__name__ == "tensorrt")
+        return _Config(self._script, self._module.__name__ == "tensorrt")
 
     def create_optimization_profile(self) -> Any:
         return _Profile()
@@ -113,7 +114,8 @@ class _Builder:
 
 
 class _Config:
-    def __init__(self, with_timings: bool) -> None:
+    def __init__(self, script: FakeTensorRt, with_timings: bool) -> None:
+        self._script = script
         self.cleared: list[Any] = []
         self.shapes: dict[str, Any] = {}
         self.given: bytes | None = None
@@ -126,6 +128,8 @@ class _Config:
 
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
         assert not ignore_mismatch
+        if cache.content and "timings" in self._script.refuse:
+            return False
         self.given = cache.content
         return True
 

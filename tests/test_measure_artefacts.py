@@ -28,6 +28,7 @@ from harness.measure.sources import changed, code_of, contents, inherited, relev
 from harness.measure.tree import Tree
 from harness.plan import Plan
 from harness.records import Scalar
+from harness.runtimes.tensorrt_engines import TIMINGS
 from harness.techniques import distilled, reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model
@@ -474,6 +475,43 @@ def test_an_artefact_that_another_session_removed_is_made_again(
     made = cache.get(case, address, tmp_path, Maker())
     assert made.fresh
     assert read_manifest(made.folder) == made.manifest
+
+
+@dataclasses.dataclass(frozen=True)
+class OnGpu(Cpu):
+    """What is asked of a GPU of this model when an artefact is made."""
+
+    model: str = "NVIDIA H100 PCIe"
+
+    def describe(self) -> Mapping[str, Scalar]:
+        return {**super().describe(), "kind": "cuda", "model": self.model}
+
+
+def test_trees_share_what_builds_for_a_gpu_timed(tmp_path: Path, asked: tuple[ArtefactCache, Case, Address]) -> None:
+    """Each artefact timed TensorRT's kernels anew, and the same code in two trees was faster in one of them."""
+    cache, case, address = asked
+    seen: list[str | None] = []
+
+    class Seen(Maker):
+        def __call__(self, name: str, log: Path, env: Mapping[str, str], tree: Tree) -> Any:
+            seen.append(env.get(TIMINGS))
+            return super().__call__(name, log, env, tree)
+
+    def told(hardware: Cpu, *, cold: bool = False, **versions: str) -> str | None:
+        one = ArtefactCache(cache.tree, tmp_path / "artefacts", versions, Plan(), cold=cold)
+        made = one.get(dataclasses.replace(case, hardware=hardware), address, tmp_path, Seen())
+        assert made.fresh
+        return seen[-1]
+
+    first = told(OnGpu(), tensorrt="10", numpy="2.3")
+    assert first
+    assert Path(first).is_relative_to(tmp_path / "artefacts")
+    assert told(OnGpu(), tensorrt="10", numpy="2.4") == first
+    cold = told(OnGpu(), cold=True, tensorrt="10")
+    assert told(OnGpu(), cold=True, tensorrt="10") == cold
+    others = [cold, told(OnGpu(), tensorrt="11"), told(OnGpu(model="NVIDIA L4"), tensorrt="10")]
+    assert len({first, *others}) == 4
+    assert told(Cpu(), tensorrt="10") is None
 
 
 def test_an_artefact_whose_manifest_is_damaged_is_made_anew(

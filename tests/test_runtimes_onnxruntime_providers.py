@@ -22,6 +22,7 @@ from harness.runtimes.onnx_profile import executed, profile_facts
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.onnxruntime_providers import PROVIDERS, Provider, full_name, provider_of
 from harness.runtimes.onnxruntime_session import plugin_devices, provider_options
+from harness.runtimes.tensorrt_engines import TIMINGS
 from harness.techniques import int8_dynamic, int8_static, onnxruntime
 from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model
@@ -173,6 +174,21 @@ def test_float32_stays_float32_and_engines_are_kept() -> None:
     assert tensorrt["trt_engine_cache_path"] == tensorrt["trt_timing_cache_path"] == "model/cache"
     # The binding refuses "1", and with it the session.
     assert tensorrt["trt_engine_cache_enable"] == tensorrt["trt_timing_cache_enable"] == "True"
+
+
+def test_what_tensorrts_provider_timed_is_kept_where_the_session_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each artefact had its own: it timed the kernels anew, and unchanged code was slower than itself."""
+    monkeypatch.setenv(TIMINGS, str(tmp_path / "timings" / "gpu"))
+    options = provider_options("TensorrtExecutionProvider", 1, Path("model/cache"))
+    assert options["trt_engine_cache_path"] == "model/cache"
+    assert Path(options["trt_timing_cache_path"]).is_relative_to(tmp_path / "timings" / "gpu")
+    assert Path(options["trt_timing_cache_path"]).is_dir(), "the provider makes one folder, and none above it"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(TIMINGS, str(tmp_path / "file"))
+    options = provider_options("TensorrtExecutionProvider", 1, Path("model/cache"))
+    assert options["trt_timing_cache_path"] == "model/cache"
 
 
 def test_what_a_provider_compiled_is_not_described(tmp_path: Path) -> None:

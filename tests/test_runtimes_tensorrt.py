@@ -15,6 +15,7 @@ from harness.hardware import cpu
 from harness.runtimes.native import load_network, native_runtime
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.tensorrt import TensorRt, TensorRtRtx
+from harness.runtimes.tensorrt_engines import TIMINGS
 from harness.runtimes.tensorrt_package import package
 from harness.techniques import batched, fp16, int8_static, tensorrt, tensorrt_rtx
 from harness.techniques.base import as_pipeline
@@ -117,6 +118,30 @@ def test_what_a_build_learnt_is_given_to_the_next(script: FakeTensorRt, tmp_path
         engine.unlink()
     TensorRt().load(folder, cpu)
     assert [build["timings"] for build in script.builds] == [b"", b"learnt"]
+
+
+@pytest.mark.parametrize(("refuse", "second"), [(set(), b"learnt"), ({"timings"}, b"")])
+def test_artefacts_share_what_their_builds_learnt(
+    script: FakeTensorRt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: set[str], second: bytes
+) -> None:
+    """Each build timed the kernels anew, and its artefact kept what came out: unchanged code was slower than itself."""
+    script.refuse = refuse
+    monkeypatch.setenv(TIMINGS, str(tmp_path / "timings"))
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        packed(tmp_path / name)
+    assert [build["timings"] for build in script.builds] == [b"", second]
+    assert len([path for path in (tmp_path / "timings").rglob("*") if path.is_file()]) == 1
+    assert not list((tmp_path / "one").rglob("timings"))
+
+
+def test_timings_that_another_user_keeps_are_done_without(
+    script: FakeTensorRt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file stands where the folder should, into which not even root can write."""
+    (tmp_path / "timings").touch()
+    monkeypatch.setenv(TIMINGS, str(tmp_path / "timings"))
+    assert list(packed(tmp_path).rglob("*.engine"))
 
 
 def test_an_engine_is_never_that_of_another_network(script: FakeTensorRt, tmp_path: Path) -> None:

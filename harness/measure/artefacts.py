@@ -25,6 +25,7 @@ from harness.measure.sources import (
     digest_of,
     inherited,
     relevant_environment,
+    timings,
 )
 from harness.measure.tree import Tree
 from harness.model import Model
@@ -81,6 +82,7 @@ class ArtefactCache:
         self._plan = plan
         self._cold = cold
         self._log = log
+        self._timings = timings(folder, versions, cold=cold)
         # Nothing of the working tree is imported by the children of another commit.
         self._origin = tree.origin if tree.checkout else None
         self._paths = (*tree.paths, *inherited(tree.root, self._origin))
@@ -201,8 +203,8 @@ class ArtefactCache:
         with _building(case.id, self._folder) as folder:
             request = Prepare(address.root, address.file, address.function, address.case_id, str(folder))
             logs.mkdir(parents=True, exist_ok=True)
-            log = logs / self._log
-            with start(f"preparing {case.id}", log, case.hardware.environment(), tree) as child:
+            variables = {**case.hardware.environment(), **self._timings(case.hardware)}
+            with start(f"preparing {case.id}", logs / self._log, variables, tree) as child:
                 child.ask(request)
                 try:
                     with longer("prepare_deadline", self._plan.prepare_deadline):

@@ -10,14 +10,17 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import harness
 from harness.errors import SuiteError
+from harness.files import owned, sweep
+from harness.hardware.base import Hardware
 from harness.names import is_ours
+from harness.runtimes.tensorrt_engines import TIMINGS
 from harness.worker.imported import INSTALLED, folder_of
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "inherited",
     "relevant_environment",
     "sources",
+    "timings",
 ]
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
@@ -49,6 +53,7 @@ _TICK = 2 * 10**9
 """Nanoseconds between two times of change that no file system takes for the same."""
 _LIBRARIES = ("TORCH", "PYTORCH", "ATEN_", "ORT_", "ONNX", "CUDA", "TENSORRT")
 _KERNELS = ("OMP_", "MKL_", "OPENBLAS", "KMP_", "ONEDNN_", "DNNL_")
+_TIMINGS = ".timings"
 _COMPILER = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
 
 
@@ -224,6 +229,26 @@ def relevant_environment() -> dict[str, str]:
     found = sorted(os.environ.items())
     wanted = (*_COMPILER, "PYTHONPATH")
     return {name: value for name, value in found if name in wanted or name.startswith(_LIBRARIES + _KERNELS)}
+
+
+def timings(folder: Path, versions: Mapping[str, str], *, cold: bool) -> Callable[[Hardware], dict[str, str]]:
+    """The variables, by the hardware, that tell a child where builds of artefacts keep what they timed.
+
+    TensorRT times kernels and takes the fastest. Two artefacts of one network would have other kernels, and one of them
+    would be slower: so those of all trees take over each other's timings, from a folder below `folder`, where they have
+    the same of these `versions` of TensorRT and are for the same GPU. A `cold` session takes over its own alone.
+    """
+    sweep(folder, _TIMINGS)  # of cold sessions whose processes are gone
+    place = folder / (owned(_TIMINGS) if cold else _TIMINGS)
+    builders = {name: version for name, version in versions.items() if name.startswith("tensorrt")}
+
+    def variables(hardware: Hardware) -> dict[str, str]:
+        told = hardware.describe()
+        if told["kind"] != "cuda":
+            return {}
+        return {TIMINGS: str(place / digest_of({**builders, "model": told.get("model")})[:16])}
+
+    return variables
 
 
 def sources(folder: Path) -> Iterator[Path]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import json
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +21,7 @@ from harness.runtimes.base import absent_input, other_type
 from harness.runtimes.facts import weight_facts
 from harness.runtimes.onnx_profile import executed, fallbacks, profile_facts
 from harness.runtimes.onnxruntime_providers import PROVIDERS, provider_of
+from harness.runtimes.tensorrt_engines import TIMINGS
 
 __all__ = ["BoundSession", "OrtSession", "load_libraries", "plugin_devices", "provider_options", "session_options"]
 
@@ -223,8 +226,8 @@ def provider_options(provider: str, threads: int, cache: Path) -> dict[str, str]
     """What a provider is told, so that the precision that is reported is true and engines are built once.
 
     Products of fp32 numbers stay fp32, as they do in torch here: CUDA's provider would round them to TF32, and OpenVINO
-    to bfloat16 on CPUs that have it. TensorRT's has no option for it, and is told by `Cuda.environment`. Engines and
-    their timings are kept in `cache`.
+    to bfloat16 on CPUs that have it. TensorRT's has no option for it, and is told by `Cuda.environment`. Engines are
+    kept in `cache`, and what their builds timed as well, but where a folder is named for that (`TIMINGS`).
     """
     if provider == _CUDA:
         return {"use_tf32": "0"}
@@ -234,7 +237,7 @@ def provider_options(provider: str, threads: int, cache: Path) -> dict[str, str]
             "trt_engine_cache_enable": "True",
             "trt_engine_cache_path": str(cache),
             "trt_timing_cache_enable": "True",
-            "trt_timing_cache_path": str(cache),
+            "trt_timing_cache_path": str(_timings(cache)),
         }
     if provider == "NvTensorRTRTXExecutionProvider":
         return {"nv_runtime_cache_path": str(cache)}
@@ -242,6 +245,16 @@ def provider_options(provider: str, threads: int, cache: Path) -> dict[str, str]
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
         return {"load_config": json.dumps({"CPU": settings})}
     return {}
+
+
+def _timings(cache: Path) -> Path:
+    """The folder of what TensorRT's provider times, made where it can be; else `cache`."""
+    if named := os.environ.get(TIMINGS):
+        folder = Path(named) / "onnxruntime"
+        with contextlib.suppress(OSError):  # another user's, who shares the artefacts
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+    return cache
 
 
 def plugin_devices(name: str) -> list[Any]:

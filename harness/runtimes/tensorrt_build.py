@@ -80,9 +80,13 @@ def _add_profile(trt: Any, builder: Any, definition: Any, config: Any, shapes: S
 
 
 def _timing_cache(trt: Any, config: Any, timings: bytes) -> Any:
-    """The builder's timing cache, filled with what an earlier build learnt; None for RTX, which tries no kernels."""
+    """The builder's timing cache, filled with what an earlier build learnt, where that is taken; None for RTX, which
+    tries no kernels.
+    """
     if trt.__name__ == "tensorrt_rtx":
         return None
     cache = config.create_timing_cache(timings)
-    config.set_timing_cache(cache, False)
+    if not config.set_timing_cache(cache, False):  # of a GPU that differs in more than its name
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
     return cache

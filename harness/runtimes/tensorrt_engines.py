@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +18,10 @@ if TYPE_CHECKING:
     from harness.hardware.base import Hardware
     from harness.runtimes.base import Arrays
 
-__all__ = ["Engines", "write_shapes"]
+__all__ = ["TIMINGS", "Engines", "write_shapes"]
 
+TIMINGS = "HARNESS_TIMINGS"
+"""The environment variable that names a folder in which the builds of several artefacts keep what they timed."""
 _SHAPES = "shapes.json"
 _TIMINGS = "timings"
 _KERNELS = "kernels"
@@ -36,6 +40,9 @@ def write_shapes(example: Arrays, max_batch: int, folder: Path) -> None:
 @dataclass(frozen=True)
 class Engines:
     """The engines of a network, each for a version of TensorRT and a GPU.
+
+    A build times kernels and takes the fastest, and another one would time others as the fastest. So builds take over
+    what earlier ones timed; those of other artefacts as well, where a folder is named for that (`TIMINGS`).
 
     trt       the package
     network   the .onnx file
@@ -57,32 +64,42 @@ class Engines:
         text = (self.cache / _SHAPES).read_text(encoding="utf-8")
         shapes: Shapes = json.loads(text)
         key = hashlib.sha256(network + text.encode()).hexdigest()[:16]
-        kept = self._read(f"{key}.engine")
+        kept = _content(self._folder / f"{key}.engine")
         if kept:
             return kept
-        engine, learnt = build_engine(self.trt, network, shapes, self._read(_TIMINGS))
-        self._write(_TIMINGS, learnt)
-        self._write(f"{key}.engine", engine)
+        engine, learnt = build_engine(self.trt, network, shapes, _content(self._timings))
+        with contextlib.suppress(OSError):  # another user's, who shares the artefacts
+            _write(self._timings, learnt)
+        _write(self._folder / f"{key}.engine", engine)
         return engine
 
     def kernels(self) -> bytes:
         """The kernels that loads of the engine compiled before; empty where there are none."""
-        return self._read(_KERNELS)
+        return _content(self._folder / _KERNELS)
 
     def keep_kernels(self, content: bytes) -> None:
         """Keep them for the loads to come."""
-        self._write(_KERNELS, content)
+        _write(self._folder / _KERNELS, content)
 
     @property
     def _folder(self) -> Path:
         model = self.hardware.describe().get("model", "unknown")
         return self.cache / slug(f"{self.trt.__name__}-{self.trt.__version__}-{model}")
 
-    def _read(self, name: str) -> bytes:
-        path = self._folder / name
-        return path.read_bytes() if path.is_file() else b""
+    @property
+    def _timings(self) -> Path:
+        named = os.environ.get(TIMINGS)
+        return (Path(named) / self._folder.name if named else self._folder) / _TIMINGS
 
-    def _write(self, name: str, content: bytes) -> None:
-        """Write a file as a whole, since several children may load the artefact at once."""
-        if content:
-            write_atomic(self._folder / name, content)
+
+def _content(path: Path) -> bytes:
+    """What a file holds; empty where there is none that can be read."""
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    return b""
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file as a whole, since several children may load the artefact at once."""
+    if content:
+        write_atomic(path, content)
