@@ -53,6 +53,7 @@ GIVEN = {
     "drawn": {},
     "more": {},
     "lazy": {},
+    "silent": {},
 }
 
 
@@ -63,7 +64,8 @@ def model(name):
         x = np.ones((600_000, 3), np.float32)
         if name == "late":
             x[-1] = np.nan  # beyond the elements that are kept
-        predict({"x": x if name == "late" else x[:8]})
+        if name != "silent":
+            predict({"x": x if name == "late" else x[:8]})
         if name == "more":
             predict({"more": np.zeros((8, 3)), "x": x[:8]})
         if name == "drawn":
@@ -129,6 +131,9 @@ def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
         assert evaluated(one, "texts").value == 0.5
         with pytest.raises(MeasurementError, match=r"is given more beside x, which is all that Model\.inputs gives"):
             evaluated(one, "more")
+        # As of an evaluate that asks the network that it loads itself: no technique could change it.
+        with pytest.raises(MeasurementError, match=r"^silent/reference/cpu: evaluate never called predict, so that"):
+            evaluated(one, "silent")
         assert evaluated(one, "drawn") == evaluated(one, "drawn"), "what samples draws the same each time"
         assert lengths(tmp_path) == [], "examples are cut into batches"
         for name, words in WRONG.items():

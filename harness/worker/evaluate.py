@@ -31,7 +31,8 @@ KEPT_OUTPUTS = 2**20
 def evaluate(request: Evaluate) -> Evaluated:
     """Evaluate an artefact and write scores, answers and outputs to `request.output`.
 
-    Raises `MeasurementError`, and `SuiteError` where the evaluation calls the network otherwise than it is timed.
+    Raises `MeasurementError`, and `SuiteError` where the evaluation never calls the network, or otherwise than it is
+    timed.
     """
     import numpy as np
 
@@ -46,6 +47,11 @@ def evaluate(request: Evaluate) -> Evaluated:
     predictor = Predictor(session, manifest.batch_size if manifest.batchable else None, KEPT_OUTPUTS, names)
     seed_generators()
     evaluation = case.model.evaluate(predictor)
+    if not predictor.elements:
+        raise SuiteError(
+            f"{case.id}: evaluate never called predict, so that its accuracy is not of what is served; call "
+            "predict(inputs), and score what it gives"
+        )
     # This worker is the running harness's, and the tree may have an older one, whose predictor notes less.
     if lacking := getattr(predictor, "never_given", []):
         raise SuiteError(
