@@ -122,8 +122,8 @@ def grid(
 ) -> Callable[[F], F]:
     """Make a test function one test for each combination; the function takes `case` and `bench`.
 
-    Raises `SuiteError` for an empty axis, a value of the wrong kind, a technique without its parameters, or an id that
-    two cases share.
+    Raises `SuiteError` for an empty axis, a value of the wrong kind, a technique without its parameters, an id that two
+    cases share, or a function that has a grid already.
     """
     # An iterator gives its values only once.
     models, techniques, places = tuple(model), tuple(technique), tuple(hardware)
@@ -150,6 +150,11 @@ def grid(
         seen.add(case.id)
 
     def attach(function: F) -> F:
+        if ATTRIBUTE in vars(function):
+            name = getattr(function, "__name__", function)
+            raise SuiteError(
+                f"{name} stands under two grids, and only one would be measured; give each a function of its own"
+            )
         setattr(function, ATTRIBUTE, result)
         return function
 

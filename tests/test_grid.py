@@ -36,3 +36,17 @@ def test_an_empty_iterator_is_an_empty_axis(axis: str) -> None:
     axes: dict[str, Any] = {**AXES, axis: iter(())}
     with pytest.raises(SuiteError, match=f"axis '{axis}' is empty"):
         grid(**axes)
+
+
+def test_a_function_under_two_grids_is_refused() -> None:
+    """The inner grid vanished without a word, and its cases with it."""
+
+    @grid(**AXES)
+    def test_it(case, bench): ...
+
+    words = "test_it stands under two grids, and only one would be measured; give each a function of its own"
+    with pytest.raises(SuiteError, match=words):
+        grid(**{**AXES, "technique": [batched(8)]})(test_it)
+    found = grid_of(test_it)
+    assert found is not None
+    assert len(found.cases()) == 3
