@@ -26,7 +26,8 @@ class Metric:
     unit       `s`, `bytes`, `J`, `items/s`, `x` (a ratio), `share` (0..1), `count`, `cosine` or a word of your own
     better     `lower` or `higher`; there is no default, since a gate without a direction can't gate
     tolerance  relative change for the worse that is still accepted (0.05 is 5 %), None where only `slack` counts
-    slack      absolute change for the worse that is still accepted, in the metric's unit
+    slack      absolute change for the worse that is still accepted, in the metric's unit; this in `share`, and the
+               tolerance in every unit, are less than 1
     portable   whether values of different machines may be compared
     derive     computes the value of a launch from the launch's other values, by metric name; None where the
                harness measures it, or where `Evaluation.metrics` of the model provides it
@@ -57,6 +58,12 @@ class Metric:
             value = getattr(self, field)
             if value is not None and not 0 <= value < float("inf"):
                 raise SuiteError(f"metric {self.name}: {field} must be a finite number >= 0, not {value!r}")
+            if value is not None and value >= 1 and (field == "tolerance" or self.unit == "share"):
+                example = "0.1 for 10 %" if field == "tolerance" else "0.01 for one point"
+                raise SuiteError(
+                    f"metric {self.name}: {field}={value!r} would accept nearly any change, since it is a share; write "
+                    f"{example}"
+                )
 
     @property
     def gates(self) -> bool:

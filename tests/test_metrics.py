@@ -68,9 +68,13 @@ def test_a_grid_says_so_when_it_is_collected() -> None:
             for field in ("tolerance", "slack")
             for value in (math.inf, math.nan, -0.1)
         ),
+        ({"tolerance": 5}, "tolerance=5 would accept nearly any change, since it is a share; write 0.1 for 10 %"),
+        ({"unit": "share", "slack": 1.0}, "slack=1.0 would accept nearly any change, .* write 0.01 for one point"),
     ],
 )
 def test_a_metric_that_could_not_gate_is_refused(changes: dict[str, Any], words: str) -> None:
-    """With another word than these a rise would be called an improvement; with an infinite limit nothing is worse."""
+    """With another word than these a rise would be called an improvement; with an infinite limit nothing is worse, and
+    hardly anything with per cent or points that were given as they are.
+    """
     with pytest.raises(SuiteError, match=words):
         dataclasses.replace(Metric("cost", "USD", "lower", tolerance=0.1), **changes)
