@@ -142,6 +142,7 @@ def test_an_edited_technique_makes_a_new_artefact(tmp_path: Path) -> None:
         ("data/data.mdb", True),
         ("deep/dist/calibration.tar.gz", True),
         ("reports/run.json", False),
+        ("baselines/naive.py", True),
         (".hidden/code.py", False),
         ("env/code.py", False),
     ],
@@ -149,6 +150,8 @@ def test_an_edited_technique_makes_a_new_artefact(tmp_path: Path) -> None:
 def test_what_counts_as_a_source(tmp_path: Path, name: str, counts: bool) -> None:
     (tmp_path / "env").mkdir()
     (tmp_path / "env" / "pyvenv.cfg").touch()
+    (tmp_path / "baselines").mkdir()
+    (tmp_path / "baselines" / "__init__.py").touch()  # a package of the project's own, as of models to compare with
     before = contents(tmp_path)
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -166,7 +166,7 @@ def check_temporary(root: Path) -> None:
     if not temporary.is_relative_to(root.resolve()):
         return
     below = temporary.relative_to(root.resolve()).parts
-    if below[:1] in {(name,) for name in _SKIPPED_AT_THE_TOP} or any(name.startswith(".") for name in below):
+    if (below and _is_made(root / below[0])) or any(name.startswith(".") for name in below):
         return
     raise SuiteError(
         f"temporary files go into {temporary}, which lies in the project, where each counts as an edited source; "
@@ -255,13 +255,13 @@ def sources(folder: Path) -> Iterator[Path]:
     """The files of a project that count as sources (see `contents`), and links to folders in it."""
     for place, folders, files in os.walk(folder):
         here = Path(place)
-        left_out = _SKIPPED | (_SKIPPED_AT_THE_TOP if here == folder else set())
         packaged = _PACKAGED.get(here.name, ()) if here.parent == folder else ()
         folders[:] = sorted(
             name
             for name in folders
             if not name.startswith(".")
-            and name not in left_out
+            and name not in _SKIPPED
+            and not (here == folder and _is_made(here / name))
             and not _fits(f"{name}/", packaged)
             and not (here / name / "pyvenv.cfg").exists()
             and not is_ours(here / name)
@@ -274,6 +274,11 @@ def sources(folder: Path) -> Iterator[Path]:
                 continue
             if path.is_file() and not is_ours(path) and not _is_output(path):
                 yield path
+
+
+def _is_made(folder: Path) -> bool:
+    """Whether a folder at the top of a project is one that tools write into. A package of such a name holds code."""
+    return folder.name in _SKIPPED_AT_THE_TOP and not (folder / "__init__.py").exists()
 
 
 def _is_output(path: Path) -> bool:
