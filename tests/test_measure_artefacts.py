@@ -145,11 +145,14 @@ def test_an_edited_technique_makes_a_new_artefact(tmp_path: Path) -> None:
         ("baselines/naive.py", True),
         (".hidden/code.py", False),
         ("env/code.py", False),
+        ("envs/conda/include/ops.h", False),
     ],
 )
 def test_what_counts_as_a_source(tmp_path: Path, name: str, counts: bool) -> None:
     (tmp_path / "env").mkdir()
     (tmp_path / "env" / "pyvenv.cfg").touch()
+    (tmp_path / "envs" / "conda" / "conda-meta").mkdir(parents=True)
+    (tmp_path / "envs" / "conda" / "conda-meta" / "history").touch()
     (tmp_path / "baselines").mkdir()
     (tmp_path / "baselines" / "__init__.py").touch()  # a package of the project's own, as of models to compare with
     before = contents(tmp_path)

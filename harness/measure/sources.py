@@ -37,6 +37,8 @@ __all__ = [
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 _SKIPPED_AT_THE_TOP = {"reports", "baselines", "allure-results", "htmlcov", "lightning_logs", "mlruns", "wandb"}
+_ENVIRONMENTS = ("pyvenv.cfg", "conda-meta/history")
+"""By which an environment of Python's own and one of conda's are known, whatever they are called."""
 _PACKAGED = {"build": ("lib/", "lib.*/", "bdist.*/", "temp.*/"), "dist": ("*.whl", "*.tar.gz")}
 """What packaging makes in these folders at the top: copies of what counts. Models may be exported into them as well."""
 _PROSE = {".md", ".rst", ".html", ".css", ".xml", ".log", ".out", ".ipynb", ".lcov", ".pyc", ".pyo"}
@@ -263,7 +265,7 @@ def sources(folder: Path) -> Iterator[Path]:
             and name not in _SKIPPED
             and not (here == folder and _is_made(here / name))
             and not _fits(f"{name}/", packaged)
-            and not (here / name / "pyvenv.cfg").exists()
+            and not any((here / name / mark).exists() for mark in _ENVIRONMENTS)
             and not is_ours(here / name)
         )
         links = (here / name for name in folders if (here / name).is_symlink())
