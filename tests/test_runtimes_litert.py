@@ -122,7 +122,7 @@ def test_integers_are_staged_in_the_width_of_the_file(tmp_path: Path) -> None:
 
 def test_inputs_that_do_not_fit_are_refused(packed: Path) -> None:
     session = LiteRt().load(packed, cpu)
-    with pytest.raises(PreparationError, match="reads an input 'image', and the model's inputs are picture"):
+    with pytest.raises(PreparationError, match="reads an input 'image', and is given picture; "):
         session.stage({"picture": np.zeros((1, 1, 12, 12), np.float32)})
     with pytest.raises(PreparationError, match=r"put batched before litert \(batched\(8\) \| litert\)"):
         session.stage({"image": np.zeros((8, 1, 12, 12), np.float32)})

@@ -223,7 +223,7 @@ def test_other_shapes_are_compiled_when_they_come(packed: Path) -> None:
 
 
 def test_an_input_of_another_name_is_refused_with_both(packed: Path) -> None:
-    with pytest.raises(PreparationError, match="reads an input 'image', and the model's inputs are pixels"):
+    with pytest.raises(PreparationError, match="reads an input 'image', and is given pixels; "):
         OpenVino().load(packed, cpu).stage({"pixels": np.zeros((2, 1, 12, 12), np.float32)})
 
 

@@ -261,7 +261,7 @@ def test_an_output_whose_shape_depends_on_values_is_refused(script: FakeTensorRt
 
 
 def test_an_input_of_another_name_is_refused_with_both(script: FakeTensorRt, tmp_path: Path) -> None:
-    with pytest.raises(PreparationError, match="reads an input 'image', and the model's inputs are pixels"):
+    with pytest.raises(PreparationError, match="reads an input 'image', and is given pixels; "):
         TensorRt().pack(network(tmp_path), {"pixels": inputs(2)["image"]}, tmp_path, cpu)
 
 

@@ -110,8 +110,8 @@ def check_form(network: Any, kind: type[Any], runtime: str, wanted: str) -> None
 def absent_input(name: str, given: Iterable[str], source: str) -> PreparationError:
     """The error for an input of a network that is not among those given; `source` is what has its name."""
     return PreparationError(
-        f"the network reads an input {name!r}, and the model's inputs are {', '.join(given)}; give them the names that "
-        f"{source} has"
+        f"the network reads an input {name!r}, and is given {', '.join(given)}; give the names that {source} has in "
+        "Model.inputs, evaluate and calibration alike (an exported torch network has those of Model.inputs)"
     )
 
 
