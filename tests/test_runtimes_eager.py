@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import os
 import pickle
@@ -20,13 +21,14 @@ from harness import MeasurementError, PreparationError
 from harness.grid import load_suite
 from harness.hardware import cpu
 from harness.runtimes.eager import Eager
+from harness.runtimes.native import load_network
 from harness.runtimes.predictor import Predictor
 from harness.runtimes.torch_files import read_example, write_example
 from harness.runtimes.torch_operators import OperatorTypes, is_product
 from harness.runtimes.torch_session import TorchSession, named_outputs
 from harness.techniques import pruned_channels
 from harness.testing import check_technique, tiny_torch_model
-from tests.torch_networks import Buffered
+from tests.torch_networks import Buffered, Frozen
 
 TINY = tiny_torch_model()
 
@@ -65,6 +67,14 @@ def test_a_network_left_in_training_mode_is_served_in_evaluation_mode(tmp_path: 
     session = serve(TINY.load().train(), tmp_path)
     assert np.array_equal(*(session.fetch(session(session.stage(inputs)))["output"] for _ in range(2)))
     assert not session(session.stage(inputs)).requires_grad
+
+
+def test_a_network_whose_train_gives_nothing_is_served(tmp_path: Path) -> None:
+    """Its eval gives nothing either: it was refused as a NoneType."""
+    network = load_network(dataclasses.replace(TINY, load=lambda: Frozen(12, 4)))
+    session = serve(network, tmp_path)
+    outputs = session.fetch(session(session.stage({"x": np.ones((1, 12), np.float32)})))
+    assert outputs["output"].shape == (1, 4)
 
 
 def test_facts_are_read_from_the_module(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from harness.runtimes.eager import Eager
 from harness.techniques import batched, distill, distilled, onnxruntime, pruned_channels, pruned_weights
 from harness.techniques.training import train
 from harness.testing import check_technique, tiny_student_model, tiny_torch_model
-from tests.torch_networks import weights
+from tests.torch_networks import Frozen, weights
 
 TINY = tiny_torch_model()
 STUDENT = tiny_student_model()
@@ -283,6 +283,12 @@ def test_a_student_whose_forward_has_the_inputs_in_another_order_is_refused(name
     words = r"Model\.inputs of paired gives a, b, .* as b, a; .* whose forward takes a, b in this order"
     with pytest.raises(PreparationError, match=words):
         deployed(distilled(into=student), paired("a", "b"))
+
+
+def test_a_student_whose_train_gives_nothing_is_a_student(tmp_path: Path) -> None:
+    """Its eval gives nothing either, and None was the student."""
+    student = dataclasses.replace(STUDENT, load=lambda: Frozen(12, 4))
+    assert isinstance(distill._made(Deployment(TINY, None, Eager(), cpu, tmp_path), student).network, Frozen)
 
 
 def test_other_inputs_of_a_student_go_by_position() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["Buffered", "Convolution", "weights"]
+__all__ = ["Buffered", "Convolution", "Frozen", "weights"]
 
 
 class Buffered(torch.nn.Module):
@@ -31,6 +31,13 @@ class Convolution(torch.nn.Module):
 
     def forward(self, image: Any) -> Any:
         return self.layer(image).flatten(1)
+
+
+class Frozen(torch.nn.Linear):
+    """Stays in evaluation mode, and forgets that `train` gives the module."""
+
+    def train(self, mode: bool = True) -> Any:
+        super().train(False)
 
 
 def weights(network: torch.nn.Module) -> torch.Tensor:

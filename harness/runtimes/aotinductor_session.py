@@ -64,7 +64,8 @@ def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardw
     device = enter_torch(hardware)
     check_form(network, torch.nn.Module, "AOTInductor", "a torch.nn.Module")
     inputs = as_tensors(example, device)
-    network = network.to(device).eval()
+    network = network.to(device)
+    network.eval()
     (folder / _CACHE).mkdir()
     program = folder / _CACHE / _PROGRAM
     with (

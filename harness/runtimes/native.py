@@ -40,7 +40,8 @@ def load_network(model: Model) -> Any:
         given, wanted = type(loaded).__name__, _WANTED[model.form]
         raise SuiteError(f"Model.load of {model.name} gave a {given}; form {model.form!r} wants {wanted}")
     if model.form == "torch":
-        return loaded.eval()
+        loaded.eval()  # what it gives is what `train` gives, and one of the network's own may give nothing
+        return loaded
     if model.form == "litert":
         return Path(loaded).read_bytes()
     import onnx

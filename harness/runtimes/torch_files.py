@@ -44,8 +44,9 @@ def save_module(network: Any, folder: Path) -> None:
             "with torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight') for each of these layers, and "
             "after weight_norm also with layer._load_state_dict_pre_hooks.clear()"
         )
+    network.eval()
     try:
-        torch.save(network.eval(), folder / _FILE)
+        torch.save(network, folder / _FILE)
     except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
         raise PreparationError(
             f"the network can't be written: {error}; define its classes and functions at the top level of a module "
@@ -78,7 +79,8 @@ def load_module(folder: Path, device: Any) -> Any:
         if isinstance(layer, torch.nn.RNNBase):
             layer.flatten_parameters()
     multiply_in_full()
-    return network.eval()
+    network.eval()
+    return network
 
 
 def write_example(example: Arrays, folder: Path) -> None:

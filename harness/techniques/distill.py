@@ -12,6 +12,7 @@ from typing import Any
 from harness.deployment import Deployment, Promise
 from harness.errors import PreparationError, SuiteError
 from harness.model import Model, Training, check_order
+from harness.runtimes.native import load_network
 from harness.runtimes.packages import installed
 from harness.runtimes.predictor import Predictor, seed_generators
 from harness.techniques.base import Pipeline, Technique, as_pipeline, technique
@@ -162,7 +163,7 @@ def _made(deployment: Deployment, into: Any) -> Deployment:
         if into.form != "torch":
             raise SuiteError(f"distilled(into={into.name}): the student must be a torch model to be trained")
         _check_inputs(deployment.model, into)
-        network = copy.deepcopy(into.load()).eval()
+        network = copy.deepcopy(load_network(into))
         check_order(dataclasses.replace(into, inputs=deployment.model.inputs), network)
         return deployment.replace(network=network, promises=())
     pipeline = as_pipeline(into)

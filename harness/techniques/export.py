@@ -74,7 +74,7 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
 
     from harness.runtimes.torch_session import arrays_of, as_tensors, kept_outputs
 
-    network = network.eval()
+    network.eval()
     staged = [as_tensors(example) for example in examples]
     with torch.inference_mode():
         wanted = [kept_outputs(network(*inputs)) for inputs in staged]
