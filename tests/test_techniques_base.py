@@ -218,6 +218,17 @@ def test_a_broken_promise_of_another_technique_is_that_techniques() -> None:
         evidence_of(batched(4).apply(deployment()), {"batch": 1})
 
 
+def test_the_reference_in_a_pipeline_with_others_is_to_be_left_out() -> None:
+    """A load that gave what it should was told to give it."""
+    facts: dict[str, Scalar] = {"batch": 4, "runtime": "eager", "weights.float32": 1.0, "precision": "float32"}
+    with pytest.raises(EvidenceError) as error:
+        evidence_of((reference | batched(4)).apply(deployment()), facts)
+    assert str(error.value) == (
+        "reference promised batch = 1, found 4: reference is the model as it is; leave it out of a pipeline that "
+        "changes that"
+    )
+
+
 def test_a_failure_names_the_technique_and_the_cause() -> None:
     @technique
     def broken(deployment: Deployment, n: int) -> Deployment:

@@ -179,6 +179,10 @@ def evidence_of(deployment: Deployment, facts: dict[str, Scalar]) -> tuple[Evide
         raise EvidenceError("no technique promised anything, so nobody could tell what was measured")
     broken = [f"{item.technique} promised {item.promise}, found {item.found}" for item in evidence if not item.kept]
     if any(item.technique == "reference" and not item.kept for item in evidence):
+        if any(item.technique != "reference" for item in evidence):
+            raise EvidenceError(
+                f"{'; '.join(broken)}: reference is the model as it is; leave it out of a pipeline that changes that"
+            )
         narrow = any(float(facts.get(name, 0)) > 0.001 for name in ("weights.int8", "weights.uint8"))
         hint = "; buffers of 8-bit integers count as weights: make masks bool, and tables int64" if narrow else ""
         raise EvidenceError(
