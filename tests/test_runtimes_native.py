@@ -30,6 +30,18 @@ def test_what_load_gives_fits_the_form(form: str, given: Any, words: str) -> Non
     assert str(error.value) == f"Model.load of wrong {words}"
 
 
+def test_a_torch_network_that_is_not_on_the_cpu_is_refused_with_the_cure() -> None:
+    """Of one that load left on a GPU the reference was green, and exports failed with torch's words alone."""
+    torch = pytest.importorskip("torch")
+    words = r"Model\.load of tiny_onnx gave a network on meta, .*: let load give it there \(map_location='cpu'\)"
+    buffers_alone = torch.nn.BatchNorm1d(2, affine=False, device="meta")
+    for network in (torch.nn.Linear(2, 2, device="meta"), buffers_alone):
+        model = tiny_onnx_model(Path("unused"))
+        model = dataclasses.replace(model, form="torch", load=lambda network=network: network)
+        with pytest.raises(SuiteError, match=words):
+            load_network(model)
+
+
 def test_a_path_may_be_a_text(tmp_path: Path) -> None:
     (tmp_path / "a.tflite").write_bytes(b"graph")
     for path in (tmp_path / "a.tflite", str(tmp_path / "a.tflite")):

@@ -31,15 +31,22 @@ def native_runtime(form: str) -> Runtime:
 def load_network(model: Model) -> Any:
     """The network that techniques start from: a module in evaluation mode, an `onnx.ModelProto`, or a file's bytes.
 
-    Raises `SuiteError` where the model's `load` gives something else than its form wants, and for an ONNX file with
-    weights in other files than plain ones in its own folder, or than are there in full.
+    Raises `SuiteError` where the model's `load` gives something else than its form wants, for a torch network that is
+    not on the CPU, and for an ONNX file with weights in other files than plain ones in its own folder, or than are
+    there in full.
     """
     loaded = model.load()
-    fits = callable(getattr(loaded, "eval", None)) if model.form == "torch" else isinstance(loaded, (str, os.PathLike))
+    fits = hasattr(loaded, "buffers") if model.form == "torch" else isinstance(loaded, (str, os.PathLike))
     if not fits:
         given, wanted = type(loaded).__name__, _WANTED[model.form]
         raise SuiteError(f"Model.load of {model.name} gave a {given}; form {model.form!r} wants {wanted}")
     if model.form == "torch":
+        tensors = (*loaded.parameters(), *loaded.buffers())
+        if elsewhere := sorted({str(tensor.device) for tensor in tensors} - {"cpu"}):
+            raise SuiteError(
+                f"Model.load of {model.name} gave a network on {', '.join(elsewhere)}, and techniques work on the CPU: "
+                "let load give it there (map_location='cpu'); what is made of it comes to the hardware of its case"
+            )
         loaded.eval()  # what it gives is what `train` gives, and one of the network's own may give nothing
         return loaded
     if model.form == "litert":
