@@ -117,8 +117,9 @@ def in_order(arrays: Arrays, names: Sequence[str]) -> Arrays:
     stand for some of the names, or there are no names, they are as they were.
 
     Raises `SuiteError` where one is absent and a later one is not, which the network would read in its place. And where
-    there are all of them and more, which an exported network would not read.
+    there are all of them and more, which an exported network would not read, or where they are no numpy arrays by name.
     """
+    _check_arrays(arrays, "the network is given")
     known = [name for name in names if name in arrays]
     others = [name for name in arrays if name not in known]
     if others and (not names or len(known) < len(names)):
@@ -139,19 +140,36 @@ def in_order(arrays: Arrays, names: Sequence[str]) -> Arrays:
     return {name: arrays[name] for name in known}
 
 
+def _check_arrays(arrays: object, said: str) -> None:
+    """Raise `SuiteError` for all but numpy arrays by name; `said` is how the error begins."""
+    import numpy as np
+
+    cure = "in Model.inputs, evaluate, calibration and training alike"
+    if not isinstance(arrays, Mapping):
+        raise SuiteError(f"{said} a {type(arrays).__name__}; give a dict of numpy arrays by the inputs' names {cure}")
+    for name, array in arrays.items():
+        if not isinstance(array, (np.ndarray, np.generic)):
+            given = type(array).__name__
+            raise SuiteError(
+                f"{said} a {given} for {name}; give numpy arrays ({name}.numpy() of a torch tensor) {cure}"
+            )
+
+
 def check_order(model: Model, network: Any) -> None:
-    """Raise `PreparationError` where the inputs of a torch network have the names of its arguments in another order, or
-    leave one out that stands before some of them.
+    """Raise `SuiteError` where a model's inputs are no numpy arrays by name. Raise `PreparationError` where those of a
+    torch network have the names of its arguments in another order, or leave one out that stands before some of them.
 
     They go by position: a mask would be read as something else, in every arm alike. Other names are the suite's own.
     """
+    inputs = model.inputs(1, 0)
+    _check_arrays(inputs, f"Model.inputs of {model.name} gives")
     if model.form != "torch":
         return
     try:
         signature = signature_of(network.forward)
         if len(signature.parameters) < 2:
             return
-        names = list(model.inputs(1, 0))
+        names = list(inputs)
         bound = list(signature.bind(*names).arguments)
     except (AttributeError, TypeError, ValueError):  # it has no signature, or its first call says what it lacks
         return

@@ -54,7 +54,15 @@ GIVEN = {
     "more": {},
     "lazy": {},
     "silent": {},
+    "number": {},
+    "nothing": {},
+    "tensor": {},
+    "array": {},
 }
+
+
+class Tensor:  # stands for torch's
+    pass
 
 
 def model(name):
@@ -68,6 +76,10 @@ def model(name):
             predict({"x": x if name == "late" else x[:8]})
         if name == "more":
             predict({"more": np.zeros((8, 3)), "x": x[:8]})
+        if name in ("tensor", "array"):
+            predict({"x": Tensor()} if name == "tensor" else x[:8])
+        if name in ("number", "nothing"):
+            return 0.5 if name == "number" else None
         if name == "drawn":
             return Evaluation(random.random(), np.ones(4), "data", metrics={"recall": np.random.random()})
         return Evaluation(**{"value": 0.5, "scores": np.ones(4), "workload": "data", **GIVEN[name]})
@@ -79,6 +91,17 @@ def model(name):
 def test_it(case, bench):
     bench(case)
 """
+
+SLIPS = {
+    "more": r"is given more beside x, which is all that Model\.inputs gives",
+    # As of an evaluate that asks the network that it loads itself: no technique could change it.
+    "silent": "^silent/reference/cpu: evaluate never called predict, so that its accuracy is not of what is served; ",
+    "number": r"^number/reference/cpu: evaluate gives a float; let it return Evaluation\(",
+    "nothing": r"^nothing/reference/cpu: evaluate gives nothing; let it return Evaluation\(",
+    "tensor": r"the network is given a Tensor for x; give numpy arrays \(x\.numpy\(\) of a torch tensor\) in Model",
+    "array": "the network is given a ndarray; give a dict of numpy arrays by the inputs' names in Model",
+}
+"""How a case ends whose evaluation is written otherwise than it is asked for. Some ended in Python's words alone."""
 
 WRONG = {
     "nan": "Evaluation.metrics gives auc as nan, and a metric is a name with a finite number",
@@ -129,11 +152,9 @@ def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
         lazy = evaluated(one, "lazy")
         assert lazy.modules["own_scoring"] == str(tmp_path / "own_scoring.py"), "it is imported while it evaluates"
         assert evaluated(one, "texts").value == 0.5
-        with pytest.raises(MeasurementError, match=r"is given more beside x, which is all that Model\.inputs gives"):
-            evaluated(one, "more")
-        # As of an evaluate that asks the network that it loads itself: no technique could change it.
-        with pytest.raises(MeasurementError, match=r"^silent/reference/cpu: evaluate never called predict, so that"):
-            evaluated(one, "silent")
+        for name, words in SLIPS.items():
+            with pytest.raises(MeasurementError, match=words):
+                evaluated(one, name)
         assert evaluated(one, "drawn") == evaluated(one, "drawn"), "what samples draws the same each time"
         assert lengths(tmp_path) == [], "examples are cut into batches"
         for name, words in WRONG.items():

@@ -88,6 +88,32 @@ def test_inputs_must_be_the_same_for_the_same_seed(tmp_path: Path) -> None:
         _make(Case(model, as_pipeline(reference), cpu), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"image": torch.ones(1, 1, 12, 12)}, r"a Tensor for image; give numpy arrays \(image\.numpy\(\) of a torch"),
+        (np.ones((1, 1, 12, 12), np.float32), "a ndarray; give a dict of numpy arrays by the inputs' names"),
+    ],
+    ids=["tensors", "no names"],
+)
+def test_inputs_that_are_no_arrays_by_name_are_refused(given: Any, words: str, tmp_path: Path) -> None:
+    """They ended in an error of Python's that named neither the model nor the field."""
+    model = dataclasses.replace(tiny_torch_model(trained=False), inputs=lambda batch, seed: given)
+    with pytest.raises(SuiteError, match=rf"^Model\.inputs of tiny gives {words}"):
+        _make(Case(model, as_pipeline(reference), cpu), tmp_path)
+
+
+def test_inputs_that_numpy_made_float64_are_refused_with_the_cure(tmp_path: Path) -> None:
+    """Torch names two types, and neither whose they are nor where they are changed."""
+    model = dataclasses.replace(
+        tiny_torch_model(trained=False),
+        inputs=lambda batch, seed: {"image": np.random.default_rng(seed).random((batch, 1, 12, 12))},
+    )
+    words = r"gives image in float64, .* give \.astype\(np\.float32\) in Model\.inputs, evaluate and calibration alike$"
+    with pytest.raises(PreparationError, match=words):
+        _make(Case(model, as_pipeline(reference), cpu), tmp_path)
+
+
 @technique(takes="torch")
 def drawing(deployment: Deployment) -> Deployment:
     """Notes what it draws."""

@@ -32,7 +32,7 @@ def evaluate(request: Evaluate) -> Evaluated:
     """Evaluate an artefact and write scores, answers and outputs to `request.output`.
 
     Raises `MeasurementError`, and `SuiteError` where the evaluation never calls the network, or otherwise than it is
-    timed.
+    timed, or gives no `Evaluation`.
     """
     import numpy as np
 
@@ -51,6 +51,11 @@ def evaluate(request: Evaluate) -> Evaluated:
         raise SuiteError(
             f"{case.id}: evaluate never called predict, so that its accuracy is not of what is served; call "
             "predict(inputs), and score what it gives"
+        )
+    if not hasattr(evaluation, "scores"):
+        given = "nothing" if evaluation is None else f"a {type(evaluation).__name__}"
+        raise SuiteError(
+            f"{case.id}: evaluate gives {given}; let it return Evaluation(value=…, scores=…, workload=…) of harness"
         )
     # This worker is the running harness's, and the tree may have an older one, whose predictor notes less.
     if lacking := getattr(predictor, "never_given", []):

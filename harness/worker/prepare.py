@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
+import re
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +88,8 @@ def _make(case: Case, folder: Path) -> Manifest:
     session = deployment.runtime.load(packed, hardware)
     staged = [session.stage(batch) for batch in inputs]
     # Copies: outputs may lie in the memory of inputs or of the network, which the next call changes.
-    expected = [{name: array.copy() for name, array in session.fetch(session(batch)).items()} for batch in staged]
+    with _wide_inputs_named(inputs[0]):
+        expected = [{name: array.copy() for name, array in session.fetch(session(batch)).items()} for batch in staged]
     check_expected(expected, model.batchable, deployment.batch_size)
     # As in turns, where the same staged inputs go round.
     check_repeats(session.fetch(session(staged[0])), expected[0])
@@ -118,6 +121,22 @@ def _network(model: Model) -> Any:
     network = load_network(model)
     check_order(model, network)
     return network
+
+
+@contextlib.contextmanager
+def _wide_inputs_named(inputs: Mapping[str, Any]) -> Iterator[None]:
+    """Raise `PreparationError`, with the cure, where a torch network refuses inputs for being float64."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        wide = [name for name, array in inputs.items() if array.dtype == "float64"]
+        if not wide or not re.search("double|float64", str(error), re.IGNORECASE):
+            raise
+        what = str(error).strip().partition("\n")[0]
+        raise PreparationError(
+            f"Model.inputs gives {', '.join(wide)} in float64, numpy's own choice, which the network does not take "
+            f"({what}); give .astype(np.float32) in Model.inputs, evaluate and calibration alike"
+        ) from error
 
 
 def check_inputs(name: str, batches: Sequence[Mapping[str, Any]], again: str) -> None:
