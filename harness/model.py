@@ -214,10 +214,11 @@ def digest_arrays(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
 def classification(
     examples: Callable[[], tuple[Arrays, np.ndarray[Any, Any]]], *, label: str = "top-1 accuracy"
 ) -> Callable[[Predict], Evaluation]:
-    """An `evaluate` for classifiers: the largest value of the first output's last axis against integer labels.
+    """An `evaluate` for classifiers: the largest of an example's values in the first output against its integer label.
 
-    `examples` gives the input arrays of N examples and their labels (N,). The `evaluate` raises `SuiteError` where the
-    first output has one value an example, of which the largest is always the first: no answer would ever change.
+    `examples` gives the input arrays of N examples and their labels (N,). The first output is (N, classes), and may
+    have further axes of length 1. The `evaluate` raises `SuiteError` for another one, and where it has one value an
+    example, of which the largest is always the first: no answer would ever change.
     """
 
     def evaluate(predict: Predict) -> Evaluation:
@@ -225,6 +226,13 @@ def classification(
 
         inputs, labels = examples()
         name, outputs = next(iter(predict(inputs).items()))
+        shape, wanted = np.shape(outputs), np.shape(labels)
+        if shape[:1] != wanted or sum(size > 1 for size in shape[1:]) > 1:
+            raise SuiteError(
+                "classification takes the largest of an example's values, (N, classes), for its label, (N,), and the "
+                f"first output, {name}, has the shape {list(shape)}, the labels {list(wanted)}; give as many of both, "
+                "or write an evaluate where an example has several labels"
+            )
         values = np.asarray(outputs).reshape(len(labels), -1)
         if values.shape[1] < 2:
             raise SuiteError(

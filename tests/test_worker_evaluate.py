@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,7 +187,21 @@ def test_a_classification_by_one_number_an_example_is_refused(outputs: dict[str,
     words = f"the first output, {next(iter(outputs))}, has one an example: write an evaluate with a threshold"
     with pytest.raises(SuiteError, match=words):
         evaluate(lambda _: outputs)
-    assert evaluate(lambda _: {"logits": np.eye(4, dtype=np.float32)}).value == 1
+    for logits in (np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32)[:, :, None]):
+        assert evaluate(lambda _, logits=logits: {"logits": logits}).value == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels"), [((4, 6), (2,)), ((4, 6), (4, 6)), ((4, 3, 2), (4,))], ids=["fewer", "one-hot", "several axes"]
+)
+def test_a_classification_whose_labels_do_not_fit_its_outputs_is_refused(
+    shape: tuple[int, ...], labels: tuple[int, ...]
+) -> None:
+    """Values of several examples, or of several places of one, were taken for the classes of one."""
+    evaluate = classification(lambda: ({"x": np.ones((4, 3), np.float32)}, np.zeros(labels, np.int64)))
+    words = f"the first output, y, has the shape {list(shape)}, the labels {list(labels)}; give as many of both"
+    with pytest.raises(SuiteError, match=re.escape(words)):
+        evaluate(lambda _: {"y": np.ones(shape, np.float32)})
 
 
 def test_torch_draws_what_it_draws_in_a_new_process() -> None:
