@@ -1,19 +1,22 @@
-"""LiteRT where its packages are not installed: what is said, and how early."""
+"""LiteRT where its packages are not installed: what is said, and how early; and what can be told without them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from harness import SuiteError
+from harness import PreparationError, SuiteError
 from harness.hardware import cpu
 from harness.runtimes import packages
+from harness.runtimes.facts import Weight
 from harness.runtimes.litert import LiteRt
+from harness.runtimes.litert_graph import Operator
 from harness.runtimes.native import native_runtime
 from harness.sensitivity import sensitivity
-from harness.techniques import int4_dynamic, int8_dynamic, int8_static, litert, onnxruntime, to_litert
+from harness.techniques import int4_dynamic, int8_dynamic, int8_static, litert, onnxruntime, quantize_litert, to_litert
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_torch_model
 from suites.models import basic_pitch, basic_pitch_litert
@@ -79,3 +82,23 @@ def test_forms_are_told_apart_at_collection(tmp_path: Path) -> None:
     assert "exists only as a LiteRT network" in str(as_pipeline(onnxruntime).inapplicable(basic_pitch_litert))
     assert "exists only as an ONNX network" in str(as_pipeline(litert).inapplicable(basic_pitch))
     assert as_pipeline(litert | int8_static).inapplicable(model) is None
+
+
+def reader(name: str, wrote: str) -> Operator:
+    return Operator(name, 0, (0, 1), (2,), (wrote,), "float32", ("float32",))
+
+
+def a_graph(*readers: Operator) -> Any:
+    """One with a weight of 32 numbers, which these operators read."""
+    return SimpleNamespace(weights_with_readers=lambda: [(Weight("float32", 32, 0), readers)])
+
+
+def test_a_table_that_is_looked_up_and_multiplied_is_promised_as_stored_twice() -> None:
+    """The quantizer leaves a copy in float for the look-up, and all of the table was promised in integers."""
+    lookup, product = reader("GATHER", "row"), reader("FULLY_CONNECTED", "scores")
+    reach = quantize_litert.EIGHT_BITS
+    assert quantize_litert._share(a_graph(lookup, product), reach, []) == 0.45
+    assert quantize_litert._share(a_graph(lookup, product), reach, [lookup]) == 0.45
+    assert quantize_litert._share(a_graph(product), reach, []) == 0.9
+    with pytest.raises(PreparationError, match="those of this network are in FULLY_CONNECTED, GATHER"):
+        quantize_litert._share(a_graph(lookup, product), reach, [product])

@@ -233,6 +233,26 @@ def test_weights_behind_a_conversion_are_found(tmp_path: Path) -> None:
     assert facts["precision"] == "float32"
 
 
+def test_a_weight_is_read_by_all_that_read_a_tensor_of_its_buffer() -> None:
+    """Of a tied weight those of the first tensor were told alone."""
+    table = np.arange(32, dtype=np.float32).reshape(8, 4)
+    tensors = {
+        "ids": ((1,), "int32"),
+        "table": table,
+        "row": ((1, 4), "float32"),
+        "w": table,
+        "y": ((1, 8), "float32"),
+    }
+    nodes = [
+        ("GATHER", ["table", "ids"], ["row"], schema.GatherOptionsT()),
+        ("FULLY_CONNECTED", ["row", "w", ""], ["y"], dense()),
+    ]
+    model = schema.ModelT.InitFromPackedBuf(network(tensors, nodes, ["ids"], ["y"]), 0)
+    model.subgraphs[0].tensors[3].buffer = model.subgraphs[0].tensors[1].buffer
+    ((weight, readers),) = Graph(written(model)).weights_with_readers()
+    assert (weight.elements, [one.name for one in readers]) == (32, ["GATHER", "FULLY_CONNECTED"])
+
+
 def test_constants_may_lie_behind_the_rest_of_the_file(tmp_path: Path) -> None:
     weights = np.array([[1, 2], [0, 4], [5, 6]], np.float32)
     tensors = {"x": ((1, 2), "float32"), "w": weights, "y": ((1, 3), "float32")}

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("litert_quantizer")
 
+from ai_edge_litert import schema_py_generated as schema
 from litert_quantizer import Quantizer
 from litert_quantizer.qtyping import TFLOperationName
 
@@ -135,6 +136,27 @@ def test_a_network_without_products_is_refused(model: Model, tmp_path: Path) -> 
     )
     with pytest.raises(PreparationError, match="those of this network are in GATHER"):
         check_technique(int8_dynamic, other)
+
+
+def test_a_table_that_is_looked_up_and_multiplied_is_stored_twice(model: Model, tmp_path: Path) -> None:
+    """The look-up keeps a copy in float, and the promise was of the whole table: what had worked was invalid."""
+    tensors = {
+        "ids": ((1,), "int32"),
+        "table": np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32),
+        "row": ((1, 4), "float32"),
+        "scores": ((1, 8), "float32"),
+    }
+    nodes = [
+        ("GATHER", ["table", "ids"], ["row"], schema.GatherOptionsT()),
+        ("FULLY_CONNECTED", ["row", "table", ""], ["scores"], dense()),
+    ]
+    path = tmp_path / "tied.tflite"
+    path.write_bytes(network(tensors, nodes, ["ids"], ["scores"]))
+    tied = dataclasses.replace(
+        model, load=lambda: path, inputs=lambda size, seed: {"ids": np.full(size, seed, np.int64)}
+    )
+    _, facts = check_technique(int8_dynamic, tied)
+    assert (facts["weights.int8"], facts["weights.float32"], facts["nodes.quantized"]) == (0.5, 0.5, 1)
 
 
 def test_a_quantizer_that_does_nothing_breaks_the_promise(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

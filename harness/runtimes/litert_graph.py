@@ -95,15 +95,16 @@ class Graph:
         return [weight for weight, _ in self.weights_with_readers()]
 
     def weights_with_readers(self) -> list[tuple[Weight, tuple[Operator, ...]]]:
-        """Each weight once, with the operators of its subgraph that read it, also behind a conversion to floats."""
+        """Each weight once, with the operators that read it, by whatever tensor, also behind a conversion to floats."""
         found: dict[int, tuple[Weight, tuple[Operator, ...]]] = {}
         for number, graph in enumerate(self._model.subgraphs):
             operators = self.operators(number)
             for index, tensor in enumerate(graph.tensors):
                 weight = is_weight_shape(_shape(tensor)) and is_weight_dtype(_dtype(tensor))
-                if weight and self._is_constant(tensor) and tensor.buffer not in found:
+                if weight and self._is_constant(tensor):
                     readers = tuple(_readers(index, operators))
-                    found[tensor.buffer] = self._weight(tensor, readers), readers
+                    known, others = found.get(tensor.buffer) or (self._weight(tensor, readers), ())
+                    found[tensor.buffer] = known, (*others, *readers)
         return list(found.values())
 
     def _weight(self, tensor: Any, readers: Sequence[Operator]) -> Weight:

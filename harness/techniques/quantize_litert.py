@@ -15,7 +15,7 @@ from harness.runtimes.litert import LiteRt
 from harness.runtimes.packages import missing
 from harness.techniques.calibration import calibration_batches, rebatched
 from harness.techniques.keep import listed, named_by
-from harness.techniques.shares import most_of
+from harness.techniques.shares import Read, most_of, shares
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,7 +111,7 @@ def _quantized(
     quantizer = Quantizer(bytearray(deployment.network))
     configure(quantizer, TFLOperationName.ALL_SUPPORTED)
     for operator in kept:
-        _leave(quantizer, f"^{re.escape(';'.join(operator.written))};$", TFLOperationName.ALL_SUPPORTED)
+        _leave(quantizer, f"^{re.escape(_scope(operator))};$", TFLOperationName.ALL_SUPPORTED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it keeps all tensors to see their ranges, which LiteRT takes for debugging
         ranges = quantizer.calibrate(_calibration(deployment), num_threads=1) if quantizer.need_calibration else None
@@ -143,22 +143,29 @@ def _kept(graph: Graph, patterns: Sequence[str]) -> list[Operator]:
     return named_by(patterns, parts, f"names no operator of the network; its products write {listed(layers)}")
 
 
+def _scope(operator: Operator) -> str:
+    """What the quantizer calls an operator, but for a semicolon at its end: the names of what it writes."""
+    return ";".join(operator.written)
+
+
 def _share(graph: Graph, reach: Collection[str], kept: Collection[Operator]) -> float:
-    """Nine tenths of the share of weights that are read by operators in reach and by none that is kept."""
+    """Nine tenths of the share of weights that operators in reach take, but for those that are kept.
+
+    A weight that others read as well is stored twice. Raises `PreparationError` where there is nothing to quantize.
+    """
     weights = graph.weights_with_readers()
-    total = sum(weight.elements for weight, _ in weights)
-    found = sum(
-        weight.elements
-        for weight, readers in weights
-        if any(reader.name in reach for reader in readers) and not any(reader in kept for reader in readers)
-    )
+    reads = []
+    for weight, readers in weights:
+        taken = frozenset(_scope(reader) for reader in readers if reader.name in reach)
+        reads.append(Read(weight.elements, taken, frozenset(map(_scope, readers)) - taken))
+    found, _ = shares(reads, [_scope(operator) for operator in kept])
     if not found:
         has = sorted({reader.name for _, readers in weights for reader in readers})
         raise PreparationError(
             f"there is nothing to quantize: LiteRT's quantizer reaches the weights of {', '.join(sorted(reach))} here, "
             f"and those of this network are in {', '.join(has) or 'none'}"
         )
-    return most_of(found / total)
+    return most_of(found)
 
 
 def _calibration(deployment: Deployment) -> dict[str, list[Arrays]]:
