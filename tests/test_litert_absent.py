@@ -97,8 +97,17 @@ def test_a_table_that_is_looked_up_and_multiplied_is_promised_as_stored_twice() 
     """The quantizer leaves a copy in float for the look-up, and all of the table was promised in integers."""
     lookup, product = reader("GATHER", "row"), reader("FULLY_CONNECTED", "scores")
     reach = quantize_litert.EIGHT_BITS
-    assert quantize_litert._share(a_graph(lookup, product), reach, []) == 0.45
-    assert quantize_litert._share(a_graph(lookup, product), reach, [lookup]) == 0.45
-    assert quantize_litert._share(a_graph(product), reach, []) == 0.9
+    assert quantize_litert._share(a_graph(lookup, product), reach, [])[0] == 0.45
+    assert quantize_litert._share(a_graph(lookup, product), reach, [lookup])[0] == 0.45
+    assert quantize_litert._share(a_graph(product), reach, [])[0] == 0.9
     with pytest.raises(PreparationError, match="those of this network are in FULLY_CONNECTED, GATHER"):
         quantize_litert._share(a_graph(lookup, product), reach, [product])
+
+
+def test_a_product_is_promised_where_one_is_in_reach_and_not_kept() -> None:
+    """Of a network whose tables alone are left, one that computes on integers was promised."""
+    lookup, product = reader("EMBEDDING_LOOKUP", "row"), reader("FULLY_CONNECTED", "scores")
+    reach = quantize_litert.EIGHT_BITS
+    assert quantize_litert._share(a_graph(lookup), reach, []) == (0.9, False)
+    assert quantize_litert._share(a_graph(lookup, product), reach, []) == (0.9, True)
+    assert quantize_litert._share(a_graph(lookup, product), reach, [product]) == (0.45, False)

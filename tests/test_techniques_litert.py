@@ -159,6 +159,23 @@ def test_a_table_that_is_looked_up_and_multiplied_is_stored_twice(model: Model, 
     assert (facts["weights.int8"], facts["weights.float32"], facts["nodes.quantized"]) == (0.5, 0.5, 1)
 
 
+def test_of_a_network_whose_tables_alone_are_quantized_no_product_is_promised(model: Model, tmp_path: Path) -> None:
+    """It looks rows up in integers, and a product that computes on them was promised."""
+    tensors = {
+        "ids": ((4,), "int32"),
+        "table": np.random.default_rng(0).standard_normal((6, 8)).astype(np.float32),
+        "rows": ((4, 8), "float32"),
+    }
+    path = tmp_path / "table.tflite"
+    path.write_bytes(network(tensors, [("EMBEDDING_LOOKUP", ["ids", "table"], ["rows"], None)], ["ids"], ["rows"]))
+    table = dataclasses.replace(
+        model, load=lambda: path, inputs=lambda size, seed: {"ids": np.full(4 * size, seed, np.int64)}
+    )
+    evidence, facts = check_technique(int8_dynamic, table)
+    assert [item.promise.partition(" ")[0] for item in evidence] == ["quantized", "weights.int8"]
+    assert (facts["weights.int8"], facts["nodes.quantized"]) == (1.0, 0)
+
+
 def test_a_quantizer_that_does_nothing_breaks_the_promise(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Quantizer, "add_dynamic_config", lambda self, *_: self.add_weight_only_config(".^", "*", 8))
     with pytest.raises(AssertionError, match=r"promised quantized >= 0\.9, found 0\.0"):

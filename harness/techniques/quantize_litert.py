@@ -48,12 +48,11 @@ def quantize_dynamic(deployment: Deployment, keep: Sequence[str], *, bits: int =
         quantizer.add_dynamic_config(EVERYTHING, all_operators, bits, _granularity(block))
 
     reach = EIGHT_BITS if bits == 8 else FOUR_BITS_IN_BLOCKS if block else FOUR_BITS - {"BATCH_MATMUL"}
-    network, share = _quantized(deployment, configure, reach, keep)
-    return deployment.replace(network=network).promising(
-        Promise("quantized", at_least=share),
-        Promise(f"weights.int{bits}", at_least=share),
-        Promise("nodes.quantized", at_least=1),
+    network, share, products = _quantized(deployment, configure, reach, keep)
+    made = deployment.replace(network=network).promising(
+        Promise("quantized", at_least=share), Promise(f"weights.int{bits}", at_least=share)
     )
+    return made.promising(Promise("nodes.quantized", at_least=1)) if products else made
 
 
 def quantize_static(deployment: Deployment, keep: Sequence[str]) -> Deployment:
@@ -70,7 +69,7 @@ def quantize_static(deployment: Deployment, keep: Sequence[str]) -> Deployment:
         for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
             _leave(quantizer, EVERYTHING, end)
 
-    network, share = _quantized(deployment, configure, EIGHT_BITS - {"EMBEDDING_LOOKUP"}, keep)
+    network, share, _ = _quantized(deployment, configure, EIGHT_BITS - {"EMBEDDING_LOOKUP"}, keep)
     return deployment.replace(network=network).promising(
         Promise("quantized", at_least=share),
         Promise("weights.int8", at_least=share),
@@ -84,7 +83,7 @@ def compress(deployment: Deployment, bits: int, block: int) -> Deployment:  # no
     def configure(quantizer: Any, all_operators: Any) -> None:
         quantizer.add_weight_only_config(EVERYTHING, all_operators, bits)
 
-    network, share = _quantized(deployment, configure, EIGHT_BITS if bits == 8 else FOUR_BITS, ())
+    network, share, _ = _quantized(deployment, configure, EIGHT_BITS if bits == 8 else FOUR_BITS, ())
     return deployment.replace(network=network).promising(
         Promise("quantized", at_least=share), Promise(f"weights.int{bits}", at_least=share)
     )
@@ -95,8 +94,9 @@ def _quantized(
     configure: Callable[[Any, Any], None],
     reach: Collection[str],
     keep: Sequence[str],
-) -> tuple[bytes, float]:
-    """The quantized file, and nine tenths of the share of weights that operators in reach have and may be quantized.
+) -> tuple[bytes, float, bool]:
+    """The quantized file, nine tenths of the share of weights that operators in reach have and may be quantized, and
+    whether one of these operators is a product.
 
     Raises `PreparationError` where there is nothing to quantize.
     """
@@ -107,7 +107,7 @@ def _quantized(
 
     graph = Graph(deployment.network)
     kept = _kept(graph, keep)
-    share = _share(graph, reach, kept)
+    share, products = _share(graph, reach, kept)
     quantizer = Quantizer(bytearray(deployment.network))
     configure(quantizer, TFLOperationName.ALL_SUPPORTED)
     for operator in kept:
@@ -116,7 +116,7 @@ def _quantized(
         warnings.simplefilter("ignore")  # it keeps all tensors to see their ranges, which LiteRT takes for debugging
         ranges = quantizer.calibrate(_calibration(deployment), num_threads=1) if quantizer.need_calibration else None
         quantized = quantizer.quantize(ranges, enable_progress_report=False, enable_progress_bar=False)
-    return bytes(quantized.quantized_model), share
+    return bytes(quantized.quantized_model), share, products
 
 
 def _leave(quantizer: Any, scope: str, operation: Any) -> None:
@@ -148,8 +148,9 @@ def _scope(operator: Operator) -> str:
     return ";".join(operator.written)
 
 
-def _share(graph: Graph, reach: Collection[str], kept: Collection[Operator]) -> float:
-    """Nine tenths of the share of weights that operators in reach take, but for those that are kept.
+def _share(graph: Graph, reach: Collection[str], kept: Collection[Operator]) -> tuple[float, bool]:
+    """Nine tenths of the share of weights that operators in reach take, but for those that are kept, and whether one
+    of these operators is a product.
 
     A weight that others read as well is stored twice. Raises `PreparationError` where there is nothing to quantize.
     """
@@ -165,7 +166,8 @@ def _share(graph: Graph, reach: Collection[str], kept: Collection[Operator]) -> 
             f"there is nothing to quantize: LiteRT's quantizer reaches the weights of {', '.join(sorted(reach))} here, "
             f"and those of this network are in {', '.join(has) or 'none'}"
         )
-    return most_of(found)
+    left = [reader for _, readers in weights for reader in readers if reader.name in reach and reader not in kept]
+    return most_of(found), any(reader.product for reader in left)
 
 
 def _calibration(deployment: Deployment) -> dict[str, list[Arrays]]:
