@@ -108,7 +108,7 @@ def transposed() -> bytes:
     return network(tensors, [("TRANSPOSE_CONV", ["shape", "w", "x"], ["y"], options)], ["x"], ["y"])
 
 
-def tiny_litert_model(folder: Path) -> Model:
+def tiny_litert_model(folder: Path, signatures: Sequence[str] = ("serving_default",)) -> Model:
     """The network of `tiny_onnx_model` as LiteRT, for one image a call."""
     source = tiny_onnx_model(folder)
 
@@ -129,7 +129,7 @@ def tiny_litert_model(folder: Path) -> Model:
             ("FULLY_CONNECTED", ["hidden", "second", ""], ["output"], dense()),
         ]
         path = folder / "tiny.tflite"
-        path.write_bytes(network(tensors, nodes, ["image"], ["output"]))
+        path.write_bytes(network(tensors, nodes, ["image"], ["output"], signatures))
         return path
 
     return dataclasses.replace(source, name="tiny_litert", form="litert", load=load)

@@ -16,7 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from harness import PreparationError
 from harness.hardware import Cpu, cpu
 from harness.runtimes.litert import LiteRt
-from harness.runtimes.litert_graph import Graph, Operator, renamed
+from harness.runtimes.litert_graph import Graph, Operator, renamed, signed
 from harness.runtimes.litert_session import LiteRtSession, delegated
 from harness.techniques import batched, litert, reference
 from harness.testing import check_technique
@@ -153,6 +153,16 @@ def test_names_are_those_of_the_signature_or_else_of_the_tensors(tmp_path: Path)
     several = network(tensors, nodes, ["x"], ["y"], signatures=("one", "two"))
     with pytest.raises(PreparationError, match=r"2 signatures \(one, two\), and one is needed"):
         serve(several, tmp_path)
+
+
+def test_a_file_without_a_signature_can_have_one(tmp_path: Path) -> None:
+    """The quantizer calibrates by a signature alone."""
+    tensors = {"x": ((1, 2), "float32"), "w": np.eye(2, dtype=np.float32), "y": ((1, 2), "float32")}
+    nodes = [("FULLY_CONNECTED", ["x", "w", ""], ["y"], dense())]
+    made = signed(network(tensors, nodes, ["x"], ["y"], signatures=()))
+    session = serve(made, tmp_path)
+    assert (session.signature, list(called(session, {"x": np.ones((1, 2), np.float32)}))) == ("serving_default", ["y"])
+    assert signed(made) == made
 
 
 def test_outputs_come_in_the_order_of_the_file(tmp_path: Path) -> None:

@@ -48,6 +48,12 @@ def test_products_compute_on_integers(technique: Technique, model: Model) -> Non
     assert facts["quantized.bits"] == 8
 
 
+def test_a_file_without_a_signature_is_calibrated(tmp_path: Path) -> None:
+    """As older ones are: it ended in the quantizer's "None signature_key provided"."""
+    _, facts = check_technique(int8_static, tiny_litert_model(tmp_path, signatures=()))
+    assert (facts["weights.int8"], facts["nodes.quantized"]) == (1.0, 2)
+
+
 @pytest.mark.parametrize("technique", [int8_dynamic, int8_static])
 def test_a_transposed_convolution_computes_on_integers(technique: Technique, model: Model, tmp_path: Path) -> None:
     path = tmp_path / "transposed.tflite"

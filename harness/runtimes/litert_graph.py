@@ -15,7 +15,7 @@ from harness.runtimes.facts import Weight, is_weight_dtype, is_weight_shape, wei
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["PRODUCTS", "Graph", "Operator", "renamed"]
+__all__ = ["PRODUCTS", "Graph", "Operator", "renamed", "signed"]
 
 _INPUT_AXES = {"CONV_2D": 3, "CONV_3D": 3, "DEPTHWISE_CONV_2D": 0, "FULLY_CONNECTED": 1}
 """Operators with a weight, and the axis of it that is multiplied with inputs.
@@ -140,8 +140,6 @@ class Graph:
 
 def renamed(content: bytes, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     """The same file with other names in its signature, given in the order of its inputs and of its outputs."""
-    import flatbuffers
-
     model = _parsed(content)
     for signature in model.signatureDefs:
         graph = model.subgraphs[signature.subgraphIndex]
@@ -152,7 +150,33 @@ def renamed(content: bytes, inputs: Sequence[str], outputs: Sequence[str]) -> by
             by_tensor = dict(zip(map(int, indices), names, strict=True))
             for entry in entries:
                 entry.name = by_tensor[entry.tensorIndex]
-    builder = flatbuffers.Builder(len(content))
+    return _written(model, len(content))
+
+
+def signed(content: bytes) -> bytes:
+    """The same file, with a signature where it has none: inputs and outputs are called as their tensors."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = _parsed(content)
+    if model.signatureDefs:
+        return content
+    graph, signature = model.subgraphs[0], schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+    signature.inputs, signature.outputs = [], []
+    for entries, indices in ((signature.inputs, graph.inputs), (signature.outputs, graph.outputs)):
+        for index in map(int, indices):
+            entry = schema.TensorMapT()
+            entry.name, entry.tensorIndex = graph.tensors[index].name, index
+            entries.append(entry)
+    model.signatureDefs = [signature]
+    return _written(model, len(content))
+
+
+def _written(model: Any, size: int) -> bytes:
+    """The bytes of a model, which are about so many."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(size)
     builder.Finish(model.Pack(builder), _IDENTIFIER)
     return bytes(builder.Output())
 

@@ -61,6 +61,7 @@ def quantize_static(deployment: Deployment, keep: Sequence[str]) -> Deployment:
     Inputs and outputs stay as they are, so that a call does what one of the float network does: operators at both ends
     convert them.
     """
+    from harness.runtimes.litert_graph import signed
 
     def configure(quantizer: Any, all_operators: Any) -> None:
         from litert_quantizer.qtyping import TFLOperationName
@@ -69,6 +70,7 @@ def quantize_static(deployment: Deployment, keep: Sequence[str]) -> Deployment:
         for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
             _leave(quantizer, EVERYTHING, end)
 
+    deployment = deployment.replace(network=signed(deployment.network))  # without one the quantizer calibrates nothing
     network, share, _ = _quantized(deployment, configure, EIGHT_BITS - {"EMBEDDING_LOOKUP"}, keep)
     return deployment.replace(network=network).promising(
         Promise("quantized", at_least=share),
