@@ -120,6 +120,14 @@ def test_integers_are_staged_in_the_width_of_the_file(tmp_path: Path) -> None:
         session.stage({"ids": np.array([[0, 2**40, 1, 1]])})
 
 
+def test_numbers_between_integers_are_not_cut_off_for_a_network_that_takes_integers(tmp_path: Path) -> None:
+    """A half became a nought, and nothing said so."""
+    session = serve(ids(), tmp_path)
+    with pytest.raises(PreparationError, match="'ids' is float32 and holds numbers that int32 can't hold"):
+        session.stage({"ids": np.array([[0.5, 1, 2, 3]], np.float32)})
+    assert session.stage({"ids": np.array([[0, 1, 2, 3]], np.float32)})[0][1].tolist() == [[0, 1, 2, 3]]
+
+
 def test_inputs_that_do_not_fit_are_refused(packed: Path) -> None:
     session = LiteRt().load(packed, cpu)
     with pytest.raises(PreparationError, match="reads an input 'image', and is given picture; "):

@@ -133,9 +133,12 @@ def _fitted(port: Port, inputs: Arrays) -> np.ndarray[Any, Any]:
         limits = np.iinfo(port.dtype)
         integers = np.clip(np.rint(array / port.scale) + port.zero_point, limits.min, limits.max)
         return np.asarray(integers, port.dtype)
-    fitted = array.astype(port.dtype, copy=False)
-    if array.dtype.kind in "iu" and not np.array_equal(fitted, array):
-        raise PreparationError(f"input {port.name!r} holds numbers that {np.dtype(port.dtype)} can't hold")
+    fitted, wanted = array.astype(port.dtype, copy=False), np.dtype(port.dtype)
+    if (array.dtype.kind in "iu" or wanted.kind in "iu") and not np.array_equal(fitted, array):
+        raise PreparationError(
+            f"input {port.name!r} is {array.dtype} and holds numbers that {wanted} can't hold, which the .tflite file "
+            "reads; give it others in Model.inputs, evaluate and calibration alike"
+        )
     return fitted
 
 
