@@ -136,6 +136,12 @@ def test_inputs_that_do_not_fit_are_refused(packed: Path) -> None:
         session.stage({"image": np.zeros((8, 1, 12, 12), np.float32)})
 
 
+def test_inputs_of_another_length_are_to_be_padded(packed: Path) -> None:
+    """They were told to be put in batches, which helps the first axis alone."""
+    with pytest.raises(PreparationError, match=r"made for one shape, so let Model.evaluate pass inputs of the lengths"):
+        LiteRt().load(packed, cpu).stage({"image": np.zeros((1, 1, 12, 16), np.float32)})
+
+
 def test_batching_what_is_litert_already_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PreparationError, match="made for one shape"):
         check_technique(batched(2), tiny_litert_model(tmp_path))

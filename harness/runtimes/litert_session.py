@@ -124,10 +124,14 @@ def _fitted(port: Port, inputs: Arrays) -> np.ndarray[Any, Any]:
         raise absent_input(port.name, inputs, "the signature of the .tflite file")
     array = np.asarray(inputs[port.name], order="C")
     if array.shape != port.shape:
+        cure = "let Model.evaluate pass inputs of the lengths that Model.inputs gives (padded to one length)"
+        if array.shape[1:] == port.shape[1:]:
+            cure = (
+                "put batched before litert (batched(8) | litert), and give a model that comes as LiteRT batchable=False"
+            )
         raise PreparationError(
             f"input {port.name!r} of the network has the shape {list(port.shape)}, and the call gives it "
-            f"{list(array.shape)}; a LiteRT file is made for one shape, so put batched before litert "
-            "(batched(8) | litert), and give a model that comes as LiteRT batchable=False"
+            f"{list(array.shape)}; a LiteRT file is made for one shape, so {cure}"
         )
     if port.quantized and array.dtype.kind == "f":
         limits = np.iinfo(port.dtype)
