@@ -238,6 +238,32 @@ def test_operators_of_a_delegate_are_found_by_what_it_reads_and_writes() -> None
     assert delegated(operators, []) == set()
 
 
+def test_what_lies_in_bodies_counts_as_what_lies_outside(tmp_path: Path) -> None:
+    """A network whose products were in the branches of an IF had none, and computed in the type of its inputs."""
+    options = schema.IfOptionsT()
+    options.thenSubgraphIndex, options.elseSubgraphIndex = 1, 2
+    x, y = ((1, 4), "float32"), ((1, 2), "float32")
+    outer = network(
+        {"left": ((1,), "bool"), "x": x, "y": y}, [("IF", ["left", "x"], ["y"], options)], ["left", "x"], ["y"]
+    )
+    model = schema.ModelT.InitFromPackedBuf(outer, 0)
+    for scale in (1, 2):
+        tensors = {"x": x, "w": np.full((2, 4), scale, np.float32), "y": y}
+        branch = network(tensors, [("FULLY_CONNECTED", ["x", "w", ""], ["y"], dense())], ["x"], ["y"])
+        body = schema.ModelT.InitFromPackedBuf(branch, 0)
+        for tensor in body.subgraphs[0].tensors:
+            tensor.buffer += len(model.buffers)
+        for operator in body.subgraphs[0].operators:
+            operator.opcodeIndex += len(model.operatorCodes)
+        model.buffers += body.buffers
+        model.operatorCodes += body.operatorCodes
+        model.subgraphs += body.subgraphs
+    content = written(model)
+    assert [one.name for one in Graph(content).bodies()] == ["FULLY_CONNECTED"] * 2
+    facts = serve(content, tmp_path).facts({})
+    assert (facts["nodes"], facts["precision"], facts["arithmetic.float32"]) == (3, "float32", 1.0)
+
+
 def test_weights_behind_a_conversion_are_found(tmp_path: Path) -> None:
     tensors = {
         "x": ((1, 4), "float32"),

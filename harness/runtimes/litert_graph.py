@@ -90,6 +90,10 @@ class Graph:
         graph = self._model.subgraphs[subgraph]
         return [self._operator(graph, number, operator) for number, operator in enumerate(graph.operators)]
 
+    def bodies(self) -> list[Operator]:
+        """The operators of the other subgraphs, which are the bodies and conditions of WHILE and IF."""
+        return [operator for number in range(1, len(self._model.subgraphs)) for operator in self.operators(number)]
+
     def weights(self) -> list[Weight]:
         """The weights that the file holds; see `harness.runtimes.facts` for what a weight is."""
         return [weight for weight, _ in self.weights_with_readers()]

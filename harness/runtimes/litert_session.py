@@ -88,7 +88,7 @@ class LiteRtSession:
             "runtime": "litert",
             "provider": XNNPACK if taken else BUILTIN,
             **weight_facts(graph.weights()),
-            **node_facts(operators),
+            **node_facts([*operators, *graph.bodies()]),  # of the bodies nothing says who executes them
             **{f"nodes.{name}": count for name, count in ((XNNPACK, len(taken)), (BUILTIN, own)) if count},
             "fallbacks": own if self._provider == XNNPACK else 0,
         }
