@@ -220,6 +220,14 @@ def test_zeros_of_integers_are_at_their_channels_zero_point() -> None:
     assert (weight.zeros, weight.magnitude) == (3, 3)
 
 
+def test_a_weight_that_is_stored_sparsely_is_refused_by_name() -> None:
+    """It has fewer numbers than its shape, and ended in numpy's error."""
+    tensor = quantized_tensor("w", schema.TensorType.FLOAT32, (2, 3), [1.0], [0])
+    tensor.sparsity = schema.SparsityParametersT()
+    with pytest.raises(PreparationError, match=r"weight 'w' of the \.tflite file is stored sparsely"):
+        Graph(with_constant(tensor, np.ones(2, np.float32).tobytes())).weights()
+
+
 def operator(number: int, reads: tuple[int, ...], writes: tuple[int, ...]) -> Operator:
     return Operator("ADD", number, reads, writes, ("",), "float32", ())
 

@@ -95,7 +95,10 @@ class Graph:
         return [operator for number in range(1, len(self._model.subgraphs)) for operator in self.operators(number)]
 
     def weights(self) -> list[Weight]:
-        """The weights that the file holds; see `harness.runtimes.facts` for what a weight is."""
+        """The weights that the file holds; see `harness.runtimes.facts` for what a weight is.
+
+        Raises `PreparationError` for one that is stored sparsely.
+        """
         return [weight for weight, _ in self.weights_with_readers()]
 
     def weights_with_readers(self) -> list[tuple[Weight, tuple[Operator, ...]]]:
@@ -112,6 +115,11 @@ class Graph:
         return list(found.values())
 
     def _weight(self, tensor: Any, readers: Sequence[Operator]) -> Weight:
+        if tensor.sparsity is not None:
+            raise PreparationError(
+                f"the weight {_text(tensor.name)!r} of the .tflite file is stored sparsely, which is not read here; "
+                "convert without tf.lite.Optimize.EXPERIMENTAL_SPARSITY"
+            )
         dtype = _dtype(tensor)
         shape = _shape(tensor)
         values = _values(self._model.buffers[tensor.buffer].data, dtype)[: math.prod(shape)].reshape(shape)
