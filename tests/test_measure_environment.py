@@ -155,13 +155,16 @@ def test_variables_that_choose_kernels_are_software_and_make_no_other_machine(
     assert found.software == {**before.software, **{f"${name}": "BF16" for name in names}}
 
 
+@pytest.mark.parametrize("lacking", ["SMAPS", "STATUS"])
 def test_another_way_to_measure_memory_is_told_among_what_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kernel without smaps counts libraries, and the class of machine is one with it."""
+    """A kernel without smaps counts libraries, or one without RssFile, and the class of machine is one with it."""
     before = environment(tmp_path, [cpu])
     assert "memory.method" not in before.software
-    monkeypatch.setattr(memory, "SMAPS", tmp_path / "smaps")
+    monkeypatch.setattr(memory, lacking, tmp_path / lacking)
+    if lacking == "STATUS":
+        memory.STATUS.write_text("VmHWM:\t  30000 kB\n")
     found = environment(tmp_path, [cpu])
     assert found.hardware == before.hardware
     assert software_changes(before.software, found.software) == "memory.method absent -> libraries included"

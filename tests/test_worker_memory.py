@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from harness.errors import MeasurementError
 from harness.hardware import cpu
 from harness.measure.child import Child
 from harness.measure.tree import Tree
@@ -100,6 +101,25 @@ def test_a_kernel_that_does_not_tell_which_files_are_the_models_counts_libraries
     assert found.method.startswith("VmHWM, libraries included (no smaps here)")
     assert found.values.keys() == usual.values.keys()
     assert found.values["memory.peak"] > usual.values["memory.peak"] + 1e6
+
+
+def test_a_kernel_that_does_not_tell_pages_of_files_counts_libraries_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Linux 4.5 pages that the model maps counted twice, and the method said that libraries did not count."""
+    monkeypatch.setattr(memory, "STATUS", tmp_path / "status")
+    memory.STATUS.write_text("VmHWM:\t  30000 kB\nVmRSS:\t  20000 kB\nVmData:\t  10000 kB\n")
+    found = measure_memory(two_calls_of(make_artefact(tmp_path / "artefact")))
+    assert found.method.startswith("VmHWM, libraries included (no RssFile here)")
+    assert found.values == {"memory.inference": 10000 * 1024, "memory.peak": 30000 * 1024}
+
+
+def test_a_kernel_that_tells_no_peak_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In gVisor every peak was 0, or what the artefact's files took."""
+    monkeypatch.setattr(memory, "STATUS", tmp_path / "status")
+    memory.STATUS.write_text("VmRSS:\t  20000 kB\nVmData:\t  10000 kB\n")
+    with pytest.raises(MeasurementError, match=r"double/faulty/cpu: the kernel here \(\w+ .+ has no VmHWM"):
+        measure_memory(two_calls_of(make_artefact(tmp_path / "artefact")))
 
 
 def test_one_batch_is_held_at_a_time_from_the_start(tmp_path: Path) -> None:

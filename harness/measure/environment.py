@@ -132,9 +132,9 @@ def _memory_method() -> dict[str, str]:
     """What a peak of memory holds where the kernel tells too little. On one class of machine it is compared with what
     it holds elsewhere, and the difference is none of the model's.
     """
-    from harness.worker.memory import SMAPS  # here: a session that measures nothing needs none of it
+    from harness.worker.memory import untold  # here: a session that measures nothing needs none of it
 
-    return {"memory.method": "libraries included"} if sys.platform == "linux" and not SMAPS.exists() else {}
+    return {"memory.method": "libraries included"} if sys.platform == "linux" and untold() else {}
 
 
 def _kernel_choices() -> dict[str, str]:

@@ -11,32 +11,40 @@ others, and the outputs that they must give, are the harness's own. Idle is the 
 before the first call. A kernel without `/proc/self/smaps` (CONFIG_PROC_PAGE_MONITOR) does not tell the artefact's files
 from libraries, nor does it have `clear_refs`: the peak there is all of `VmHWM`, also what loading needed, which the
 method says, and the software of the run (`harness.measure.environment`), by which another one is told beside a
-baseline.
+baseline. Nor do kernels before 4.5, which have no `RssFile`: the peak there is all of `VmHWM` too. A sandbox's kernel
+without `VmHWM` (gVisor's) tells no peak, and nothing is measured there.
 """
 
 from __future__ import annotations
 
+import platform
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from harness.errors import MeasurementError
 from harness.hardware.base import Hardware
 
 from .artefact import batch_count, load_batch, read_manifest
 from .outputs import check_outputs
 from .protocol import MeasureMemory, MemoryMeasured
 
-__all__ = ["ALLOCATOR", "SMAPS", "mapped", "measure_memory"]
+__all__ = ["ALLOCATOR", "SMAPS", "STATUS", "mapped", "measure_memory", "untold"]
 
 ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 """Environment of the memory pass: one arena, and freed blocks go back to the kernel (glibc's mallopt(3))."""
 SMAPS = Path("/proc/self/smaps")
 """Which files this process has in memory, and how much of each; not of every kernel."""
+STATUS = Path("/proc/self/status")
+"""How much memory this process has, and the most that it had; not of every kernel with the part that is of files."""
 
 
 def measure_memory(request: MeasureMemory) -> MemoryMeasured:
-    """Peaks of the process and of the device while an artefact is called. Raises `MeasurementError`."""
+    """Peaks of the process and of the device while an artefact is called.
+
+    Raises `MeasurementError`, also where the kernel tells no peak of a process.
+    """
     hardware: Hardware = request.hardware.build()
     # Not as `serve` loads: all inputs and outputs at once, which a limited device may have no memory for.
     if request.root and request.root not in sys.path:
@@ -44,6 +52,11 @@ def measure_memory(request: MeasureMemory) -> MemoryMeasured:
     hardware.enter()
     folder = Path(request.folder)
     manifest = read_manifest(folder)
+    if "VmHWM" not in _status():
+        raise MeasurementError(
+            f"{manifest.case_id}: the kernel here ({platform.system()} {platform.release()}) does not tell the most "
+            "memory that a process had: /proc/self/status has no VmHWM (measure outside a sandbox such as gVisor)"
+        )
     session = manifest.runtime.build().load(folder / "model", hardware)
     count, held = batch_count(folder / "inputs.npz"), list[Any]()
 
@@ -52,7 +65,8 @@ def measure_memory(request: MeasureMemory) -> MemoryMeasured:
         held.append(session.stage(load_batch(folder / "inputs.npz", number)))
 
     stage(0)
-    idle = _status("VmRSS") - _status("RssFile")
+    now = _status()
+    idle = now["VmRSS"] - now.get("RssFile", 0)
     for number in range(count):
         stage(number)
         wanted = load_batch(folder / "expected.npz", number)
@@ -64,31 +78,33 @@ def measure_memory(request: MeasureMemory) -> MemoryMeasured:
         stage(number % count)
         reset = _reset_peak() and reset  # what staging took, such as a copy, is none of the call's
         session(held[0])
-        highest = _status("VmHWM")
-        peak, whole = max(peak, highest - _status("RssFile")), max(whole, highest)
-    files = mapped(folder)
+        now = _status()
+        peak, whole = max(peak, now["VmHWM"] - now.get("RssFile", 0)), max(whole, now["VmHWM"])
+    lacks = untold()
     values = {
         "memory.inference": float(max(0, peak - idle)),
-        "memory.peak": float(whole if files is None else peak + files),
+        "memory.peak": float(whole if lacks else peak + mapped(folder)),
         **hardware.peak_memory(),
     }
     limits = getattr(hardware, "limits", None)
-    method = "VmHWM, libraries included (no smaps here)" if files is None else "VmHWM - RssFile + the artefact's"
+    method = f"VmHWM, libraries included (no {lacks} here)" if lacks else "VmHWM - RssFile + the artefact's"
     return MemoryMeasured(
         values,
         f"{method}, {'since warm-up' if reset else 'since the start (no clear_refs here)'}",
-        asked=float(_status("VmData")),
+        asked=float(_status().get("VmData", 0)),
         limits=limits() if limits else {},
     )
 
 
-def mapped(folder: Path) -> int | None:
-    """Resident bytes of the files below a folder that this process maps; pages that it has written to are its own.
-
-    None where the kernel does not tell.
-    """
+def untold() -> str:
+    """What the kernel lacks to tell a process's own memory and its artefact's files from libraries, "" for nothing."""
     if not SMAPS.exists():
-        return None
+        return "smaps"
+    return "" if "RssFile" in _status() else "RssFile"
+
+
+def mapped(folder: Path) -> int:
+    """Resident bytes of the files below a folder that this process maps; pages that it has written to are its own."""
     inside, kilobytes = False, 0
     place = f"{folder.resolve()}/"
     for line in SMAPS.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -100,10 +116,10 @@ def mapped(folder: Path) -> int | None:
     return kilobytes * 1024
 
 
-def _status(field: str) -> int:
-    text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    found = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else 0
+def _status() -> dict[str, int]:
+    """The sizes that the kernel tells of this process, by name, in bytes."""
+    text = STATUS.read_text(encoding="ascii", errors="replace")
+    return {name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
 
 
 def _reset_peak() -> bool:
