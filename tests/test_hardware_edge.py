@@ -108,17 +108,22 @@ def test_what_is_watched_is_asked_of_the_system() -> None:
 
 def test_a_limit_that_does_not_hold_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LIMIT, "_set_data_limit", lambda size: None)
-    with pytest.raises(MeasurementError, match=r"a limit of 1000 bytes was set by RLIMIT_DATA, and .* is in force"):
+    said = r"a limit of 1000 bytes was set by RLIMIT_DATA, and .* is in force"
+    with pytest.raises(MeasurementError, match=said) as caught:
         Limit(DATA, 1000)
+    assert caught.value.outcome == "invalid"
 
 
 def test_a_limit_that_can_not_be_set_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model was called too large, as it worked without the limit."""
+
     def refuse(size: int) -> None:
         raise ValueError("not allowed to raise maximum limit")
 
     monkeypatch.setattr(LIMIT, "_set_data_limit", refuse)
-    with pytest.raises(MeasurementError, match="can't be set by RLIMIT_DATA: not allowed"):
+    with pytest.raises(MeasurementError, match="can't be set by RLIMIT_DATA: not allowed") as caught:
         Limit(DATA, 1000)
+    assert caught.value.outcome == "invalid"
     with pytest.raises(MeasurementError, match="can't be set by good will: there is no such way"):
         Limit("good will", 1000)
 
@@ -164,6 +169,18 @@ def test_unavailable_with_more_than_there_is() -> None:
     assert "use fewer threads" in str(edge(threads=10_000).available())
     if not means()[1]:
         assert "GB in this machine (use less memory, or cpu)" in str(edge(memory="900000GB").available())
+
+
+def test_unavailable_above_the_limit_that_a_process_may_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an administrator has set one, each case of a larger one was an error of its own."""
+    monkeypatch.setattr(EDGE, "means", lambda: (DATA, ""))
+    monkeypatch.setattr(EDGE, "data_limit", lambda: 100_000_000)
+    assert edge(memory="200MB").available() == (
+        "200MB asked, and processes here may have 100 MB of data (raise it, ulimit -Hd, or ask for less)"
+    )
+    assert edge(memory="100MB").available() is None
+    monkeypatch.setattr(EDGE, "data_limit", lambda: resource.RLIM_INFINITY)
+    assert edge(memory="200MB").available() is None
 
 
 def test_no_limit_on_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from harness.amounts import bytes_of
 from harness.errors import MeasurementError, SuiteError, UnavailableError
 from harness.hardware.cpu import Cpu
-from harness.hardware.limit import Limit, means
+from harness.hardware.limit import DATA, Limit, data_limit, means
 from harness.records import Scalar
 
 __all__ = ["Edge", "edge"]
@@ -59,6 +59,11 @@ class Edge(Cpu):
     def available(self) -> str | None:
         if reason := super().available() or means()[1]:
             return reason
+        if means()[0] == DATA and 0 <= (most := data_limit()) < self.size:
+            return (
+                f"{self.memory} asked, and processes here may have {most / 1e6:g} MB of data (raise it, ulimit -Hd, or "
+                "ask for less)"
+            )
         here = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         if self.size > here:
             return f"{self.memory} asked, {here / 1e9:.1f} GB in this machine (use less memory, or cpu)"

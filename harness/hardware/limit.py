@@ -21,8 +21,9 @@ from pathlib import Path
 
 from harness.errors import MeasurementError, UnavailableError
 from harness.hardware import cgroup
+from harness.records import Outcome
 
-__all__ = ["CGROUP", "DATA", "Limit", "means"]
+__all__ = ["CGROUP", "DATA", "Limit", "data_limit", "means"]
 
 CGROUP = "cgroup v2 memory.max"
 DATA = "RLIMIT_DATA"
@@ -59,7 +60,8 @@ def means() -> tuple[str, str]:
 class Limit:
     """The limit that holds for this process from now on, and that its children inherit.
 
-    Raises `MeasurementError` where it can't be set, or where the operating system, asked again, names another one.
+    Raises `MeasurementError` where it can't be set, or where the operating system, asked again, names another one: with
+    outcome `invalid`, since a model that fails so may well fit.
     """
 
     def __init__(self, by: str, size: int) -> None:
@@ -76,15 +78,19 @@ class Limit:
                 raise ValueError("there is no such way")
             found = self.size
         except (OSError, ValueError, UnavailableError) as error:
-            raise MeasurementError(f"the limit of {size} bytes of memory can't be set by {by}: {error}") from error
+            raise MeasurementError(
+                f"the limit of {size} bytes of memory can't be set by {by}: {error}", outcome=Outcome.INVALID
+            ) from error
         page = os.sysconf("SC_PAGE_SIZE")  # a control group counts whole ones, of 64 KiB on some machines
         if found // page != size // page:
-            raise MeasurementError(f"a limit of {size} bytes was set by {by}, and {found} is in force")
+            raise MeasurementError(
+                f"a limit of {size} bytes was set by {by}, and {found} is in force", outcome=Outcome.INVALID
+            )
 
     @property
     def size(self) -> int:
         """The limit in bytes, asked of the operating system."""
-        return self._group.limit if self._group else _data_limit()
+        return self._group.limit if self._group else data_limit()
 
     @property
     def held(self) -> int:
@@ -98,7 +104,8 @@ def _set_data_limit(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
-def _data_limit() -> int:
+def data_limit() -> int:
+    """The hard limit of this process by `RLIMIT_DATA` in bytes, above which it can set none; -1 where there is none."""
     import resource
 
     return resource.getrlimit(resource.RLIMIT_DATA)[1]

@@ -36,7 +36,7 @@ def or_without(case: Case, attempt: Callable[[Case], T]) -> tuple[T, Measurement
         return attempt(case), None
     except MeasurementError as error:
         free = unlimited(case)
-        if free is None or error.outcome == Outcome.INVALID:  # it ran, and gave something wrong
+        if free is None or error.outcome == Outcome.INVALID:  # what it gave is wrong, or it had no limit
             raise
         try:
             return attempt(free), error
