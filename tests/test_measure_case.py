@@ -1,11 +1,11 @@
-"""A case and its reference are called with the same inputs, what holds where they are evaluated on other data, and the
-warning of what was not compiled.
+"""A case and its reference are called with the same inputs, what holds where they are evaluated on other data or where
+one of them is too large, and the warning of what was not compiled.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ import pytest
 
 from harness.errors import MeasurementError, UnavailableError
 from harness.grid import Address, Case
-from harness.hardware import cpu
+from harness.hardware import Cpu, cpu, edge
 from harness.measure import case as measuring
 from harness.measure.artefacts import Artefact
 from harness.measure.case import Measurer
@@ -86,11 +86,11 @@ class Made:
         return evaluated(data, self.answers), None
 
 
-def in_trees(folder: Path, made: Made, **changes: object) -> tuple[Result, Result | None]:
+def in_trees(folder: Path, made: Made, hardware: Cpu = cpu, **changes: object) -> tuple[Result, Result | None]:
     """The result without its times, and the other tree's."""
     stub = cast(Any, made)
     measurer = Measurer(stub, stub, Plan(), folder / "logs", lambda *_: 0, lambda _: None, timed=lambda _: False)
-    case = Case(tiny_onnx_model(folder), as_pipeline(batched(4)), cpu)
+    case = Case(tiny_onnx_model(folder), as_pipeline(batched(4)), hardware)
     address = Address(str(folder), "test_it.py", "test_it", case.id)
     changed = dataclasses.replace(measurer, **cast(Any, changes))
     return changed.measure(case, address, "it", "test_it.py::test_it", {})
@@ -222,3 +222,66 @@ def test_a_case_whose_calls_took_too_long_to_be_timed_can_have_more(
     found, _ = in_trees(tmp_path, made, **changes)
     assert found.outcome is Outcome.TIMEOUT
     assert found.reason == "candidate arm: no answer within 120 s; if it needs longer: --plan deadline=480"
+
+
+@pytest.fixture
+def sampled(monkeypatch: pytest.MonkeyPatch) -> tuple[set[str], list[tuple[str, ...]]]:
+    """The arms that are too large to be timed on edge, as a test sets them; and each sampling: where, and its arms."""
+    large, asked = set[str](), list[tuple[str, ...]]()
+
+    def sample(arms: Mapping[str, object], *, hardware: Cpu, **_: object) -> Sampled:
+        asked.append((hardware.name, *sorted(arms)))
+        if hardware == edge and (unfit := large & arms.keys()):
+            raise MeasurementError(f"{min(unfit)} arm: the process was killed", outcome=Outcome.KILLED)
+        return Sampled((), cut_short=False)
+
+    monkeypatch.setattr(measuring, "sample", sample)
+    monkeypatch.setattr(measuring, "measurements_of", lambda *_: ())
+    return large, asked
+
+
+def test_a_reference_that_is_too_large_to_be_timed_leaves_a_case_that_is_not(
+    tmp_path: Path, sampled: tuple[set[str], list[tuple[str, ...]]]
+) -> None:
+    """The case was called too large, where its memory pass had told that it fits."""
+    large, asked = sampled
+    large.add("reference")
+    made = Made(an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", "1"), "data")
+    changes: dict[str, Any] = {"timed": lambda _: True, "_oversized": {}}
+    both = ("anchor", "candidate", "reference")
+    for expected in ([("edge", *both), ("cpu", *both), ("edge", *both[:2])], [("edge", *both[:2])]):
+        asked.clear()
+        found, _ = in_trees(tmp_path, made, edge, **changes)
+        assert (found.outcome, found.reason) == (Outcome.COMPLETED, "")
+        said = "no speedup, since its reference can't run here: tiny_onnx/reference/edge: needs more than edge allows: "
+        assert sum(said in one and "reference arm: the process was killed" in one for one in found.warnings) == 1
+        assert asked == expected, "it is known from then on"
+
+
+def test_a_case_of_another_tree_that_is_too_large_to_be_timed_is_what_does_not_fit(
+    tmp_path: Path, sampled: tuple[set[str], list[tuple[str, ...]]]
+) -> None:
+    """The working tree's was called too large."""
+    large, asked = sampled
+    large.add("previous")
+    made = Made(an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", "1"), "data")
+    other = SimpleNamespace(tree=SimpleNamespace(root=tmp_path, check_folder=lambda: None), get=made.get)
+    found, previous = in_trees(tmp_path, made, edge, other=other)
+    assert (found.outcome, found.reason) == (Outcome.COMPLETED, "")
+    assert previous is not None
+    assert previous.outcome is Outcome.OOM
+    assert "it ended with: previous arm: the process was killed" in previous.reason
+    assert asked == [("edge", "candidate", "previous"), ("cpu", "candidate", "previous"), ("edge", "candidate")]
+
+
+def test_a_case_that_is_too_large_to_be_timed_alone_is_so(
+    tmp_path: Path, sampled: tuple[set[str], list[tuple[str, ...]]]
+) -> None:
+    """That its reference is no longer there makes it fit no better."""
+    large, asked = sampled
+    large.add("candidate")
+    made = Made(an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", "1"), "data")
+    found, _ = in_trees(tmp_path, made, edge, timed=lambda _: True)
+    assert found.outcome is Outcome.OOM
+    assert found.reason.startswith("tiny_onnx/batched:4/edge: needs more than edge allows: it fits until it is timed. ")
+    assert len(asked) == 3

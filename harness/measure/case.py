@@ -18,7 +18,7 @@ from harness.measure.budget import Budget
 from harness.measure.case_passes import CasePasses
 from harness.measure.ending import ended, longer
 from harness.measure.launch import ArmSpec
-from harness.measure.limits import evidence_of, or_without, too_large, unlimited
+from harness.measure.limits import evidence_of, or_alone, too_large, unlimited
 from harness.measure.passes import (
     EvaluationPass,
     check_answers,
@@ -152,7 +152,9 @@ class Measurer:
         if not is_reference and not absent:
             arms["reference"] = ArmSpec.of(reference)
         with stage(self.progress, seconds, "sample"):
-            result = self._sample(result, case, arms, fixed, metrics, logs)
+            result, unfit = self._sample(result, case, arms, fixed, metrics, logs)
+        if unfit:
+            absent = self._oversized[reference.folder] = str(too_large(case.reference, unfit))
         notes = (note, f"there is no speedup, since its reference can't run here: {absent}" if absent else "")
         warnings = (*result.warnings, *warnings_of(result), *filter(None, notes))
         return dataclasses.replace(result, seconds=seconds, warnings=warnings)
@@ -198,8 +200,8 @@ class Measurer:
             there = dataclasses.replace(address, root=str(other.tree.root))
             arms["previous"] = ArmSpec.of(other.get(case, there, logs))
         with stage(self.progress, seconds, "sample"):
-            result = self._sample(result, case, arms, fixed, metrics, logs)
-        previous = with_latency_of(previous, result.launches)
+            result, unfit = self._sample(result, case, arms, fixed, metrics, logs)
+        previous = ended(previous, too_large(case, unfit)) if unfit else with_latency_of(previous, result.launches)
         warnings = (*result.warnings, *warnings_of(result), *([note] if note else []))
         return dataclasses.replace(result, seconds=seconds, warnings=warnings), previous
 
@@ -211,16 +213,18 @@ class Measurer:
         fixed: Mapping[str, float],
         metrics: Mapping[str, Metric],
         logs: Path,
-    ) -> Result:
-        """Launches until the case is decided, and the result with their measurements."""
+    ) -> tuple[Result, MeasurementError | None]:
+        """Launches until the case is decided: the result with their measurements; and how they failed with the arm
+        beside the candidate, where that is too large for the limits of the hardware, and they were made without it.
+        """
 
         def seen(launches: tuple[Launch, ...]) -> Result:
             measurements = measurements_of(launches, arms["candidate"].items, fixed, metrics)
             return dataclasses.replace(result, launches=launches, measurements=measurements)
 
-        def sampled(where: Case) -> Sampled:
+        def sampled(where: Case, timed: Mapping[str, ArmSpec]) -> Sampled:
             return sample(
-                arms,
+                timed,
                 hardware=where.hardware,
                 plan=self.plan,
                 rng=random.Random(f"{self.plan.seed}/{result.suite}/{result.case_id}"),
@@ -231,10 +235,8 @@ class Measurer:
             )
 
         with longer("deadline", self.plan.deadline):
-            found, failure = or_without(case, sampled)
-        if failure:
-            raise too_large(case, failure, "it fits until it is timed")
-        return dataclasses.replace(seen(found.launches), cut_short=found.cut_short)
+            found, unfit = or_alone(case, arms, sampled)
+        return dataclasses.replace(seen(found.launches), cut_short=found.cut_short), unfit
 
     def _evaluate(self, case: Case, address: Address, artefact: Artefact, logs: Path) -> tuple[EvaluationPass, str]:
         """An evaluation, and a word where it had to be made without the limits of the hardware."""

@@ -8,7 +8,7 @@ limit was the cause.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from harness.errors import MeasurementError
@@ -16,9 +16,12 @@ from harness.grid import Case
 from harness.records import Evidence, Outcome
 from harness.worker.protocol import MemoryMeasured
 
-__all__ = ["evidence_of", "need_of", "or_without", "too_large", "unlimited"]
+__all__ = ["evidence_of", "need_of", "or_alone", "or_without", "too_large", "unlimited"]
 
+Arm = TypeVar("Arm")
 T = TypeVar("T")
+BESIDE = frozenset({"reference", "previous"})
+"""Arms without which a case can be timed."""
 
 
 def unlimited(case: Case) -> Case | None:
@@ -44,7 +47,28 @@ def or_without(case: Case, attempt: Callable[[Case], T]) -> tuple[T, Measurement
             raise error from None  # it fails everywhere, and not for the limit
 
 
-def too_large(case: Case, failure: MeasurementError, needed: str) -> MeasurementError:
+def or_alone(
+    case: Case, arms: Mapping[str, Arm], attempt: Callable[[Case, Mapping[str, Arm]], T]
+) -> tuple[T, MeasurementError | None]:
+    """What `attempt(case, arms)` gives; where the limits are too little for the arm beside the candidate, and not for
+    the candidate, what it gives without that arm, and the failure.
+
+    Raises `MeasurementError`, with outcome `oom` where they are too little for the candidate.
+    """
+    found, failure = or_without(case, lambda where: attempt(where, arms))
+    if failure is None:
+        return found, None
+    error = too_large(case, failure)
+    alone = {role: arm for role, arm in arms.items() if role not in BESIDE}
+    if len(alone) == len(arms):
+        raise error
+    try:
+        return attempt(case, alone), failure
+    except MeasurementError as again:
+        raise (again if again.outcome == Outcome.INVALID else error) from None
+
+
+def too_large(case: Case, failure: MeasurementError, needed: str = "it fits until it is timed") -> MeasurementError:
     """The error for a case that fails under the limits of its hardware alone; `needed` is words on its need."""
     how = str(failure).rstrip(": ")  # the text of many a MemoryError is empty
     return MeasurementError(
