@@ -152,11 +152,15 @@ def test_values_that_can_be_no_hardware() -> None:
 
 
 def test_the_hardware_in_the_documentation_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It pinned its arms to one core, and described and watched another: it is here on that core alone."""
     text = (Path(__file__).parents[1] / "docs" / "hardware.md").read_text(encoding="utf-8")
     code = text.partition("## Hardware of your own")[2].partition("```python\n")[2].partition("```")[0]
     (tmp_path / "documented_core.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     module = importlib.import_module("documented_core")
-    own, absent = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0)) + 1
-    check_hardware(module.Core(core=own))
-    assert "name another" in module.Core(core=absent).available()
+    core = min(os.sched_getaffinity(0))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {core, core + 1})
+    assert f"start it with taskset -c {core})" in module.Core(core=core).available()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {core})
+    assert module.Core(core=core).available() is None
+    check_hardware(module.Core(core=core))
