@@ -228,6 +228,24 @@ def test_a_weight_that_is_stored_sparsely_is_refused_by_name() -> None:
         Graph(with_constant(tensor, np.ones(2, np.float32).tobytes())).weights()
 
 
+def test_scales_of_blocks_are_no_weights() -> None:
+    """They are a tensor with a row for each output, and `int4_dynamic(block=32)` had more parameters than the model."""
+    tensors = {
+        "w": np.ones((4, 64), np.int8),
+        "scales": np.ones((4, 2), np.float16),
+        "x": ((1, 64), "float32"),
+        "y": ((1, 4), "float32"),
+    }
+    content = network(tensors, [("FULLY_CONNECTED", ["x", "w", ""], ["y"], dense())], ["x"], ["y"])
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    blocks, quantization = schema.BlockwiseQuantizationT(), schema.QuantizationParametersT()
+    blocks.scales, blocks.blockSize = 1, 32  # and no zero points, which reads as 0
+    quantization.details, quantization.detailsType = blocks, schema.QuantizationDetails.BlockwiseQuantization
+    model.subgraphs[0].tensors[0].quantization = quantization
+    (weight,) = Graph(written(model)).weights()
+    assert (weight.dtype, weight.elements) == ("int8", 4 * 64)
+
+
 def operator(number: int, reads: tuple[int, ...], writes: tuple[int, ...]) -> Operator:
     return Operator("ADD", number, reads, writes, ("",), "float32", ())
 

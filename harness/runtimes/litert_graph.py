@@ -106,8 +106,9 @@ class Graph:
         found: dict[int, tuple[Weight, tuple[Operator, ...]]] = {}
         for number, graph in enumerate(self._model.subgraphs):
             operators = self.operators(number)
+            scales = _scales(graph.tensors)
             for index, tensor in enumerate(graph.tensors):
-                weight = is_weight_shape(_shape(tensor)) and is_weight_dtype(_dtype(tensor))
+                weight = index not in scales and is_weight_shape(_shape(tensor)) and is_weight_dtype(_dtype(tensor))
                 if weight and self._is_constant(tensor):
                     readers = tuple(_readers(index, operators))
                     known, others = found.get(tensor.buffer) or (self._weight(tensor, readers), ())
@@ -205,6 +206,13 @@ def _parsed(content: bytes) -> Any:
             buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
             buffer.offset = buffer.size = 0
     return model
+
+
+def _scales(tensors: Sequence[Any]) -> set[int]:
+    """Indices of the tensors that others name as their scales and zero points: those of blocks have two axes."""
+    details = [tensor.quantization.details for tensor in tensors if tensor.quantization is not None]
+    named = {getattr(one, name, 0) for one in details for name in ("scales", "zeroPoints")}
+    return named - {0}  # which is read where none is named
 
 
 def _readers(index: int, operators: Sequence[Operator]) -> Iterator[Operator]:
