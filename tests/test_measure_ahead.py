@@ -341,6 +341,44 @@ def test_a_reference_is_evaluated_once_a_session_and_a_case_as_often_as_it_is_as
     assert first is not second
 
 
+def test_what_was_made_ahead_in_another_environment_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable that the fixture of one case set was in the accuracy and the memory of those after it, and not in its
+    own where the first of them had none.
+    """
+    module, made = sys.modules["harness.measure.case_passes"], list[str]()
+
+    def noted(*_: object) -> object:
+        made.append(os.environ.get("HARNESS_TEST_FLAG", ""))
+        return object()
+
+    monkeypatch.setattr(module, "evaluate", noted)
+    monkeypatch.setattr(module, "measure_memory", noted)
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(batched(2)), cpu)
+    address = Address(str(tmp_path), "test_it.py", "test_it", case.id)
+    artefact = Artefact(Tree(tmp_path), tmp_path, cast(Any, None), fresh=False)
+    passes = CasePasses(cast(Any, Holding(artefact)), Plan(), tmp_path, jobs=2)
+    passes.expect([Coming(case, address, "it")])
+    assert passes.make_ahead("it", case, lambda _: None) == 1
+    assert made == [""] * 3, "the reference's evaluation, the case's, and its memory"
+
+    def ask() -> None:
+        passes.memory(case, artefact, tmp_path / "it.log")
+        passes.reference(case.reference, address, artefact, tmp_path / "it.log")
+        passes.evaluation(case, address, artefact, tmp_path / "it.log")
+
+    with monkeypatch.context() as fixture:
+        fixture.setenv("HARNESS_TEST_FLAG", "1")
+        ask()
+        assert made[3:] == ["1"] * 3
+        passes.reference(case.reference, address, artefact, tmp_path / "it.log")
+        assert len(made) == 6, "a reference is evaluated once for each environment"
+    monkeypatch.setenv("PYTEST_CURRENT_TEST", "another case's")
+    ask()
+    assert len(made) == 6, "what was made ahead is there still"
+
+
 class Empty:
     """A cache of which nothing can be had."""
 

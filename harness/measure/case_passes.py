@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from harness.measure.crew import Starter, at_once, lacked_memory
 from harness.measure.ending import raise_exit
 from harness.measure.limits import need_of, or_without, too_large, unlimited
 from harness.measure.passes import EvaluationPass, evaluate, measure_memory
+from harness.measure.sources import digest_of
 from harness.names import file_name
 from harness.plan import Plan
 from harness.worker.protocol import MemoryMeasured
@@ -31,7 +33,8 @@ __all__ = ["CasePasses", "Coming"]
 LOT = 16
 """Cases whose passes are made together: what they give is held until each one's turn, and an interrupt loses it."""
 
-Key = tuple[str, Path, str]
+Key = tuple[str, Path, str, str]
+"""What is measured, the artefact, its hardware, and a digest of the environment that the child inherits."""
 Make = Callable[[Starter], Any]
 
 
@@ -112,7 +115,8 @@ class CasePasses:
         return found
 
     def reference(self, case: Case, address: Address, artefact: Artefact, log: Path) -> EvaluationPass:
-        """The evaluation of a reference, once a session: every case of its model is compared with its answers.
+        """The evaluation of a reference, once a session for each environment: every case of its model is compared with
+        its answers.
 
         Without the limits of its hardware: a reference that does not fit there has the same answers elsewhere. Raises
         `MeasurementError`.
@@ -158,19 +162,24 @@ class CasePasses:
         def make(start: Starter) -> tuple[EvaluationPass, MeasurementError | None]:
             return or_without(case, lambda where: evaluate(where, address, artefact, self.plan, log, start))
 
-        return ("evaluation", artefact.folder, case.hardware.name), make
+        return ("evaluation", artefact.folder, case.hardware.name, _environment()), make
 
     def _reference(self, case: Case, address: Address, artefact: Artefact, log: Path) -> tuple[Key, Make]:
         def make(start: Starter) -> EvaluationPass:
             return evaluate(unlimited(case) or case, address, artefact, self.plan, log, start)
 
-        return ("reference", artefact.folder, ""), make
+        return ("reference", artefact.folder, "", _environment()), make
 
     def _memory(self, case: Case, artefact: Artefact, log: Path) -> tuple[Key, Make]:
         def make(start: Starter) -> tuple[MemoryMeasured, MeasurementError | None]:
             return or_without(case, lambda where: measure_memory(where, artefact, self.plan, log, start))
 
-        return ("memory", artefact.folder, case.hardware.name), make
+        return ("memory", artefact.folder, case.hardware.name, _environment()), make
+
+
+def _environment() -> str:
+    """A digest of the environment, some of which a fixture may have set for one case; pytest's own names the test."""
+    return digest_of({name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"})
 
 
 def _settle(future: Future[Any], make: Make, start: Starter) -> None:
