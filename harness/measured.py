@@ -68,8 +68,8 @@ class Measured:
 
     @property
     def memory(self) -> float:
-        """Peak bytes of the process during inference, above its idle level."""
-        return self["memory.inference"]
+        """Peak bytes of the process during calls, with the pages of the model's files that it maps."""
+        return self["memory.peak"]
 
     @property
     def size(self) -> float:

@@ -498,6 +498,12 @@ def test_a_promise_about_what_turns_do_not_measure_can_wait_for_another_run(metr
     assert caught.value.args[0].endswith("it has size, speedup")
 
 
+def test_memory_is_the_peak_that_reports_and_limits_name_so() -> None:
+    """A promise of at most 100 MB held for a process of 300 MB, of which calls took 20 beyond what loading had."""
+    found = Measured(a_result({"memory.inference": [2e7], "memory.peak": [3e8]}), Verdict.UNCHANGED)
+    assert found.memory == found["memory.peak"] == 3e8
+
+
 @harness.technique(takes="onnx", requires=lambda hardware, form: "needs a part that nobody has")
 def partless(deployment):
     """Never here."""
