@@ -131,6 +131,19 @@ def test_what_an_artefact_is_made_with_is_drawn_the_same_each_time(tmp_path: Pat
     assert found[0] == found[1]
 
 
+@technique(takes="torch")
+def in_eights(deployment: Deployment) -> Deployment:
+    """Says that calls hold eight items."""
+    return deployment.replace(batch_size=8).promising(Promise("parameters", at_least=1))
+
+
+def test_a_technique_makes_no_batches_of_calls_that_hold_no_items(tmp_path: Path) -> None:
+    """Nothing counts the items of such a call: by the technique's word alone it was eight times as fast an item."""
+    model = dataclasses.replace(tiny_torch_model(trained=False), batchable=False)
+    with pytest.raises(PreparationError, match=r"in_eights sets batch_size=8, and calls of tiny are no .* leave batch"):
+        _make(Case(model, as_pipeline(in_eights), cpu), tmp_path)
+
+
 @pytest.mark.parametrize("answers", [["yes", None], np.array(["yes", "no"], dtype=object)])
 def test_objects_have_no_digest_and_texts_have(answers: Any) -> None:
     """Their bytes are addresses: the labelled data were others in every process, and nothing was ever compared."""

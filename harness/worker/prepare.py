@@ -78,6 +78,12 @@ def _make(case: Case, folder: Path) -> Manifest:
     # Held by nothing else, so that it is freed where a technique makes another one of it.
     deployment = case.technique.apply(Deployment(model, _network(model), native_runtime(model.form), hardware, scratch))
     check_available(deployment.runtime, hardware)
+    if deployment.batch_size != 1 and not model.batchable:
+        raise PreparationError(
+            f"{case.technique.id} sets batch_size={deployment.batch_size}, and calls of {model.name} are no batches "
+            "(batchable=False): nothing could count the items, by which its speed-up is multiplied; leave batch_size "
+            'as it is, and declare the technique with needs="batchable"'
+        )
     inputs = [dict(model.inputs(deployment.batch_size, seed)) for seed in INPUT_SEEDS]
     again = digest_arrays(model.inputs(deployment.batch_size, INPUT_SEEDS[-1]))
     deployment.runtime.pack(deployment.network, inputs[0], packed, hardware)
