@@ -122,6 +122,17 @@ def test_a_kernel_that_tells_no_peak_is_named(tmp_path: Path, monkeypatch: pytes
         measure_memory(two_calls_of(make_artefact(tmp_path / "artefact")))
 
 
+@pytest.mark.parametrize(("shared", "peak"), [(0, 320), (60, 260), (90, 260)], ids=["disk", "tmpfs", "with others"])
+def test_mapped_weights_count_once_where_the_artefact_lies_in_memory(
+    shared: int, peak: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages of a file on tmpfs are none of files to the kernel, and the peak had them twice."""
+    told = {"VmRSS": 150, "VmHWM": 300, "RssFile": 40, "RssShmem": shared, "VmData": 500}
+    monkeypatch.setattr(memory, "_status", lambda: told)
+    monkeypatch.setattr(memory, "mapped", lambda folder: 60)
+    assert measure_memory(two_calls_of(make_artefact(tmp_path / "artefact"))).values["memory.peak"] == peak
+
+
 def test_one_batch_is_held_at_a_time_from_the_start(tmp_path: Path) -> None:
     """All eight inputs were staged and all that they must give was read, which a limited device had no memory for."""
     folder = make_artefact(tmp_path / "artefact", rows=250_000, batches=8)

@@ -81,9 +81,12 @@ def measure_memory(request: MeasureMemory) -> MemoryMeasured:
         now = _status()
         peak, whole = max(peak, now["VmHWM"] - now.get("RssFile", 0)), max(whole, now["VmHWM"])
     lacks = untold()
+    files = 0 if lacks else mapped(folder)
+    # On tmpfs they are pages of shared memory, which the peak has already.
+    counted = min(files, now.get("RssShmem", 0))
     values = {
         "memory.inference": float(max(0, peak - idle)),
-        "memory.peak": float(whole if lacks else peak + mapped(folder)),
+        "memory.peak": float(whole if lacks else peak + files - counted),
         **hardware.peak_memory(),
     }
     limits = getattr(hardware, "limits", None)
