@@ -27,7 +27,7 @@ from harness.optimize.record import record_of
 from harness.optimize.text import answer
 from harness.records import Estimate, Measurement, Outcome, Result, Verdict
 from harness.report.memory import memory_metric
-from harness.techniques import Pipeline, Technique, reference, technique
+from harness.techniques import Pipeline, Technique, batched, reference, technique
 from harness.testing import tiny_torch_model
 
 MODEL = tiny_torch_model()
@@ -319,6 +319,19 @@ def test_an_order_of_the_suite_is_kept() -> None:
     both = space(HALF | SMALL, SMALL | HALF).extended(Pipeline((SMALL,)), HALF)
     assert both is not None, "a file with both orders forbids neither"
     assert both.id == "small+half"
+
+
+def test_what_batches_comes_before_what_makes_a_file_of_one_shape() -> None:
+    """As late as it applies came after the conversion, whose file can't be batched: the two were never found together,
+    where the conversion gained more.
+    """
+    convert = made("convert", gives="litert")
+    found = space(convert, batched(8)).extended(Pipeline((convert,)), batched(8))
+    assert found is not None
+    assert found.id == "batched:8+convert"
+    late = space(EXPORT, batched(8)).extended(Pipeline((EXPORT,)), batched(8))
+    assert late is not None, "an ONNX network takes any batch"
+    assert late.id == "export+batched:8"
 
 
 def test_what_trains_comes_first_unless_the_suite_shows_otherwise() -> None:

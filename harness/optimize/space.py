@@ -146,6 +146,10 @@ class Space:
         return case.inapplicable() or case.unavailable() or ""
 
     def _possible(self, pipeline: Pipeline) -> bool:
+        walk = pipeline.walk(self.model)
+        # A file that was made of the network is for one shape: where it is batched later, preparation fails.
+        if any("batchable" in step.needed and form == "litert" != self.model.form for step, form in walk):
+            return False
         case = self.case(pipeline)
         return case.inapplicable() is None and case.unavailable() is None
 
