@@ -51,6 +51,15 @@ def run_of(*rows: tuple[str, int, float], spread: float = 0.005, launches: int =
     return dataclasses.replace(whole, results=results, expected=len(results))
 
 
+def unpaired(run: Run) -> Run:
+    """The run where no reference took turns."""
+    results = (
+        dataclasses.replace(one, measurements=tuple(m for m in one.measurements if m.metric != "speedup"))
+        for one in run.results
+    )
+    return dataclasses.replace(run, results=tuple(results))
+
+
 def swept(speeds: Mapping[int, float], spread: float = 0.005, launches: int = 3) -> Sweep:
     rows = [(f"batched:{batch}" if batch > 1 else "reference", batch, speed) for batch, speed in speeds.items()]
     (sweep,) = found(run_of(*rows, spread=spread, launches=launches))
@@ -182,12 +191,8 @@ def test_what_was_measured_without_batching_stands_for_one_item() -> None:
 
 
 def test_without_a_reference_throughput_is_compared() -> None:
-    run = run_of(*((f"batched:{batch}", batch, speed) for batch, speed in SATURATING.items()))
-    bare = tuple(
-        dataclasses.replace(r, measurements=tuple(m for m in r.measurements if m.metric != "speedup"))
-        for r in run.results
-    )
-    (sweep,) = found(dataclasses.replace(run, results=bare))
+    (sweep,) = found(unpaired(run_of(*((f"batched:{batch}", batch, speed) for batch, speed in SATURATING.items()))))
+    assert not sweep.paired
     assert sweep.knee.batch == 16
     assert sweep.knee.speed == sweep.knee.throughput
 
@@ -227,13 +232,15 @@ def test_the_page_says_that_callers_wait_longer_than_a_call_takes(run: Run) -> N
     assert words in plain(Page(render(run)).text)
 
 
-def test_in_turns_with_another_tree_the_page_does_not_say_that_drift_is_left_out(run: Run) -> None:
-    assert "drift between two cases is not in it" in plain(Page(render(run)).text)
-    state = {**run.environment.state, "against": "main"}
-    turns = dataclasses.replace(run, environment=dataclasses.replace(run.environment, state=state))
-    text = plain(Page(render(turns)).text)
-    assert "by their items a second, of different minutes, so the machine's drift between two cases is in them" in text
+def test_where_no_reference_took_turns_the_page_does_not_say_that_drift_is_left_out(run: Run) -> None:
+    """It went by whether another tree did, and a device may be too small for the reference."""
+    assert "drift between two cases is not in it." in plain(Page(render(run)).text)
+    text = plain(Page(render(unpaired(run))).text)
+    assert "by their items a second, of different minutes, so the machine's drift between two cases is in them." in text
     assert "is not in it" not in text
+    other = tuple(dataclasses.replace(one, model="other", suite="test_other") for one in unpaired(run).results)
+    text = plain(Page(render(dataclasses.replace(run, results=(*run.results, *other)))).text)
+    assert "is not in it; and where no reference took turns, by their items a second" in text
 
 
 def test_what_is_not_drawn_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,7 @@ class Sweep:
     earliest, latest  where it lies by the intervals: the first batch that is not shown to miss more than the tolerance,
                       and the first that is shown not to; where none is, the last that may not
     tolerance         share of the best throughput that may be missing
+    paired            whether steps are compared by their speed-up, and not by their throughput
     """
 
     pipeline: str
@@ -60,6 +61,7 @@ class Sweep:
     earliest: Step
     latest: Step
     tolerance: float
+    paired: bool
 
     @property
     def settled(self) -> bool:
@@ -100,9 +102,9 @@ def sweeps(subject: Subject, tolerance: float = _TOLERANCE) -> tuple[Sweep, ...]
         pipeline = "+".join(step for step in kind if step) or REFERENCE
         if pipeline in known:
             by_batch[batch_of(known[pipeline])] = known[pipeline]
-        steps_found = _steps(by_batch)
+        steps_found, paired = _steps(by_batch)
         if len(steps_found) >= LEAST_STEPS:
-            found.append(_swept(pipeline, steps_found, tolerance))
+            found.append(_swept(pipeline, steps_found, tolerance, paired))
     return tuple(found)
 
 
@@ -154,7 +156,7 @@ def _throughput(sweep: Sweep) -> str:
     return f"Within the tolerance of {sweep.tolerance * 100:.3g} % throughput"
 
 
-def _swept(pipeline: str, steps: tuple[Step, ...], tolerance: float) -> Sweep:
+def _swept(pipeline: str, steps: tuple[Step, ...], tolerance: float, paired: bool) -> Sweep:
     within = 1 / (1 - tolerance)
 
     def missing(step: Step) -> tuple[float, float, float]:
@@ -166,7 +168,7 @@ def _swept(pipeline: str, steps: tuple[Step, ...], tolerance: float) -> Sweep:
     knee = next(step for step, _, point, _ in known if point <= within)
     possible = [step for step, least, _, _ in known if least <= within]
     latest = next((step for step, _, _, most in known if most <= within), possible[-1])
-    return Sweep(pipeline, steps, knee, possible[0], latest, tolerance)
+    return Sweep(pipeline, steps, knee, possible[0], latest, tolerance, paired)
 
 
 def _bounds(step: Step, other: Step) -> tuple[float, float, float]:
@@ -202,18 +204,21 @@ def _traded(step: Step, other: Step) -> str:
     return f"{ratio(factor)} from {step.batch} to {other.batch}, latency {ratio(waiting)}"
 
 
-def _steps(by_batch: Mapping[int, CaseView]) -> tuple[Step, ...]:
-    """The steps that have all numbers, by batch; compared by speed-up where every one of them has it."""
+def _steps(by_batch: Mapping[int, CaseView]) -> tuple[tuple[Step, ...], bool]:
+    """The steps that have all numbers, by batch; and whether every one of them has a speed-up, by which they are
+    compared then.
+    """
     rows = []
     for batch, view in sorted(by_batch.items()):
         throughput, latency = view.estimate("throughput"), view.estimate("latency.p50")
         if throughput and latency and _positive(throughput, latency):
             rows.append((view, batch, throughput, latency, speed_of(view)))
     paired = all(speed is not None for *_, speed in rows)
-    return tuple(
+    steps = tuple(
         Step(view, batch, throughput, latency, speed if paired and speed else throughput)
         for view, batch, throughput, latency, speed in rows
     )
+    return steps, paired
 
 
 def _positive(*estimates: Estimate) -> bool:

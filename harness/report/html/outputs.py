@@ -60,8 +60,9 @@ def batchings(seen: Overview) -> list[dict[str, Any]]:
         if not swept:
             continue
         said = [f"{sweep.pipeline}: {sentence(sweep)}" for sweep in swept]
+        paired = [sweep.paired for sweep in swept]
         if len(found) >= MAX_FRONTS:
-            found.append({"subject": subject, "said": said, "scaling": None})
+            found.append({"subject": subject, "said": said, "paired": paired, "scaling": None})
             continue
         dropped = len(swept[MAX_SWEEPS:])
         swept = swept[:MAX_SWEEPS]
@@ -70,6 +71,7 @@ def batchings(seen: Overview) -> list[dict[str, Any]]:
             {
                 "subject": subject,
                 "said": said,
+                "paired": paired,
                 "dropped": dropped,
                 "scaling": scaling(f"batch-{i}", subject.label, swept, " ".join(said), links),
                 "trade": trade(f"trade-{i}", subject.label, swept, links),
