@@ -280,6 +280,12 @@ def test_inputs_that_are_not_all_of_the_examples_are_refused_where_they_would_be
     assert Predictor(Doubling(), None)(inputs)["y"].shape == (4, 6)
 
 
+def test_a_call_without_examples_is_refused_with_the_cure() -> None:
+    """As the last part of data that were split by hand: it ended in "IndexError: list index out of range"."""
+    with pytest.raises(SuiteError, match="predict got no examples: leave the call out where there are none"):
+        Predictor(Doubling(), 2)({"x": np.ones((0, 3), np.float32)})
+
+
 class Finding(Doubling):
     """Gives the numbers above 0.5 of each call, or as many columns as they are."""
 

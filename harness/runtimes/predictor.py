@@ -30,8 +30,8 @@ class Predictor:
     keep         elements of each output that `outputs` gives; None for all
     names        those of `Model.inputs`, by which a torch network's inputs are put in order (`in_order`)
 
-    Where inputs are cut into batches, a call raises `SuiteError` for first axes of different lengths, and for an output
-    that has not one shape in all batches.
+    Where inputs are cut into batches, a call raises `SuiteError` for first axes of different lengths, for no examples,
+    and for an output that has not one shape in all batches.
     """
 
     def __init__(
@@ -131,6 +131,8 @@ class Predictor:
                 "give each of them a row for each example, or give the Model batchable=False"
             )
         examples = len(next(iter(inputs.values())))
+        if not examples:
+            raise SuiteError("predict got no examples: leave the call out where there are none")
         parts: list[dict[str, Any]] = []
         for start in range(0, examples, size):
             batch = {name: array[start : start + size] for name, array in inputs.items()}
