@@ -34,6 +34,7 @@ _OF_BASELINES = {
     "has no baseline yet": "has nothing in the other tree to be compared with",
     "can't be paired with the baseline's": "can't be paired with the other tree's",
     " in the baseline.": " in the other tree.",
+    "and the baseline's is in": "and the other tree's is in",
 }
 """What the judge says of a baseline, and what is so where another tree stands for it."""
 

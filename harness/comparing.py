@@ -16,11 +16,11 @@ from harness.amending import (
     with_time,
 )
 from harness.baseline.accept import baseline_of, usual_prior
-from harness.baseline.compare import compare_with_baseline
+from harness.baseline.compare import compare_with_baseline, with_unit
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
-from harness.facts import counts, moved
+from harness.facts import UNIT, counts, moved
 from harness.judge import Prior, fresh_launches
 from harness.judge.against import METRIC, _row, compare_against, more_launches, spread_of
 from harness.judge.prior import Spread
@@ -204,16 +204,21 @@ class WithTree:
         if previous is not None and both and result.technique == TECHNIQUE:
             # There is nothing but its time to compare, which for a case of a grid would be too little.
             return (self._timed(result, previous, spread, metrics),)
+        baseline = Baseline(None, None)
+        if previous is not None:
+            units = {name: str(previous.facts.get(f"{UNIT}{name}", one.unit)) for name, one in metrics.items()}
+            there = [dataclasses.replace(one, unit=units[name]) for name, one in metrics.items()]
+            baseline = baseline_of(previous, self._environment, there)
         judged = compare_against(
             result,
             previous,
-            baseline_of(previous, self._environment) if previous else Baseline(None, None),
+            baseline,
             metrics,
             self._environment.hardware[result.hardware],
             spread=spread,
             against=self._against,
         )
-        rows = tuple(of_tree(row) for row in judged)
+        rows = tuple(of_tree(with_unit(row, result, baseline, metrics)) for row in judged)
         rest = [row for row in rows if row.metric != METRIC]
         if previous is None or not both or any(row.verdict is Verdict.INVALID for row in rest if row.metric == "case"):
             return rows

@@ -1,4 +1,6 @@
-"""Facts that are counts: what ran, in numbers, what a change of time may come from, and what was not compiled."""
+"""Facts that are counts: what ran, in numbers, what a change of time may come from, and what was not compiled; and
+those that say units.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,10 @@ from collections.abc import Mapping
 from harness.records import Scalar
 from harness.units import count, plural
 
-__all__ = ["counts", "moved", "uncompiled"]
+__all__ = ["UNIT", "counts", "moved", "uncompiled", "units"]
+
+UNIT = "unit."
+"""How a fact begins that says the unit of a metric of the suite's own: its name follows."""
 
 _COUNTS = ("nodes", "parameters", "graphs", "graph_breaks")
 
@@ -26,6 +31,11 @@ def moved(before: Mapping[str, int], facts: Mapping[str, Scalar]) -> str:
     now = counts(facts)
     changed = {name: value for name, value in before.items() if now.get(name, value) != value}
     return ", ".join(f"{name} {count(value)} -> {count(now[name])}" for name, value in changed.items())
+
+
+def units(own: Mapping[str, str]) -> dict[str, Scalar]:
+    """The units of a suite's own metrics, by name, as facts."""
+    return {f"{UNIT}{name}": unit for name, unit in own.items()}
 
 
 def uncompiled(facts: Mapping[str, Scalar]) -> tuple[str, ...]:

@@ -193,6 +193,20 @@ def test_what_took_turns_is_told_of_no_baseline_and_of_nothing_to_accept(
     assert not any("baseline" in one or "harness accept" in one for one in reasons)
 
 
+def test_a_metric_in_another_unit_is_not_compared_in_turns() -> None:
+    """80 in per cent beside 0.93 as a share was an improvement."""
+    metrics = {**METRICS, "value": Metric("value", "%", "higher", tolerance=0.1, portable=True)}
+    now = in_turns({"size": (4.0,), "value": (80.0,)})
+    before = in_turns({"size": (4.0,), "value": (0.93,)}, facts={"unit.value": "share"})
+    rows = {row.metric: row for row in with_tree().compare(now, before, metrics)}
+    assert (rows["value"].verdict, rows["value"].baseline) == (Verdict.INCOMPARABLE, None)
+    said = "value: it is in '%' now, and the other tree's is in 'share', so that the two can't be compared."
+    assert rows["value"].reason == said
+    assert rows["size"].verdict is Verdict.UNCHANGED
+    alike = dataclasses.replace(before, facts={"unit.value": "%"})
+    assert verdicts(with_tree().compare(now, alike, metrics))["value"] is Verdict.IMPROVED
+
+
 def test_a_limit_that_turns_can_not_hold_is_told_and_fails_nothing() -> None:
     p99 = METRICS["latency.p99"].with_tolerance(0.1)
     own = Metric("lag", "s", "lower", tolerance=0.1, derive=lambda values: values["latency.p50"])

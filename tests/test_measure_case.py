@@ -195,6 +195,25 @@ def test_a_commit_without_the_projects_folder_lacks_the_case(tmp_path: Path, mon
     assert (previous.outcome, previous.reason) == (Outcome.ABSENT, "that commit has no folder ml")
 
 
+def test_the_other_trees_result_says_which_units_are_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its numbers were taken to be in the units of the working tree."""
+
+    class Apart(Made):
+        def evaluation(self, *_: object) -> tuple[EvaluationPass, None]:
+            found, _ = super().evaluation()
+            units = {"value": "share" if self.asked == 1 else "%", "lag": "ms"}
+            return dataclasses.replace(found, reply=dataclasses.replace(found.reply, units=units)), None
+
+    monkeypatch.setattr(measuring, "sample", lambda *_, **__: Sampled((), cut_short=False))
+    monkeypatch.setattr(measuring, "measurements_of", lambda *_: ())
+    made = Apart(an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", "1"), "data")
+    there = SimpleNamespace(tree=Tree(tmp_path), get=made.get)
+    found, previous = in_trees(tmp_path, made, other=there)
+    assert previous is not None
+    assert (found.outcome, previous.outcome) == (Outcome.COMPLETED, Outcome.COMPLETED)
+    assert previous.facts == {**found.facts, "unit.value": "share"}, "and none in the facts that a report shows"
+
+
 def test_what_ends_the_run_is_no_failure_of_a_case(tmp_path: Path) -> None:
     """A project's signal handler that calls pytest.exit failed the case in whose time it came, and the run went on."""
 

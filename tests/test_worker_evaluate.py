@@ -31,7 +31,7 @@ import random
 
 import numpy as np
 
-from harness import Evaluation, Model, grid
+from harness import Evaluation, Metric, Model, grid
 from harness.hardware import cpu
 from harness.techniques import reference
 
@@ -91,6 +91,11 @@ def model(name):
 @grid(model=[model(name) for name in GIVEN], technique=[reference], hardware=[cpu])
 def test_it(case, bench):
     bench(case)
+
+
+@grid(model=[model("other")], technique=[reference], hardware=[cpu], metrics=[Metric("recall", "%", "higher")])
+def test_others(case, bench):
+    bench(case)
 """
 
 SLIPS = {
@@ -148,7 +153,8 @@ def test_what_can_not_be_recorded_is_named(tmp_path: Path) -> None:
         right = evaluated(one, "right")
         Tree(ROOT).check(right.harness_file, modules=right.modules)
         plain = dataclasses.replace(right, harness_file="", modules={})
-        assert plain == Evaluated(0.5, "accuracy", "data", {"recall": 0.25, "hits": 3.0})
+        own = {"recall": 0.25, "hits": 3.0}
+        assert plain == Evaluated(0.5, "accuracy", "data", own, units={"recall": "%"}), "of all grids of the file"
         assert "own_scoring" not in right.modules
         lazy = evaluated(one, "lazy")
         assert lazy.modules["own_scoring"] == str(tmp_path / "own_scoring.py"), "it is imported while it evaluates"

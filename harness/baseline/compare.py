@@ -12,7 +12,7 @@ from harness.measure.passes import OF_ANOTHER_LENGTH, OF_OTHER_INPUTS
 from harness.metrics import Metric
 from harness.records import Comparison, Result, Scalar, Verdict
 
-__all__ = ["compare_with_baseline"]
+__all__ = ["compare_with_baseline", "with_unit"]
 
 _OF_OUTPUTS = {f"fidelity.{name}" for name in ("error", "sqnr", "cosine", "identical")}
 """What only outputs of one length have: the agreement is of decisions."""
@@ -29,7 +29,7 @@ def compare_with_baseline(
     not MISSING, and so is a metric of the suite's own that has another unit than in the baseline.
     """
     rows = compare(result, baseline, metrics, prior, identity)
-    return tuple(_with_unit(_with_lengths(row, result), result, baseline, metrics) for row in rows)
+    return tuple(with_unit(_with_lengths(row, result), result, baseline, metrics) for row in rows)
 
 
 def _with_lengths(row: Comparison, result: Result) -> Comparison:
@@ -49,7 +49,7 @@ def _with_lengths(row: Comparison, result: Result) -> Comparison:
     return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason)
 
 
-def _with_unit(row: Comparison, result: Result, baseline: Baseline, metrics: Mapping[str, Metric]) -> Comparison:
+def with_unit(row: Comparison, result: Result, baseline: Baseline, metrics: Mapping[str, Metric]) -> Comparison:
     """A comparison that holds no number against one in another unit. Files of before units were kept do not tell."""
     metric = metrics.get(row.metric)
     kept = baseline.portable if metric and metric.portable else baseline.times

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import HarnessError, MeasurementError, UnavailableError, WrongTreeError
-from harness.facts import uncompiled
+from harness.facts import uncompiled, units
 from harness.grid import Address, Case
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.budget import Budget
@@ -175,7 +175,8 @@ class Measurer:
         except HarnessError as error:
             return dataclasses.replace(result, outcome=Outcome(error.outcome), reason=str(error))
         found, fixed = _described(case, result, artefact, evaluation, memory)
-        return dataclasses.replace(found, measurements=exact_measurements(fixed), seconds=seconds)
+        facts = {**found.facts, **units(evaluation.reply.units)}
+        return dataclasses.replace(found, measurements=exact_measurements(fixed), facts=facts, seconds=seconds)
 
     def _in_turns(
         self,
@@ -201,6 +202,10 @@ class Measurer:
             arms["previous"] = ArmSpec.of(other.get(case, there, logs))
         with stage(self.progress, seconds, "sample"):
             result, unfit = self._sample(result, case, arms, fixed, metrics, logs)
+        # Units are told where the two differ: under --at neither tree need be the working tree, whose metrics judge.
+        own = units(evaluation.reply.units)
+        facts = {name: fact for name, fact in previous.facts.items() if own.get(name) != fact}
+        previous = dataclasses.replace(previous, facts=facts)
         previous = ended(previous, too_large(case, unfit)) if unfit else with_latency_of(previous, result.launches)
         warnings = (*result.warnings, *warnings_of(result), *([note] if note else []))
         return dataclasses.replace(result, seconds=seconds, warnings=warnings), previous

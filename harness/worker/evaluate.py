@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import harness
 from harness.errors import MeasurementError, SuiteError
-from harness.grid import Address, find_case
+from harness.grid import Address, find_case, grids_of, load_suite
 from harness.model import Evaluation
 from harness.runtimes.predictor import Predictor, seed_generators
 
@@ -81,9 +81,13 @@ def evaluate(request: Evaluate) -> Evaluated:
     with Path(request.output).open("wb") as file:
         np.savez(file, **arrays)
     metrics = {name: float(value) for name, value in evaluation.metrics.items()}
+    # A case is judged by the metrics of all grids of its file.
+    grids = grids_of(load_suite(Path(request.root), request.file))
+    units = {metric.name: metric.unit for grid in grids for metric in grid.metrics}
     return Evaluated(
-        float(evaluation.value), evaluation.label, evaluation.workload, metrics, str(Path(harness.__file__)), imported()
-    )
+        float(evaluation.value), evaluation.label, evaluation.workload, metrics, str(Path(harness.__file__)),
+        imported(), units,
+    )  # fmt: skip
 
 
 def _wrong(evaluation: Evaluation, scores: Array, answers: Array | None) -> str:

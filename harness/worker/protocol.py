@@ -201,7 +201,8 @@ class Evaluate:
 class Evaluated:
     """`metrics` are values of the suite's own metrics by name; scores and answers lie in the file.
 
-    `harness_file` and `modules` are what was imported (`imported`), with what the evaluation alone imports.
+    `harness_file` and `modules` are what was imported (`imported`), with what the evaluation alone imports. `units` are
+    those of the metrics that the grids of the case's file change or add, by name.
     """
 
     value: float
@@ -210,6 +211,7 @@ class Evaluated:
     metrics: Mapping[str, float] = field(default_factory=dict)
     harness_file: str = ""
     modules: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
