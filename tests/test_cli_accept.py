@@ -136,9 +136,11 @@ def test_a_metric_that_is_gone_is_named_where_it_is_taken(place: Place, capsys: 
 
 @pytest.mark.parametrize("identity", [IDENTITY, {**IDENTITY, "model": "Another CPU"}], ids=["at home", "elsewhere"])
 def test_a_fidelity_that_outputs_of_another_length_can_not_have_stays_in_the_baseline(
-    place: Place, identity: dict[str, object]
+    place: Place, identity: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The run was green, and accepting it removed the fidelity from the baseline of every class of machine."""
+    """The run was green, and accepting it removed the fidelity from the baseline of every class of machine. Then it
+    went to another class with what differed there, and was held to the strict limit of machines that never measured it.
+    """
     old, new = of_another_length("a")
     assert place.accept("--reason", "first", run=on_disk(place.folder, "old", [old])) == 0
     (portable,) = place.baselines.rglob("portable.json")
@@ -149,10 +151,31 @@ def test_a_fidelity_that_outputs_of_another_length_can_not_have_stays_in_the_bas
     assert portable.read_bytes() == before
     larger = dataclasses.replace(a_case("a", size=2e6), facts=new.facts)
     accepted = on_disk(place.folder, "larger", [larger], environment=here)
-    assert place.accept("--reason", "a larger table", run=accepted) == 0
+    refused = place.accept("--reason", "a larger table", run=accepted)
+    if identity != IDENTITY:
+        assert refused == 2
+        said = f"size differs, and what this run can't have (fidelity.error) is of {machine_class(IDENTITY)}"
+        assert said in capsys.readouterr().err
+        assert portable.read_bytes() == before
+        return
+    assert refused == 0
     (found,) = portables(Store(place.baselines))
     assert found.values == {"size": 2e6, "accuracy": 1.0, "fidelity.error": 0.01}
     assert found.accepted.previous == {"size": 1e6}
+
+
+def test_a_fidelity_that_outputs_of_another_length_can_not_have_comes_along_after_an_upgrade(place: Place) -> None:
+    """It is the same machine, so that nothing goes to another one."""
+    old, new = of_another_length("a")
+    assert place.accept("--reason", "first", run=on_disk(place.folder, "old", [old])) == 0
+    upgraded = {**IDENTITY, "anchor": 2}
+    here = Environment({"cpu": upgraded}, {"python": "3.11.9"}, {}, commit="def5678")
+    smaller = dataclasses.replace(a_case("a", size=5e5), facts=new.facts)
+    accepted = on_disk(place.folder, "smaller", [smaller], environment=here)
+    assert place.accept("--reason", "a smaller table", run=accepted) == 0
+    (found,) = portables(Store(place.baselines))
+    assert found.made_on == machine_class(upgraded)
+    assert found.values == {"size": 5e5, "accuracy": 1.0, "fidelity.error": 0.01}
 
 
 def test_a_damaged_baseline_keeps_no_other_case_from_being_accepted(

@@ -6,7 +6,7 @@ What is within its limit stays as it is, byte for byte: a slow slide of small lo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from harness.baseline.make import identity_of, make_portable
 from harness.baseline.records import Accepted, Baseline, Portable, machine_class
@@ -36,7 +36,8 @@ def new_portable(
     `comparisons` are those of the result with the baseline, by metric. On the class of machine that made the values
     only those that differ beyond their limits are replaced, on another one all of them together; what is only new or
     gone touches none of the others. A fidelity that the result can't have, since outputs have another length than the
-    reference's, stays. Raises `BaselineError` where one that would be replaced could not be decided.
+    reference's, stays. Raises `BaselineError` where one that would be replaced could not be decided, and where such a
+    fidelity would become that of another class, which has not measured it.
     """
     old = baseline.portable
     names = [one.metric for one in result.measurements if metrics[one.metric].portable and metrics[one.metric].gates]
@@ -44,7 +45,7 @@ def new_portable(
         return make_portable(result, environment, names, accepted)
     kept = {name: old.values[name] for name, one in comparisons.items() if _can_not_have(result, metrics, one, old)}
     asked = dataclasses.replace(old, values={name: one for name, one in old.values.items() if name not in kept})
-    new = _replaced(result, environment, metrics, baseline, asked, names, comparisons, accepted)
+    new = _replaced(result, environment, metrics, baseline, asked, names, comparisons, accepted, kept)
     return dataclasses.replace(new, values={**new.values, **kept}) if new else None
 
 
@@ -65,8 +66,11 @@ def _replaced(
     names: Sequence[str],
     comparisons: Mapping[str, Comparison],
     accepted: Accepted,
+    kept: Collection[str],
 ) -> Portable | None:
-    """The portable part with what is replaced of the `old` one; None where nothing is. `names` are those measured."""
+    """The portable part with what is replaced of the `old` one; None where nothing is. `names` are those measured,
+    `kept` those that stay beside it.
+    """
     concerned = [one for name, one in comparisons.items() if name in names or name in old.values]
     moved = [one for one in concerned if one.verdict not in (Verdict.UNCHANGED, Verdict.INCONCLUSIVE)]
     home = home_of(result, identity_of(result, environment), metrics, baseline, old)
@@ -84,6 +88,14 @@ def _replaced(
             new = dataclasses.replace(_with_the_new(new, old, changed), made_on=home)
         else:
             _refuse_undecided(result, old, concerned, moved[0].metric)
+            if kept and home != new.made_on:
+                # Another class would be held to its own strict limit by a value that it has not measured.
+                raise BaselineError(
+                    f"{result.case_id}: not accepted into the baseline: {moved[0].metric} differs, and what this run "
+                    f"can't have ({', '.join(kept)}) is of {old.made_on} and would go to another class with it; accept "
+                    f"the change on {old.made_on}, or, where there is no such machine any more, delete the folder of "
+                    "the case and accept it anew"
+                )
             changed = {name for name, value in old.values.items() if _differs(new.values.get(name), value)}
         previous = {name: value for name, value in old.values.items() if name in changed}
         return dataclasses.replace(new, accepted=dataclasses.replace(accepted, previous=previous))
