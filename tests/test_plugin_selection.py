@@ -174,17 +174,21 @@ def test_what_a_downloaded_run_brings_is_not_collected(tmp_path: Path) -> None:
         ("reports", "reports/ci", "reports/ci/test_it.py", False),
         ("reports", "reports/ci/test_it.py::test_it", "reports/ci/conftest.py", False),
         ("out/runs", ".", "out/runs/ci", True),
-        ("out/runs", ".", "reports/ci", False),
+        ("out/runs", ".", "reports/ci", True),
+        ("reports/calibrate", ".", "reports/ci/conftest.py", True),
+        ("out/runs", "reports/ci", "reports/ci/test_it.py", False),
         (".", ".", "test_it.py", False),
         ("..", ".", "test_it.py", False),
         ("suites", ".", "suites/test_it.py", False),
         ("package", ".", "package/test_it.py", False),
     ],
 )
-def test_tests_are_ignored_in_the_folder_of_reports_alone(
+def test_tests_are_ignored_in_the_folders_of_reports_alone(
     tmp_path: Path, reports: str, asked: str, path: str, ignored: bool
 ) -> None:
-    """Not where it holds the project, its suites or what was asked for, or is one of the project's packages."""
+    """Not where one holds the project, its suites or what was asked for, or is one of the project's packages. What was
+    downloaded to reports/ci was collected wherever runs go elsewhere.
+    """
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").touch()
     config = asked_for(tmp_path)

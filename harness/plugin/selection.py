@@ -42,16 +42,19 @@ def _asked(config: pytest.Config) -> set[Path]:
 
 
 def is_report(path: Path, config: pytest.Config) -> bool:
-    """Whether a path is the folder of reports or lies in it, where a downloaded run may bring files of a stranger.
+    """Whether a path is the folder of reports or lies in it, where a downloaded run may bring files of a stranger: in
+    `reports`, into which the docs say to download, also where the runs of this project go elsewhere.
 
-    Never where that folder is a package, or holds the project, its suites or what was asked for.
+    Never where such a folder is a package, or holds the project, its suites or what was asked for.
     """
     root = config.rootpath
-    reports = Path(os.path.abspath(root / config.getoption("reports")))  # noqa: PTH100 (keeps links)
-    if not path.is_relative_to(reports) or (reports / "__init__.py").exists():
+    told = Path(os.path.abspath(root / config.getoption("reports")))  # noqa: PTH100 (keeps links)
+    around = [one for one in (root / "reports", told) if path.is_relative_to(one)]
+    around = [one for one in around if not (one / "__init__.py").exists()]
+    if not around:
         return False
     held = (root, *(root / folder for folder in config.getini("harness_suites")), *_asked(config))
-    return not any(one.is_relative_to(reports) for one in held)
+    return not all(any(one.is_relative_to(reports) for one in held) for reports in around)
 
 
 def is_filtered(config: pytest.Config, *, deselected: bool) -> bool:
