@@ -173,7 +173,7 @@ def test_a_command_of_a_fork_installs_nothing_and_runs_no_other_interpreter() ->
     """Who reads a comment gives its command on their own machine, and it is drawn from what the fork's run has left."""
     usual = "pytest --against HEAD --plan a=1"
     run = a_run([a_case("a")], comparisons=(said(Verdict.REGRESSED),), command=usual)
-    assert f"    pytest '{run.results[0].nodeid}' --baseline=compare --against HEAD --plan a=1\n" in render(run)
+    assert f"    pytest '{run.results[0].nodeid}' --baseline=compare --against REV --plan a=1\n" in render(run)
     for command in (
         f"{usual} --against-with 'torch @ https://evil/x'",
         f"{usual} --against-with=evil",
@@ -191,6 +191,17 @@ def test_a_command_of_a_fork_installs_nothing_and_runs_no_other_interpreter() ->
         assert "evil" not in text
         assert "    pytest" not in text
         assert "The report has the commands" in text
+
+
+@pytest.mark.parametrize("option", ["--against evil", "--against=evil"])
+def test_a_command_of_a_fork_runs_the_code_of_no_commit_that_it_names(option: str) -> None:
+    """The fork's own commit would have run in the other arm, and models are imported there."""
+    run = a_run([a_case("a")], comparisons=(said(Verdict.REGRESSED),), command=f"pytest {option}")
+    text = render(run)
+    assert "    pytest" in text
+    assert "evil" not in text
+    assert "again (REV is the base of this pull request), and" in text
+    assert "REV" not in render(dataclasses.replace(run, command="pytest --plan a=1"))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 
 from harness.records import Comparison, Run, Verdict
 from harness.report.commands import in_turns, of_revision, reproduce_command, review_command, runs_own_tests
@@ -61,15 +63,26 @@ def _table(seen: Overview, found: tuple[Comparison, ...]) -> Iterator[str]:
         yield f"{len(found) - _ROWS} more are in the report."
 
 
+def _at_base(words: list[str]) -> list[str]:
+    """The words of a command, with REV for the commit that it takes turns with, whose code it would run: the record may
+    name one of the fork's.
+    """
+    found = ["REV" if before == "--against" else word for before, word in pairwise(["", *words])]
+    return ["--against=REV" if word.startswith("--against=") else word for word in found]
+
+
 def _commands(run: Run, found: tuple[Comparison, ...], better: list[Comparison]) -> Iterator[str]:
     # The record may be a fork's, and who reads this gives the command on a machine of their own.
     nodes = {(one.suite, one.case_id): one.nodeid for one in run.results}
     again = [nodes[one.suite, one.case_id] for one in found if (one.suite, one.case_id) in nodes]
     node = next((one for one in again if runs_own_tests(run, one)), "")
     if node:
-        yield "Measure the worst of it again, and look at what would change in the baseline:"
+        words = shlex.split(reproduce_command(run, node))
+        named = _at_base(words)
+        base = " (REV is the base of this pull request)" if named != words else ""
+        yield f"Measure the worst of it again{base}, and look at what would change in the baseline:"
         yield ""
-        yield f"    {one_line(reproduce_command(run, node))}"
+        yield f"    {one_line(shlex.join(named))}"
         if _judged_by_baselines(run):
             yield f"    {one_line(review_command(run))}"
     elif again:
