@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from harness.baseline.make import told
-from harness.baseline.portable import home_of
+from harness.baseline.portable import home_of, one_differs
 from harness.baseline.records import Baseline, machine_class
 from harness.judge.compare import LEAST_FRESH
 from harness.judge.words import quoted
@@ -122,14 +122,16 @@ def acceptable(row: Comparison, result: Result) -> Comparison:
 
 def with_home(
     row: Comparison,
+    rows: Iterable[Comparison],
     result: Result,
     baseline: Baseline,
     metrics: Mapping[str, Metric],
     identity: Mapping[str, Scalar],
 ) -> Comparison:
     """A comparison that waits for the machine class that made the portable values, where that is another one than this
-    machine's: an accuracy that only that class can decide, or a new fidelity, which no run that is accepted here keeps.
-    It says what helps there, and what helps where no such machine will.
+    machine's: an accuracy that only that class can decide, or a new fidelity, which no run that is accepted here keeps
+    while the other values agree. It says what helps there, and what helps where no such machine will. `rows` are all
+    comparisons of the result.
     """
     portable = baseline.portable
     if portable is None or portable.made_on == machine_class(identity):
@@ -137,6 +139,8 @@ def with_home(
     if row.metric == "accuracy" and row.verdict is Verdict.INCONCLUSIVE:
         there = f"{row.reason} On a machine of"
     elif row.metric.startswith("fidelity.") and row.verdict is Verdict.NEW:
+        if one_differs(result, metrics, rows, portable):
+            return row
         if home_of(result, identity, metrics, baseline, portable) != portable.made_on:
             return row
         there = (

@@ -122,7 +122,7 @@ class WithBaselines:
         if self._fixed:
             rows = [of_commit(row) for row in rows]
         else:
-            rows = [acceptable(with_home(row, result, baseline, metrics, identity), result) for row in rows]
+            rows = [acceptable(with_home(row, rows, result, baseline, metrics, identity), result) for row in rows]
         if any(launch.phase == "confirm" for launch in result.launches):
             wanted = self._wanted.get((result.suite, result.case_id), 0)
             rows = [

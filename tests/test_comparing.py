@@ -480,24 +480,36 @@ def test_an_accuracy_that_only_another_class_can_decide_says_what_helps_there_an
 
 
 @pytest.mark.parametrize(
-    ("identity", "waits"),
-    [(ELSEWHERE, True), (IDENTITY, False), ({**IDENTITY, "anchor": "2 numpy 2.5"}, False)],
-    ids=["elsewhere", "at home", "after an upgrade"],
+    ("identity", "size", "waits"),
+    [
+        (ELSEWHERE, 4.0, True),
+        (ELSEWHERE, 8.0, False),
+        (IDENTITY, 4.0, False),
+        ({**IDENTITY, "anchor": "2 numpy 2.5"}, 4.0, False),
+    ],
+    ids=["elsewhere", "elsewhere, where the size differs", "at home", "after an upgrade"],
 )
-def test_a_new_fidelity_says_which_class_it_waits_for(tmp_path: Path, identity: dict, waits: bool) -> None:
-    """It advised to accept a run, which kept nothing of it: under `--baseline=strict` the case was red for ever."""
+def test_a_new_fidelity_says_which_class_it_waits_for(tmp_path: Path, identity: dict, size: float, waits: bool) -> None:
+    """It advised to accept a run, which kept nothing of it: under `--baseline=strict` the case was red for ever. Then
+    it sent to the other class also where accepting a run here takes all values anew.
+    """
     store = Store(tmp_path)
     store.write(a_portable({"size": 4.0}))
     store.write(some_times([a_block({"speedup": [2.0, 2.001, 2.002]})]))
     here = dataclasses.replace(ENVIRONMENT, hardware={"cpu": identity})
-    result = a_result({**SCREENS["unchanged"], "fidelity.error": (0.01,)})
+    result = a_result({**SCREENS["unchanged"], "size": (size,), "fidelity.error": (0.01,)})
     rows = WithBaselines(store, here, Plan()).compare(result, None, METRICS)
-    again = Acceptor(store, a_run([result], environment=here)).judged(result).comparisons
+    acceptor = Acceptor(store, a_run([result], environment=here))
+    again = acceptor.judged(result).comparisons
     for found in (rows, again):
         (row,) = (row for row in found if row.metric == "fidelity.error")
         assert row.verdict is Verdict.NEW
         assert ("harness accept" in row.reason) is not waits
         assert (f"Accept a run of {machine_class(IDENTITY)}: pytest '{NODEID}'; where" in row.reason) is waits
+    acceptor.accept(result, "as it is advised")
+    kept = store.read("digits", CASE, identity).portable
+    assert kept is not None
+    assert ("fidelity.error" in kept.values) is not waits
 
 
 def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ from harness.judge.scope import changed_parts
 from harness.metrics import Metric
 from harness.records import Comparison, Environment, Result, Scalar, Verdict
 
-__all__ = ["home_of", "new_portable"]
+__all__ = ["home_of", "new_portable", "one_differs"]
 
+STAYING = (Verdict.UNCHANGED, Verdict.INCONCLUSIVE)
+"""What leaves a value as it is."""
 UPGRADED = ("anchor", "protocol", "driver")
 """What of a machine's identity an upgrade changes while the machine stays: numpy's version is in `anchor`."""
 
@@ -49,6 +51,17 @@ def new_portable(
     return dataclasses.replace(new, values={**new.values, **kept}) if new else None
 
 
+def one_differs(
+    result: Result, metrics: Mapping[str, Metric], comparisons: Iterable[Comparison], old: Portable
+) -> bool:
+    """Whether some portable value differs and is not only new or gone: then accepting the result on another class of
+    machine than that of the `old` ones takes all of them, the new ones too. `comparisons` are all of the result's.
+    """
+    portable = {name for name, metric in metrics.items() if metric.portable}
+    concerned = [one for one in comparisons if one.metric in portable and one.verdict not in STAYING]
+    return any(not (_only_new_or_gone(one) or _can_not_have(result, metrics, one, old)) for one in concerned)
+
+
 def _can_not_have(result: Result, metrics: Mapping[str, Metric], row: Comparison, old: Portable) -> bool:
     """Whether a result has no value of a metric and says nothing against the baseline's, which answers its question."""
     name = row.metric
@@ -72,7 +85,7 @@ def _replaced(
     `kept` those that stay beside it.
     """
     concerned = [one for name, one in comparisons.items() if name in names or name in old.values]
-    moved = [one for one in concerned if one.verdict not in (Verdict.UNCHANGED, Verdict.INCONCLUSIVE)]
+    moved = [one for one in concerned if one.verdict not in STAYING]
     home = home_of(result, identity_of(result, environment), metrics, baseline, old)
     if moved:
         new = make_portable(result, environment, names, accepted)

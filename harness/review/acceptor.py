@@ -47,7 +47,8 @@ class Acceptor:
         metrics = metrics_of(run, result.suite)
         rows = compare_with_baseline(result, baseline, metrics, self._prior(result), identity)
         said = (as_said(row, result, run.plan) for row in rows)
-        comparisons = tuple(acceptable(with_home(row, result, baseline, metrics, identity), result) for row in said)
+        homes = (with_home(row, rows, result, baseline, metrics, identity) for row in said)
+        comparisons = tuple(acceptable(row, result) for row in homes)
         quick = run.mode == "quick"
         refused = acceptance.refusal(result, comparisons, baseline, run_complete=run.complete, quick=quick)
         return Judged(comparisons, refused or self._test_failed(result))
