@@ -188,6 +188,27 @@ def test_what_the_journal_says_is_refused_is_not_read(tmp_path: Path, read: list
     assert read == [run.id, a_day(8).id], "without a journal the record alone can tell"
 
 
+def test_of_a_run_that_is_known_one_line_is_read_and_it_ends_no_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look back decoded the journals of all runs that the store has."""
+    runs = days([0.0012, 0.0013, 0.0014])
+    for run in runs:
+        with_journal(tmp_path, run)
+    outline, decoded = Journal.outline, list[str]()
+
+    def counted(place: Path) -> Run | None:
+        decoded.append(place.name)
+        return outline(place)
+
+    monkeypatch.setattr(Journal, "outline", counted)
+    known = {(run.id, run.started, run.environment.commit) for run in runs[1:]}
+    assert folder.entries(tmp_path, 1, known=known).entries == (entry_of(runs[0]),)
+    assert decoded == [runs[0].id]
+    (tmp_path / runs[2].id / "journal.jsonl").write_text("[")
+    assert folder.entries(tmp_path, 1, known=known).entries == (entry_of(runs[2]),), "which nothing tells from another"
+
+
 def test_large_records_are_not_all_read_in_search_of_a_case(tmp_path: Path) -> None:
     first, *others = [a_day(1), *(a_day(number, name="b") for number in range(2, 6))]
     on_disk(tmp_path, [first, *others])

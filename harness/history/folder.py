@@ -43,7 +43,8 @@ def entries(
     """The newest runs below a folder of reports, `last` of each wanted case that has a wanted value, oldest first.
 
     Where `last` runs one after the other measured only cases that have theirs already, older ones are not looked at. A
-    run that measured nothing wanted does not count among these.
+    run that measured nothing wanted does not count among these. Nor does one that is known, of which a line is read:
+    behind any number of them may lie one that no store has.
 
     known    id, start and commit of runs that are left out, where a journal says so; a record may be another machine's
     at_hand  id of a run that is left out
@@ -52,6 +53,7 @@ def entries(
     found: list[Entry] = []
     notes: list[str] = []
     runs: Counter[tuple[str, str]] = Counter()
+    ids = {run for run, *_ in known}
     spare = 0
     spent, oldest = 0, ""
     # Folders are named by the time, so that their order by name is that of the runs.
@@ -60,6 +62,8 @@ def entries(
             continue
         if spare >= last or (wanted.cases and all(runs[case] >= last for case in wanted.cases)):
             break
+        if record.parent.name in ids and Journal.began(record.parent) in known:
+            continue
         # What is refused no store keeps, and each look back would read it all once more: its journal tells sooner.
         outline = Journal.outline(record.parent)
         if outline and (refusal(outline) or (outline.id, outline.started, outline.environment.commit) in known):

@@ -9,6 +9,7 @@ written. Where what the first line says has changed since, another one like it s
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import time
@@ -184,6 +185,18 @@ class Journal:
             run = _head(_entry(first.decode("utf-8"), str(path), {"run"}), str(path))
             return _ended(run, _entry(last.decode("utf-8"), str(path), {"end"}), str(path))
         except (OSError, ValueError, IndexError, RecordError):
+            return None
+
+    @classmethod
+    def began(cls, folder: Path) -> tuple[str, str, str] | None:
+        """Id, start and commit of a journal's run, as its first line says, which is looked at no further: of thousands
+        of runs that takes a fraction of what `outline` does. None where it does not tell.
+        """
+        try:
+            with (folder / JOURNAL_NAME).open("rb") as stream:
+                run = json.loads(stream.readline(MAX_BYTES))["run"]
+            return str(run["id"]), str(run["started"]), str(run["environment"]["commit"])
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
 
     def _append(self, value: Any) -> None:
