@@ -14,7 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from harness.hardware import cpu
 from harness.worker import in_turns
 from harness.worker.in_turns import Conversation
-from harness.worker.protocol import Message, Settle, Stop, Turn, TurnDone
+from harness.worker.protocol import Message, Settle, Settled, Stop, Turn, TurnDone
 
 US, MS = 1_000, 1_000_000
 
@@ -51,11 +51,12 @@ def fixture_in(talk: Conversation, timer: Callable[[], float] = time.perf_counte
 
 
 class Clock:
-    """The processor time of a process that spends what it is told to."""
+    """The time of a process that spends what it is told to, and all of it on the processor."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._spent = 0
         monkeypatch.setattr(in_turns.time, "process_time_ns", lambda: self._spent)
+        monkeypatch.setattr(in_turns, "CLOCK", (self.seconds,))
 
     def seconds(self) -> float:
         return self._spent / 1e9
@@ -105,3 +106,16 @@ def test_rounds_of_a_test_that_insists_on_its_own_number_are_told_as_those_asked
     (done,) = (message for message in talk.said if isinstance(message, TurnDone))
     assert done.nanoseconds == (10 * US,) * 4
     assert done.cpu_nanoseconds == 4 * 10 * US
+
+
+def test_a_test_that_stops_the_clock_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under freezegun each call took no time, so that a round had 50,000 of them."""
+    real = time.perf_counter
+    for module in (time, in_turns):
+        for name in [name for name, value in vars(module).items() if value is real]:
+            monkeypatch.setattr(module, name, lambda: 0.0)
+    talk = Scripted(Turn(0, 1), iterations=0)
+    fixture_in(talk, real)(sum, range(100))
+    (settled,) = (message for message in talk.said if isinstance(message, Settled))
+    assert settled.call_seconds > 0
+    assert talk.iterations < in_turns.iterations_for(0)

@@ -28,6 +28,9 @@ __all__ = ["Conversation", "InTurns", "iterations_for"]
 ROUND_SECONDS = 50e-6
 """A round is at least this long: reading the clock, 50 ns, is then a thousandth of it."""
 ENDLESS = 2**62
+# Kept in a tuple, since a test may stop the clock: freezegun replaces not only `time.perf_counter`, but in every module
+# each attribute that is this function.
+CLOCK = (time.perf_counter,)
 
 
 def iterations_for(call_seconds: float) -> int:
@@ -57,7 +60,7 @@ class Conversation:
         self._hardware = hardware
         self._requests = requests
         self._replies = replies
-        self._began = time.perf_counter()
+        self._began = CLOCK[0]()
 
     def say(self, message: Message) -> None:
         """Answer the last request."""
@@ -77,7 +80,7 @@ class Conversation:
         gc.collect()
         gc.freeze()
         modules = {} if self.iterations else imported()  # of the first process alone: the others import the same
-        self.say(Loaded(time.perf_counter() - self._began, str(Path(harness.__file__)), modules))
+        self.say(Loaded(CLOCK[0]() - self._began, str(Path(harness.__file__)), modules))
 
     def next_turn(self) -> Turn:
         """The next turn that is asked for. Raises `Enough` where there is none."""
@@ -165,10 +168,11 @@ class _Call:
     def seconds(self, iterations: int) -> float:
         """The seconds of one round."""
         args, kwargs = (self.setup() if self.setup else None) or (self.args, self.kwargs)
-        start = time.perf_counter()
+        (now,) = CLOCK
+        start = now()
         for _ in range(iterations):
             self.result = self.target(*args, **kwargs)
-        seconds = time.perf_counter() - start
+        seconds = now() - start
         if self.teardown:
             self.teardown(*args, **kwargs)
         return seconds
