@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import Callable
@@ -119,3 +120,17 @@ def test_a_test_that_stops_the_clock_is_timed(monkeypatch: pytest.MonkeyPatch) -
     (settled,) = (message for message in talk.said if isinstance(message, Settled))
     assert settled.call_seconds > 0
     assert talk.iterations < in_turns.iterations_for(0)
+
+
+@pytest.mark.parametrize("way", ["__call__", "pedantic"])
+def test_parameters_are_named_as_those_of_pytest_benchmark(way: str) -> None:
+    """A function with a parameter `function` could not be given it: the name was taken."""
+    ours = type(fixture_in(Scripted(iterations=1)))
+    own, usual = (list(inspect.signature(getattr(kind, way)).parameters) for kind in (ours, BenchmarkFixture))
+    assert own == usual
+
+
+def test_a_function_is_given_what_its_parameters_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"function": 1, "target": 2, "args": 3, "setup": 4}
+    talk = Scripted(Turn(0, 1), iterations=1)
+    assert fixture_in(talk, Clock(monkeypatch).seconds)(dict, **given) == given

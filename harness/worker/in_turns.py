@@ -108,8 +108,8 @@ def _in_turns(kind: Any, talk: Conversation) -> type:
     """pytest-benchmark's class of fixture with the two ways to use it led through turns."""
 
     class Fixture(kind):
-        def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            return self.pedantic(function, args, kwargs, iterations=talk.iterations or None)
+        def __call__(self, function_to_benchmark: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            return self.pedantic(function_to_benchmark, args, kwargs, iterations=talk.iterations or None)
 
         def pedantic(
             self,
