@@ -122,6 +122,35 @@ def test_a_test_that_stops_the_clock_is_timed(monkeypatch: pytest.MonkeyPatch) -
     assert talk.iterations < in_turns.iterations_for(0)
 
 
+class Result:
+    """Takes time to be freed, as a large one does."""
+
+    def __init__(self, free: Callable[[], None]) -> None:
+        self.free = free
+
+    def __del__(self) -> None:
+        self.free()
+
+
+@pytest.mark.parametrize(("way", "iterations", "seen"), [("call", 1, 3), ("call", 5, 3), ("pedantic", 1, 1)])
+def test_what_frees_the_result_is_timed_as_pytest_benchmark_times_it(
+    way: str, iterations: int, seen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call was quicker by that in a round of its own than among others."""
+    clock = Clock(monkeypatch)
+    spend, free = clock.spending(US), clock.spending(2 * US)
+
+    def work() -> Result:
+        spend()
+        return Result(free)
+
+    talk = Scripted(Turn(1, 4), iterations=iterations)
+    fixture = fixture_in(talk, clock.seconds)
+    (fixture if way == "call" else fixture.pedantic)(work)
+    (done,) = (message for message in talk.said if isinstance(message, TurnDone))
+    assert done.nanoseconds == (iterations * seen * US,) * 4
+
+
 @pytest.mark.parametrize("way", ["__call__", "pedantic"])
 def test_parameters_are_named_as_those_of_pytest_benchmark(way: str) -> None:
     """A function with a parameter `function` could not be given it: the name was taken."""
