@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -149,6 +150,46 @@ def test_what_frees_the_result_is_timed_as_pytest_benchmark_times_it(
     (fixture if way == "call" else fixture.pedantic)(work)
     (done,) = (message for message in talk.said if isinstance(message, TurnDone))
     assert done.nanoseconds == (iterations * seen * US,) * 4
+
+
+@pytest.mark.parametrize("iterations", [1, 5])
+def test_the_test_is_given_the_result_of_the_last_call_and_none_is_held_until_then(
+    iterations: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was one of the warm-up's, which lay in memory through the launch."""
+    clock = Clock(monkeypatch)
+    spend = clock.spending(US)
+    alive: weakref.WeakSet[Result] = weakref.WeakSet()
+
+    def work() -> Result:
+        assert not list(alive)
+        spend()
+        made = Result(lambda: None)
+        alive.add(made)
+        return made
+
+    talk = Scripted(Turn(1, 4), iterations=iterations)
+    result = fixture_in(talk, clock.seconds)(work)
+    assert list(alive) == [result]
+
+
+def test_the_last_call_is_set_up_and_torn_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    spend = Clock(monkeypatch).spending(MS)
+
+    def setup() -> tuple[tuple[int], dict[str, object]]:
+        done.append("setup")
+        return (len(done),), {}
+
+    def work(number: int) -> int:
+        spend()
+        done.append("call")
+        return number
+
+    talk = Scripted(Turn(0, 1), iterations=1)
+    result = fixture_in(talk).pedantic(work, setup=setup, teardown=lambda number: done.append("teardown"))
+    assert done == ["setup", "call", "teardown"] * (len(done) // 3)
+    assert result == len(done) - 2
 
 
 @pytest.mark.parametrize("way", ["__call__", "pedantic"])

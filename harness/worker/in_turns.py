@@ -154,7 +154,7 @@ def _in_turns(kind: Any, talk: Conversation) -> type:
             first = before if setup else None
             with contextlib.suppress(Enough):
                 super().pedantic(timed, call.args, call.kwargs, first, after, ENDLESS, warmup_rounds, talk.iterations)
-            return call.result
+            return call.result()
 
     Fixture.__module__, Fixture.__qualname__, Fixture.__name__ = kind.__module__, kind.__qualname__, kind.__name__
     return Fixture
@@ -173,19 +173,30 @@ class _Call:
     ) -> None:
         self.target, self.args, self.kwargs = target, args, kwargs or {}
         self.setup, self.teardown = setup, teardown
-        self.result: Any = None
 
     def seconds(self, iterations: int) -> float:
         """The seconds of one round."""
-        args, kwargs = (self.setup() if self.setup else None) or (self.args, self.kwargs)
+        args, kwargs = self._given()
         (now,) = CLOCK
         start = now()
         for _ in range(iterations):
-            self.result = self.target(*args, **kwargs)
+            self.target(*args, **kwargs)
         seconds = now() - start
         if self.teardown:
             self.teardown(*args, **kwargs)
         return seconds
+
+    def result(self) -> Any:
+        """What one more call gives: a result of an earlier one would lie in memory beside those that are timed."""
+        args, kwargs = self._given()
+        result = self.target(*args, **kwargs)
+        if self.teardown:
+            self.teardown(*args, **kwargs)
+        return result
+
+    def _given(self) -> Any:
+        """The arguments of the next call, and those by name."""
+        return (self.setup() if self.setup else None) or (self.args, self.kwargs)
 
 
 def _settle(talk: Conversation, call: _Call, iterations: int | None) -> None:
