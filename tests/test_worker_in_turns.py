@@ -192,6 +192,22 @@ def test_the_last_call_is_set_up_and_torn_down(monkeypatch: pytest.MonkeyPatch) 
     assert result == len(done) - 2
 
 
+@pytest.mark.parametrize("ends", ["setup", "teardown"])
+def test_a_slow_setup_is_made_a_few_times_only(ends: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that took little were made by the hundred until they were steady, and as many setups of a sixth of a second
+    ended the case as a timeout.
+    """
+    clock = Clock(monkeypatch)
+    talk = Scripted(Turn(0, 2), iterations=1)
+    slow: dict[str, Callable[[], None]] = {ends: clock.spending(1000 * MS // 6)}
+    fixture_in(talk, clock.seconds).pedantic(clock.spending(US), **slow)
+    (settled,) = (message for message in talk.said if isinstance(message, Settled))
+    (done,) = (message for message in talk.said if isinstance(message, TurnDone))
+    assert settled.calls == 6
+    assert settled.call_seconds == pytest.approx(1 / 6, rel=1e-4)
+    assert done.nanoseconds == (US, US), "what is told is the time of calls alone"
+
+
 @pytest.mark.parametrize("way", ["__call__", "pedantic"])
 def test_parameters_are_named_as_those_of_pytest_benchmark(way: str) -> None:
     """A function with a parameter `function` could not be given it: the name was taken."""

@@ -175,16 +175,17 @@ class _Call:
         self.setup, self.teardown = setup, teardown
 
     def seconds(self, iterations: int) -> float:
-        """The seconds of one round."""
-        args, kwargs = self._given()
+        """The seconds of one round, with those of what the test sets up and tears down: rounds take all of that."""
         (now,) = CLOCK
+        begun = now()
+        args, kwargs = self._given()
         start = now()
         for _ in range(iterations):
             self.target(*args, **kwargs)
         seconds = now() - start
         if self.teardown:
             self.teardown(*args, **kwargs)
-        return seconds
+        return now() - begun if self.setup or self.teardown else seconds
 
     def result(self) -> Any:
         """What one more call gives: a result of an earlier one would lie in memory beside those that are timed."""

@@ -114,7 +114,10 @@ class Settle:
 
 @dataclass(frozen=True)
 class Settled:
-    """Ready for turns. `steady` says whether the calls' time stopped changing; `call_seconds` is what one takes now."""
+    """Ready for turns. `steady` says whether the calls' time stopped changing; `call_seconds` is what one takes now.
+
+    What a test of pytest-benchmark's sets up and tears down for a call is part of it here.
+    """
 
     call_seconds: float
     calls: int
