@@ -34,7 +34,7 @@ from harness.settings import Decision
 from harness.timed_test import TimedTest
 from harness.worker import timed_test as worker
 from harness.worker.in_turns import ROUND_SECONDS, Conversation, iterations_for
-from harness.worker.protocol import EXPECTED, TIMED_TEST, Failure, Load, Loaded, Stopped
+from harness.worker.protocol import EXPECTED, TIMED_TEST, Failure, Load, Loaded, Settled, Stopped, Turn, TurnDone
 from tests.folder import PLAN as SHORT
 from tests.folder import Folder
 from tests.judge_samples import a_result
@@ -84,6 +84,7 @@ def test_in_place(benchmark):
 
     benchmark.pedantic(list.sort, setup=lambda: ((list(values),), {}), teardown=undo, rounds=2, warmup_rounds=3)
     assert len(seen) > 10
+    assert benchmark.stats["rounds"] >= 5
 
 
 def test_plain():
@@ -783,6 +784,29 @@ def test_a_test_whose_time_was_over_can_have_more(tmp_path: Path, monkeypatch: p
     found, _ = a_measurer(tmp_path).measure(TimedTest("suites/test_x.py::test_sum"), "x", {})
     assert found.outcome is Outcome.TIMEOUT
     assert found.reason == f"{where}: no answer within 120 s; if it needs longer: --plan deadline=480"
+
+
+def test_the_first_process_makes_as_many_rounds_as_pytest_benchmark_at_least(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It made a single one, so that a test was red that asserts something of `benchmark.stats["rounds"]`."""
+    turns: list[Turn] = []
+    replies = {Loaded: Loaded(0.1, harness.__file__), Settled: Settled(1.0, 6, True), TurnDone: TurnDone((1,) * 5, 5)}
+
+    class Asked(Slow):
+        def ask(self, request: object) -> None:
+            if isinstance(request, Turn):
+                turns.append(request)
+
+        def reply(self, kind: type, deadline: float) -> Any:
+            return replies[kind]
+
+        def stop(self, deadline: float) -> Stopped:
+            return Stopped(1, {"iterations": 1})
+
+    monkeypatch.setattr(measuring, "Child", Asked)
+    a_measurer(tmp_path)._prepare(TimedTest("suites/test_x.py::test_sum"), Tree(tmp_path), tmp_path, "")
+    assert turns == [Turn(0, 5)]
 
 
 def test_what_ends_the_run_is_no_failure_of_a_test(tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ from harness.worker.protocol import TIMED_TEST, Load, Loaded, Settle, Settled, T
 
 __all__ = ["TestMeasurer", "a_call"]
 
+ROUNDS = 5
+"""Rounds of the process that prepares: as many as pytest-benchmark makes at least, for what a test reads of them."""
+
 
 @dataclass
 class TestMeasurer:
@@ -111,7 +114,7 @@ class TestMeasurer:
             with longer("deadline", self.plan.deadline):
                 child.ask(Settle())
                 child.reply(Settled, self.plan.deadline)
-                child.ask(Turn(0, 1))
+                child.ask(Turn(0, ROUNDS))
                 child.reply(TurnDone, self.plan.deadline)
                 stopped = child.stop(self.plan.deadline)
             tree.check(loaded.harness_file, modules=stopped.modules)  # its calls may have imported more
