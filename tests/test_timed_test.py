@@ -448,6 +448,18 @@ def test_a_launch_tells_a_mark_that_expects_a_failure_from_a_call(
     assert launch._problem == answer
 
 
+def test_a_subtest_that_skips_leaves_its_test_measured() -> None:
+    """The whole case was unavailable. A subtest is told by its report's context."""
+    launch = worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1))
+    report = pytest.TestReport("test_x.py::test_x", ("test_x.py", 1, "test_x"), {}, "skipped", "Skipped: no", "call")
+    report.context = SimpleNamespace(msg="a part", kwargs={})
+    launch.pytest_runtest_logreport(report)
+    assert launch._problem is None
+    report.outcome = "failed"
+    launch.pytest_runtest_logreport(report)
+    assert launch._problem is not None
+
+
 def test_a_failure_that_a_plugin_counts_is_no_failure_of_a_test_that_was_measured() -> None:
     talk = Conversation(cpu, io.BytesIO(), io.BytesIO(), 1)
     launch = worker.Launch(talk)

@@ -193,7 +193,7 @@ class Launch:
             crash = getattr(report.longrepr, "reprcrash", None)
             message = f"the test failed in its {report.when}: {crash.message if crash else report.longrepr}"
             self._note("failed", message.splitlines()[0][: 5 * TEXT], str(report.longrepr))
-        elif report.skipped:
+        elif report.skipped and not hasattr(report, "context"):  # a subtest that skips leaves its test measured
             expected = getattr(report, "wasxfail", None)
             if expected is None:
                 text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
