@@ -34,7 +34,18 @@ from harness.settings import Decision
 from harness.timed_test import TimedTest
 from harness.worker import timed_test as worker
 from harness.worker.in_turns import ROUND_SECONDS, Conversation, iterations_for
-from harness.worker.protocol import EXPECTED, TIMED_TEST, Failure, Load, Loaded, Settled, Stopped, Turn, TurnDone
+from harness.worker.protocol import (
+    EXPECTED,
+    TIMED_TEST,
+    UNREACHED,
+    Failure,
+    Load,
+    Loaded,
+    Settled,
+    Stopped,
+    Turn,
+    TurnDone,
+)
 from tests.folder import PLAN as SHORT
 from tests.folder import Folder
 from tests.judge_samples import a_result
@@ -448,6 +459,18 @@ def test_a_launch_tells_a_mark_that_expects_a_failure_from_a_call(
     assert launch._problem == answer
 
 
+@pytest.mark.parametrize(("when", "told"), [("setup", f"needs --runslow ({UNREACHED})"), ("call", "needs --runslow")])
+def test_a_launch_whose_marks_skip_a_test_says_that_options_do_not_reach_it(
+    when: Literal["setup", "call"], told: str
+) -> None:
+    """The reason asked for an option that was given, and for which the test outside was not skipped."""
+    launch = worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1))
+    skip = ("conftest.py", 3, "Skipped: needs --runslow")
+    report = pytest.TestReport("test_x.py::test_x", ("test_x.py", 1, "test_x"), {}, "skipped", skip, when)
+    launch.pytest_runtest_logreport(report)
+    assert launch._problem == Failure("unavailable", told)
+
+
 def test_a_subtest_that_skips_leaves_its_test_measured() -> None:
     """The whole case was unavailable. A subtest is told by its report's context."""
     launch = worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1))
@@ -796,6 +819,22 @@ def test_a_test_whose_time_was_over_can_have_more(tmp_path: Path, monkeypatch: p
     found, _ = a_measurer(tmp_path).measure(TimedTest("suites/test_x.py::test_sum"), "x", {})
     assert found.outcome is Outcome.TIMEOUT
     assert found.reason == f"{where}: no answer within 120 s; if it needs longer: --plan deadline=480"
+
+
+def test_a_test_that_its_launch_does_not_find_may_hang_on_an_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parameters that `--size` decides of have other names there. Another tree may simply lack it."""
+
+    class Absent(Slow):
+        def reply(self, kind: type, deadline: float) -> Loaded:
+            raise MeasurementError("there is no such test", outcome=Outcome.ABSENT)
+
+    monkeypatch.setattr(measuring, "Child", Absent)
+    measurer, test = a_measurer(tmp_path), TimedTest("suites/test_x.py::test_sum[10]")
+    found, _ = measurer.measure(test, "x", {})
+    assert (found.outcome, found.reason) == (Outcome.ABSENT, f"there is no such test {UNREACHED}")
+    assert measurer._previous(test, found, Tree(tmp_path), tmp_path, "").reason == "there is no such test"
 
 
 def test_the_first_process_makes_as_many_rounds_as_pytest_benchmark_at_least(

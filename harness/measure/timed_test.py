@@ -34,7 +34,7 @@ from harness.plan import Plan
 from harness.records import Launch, Outcome, Result, Scalar
 from harness.specs import spec_of
 from harness.timed_test import TimedTest
-from harness.worker.protocol import TIMED_TEST, Load, Loaded, Settle, Settled, Turn, TurnDone
+from harness.worker.protocol import TIMED_TEST, UNREACHED, Load, Loaded, Settle, Settled, Turn, TurnDone
 
 __all__ = ["TestMeasurer", "a_call"]
 
@@ -81,7 +81,12 @@ class TestMeasurer:
         try:
             self.cache.check_going_on(test.id)
             with stage(self.progress, seconds, "prepare"):
-                facts = self._prepare(test, self.cache.tree, folder, temporary)
+                try:
+                    facts = self._prepare(test, self.cache.tree, folder, temporary)
+                except MeasurementError as error:
+                    if error.outcome == Outcome.ABSENT:  # the pytest outside has found it
+                        error.args = (f"{error} {UNREACHED}",)
+                    raise
             result = dataclasses.replace(result, facts=facts)
             arms = {"candidate": ArmSpec(self.cache.tree, str(folder))}
             if self.other is None:

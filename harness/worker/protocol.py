@@ -22,6 +22,7 @@ __all__ = [
     "PROTOCOL",
     "SUITE_FOLDERS",
     "TIMED_TEST",
+    "UNREACHED",
     "EnergyMeasured",
     "Evaluate",
     "Evaluated",
@@ -51,6 +52,9 @@ TIMED_TEST = "timed_test.json"
 
 EXPECTED = "the test failed, as its xfail expects: "
 """What a launch of one says first where it failed as its mark expects; the reason of the mark follows."""
+
+UNREACHED = "in its launch, which options of the command line don't reach: put them into addopts or PYTEST_ADDOPTS"
+"""What is said of one that a launch skips before its call or does not find, while the pytest outside came to run it."""
 
 SUITE_FOLDERS = "HARNESS_SUITE_FOLDERS"
 """The environment variable that names the folders which pytest imports the suites from by itself."""

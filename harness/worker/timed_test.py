@@ -25,7 +25,7 @@ from harness.records import Scalar
 
 from .imported import imported
 from .in_turns import Conversation, InTurns
-from .protocol import EXPECTED, TIMED_TEST, Failure, Load, Message, Stopped
+from .protocol import EXPECTED, TIMED_TEST, UNREACHED, Failure, Load, Message, Stopped
 
 __all__ = ["host"]
 
@@ -197,7 +197,8 @@ class Launch:
             expected = getattr(report, "wasxfail", None)
             if expected is None:
                 text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-                self._note("unavailable", text.removeprefix("Skipped: "), "")
+                hint = f" ({UNREACHED})" if report.when == "setup" else ""
+                self._note("unavailable", text.removeprefix("Skipped: ") + hint, "")
             elif self._gave_up:
                 self._note("unavailable", f"xfail: {expected}", "")
             else:
