@@ -19,6 +19,7 @@ from pytest_benchmark import plugin, utils
 import harness
 from harness.cli.main import main
 from harness.errors import MeasurementError, Regression, SuiteError, WrongTreeError
+from harness.grid import ATTRIBUTE, Grid
 from harness.hardware import cpu
 from harness.measure import timed_test as measuring
 from harness.measure.budget import Budget
@@ -28,7 +29,7 @@ from harness.plan import Plan
 from harness.plugin import pytest_runtest_makereport
 from harness.plugin.benching import CASE
 from harness.plugin.state import STATE, State
-from harness.plugin.timed_test import OLDEST, TEST, check_installed, tell
+from harness.plugin.timed_test import OLDEST, TEST, check_installed, tell, timed_test
 from harness.records import Launch, Outcome, Verdict
 from harness.settings import Decision
 from harness.timed_test import TimedTest
@@ -224,6 +225,32 @@ def a_test(test: bool = True, *marks: pytest.Mark, **options: bool) -> Any:
     config = SimpleNamespace(getoption=lambda name: options.get(name, False))
     stash = {TEST: TimedTest("test_x.py::test_x")} if test else {}
     return SimpleNamespace(stash=stash, get_closest_marker=known.get, config=config)
+
+
+def collected(folder: Path, *fixtures: str, on_grid: bool = False) -> Any:
+    """What is asked of an item that pytest collects in a folder of suites."""
+    config = SimpleNamespace(
+        rootpath=folder,
+        inipath=None,
+        getini=lambda _: ["suites"],
+        pluginmanager=SimpleNamespace(hasplugin="pytest-benchmark".__eq__),
+    )
+    return SimpleNamespace(
+        nodeid="suites/test_x.py::test_x",
+        path=folder / "suites" / "test_x.py",
+        fixturenames=fixtures,
+        function=SimpleNamespace(**{ATTRIBUTE: Grid((), (), ())} if on_grid else {}),
+        config=config,
+    )
+
+
+@pytest.mark.parametrize("on_grid", [False, True])
+def test_a_fixture_of_ones_own_that_is_called_bench_takes_no_test_out_of_the_gate(
+    tmp_path: Path, on_grid: bool
+) -> None:
+    """Its tests came to `benchmark` by it, and were judged by nobody. On a grid it is the harness's."""
+    found = timed_test(collected(tmp_path, "bench", "benchmark", on_grid=on_grid))
+    assert found == (None if on_grid else TimedTest("suites/test_x.py::test_x"))
 
 
 @pytest.mark.parametrize(("found", "old"), [("5.1.0", True), ("5.2.3", True), ("5.3.0", False), ("5.10.0", False)])

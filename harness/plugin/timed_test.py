@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError, Regression, SuiteError
+from harness.grid import grid_of
 from harness.plugin.selection import is_left
 from harness.records import Outcome
 from harness.settings import Decision
@@ -31,13 +32,14 @@ def timed_test(item: pytest.Item) -> TimedTest | None:
     """The case that a collected item is, None where it is none.
 
     It is one if it asks for pytest-benchmark's fixture and lies in a folder of suites: elsewhere such tests stay
-    pytest-benchmark's alone. In a launch, which is pytest on such a test, it is what is measured, and no case.
+    pytest-benchmark's alone. In a launch, which is pytest on such a test, it is what is measured, and no case. The
+    cases of a grid are measured by `bench`.
     """
     config = item.config
     plugins = config.pluginmanager
     if FIXTURE not in getattr(item, "fixturenames", ()) or not plugins.hasplugin("pytest-benchmark"):
         return None
-    if plugins.hasplugin("harness-launch") or "bench" in item.fixturenames:  # type: ignore[attr-defined]
+    if plugins.hasplugin("harness-launch") or grid_of(getattr(item, "function", None)) is not None:
         return None
     folders = [config.rootpath / folder for folder in config.getini("harness_suites")]
     if not any(item.path.is_relative_to(folder) for folder in folders):
