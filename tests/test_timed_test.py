@@ -29,7 +29,7 @@ from harness.plan import Plan
 from harness.plugin import pytest_runtest_makereport
 from harness.plugin.benching import CASE
 from harness.plugin.state import STATE, State
-from harness.plugin.timed_test import OLDEST, TEST, check_installed, tell, timed_test
+from harness.plugin.timed_test import OLDEST, TEST, check_asked, check_installed, tell, timed_test
 from harness.records import Launch, Outcome, Verdict
 from harness.settings import Decision
 from harness.timed_test import TimedTest
@@ -227,12 +227,13 @@ def a_test(test: bool = True, *marks: pytest.Mark, **options: bool) -> Any:
     return SimpleNamespace(stash=stash, get_closest_marker=known.get, config=config)
 
 
-def collected(folder: Path, *fixtures: str, on_grid: bool = False) -> Any:
+def collected(folder: Path, *fixtures: str, on_grid: bool = False, **options: bool) -> Any:
     """What is asked of an item that pytest collects in a folder of suites."""
     config = SimpleNamespace(
         rootpath=folder,
         inipath=None,
         getini=lambda _: ["suites"],
+        getoption=lambda name: options.get(name, False),
         pluginmanager=SimpleNamespace(hasplugin="pytest-benchmark".__eq__),
     )
     return SimpleNamespace(
@@ -241,6 +242,7 @@ def collected(folder: Path, *fixtures: str, on_grid: bool = False) -> Any:
         fixturenames=fixtures,
         function=SimpleNamespace(**{ATTRIBUTE: Grid((), (), ())} if on_grid else {}),
         config=config,
+        stash={},
     )
 
 
@@ -251,6 +253,26 @@ def test_a_fixture_of_ones_own_that_is_called_bench_takes_no_test_out_of_the_gat
     """Its tests came to `benchmark` by it, and were judged by nobody. On a grid it is the harness's."""
     found = timed_test(collected(tmp_path, "bench", "benchmark", on_grid=on_grid))
     assert found == (None if on_grid else TimedTest("suites/test_x.py::test_x"))
+
+
+def test_a_test_that_asks_for_benchmark_while_it_runs_is_red(tmp_path: Path) -> None:
+    """It was green, and judged by nobody."""
+    folder = project(tmp_path, "def test_late(request):\n    request.getfixturevalue('benchmark')(sum, [1])\n")
+    code, text = folder.pytest("suites")
+    assert code == 1, text
+    assert "suites/test_sorting.py::test_late asks for benchmark while it runs, so it is no case" in text
+
+
+def test_a_test_may_ask_for_benchmark_while_it_runs_where_it_is_to_be_no_case(tmp_path: Path) -> None:
+    """Elsewhere, on a grid, and where benchmarks are left out."""
+    elsewhere = collected(tmp_path)
+    elsewhere.path = tmp_path / "tests" / "test_x.py"
+    check_asked(elsewhere)
+    check_asked(collected(tmp_path, on_grid=True))
+    check_asked(collected(tmp_path, benchmark_disable=True))
+    check_asked(collected(tmp_path, benchmark_skip=True))
+    with pytest.raises(pytest.fail.Exception, match="asks for benchmark while it runs"):
+        check_asked(collected(tmp_path))
 
 
 @pytest.mark.parametrize(("found", "old"), [("5.1.0", True), ("5.2.3", True), ("5.3.0", False), ("5.10.0", False)])

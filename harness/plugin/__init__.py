@@ -13,18 +13,27 @@ from typing import Any
 
 import pytest
 
-from harness.errors import HarnessError, Regression
+from harness.errors import HarnessError
 from harness.grid import Case, grid_of
 from harness.measure.environment import check_system
 from harness.measured import Measured
 from harness.names import TEST_FAILED
-from harness.plugin.benching import CASE, Bench
+from harness.plugin.benching import CASE, Bench, measure
 from harness.plugin.cases import case_of, put_properties, suite_of
 from harness.plugin.options import add_options, check_options, plan_of, pytest_load_initial_conftests  # noqa: F401
 from harness.plugin.progress import unwritable
 from harness.plugin.selection import SELECTIONS, is_report, only_shows
 from harness.plugin.state import STATE, State
-from harness.plugin.timed_test import TEST, TimedItem, check_installed, disabled, expected, tell, timed_test, unexcused
+from harness.plugin.timed_test import (
+    FIXTURE,
+    TEST,
+    TimedItem,
+    check_asked,
+    check_installed,
+    expected,
+    timed_test,
+    unexcused,
+)
 from harness.timed_test import TimedTest
 
 
@@ -98,7 +107,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     if left:
         items[:] = [item for item in items if item.nodeid not in left]
         config.hook.pytest_deselected(items=list(left.values()))
-    items[:] = [TimedItem.of(item, _measure) if TEST in item.stash else item for item in items]
+    items[:] = [TimedItem.of(item, measure) if TEST in item.stash else item for item in items]
     if hasattr(config, "workerinput"):
         return
     cases = [item for item in items if case_of(item)]
@@ -132,21 +141,11 @@ def bench(request: pytest.FixtureRequest) -> Callable[[Case], Measured]:
     return Bench.of(request.node)
 
 
-def _measure(item: TimedItem) -> None:
-    """Measure a test of pytest-benchmark's."""
-    if disabled(item.config):
-        pytest.skip("benchmarks are disabled (--benchmark-disable)")
-    bench = Bench.of(item)
-    try:
-        bench(item.stash[TEST])
-    except Regression:
-        if (reason := expected(item, bench.decision)) is not None:
-            # Said for the mark, which may ask for an error that the launch has seen, and that this one is not.
-            pytest.xfail(reason)
-        raise
-    finally:
-        if bench.decision is not None:
-            tell(item, bench.decision)
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
+    """See that no test comes to `benchmark` without being a case."""
+    if fixturedef.argname == FIXTURE and isinstance(request.node, pytest.Item):
+        check_asked(request.node)
 
 
 @pytest.hookimpl(wrapper=True)

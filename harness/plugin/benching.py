@@ -11,10 +11,11 @@ from harness.grid import Case
 from harness.measured import Measured
 from harness.plugin.cases import case_of, put_properties
 from harness.plugin.state import STATE
+from harness.plugin.timed_test import TEST, TimedItem, disabled, expected, tell
 from harness.settings import Decision
 from harness.timed_test import TimedTest
 
-__all__ = ["CASE", "Bench"]
+__all__ = ["CASE", "Bench", "measure"]
 
 CASE = pytest.StashKey["Bench"]()
 """Where an item carries the one that its test was given."""
@@ -61,3 +62,20 @@ class Bench:
         if decision.result.outcome == "unavailable":
             pytest.skip(decision.result.reason)
         return Measured(decision.result, decision.verdict)
+
+
+def measure(item: TimedItem) -> None:
+    """Measure a test of pytest-benchmark's. Raises `Regression` where its verdict fails it."""
+    if disabled(item.config):
+        pytest.skip("benchmarks are disabled (--benchmark-disable)")
+    bench = Bench.of(item)
+    try:
+        bench(item.stash[TEST])
+    except Regression:
+        if (reason := expected(item, bench.decision)) is not None:
+            # Said for the mark, which may ask for an error that the launch has seen, and that this one is not.
+            pytest.xfail(reason)
+        raise
+    finally:
+        if bench.decision is not None:
+            tell(item, bench.decision)

@@ -17,7 +17,19 @@ from harness.settings import Decision
 from harness.timed_test import TimedTest
 from harness.worker.protocol import EXPECTED
 
-__all__ = ["OLDEST", "TEST", "TimedItem", "check_installed", "disabled", "expected", "tell", "timed_test", "unexcused"]
+__all__ = [
+    "FIXTURE",
+    "OLDEST",
+    "TEST",
+    "TimedItem",
+    "check_asked",
+    "check_installed",
+    "disabled",
+    "expected",
+    "tell",
+    "timed_test",
+    "unexcused",
+]
 
 FIXTURE = "benchmark"
 OLDEST = "5.3"
@@ -35,18 +47,35 @@ def timed_test(item: pytest.Item) -> TimedTest | None:
     pytest-benchmark's alone. In a launch, which is pytest on such a test, it is what is measured, and no case. The
     cases of a grid are measured by `bench`.
     """
+    if FIXTURE not in getattr(item, "fixturenames", ()) or not _is_for_cases(item):
+        return None
     config = item.config
-    plugins = config.pluginmanager
-    if FIXTURE not in getattr(item, "fixturenames", ()) or not plugins.hasplugin("pytest-benchmark"):
-        return None
-    if plugins.hasplugin("harness-launch") or grid_of(getattr(item, "function", None)) is not None:
-        return None
-    folders = [config.rootpath / folder for folder in config.getini("harness_suites")]
-    if not any(item.path.is_relative_to(folder) for folder in folders):
-        return None
     settings = config.inipath
     inside = settings is not None and settings.is_relative_to(config.rootpath)
     return TimedTest(item.nodeid, settings.relative_to(config.rootpath).as_posix() if settings and inside else "")
+
+
+def _is_for_cases(item: pytest.Item) -> bool:
+    """Whether an item is a case if it asks for the fixture."""
+    config, plugins = item.config, item.config.pluginmanager
+    if not plugins.hasplugin("pytest-benchmark") or plugins.hasplugin("harness-launch"):
+        return False
+    if grid_of(getattr(item, "function", None)) is not None:
+        return False
+    folders = [config.rootpath / folder for folder in config.getini("harness_suites")]
+    return any(item.path.is_relative_to(folder) for folder in folders)
+
+
+def check_asked(item: pytest.Item) -> None:
+    """Fail a test that comes to the fixture and is no case: `request.getfixturevalue` is not seen in collection."""
+    config = item.config
+    if TEST in item.stash or not _is_for_cases(item) or disabled(config) or config.getoption("benchmark_skip"):
+        return
+    pytest.fail(
+        f"{item.nodeid} asks for benchmark while it runs, so it is no case: name benchmark among the arguments of the "
+        "test or of its fixture",
+        pytrace=False,
+    )
 
 
 def disabled(config: pytest.Config) -> bool:
