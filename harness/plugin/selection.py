@@ -100,8 +100,10 @@ def twice(item: pytest.Item, other: pytest.Item | None, case: Case | TimedTest, 
             f"a test with a grid has other parameters too ({', '.join(further)}), which no child sees, so {case.id} "
             "would be measured twice; make them parameters of a technique, or loop in the body after bench(case)"
         )
-    what = "models" if isinstance(case, Case) else "tests, or one of their parameters,"
-    return f"suite {suite!r} has the case {case.id} twice; give one of the {what} another name"
+    cure = "give one of the models another name"
+    if isinstance(case, TimedTest):
+        cure = "give one of the tests another name, or their parameters ids=[...] that differ in letters or digits"
+    return f"suite {suite!r} has the case {case.id} twice; {cure}"
 
 
 def _function(item: pytest.Item) -> str:
