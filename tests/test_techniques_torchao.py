@@ -21,7 +21,7 @@ from harness.hardware import Cpu, cpu
 from harness.records import Scalar
 from harness.runtimes.eager import Eager
 from harness.runtimes.facts import weight_facts
-from harness.runtimes.inductor import compiler
+from harness.runtimes.inductor import Inductor, compiler
 from harness.runtimes.torch_operators import OperatorTypes
 from harness.runtimes.torch_session import TorchSession, module_weights
 from harness.techniques import batched, bf16, fp8, int8_dynamic, int8_static, int8_weights, pruned_n_m
@@ -319,6 +319,22 @@ def test_dynamic_integers_survive_the_compiler() -> None:
     facts = compiled_facts("int8_dynamic | compiled")
     assert facts["weights.int8"] == pytest.approx(1152 / WEIGHTS)
     assert facts["nodes.quantized"] == 1
+
+
+@pytest.mark.parametrize(("technique", "frozen"), [(int8_weights, False), (int8_dynamic, True)])
+def test_weights_that_are_integers_in_memory_alone_are_not_frozen(
+    technique: Technique, frozen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler folded them into float32 ones, and what was timed under the name of int8 had none."""
+    pytest.importorskip("torchao")
+    from harness.runtimes import inductor_session
+
+    asked: list[bool] = []
+    monkeypatch.setattr(inductor_session, "configure", lambda cache, *, freezing, compiler: asked.append(freezing))
+    monkeypatch.setattr(inductor_session.InductorSession, "compile", lambda session, example: None)
+    deployment = technique.apply(Deployment(TORCH, TORCH.load(), Eager(), cpu, tmp_path))
+    Inductor().pack(deployment.network, TORCH.inputs(1, 0), tmp_path, cpu)
+    assert asked == [frozen]
 
 
 def test_linear_layers_bring_no_patterns_that_the_serving_process_would_not_have() -> None:

@@ -27,7 +27,8 @@ _CACHE = "cache"
 class Inductor:
     """The network compiled by torch.compile for the shapes of its inputs.
 
-    freezing  hold the weights as constants, so that they are folded and laid out for the kernels that read them
+    freezing  hold the weights as constants, so that they are folded and laid out for the kernels that read them; not
+              where some are integers in memory alone, which torch would fold into float32 ones
     mode      torch.compile's: `default`, `max-autotune`, `max-autotune-no-cudagraphs`, `reduce-overhead`
 
     Packing compiles once, into a cache beside the module, so that loading takes the kernels from there instead of
@@ -64,13 +65,15 @@ class Inductor:
         Raises `PreparationError` where nothing was compiled, and where the cache can't be written.
         """
         _check_writable(folder / _CACHE)
-        from harness.runtimes.inductor_session import InductorSession, configure
+        from harness.runtimes.inductor_session import InductorSession, configure, converts_weights
         from harness.runtimes.torch_files import load_module, read_example
         from harness.runtimes.torch_session import enter_torch
 
         device = enter_torch(hardware)
-        configure(folder / _CACHE, freezing=self.freezing, compiler=compiler())
-        session = InductorSession(self.name, load_module(folder, device), self.mode, device)
+        module = load_module(folder, device)
+        freezing = self.freezing and not converts_weights(module)
+        configure(folder / _CACHE, freezing=freezing, compiler=compiler())
+        session = InductorSession(self.name, module, self.mode, device)
         session.compile(read_example(folder / _CACHE))
         return session
 

@@ -14,17 +14,18 @@ import torch._dynamo.exc
 import torch._dynamo.utils
 import torch._inductor.config
 import torch._inductor.utils
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from harness.errors import PreparationError
 from harness.records import Scalar
 from harness.runtimes.facts import arithmetic_facts
 from harness.runtimes.torch_operators import INTEGER, is_integer, is_product
-from harness.runtimes.torch_session import TorchSession
+from harness.runtimes.torch_session import TorchSession, weight_tensors
 
 if TYPE_CHECKING:
     from harness.runtimes.base import Arrays
 
-__all__ = ["InductorSession", "configure"]
+__all__ = ["InductorSession", "configure", "converts_weights"]
 
 SHAPES = 32
 """Shapes of inputs for which a process compiles a network. torch's own limit is 8, and evaluations have more lengths;
@@ -62,6 +63,15 @@ def configure(cache: Path, *, freezing: bool, compiler: str | None) -> None:
     # Beyond its limit torch would run the network eagerly, and no fact would show it.
     torch._dynamo.config.recompile_limit = SHAPES
     torch._dynamo.config.fail_on_recompile_limit_hit = True
+
+
+def converts_weights(module: Any) -> bool:
+    """Whether a module holds weights of torchao that are integers in memory alone, and are converted at each call.
+
+    Where activations are quantized for the product as well, the weight says how.
+    """
+    weights = filter(is_traceable_wrapper_subclass, weight_tensors(module))
+    return any(getattr(weight, "act_quant_kwargs", None) is None for weight in weights)
 
 
 class InductorSession(TorchSession):
