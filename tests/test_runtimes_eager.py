@@ -272,6 +272,22 @@ def test_products_stay_float32_whatever_the_networks_module_asks_for(
     assert not torch.backends.cudnn.allow_tf32
 
 
+def test_threads_are_the_hardwares_whatever_the_networks_module_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that serves it imports it with the network, after torch was given its threads."""
+    (tmp_path / "greedy_network.py").write_text(
+        "import torch\n\ntorch.set_num_threads(torch.get_num_threads() + 1)\n\n\n"
+        "class Net(torch.nn.Module):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    Eager().pack(importlib.import_module("greedy_network").Net(), {}, tmp_path, cpu)
+    del sys.modules["greedy_network"]
+    Eager().load(tmp_path, cpu)
+    assert "greedy_network" in sys.modules
+    assert torch.get_num_threads() == cpu.threads
+
+
 def test_packing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -62,10 +62,12 @@ def load_module(folder: Path, device: Any) -> Any:
     cache, and its digest is checked by the caller before it comes here.
 
     Weights of recurrent layers lie in one piece, where cuDNN wants them so. Modules of the suite are imported, and may
-    have asked for products in fewer bits when they were: those of fp32 numbers are in fp32 afterwards.
+    have asked for products in fewer bits, or for another number of threads, when they were: those of fp32 numbers are
+    in fp32 afterwards, and threads as many as before.
 
     Raises `PreparationError` where a class of it can't be imported.
     """
+    threads = torch.get_num_threads()
     try:
         network = torch.load(folder / _FILE, map_location=device, weights_only=False)
     except ImportError as error:
@@ -79,6 +81,7 @@ def load_module(folder: Path, device: Any) -> Any:
         if isinstance(layer, torch.nn.RNNBase):
             layer.flatten_parameters()
     multiply_in_full()
+    torch.set_num_threads(threads)
     network.eval()
     return network
 
