@@ -21,6 +21,7 @@ from harness.runtimes.onnx_graph import weights
 from harness.techniques import (
     Pipeline,
     Technique,
+    aotinductor,
     autocast,
     batched,
     bf16,
@@ -85,6 +86,17 @@ def test_on_a_torch_model(technique: Technique | Pipeline, expected: dict[str, A
     evidence, facts = check_technique(technique, TORCH)
     assert all(item.kept for item in evidence)
     assert {name: facts[name] for name in expected} == expected
+
+
+def test_autocast_promises_nothing_of_weights_that_a_compiler_may_cast_once(tmp_path: Path) -> None:
+    """Each case with aotinductor was invalid: its package holds them in the short type."""
+    deployment = (autocast | aotinductor).apply(Deployment(TORCH, TORCH.load(), Eager(), cpu, tmp_path))
+    facts: dict[str, Any] = {
+        "runtime": "aotinductor", "graphs": 1, "weights.bfloat16": 1.0, "arithmetic.bfloat16": 1.0
+    }  # fmt: skip
+    assert all(promise.check(name, facts).kept for name, promise in deployment.promises)
+    evidence = [promise.check(name, {**facts, "arithmetic.bfloat16": 0.0}) for name, promise in deployment.promises]
+    assert [item.technique for item in evidence if not item.kept] == ["autocast"]
 
 
 @pytest.mark.parametrize(
