@@ -111,6 +111,27 @@ def test_products_are_known_by_the_names_of_their_kernels() -> None:
     assert seen.products == ["float32"]
 
 
+class Spectral(torch.nn.Module):
+    """A layer in the space of frequencies, as Fourier neural operators have them, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.head = torch.nn.Parameter(torch.eye(7, dtype=torch.complex64)), torch.nn.Linear(12, 4)
+
+    def forward(self, image: Any) -> Any:
+        return self.head(torch.fft.irfft(torch.fft.rfft(image.mean(dim=(1, 2))) @ self.weight, 12))
+
+
+def test_products_of_complex_numbers_compute_in_the_type_of_their_parts(tmp_path: Path) -> None:
+    """No network of float32 that has some could be measured: its reference promises float32 alone."""
+    facts = serve(Spectral(), tmp_path).facts(TINY.inputs(1, 0))
+    assert (facts["precision"], facts["arithmetic.float32"]) == ("float32", 1.0)
+    numbers = torch.eye(2, dtype=torch.complex128)
+    with OperatorTypes() as seen:
+        torch.mm(numbers, numbers)
+    assert seen.products == ["float64"]
+
+
 def test_products_on_another_device_are_invalid(tmp_path: Path) -> None:
     session = serve(TINY.load(), tmp_path)
     session.stage = lambda inputs: tuple(map(torch.from_numpy, inputs.values()))

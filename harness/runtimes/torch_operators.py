@@ -25,6 +25,7 @@ class OperatorTypes(TorchDispatchMode):
 
     An operator on a tensor that wraps others, as those of torchao do, is left to the wrapper, and what that calls is
     noted. One that fails is not: torchao tries products of integers, and computes in float32 where a GPU has none.
+    Complex numbers are computed with in the type of their parts, and named by it.
     `devices` are those of the products, and `addresses` where the tensors begin that each of them reads.
     """
 
@@ -45,7 +46,7 @@ class OperatorTypes(TorchDispatchMode):
         tensor = next((argument for argument in args if isinstance(argument, torch.Tensor)), None)
         if tensor is not None:
             named = next((argument for argument in args if isinstance(argument, torch._ops.OpOverload)), function)
-            dtype = dtype_name(tensor)
+            dtype = str(tensor.dtype.to_real()).removeprefix("torch.")
             if is_product(named.name().partition("::")[2]):
                 self.products.append(INTEGER if is_integer(dtype) else dtype)
                 self.devices.add(tensor.device.type)
