@@ -18,11 +18,11 @@ import torch
 from harness import PreparationError
 from harness.hardware import cpu
 from harness.runtimes.aotinductor import AotInductor
-from harness.runtimes.aotinductor_session import _with_patterns
-from harness.runtimes.aotinductor_source import Constant, read_source
+from harness.runtimes.aotinductor_session import AotInductorSession, _with_patterns
+from harness.runtimes.aotinductor_source import Constant, Source, read_source
 from harness.runtimes.facts import Weight, weight_facts
 from harness.runtimes.inductor import Inductor, compiler
-from harness.runtimes.torch_session import module_weights
+from harness.runtimes.torch_session import as_tensors, module_weights
 from tests.fake_cuda import Gpu
 from tests.test_docs_techniques import documented_facts, generic
 
@@ -240,10 +240,40 @@ class Wayward(torch.nn.Module):
         return x + 1 if x.sum() > 0 else x
 
 
-def test_there_are_no_facts_of_a_package_that_computes_otherwise_than_its_program() -> None:
-    from harness.runtimes.aotinductor_session import AotInductorSession
-    from harness.runtimes.torch_session import as_tensors
+class Likeness(torch.nn.Module):
+    """Ids to the likeness of each to every row of a table, which is no layer's weight."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(16, 8)
+
+    def forward(self, ids: Any) -> Any:
+        return torch.nn.functional.linear(self.table(ids), self.table.weight)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "parameters"),
+    [(((16, 8), (16, 8)), 16 * 8), (((15, 8),), 15 * 8)],
+    ids=["packed once more", "a row that no input reaches folded away"],
+)
+def test_a_weight_that_the_package_holds_twice_counts_once(
+    shapes: tuple[tuple[int, ...], ...], parameters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which ones it would hold so was guessed from the layers, and a wrong guess broke the promise of what pruned."""
+    session: Any = AotInductorSession.__new__(AotInductorSession)
+    network = Likeness().eval()
+    session._name, session._folder, session._guard, session._function = "aotinductor", Path(), torch.no_grad, network
+    session._program = lambda: SimpleNamespace(module=lambda: network)
+    session._loader = SimpleNamespace(get_metadata=lambda: {"AOTI_DEVICE_KEY": "cpu"})
+    session.stage = as_tensors
+    source = Source(tuple(Constant("float32", shape) for shape in shapes), ("addmm_out",))
+    monkeypatch.setattr("harness.runtimes.aotinductor_session.read_source", lambda path: source)
+    facts = session.facts({"ids": np.arange(4)[None]})
+    assert facts["parameters"] == parameters
+    assert (facts["weights.float32"], facts["precision"]) == (1.0, "float32")
+
+
+def test_there_are_no_facts_of_a_package_that_computes_otherwise_than_its_program() -> None:
     session: Any = AotInductorSession.__new__(AotInductorSession)
     session._guard, session._function = torch.no_grad, lambda _: torch.zeros(1, 4)
     session._program = lambda: SimpleNamespace(module=lambda: torch.nn.Linear(4, 4))

@@ -21,7 +21,6 @@ from harness.runtimes.torch_session import other_product_weights
 from harness.techniques import (
     Pipeline,
     Technique,
-    aotinductor,
     bf16,
     int4_weights,
     int8_dynamic,
@@ -399,14 +398,6 @@ def test_a_table_that_torchao_leaves_beside_the_weight_of_the_last_layer_breaks_
     evidence, facts = check_technique(pruned_layers(1, finetune=False) | int8_dynamic, tied_model(Tied(100)))
     stored = 2 * 100 * WIDTH + 2 * BLOCK
     assert (evidence[0].promise, facts["parameters"]) == (f"parameters >= 1 and <= {stored}", stored)
-
-
-def test_a_table_that_aotinductor_packs_for_the_last_layer_breaks_no_promise() -> None:
-    """Its package holds the table as it is looked up, and once more as the product reads it."""
-    pruned = deployed(pruned_layers(1, finetune=False) | aotinductor, tied_model(Tied(100)))
-    assert pruned.promises[0][1].at_most == 2 * 100 * WIDTH + 2 * BLOCK
-    apart = deployed(pruned_layers(1, finetune=False) | aotinductor, ENCODER)
-    assert apart.promises[0][1].at_most == 2 * BLOCK + 2 * WIDTH
 
 
 @pytest.mark.parametrize(

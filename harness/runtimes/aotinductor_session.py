@@ -36,18 +36,16 @@ from harness.runtimes.torch_session import (
     TorchSession,
     arrays_of,
     as_tensors,
-    elements,
     enter_torch,
     module_weights,
     named_outputs,
-    product_weights,
 )
 
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware
     from harness.runtimes.base import Arrays
 
-__all__ = ["AotInductorSession", "compile_package", "packed_elements"]
+__all__ = ["AotInductorSession", "compile_package"]
 
 _PACKAGE = "model.pt2"
 _CACHE = "cache"
@@ -95,15 +93,6 @@ def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardw
                 f"the network can't be compiled ahead of time: {type(error).__name__}: {what}; let forward compute "
                 "with tensors alone, without ways that depend on their values, or use compiled"
             ) from error
-
-
-def packed_elements(network: Any) -> int:
-    """How many elements the weights of a package have: the table of an embedding that is a layer's weight too is there
-    twice, as it is and packed for the product.
-    """
-    multiplied = {id(weight) for weight in product_weights(network)}
-    tables = {id(layer.weight): layer.weight for layer in network.modules() if isinstance(layer, torch.nn.Embedding)}
-    return elements(network) + int(sum(table.numel() for key, table in tables.items() if key in multiplied))
 
 
 class AotInductorSession(TorchSession):
@@ -158,10 +147,14 @@ class AotInductorSession(TorchSession):
             integers = sum(any(word in call for word in _INTEGER_CALLS) for call in calls)
             others = [dtype for dtype in products if dtype != INTEGER]
             products = [INTEGER] * integers + others[: max(len(operators.products) - integers, 0)]
+        # What the package holds more than the program are copies, as of a table that is looked up, and packed for a
+        # product as well.
+        parameters = min(sum(weight.elements for weight in each) for each in (weights, held))
         return {
             "runtime": self._name,
             "provider": self._loader.get_metadata()["AOTI_DEVICE_KEY"],
             **weight_facts(_with_patterns(weights, held)),
+            "parameters": parameters,
             **arithmetic_facts(products, operators.others),
             "nodes.quantized": integers,
             "graphs": 1,

@@ -45,16 +45,8 @@ def aotinductor(deployment: Deployment) -> Deployment:
     The network must be exportable as a whole.
     Source: PyTorch, "AOTInductor: Ahead-Of-Time Compilation for Torch.Export-ed Models".
     """
-    from harness.runtimes.aotinductor_session import packed_elements
-    from harness.runtimes.torch_session import elements
-
-    network, before = deployment.network, elements(deployment.network)
-    # On a GPU nothing is packed: what the package holds more than the network there is not allowed.
-    after = packed_elements(network) if deployment.hardware.describe()["kind"] == "cpu" else before
-    return (
-        deployment.allowing(before, after)
-        .replace(runtime=AotInductor())
-        .promising(Promise("runtime", equals="aotinductor"), Promise("graphs", equals=1))
+    return deployment.replace(runtime=AotInductor()).promising(
+        Promise("runtime", equals="aotinductor"), Promise("graphs", equals=1)
     )
 
 
