@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import Deployment, Model, PreparationError, SuiteError
+from harness import Deployment, Model, PreparationError, Promise, SuiteError
 from harness.hardware import Cpu, cpu
 from harness.records import Scalar
 from harness.runtimes import openvino as runtime
@@ -319,6 +319,32 @@ def test_weights_behind_a_transposition_are_compressed(technique: Technique, tmp
     )
     _, facts = check_technique(openvino | technique, model)
     assert facts["quantized"] == 1.0
+
+
+@pytest.mark.parametrize("technique", [int8_static, int8_weights, int4_weights])
+def test_a_table_that_is_stored_twice_breaks_no_promise_of_a_step_before_it(
+    technique: Technique, tmp_path: Path
+) -> None:
+    """As torch exports an embedding that gives the logits too: what had pruned such a network was invalid."""
+    pytest.importorskip("nncf")
+    import onnx
+
+    steps = [
+        onnx.helper.make_node("ArgMax", ["x"], ["ids"], axis=1, keepdims=0),
+        onnx.helper.make_node("Gather", ["table", "ids"], ["rows"]),
+        onnx.helper.make_node("Transpose", ["table"], ["turned"], perm=[1, 0]),
+        onnx.helper.make_node("MatMul", ["rows", "turned"], ["y"]),
+    ]
+    table = np.random.default_rng(0).random((64, 32))
+    model = as_model(network(steps, [tensor("table", table)], axes=[64]), tmp_path)
+    before = openvino.apply(Deployment(model, onnx.load(str(model.load())), OnnxRuntime(), cpu, tmp_path)).promising(
+        Promise("parameters", at_most=64 * 32), Promise("sparsity", at_least=0.5)
+    )
+    done = technique.apply(before)
+    assert sum(weight.elements for weight in network_weights(done.network)) == 2 * 64 * 32
+    kept = {promise.fact: promise for _, promise in done.promises}
+    assert kept["parameters"].at_most == 2 * 64 * 32
+    assert kept["sparsity"].at_least == 0.25
 
 
 def test_only_matrix_products_are_compressed() -> None:

@@ -13,7 +13,16 @@ from harness.runtimes.facts import Weight, is_weight_dtype, is_weight_shape, wei
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["PRODUCTS", "behind", "executed", "network_weights", "operations", "type_name", "weights_with_readers"]
+__all__ = [
+    "PRODUCTS",
+    "behind",
+    "elements",
+    "executed",
+    "network_weights",
+    "operations",
+    "type_name",
+    "weights_with_readers",
+]
 
 PRODUCTS = frozenset(
     {
@@ -71,6 +80,11 @@ def operations(model: Any) -> Iterator[Any]:
 def network_weights(model: Any) -> list[Weight]:
     """The weights that an `openvino.Model` holds; see `harness.runtimes.facts` for what a weight is."""
     return [_weight(constant) for constant in _weight_constants(model)]
+
+
+def elements(model: Any) -> int:
+    """How many elements the weights of an `openvino.Model` have."""
+    return sum(count for count, _ in weights_with_readers(model))
 
 
 def weights_with_readers(model: Any) -> list[tuple[int, list[Any]]]:

@@ -78,7 +78,7 @@ def quantize_static(
             ignored_scope=nncf.IgnoredScope(names=list(kept)),
             advanced_parameters=advanced,
         )
-    done = deployment.replace(network=quantized).promising(*promises)
+    done = _with_copies(deployment, quantized).promising(*promises)
     return done.noting(kept=", ".join(kept)) if kept else done
 
 
@@ -121,7 +121,7 @@ def compress(deployment: Deployment, bits: int, block: int) -> Deployment:
             **(four if bits == 4 else {"mode": nncf.CompressWeightsMode.INT8_SYM}),
         )
     least = most_of(share)
-    return deployment.replace(network=compressed).promising(
+    return _with_copies(deployment, compressed).promising(
         Promise("quantized", at_least=least),
         Promise(f"weights.int{bits}", at_least=least),
         Promise("nodes.quantized", at_least=1),
@@ -148,6 +148,16 @@ def has_attention(network: Any) -> bool:
         or (found.get_type_name() == "Softmax" and any(one.get_type_name() == "MatMul" for one in behind(found)))
         for found in operations(network)
     )
+
+
+def _with_copies(deployment: Deployment, network: Any) -> Deployment:
+    """The deployment with what NNCF made of its network, whose copies of weights break no earlier promise.
+
+    A table that is looked up and multiplied with as well has a transposed copy of its own for the product.
+    """
+    from harness.runtimes.openvino_graph import elements
+
+    return deployment.allowing(elements(deployment.network), elements(network)).replace(network=network)
 
 
 def _folded(network: Any) -> Any:
