@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch._higher_order_ops.cond import cond_op
 from torch._higher_order_ops.out_dtype import out_dtype
 
 from harness import MeasurementError, PreparationError
@@ -109,6 +110,16 @@ def test_products_are_known_by_the_names_of_their_kernels() -> None:
     with torch.no_grad(), OperatorTypes() as seen:
         torch.nn.Bilinear(3, 4, 5)(torch.ones(2, 3), torch.ones(2, 4))
     assert seen.products == ["float32"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_products_of_the_branch_that_runs_are_seen(first: bool) -> None:
+    """They were in no fact: what else a network does spoke for those in its branches, of an exported one too."""
+    branches, chosen, values = [torch.nn.Linear(3, 3) for _ in range(2)], torch.tensor(first), torch.ones(2, 3)
+    with torch.no_grad(), OperatorTypes() as seen:
+        found = cond_op(chosen, *branches, (values,))
+    assert seen.products == ["float32"]
+    torch.testing.assert_close(found, branches[0 if first else 1](values))
 
 
 class Spectral(torch.nn.Module):

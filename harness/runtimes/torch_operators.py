@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ _PRODUCTS = (
     "_qconv", "_mkl_linear", "_trilinear", "_grouped_mm", "_scaled_grouped_mm", "_cudnn_rnn", "_addmm", "addbmm",
 )  # fmt: skip
 """How the names of operators begin that are matrix products, convolutions, recurrences or attention."""
+_CONTROL_FLOW = ("cond", "while_loop", "map_impl", "scan")
+"""Operators that call functions which they are given."""
 
 
 class OperatorTypes(TorchDispatchMode):
@@ -25,7 +28,8 @@ class OperatorTypes(TorchDispatchMode):
 
     An operator on a tensor that wraps others, as those of torchao do, is left to the wrapper, and what that calls is
     noted. One that fails is not: torchao tries products of integers, and computes in float32 where a GPU has none.
-    Complex numbers are computed with in the type of their parts, and named by it.
+    Complex numbers are computed with in the type of their parts, and named by it. Of control flow, as torch.cond, it is
+    what the branch that runs calls.
     `devices` are those of the products, and `addresses` where the tensors begin that each of them reads.
     """
 
@@ -42,6 +46,8 @@ class OperatorTypes(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if any(is_traceable_wrapper_subclass(argument) for argument in args):
             return NotImplemented
+        if function.name() in _CONTROL_FLOW:
+            args = tuple(self._watching(argument) if callable(argument) else argument for argument in args)
         result = function(*args, **(kwargs or {}))
         tensor = next((argument for argument in args if isinstance(argument, torch.Tensor)), None)
         if tensor is not None:
@@ -54,6 +60,15 @@ class OperatorTypes(TorchDispatchMode):
             else:
                 self.others.append(dtype)
         return result
+
+    def _watching(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function with this mode on, which is off while an operator runs."""
+
+        def watched(*arguments: Any) -> Any:
+            with self:
+                return function(*arguments)
+
+        return watched
 
 
 def is_product(name: str) -> bool:
