@@ -15,8 +15,8 @@ import torch
 from harness import PreparationError
 from harness.runtimes.onnx_graph import network_weights
 from harness.runtimes.torch_session import arrays_of, module_weights
-from harness.techniques.export import TOLERANCE, _check, check_output, export
-from harness.techniques.torch_modules import CastNetwork
+from harness.techniques.export import TOLERANCE, _check, check_output, export, tolerance_of
+from harness.techniques.torch_modules import AutocastNetwork, CastNetwork
 from harness.testing import tiny_torch_model
 from tests.onnx_networks import model, tensor
 from tests.torch_networks import Buffered
@@ -78,6 +78,22 @@ def test_bfloat16_is_checked_in_float32_and_stays() -> None:
     assert {weight.dtype for weight in network_weights(model)} == {"bfloat16"}
     with pytest.raises(PreparationError, match=r"away from torch's; the limit is 0\.1"):
         _check(model, batches(2), [{"output": np.ones((2, 4), np.float32)}], TOLERANCE["bfloat16"], batchable=True)
+
+
+def test_what_autocast_computes_in_is_how_far_an_export_may_be_off() -> None:
+    """Its weights are float32, whose limit such products miss; and the products were run in bfloat16, on a CPU."""
+    limits = {
+        name: tolerance_of(AutocastNetwork(TINY.load(), getattr(torch, name))) for name in ("bfloat16", "float16")
+    }
+    assert limits == {name: TOLERANCE[name] for name in limits}
+    casts = [("x", "narrow", "BFLOAT16"), ("w", "weight", "BFLOAT16"), ("product", "y", "FLOAT")]
+    nodes = [onnx.helper.make_node("Cast", [a], [b], to=getattr(onnx.TensorProto, kind)) for a, b, kind in casts]
+    nodes.insert(2, onnx.helper.make_node("MatMul", ["narrow", "weight"], ["product"]))
+    network, ones = model(nodes, [tensor("w", np.eye(4))]), np.ones((2, 4), np.float32)
+    _check(network, [{"x": ones}], [{"y": 1.05 * ones}], limits["bfloat16"], batchable=True)
+    assert network.graph.node[0].attribute[0].i == onnx.TensorProto.BFLOAT16
+    with pytest.raises(PreparationError, match=r"away from torch's; the limit is 0\.1"):
+        _check(network, [{"x": ones}], [{"y": 1.5 * ones}], limits["bfloat16"], batchable=True)
 
 
 def test_what_is_complex_stays_so_beside_weights_of_16_bits() -> None:

@@ -29,7 +29,8 @@ OPSET = 18
 """The oldest opset that is accepted: layer normalisation came with 17, quantization per channel with 13."""
 
 TOLERANCE = {"float32": 1e-3, "float16": 3e-2, "bfloat16": 0.1}
-"""Relative L2 distance of the exported network's outputs from torch's, by the least precise type of the weights.
+"""Relative L2 distance of the exported network's outputs from torch's, by the least precise type of the weights, or of
+the products under `autocast`.
 
 Exports that were right came within 1e-5 in float32; a lost layer or a wrong constant gives 0.1 and more. What is
 bfloat16 is run in float32, and differs by what torch rounds between the layers.
@@ -169,8 +170,11 @@ def _narrow_folded(model: Any, network: Any) -> None:
 
 
 def tolerance_of(network: Any) -> float:
-    """How far an exported module may be off: what `TOLERANCE` says of the least precise type of its weights."""
-    types = {str(parameter.dtype).removeprefix("torch.") for parameter in network.parameters()}
+    """How far an exported module may be off: what `TOLERANCE` says of the least precise type that it computes in."""
+    from harness.techniques.torch_modules import AutocastNetwork
+
+    casts = [part.dtype for part in network.modules() if isinstance(part, AutocastNetwork)]
+    types = {str(dtype).removeprefix("torch.") for dtype in (*casts, *(one.dtype for one in network.parameters()))}
     return max((TOLERANCE[name] for name in types if name in TOLERANCE), default=TOLERANCE["float32"])
 
 
@@ -180,24 +184,32 @@ def _in_float32(model: Any) -> Any:
     """
     from onnx import TensorProto, numpy_helper
 
-    from harness.runtimes.onnx_graph import constants, nodes
-
-    if all(constant.tensor.data_type != TensorProto.BFLOAT16 for constant in constants(model.graph)):
+    if not any(_in_bfloat16(model.graph)):
         return model
     model = copy.deepcopy(model)
-    for constant in constants(model.graph):
-        if constant.tensor.data_type == TensorProto.BFLOAT16:
-            values = numpy_helper.to_array(constant.tensor).astype("float32")
-            constant.tensor.CopyFrom(numpy_helper.from_array(values, constant.tensor.name))
-    for node in nodes(model.graph):
-        for attribute in node.attribute:
-            if attribute.name in ("to", "dtype") and attribute.i == TensorProto.BFLOAT16:
-                attribute.i = TensorProto.FLOAT
+    tensors, casts = _in_bfloat16(model.graph)
+    for tensor in tensors:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float32"), tensor.name))
+    for attribute in casts:
+        attribute.i = TensorProto.FLOAT
     del model.graph.value_info[:]
     for value in (*model.graph.input, *model.graph.output):
         if value.type.tensor_type.elem_type == TensorProto.BFLOAT16:
             value.type.tensor_type.elem_type = TensorProto.FLOAT
     return model
+
+
+def _in_bfloat16(graph: Any) -> tuple[list[Any], list[Any]]:
+    """The constants of a graph in bfloat16, and the attributes of its nodes that ask for the type."""
+    from onnx import TensorProto
+
+    from harness.runtimes.onnx_graph import constants, nodes
+
+    attributes = (attribute for node in nodes(graph) for attribute in node.attribute)
+    return (
+        [constant.tensor for constant in constants(graph) if constant.tensor.data_type == TensorProto.BFLOAT16],
+        [one for one in attributes if one.name in ("to", "dtype") and one.i == TensorProto.BFLOAT16],
+    )
 
 
 def _check(
