@@ -140,6 +140,20 @@ def test_an_output_with_the_name_of_an_input_is_refused_with_the_cure() -> None:
         export(Several(), inputs, batchable=True)
 
 
+class Spectrum(torch.nn.Module):
+    """Gives complex numbers."""
+
+    def forward(self, x: Any) -> Any:
+        return {"mean": x.mean(1), "spectrum": torch.fft.rfft(x)}
+
+
+def test_a_complex_output_is_refused_with_the_cure() -> None:
+    """The exporter gives its parts an axis of their own, and a selection of boxes (NMS) was blamed for the shape."""
+    inputs = [{"x": np.ones((2, 4), np.float32)}]
+    with pytest.raises(PreparationError, match=r"^spectrum: complex numbers, .* let forward give torch\.view_as_real"):
+        export(Spectrum(), inputs, batchable=True)
+
+
 def test_a_batch_that_did_not_stay_variable_is_refused() -> None:
     inputs = [{"x": np.ones((n, 3), np.float32)} for n in (2, 3)]
     with pytest.raises(PreparationError, match="exported"):

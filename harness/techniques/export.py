@@ -67,8 +67,8 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
     batchable  make the first axis of every input and output of any length. The first example must then hold two items
                or more, since a tracer takes an axis of length one for a constant.
 
-    Raises `PreparationError` where an output has the name of an input, and where the export fails, keeps the batch
-    fixed, or computes something else.
+    Raises `PreparationError` where an output has the name of an input or is complex, and where the export fails, keeps
+    the batch fixed, or computes something else.
     """
     import torch
     from onnx_ir.passes.common import NameFixPass
@@ -84,6 +84,11 @@ def export(network: Any, examples: Sequence[Arrays], *, batchable: bool) -> Any:
         raise PreparationError(
             f"{', '.join(both)}: the same name for an input and an output, and an ONNX network has each name once; let "
             "forward name its output otherwise, or the Model its input, which a torch network gets by position"
+        )
+    if unreal := [name for name, tensor in wanted[0].items() if tensor.is_complex()]:
+        raise PreparationError(
+            f"{', '.join(unreal)}: complex numbers, and ONNX Runtime gives none; let forward give torch.view_as_real "
+            "of them, which the reference and every case then give alike"
         )
     # The exporter reports its stages on standard output, and warns about functions of its own that are deprecated.
     chatter = io.StringIO()
