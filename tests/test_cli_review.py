@@ -288,6 +288,7 @@ def test_list_prints_and_asks_nothing(place: Place, capsys: pytest.CaptureFixtur
         "▼ regressed  toys/a/reference/cpu", "▼ regressed  toys/b/reference/cpu", "+ new  toys/e/reference/cpu",
     ]  # fmt: skip
     assert re.search(r"new  toys/e/.*\n  case .*\n  latency.p50 +10.0 ms", printed), "a new case shows what it gave"
+    assert "] relative to the anchor  limit +10.0 %\n" in printed, "seconds may tell otherwise than the change"
     assert printed.splitlines()[-1] == "3 pending"
 
 

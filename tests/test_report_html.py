@@ -219,6 +219,19 @@ def test_what_the_pictures_of_a_case_show_is_said_beside_them_and_stands_in_tabl
         assert quantiles_of(piece, "baseline") == ["–", "–", drawn, "–", "–", "–", "–"]
 
 
+def test_a_change_of_ratios_is_said_to_be_one_in_the_table_of_its_case() -> None:
+    """Seconds that grew by 20 % stood beside a change of 1 %, and of an unchanged row no sentence said why."""
+    run = sample_run(1, 1, samples=4)
+    (result,) = run.results
+    row = Comparison(
+        result.suite, result.case_id, "latency.p50", Verdict.UNCHANGED,
+        "latency.p50 1.20 ms against 1.00 ms: +1.0 % [+0.20, +1.8] relative to the anchor; limit +10.0 %.",
+        Estimate.exact(1.0e-3), Estimate.exact(1.2e-3), Estimate(0.01, 0.002, 0.018), 0.1, unit="s",
+    )  # fmt: skip
+    (piece,) = sections_with_pictures(dataclasses.replace(run, comparisons=(row,))).values()
+    assert '<td class="r">+1.0 % [+0.20, +1.8] relative to the anchor</td>' in piece
+
+
 def quantiles_of(piece: str, arm: str) -> list[str]:
     """The cells of an arm in the table of the call times of a case."""
     (row,) = re.findall(f'<tr><th scope="row">{arm}</th>(.*?)</tr>', piece.partition("<h3>Measurements")[0])

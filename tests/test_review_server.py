@@ -83,6 +83,7 @@ def test_the_page_shows_what_is_pending_and_links_the_report(served: Served) -> 
     assert status == 200
     assert "3 changes wait for you." in page
     assert page.count('<article class="card') == 3
+    assert page.count("relative\u00a0to\u00a0the\u00a0anchor</td>") == 1, "the change of `a`, beside its seconds"
     assert "default-src 'none'" in str(headers["Content-Security-Policy"])
     assert "form-action 'self'" in str(headers["Content-Security-Policy"])
     assert headers["Cache-Control"] == "no-store"

@@ -17,8 +17,9 @@ from harness.cli.options import add_baselines_option, add_source_option, followe
 from harness.cli.output import fail, flush, say
 from harness.errors import BaselineError, RecordError
 from harness.report.commands import reproduce_command
-from harness.report.numbers import change_text, estimate_text, limit_text
+from harness.report.numbers import estimate_text, limit_text
 from harness.report.overview import GLYPHS
+from harness.report.reasons import measured_change
 from harness.report.record import read_run
 from harness.report.text import one_line
 from harness.review import Pending, Review
@@ -188,7 +189,8 @@ def _lines(one: Pending) -> Iterator[str]:
     yield head
     for change in one.changes[:_SHOWN]:
         before, now = estimate_text(change.baseline, change.unit), estimate_text(change.candidate, change.unit)
-        numbers = f"{before} -> {now}  {change_text(change)}  limit {limit_text(change)}" if change.candidate else ""
+        judged = f"{measured_change(change)}  limit {limit_text(change)}"
+        numbers = f"{before} -> {now}  {judged}" if change.candidate else ""
         yield f"  {change.metric:<14} {change.verdict.value:<12} {numbers}".rstrip()
     for metric, text in one.figures():
         yield f"  {metric:<14} {text}"

@@ -10,7 +10,18 @@ from harness.report.numbers import change_text
 from harness.report.text import one_line
 from harness.units import quantity
 
-__all__ = ["MAX_NAMED", "brief", "in_numbers", "measure", "rule", "rules", "said", "without_commands", "without_name"]
+__all__ = [
+    "MAX_NAMED",
+    "brief",
+    "in_numbers",
+    "measure",
+    "measured_change",
+    "rule",
+    "rules",
+    "said",
+    "without_commands",
+    "without_name",
+]
 
 MAX_NAMED = 5
 """Failing cases that stand right below the verdict."""
@@ -52,6 +63,11 @@ def measure(c: Comparison) -> str:
     if "relative to the anchor" in c.reason:
         return " relative to the anchor"
     return " in turns" if " in turns; " in c.reason else ""
+
+
+def measured_change(c: Comparison) -> str:
+    """The change with its interval and what it was measured by: `+15.2 % [+13.4, +16.9] relative to the anchor`."""
+    return f"{change_text(c)}{measure(c) if c.change else ''}"
 
 
 def said(c: Comparison) -> str:

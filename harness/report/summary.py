@@ -9,9 +9,9 @@ from harness.records import Comparison, Run, Verdict
 from harness.report.batching import knees
 from harness.report.commands import accept_command, acceptable, reproduce_command
 from harness.report.gains import accuracy_slack, answers, subjects
-from harness.report.numbers import change_text, estimate_text, limit_text
+from harness.report.numbers import estimate_text, limit_text
 from harness.report.overview import GLYPHS, CaseView, Overview, counts, timed
-from harness.report.reasons import MAX_NAMED, brief, in_numbers, measure, said, without_commands
+from harness.report.reasons import MAX_NAMED, brief, in_numbers, measured_change, said, without_commands
 from harness.report.text import commit_name, moment, one_line, shorten
 from harness.report.trust import checks, tree_note
 from harness.report.weight import comparisons_by_weight
@@ -109,13 +109,12 @@ def comparison_rows(seen: Overview, comparisons: Sequence[Comparison], *, comman
     yield "| verdict | case | metric | before | now | change | limit |"
     yield "|---|---|---|---:|---:|---:|---:|"
     for c in comparisons:
-        change = f"{change_text(c)}{measure(c) if c.change else ''}"
-        numbers = (estimate_text(c.baseline, c.unit), estimate_text(c.candidate, c.unit), change, limit_text(c))
+        before, now = estimate_text(c.baseline, c.unit), estimate_text(c.candidate, c.unit)
         reason = said(c) if commands else without_commands(said(c))
         if c.metric == "case":
             yield f"| {_word(c)} | {escape(seen.label(c))} | {escape(reason)} | | | | |"
         else:
-            cells = " | ".join(escape(number) for number in numbers)
+            cells = " | ".join(escape(number) for number in (before, now, measured_change(c), limit_text(c)))
             yield f"| {_word(c)} | {escape(seen.label(c))} | {escape(_metric(c, reason))} | {cells} |"
 
 

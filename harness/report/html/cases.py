@@ -19,11 +19,11 @@ from harness.report.commands import accept_command, acceptable, reproduce_comman
 from harness.report.gains import batch_of, before
 from harness.report.html.charts import ecdf, pooled, quantile, timeline
 from harness.report.html.history import histories
-from harness.report.numbers import change_text, estimate_text, limit_text, relative_text
+from harness.report.numbers import estimate_text, limit_text, relative_text
 from harness.report.overview import CaseView, Overview, other_tree
 from harness.report.past import NO_PAST, Past
 from harness.report.ran import facts_beside, references
-from harness.report.reasons import said, without_name
+from harness.report.reasons import measured_change, said, without_name
 from harness.units import percent, plural, quantity
 
 __all__ = ["Sections", "anchor", "render_cases"]
@@ -242,7 +242,7 @@ def _compared(comparison: Comparison) -> dict[str, Any]:
         "told": said(comparison) if _to_be_told(comparison) else "",
         "before": estimate_text(comparison.baseline, comparison.unit),
         "now": estimate_text(comparison.candidate, comparison.unit),
-        "change": change_text(comparison),
+        "change": measured_change(comparison),
         "limit": limit_text(comparison),
         "detectable": "–" if detectable is None else relative_text(comparison, detectable).removeprefix("+"),
     }

@@ -24,6 +24,7 @@ from harness.report.html.why import not_decided, why
 from harness.report.numbers import change_text, estimate_text, limit_text
 from harness.report.overview import GLYPHS, MEANINGS, Overview, counts, other_tree, timed
 from harness.report.past import LAST, NO_PAST, Past
+from harness.report.reasons import measured_change
 from harness.report.text import commit_name, moment, tail, visible
 from harness.report.trust import checks, tree_note
 from harness.units import duration, quantity
@@ -169,6 +170,7 @@ def environment() -> jinja2.Environment:
         "tail": tail,
         "limit": limit_text,
         "change": change_text,
+        "measured_change": measured_change,
     }
     made.globals |= {
         "glyphs": GLYPHS,
