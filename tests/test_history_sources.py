@@ -15,7 +15,7 @@ import pytest
 
 from harness.baseline.accept import accept
 from harness.baseline.log import versions
-from harness.baseline.records import Portable, Times
+from harness.baseline.records import Portable, Times, machine_class
 from harness.baseline.store import Store as Baselines
 from harness.files import point_latest
 from harness.history import folder
@@ -450,6 +450,23 @@ def test_a_baseline_in_another_unit_is_none_of_the_series(tmp_path: Path, monkey
     series = [Series("digits", CASE, name, unit, "lower", here) for name, unit in named]
     found = levels_of(series, Sources(tmp_path, tmp_path))
     assert [len(one.levels) for one in found] == [1, 0, 1, 0]
+
+
+def test_the_level_of_a_baseline_is_the_number_that_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All launches were pooled: a block with more of them drew the line to itself, and one odd memory moved it."""
+    numbers = [
+        {"latency.p50": [1.0] * 3, "memory.peak": [1.0]},
+        {"latency.p50": [1.2] * 11, "memory.peak": [1.0]},
+        {"memory.peak": [1.01]},
+    ]
+    times = some_times([a_block(values) for values in numbers])
+    monkeypatch.setattr("harness.history.past.versions", lambda *_: {("digits", CASE): [times]})
+    here = machine_class(times.identity)
+    series = [
+        Series("digits", CASE, *about, "lower", here) for about in (("latency.p50", "s"), ("memory.peak", "bytes"))
+    ]
+    found = [[level.value for level in one.levels] for one in levels_of(series, Sources(tmp_path, tmp_path))]
+    assert found == [[pytest.approx(1.2**0.5)], [1.0]]
 
 
 def test_damaged_versions_and_folders_without_git_are_no_error(tmp_path: Path) -> None:

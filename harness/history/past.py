@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
@@ -13,7 +14,7 @@ from harness.errors import BaselineError
 from harness.history.changes import CURE, with_changes
 from harness.history.entries import Entry, Kept, Value, Wanted, question_of
 from harness.history.sources import Sources
-from harness.judge.estimate import estimate
+from harness.judge.times import TIME_UNITS, _baseline_estimate
 from harness.metrics import METRICS
 from harness.records import Run, Verdict
 from harness.report.overview import cases
@@ -157,7 +158,9 @@ def _is_own(metric: str, first: str, accepted: Accepted) -> bool:
 
 
 def _value(series: Series, record: Portable | Times) -> float | None:
-    """What a record says of the metric; None where it does not, or is of another question, unit or machine."""
+    """What a record says of the metric, as the judge reads it: of what is sampled the mean of the blocks' means, else
+    the median of their medians. None where nothing can be judged by it, or it is of another question, unit or machine.
+    """
     if record.units.get(series.metric, series.unit) != series.unit:
         return None
     if series.question and series.question != question_of(record.workload, portable=isinstance(record, Portable)):
@@ -166,8 +169,13 @@ def _value(series: Series, record: Portable | Times) -> float | None:
         return record.values.get(series.metric)
     if machine_class(record.identity) != series.machine:
         return None
-    values = [number for block in record.blocks for number in block.values.get(series.metric, ())]
-    return estimate(values).point if values else None
+    blocks = [block for block in record.blocks if block.values.get(series.metric)]
+    values = [block.values[series.metric] for block in blocks]
+    several = any(len(block.values[series.metric]) > 1 or block.relative.get(series.metric) for block in blocks)
+    if not (several or series.unit in TIME_UNITS):
+        return statistics.median(statistics.median(one) for one in values) if values else None
+    usable = blocks and all(number > 0 for block in values for number in block)
+    return _baseline_estimate(blocks, series.metric).point if usable else None
 
 
 def _asked(value: Value) -> tuple[str, str, str]:
