@@ -65,23 +65,40 @@ def test_the_summary_names_the_worst_cases_right_below_the_verdict(run: Run) -> 
 
 
 def test_the_summary_says_how_small_a_change_would_have_been_found_and_what_settles_it(run: Run) -> None:
-    told = "This can't be decided: from +12.0 % on, a change would have been found. More launches settle it: pytest 'x'"
-    rows = tuple(
-        dataclasses.replace(c, reason=f"{c.reason} {told}") if c.verdict is Verdict.INCONCLUSIVE else c
-        for c in run.comparisons
-    )
-    undecided = [c for c in rows if c.verdict is Verdict.INCONCLUSIVE]
-    changed = dataclasses.replace(run, comparisons=rows)
+    changed = with_cures(run)
+    undecided = [c for c in changed.comparisons if c.verdict is Verdict.INCONCLUSIVE]
     lines = undecided_part(changed)
     assert len(undecided) == 2
     assert [line for line in lines if line.startswith("- ")] == [
         f"- **{c.case_id}**: {c.reason}" for c in comparisons_by_weight(undecided)
     ]
-    assert told not in unescaped(comment.render(changed))
+    assert CURE not in unescaped(comment.render(changed))
     many = tuple(dataclasses.replace(undecided[0], case_id=f"m{i}/reference/cpu") for i in range(MAX_NAMED + 2))
     lines = [line for line in undecided_part(dataclasses.replace(run, comparisons=many)) if line.startswith("- ")]
     assert len(lines) == MAX_NAMED + 1
     assert lines[-1] == "- and 2 more, which are in the report"
+
+
+def test_the_summary_of_a_strict_run_says_what_settles_what_is_undecided(run: Run) -> None:
+    """There it fails and stands under Why, where nothing told how small a change would have been found, or the cure."""
+    strict = dataclasses.replace(with_cures(run), mode="strict")
+    failing = unescaped(render(strict)).partition("### Why")[2].partition("###")[0].splitlines()
+    undecided = [c for c in strict.comparisons if c.verdict is Verdict.INCONCLUSIVE]
+    assert len(undecided) == 2
+    told = [line for line in failing if line.startswith("- ")]
+    assert sorted(told) == sorted(f"- **{c.case_id}**: {c.reason}" for c in undecided)
+
+
+CURE = "This can't be decided: from +12.0 % on, a change would have been found. More launches settle it: pytest 'x'"
+
+
+def with_cures(run: Run) -> Run:
+    """The run with what its undecided comparisons end with."""
+    rows = tuple(
+        dataclasses.replace(c, reason=f"{c.reason} {CURE}") if c.verdict is Verdict.INCONCLUSIVE else c
+        for c in run.comparisons
+    )
+    return dataclasses.replace(run, comparisons=rows)
 
 
 def undecided_part(run: Run) -> list[str]:

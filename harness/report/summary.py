@@ -44,6 +44,9 @@ def render(run: Run) -> str:
     found = seen.failures
     if found:
         lines += ["", "### Why", "", *comparison_rows(seen, found)]
+        # In strict mode what is undecided fails, and stands among these.
+        settling = list(_reasons(seen, [c for c in found if c.verdict is Verdict.INCONCLUSIVE]))
+        lines += ["", *settling] if settling else []
     failing = set(found)
     undecided = [c for c in run.comparisons if c.verdict is Verdict.INCONCLUSIVE and c not in failing]
     if undecided:
