@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from harness.baseline.make import told
 from harness.baseline.portable import home_of, one_differs
 from harness.baseline.records import Baseline, machine_class
+from harness.judge import Prior, fresh_launches
 from harness.judge.compare import LEAST_FRESH
 from harness.judge.words import quoted
 from harness.metrics import Metric, calls_needed
@@ -22,6 +23,7 @@ __all__ = [
     "gone_of_commit",
     "of_commit",
     "of_tree",
+    "wanted_launches",
     "with_home",
     "with_launches",
     "with_time",
@@ -72,9 +74,27 @@ def confirmed(row: Comparison, result: Result, wanted: int) -> Comparison:
     return dataclasses.replace(row, verdict=Verdict.INCONCLUSIVE, reason=reason)
 
 
-def as_said(row: Comparison, result: Result, plan: Mapping[str, Scalar]) -> Comparison:
-    """A comparison that is made anew from the record of a run with this plan, as the run itself said it."""
-    return confirmed(row, result, int(plan.get("confirm", 0)))
+def as_said(row: Comparison, result: Result, plan: Plan, wanted: int) -> Comparison:
+    """A comparison as a run with this plan says it of a case whose screen `wanted` so many fresh launches."""
+    timed = with_time(row, result, plan, wanted)
+    return confirmed(with_launches(timed, result, plan, wanted), result, plan.confirm)
+
+
+def wanted_launches(result: Result, baseline: Baseline, metrics: Mapping[str, Metric], prior: Prior, most: int) -> int:
+    """How many fresh launches, at most `most`, the screen of a result asked for; 0 where none were made.
+
+    Asked of the launches and not remembered: a result may come from a run that was interrupted, or from a record.
+    """
+    first = next((i for i, launch in enumerate(result.launches) if launch.phase == "confirm"), 0)
+    if not first:
+        return 0
+    # What has one value for all launches keeps it.
+    measurements = tuple(
+        dataclasses.replace(one, values=one.values[:first], relative=one.relative[:first])
+        for one in result.measurements
+    )
+    screen = dataclasses.replace(result, launches=result.launches[:first], measurements=measurements)
+    return fresh_launches(screen, baseline, metrics, prior, most)
 
 
 def with_time(row: Comparison, result: Result, plan: Plan, wanted: int) -> Comparison:

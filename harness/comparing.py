@@ -8,11 +8,12 @@ from typing import Protocol
 
 from harness.amending import (
     acceptable,
+    as_said,
     confirmed,
     of_commit,
     of_tree,
+    wanted_launches,
     with_home,
-    with_launches,
     with_time,
 )
 from harness.baseline.accept import baseline_of, usual_prior
@@ -82,7 +83,6 @@ class WithBaselines:
         self._priors: dict[str, Prior] = {}
         self._latest: tuple[tuple[str, str, str], Baseline] | None = None
         self._last: tuple[Result, Baseline, tuple[Comparison, ...]] | None = None
-        self._wanted: dict[tuple[str, str], int] = {}
 
     def baseline(self, suite: str, case_id: str, hardware: str) -> Baseline:
         """What is committed for a case. Raises `BaselineError` where it is damaged."""
@@ -107,9 +107,7 @@ class WithBaselines:
         rows = self._judged(result, baseline, metrics)
         if not any(row.detectable is not None and row.verdict in DOUBTFUL for row in rows):
             return 0
-        wanted = fresh_launches(result, baseline, metrics, self.prior(result.hardware), self._plan.confirm)
-        self._wanted.setdefault((result.suite, result.case_id), wanted)
-        return wanted
+        return fresh_launches(result, baseline, metrics, self.prior(result.hardware), self._plan.confirm)
 
     def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:  # noqa: ARG002
         try:
@@ -123,13 +121,8 @@ class WithBaselines:
             rows = [of_commit(row) for row in rows]
         else:
             rows = [acceptable(with_home(row, rows, result, baseline, metrics, identity), result) for row in rows]
-        if any(launch.phase == "confirm" for launch in result.launches):
-            wanted = self._wanted.get((result.suite, result.case_id), 0)
-            rows = [
-                with_launches(with_time(row, result, self._plan, wanted), result, self._plan, wanted) for row in rows
-            ]
-            rows = [confirmed(row, result, self._plan.confirm) for row in rows]
-        return tuple(rows)
+        wanted = wanted_launches(result, baseline, metrics, self.prior(result.hardware), self._plan.confirm)
+        return tuple(as_said(row, result, self._plan, wanted) for row in rows)
 
     def _judged(self, result: Result, baseline: Baseline, metrics: Metrics) -> tuple[Comparison, ...]:
         judged = _judged_parts(result)

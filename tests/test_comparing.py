@@ -321,6 +321,21 @@ def test_what_had_too_little_time_is_told_whose_it_was(
         assert row.reason.endswith(said) if cure else "time was over" not in row.reason
 
 
+def test_a_case_that_is_taken_over_is_told_the_cure_of_the_run_that_measured_it(
+    with_baselines: WithBaselines, tmp_path: Path
+) -> None:
+    """`--resume` and whoever reviews have seen no screen, and advised to allow more launches than had been made."""
+    doubtful = (1.4, 2.0, 2.4)
+    assert with_baselines.more(a_result({"speedup": doubtful, "size": (4.0,)}), METRICS) == 16
+    result = a_result({"speedup": (doubtful * 3)[:8], "size": (4.0,)}, confirm=5)
+    said = {row.metric: row.reason for row in with_baselines.compare(result, None, METRICS)}
+    assert said["speedup"].endswith("time was over after 5 of 16 fresh launches; a longer --budget gives it more.")
+    taken_over = WithBaselines(Store(tmp_path), ENVIRONMENT, Plan()).compare(result, None, METRICS)
+    reviewed = Acceptor(Store(tmp_path), a_run([result], environment=ENVIRONMENT)).judged(result).comparisons
+    for rows in (taken_over, reviewed):
+        assert {row.metric: row.reason for row in rows} == said
+
+
 @pytest.mark.parametrize(
     ("wanted", "most", "more"), [(16, 16, True), (11, 16, False), (11, 11, True), (0, 16, True), (12, 16, True)]
 )

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from harness.amending import as_said, of_tree
+from harness.amending import confirmed, of_tree
 from harness.baseline.accept import baseline_of
 from harness.baseline.compare import compare_with_baseline
 from harness.baseline.records import Baseline, Portable, Times
@@ -62,7 +62,8 @@ def compare_runs(old: Run, new: Run) -> tuple[Comparison, ...]:
         prior, identity = priors.get(result.hardware, Prior()), here.get(result.hardware, {})
         judged = compare_with_baseline(result, baseline, metrics_of(new, result.suite), prior, identity)
         test = _test_of(result, new)
-        rows = [as_said(_of_one_hour(row, result, test), result, new.plan) for row in judged]
+        wanted = int(new.plan.get("confirm", 0))
+        rows = [confirmed(_of_one_hour(row, result, test), result, wanted) for row in judged]
         found += [absent] if absent else [_of_runs(row, old, new, test, turns=turns) for row in rows]
         found += [row] if (row := failed.get((result.suite, result.case_id))) else []
     if new.complete and not new.filtered:

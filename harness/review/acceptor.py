@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.amending import acceptable, as_said, with_home
+from harness.amending import acceptable, as_said, wanted_launches, with_home
 from harness.baseline import accept as acceptance
 from harness.baseline.compare import compare_with_baseline
 from harness.baseline.records import Portable, Times, machine_class, written
@@ -15,6 +15,7 @@ from harness.errors import BaselineError
 from harness.judge import Prior
 from harness.judge.words import quoted
 from harness.names import timestamp
+from harness.plan import Plan
 from harness.records import Comparison, Result, Run, Scalar
 from harness.report.record import failed_tests, metrics_of
 
@@ -35,6 +36,8 @@ class Acceptor:
     def __init__(self, store: Store, run: Run) -> None:
         self._store = store
         self._run = run
+        confirm, budget = int(run.plan.get("confirm", 0)), float(run.plan.get("budget", Plan.budget))
+        self._plan = Plan(confirm=confirm, budget=budget)
         self._when = timestamp()
         self._priors: dict[str, Prior] = {}
         self._failed = failed_tests(run)
@@ -46,7 +49,8 @@ class Acceptor:
         baseline = self._store.read(result.suite, result.case_id, identity)
         metrics = metrics_of(run, result.suite)
         rows = compare_with_baseline(result, baseline, metrics, self._prior(result), identity)
-        said = (as_said(row, result, run.plan) for row in rows)
+        wanted = wanted_launches(result, baseline, metrics, self._prior(result), self._plan.confirm)
+        said = (as_said(row, result, self._plan, wanted) for row in rows)
         homes = (with_home(row, rows, result, baseline, metrics, identity) for row in said)
         comparisons = tuple(acceptable(row, result) for row in homes)
         quick = run.mode == "quick"
