@@ -230,6 +230,20 @@ def test_what_was_slower_in_turns_is_not_shipped_for_its_better_minute() -> None
     assert len(answers(alone, 0.002)) == 1, "it serves most as well"
 
 
+@pytest.mark.parametrize(("slack", "lost"), [(0.002, "more than 0.2 points"), (0.0, "some of it")])
+def test_that_none_keeps_the_accuracy_is_said_and_the_quickest_named(slack: float, lost: str) -> None:
+    """Beside a reference whose test failed the page said that it was not measured, and the summary nothing."""
+    (subject,) = subjects(cases(sample_run(1, 2, samples=2)))
+    reference = {"latency.p50": 1.8e-3, "accuracy": 0.98}
+    first, second = valued(subject, reference, {"latency.p50": 0.9e-3, "accuracy": 0.9, "speedup": 2.0}).cases
+    failed = Comparison(first.suite, first.id, "case", Verdict.ERROR, f"{first.id}: the test failed")
+    subject = dataclasses.replace(subject, cases=(dataclasses.replace(first, comparisons=(failed,)), second))
+    assert answers(subject, slack) == (
+        f"None whose numbers count keeps the accuracy: each loses {lost}.",
+        "Fastest call at any loss: bf16, 900 µs, 2.00x the reference's speed, accuracy -8.00 pt.",
+    )
+
+
 def test_a_batch_is_ranked_by_its_call_and_serves_by_its_items() -> None:
     """A speed-up is that of an item: 32 of them at 4x the speed take eight times as long as one."""
     (subject,) = subjects(cases(sample_run(1, 10, samples=2)))

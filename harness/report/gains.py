@@ -251,8 +251,12 @@ def answers(subject: Subject, slack: float) -> tuple[str, ...]:
     if fastest:
         bound = f"at most {slack * 100:.3g} points lost" if slack else "no accuracy lost"
         said.append(f"Fastest call with {bound}: {_named(fastest, accuracy.point)}.")
+    else:
+        # The reference keeps it, and is invalid or an error itself.
+        lost = f"more than {slack * 100:.3g} points" if slack else "some of it"
+        said.append(f"None whose numbers count keeps the accuracy: each loses {lost}.")
     quicker = min(found, key=lambda p: p.order)
-    if fastest and quicker is not fastest:
+    if quicker is not fastest:
         said.append(f"Fastest call at any loss: {_named(quicker, accuracy.point)}.")
     served = [p for p in keeping if p.throughput]
     most = max(served, key=lambda p: p.speed, default=None)
