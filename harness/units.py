@@ -139,7 +139,8 @@ def difference(old: float, new: float, unit: str) -> str:
     if unit == "share":
         return points(new - old)
     if old == 0:
-        text = quantity(abs(new), unit)
+        # Of a cosine `quantity` tells what lacks of one, which of a difference is nearly all.
+        text = significant(abs(new)) if unit == "cosine" else quantity(abs(new), unit)
         return f"+{text}" if new > 0 else f"-{text}" if new < 0 else "0"
     return percent((new - old) / abs(old))
 

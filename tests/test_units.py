@@ -97,6 +97,7 @@ def test_more_digits_tell_near_values_apart(value: float, unit: str, text: str) 
         (units.points, (0.0,), "0.00 pt"),
         (units.points, (1e-9,), "+0.0000001 pt"),
         (units.difference, (0, 3, "count"), "+3"),
+        (units.difference, (0, -0.001, "cosine"), "-0.00100"),
         (units.difference, (0.98, 0.97, "share"), "-1.00 pt"),
         (units.difference, (2.0, 1.0, "x"), "-50.0 %"),
         (units.duration, (0.42,), "0.4 s"),
