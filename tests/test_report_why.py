@@ -130,8 +130,28 @@ def test_the_rule_is_the_one_that_fired() -> None:
     assert rule(worse("parameters", exact, 0.0)).endswith("no change for the worse is accepted")
     assert "coin toss" in rule(worse("accuracy", exact, reason="6 lost and 1 won, exact p = 0.062."))
     assert "coin toss" not in rule(worse("accuracy", exact))
-    # On another class of machine a loss of accuracy is judged by its interval.
+    # On another class of machine a loss of shares of right answers is judged by its interval.
     assert rule(worse("accuracy", sampled)) == "the whole interval of the change lies beyond the limit"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words", "others"),
+    [
+        ("6 lost and 1 won, exact p = 0.062.", "one by one", "value was compared"),
+        ("-0.70 pt; limit -0.20 pt.", "value was compared", "one by one"),
+        (
+            "6 lost and 1 won, exact p = 0.062; the baseline was made on another machine class (cpu-1).",
+            "value was compared, on another class of machine, and the loss lies beyond five times the margin",
+            "one by one",
+        ),
+    ],
+    ids=["of answers", "of fractions", "F1 elsewhere"],
+)
+def test_the_rule_of_a_lost_accuracy_says_what_was_compared(reason: str, words: str, others: str) -> None:
+    """Of F1 and AUC it said that answers were compared one by one, and that the margin alone decided elsewhere."""
+    found = rule(worse("accuracy", Estimate.exact(-0.01), reason=reason))
+    assert words in found
+    assert others not in found
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,16 @@ def rule(c: Comparison) -> str:
             )
         return "the whole interval of the change lies beyond the limit"
     if c.metric == "accuracy":
-        words = "the loss lies beyond the margin; answers are compared one by one and not sampled"
-        if "exact p " in c.reason:
+        paired = "exact p " in c.reason
+        if "another machine class" in c.reason:
+            words = (
+                "its value was compared, on another class of machine, and the loss lies beyond five times the margin"
+            )
+        elif paired:
+            words = "the loss lies beyond the margin; answers are compared one by one and not sampled"
+        else:
+            words = "the loss lies beyond the margin; its value was compared, and no single answers"
+        if paired:
             words += (
                 ". p is the chance of so many losses among the examples that changed if each were a coin toss: "
                 "it tells how surprising the loss is, and decides nothing. Examples are numbered from 0"
