@@ -79,7 +79,9 @@ _SEVERITIES = {verdict: position for position, verdict in enumerate(Verdict)}
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its 95 % confidence interval over launches. `low == high == point` says: exact, not sampled."""
+    """A value with its 95 % confidence interval over launches; of a baseline with several blocks over these, of
+    accuracy over examples. `low == high == point` says: exact, not sampled.
+    """
 
     point: float
     low: float

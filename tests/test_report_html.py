@@ -6,6 +6,7 @@ import hashlib
 import re
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from harness.report.reasons import said
 from tests.report_hostile import HOSTILE, hostile_run
 from tests.report_samples import sample_run
 
+ROOT = Path(__file__).parent.parent
 VOID = {"meta", "link", "input", "br", "wbr", "hr", "img"}
 
 
@@ -135,6 +137,17 @@ def test_what_is_detectable_is_said_as_it_is_computed(page: Page) -> None:
         "such runs: it lies beyond the limit."
     )
     assert told in plain(page.text)
+
+
+def test_what_intervals_are_over_and_what_int8_leaves_are_said_as_they_are(page: Page) -> None:
+    """Intervals over a baseline's blocks and over examples were said to be over launches, and INT8 to end at 45 dB."""
+    text = plain(page.text)
+    over = "over launches; of a baseline with several blocks over these, of accuracy over examples."
+    assert f"every interval is {over}" in text
+    assert f"95 % interval {over}" in plain((ROOT / "docs" / "run-json.md").read_text(encoding="utf-8"))
+    assert "INT8 18 to 50." in text
+    metrics = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert "| 40 to 50 dB | bfloat16; INT8 at its best |\n| 18 to 40 dB | INT8 |" in metrics
 
 
 def test_the_gain_map_has_sign_number_and_word(page: Page) -> None:
