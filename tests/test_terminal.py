@@ -152,7 +152,8 @@ def a_progress(cases: int) -> Progress:
 
 
 def decided(verdict: Verdict = Verdict.UNCHANGED) -> Decision:
-    return Decision(next(one for one in RUN.results if one.outcome is Outcome.COMPLETED), (), verdict, False)
+    result = next(one for one in RUN.results if one.outcome is Outcome.COMPLETED)
+    return Decision(result, (Comparison(result.suite, result.case_id, "case", verdict, "told"),), verdict, False)
 
 
 def test_what_a_case_is_decided_to_be_in_the_end_is_what_is_counted(clock: Clock) -> None:
@@ -164,6 +165,15 @@ def test_what_a_case_is_decided_to_be_in_the_end_is_what_is_counted(clock: Clock
     run.replaced(decided(Verdict.ERROR))
     assert dict(run._tally) == {"error": 1}
     assert run._decision == decided(Verdict.ERROR)
+
+
+def test_a_case_about_which_nothing_is_asked_is_counted_as_measured(clock: Clock) -> None:
+    """The live line of `--quick` and `--baseline=off` counted new cases, which the table at the end called measured."""
+    run = a_progress(2)
+    run.done(dataclasses.replace(decided(Verdict.NEW), comparisons=()))
+    assert dict(run._tally) == {"measured": 1}
+    run.replaced(decided(Verdict.ERROR))
+    assert dict(run._tally) == {"error": 1}
 
 
 def test_a_case_that_is_asked_for_again_counts_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from harness.records import Outcome, Run, Verdict
 from harness.report.github import annotation_lines, prefix_of
+from harness.report.overview import CaseView
 from harness.report.record import RUN_NAME
 from harness.report.terminal import case_line, closing_lines, live_line, painted
 from harness.report.text import shorten
@@ -110,7 +111,7 @@ class Progress:
                 self._spent += time.monotonic() - self._began
             else:
                 self._taken += 1  # from the journal of the run that this one goes on with
-        self._tally[decision.verdict.value] += 1
+        self._tally[_word(decision)] += 1
         self._decision = decision
 
     def again(self, decision: Decision) -> bool:
@@ -123,8 +124,8 @@ class Progress:
     def replaced(self, decision: Decision) -> None:
         """The case that was just done is decided otherwise: its test failed for a reason of its own."""
         if self._decision is not None:
-            self._tally -= Counter([self._decision.verdict.value])
-            self._tally[decision.verdict.value] += 1
+            self._tally -= Counter([_word(self._decision)])
+            self._tally[_word(decision)] += 1
             self._decision = decision
 
     def status(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
@@ -246,6 +247,11 @@ def writing(session: Session) -> Iterator[None]:
 
 def _key(decision: Decision) -> tuple[str, str]:
     return decision.result.suite, decision.result.case_id
+
+
+def _word(decision: Decision) -> str:
+    """What a case is counted as, here as at the end: `measured` where nothing was asked about it."""
+    return CaseView(*_key(decision), decision.result, decision.comparisons).word
 
 
 def _put(reporter: Any, text: str) -> None:
