@@ -7,9 +7,11 @@ any other word is written behind the number. The text is ASCII except for `µ`, 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 
 __all__ = [
     "count",
+    "decimals_apart",
     "difference",
     "duration",
     "percent",
@@ -17,6 +19,7 @@ __all__ = [
     "points",
     "quantity",
     "ratio",
+    "relative_change",
     "significant",
     "with_interval",
 ]
@@ -91,6 +94,28 @@ def points(value: float, *, more: int = 0) -> str:
     return f"+{text} pt" if text[0] != "-" and text.strip("0.") else f"{text} pt"
 
 
+def relative_change(value: float, unit: str, baseline: float | None, *, more: int = 0) -> str:
+    """A change relative to a `baseline`: of shares in points, where that is known and not 0, else in percent.
+
+    So many `more` decimals are for what has to be told from something near it.
+    """
+    if unit == "share" and baseline:
+        return points(value * abs(baseline), more=more)
+    return percent(value, more=more)
+
+
+def decimals_apart(ends: Iterable[float], limit: float, text: Callable[[float, int], str]) -> int:
+    """How many decimals more tell the ends of a change from its limit, where `text` writes either with so many more.
+
+    0 where three do not, as of noise of floats; an end that is the limit may read as it does.
+    """
+    others = [end for end in ends if end != limit]
+    for more in range(4):
+        if text(limit, more) not in [text(end, more) for end in others]:
+            return more
+    return 0
+
+
 def duration(seconds: float) -> str:
     """Time that a person waited: `0.4 s`, `42 s`, `4 min 12 s`, `1 h 5 min`."""
     if not math.isfinite(seconds):
@@ -134,15 +159,18 @@ def with_interval(point: float, low: float, high: float, unit: str) -> str:
     return f"{quantity(point, unit)} {_interval(low, high, unit, point)}"
 
 
-def difference(old: float, new: float, unit: str) -> str:
-    """What changed from `old` to `new`: in points for shares, else relative (`+15.2 %`); absolute where `old` is 0."""
+def difference(old: float, new: float, unit: str, *, more: int = 0) -> str:
+    """What changed from `old` to `new`: in points for shares, else relative (`+15.2 %`); absolute where `old` is 0.
+
+    So many `more` decimals are for what has to be told from something near it.
+    """
     if unit == "share":
-        return points(new - old)
+        return points(new - old, more=more)
     if old == 0:
         # Of a cosine `quantity` tells what lacks of one, which of a difference is nearly all.
-        text = significant(abs(new)) if unit == "cosine" else quantity(abs(new), unit)
+        text = significant(abs(new), 3 + more) if unit == "cosine" else quantity(abs(new), unit, 3 + more)
         return f"+{text}" if new > 0 else f"-{text}" if new < 0 else "0"
-    return percent((new - old) / abs(old))
+    return percent((new - old) / abs(old), more=more)
 
 
 def _interval(low: float, high: float, unit: str, scale_of: float) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.bisect import _words
 from harness.cli.collecting import Found as FoundCase
 from harness.cli.collecting import choose, collect
 from harness.cli.commits import Found, History, State, first_bad
@@ -208,6 +209,14 @@ def a_row(verdict: Verdict, metric: str = "latency.p50") -> Comparison:
     return Comparison(
         "toys", CASES[0].case_id, metric, verdict, "a reason.", change=Estimate(0.12, 0.11, 0.13), limit=0.01
     )
+
+
+def test_a_change_of_a_share_is_said_in_points() -> None:
+    """Of an accuracy that lost two points it said -4.0 % [-4.0, -4.0]."""
+    row = a_row(Verdict.REGRESSED, "accuracy")
+    before, lost = Estimate.exact(0.5), Estimate.exact(-0.04)
+    row = dataclasses.replace(row, baseline=before, change=lost, limit=0.004, unit="share", better="higher")
+    assert _words(row) == "-2.00 pt"
 
 
 def test_an_undecided_commit_is_tried_again_with_more_launches_and_then_left(

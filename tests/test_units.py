@@ -100,6 +100,10 @@ def test_more_digits_tell_near_values_apart(value: float, unit: str, text: str) 
         (units.difference, (0, -0.001, "cosine"), "-0.00100"),
         (units.difference, (0.98, 0.97, "share"), "-1.00 pt"),
         (units.difference, (2.0, 1.0, "x"), "-50.0 %"),
+        (units.relative_change, (0.08, "share", 0.5), "+4.00 pt"),
+        (units.relative_change, (0.08, "share", 0.0), "+8.0 %"),
+        (units.relative_change, (0.08, "share", None), "+8.0 %"),
+        (units.relative_change, (0.08, "s", 0.5), "+8.0 %"),
         (units.duration, (0.42,), "0.4 s"),
         (units.duration, (59.7,), "1 min 0 s"),
         (units.duration, (3900,), "1 h 5 min"),
@@ -108,6 +112,28 @@ def test_more_digits_tell_near_values_apart(value: float, unit: str, text: str) 
 )
 def test_other_forms(function, arguments: tuple, text: str) -> None:
     assert function(*arguments) == text
+
+
+@pytest.mark.parametrize(
+    ("end", "more"), [(0.0204, 1), (0.02004, 2), (0.01996, 2), (0.02, 0), (0.15, 0), (0.02 + 1e-15, 0)]
+)
+def test_a_change_gets_the_decimals_that_tell_it_from_its_limit(end: float, more: int) -> None:
+    assert units.decimals_apart((end,), 0.02, lambda value, more: units.percent(value, more=more)) == more
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "unit", "text"),
+    [
+        (100.0, 102.04, "bytes", "+2.040 %"),
+        (0.98, 0.97, "share", "-1.0000 pt"),
+        (0.0, 3.0, "s", "+3.0000 s"),
+        (0.0, -0.001, "cosine", "-0.0010000"),
+    ],
+)
+def test_a_difference_has_as_many_more_decimals_as_it_is_asked_for(
+    old: float, new: float, unit: str, text: str
+) -> None:
+    assert units.difference(old, new, unit, more=2) == text
 
 
 @given(st.floats(), st.sampled_from(UNITS))

@@ -20,8 +20,8 @@ from harness.cli.collecting import Found, choose, collect
 from harness.cli.commits import History, State, first_bad
 from harness.cli.output import fail, say
 from harness.cli.running import LOG, SUITES, add_sampling_options, measured, plan_options
-from harness.judge.words import changed
 from harness.records import Comparison, Run, Verdict
+from harness.report.numbers import change_text
 from harness.report.text import one_line, shorten
 from harness.settings import Against
 from harness.units import plural
@@ -175,7 +175,7 @@ def _twice(run: Run) -> tuple[str, ...]:
 
 def _words(row: Comparison) -> str:
     decided = row.verdict in _STATES and row.change is not None
-    return changed(row.change) if decided and row.change else shorten(one_line(f"{row.verdict}: {row.reason}"), 160)
+    return change_text(row) if decided else shorten(one_line(f"{row.verdict}: {row.reason}"), 160)
 
 
 def _hint(rows: dict[str, Comparison], metric: str) -> str:

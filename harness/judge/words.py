@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from harness.metrics import Metric
 from harness.records import Comparison, Estimate, Verdict
-from harness.units import difference, percent, plural, points, with_interval
+from harness.units import decimals_apart, difference, percent, plural, points, relative_change, with_interval
 
-__all__ = ["advice", "against", "changed", "limit_words", "plural", "quoted"]
+__all__ = ["advice", "against", "apart", "changed", "limit_words", "plural", "quoted"]
 
 
 def against(name: str, now: Estimate, baseline: Estimate, unit: str) -> str:
@@ -19,26 +19,37 @@ def against(name: str, now: Estimate, baseline: Estimate, unit: str) -> str:
     return f"{name} {new} against {old}"
 
 
-def changed(change: Estimate) -> str:
-    """`+15.2 % [+13.4, +16.9]`."""
-    low, high = (percent(end).removesuffix(" %") for end in (change.low, change.high))
-    return f"{percent(change.point)} [{low}, {high}]"
+def apart(change: Estimate, limit: float, unit: str = "", baseline: float | None = None) -> int:
+    """How many decimals more tell the ends of a change from its limit, both relative to the baseline."""
+    ends = (change.low, change.high)
+    return decimals_apart(ends, limit, lambda value, more: relative_change(value, unit, baseline, more=more))
 
 
-def limit_words(metric: Metric, baseline: float, limit: float) -> str:
+def changed(change: Estimate, unit: str = "", baseline: float | None = None, more: int = 0) -> str:
+    """`+15.2 % [+13.4, +16.9]`; of a share, where its baseline is given, in points: `-0.60 pt [-0.90, -0.30]`.
+
+    So many `more` decimals tell it from its limit (`apart`).
+    """
+    ends = (change.point, change.low, change.high)
+    point, low, high = (relative_change(end, unit, baseline, more=more) for end in ends)
+    written = f" {point.rpartition(' ')[2]}"
+    return f"{point} [{low.removesuffix(written)}, {high.removesuffix(written)}]"
+
+
+def limit_words(metric: Metric, baseline: float, limit: float, more: int = 0) -> str:
     """`limit +10.0 %`, `limit -0.20 pt`, `limit +1.00 MiB`; in words where any change for the worse counts.
 
     `limit` is in the metric's unit. It is given relative to the baseline where the metric's tolerance sets it, and
-    as it is where its slack does.
+    as it is where its slack does; with so many `more` decimals where the change beside it is written in the same way.
     """
     sign = 1 if metric.better == "lower" else -1
     if metric.unit == "share":
-        return f"limit {points(sign * limit)}" if limit >= 1e-9 else _none(metric)
+        return f"limit {points(sign * limit, more=more)}" if limit >= 1e-9 else _none(metric)
     if limit == 0:
         return _none(metric)
     if baseline and limit <= (metric.tolerance or 0.0) * abs(baseline):
-        return f"limit {percent(sign * limit / abs(baseline))}"
-    return f"limit {difference(0, sign * limit, metric.unit)}"
+        return f"limit {percent(sign * limit / abs(baseline), more=more)}"
+    return f"limit {difference(0, sign * limit, metric.unit, more=0 if baseline else more)}"
 
 
 def quoted(text: str) -> str:

@@ -6,7 +6,7 @@ import math
 import re
 
 from harness.records import Comparison, Estimate
-from harness.units import percent, points, with_interval
+from harness.units import decimals_apart, relative_change, with_interval
 
 __all__ = ["bare", "change_text", "estimate_text", "limit_text", "relative_text", "signed_limit"]
 
@@ -34,15 +34,11 @@ def change_text(comparison: Comparison) -> str:
 
 
 def _more(comparison: Comparison, change: Estimate) -> int:
-    """How many decimals more tell the ends of a change from its limit; 0 where three do not, as of noise of floats."""
+    """How many decimals more tell the ends of a change from its limit."""
     if comparison.limit is None:
         return 0
     limit = signed_limit(comparison, comparison.limit)
-    ends = [end for end in (change.low, change.high) if end != limit]
-    for more in range(4):
-        if relative_text(comparison, limit, more) not in [relative_text(comparison, end, more) for end in ends]:
-            return more
-    return 0
+    return decimals_apart((change.low, change.high), limit, lambda value, more: relative_text(comparison, value, more))
 
 
 def signed_limit(comparison: Comparison, limit: float) -> float:
@@ -73,9 +69,8 @@ def relative_text(comparison: Comparison, value: float, more: int = 0) -> str:
 
     With so many `more` decimals as tell it from something near it.
     """
-    if comparison.unit == "share" and comparison.baseline and comparison.baseline.point:
-        return points(value * abs(comparison.baseline.point), more=more)
-    return percent(value, more=more)
+    baseline = comparison.baseline.point if comparison.baseline else None
+    return relative_change(value, comparison.unit, baseline, more=more)
 
 
 def bare(text: str) -> str:
