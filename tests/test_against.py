@@ -12,7 +12,7 @@ from harness.judge.against import DEFAULT_SPREAD, compare_against, expected, mor
 from harness.judge.prior import Spread
 from harness.metrics import METRICS
 from harness.plan import Plan
-from harness.records import Environment, Estimate, Launch, Measurement, Outcome, Result, Verdict
+from harness.records import Comparison, Environment, Estimate, Launch, Measurement, Outcome, Result, Verdict
 from harness.settings import Against
 from tests.folder import PLAN, Folder
 
@@ -40,14 +40,19 @@ def a_result(screen: list[float], confirm: list[float]) -> Result:
     return Result("s", "m/t/cpu", "s.py::t", "m", "t", "cpu", Outcome.COMPLETED, "", (latency, size), launches)
 
 
-def verdict(result: Result, spread: Spread = QUIET) -> Verdict:
+def compared(result: Result, spread: Spread = QUIET) -> Comparison:
+    """What is said of its time."""
     identity = {"kind": "cpu"}
     baseline = baseline_of(result, Environment({"cpu": identity}, {}, {}))
     rows = compare_against(result, result, baseline, METRICS_BY_NAME, identity, spread=spread, against=Against("HEAD"))
     assert {row.metric: row.verdict for row in rows}["size"] is Verdict.UNCHANGED
     (found,) = (row for row in rows if row.metric == "latency.p50")
     assert "at HEAD" in found.reason
-    return found.verdict
+    return found
+
+
+def verdict(result: Result, spread: Spread = QUIET) -> Verdict:
+    return compared(result, spread).verdict
 
 
 @pytest.mark.parametrize(
@@ -67,6 +72,18 @@ def test_verdicts(screen: list[float], confirm: list[float], expected: Verdict) 
     lots = Plan().lots if not confirm else (len(confirm), 5)
     wanted = more_launches(result.launches, 0.01, QUIET, lots)
     assert wanted == (0 if expected is not Verdict.INCONCLUSIVE else 5)
+
+
+def test_an_interval_that_begins_just_beyond_the_limit_does_not_read_as_the_limit() -> None:
+    """What regressed was said to have changed by [+1.0, +1.6] beside a limit of +1.0 %."""
+    slower = [0.01405, 0.01505, 0.01305, 0.01405, 0.01405]
+    result = a_result(slower[:3], slower)
+    row = compared(result)
+    assert row.verdict is Verdict.REGRESSED
+    assert row.change is not None
+    assert row.change.low == pytest.approx(0.0104, abs=1e-5)
+    assert "[+1.0," not in row.reason
+    assert "+1.40 % [+1.04, +1.63] in turns; limit +1.00 %; 5 launches." in row.reason
 
 
 def test_the_spread_is_learnt_from_the_cases_of_the_run() -> None:

@@ -56,6 +56,13 @@ def test_half_a_point_lost_names_the_examples() -> None:
     assert row.limit == pytest.approx(0.002)
 
 
+def test_a_loss_just_beyond_its_limit_does_not_read_as_the_limit() -> None:
+    """What regressed was said to have lost 0.20 points beside a limit of 0.20."""
+    row = judged(answers(25_000, set(range(51))), answers(25_000, set()))
+    assert row.verdict is Verdict.REGRESSED
+    assert "99.80 % against 100.00 %: -0.204 pt; limit -0.200 pt; 25,000 examples" in row.reason
+
+
 def test_no_more_than_ten_examples_are_named() -> None:
     row = judged(answers(1000, set(range(40))), answers(1000, set()))
     assert "lost: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …" in row.reason

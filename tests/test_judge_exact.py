@@ -65,6 +65,24 @@ def test_the_sentence(metric: str, now: float, baseline: float, sentence: str) -
     assert compare_exact(RESULT, METRICS[metric], now, baseline).reason == sentence
 
 
+@pytest.mark.parametrize(
+    ("metric", "now", "baseline", "said"),
+    [
+        ("memory.peak", 102.04 * MIB, 100 * MIB, "102 MiB against 100 MiB: +2.04 %; limit +2.00 %."),
+        ("memory.peak", 1.004 * MIB, 0.0, "1.00 MiB against 0 B: +1.004 MiB; limit +1.000 MiB."),
+        ("size", 1_001_040.0, 1_000_000.0, "978 KiB against 977 KiB: +0.104 %; limit +0.100 %."),
+        ("fidelity.agreement", 0.97996, 0.982, "98.00 % against 98.20 %: -0.204 pt; limit -0.200 pt."),
+    ],
+)
+def test_a_change_just_beyond_its_limit_does_not_read_as_the_limit(
+    metric: str, now: float, baseline: float, said: str
+) -> None:
+    """What regressed was said to have changed by +2.0 % beside a limit of +2.0 %."""
+    row = compare_exact(RESULT, METRICS[metric], now, baseline)
+    assert row.verdict is Verdict.REGRESSED
+    assert row.reason == f"{metric} {said}"
+
+
 def test_the_record_is_exact_and_relative() -> None:
     row = compare_exact(RESULT, METRICS["memory.peak"], 60 * MIB, 50 * MIB)
     assert row.change is not None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 import pytest
 
@@ -62,6 +63,35 @@ def test_a_slower_model_regresses_with_a_whole_sentence() -> None:
     assert row.candidate is not None
     assert row.candidate.point == pytest.approx(0.0129, rel=0.01)
     assert (row.unit, row.better, row.baseline.launches) == ("s", "lower", 9)
+
+
+def test_an_interval_that_begins_just_beyond_the_limit_does_not_read_as_the_limit() -> None:
+    """What regressed was said to have changed by [+10.0, +13.0] beside a limit of +10.0 %."""
+    row = judged(measured(latency=1.1163))["latency.p50"]
+    assert row.verdict is Verdict.REGRESSED
+    assert row.change is not None
+    assert 0.1 < row.change.low < 0.1004
+    assert "[+10.0," not in row.reason
+    assert "relative to the anchor; limit +10.00 %; 3 launches" in row.reason
+
+
+def test_the_change_of_a_sampled_share_is_in_points_as_its_limit_is() -> None:
+    """Four points more of fifty were +8.0 % beside a limit of -2.00 pt."""
+    cover = Metric("cover", "share", "higher", slack=0.02)
+    quiet = Prior(launch={"cover": Spread(1e-6, 6)}, block={"cover": Spread(1e-6, 6)})
+    baseline = a_baseline(None, some_times([a_block({"cover": [0.5, 0.501, 0.499]})] * 3))
+
+    def said(values: list[float], verdict: Verdict) -> str:
+        (row,) = compare(a_result({"cover": values}), baseline, {"cover": cover}, quiet, IDENTITY)
+        assert row.verdict is verdict
+        return row.reason
+
+    more = said([0.54, 0.541, 0.539], Verdict.IMPROVED)
+    assert ": +4.00 pt [+" in more
+    assert "]; limit -2.00 pt; 3 launches" in more
+    assert "+8.0 %" not in more
+    unsure = said([0.46, 0.5, 0.54], Verdict.INCONCLUSIVE)
+    assert re.search(r" This can't be decided: from -\d\.\d\d pt on, a change would have been found\.", unsure)
 
 
 def test_a_slower_technique_shows_in_the_speed_up_first() -> None:

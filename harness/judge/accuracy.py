@@ -14,7 +14,7 @@ from harness.judge.paired import Pairs, exact_p, pair, tango_bound
 from harness.judge.words import limit_words, plural, probability, ratio_to
 from harness.metrics import Metric
 from harness.records import Comparison, Estimate, Result, Verdict
-from harness.units import points, quantity
+from harness.units import decimals_apart, points, quantity
 
 __all__ = ["compare_accuracy"]
 
@@ -39,23 +39,23 @@ def compare_accuracy(result: Result, metric: Metric, now: float, portable: Porta
     except ValueError as error:
         reason = f"{metric.name}: the answers can't be paired with the baseline's: {error}."
         return Comparison(result.suite, result.case_id, metric.name, Verdict.INVALID, reason, unit=metric.unit)
-    interval = ""
     least = most = loss
     if same_class:
         verdict = _by_limit(loss, limit)
     elif pairs is not None and abs(pairs.right / pairs.examples - now) < 1e-5:
         # Only where the metric is the share of right answers are pairs of answers pairs of its terms.
         verdict, least, most = _by_interval(pairs, limit)
-        interval = f" [{points(-most)}, {points(-least)}]"
     else:
         verdict = _by_limit(loss, limit)
         if verdict is Verdict.REGRESSED and not beyond(loss, UNPAIRED_FACTOR * limit):
             verdict = Verdict.INCONCLUSIVE
+    more = decimals_apart((-most, -least), -limit, lambda value, more: points(value, more=more))
+    interval = f" [{points(-most, more=more)}, {points(-least, more=more)}]" if least < most else ""
     label = result.scores.label if result.scores else ""
     parts = [
         f"{f'{metric.name} ({label})' if label else metric.name} {quantity(now, metric.unit)} against "
-        f"{quantity(baseline, metric.unit)}: {points(-loss)}{interval}",
-        limit_words(metric, baseline, limit),
+        f"{quantity(baseline, metric.unit)}: {points(-loss, more=more)}{interval}",
+        limit_words(metric, baseline, limit, more),
         *(_examples(pairs) if pairs else ()),
         *(() if same_class else _elsewhere(result, portable)),
     ]

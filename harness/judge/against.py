@@ -24,7 +24,7 @@ from harness.judge.interval import interval
 from harness.judge.looks import LOT, POWER, SCREEN, confirmed
 from harness.judge.prior import Prior, Spread, fit_spread, pooled
 from harness.judge.times import judged_launches
-from harness.judge.words import changed, plural, quoted
+from harness.judge.words import apart, changed, plural, quoted
 from harness.metrics import TIMES, Metric
 from harness.records import Comparison, Estimate, Launch, Result, Scalar, Verdict
 from harness.settings import Against
@@ -127,11 +127,12 @@ def _row(result: Result, previous: Result, spread: Spread, against: Against) -> 
     now = _latencies(result)
     before = _latencies(previous)
     unit = "s"
+    more = apart(judged.change, tolerance)
+    change, limit = changed(judged.change, more=more), percent(tolerance, more=more)
     reason = (
         f"{METRIC} {with_interval(now.point, now.low, now.high, unit)} against "
-        f"{with_interval(before.point, before.low, before.high, unit)} at {against}: {changed(judged.change)} in "
-        f"turns; limit {percent(tolerance)}; {plural(judged.change.launches, 'launch')}"
-        f"{circumstances(result.launches)}."
+        f"{with_interval(before.point, before.low, before.high, unit)} at {against}: "
+        f"{change} in turns; limit {limit}; {plural(judged.change.launches, 'launch')}{circumstances(result.launches)}."
     )
     if judged.verdict is Verdict.INCONCLUSIVE:
         more = 2 * max(8, len(_counted(result.launches, fresh=True)))

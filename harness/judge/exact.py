@@ -7,7 +7,7 @@ import math
 from harness.judge.words import limit_words, ratio_to
 from harness.metrics import Metric
 from harness.records import Comparison, Estimate, Result, Verdict
-from harness.units import difference, quantity
+from harness.units import decimals_apart, difference, quantity
 
 __all__ = ["FIDELITY_ELSEWHERE", "SPARSITY_ELSEWHERE", "as_kept", "beyond", "compare_exact"]
 
@@ -54,9 +54,11 @@ def compare_exact(result: Result, metric: Metric, now: float, baseline: float, f
     else:
         verdict = Verdict.IMPROVED if beyond(-loss, limit) else Verdict.UNCHANGED
     relative = ratio_to(baseline, now - baseline)
+    worst = baseline + (limit if metric.better == "lower" else -limit)
+    more = decimals_apart((now,), worst, lambda value, more: difference(baseline, value, metric.unit, more=more))
     reason = (
         f"{metric.name} {quantity(now, metric.unit)} against {quantity(baseline, metric.unit)}: "
-        f"{difference(baseline, now, metric.unit)}; {limit_words(metric, baseline, limit)}."
+        f"{difference(baseline, now, metric.unit, more=more)}; {limit_words(metric, baseline, limit, more)}."
     )
     if verdict is Verdict.INVALID:
         reason += " Nothing is no measurement: the counter did not count."

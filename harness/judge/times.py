@@ -14,10 +14,10 @@ from harness.judge.change import Change, change_of, decide, relative
 from harness.judge.estimate import estimate
 from harness.judge.looks import BETA, FRESH, SCREEN, confirmed
 from harness.judge.prior import Prior, series
-from harness.judge.words import against, changed, limit_words, plural, quoted
+from harness.judge.words import against, apart, changed, limit_words, plural, quoted
 from harness.metrics import Metric, calls_needed
 from harness.records import Comparison, Estimate, Launch, Measurement, Result, Verdict
-from harness.units import percent
+from harness.units import percent, relative_change
 
 __all__ = [
     "ANCHORED",
@@ -90,19 +90,21 @@ def compare_sampled(
     convicted = ruling.verdict is Verdict.REGRESSED
     candidate = estimate(judged_values(result, measurement.values, fresh=convicted))
     launches = len(fresh if convicted else every)
+    sign = 1 if metric.better == "lower" else -1
+    more = apart(ruling.change, sign * ruling.limit, metric.unit, baseline.point)
     counted = f"{plural(launches, 'launch')} against {len(own)} in {plural(len(blocks), 'block')}"
     reason = (
-        f"{against(metric.name, candidate, baseline, metric.unit)}: {changed(ruling.change)}"
-        f"{' relative to the anchor' if anchored else ''}; {limit_words(metric, baseline.point, limit)}; {counted}"
-        f"{circumstances(result.launches)}."
+        f"{against(metric.name, candidate, baseline, metric.unit)}: "
+        f"{changed(ruling.change, metric.unit, baseline.point, more)}{' relative to the anchor' if anchored else ''}; "
+        f"{limit_words(metric, baseline.point, limit, more)}; {counted}{circumstances(result.launches)}."
     )
     if convicted and result.cut_short and not confirmed(result.launches):
         ruling = dataclasses.replace(ruling, verdict=Verdict.INCONCLUSIVE)
         reason += f" It could not be confirmed, since its time was over: pytest {quoted(result.nodeid)}"
     elif ruling.verdict is Verdict.INCONCLUSIVE:
-        sign = 1 if metric.better == "lower" else -1
+        found = relative_change(sign * ruling.detectable, metric.unit, baseline.point)
         reason += (
-            f" This can't be decided: from {percent(sign * ruling.detectable)} on, a change would have been found. "
+            f" This can't be decided: from {found} on, a change would have been found. "
             f"{_cure(result, change, len(fresh), len(blocks))}"
         )
     row = _row(result, metric, ruling.verdict, reason)

@@ -2,7 +2,7 @@
 
 A fixed number of discarded calls is too few for a runtime that compiles or tunes while it runs, and some workloads
 never settle at all (Barrett et al., OOPSLA 2017). So the medians of consecutive windows of calls are watched: the calls
-are steady when three windows in a row agree. What does not come to that within the limit is served all the same, and
+are steady when four windows in a row agree. What does not come to that within the limit is served all the same, and
 said to be unsteady.
 """
 
