@@ -57,13 +57,13 @@ def distilled(
         raise SuiteError(
             "distilled: temperature must be above 0, weight between 0 and 1, features 0 or more, seeds 1 or more"
         )
-    from harness.runtimes.torch_session import module_weights
+    from harness.runtimes.torch_session import elements
 
     training = training_of(deployment.model)
     teacher = deployment.network
     made = _made(deployment, into)
     student = made.network
-    large, small = (sum(item.elements for item in module_weights(network)) for network in (teacher, student))
+    large, small = (elements(network) for network in (teacher, student))
     if not small < large:
         raise PreparationError(
             f"the student {_name(into)} has {small} weights and its teacher {large}; a student must be smaller"

@@ -30,7 +30,7 @@ def pruned_heads(deployment: Deployment, fraction: float, finetune: bool = True)
     """
     if not 0 < fraction < 1:
         raise SuiteError(f"pruned_heads({fraction}): fraction is the share of heads to remove, between 0 and 1")
-    from harness.runtimes.torch_session import module_weights
+    from harness.runtimes.torch_session import elements
     from harness.techniques.attention_probe import Attention, attentions
 
     network = copy.deepcopy(deployment.network)
@@ -47,7 +47,7 @@ def pruned_heads(deployment: Deployment, fraction: float, finetune: bool = True)
         chosen.append((attention, sorted(range(attention.heads), key=changes.__getitem__)[:count]))
     if not any(heads for _, heads in chosen):
         raise PreparationError(f"pruned_heads({fraction}) removes none of the {found[0].heads} heads of an attention")
-    before = sum(weight.elements for weight in module_weights(network))
+    before = elements(network)
     muted = outputs_on(network, batches, _muted(chosen))
     gone = sum(attention.cut(heads) for attention, heads in chosen)
     _check(network, batches, muted)

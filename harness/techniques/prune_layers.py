@@ -31,7 +31,7 @@ def pruned_layers(deployment: Deployment, amount: int | float, finetune: bool = 
     """
     if isinstance(amount, bool) or not (amount >= 1 if isinstance(amount, int) else 0 < amount < 1):
         raise SuiteError(f"pruned_layers({amount}): give a number of blocks (2), or a share of them between 0 and 1")
-    from harness.runtimes.torch_session import module_weights
+    from harness.runtimes.torch_session import elements
 
     network = copy.deepcopy(deployment.network)
     batches = probes_of(deployment)
@@ -43,7 +43,7 @@ def pruned_layers(deployment: Deployment, amount: int | float, finetune: bool = 
             "stay; a block is a module with weights in a ModuleList or Sequential that gives what it takes in shape"
         )
     dropped = _least_important(network, blocks, count, batches)
-    before = sum(weight.elements for weight in module_weights(network))
+    before = elements(network)
     muted = outputs_on(network, batches, _muted(dropped))
     _drop(dropped)
     try:
@@ -52,7 +52,7 @@ def pruned_layers(deployment: Deployment, amount: int | float, finetune: bool = 
         raise cant_run("blocks", error) from error
     check_same("the blocks", outputs, muted)
     # What a block shares with the rest stays. Something must go: blocks that were not dropped would keep the promise.
-    left = min(sum(weight.elements for weight in module_weights(network)), before - 1)
+    left = min(elements(network), before - 1)
     if finetune:
         retrain(network, training_of(deployment.model))
     return (
@@ -79,7 +79,7 @@ def _blocks(network: Any, batch: Batch) -> list[_Block]:
     """The outermost modules in containers that could be left out."""
     import torch
 
-    from harness.runtimes.torch_session import module_weights
+    from harness.runtimes.torch_session import weight_tensors
 
     found = [
         _Block(f"{name}.{index}" if name else str(index), container, index)
@@ -106,7 +106,7 @@ def _blocks(network: Any, batch: Batch) -> list[_Block]:
     kept: list[_Block] = []
     for block in found:
         inside = any(block.name.startswith(f"{other.name}.") for other in kept)
-        if not inside and calls[id(block.module)] == [True] and module_weights(block.module):
+        if not inside and calls[id(block.module)] == [True] and weight_tensors(block.module):
             kept.append(block)
     return kept
 
