@@ -70,7 +70,7 @@ def render(run: Run, past: Past = NO_PAST) -> bytes:
         counts=counts(seen.cases),
         accept=accept_command(run) if accepts else "",
         accepts=accepts,
-        accept_some=accept_command(run, "GLOB", source="RUN"),
+        accept_some=accept_command(run, "*PART*", source="RUN"),
         checks=checks(seen),
         other_tree=other_tree(run),
         of_revision=of_revision(run),
