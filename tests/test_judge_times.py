@@ -10,6 +10,7 @@ from harness.judge import Prior, Spread, compare, fresh_launches
 from harness.judge.times import judged_launches, judged_values, sampled
 from harness.metrics import Metric
 from harness.records import Comparison, Result, Verdict
+from harness.report.reasons import measured_change
 from tests.judge_samples import IDENTITY, METRICS, NODEID, a_baseline, a_block, a_result, some_times
 
 QUIET = Prior(
@@ -107,11 +108,15 @@ def test_a_rise_in_speed_is_an_improvement() -> None:
 
 
 def test_a_faster_reference_lowers_the_speed_up_and_does_not_gate() -> None:
-    row = judged(measured(latency=1.0, speedup=0.8))["speedup"]
+    """Its change was said to be one relative to the anchor, of which only the words that excuse it speak."""
+    rows = judged(measured(latency=1.0, speedup=0.8))
+    row = rows["speedup"]
     assert row.verdict is Verdict.UNCHANGED
     assert "because the reference became faster, by 20.0 %" in row.reason
     assert row.change is not None
     assert row.change.point == pytest.approx(-0.2)
+    assert "anchor" not in measured_change(row)
+    assert measured_change(rows["latency.p50"]).endswith("] relative to the anchor")
 
 
 @pytest.mark.parametrize("latency", [1.06, 1.12, 1.25])

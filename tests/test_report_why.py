@@ -124,7 +124,8 @@ def test_a_reason_beside_its_case_repeats_neither_its_name_nor_its_command(reaso
 def test_the_rule_is_the_one_that_fired() -> None:
     sampled, exact = Estimate(0.2, 0.15, 0.25, 3), Estimate.exact(0.2)
     assert rule(worse("speedup", sampled)) == "the whole interval of the change lies beyond the limit"
-    assert "divided by the anchor's" in rule(worse("latency.p50", sampled, reason="+20 % relative to the anchor."))
+    anchored = "+20 % relative to the anchor; limit +5.0 %."
+    assert "divided by the anchor's" in rule(worse("latency.p50", sampled, reason=anchored))
     for metric in ("size", "accuracy", "fidelity.error"):
         assert "whole interval" not in rule(worse(metric, exact))
     assert rule(worse("parameters", exact, 0.0)).endswith("no change for the worse is accepted")

@@ -60,7 +60,7 @@ def in_numbers(c: Comparison) -> bool:
 
 def measure(c: Comparison) -> str:
     """What a change was measured by, where that is not the values shown with it, as words behind it; "" elsewhere."""
-    if "relative to the anchor" in c.reason:
+    if " relative to the anchor; " in c.reason:
         return " relative to the anchor"
     return " in turns" if " in turns; " in c.reason else ""
 
