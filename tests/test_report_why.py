@@ -138,21 +138,26 @@ def test_the_rule_is_the_one_that_fired() -> None:
 @pytest.mark.parametrize(
     ("reason", "words", "others"),
     [
-        ("6 lost and 1 won, exact p = 0.062.", "one by one", "value was compared"),
-        ("-0.70 pt; limit -0.20 pt.", "value was compared", "one by one"),
+        ("1,000 examples, 21 lost and 1 won, exact p < 0.0001.", "one by one", "value was compared"),
+        ("1,000 examples, 6 lost and 1 won, exact p = 0.062.", "value was compared", "one by one"),
+        ("-2.00 pt; limit -0.20 pt.", "value was compared", "one by one"),
         (
-            "6 lost and 1 won, exact p = 0.062; the baseline was made on another machine class (cpu-1).",
+            "1,000 examples, 6 lost and 1 won, exact p = 0.062; the baseline was made on another machine class (c-1).",
             "value was compared, on another class of machine, and the loss lies beyond five times the margin",
             "one by one",
         ),
     ],
-    ids=["of answers", "of fractions", "F1 elsewhere"],
+    ids=["of answers", "F1", "of fractions", "F1 elsewhere"],
 )
 def test_the_rule_of_a_lost_accuracy_says_what_was_compared(reason: str, words: str, others: str) -> None:
-    """Of F1 and AUC it said that answers were compared one by one, and that the margin alone decided elsewhere."""
-    found = rule(worse("accuracy", Estimate.exact(-0.01), reason=reason))
+    """Of F1 and AUC it said that answers were compared one by one, also where their pairs are told, and that the margin
+    alone decided elsewhere.
+    """
+    row = worse("accuracy", Estimate.exact(-0.02 / 0.9), reason=f"accuracy 88.00 % against 90.00 %: {reason}")
+    found = rule(dataclasses.replace(row, baseline=Estimate.exact(0.9), candidate=Estimate.exact(0.88)))
     assert words in found
     assert others not in found
+    assert ("coin toss" in found) is ("exact p" in reason)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ _BRIEF = 150
 _BROKEN = ": the technique did not do what its name says"
 _NO_NUMBERS = "Gave no valid numbers: "
 _COMMAND = re.compile(r"(?:^|: )(?:pytest|harness) ")
+_PAIRS = re.compile(r"([1-9][\d,]*) examples?, (\d+) lost and (\d+) won")
 
 
 def brief(c: Comparison) -> str:
@@ -105,16 +106,15 @@ def rule(c: Comparison) -> str:
             )
         return "the whole interval of the change lies beyond the limit"
     if c.metric == "accuracy":
-        paired = "exact p " in c.reason
         if "another machine class" in c.reason:
             words = (
                 "its value was compared, on another class of machine, and the loss lies beyond five times the margin"
             )
-        elif paired:
+        elif _of_answers(c):
             words = "the loss lies beyond the margin; answers are compared one by one and not sampled"
         else:
             words = "the loss lies beyond the margin; its value was compared, and no single answers"
-        if paired:
+        if "exact p " in c.reason:
             words += (
                 ". p is the chance of so many losses among the examples that changed if each were a coin toss: "
                 "it tells how surprising the loss is, and decides nothing. Examples are numbered from 0"
@@ -123,6 +123,16 @@ def rule(c: Comparison) -> str:
     if c.limit == 0:
         return "it is counted and not sampled, and no change for the worse is accepted"
     return "it is counted or measured once, so it has no interval; the change lies beyond the limit"
+
+
+def _of_answers(c: Comparison) -> bool:
+    """Whether the answers that were lost and won make up the loss, as of a share of right ones and not of F1 or AUC."""
+    found = _PAIRS.search(c.reason)
+    if not (found and c.baseline and c.candidate):
+        return False
+    examples, lost, won = (int(number.replace(",", "")) for number in found.groups())
+    # Both values have six digits.
+    return abs((lost - won) / examples - (c.baseline.point - c.candidate.point)) < 1e-5
 
 
 def rules(comparisons: Sequence[Comparison]) -> tuple[tuple[str, str], ...]:
