@@ -105,8 +105,9 @@ def with_time(row: Comparison, result: Result, plan: Plan, wanted: int) -> Compa
     if row.verdict is not Verdict.INCONCLUSIVE or row.detectable is None or made >= wanted:
         return row
     cure = "a longer --budget"
-    # A case's own time leaves it what may convict; before that only the run's is over. It goes on between launches.
-    if made >= min(LEAST_FRESH, plan.confirm) and result.seconds.get("sample", sum(taken)) >= plan.budget:
+    # A case's own time leaves it what may convict; before that only the run's is over. It is counted from the first of
+    # these launches: what sampling took may hold others, made before an arm was found too large for its hardware.
+    if made >= min(LEAST_FRESH, plan.confirm) and sum(taken) >= plan.budget:
         seconds = max(taken) * (len(taken) + wanted - made)
         cure = f"--plan budget={math.ceil(seconds / 60) * 60}"
     reason = f"{row.reason} Its time was over after {made} of {wanted} fresh launches; {cure} gives it more."
