@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Mapping
 
 from harness.baseline.make import told
@@ -23,6 +24,7 @@ __all__ = [
     "gone_of_commit",
     "of_commit",
     "of_tree",
+    "told_wanted",
     "wanted_launches",
     "with_home",
     "with_launches",
@@ -39,6 +41,7 @@ _OF_BASELINES = {
     "and the baseline's is in": "and the other tree's is in",
 }
 """What the judge says of a baseline, and what is so where another tree stands for it."""
+_TIME_OVER = re.compile(r"[Ii]ts time was over after \d+ of (\d+) fresh launches")
 
 
 def of_commit(row: Comparison) -> Comparison:
@@ -83,7 +86,7 @@ def as_said(row: Comparison, result: Result, plan: Plan, wanted: int) -> Compari
 def wanted_launches(result: Result, baseline: Baseline, metrics: Mapping[str, Metric], prior: Prior, most: int) -> int:
     """How many fresh launches, at most `most`, the screen of a result asked for; 0 where none were made.
 
-    Asked of the launches and not remembered: a result may come from a run that was interrupted, or from a record.
+    Asked of the launches and not remembered: a result may come from a run that was interrupted.
     """
     first = next((i for i, launch in enumerate(result.launches) if launch.phase == "confirm"), 0)
     if not first:
@@ -95,6 +98,18 @@ def wanted_launches(result: Result, baseline: Baseline, metrics: Mapping[str, Me
     )
     screen = dataclasses.replace(result, launches=result.launches[:first], measurements=measurements)
     return fresh_launches(screen, baseline, metrics, prior, most)
+
+
+def told_wanted(rows: Iterable[Comparison]) -> dict[tuple[str, str], int]:
+    """How many fresh launches a run's comparisons say were wanted, by suite and case id, of each case whose time was
+    over before it had them. The baselines may have changed since, and would ask for another number today.
+    """
+    found: dict[tuple[str, str], int] = {}
+    for row in rows:
+        if over := _TIME_OVER.search(row.reason):
+            key = (row.suite, row.case_id)
+            found[key] = max(int(over.group(1)), found.get(key, 0))
+    return found
 
 
 def with_time(row: Comparison, result: Result, plan: Plan, wanted: int) -> Comparison:

@@ -338,12 +338,30 @@ def test_a_case_that_is_taken_over_is_told_the_cure_of_the_run_that_measured_it(
     doubtful = (1.4, 2.0, 2.4)
     assert with_baselines.more(a_result({"speedup": doubtful, "size": (4.0,)}), METRICS) == 16
     result = a_result({"speedup": (doubtful * 3)[:8], "size": (4.0,)}, confirm=5)
-    said = {row.metric: row.reason for row in with_baselines.compare(result, None, METRICS)}
+    measured = with_baselines.compare(result, None, METRICS)
+    said = {row.metric: row.reason for row in measured}
     assert said["speedup"].endswith("time was over after 5 of 16 fresh launches; a longer --budget gives it more.")
     taken_over = WithBaselines(Store(tmp_path), ENVIRONMENT, Plan()).compare(result, None, METRICS)
-    reviewed = Acceptor(Store(tmp_path), a_run([result], environment=ENVIRONMENT)).judged(result).comparisons
-    for rows in (taken_over, reviewed):
+    run = a_run([result], environment=ENVIRONMENT, comparisons=measured)
+    for rows in (taken_over, Acceptor(Store(tmp_path), run).judged(result).comparisons):
         assert {row.metric: row.reason for row in rows} == said
+
+
+def test_a_case_that_had_its_launches_had_them_also_where_baselines_of_today_would_ask_for_more(
+    with_baselines: WithBaselines, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whoever accepted or reviewed it was told that its time was over, and to take a longer --budget."""
+    store, doubtful = Store(tmp_path_factory.mktemp("earlier")), (1.4, 2.0, 2.4)
+    store.write(a_portable({"size": 4.0}))
+    # Hours that differ more than launches are not known better by more launches.
+    store.write(some_times([a_block({"speedup": [2.0, 2.001, 2.002]}), a_block({"speedup": [2.6, 2.603, 2.599]})]))
+    earlier, screen = WithBaselines(store, ENVIRONMENT, Plan()), a_result({"speedup": doubtful, "size": (4.0,)})
+    assert (earlier.more(screen, METRICS), with_baselines.more(screen, METRICS)) == (5, 16)
+    result = a_result({"speedup": (doubtful * 3)[:8], "size": (4.0,)}, confirm=5)
+    run = a_run([result], environment=ENVIRONMENT, comparisons=earlier.compare(result, None, METRICS))
+    judged = Acceptor(Store(tmp_path), run).judged(result)
+    assert verdicts(judged.comparisons) == {"speedup": Verdict.INCONCLUSIVE, "size": Verdict.UNCHANGED}
+    assert "time was over" not in f"{judged.refused} {[row.reason for row in (*run.comparisons, *judged.comparisons)]}"
 
 
 @pytest.mark.parametrize(

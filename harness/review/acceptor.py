@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.amending import acceptable, as_said, wanted_launches, with_home
+from harness.amending import acceptable, as_said, told_wanted, with_home
 from harness.baseline import accept as acceptance
 from harness.baseline.compare import compare_with_baseline
 from harness.baseline.records import Portable, Times, machine_class, written
@@ -41,6 +41,7 @@ class Acceptor:
         self._when = timestamp()
         self._priors: dict[str, Prior] = {}
         self._failed = failed_tests(run)
+        self._wanted = told_wanted(run.comparisons)
 
     def judged(self, result: Result) -> Judged:
         """Judge a result against the baseline that its case has now. Raises `BaselineError` for damaged files."""
@@ -49,7 +50,8 @@ class Acceptor:
         baseline = self._store.read(result.suite, result.case_id, identity)
         metrics = metrics_of(run, result.suite)
         rows = compare_with_baseline(result, baseline, metrics, self._prior(result), identity)
-        wanted = wanted_launches(result, baseline, metrics, self._prior(result), self._plan.confirm)
+        made = sum(launch.phase == "confirm" for launch in result.launches)
+        wanted = self._wanted.get((result.suite, result.case_id), made)
         said = (as_said(row, result, self._plan, wanted) for row in rows)
         homes = (with_home(row, rows, result, baseline, metrics, identity) for row in said)
         comparisons = tuple(acceptable(row, result) for row in homes)
