@@ -509,10 +509,13 @@ def test_a_launch_tells_a_mark_that_expects_a_failure_from_a_call(
 
 
 @pytest.mark.parametrize(("when", "told"), [("setup", f"needs --runslow ({UNREACHED})"), ("call", "needs --runslow")])
-def test_a_launch_whose_marks_skip_a_test_says_that_options_do_not_reach_it(
+def test_a_launch_that_skips_a_test_before_its_call_says_that_options_do_not_reach_it(
     when: Literal["setup", "call"], told: str
 ) -> None:
-    """The reason asked for an option that was given, and for which the test outside was not skipped."""
+    """The reason asked for an option that was given, and for which the test outside was not skipped. What a fixture
+    skips for another reason was told to put options into addopts as well.
+    """
+    assert UNREACHED.startswith("if an option of the command line decides that: none reaches a launch")
     launch = worker.Launch(Conversation(cpu, io.BytesIO(), io.BytesIO(), 1))
     skip = ("conftest.py", 3, "Skipped: needs --runslow")
     report = pytest.TestReport("test_x.py::test_x", ("test_x.py", 1, "test_x"), {}, "skipped", skip, when)
@@ -884,7 +887,7 @@ def test_a_test_that_its_launch_does_not_find_may_hang_on_an_option(
     monkeypatch.setattr(measuring, "Child", Absent)
     measurer, test = a_measurer(tmp_path), TimedTest("suites/test_x.py::test_sum[10]")
     found, _ = measurer.measure(test, "x", {})
-    assert (found.outcome, found.reason) == (Outcome.ABSENT, f"there is no such test {UNREACHED}")
+    assert (found.outcome, found.reason) == (Outcome.ABSENT, f"there is no such test in its launch ({UNREACHED})")
     assert measurer._previous(test, found, Tree(tmp_path), tmp_path, "").reason == "there is no such test"
 
 

@@ -85,7 +85,7 @@ class TestMeasurer:
                     facts = self._prepare(test, self.cache.tree, folder, temporary)
                 except MeasurementError as error:
                     if error.outcome == Outcome.ABSENT:  # the pytest outside has found it
-                        error.args = (f"{error} {UNREACHED}",)
+                        error.args = (f"{error} in its launch ({UNREACHED})",)
                     raise
             result = dataclasses.replace(result, facts=facts)
             arms = {"candidate": ArmSpec(self.cache.tree, str(folder))}

@@ -53,8 +53,12 @@ TIMED_TEST = "timed_test.json"
 EXPECTED = "the test failed, as its xfail expects: "
 """What a launch of one says first where it failed as its mark expects; the reason of the mark follows."""
 
-UNREACHED = "in its launch, which options of the command line don't reach: put them into addopts or PYTEST_ADDOPTS"
-"""What is said of one that a launch skips before its call or does not find, while the pytest outside came to run it."""
+UNREACHED = (
+    "if an option of the command line decides that: none reaches a launch, put it into addopts or PYTEST_ADDOPTS"
+)
+"""What is said of one that a launch skips before its call or does not find, while the pytest outside came to run it. A
+fixture may skip it for any reason, since the pytest outside sets none up.
+"""
 
 SUITE_FOLDERS = "HARNESS_SUITE_FOLDERS"
 """The environment variable that names the folders which pytest imports the suites from by itself."""
