@@ -26,8 +26,8 @@ class Metric:
     unit       `s`, `bytes`, `J`, `items/s`, `x` (a ratio), `share` (0..1), `count`, `cosine` or a word of your own
     better     `lower` or `higher`; there is no default, since a gate without a direction can't gate
     tolerance  relative change for the worse that is still accepted (0.05 is 5 %), None where only `slack` counts
-    slack      absolute change for the worse that is still accepted, in the metric's unit; this in `share`, and the
-               tolerance in every unit, are less than 1
+    slack      absolute change for the worse that is still accepted, in the metric's unit; a grid takes this in
+               `share`, and the tolerance in every unit, only where they are less than 1
     portable   whether values of different machines may be compared
     derive     computes the value of a launch from the launch's other values, by metric name; None where the
                harness measures it, or where `Evaluation.metrics` of the model provides it
@@ -58,12 +58,6 @@ class Metric:
             value = getattr(self, field)
             if value is not None and not 0 <= value < float("inf"):
                 raise SuiteError(f"metric {self.name}: {field} must be a finite number >= 0, not {value!r}")
-            if value is not None and value >= 1 and (field == "tolerance" or self.unit == "share"):
-                example = "0.1 for 10 %" if field == "tolerance" else "0.01 for one point"
-                raise SuiteError(
-                    f"metric {self.name}: {field}={value!r} would accept nearly any change, since it is a share; write "
-                    f"{example}"
-                )
 
     @property
     def gates(self) -> bool:
@@ -185,7 +179,8 @@ def resolve(own: Iterable[Metric] = ()) -> dict[str, Metric]:
     """The built-in metrics by name, under a suite's own limits, and the metrics that the suite adds.
 
     Raises `SuiteError` for a double name, for a built-in metric of which more than the limits differs, and for a limit
-    on one that not every run measures.
+    that would accept nearly any change, or is on one that not every run measures. A run may hold a limit that is
+    refused today, and can be read all the same.
     """
     metrics = {metric.name: metric for metric in METRICS}
     seen: set[str] = set()
@@ -193,10 +188,23 @@ def resolve(own: Iterable[Metric] = ()) -> dict[str, Metric]:
         if metric.name in seen:
             raise SuiteError(f"metric {metric.name} is given twice in one grid")
         seen.add(metric.name)
+        _check_limits(metric)
         if metric.name in metrics:
             _check_built_in(metric, metrics[metric.name])
         metrics[metric.name] = metric
     return metrics
+
+
+def _check_limits(own: Metric) -> None:
+    shares = {"tolerance": (own.tolerance, "0.1 for 10 %")}
+    if own.unit == "share":
+        shares["slack"] = (own.slack, "0.01 for one point")
+    for field, (value, example) in shares.items():
+        if value is not None and value >= 1:
+            raise SuiteError(
+                f"metric {own.name}: {field}={value!r} would accept nearly any change, since it is a share; write "
+                f"{example}"
+            )
 
 
 def _check_built_in(own: Metric, built_in: Metric) -> None:

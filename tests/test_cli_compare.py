@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.cli.compare import exit_code
+from harness.cli.judging import compare_runs
 from harness.cli.main import main
 from harness.errors import RecordError
 from harness.judge import estimate
@@ -171,6 +172,16 @@ def test_a_metric_of_old_alone_is_missing_where_it_had_a_limit(tmp_path: Path, l
     measurements = (*CASES[0].measurements, Measurement("cost", estimate([3.0]), (3.0,)))
     old = on_disk(tmp_path, "old", [dataclasses.replace(CASES[0], measurements=measurements)], metrics=declared)
     assert main(["compare", old, on_disk(tmp_path, "new", CASES[:1])]) == code
+
+
+def test_a_run_with_a_limit_that_no_suite_may_declare_any_more_is_compared() -> None:
+    """It was damaged, and the cure was one for its suite, which had been mended."""
+    cost = {**Metric("cost", "USD", "lower", tolerance=0.1).record(), "tolerance": 1.5, "suite": CASES[0].suite}
+    declared = (*(metric.record() for metric in METRICS), cost)
+    measurements = (*CASES[0].measurements, Measurement("cost", estimate([3.0]), (3.0,)))
+    old = a_run([dataclasses.replace(CASES[0], measurements=measurements)], metrics=declared)
+    found = {row.metric: row for row in compare_runs(old, old)}
+    assert (found["cost"].verdict, found["cost"].limit) == (Verdict.UNCHANGED, 1.5)
 
 
 def test_a_new_run_in_turns_with_another_tree_lacks_what_turns_do_not_measure(

@@ -77,4 +77,4 @@ def test_a_metric_that_could_not_gate_is_refused(changes: dict[str, Any], words:
     hardly anything with per cent or points that were given as they are.
     """
     with pytest.raises(SuiteError, match=words):
-        dataclasses.replace(Metric("cost", "USD", "lower", tolerance=0.1), **changes)
+        resolve([dataclasses.replace(Metric("cost", "USD", "lower", tolerance=0.1), **changes)])
