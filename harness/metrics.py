@@ -197,7 +197,7 @@ def resolve(own: Iterable[Metric] = ()) -> dict[str, Metric]:
 
 def _check_limits(own: Metric) -> None:
     shares = {"tolerance": (own.tolerance, "0.1 for 10 %")}
-    if own.unit == "share":
+    if own.unit == "share" and own.better == "higher":  # the load of a processor may be more than one core
         shares["slack"] = (own.slack, "0.01 for one point")
     for field, (value, example) in shares.items():
         if value is not None and value >= 1:
