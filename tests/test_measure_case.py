@@ -251,7 +251,7 @@ def sampled(monkeypatch: pytest.MonkeyPatch) -> tuple[set[str], list[tuple[str, 
     def sample(arms: Mapping[str, object], *, hardware: Cpu, **_: object) -> Sampled:
         asked.append((hardware.name, *sorted(arms)))
         if hardware == edge and (unfit := large & arms.keys()):
-            raise MeasurementError(f"{min(unfit)} arm: the process was killed", outcome=Outcome.KILLED)
+            raise MeasurementError(f"{max(unfit)} arm: the process was killed", outcome=Outcome.KILLED)
         return Sampled((), cut_short=False)
 
     monkeypatch.setattr(measuring, "sample", sample)
@@ -298,9 +298,34 @@ def test_a_case_that_is_too_large_to_be_timed_alone_is_so(
 ) -> None:
     """That its reference is no longer there makes it fit no better."""
     large, asked = sampled
-    large.add("candidate")
+    large |= {"candidate", "reference"}
     made = Made(an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", "1"), "data")
     found, _ = in_trees(tmp_path, made, edge, timed=lambda _: True)
     assert found.outcome is Outcome.OOM
     assert found.reason.startswith("tiny_onnx/batched:4/edge: needs more than edge allows: it fits until it is timed. ")
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize("timed_in", ["its own", "turns"])
+def test_a_failure_of_the_candidate_is_not_blamed_on_the_arm_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, timed_in: str
+) -> None:
+    """One that ran when it was tried alone was green, and the other tree's case was called too large."""
+    asked = list[str]()
+
+    def sample(_: object, *, hardware: Cpu, **__: object) -> Sampled:
+        asked.append(hardware.name)
+        if asked == ["edge"]:
+            raise MeasurementError("candidate arm: the process was killed", outcome=Outcome.KILLED)
+        return Sampled((), cut_short=False)
+
+    monkeypatch.setattr(measuring, "sample", sample)
+    monkeypatch.setattr(measuring, "measurements_of", lambda *_: ())
+    made = Made(an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", "1"), "data")
+    other = SimpleNamespace(tree=SimpleNamespace(root=tmp_path, check_folder=lambda: None), get=made.get)
+    changes: dict[str, Any] = {"timed": lambda _: True} if timed_in == "its own" else {"other": other}
+    found, previous = in_trees(tmp_path, made, edge, **changes)
+    assert found.outcome is Outcome.OOM
+    assert "it ended with: candidate arm: the process was killed" in found.reason
+    assert asked == ["edge", "cpu"]
+    assert previous is None or previous.outcome is Outcome.COMPLETED

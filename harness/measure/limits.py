@@ -53,14 +53,15 @@ def or_alone(
     """What `attempt(case, arms)` gives; where the limits are too little for the arm beside the candidate, and not for
     the candidate, what it gives without that arm, and the failure.
 
-    Raises `MeasurementError`, with outcome `oom` where they are too little for the candidate.
+    Raises `MeasurementError`, with outcome `oom` where they are too little for the candidate. That the candidate's own
+    process failed beside the arm is enough: where it then ran alone, the arm would be blamed.
     """
     found, failure = or_without(case, lambda where: attempt(where, arms))
     if failure is None:
         return found, None
     error = too_large(case, failure)
     alone = {role: arm for role, arm in arms.items() if role not in BESIDE}
-    if len(alone) == len(arms):
+    if len(alone) == len(arms) or str(failure).startswith("candidate arm: "):
         raise error
     try:
         return attempt(case, alone), failure
