@@ -6,6 +6,7 @@ function and id, and so can do it in another checkout or under another interpret
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import itertools
@@ -101,12 +102,16 @@ def _as_it_is() -> Pipeline:
 
 @dataclass(frozen=True)
 class Grid:
-    """The three axes of a test function, and the metrics that its suite changes or adds."""
+    """The three axes of a test function, and the metrics that its suite changes or adds.
+
+    fault   why a suite that is to be judged must not have it, "" for nothing; another tree may, which nobody mends here
+    """
 
     models: tuple[Model, ...]
     techniques: tuple[Pipeline, ...]
     hardware: tuple[Hardware, ...]
     metrics: tuple[Metric, ...] = ()
+    fault: str = ""
 
     def cases(self) -> tuple[Case, ...]:
         """The product of the axes, model by model."""
@@ -122,8 +127,8 @@ def grid(
 ) -> Callable[[F], F]:
     """Make a test function one test for each combination; the function takes `case` and `bench`.
 
-    Raises `SuiteError` for an empty axis, a value of the wrong kind, a technique without its parameters, an id that two
-    cases share, or a function that has a grid already.
+    Of two grids on a function the upper one counts, whose `fault` says so. Raises `SuiteError` for an empty axis, a
+    value of the wrong kind, a technique without its parameters, or an id that two cases share.
     """
     # An iterator gives its values only once.
     models, techniques, places = tuple(model), tuple(technique), tuple(hardware)
@@ -150,12 +155,11 @@ def grid(
         seen.add(case.id)
 
     def attach(function: F) -> F:
+        fault = ""
         if ATTRIBUTE in vars(function):
             name = getattr(function, "__name__", function)
-            raise SuiteError(
-                f"{name} stands under two grids, and only one would be measured; give each a function of its own"
-            )
-        setattr(function, ATTRIBUTE, result)
+            fault = f"{name} stands under two grids, and only one would be measured; give each a function of its own"
+        setattr(function, ATTRIBUTE, dataclasses.replace(result, fault=fault))
         return function
 
     return attach

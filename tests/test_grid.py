@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from harness import SuiteError, grid
-from harness.grid import grid_of
+from harness import SuiteError, grid, plugin
+from harness.cli import importing
+from harness.grid import Address, find_case, grid_of
 from harness.hardware import cpu
 from harness.techniques import batched
 from harness.testing import tiny_torch_model
@@ -38,15 +42,24 @@ def test_an_empty_iterator_is_an_empty_axis(axis: str) -> None:
         grid(**axes)
 
 
-def test_a_function_under_two_grids_is_refused() -> None:
-    """The inner grid vanished without a word, and its cases with it."""
+def test_a_function_under_two_grids_is_refused_where_it_is_judged_and_served_where_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The inner grid vanished without a word; then the tree before the pull request that mends it was refused too."""
 
+    @grid(**{**AXES, "technique": [batched(8)]})
     @grid(**AXES)
     def test_it(case, bench): ...
 
-    words = "test_it stands under two grids, and only one would be measured; give each a function of its own"
-    with pytest.raises(SuiteError, match=words):
-        grid(**{**AXES, "technique": [batched(8)]})(test_it)
-    found = grid_of(test_it)
-    assert found is not None
-    assert len(found.cases()) == 3
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "test_two", SimpleNamespace(test_it=test_it))
+    case, _ = find_case(Address(str(tmp_path), "test_two.py", "test_it", "tiny/batched:8/cpu"))
+    assert case.id == "tiny/batched:8/cpu"
+
+    said = r"^test_two\.py.*: test_it stands under two grids, and only one would be measured; give each a function of"
+    asked = SimpleNamespace(function=test_it, definition=SimpleNamespace(nodeid="test_two.py::test_it"))
+    with pytest.raises(pytest.UsageError, match=said):
+        plugin.pytest_generate_tests(cast(Any, asked))
+    monkeypatch.setattr(importing, "_paths", lambda *_: ())
+    with pytest.raises(SuiteError, match=said):
+        importing.import_suite(tmp_path, "test_two.py")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import SuiteError
-from harness.grid import load_suite
+from harness.grid import grids_of, load_suite
 
 __all__ = ["import_suite"]
 
@@ -37,17 +37,21 @@ def import_suite(root: Path, file: str, given: str = "") -> tuple[Any, tuple[str
     """The module of a suite file, and pytest's `pythonpath`, which the children of it need as well.
 
     `file` is relative to `root`; errors name it as it was `given`, if that is another way. Raises `SuiteError` where
-    pytest can't be asked, or the file can't be imported or skips itself.
+    pytest can't be asked, or the file can't be imported, skips itself or has a function under two grids.
     """
     given = given or file
     paths = _paths(root, file, given)
     sys.path[:0] = [path for path in paths if path not in sys.path]
     try:
-        return load_suite(root, file, given), paths
+        module = load_suite(root, file, given)
     except BaseException as ended:
         if type(ended).__name__ != "Skipped":  # what pytest.skip raises is no Exception, and pytest is not here
             raise
         raise SuiteError(f"{given} skips itself as a whole: {ended}") from None
+    for one in grids_of(module):
+        if one.fault:
+            raise SuiteError(f"{given}: {one.fault}")
+    return module, paths
 
 
 def _paths(root: Path, file: str, given: str) -> tuple[str, ...]:

@@ -63,6 +63,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of each case of a grid."""
     if (grid := grid_of(metafunc.function)) is None:
         return
+    if grid.fault:
+        raise pytest.UsageError(f"{metafunc.definition.nodeid}: {grid.fault}")
     if metafunc.cls is not None:
         name, owner = metafunc.function.__name__, metafunc.cls.__name__
         raise pytest.UsageError(
