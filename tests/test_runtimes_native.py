@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,12 @@ from harness.testing import tiny_onnx_model
     [
         ("torch", {"weight": 1}, "gave a dict; form 'torch' wants a torch.nn.Module"),
         ("torch", None, "gave a NoneType; form 'torch' wants a torch.nn.Module"),
+        # As torch.export.load gives a program, which has weights and no `eval`.
+        (
+            "torch",
+            SimpleNamespace(buffers=list, parameters=list),
+            "gave a SimpleNamespace; form 'torch' wants a torch.nn.Module",
+        ),
         ("onnx", b"graph", "gave a bytes; form 'onnx' wants the path of an .onnx file"),
         ("litert", b"graph", "gave a bytes; form 'litert' wants the path of a .tflite file"),
     ],

@@ -36,7 +36,10 @@ def load_network(model: Model) -> Any:
     there in full.
     """
     loaded = model.load()
-    fits = hasattr(loaded, "buffers") if model.form == "torch" else isinstance(loaded, (str, os.PathLike))
+    if model.form == "torch":
+        fits = all(callable(getattr(loaded, name, None)) for name in ("eval", "parameters", "buffers"))
+    else:
+        fits = isinstance(loaded, (str, os.PathLike))
     if not fits:
         given, wanted = type(loaded).__name__, _WANTED[model.form]
         raise SuiteError(f"Model.load of {model.name} gave a {given}; form {model.form!r} wants {wanted}")
