@@ -376,7 +376,38 @@ def test_what_was_made_ahead_in_another_environment_is_made_anew(
         assert len(made) == 6, "a reference is evaluated once for each environment"
     monkeypatch.setenv("PYTEST_CURRENT_TEST", "another case's")
     ask()
-    assert len(made) == 6, "what was made ahead is there still"
+    assert made[6:] == [""], "the reference alone: what was made ahead of the case is there still"
+
+
+def test_passes_of_cases_with_an_environment_each_are_made_once_and_held_no_longer_than_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a fixture sets a variable for each, all were made ahead in vain, and each reference was held to the end."""
+    module, made = sys.modules["harness.measure.case_passes"], list[str]()
+
+    def noted(*_: object) -> object:
+        made.append(os.environ["HARNESS_TEST_FLAG"])
+        return object()
+
+    monkeypatch.setattr(module, "LOT", 1)
+    monkeypatch.setattr(module, "evaluate", noted)
+    monkeypatch.setattr(module, "measure_memory", noted)
+    model = tiny_onnx_model(tmp_path)
+    cases = [Case(model, as_pipeline(batched(number)), cpu) for number in (1, 2, 3)]
+    address = Address(str(tmp_path), "test_it.py", "test_it", cases[0].id)
+    artefact = Artefact(Tree(tmp_path), tmp_path, cast(Any, None), fresh=False)
+    passes = CasePasses(cast(Any, Holding(artefact)), Plan(), tmp_path, jobs=2)
+    passes.expect(Coming(case, address, "it") for case in cases)
+    ahead = []
+    for flag, case in zip("abc", cases, strict=True):
+        monkeypatch.setenv("HARNESS_TEST_FLAG", flag)
+        ahead.append(passes.make_ahead("it", case, lambda _: None))
+        passes.memory(case, artefact, tmp_path / "it.log")
+        passes.reference(case.reference, address, artefact, tmp_path / "it.log")
+        passes.evaluation(case, address, artefact, tmp_path / "it.log")
+    assert ahead == [1, 0, 0]
+    assert "".join(made) == "aaabbbccc"
+    assert [key[0] for key in passes._made] == ["reference"]
 
 
 class Empty:

@@ -64,6 +64,7 @@ class CasePasses:
     jobs: int = 1
     spent: float = 0.0
     _coming: dict[tuple[str, str], Coming] = field(default_factory=dict)
+    _environment: str = ""
     _made: dict[Key, Future[Any]] = field(default_factory=dict)
 
     def expect(self, coming: Iterable[Coming], spent: float = 0.0) -> None:
@@ -75,8 +76,12 @@ class CasePasses:
         """Make the passes of this case and of the next ones, where it is expected. Gives for how many cases.
 
         What fails is raised when its case asks for it; what memory did not reach for beside others is made again then,
-        alone. An interrupt gets out.
+        alone. Once a case comes with another environment than the one before it, none is made ahead any more: which one
+        those to come will have is not known. An interrupt gets out.
         """
+        before, self._environment = self._environment, _environment()
+        if before not in ("", self._environment):
+            self._coming.clear()
         if self.jobs == 1 or (suite, case.id) not in self._coming:
             return 0
         keys = list(self._coming)
@@ -115,8 +120,8 @@ class CasePasses:
         return found
 
     def reference(self, case: Case, address: Address, artefact: Artefact, log: Path) -> EvaluationPass:
-        """The evaluation of a reference, once a session for each environment: every case of its model is compared with
-        its answers.
+        """The evaluation of a reference, once for the cases that come in one environment: every case of its model is
+        compared with its answers.
 
         Without the limits of its hardware: a reference that does not fit there has the same answers elsewhere. Raises
         `MeasurementError`.
@@ -125,7 +130,9 @@ class CasePasses:
         if key not in self._made:
             future: Future[Any] = Future()
             _settle(future, make, Child)
-            self._made[key] = future  # after it: an interrupt leaves one that nobody settles
+            # Those of other environments are held no longer: a fixture may give each case one of its own.
+            kept = {other: one for other, one in self._made.items() if other[0] != key[0] or other[-1] == key[-1]}
+            self._made = {**kept, key: future}  # after it: an interrupt leaves one that nobody settles
         found: EvaluationPass = self._made[key].result()
         return found
 
