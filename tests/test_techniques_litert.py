@@ -16,7 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from litert_quantizer import Quantizer
 from litert_quantizer.qtyping import TFLOperationName
 
-from harness import Model, PreparationError, SuiteError
+from harness import Deployment, Model, PreparationError, Promise, SuiteError
 from harness.hardware import cpu
 from harness.runtimes.litert import LiteRt
 from harness.runtimes.litert_graph import Graph
@@ -144,8 +144,8 @@ def test_a_network_without_products_is_refused(model: Model, tmp_path: Path) -> 
         check_technique(int8_dynamic, other)
 
 
-def test_a_table_that_is_looked_up_and_multiplied_is_stored_twice(model: Model, tmp_path: Path) -> None:
-    """The look-up keeps a copy in float, and the promise was of the whole table: what had worked was invalid."""
+def tied(model: Model, folder: Path) -> Model:
+    """One whose table of 8 by 4 is looked up and multiplied with."""
     tensors = {
         "ids": ((1,), "int32"),
         "table": np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32),
@@ -156,13 +156,33 @@ def test_a_table_that_is_looked_up_and_multiplied_is_stored_twice(model: Model, 
         ("GATHER", ["table", "ids"], ["row"], schema.GatherOptionsT()),
         ("FULLY_CONNECTED", ["row", "table", ""], ["scores"], dense()),
     ]
-    path = tmp_path / "tied.tflite"
+    path = folder / "tied.tflite"
     path.write_bytes(network(tensors, nodes, ["ids"], ["scores"]))
-    tied = dataclasses.replace(
+    return dataclasses.replace(
         model, load=lambda: path, inputs=lambda size, seed: {"ids": np.full(size, seed, np.int64)}
     )
-    _, facts = check_technique(int8_dynamic, tied)
+
+
+def test_a_table_that_is_looked_up_and_multiplied_is_stored_twice(model: Model, tmp_path: Path) -> None:
+    """The look-up keeps a copy in float, and the promise was of the whole table: what had worked was invalid."""
+    _, facts = check_technique(int8_dynamic, tied(model, tmp_path))
     assert (facts["weights.int8"], facts["weights.float32"], facts["nodes.quantized"]) == (0.5, 0.5, 1)
+
+
+@pytest.mark.parametrize("technique", [int8_dynamic, int8_weights])
+def test_a_table_that_is_stored_twice_breaks_no_promise_of_a_step_before_it(
+    technique: Technique, model: Model, tmp_path: Path
+) -> None:
+    """What had pruned a network with such a table was invalid."""
+    looked_up = tied(model, tmp_path)
+    before = Deployment(looked_up, Path(looked_up.load()).read_bytes(), LiteRt(), cpu, tmp_path).promising(
+        Promise("parameters", at_most=8 * 4), Promise("sparsity", at_least=0.5)
+    )
+    done = technique.apply(before)
+    assert sum(weight.elements for weight in Graph(done.network).weights()) == 2 * 8 * 4
+    kept = {promise.fact: promise for _, promise in done.promises}
+    assert kept["parameters"].at_most == 2 * 8 * 4
+    assert kept["sparsity"].at_least == 0.25
 
 
 def test_of_a_network_whose_tables_alone_are_quantized_no_product_is_promised(model: Model, tmp_path: Path) -> None:

@@ -48,10 +48,8 @@ def quantize_dynamic(deployment: Deployment, keep: Sequence[str], *, bits: int =
         quantizer.add_dynamic_config(EVERYTHING, all_operators, bits, _granularity(block))
 
     reach = EIGHT_BITS if bits == 8 else FOUR_BITS_IN_BLOCKS if block else FOUR_BITS - {"BATCH_MATMUL"}
-    network, share, products = _quantized(deployment, configure, reach, keep)
-    made = deployment.replace(network=network).promising(
-        Promise("quantized", at_least=share), Promise(f"weights.int{bits}", at_least=share)
-    )
+    quantized, share, products = _quantized(deployment, configure, reach, keep)
+    made = quantized.promising(Promise("quantized", at_least=share), Promise(f"weights.int{bits}", at_least=share))
     return made.promising(Promise("nodes.quantized", at_least=1)) if products else made
 
 
@@ -71,8 +69,8 @@ def quantize_static(deployment: Deployment, keep: Sequence[str]) -> Deployment:
             _leave(quantizer, EVERYTHING, end)
 
     deployment = deployment.replace(network=signed(deployment.network))  # without one the quantizer calibrates nothing
-    network, share, _ = _quantized(deployment, configure, EIGHT_BITS - {"EMBEDDING_LOOKUP"}, keep)
-    return deployment.replace(network=network).promising(
+    quantized, share, _ = _quantized(deployment, configure, EIGHT_BITS - {"EMBEDDING_LOOKUP"}, keep)
+    return quantized.promising(
         Promise("quantized", at_least=share),
         Promise("weights.int8", at_least=share),
         Promise("nodes.quantized", at_least=1),
@@ -85,10 +83,8 @@ def compress(deployment: Deployment, bits: int, block: int) -> Deployment:  # no
     def configure(quantizer: Any, all_operators: Any) -> None:
         quantizer.add_weight_only_config(EVERYTHING, all_operators, bits)
 
-    network, share, _ = _quantized(deployment, configure, EIGHT_BITS if bits == 8 else FOUR_BITS, ())
-    return deployment.replace(network=network).promising(
-        Promise("quantized", at_least=share), Promise(f"weights.int{bits}", at_least=share)
-    )
+    quantized, share, _ = _quantized(deployment, configure, EIGHT_BITS if bits == 8 else FOUR_BITS, ())
+    return quantized.promising(Promise("quantized", at_least=share), Promise(f"weights.int{bits}", at_least=share))
 
 
 def _quantized(
@@ -96,11 +92,12 @@ def _quantized(
     configure: Callable[[Any, Any], None],
     reach: Collection[str],
     keep: Sequence[str],
-) -> tuple[bytes, float, bool]:
-    """The quantized file, nine tenths of the share of weights that operators in reach have and may be quantized, and
-    whether one of these operators is a product.
+) -> tuple[Deployment, float, bool]:
+    """The deployment with the quantized file, nine tenths of the share of weights that operators in reach have and may
+    be quantized, and whether one of these operators is a product.
 
-    Raises `PreparationError` where there is nothing to quantize.
+    A table that others read as well is stored twice, which breaks no earlier promise. Raises `PreparationError` where
+    there is nothing to quantize.
     """
     from litert_quantizer import Quantizer
     from litert_quantizer.qtyping import TFLOperationName
@@ -118,7 +115,9 @@ def _quantized(
         warnings.simplefilter("ignore")  # it keeps all tensors to see their ranges, which LiteRT takes for debugging
         ranges = quantizer.calibrate(_calibration(deployment), num_threads=1) if quantizer.need_calibration else None
         quantized = quantizer.quantize(ranges, enable_progress_report=False, enable_progress_bar=False)
-    return bytes(quantized.quantized_model), share, products
+    network = bytes(quantized.quantized_model)
+    before, after = (sum(weight.elements for weight in one.weights()) for one in (graph, Graph(network)))
+    return deployment.allowing(before, after).replace(network=network), share, products
 
 
 def _leave(quantizer: Any, scope: str, operation: Any) -> None:
