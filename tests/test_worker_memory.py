@@ -133,6 +133,31 @@ def test_mapped_weights_count_once_where_the_artefact_lies_in_memory(
     assert measure_memory(two_calls_of(make_artefact(tmp_path / "artefact"))).values["memory.peak"] == peak
 
 
+@pytest.mark.parametrize("loaded", [0, 25, 60])
+def test_mapped_weights_that_calls_touch_are_none_of_their_memory_where_the_artefact_lies_in_memory(
+    loaded: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On tmpfs they were, where loading had not touched all of them, and on disk they were not."""
+    request = two_calls_of(make_artefact(tmp_path / "artefact"))
+    told: dict[str, int] = {}
+
+    def touched(pages: int, own: int, kind: str) -> bool:
+        told.update({"VmRSS": own + 40 + pages, "VmHWM": own + 40 + pages, "RssFile": 40, "RssShmem": 0})
+        told[kind] += pages
+        told["pages"] = pages
+        return True
+
+    monkeypatch.setattr(memory, "_status", lambda: told)
+    monkeypatch.setattr(memory, "mapped", lambda folder: told["pages"])
+    found = []
+    for kind in ("RssFile", "RssShmem"):
+        touched(loaded, 100, kind)
+        # Called before each call that is measured.
+        monkeypatch.setattr(memory, "_reset_peak", lambda kind=kind: touched(60, 170, kind))
+        found.append(measure_memory(request).values)
+    assert found == [{"memory.inference": 70, "memory.peak": 230}] * 2, "on disk, and on tmpfs"
+
+
 def test_one_batch_is_held_at_a_time_from_the_start(tmp_path: Path) -> None:
     """All eight inputs were staged and all that they must give was read, which a limited device had no memory for."""
     folder = make_artefact(tmp_path / "artefact", rows=250_000, batches=8)

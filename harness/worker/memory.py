@@ -5,14 +5,15 @@ and staging needed for a moment is not called inference. Never `ru_maxrss`: a ch
 files (`RssFile`: libraries) are taken off: the kernel shares them, drops them under pressure, and maps more or fewer
 of them as its cache happens to lie. The same process held 1.5 MiB more of them one hour than another, while its own
 memory repeated within 0.4 %. Pages of the artefact's files count, as they are after the calls: some runtimes map their
-weights where others copy them, and an inference needs them all the same. The parent starts this process with allocator
-settings that give freed memory back. Of the inputs those of one call are held at a time, as a server holds them: the
-others, and the outputs that they must give, are the harness's own. Idle is the process's own memory after loading and
-before the first call. A kernel without `/proc/self/smaps` (CONFIG_PROC_PAGE_MONITOR) does not tell the artefact's files
-from libraries, nor does it have `clear_refs`: the peak there is all of `VmHWM`, also what loading needed, which the
-method says, and the software of the run (`harness.measure.environment`), by which another one is told beside a
-baseline. Nor do kernels before 4.5, which have no `RssFile`: the peak there is all of `VmHWM` too. A sandbox's kernel
-without `VmHWM` (gVisor's) tells no peak, and nothing is measured there.
+weights where others copy them, and an inference needs them all the same. On tmpfs they are shared memory to the kernel,
+which is in the process's own until it is taken off. The parent starts this process with allocator settings that give
+freed memory back. Of the inputs those of one call are held at a time, as a server holds them: the others, and the
+outputs that they must give, are the harness's own. Idle is the process's own memory after loading and before the first
+call. A kernel without `/proc/self/smaps` (CONFIG_PROC_PAGE_MONITOR) does not tell the artefact's files from libraries,
+nor does it have `clear_refs`: the peak there is all of `VmHWM`, also what loading needed, which the method says, and
+the software of the run (`harness.measure.environment`), by which another one is told beside a baseline. Nor do kernels
+before 4.5, which have no `RssFile`: the peak there is all of `VmHWM` too. A sandbox's kernel without `VmHWM` (gVisor's)
+tells no peak, and nothing is measured there.
 """
 
 from __future__ import annotations
@@ -65,8 +66,9 @@ def measure_memory(request: MeasureMemory) -> MemoryMeasured:
         held.append(session.stage(load_batch(folder / "inputs.npz", number)))
 
     stage(0)
+    on_tmpfs = _on_tmpfs(folder)  # first, since reading it takes memory
     now = _status()
-    idle = now["VmRSS"] - now.get("RssFile", 0)
+    idle = now["VmRSS"] - now.get("RssFile", 0) - on_tmpfs
     for number in range(count):
         stage(number)
         wanted = load_batch(folder / "expected.npz", number)
@@ -81,12 +83,10 @@ def measure_memory(request: MeasureMemory) -> MemoryMeasured:
         now = _status()
         peak, whole = max(peak, now["VmHWM"] - now.get("RssFile", 0)), max(whole, now["VmHWM"])
     lacks = untold()
-    files = 0 if lacks else mapped(folder)
-    # On tmpfs they are pages of shared memory, which the peak has already.
-    counted = min(files, now.get("RssShmem", 0))
+    own = peak - _on_tmpfs(folder)
     values = {
-        "memory.inference": float(max(0, peak - idle)),
-        "memory.peak": float(whole if lacks else peak + files - counted),
+        "memory.inference": float(max(0, own - idle)),
+        "memory.peak": float(whole if lacks else own + mapped(folder)),
         **hardware.peak_memory(),
     }
     limits = getattr(hardware, "limits", None)
@@ -117,6 +117,12 @@ def mapped(folder: Path) -> int:
         elif inside and name in ("Rss:", "Anonymous:"):
             kilobytes += int(words[0]) if name == "Rss:" else -int(words[0])
     return kilobytes * 1024
+
+
+def _on_tmpfs(folder: Path) -> int:
+    """Resident bytes of the files below a folder that this process maps and the kernel counts as shared memory."""
+    shared = _status().get("RssShmem", 0)
+    return min(mapped(folder), shared) if shared and SMAPS.exists() else 0
 
 
 def _status() -> dict[str, int]:
