@@ -33,17 +33,24 @@ def extent(kept: Kept) -> str:
 
 
 def tables(kept: Kept) -> list[list[str]]:
-    """Each table's lines, of the last verdict's judge on the idle machine; one without rows is left out."""
-    rows = [row for row in list(kept.rows().values())[-1] if row["load"] == "idle"]
-    own = [row for row in rows if row["tool"] == "harness"]
-    made = [
-        _table("machine", list(_own(row for row in own if row["mode"] == "against" and row["tolerance"] == 0.01))),
-        _table("blocks, machine", list(_own(row for row in own if row["mode"] == "baseline"))),
-        _others([row for row in rows if row["tool"] != "harness"]),
-    ]
+    """Each table's lines, of the last verdict's judge; one without rows is left out.
+
+    On the idle machine, and at the end the harness's own of the busy one.
+    """
+    rows = list(kept.rows().values())[-1]
+    others = [row for row in rows if row["tool"] != "harness" and row["load"] == "idle"]
+    made = [*_harness(rows, "idle"), _others(others)]
     for tools, beside in kept.beside().items():
         made.append(_others([row for row in beside if row["load"] == "idle"], f"beside each other ({tools})"))
+    made += _harness(rows, "busy", ", beside a neighbour")
     return [lines for lines in made if len(lines) > 2]
+
+
+def _harness(rows: Sequence[Row], load: str, said: str = "") -> Iterator[list[str]]:
+    own = [row for row in rows if row["tool"] == "harness" and row["load"] == load]
+    in_turns = (row for row in own if row["mode"] == "against" and row["tolerance"] == 0.01)
+    yield _table(f"machine{said}", list(_own(in_turns)))
+    yield _table(f"blocks, machine{said}", list(_own(row for row in own if row["mode"] == "baseline")))
 
 
 def _own(rows: Iterator[Row]) -> Iterator[str]:

@@ -69,7 +69,10 @@ def test_a_grid_says_so_when_it_is_collected() -> None:
             for value in (math.inf, math.nan, -0.1)
         ),
         ({"tolerance": 5}, "tolerance=5 would accept nearly any change, since it is a share; write 0.1 for 10 %"),
-        ({"unit": "share", "slack": 1.0}, "slack=1.0 would accept nearly any change, .* write 0.01 for one point"),
+        (
+            {"unit": "share", "better": "higher", "slack": 1.0},
+            "slack=1.0 would accept nearly any change, .* write 0.01 for one point",
+        ),
     ],
 )
 def test_a_metric_that_could_not_gate_is_refused(changes: dict[str, Any], words: str) -> None:
