@@ -66,7 +66,7 @@ def test_the_arrays_of_an_artefact_are_not_unpickled(tmp_path: Path, canary: Can
             read(path)
 
 
-@pytest.mark.parametrize("name", ["scores", "answers", "output 0", "elements", "lengths"])
+@pytest.mark.parametrize("name", ["scores", "answers", "output 0", "elements", "lengths", "asked"])
 def test_what_an_evaluation_gives_is_not_unpickled(tmp_path: Path, canary: Canary, name: str) -> None:
     class Answering:
         """A child that writes what it likes."""
@@ -79,7 +79,7 @@ def test_what_an_evaluation_gives_is_not_unpickled(tmp_path: Path, canary: Canar
 
         def ask(self, request: Evaluate) -> None:
             arrays: dict[str, Any] = {"scores": np.ones(1), "elements": np.ones(1, np.int64), "output 0": np.ones(1)}
-            arrays["lengths"] = np.zeros(1, str)
+            arrays |= {"lengths": np.zeros(1, str), "asked": np.zeros((), str)}
             np.savez(request.output, **{**arrays, name: objects(canary)})
 
         def reply(self, *_: object) -> Evaluated:

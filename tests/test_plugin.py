@@ -712,7 +712,7 @@ def test_the_record_says_how_a_test_failed_that_raised_nothing(
 
 @pytest.mark.parametrize("fails", [True, False])
 def test_a_case_with_a_baseline_whose_test_ended_without_a_report_makes_the_run_red(
-    tmp_path: Path, fails: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
     """As where another plugin runs it in a way of its own: no test of the run is red."""
     case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
@@ -730,6 +730,7 @@ def test_a_case_with_a_baseline_whose_test_ended_without_a_report_makes_the_run_
     state._items["m", case.id] = item
     known = {"decided": lambda *_: None, "leave_out": leave_out, "finish": lambda **_: (None, None), "notice": ""}
     state._session = cast(Any, SimpleNamespace(**known))
+    monkeypatch.setattr(State, "_settings", lambda _: SimpleNamespace(gates=False))
     assert state.finish(complete=False) is False
     assert told == [], "an interrupted run has not come to it"
     assert state.finish(complete=True) is fails

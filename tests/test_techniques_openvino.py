@@ -106,6 +106,7 @@ def test_forms_that_do_not_fit_are_refused_with_the_way_round() -> None:
 def test_a_network_that_no_file_can_hold_is_refused(
     onnx_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("openvino")
     monkeypatch.setattr("harness.runtimes.onnx_graph.LARGEST", 1000)
     with pytest.raises(PreparationError, match="more than the 2 GB that one"):
         network_of(onnx_model, tmp_path)
