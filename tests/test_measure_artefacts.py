@@ -28,7 +28,7 @@ from harness.measure.sources import changed, code_of, contents, inherited, relev
 from harness.measure.tree import Tree
 from harness.plan import Plan
 from harness.records import Scalar
-from harness.runtimes.tensorrt_engines import TIMINGS
+from harness.runtimes.base import TIMINGS
 from harness.techniques import distilled, reference
 from harness.techniques.base import as_pipeline
 from harness.testing import tiny_onnx_model

@@ -18,11 +18,11 @@ import pytest
 from harness import Deployment, SuiteError, UnavailableError
 from harness.hardware import cpu
 from harness.runtimes import onnxruntime_providers
+from harness.runtimes.base import TIMINGS
 from harness.runtimes.onnx_profile import executed, profile_facts
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.onnxruntime_providers import PROVIDERS, Provider, full_name, provider_of
 from harness.runtimes.onnxruntime_session import plugin_devices, provider_options
-from harness.runtimes.tensorrt_engines import TIMINGS
 from harness.techniques import int8_dynamic, int8_static, onnxruntime
 from harness.techniques.base import as_pipeline
 from harness.testing import check_technique, tiny_onnx_model, tiny_torch_model

@@ -12,10 +12,10 @@ import pytest
 
 from harness import Deployment, MeasurementError, PreparationError, SuiteError, UnavailableError
 from harness.hardware import cpu
+from harness.runtimes.base import TIMINGS
 from harness.runtimes.native import load_network, native_runtime
 from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.runtimes.tensorrt import TensorRt, TensorRtRtx
-from harness.runtimes.tensorrt_engines import TIMINGS
 from harness.runtimes.tensorrt_package import package
 from harness.techniques import batched, fp16, int8_static, tensorrt, tensorrt_rtx
 from harness.techniques.base import as_pipeline

@@ -20,7 +20,7 @@ from harness.errors import SuiteError
 from harness.files import owned, sweep
 from harness.hardware.base import Hardware
 from harness.names import is_ours
-from harness.runtimes.tensorrt_engines import TIMINGS
+from harness.runtimes.base import TIMINGS
 from harness.worker.imported import INSTALLED, folder_of
 
 __all__ = [

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
-__all__ = ["Runtime", "Session", "absent_input", "check_available", "check_form", "decisive", "other_type"]
+__all__ = ["TIMINGS", "Runtime", "Session", "absent_input", "check_available", "check_form", "decisive", "other_type"]
+
+TIMINGS = "HARNESS_TIMINGS"
+"""The environment variable that names a folder in which the builds of several artefacts keep what they timed."""
 
 
 class Session(Protocol):

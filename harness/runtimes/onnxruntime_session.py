@@ -17,11 +17,10 @@ import onnxruntime as ort
 
 from harness.errors import MeasurementError, PreparationError, UnavailableError
 from harness.records import Scalar
-from harness.runtimes.base import absent_input, other_type
+from harness.runtimes.base import TIMINGS, absent_input, other_type
 from harness.runtimes.facts import weight_facts
 from harness.runtimes.onnx_profile import executed, fallbacks, profile_facts
 from harness.runtimes.onnxruntime_providers import PROVIDERS, provider_of
-from harness.runtimes.tensorrt_engines import TIMINGS
 
 __all__ = ["BoundSession", "OrtSession", "load_libraries", "plugin_devices", "provider_options", "session_options"]
 

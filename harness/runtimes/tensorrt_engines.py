@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from harness.files import write_atomic
 from harness.names import slug
+from harness.runtimes.base import TIMINGS
 from harness.runtimes.tensorrt_build import Shapes, build_engine
 
 if TYPE_CHECKING:
     from harness.hardware.base import Hardware
     from harness.runtimes.base import Arrays
 
-__all__ = ["TIMINGS", "Engines", "write_shapes"]
+__all__ = ["Engines", "write_shapes"]
 
-TIMINGS = "HARNESS_TIMINGS"
-"""The environment variable that names a folder in which the builds of several artefacts keep what they timed."""
 _SHAPES = "shapes.json"
 _TIMINGS = "timings"
 _KERNELS = "kernels"
