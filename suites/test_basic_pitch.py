@@ -2,8 +2,9 @@
 
 import pytest
 
-from harness import grid, resolve
+from harness import grid
 from harness.hardware import cpu, cuda
+from harness.metrics import resolve
 from harness.techniques import (
     batched,
     fp16,
