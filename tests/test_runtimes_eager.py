@@ -281,16 +281,22 @@ def test_a_network_whose_module_load_alone_makes_importable_is_refused_with_the_
         Eager().load(tmp_path, cpu)
 
 
+def pack_network_of_a_module(name: str, asks: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pack a network whose module of this name asks torch for something when it is imported."""
+    (folder / f"{name}.py").write_text(f"import torch\n\n{asks}\n\n\nclass Net(torch.nn.Module):\n    pass\n")
+    monkeypatch.syspath_prepend(folder)
+    Eager().pack(importlib.import_module(name).Net(), {}, folder, cpu)
+
+
 def test_products_stay_float32_whatever_the_networks_module_asks_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process that serves it imports it with the network: TF32 and bfloat16 were timed under float32's name."""
-    (tmp_path / "hasty_network.py").write_text(
-        "import torch\n\ntorch.set_float32_matmul_precision('medium')\ntorch.backends.fp32_precision = 'bf16'\n"
-        "torch.backends.mkldnn.conv.fp32_precision = 'bf16'\n\n\nclass Net(torch.nn.Module):\n    pass\n"
+    asks = (
+        "torch.set_float32_matmul_precision('medium')\ntorch.backends.fp32_precision = 'bf16'\n"
+        "torch.backends.mkldnn.conv.fp32_precision = 'bf16'"
     )
-    monkeypatch.syspath_prepend(tmp_path)
-    Eager().pack(importlib.import_module("hasty_network").Net(), {}, tmp_path, cpu)
+    pack_network_of_a_module("hasty_network", asks, tmp_path, monkeypatch)
     assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
     Eager().load(tmp_path, cpu)  # as where the suite was imported before
     assert torch.get_float32_matmul_precision() == "highest"
@@ -308,12 +314,8 @@ def test_threads_are_the_hardwares_whatever_the_networks_module_asks_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process that serves it imports it with the network, after torch was given its threads."""
-    (tmp_path / "greedy_network.py").write_text(
-        "import torch\n\ntorch.set_num_threads(torch.get_num_threads() + 1)\n\n\n"
-        "class Net(torch.nn.Module):\n    pass\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    Eager().pack(importlib.import_module("greedy_network").Net(), {}, tmp_path, cpu)
+    asks = "torch.set_num_threads(torch.get_num_threads() + 1)"
+    pack_network_of_a_module("greedy_network", asks, tmp_path, monkeypatch)
     del sys.modules["greedy_network"]
     Eager().load(tmp_path, cpu)
     assert "greedy_network" in sys.modules
