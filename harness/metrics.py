@@ -26,8 +26,8 @@ class Metric:
     unit       `s`, `bytes`, `J`, `items/s`, `x` (a ratio), `share` (0..1), `count`, `cosine` or a word of your own
     better     `lower` or `higher`; there is no default, since a gate without a direction can't gate
     tolerance  relative change for the worse that is still accepted (0.05 is 5 %), None where only `slack` counts
-    slack      absolute change for the worse that is still accepted, in the metric's unit; a grid takes this in
-               `share`, and the tolerance in every unit, only where they are less than 1
+    slack      absolute change for the worse that is still accepted, in the metric's unit; a grid takes the tolerance in
+               every unit, and this in `share` but for `utilization.cpu`, only where they are less than 1
     portable   whether values of different machines may be compared
     derive     computes the value of a launch from the launch's other values, by metric name; None where the
                harness measures it, or where `Evaluation.metrics` of the model provides it
@@ -197,7 +197,7 @@ def resolve(own: Iterable[Metric] = ()) -> dict[str, Metric]:
 
 def _check_limits(own: Metric) -> None:
     shares = {"tolerance": (own.tolerance, "0.1 for 10 %")}
-    if own.unit == "share" and own.better == "higher":  # the load of a processor may be more than one core
+    if own.unit == "share" and own.name != "utilization.cpu":  # 1 of it is one core, and there may be more
         shares["slack"] = (own.slack, "0.01 for one point")
     for field, (value, example) in shares.items():
         if value is not None and value >= 1:

@@ -73,6 +73,7 @@ def test_a_grid_says_so_when_it_is_collected() -> None:
             {"unit": "share", "better": "higher", "slack": 1.0},
             "slack=1.0 would accept nearly any change, .* write 0.01 for one point",
         ),
+        ({"unit": "share", "slack": 1}, "slack=1 would accept nearly any change, .* write 0.01 for one point"),
     ],
 )
 def test_a_metric_that_could_not_gate_is_refused(changes: dict[str, Any], words: str) -> None:
@@ -81,3 +82,9 @@ def test_a_metric_that_could_not_gate_is_refused(changes: dict[str, Any], words:
     """
     with pytest.raises(SuiteError, match=words):
         resolve([dataclasses.replace(Metric("cost", "USD", "lower", tolerance=0.1), **changes)])
+
+
+def test_the_load_of_a_processor_may_rise_by_a_whole_core() -> None:
+    """It is a share of one core, and there may be several."""
+    busy = BUILT_IN["utilization.cpu"].with_tolerance(slack=1.0)
+    assert resolve([busy]) == {**BUILT_IN, busy.name: busy}
