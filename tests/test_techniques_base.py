@@ -81,9 +81,9 @@ def rounded(deployment: Deployment, by: Any) -> Deployment:
 
 
 def test_the_technique_that_the_module_shows_keeps_its_promise() -> None:
-    shown: dict[str, Any] = {}
+    shown: dict[str, Any] = {"Promise": Promise, "technique": technique}
     exec(textwrap.dedent((base.__doc__ or "").partition("::\n")[2]), shown)
-    check_technique(shown["rounded"](0), STUDENT)
+    check_technique(shown["batched"](4), STUDENT)
 
 
 class Nameless:
@@ -190,6 +190,19 @@ def test_promising_nothing_is_refused() -> None:
 
     with pytest.raises(EvidenceError, match="promises nothing"):
         idle.apply(deployment())
+
+
+def test_dropping_the_promises_of_the_steps_before_is_refused() -> None:
+    """It went unseen where two came in the place of one, and nobody looked whether the first step had happened."""
+
+    @technique
+    def halved(deployment: Deployment) -> Deployment:
+        own = (Promise("weights.float16", at_least=0.9), Promise("arithmetic.float16", at_least=0.9))
+        return deployment.replace(promises=tuple(("", promise) for promise in own))
+
+    with pytest.raises(EvidenceError, match=r"technique halved drops promises of the steps before it, .*promising"):
+        (batched(4) | halved).apply(deployment())
+    assert [name for name, _ in halved.apply(deployment()).promises] == ["halved"] * 2
 
 
 def test_a_model_that_can_be_no_reference_is_told_what_one_is() -> None:

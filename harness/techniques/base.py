@@ -2,16 +2,9 @@
 
 ::
 
-    import copy
-
-    from harness import Promise, technique
-
-    @technique(takes="torch")
-    def rounded(deployment, digits: int):
-        network = copy.deepcopy(deployment.network)
-        for weight in network.parameters():
-            weight.data = weight.data.round(decimals=digits)
-        return deployment.replace(network=network).promising(Promise("sparsity", at_least=0.5))
+    @technique(needs="batchable")
+    def batched(deployment, n: int):
+        return deployment.replace(batch_size=n).promising(Promise("batch", equals=n))
 """
 
 from __future__ import annotations
@@ -143,8 +136,8 @@ class Technique:
                 raise SuiteError(f"technique {self.name} needs {one.name!r}: write {self.name}({one.name}=…)")
 
     def apply(self, deployment: Deployment) -> Deployment:
-        """Apply it, and sign its promises. Raises `PreparationError` for a failure, `EvidenceError` for no promise."""
-        before = len(deployment.promises)
+        """Apply it, and sign its promises. Raises `PreparationError` if it fails, `EvidenceError` if promises lack."""
+        before = deployment.promises
         try:
             after = self.function(deployment, **dict(self.parameters))
         except HarnessError:
@@ -153,12 +146,15 @@ class Technique:
             raise PreparationError(f"technique {self.id} failed: {type(error).__name__}: {error}") from error
         if not isinstance(after, Deployment):
             raise PreparationError(f"technique {self.id} returned {type(after).__name__} instead of a Deployment")
-        if not (added := after.promises[before:]):
+        kept, added = after.promises[: len(before)], after.promises[len(before) :]
+        lost = [(name, promise.fact) for name, promise in kept] != [(name, promise.fact) for name, promise in before]
+        if lost or not added:
+            what = "drops promises of the steps before it" if lost else "promises nothing"
             raise EvidenceError(
-                f"technique {self.id} promises nothing, so nobody could tell whether it happened; "
+                f"technique {self.id} {what}, so nobody could tell what happened; "
                 "return deployment.replace(...).promising(Promise(...))"
             )
-        return after.replace(promises=(*after.promises[:before], *((self.id, promise) for _, promise in added)))
+        return after.replace(promises=(*kept, *((self.id, promise) for _, promise in added)))
 
 
 @dataclass(frozen=True)
