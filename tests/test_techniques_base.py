@@ -14,6 +14,7 @@ from harness import Deployment, EvidenceError, Model, PreparationError, Promise,
 from harness.hardware import cpu
 from harness.records import Scalar
 from harness.runtimes.eager import Eager
+from harness.runtimes.onnxruntime import OnnxRuntime
 from harness.signatures import signature_of
 from harness.techniques import (
     Pipeline,
@@ -258,6 +259,17 @@ def test_giving_something_else_than_a_deployment_is_refused() -> None:
 
     with pytest.raises(PreparationError, match="NoneType instead of a Deployment"):
         wrong.apply(deployment())
+
+
+def test_a_form_that_a_technique_leaves_and_does_not_declare_is_refused() -> None:
+    """It worked alone, and what followed it was skipped: `onnxruntime` was to be put before that."""
+
+    def to_onnx(deployment: Deployment) -> Deployment:
+        return deployment.replace(runtime=OnnxRuntime()).promising(Promise("runtime", equals="onnxruntime"))
+
+    with pytest.raises(PreparationError, match=r"form 'onnx' and declares 'torch': write @technique\(gives='onnx'\)"):
+        technique(takes="torch")(to_onnx).apply(deployment())
+    assert technique(takes="torch", gives="onnx")(to_onnx).apply(deployment()).form == "onnx"
 
 
 def test_needs_may_follow_from_the_parameters() -> None:

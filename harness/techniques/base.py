@@ -130,9 +130,8 @@ class Technique:
 
     def check_parameters(self) -> None:
         """Raise `SuiteError` where a parameter without default was not given."""
-        given = dict(self.parameters)
         for one in list(signature_of(self.function).parameters.values())[1:]:
-            if one.default is one.empty and one.name not in given:
+            if one.default is one.empty and one.name not in dict(self.parameters):
                 raise SuiteError(f"technique {self.name} needs {one.name!r}: write {self.name}({one.name}=…)")
 
     def apply(self, deployment: Deployment) -> Deployment:
@@ -146,6 +145,11 @@ class Technique:
             raise PreparationError(f"technique {self.id} failed: {type(error).__name__}: {error}") from error
         if not isinstance(after, Deployment):
             raise PreparationError(f"technique {self.id} returned {type(after).__name__} instead of a Deployment")
+        if after.form != (declared := self.gives or deployment.form):
+            raise PreparationError(
+                f"technique {self.id} leaves a network of form {after.form!r} and declares {declared!r}: write "
+                f"@technique(gives={after.form!r}), or replace the runtime by one of {declared!r} networks"
+            )
         kept, added = after.promises[: len(before)], after.promises[len(before) :]
         lost = [(name, promise.fact) for name, promise in kept] != [(name, promise.fact) for name, promise in before]
         if lost or not added:
