@@ -41,9 +41,10 @@ def check_technique(
 
     Gives the evidence and the facts, with what the technique noted. Raises `AssertionError` with what to do where the
     technique does not apply, promises nothing, breaks a promise, or promises only what is true of the untouched model
-    as well: a technique that did nothing would keep such promises. So it does for what a run would refuse: a fact that
-    no record can hold, and a runtime that another process can't rebuild. Raises `UnavailableError` where something it
-    needs is not on this machine.
+    as well: a technique that did nothing would keep such promises. Of several steps the last is held to that, against
+    what those before it leave, which must run by itself. So it does for what a run would refuse: a fact that no record
+    can hold, and a runtime that another process can't rebuild. Raises `UnavailableError` where something it needs is
+    not on this machine.
 
     All of it happens in this process, whose thread count and denormal mode the runtime sets.
     """
@@ -65,12 +66,18 @@ def check_technique(
             f"{'; '.join(broken)}. Either the technique does not do its work, or the promise is about the wrong fact; "
             f"the facts are {read}"
         )
-    _, untouched = _deploy(as_pipeline(reference), model, hardware)
-    if all(promise.check(name, untouched).kept for name, promise in deployment.promises):
+    *before, last = pipeline.steps
+    # Used again, as a quantizer is for other layers, a technique may promise what its first use has given already.
+    while before and before[-1].name == last.name:
+        before.pop()
+    without = Pipeline(tuple(before) or (reference,))
+    _, untouched = _deploy(without, model, hardware)
+    own = [promise for name, promise in deployment.promises if name == last.id]
+    if all(promise.check(last.id, untouched).kept for promise in own):
+        state = f"after {without.id}" if before else "as it is"
         raise AssertionError(
-            f"{pipeline.id} promises only what is true of {model.name} as it is "
-            f"({'; '.join(item.promise for item in evidence)}), so a technique that did nothing would keep it too; "
-            "promise a fact that it changes"
+            f"{last.id} promises only what is true of {model.name} {state} ({'; '.join(map(str, own))}), so a "
+            "technique that did nothing would keep it too; promise a fact that it changes"
         )
     return evidence, {**deployment.notes, **read}
 

@@ -15,7 +15,7 @@ from harness.grid import Case
 from harness.hardware import Cpu, Hardware, cpu
 from harness.runtimes.eager import Eager
 from harness.runtimes.torch_session import TorchSession
-from harness.techniques import Technique, onnxruntime, reference
+from harness.techniques import Technique, batched, onnxruntime, reference
 from harness.techniques.base import as_pipeline
 from harness.testing import _check_rebuilt, check_technique, tiny_onnx_model, tiny_torch_model
 from harness.worker.prepare import _make
@@ -125,6 +125,12 @@ def test_a_technique_that_promises_nothing() -> None:
 def test_a_technique_that_promises_what_is_true_anyway() -> None:
     with pytest.raises(AssertionError, match="promises only what is true of tiny as it is"):
         check_technique(hollow, TORCH)
+
+
+def test_a_last_step_that_promises_what_is_true_without_it() -> None:
+    """The promises of the step before it, which the untouched model breaks, spoke for it."""
+    with pytest.raises(AssertionError, match=r"hollow promises only what is true of tiny after batched:4 \(runtime = "):
+        check_technique(batched(4) | hollow, TORCH)
 
 
 def test_a_technique_that_does_not_do_its_work() -> None:
