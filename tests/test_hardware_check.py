@@ -42,6 +42,18 @@ class SilentlyAbsent(Board):
         return " "
 
 
+class SaysTrue(Board):
+    """In a run pytest would be asked to skip for the reason True, which is a TypeError."""
+
+    def available(self) -> Any:
+        return True
+
+
+class SaysFalse(Board):
+    def available(self) -> Any:
+        return False
+
+
 class WithoutKind(Board):
     def describe(self) -> Mapping[str, Any]:
         return {"model": "x"}
@@ -123,6 +135,8 @@ class NegativeMemory(Board):
     ("faulty", "message"),
     [
         (SilentlyAbsent, "available"),
+        (SaysTrue, r"available\(\) must be None or a sentence .* is True"),
+        (SaysFalse, r"available\(\) must be None or a sentence .* is False"),
         (WithoutKind, "'kind'"),
         (KindWithSpace, "'kind' is 'my board'; use only letters"),
         (Unsteady, "belongs in state"),

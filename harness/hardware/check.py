@@ -40,7 +40,8 @@ def check_hardware(hardware: Hardware) -> None:
         _expect(isinstance(unlimited(), Hardware), "unlimited() must give a hardware")
     reason = hardware.available()
     if reason is not None:
-        _expect(bool(str(reason).strip()), "available() must be None or a sentence with the reason and the cure")
+        given = isinstance(reason, str) and bool(reason.strip())
+        _expect(given, f"available() must be None or a sentence with the reason and the cure, and is {reason!r}")
         return
     _check_identity(hardware)
     _scalars("state()", hardware.state())
