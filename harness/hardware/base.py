@@ -55,8 +55,8 @@ class Hardware(Protocol):
     def time_calls(self, call: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[list[int], Any]:
         """Call once for each element of `inputs` and give the nanoseconds of each call, and the last output.
 
-        The clock is the hardware's: wall time on a CPU, device events on a GPU. Work that a call leaves unfinished on
-        the device belongs to that call.
+        The clock is the hardware's: wall time on a CPU, device events on a GPU. On a device with events, work that a
+        call leaves unfinished belongs to that call; on a CPU nothing waits for it.
         """
 
     def reset_memory(self) -> None:

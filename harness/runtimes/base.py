@@ -29,7 +29,11 @@ class Session(Protocol):
         """Inputs in the form that a call takes, on the device; not part of any timing."""
 
     def __call__(self, staged: Any) -> Any:
-        """One inference. This, and nothing else, is what is timed."""
+        """One inference. This, and nothing else, is what is timed.
+
+        It returns when the outputs are computed: on a CPU nothing waits for what a call leaves unfinished, which would
+        be in no time. On a device with events work may still be queued, since they wait for it.
+        """
 
     def fetch(self, outputs: Any) -> dict[str, np.ndarray[Any, Any]]:
         """The outputs of a call as named numpy arrays, floating point ones as float32."""
