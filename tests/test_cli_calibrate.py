@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.baseline.records import machine_class
+from harness.baseline.store import Store
 from harness.cli.main import main
 from harness.judge import estimate
 from harness.metrics import Metric, resolve
@@ -20,6 +21,7 @@ from harness.plan import Plan
 from harness.records import Comparison, Measurement, Outcome, Result, Run, Verdict
 from tests.cli_runs import IDENTITY, a_case, a_run, without_numbers
 from tests.folder import Folder
+from tests.judge_samples import a_block, some_times
 from tests.test_judge_calibration import runs_of
 
 STEADY = {"launch": 0.004, "hour": 0.002, "in_turns": 0.003}
@@ -155,6 +157,34 @@ def test_a_damaged_baseline_does_not_cost_the_runs(
     prepare(monkeypatch, given, STEADY)
     assert main(["calibrate", "--tolerance", "0.02"]) == 0
     assert "learnt from these runs alone, since a baseline is bad: baselines/toys/c0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("several", "known"), [(0, False), (4, False), (6, True)])
+def test_where_baselines_have_one_block_each_another_is_what_tells_how_runs_differ(
+    several: int, known: bool, given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It said that there were fewer than 5 cases or baselines, and to calibrate the whole suite, which did not help."""
+    store = Store(Path("baselines"))
+    for number in range(6):
+        blocks = [
+            a_block(
+                {"latency.p50": (0.01, 0.0101), "speedup": (level, 1.01 * level)},
+                {"latency.p50": (level, 1.01 * level)},
+            )
+            for level in ((2.0, 2.01) if number < several else (2.0,))
+        ]
+        case = f"c{number}/reference/cpu"
+        store.write(some_times(blocks, suite="toys", case_id=case, identity=IDENTITY))
+    prepare(monkeypatch, given, STEADY)
+    assert main(["calibrate", "--tolerance", "0.02"]) == (0 if known else 1)
+    printed = capsys.readouterr().out
+    assert "fewer than 5" not in printed
+    told = f"6 committed baselines of cpu are there, {several} of them with two blocks or more, where 5 tell how runs"
+    assert (told in printed) is not known
+    assert ("add another block at another hour with pytest --baseline=update" in printed) is not known
+    refused = [line for line in printed.splitlines() if line.startswith("refused: ")]
+    assert len(refused) == (0 if known else 6)
+    assert all("speedup: " in line and " as long as too few baselines have two blocks" in line for line in refused)
 
 
 def test_a_limit_that_is_not_looked_at_is_named(

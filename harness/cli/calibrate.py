@@ -26,7 +26,7 @@ from harness.judge.alarms import Alarms
 from harness.judge.calibration import Calibration, CaseCalibration, Quantity
 from harness.judge.calibration import calibrate as read_runs
 from harness.judge.design import MOST_LAUNCHES
-from harness.judge.prior import DEFAULT_BLOCK, MIN_CASES
+from harness.judge.prior import DEFAULT_BLOCK, MIN_CASES, series
 from harness.judge.times import ANCHORED, SPEEDUP, sampled
 from harness.metrics import Metric
 from harness.plan import Plan
@@ -86,12 +86,15 @@ def calibrate(arguments: argparse.Namespace) -> int:
     committed, notes = _committed(arguments.baselines, last)
     found = read_runs(paired, alone, plan, metrics, tolerance=tolerance, committed=committed)
     notes += _not_looked_at(alone, metrics)
-    refused = list(_refusals(found))
+    usual = {(one.suite, one.case_id): committed.get(one.hardware) for one in last.results}
+    refused = list(_refusals(found, usual))
     code = FAILED if found.failed else REFUSED if refused or found.times.false else HELD
     if arguments.json:
         show(dumps({"exit": code, "refused": refused, "notes": notes, "calibration": found}, indent=2))
     else:
-        say(_text(found))
+        # Where the baselines are what is lacking, a note says so, and more cases would not help.
+        few = found.guessed and not any(_guesses(prior, ANCHORED) for prior in committed.values())
+        say(_text(found, few=few))
         say([*notes, *refused])
     return code
 
@@ -134,7 +137,8 @@ def _plan(run: Run) -> Plan:
 def _committed(folder: Path, run: Run) -> tuple[dict[str, Prior], list[str]]:
     """The usual spreads by hardware, where enough baselines of this class of machines are there to learn them.
 
-    Gives also a sentence for each hardware of which one is damaged: that must not cost the runs, which have been made.
+    Gives also a sentence for each hardware of which one is damaged, since that must not cost the runs, which have been
+    made; and for each whose baselines do not tell how runs differ, since too few of them have two blocks.
     """
     store, found, notes = Store(folder), {}, []
     for hardware, identity in run.environment.hardware.items():
@@ -145,9 +149,26 @@ def _committed(folder: Path, run: Run) -> tuple[dict[str, Prior], list[str]]:
                 f"What is usual on {hardware} is learnt from these runs alone, since a baseline is bad: {error}"
             )
             continue
-        if len(times) >= MIN_CASES:
-            found[hardware] = fit_prior(times)
+        if len(times) < MIN_CASES:
+            continue
+        found[hardware] = fit_prior(times)
+        if _guesses(found[hardware], ANCHORED):
+            several = sum(sum(bool(series(block, ANCHORED)) for block in one.blocks) > 1 for one in times)
+            notes.append(
+                f"{len(times)} committed baselines of {hardware} are there, {several} of them with two blocks or more, "
+                f"where {MIN_CASES} tell how runs differ: until then the judge starts from a spread of {_default()} "
+                "between runs; add another block at another hour with pytest --baseline=update"
+            )
     return found, notes
+
+
+def _guesses(prior: Prior | None, metric: str) -> bool:
+    """Whether committed baselines are what is known, and do not tell how runs differ in a metric."""
+    return prior is not None and prior.blocks(metric) == DEFAULT_BLOCK
+
+
+def _default() -> str:
+    return _percent(math.sqrt(DEFAULT_BLOCK.variance))
 
 
 def _not_looked_at(alone: Sequence[Run], metrics: Mapping[str, Mapping[str, Metric]]) -> Iterator[str]:
@@ -169,7 +190,8 @@ def _not_looked_at(alone: Sequence[Run], metrics: Mapping[str, Mapping[str, Metr
         )
 
 
-def _text(found: Calibration) -> Iterator[str]:
+def _text(found: Calibration, *, few: bool) -> Iterator[str]:
+    """What was found; `few` says that there were too few cases to learn from how runs differ."""
     yield from _alarms(f"{plural(found.runs, 'run')} against itself, verdicts on time", found.times, bounded=True)
     # Most of these repeat exactly, so that they are no trials of which a rate could be told.
     yield from _alarms("verdicts on everything else", found.others, bounded=False)
@@ -187,10 +209,11 @@ def _text(found: Calibration) -> Iterator[str]:
             yield f"  memory.peak repeats within {_percent(case.memory)}"
     yield ""
     yield from (f"not measured: {sentence}" for sentence in found.failed)
-    if found.guessed:
+    if few:
         yield (
-            f"With fewer than {MIN_CASES} cases or baselines to learn from, the judge starts from a spread of "
-            f"{_percent(math.sqrt(DEFAULT_BLOCK.variance))} between runs: calibrate the whole suite to know better."
+            f"With fewer than {MIN_CASES} baselines, and fewer than {MIN_CASES} cases of two runs, to learn from, the "
+            f"judge starts from a spread of {_default()} between runs: calibrate the whole suite, with --runs 2 or "
+            "more, to know better."
         )
 
 
@@ -206,23 +229,28 @@ def _alarms(what: str, alarms: Alarms, *, bounded: bool) -> Iterator[str]:
     yield from (f"  {sentence}" for sentence in alarms.false)
 
 
-def _refusals(found: Calibration) -> Iterator[str]:
-    """A sentence for each tolerance that is smaller than what can be told."""
+def _refusals(found: Calibration, usual: Mapping[tuple[str, str], Prior | None]) -> Iterator[str]:
+    """A sentence for each tolerance that is smaller than what can be told.
+
+    `usual` is what committed baselines say is usual, by suite and case id.
+    """
     for case in found.cases:
         for one in case.quantities:
             if one.refused and one.tolerance is not None:
                 yield (
                     f"refused: {_named(case)}: {_NAMES[one.ratio]}: a tolerance of {_percent(one.tolerance)} is less "
-                    f"than the {_percent(one.detectable)} that this plan can tell; {_cure(one)}"
+                    f"than the {_percent(one.detectable)} that this plan can tell; "
+                    f"{_cure(one, usual.get((case.suite, case.case_id)))}"
                 )
 
 
-def _cure(one: Quantity) -> str:
+def _cure(one: Quantity, usual: Prior | None) -> str:
     if one.plan:
         return "it needs " + " ".join(f"--plan {name}={value:g}" for name, value in one.plan.items())
     advised = f"; the next that holds is {_percent(one.recommended)}" if one.recommended else ""
     if one.judged_runs is not None:
-        return f"no plan holds it, since runs are taken to differ by {_percent(one.judged_runs)}{advised}"
+        young = " as long as too few baselines have two blocks" if _guesses(usual, one.metric) else ""
+        return f"no plan holds it, since runs are taken to differ by {_percent(one.judged_runs)}{young}{advised}"
     return f"no plan of up to {MOST_LAUNCHES} launches holds it, since they differ by {_percent(one.judged)}{advised}"
 
 
