@@ -95,6 +95,15 @@ def test_a_tolerance_that_is_too_small_is_refused_by_name_with_the_plan_that_hol
     assert "the next that holds is" in speedup
 
 
+def test_that_both_arms_were_one_artefact_is_said(
+    given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rate of false alarms was told as if arms of another commit were the same files too."""
+    prepare(monkeypatch, given, STEADY)
+    main(["calibrate", "--runs", "1"])
+    assert "Every run had one and the same artefact of a case, in both arms." in capsys.readouterr().out
+
+
 def test_json(given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     prepare(monkeypatch, given, RESTLESS)
     assert main(["calibrate", "--json"]) == 1

@@ -215,6 +215,10 @@ def _text(found: Calibration, *, few: bool) -> Iterator[str]:
             f"judge starts from a spread of {_default()} between runs: calibrate the whole suite, with --runs 2 or "
             "more, to know better."
         )
+    yield (
+        "Every run had one and the same artefact of a case, in both arms. For another commit, or after an edit, it is "
+        "made apart: where a technique makes another network each time, alarms are more and spreads larger than this."
+    )
 
 
 def _alarms(what: str, alarms: Alarms, *, bounded: bool) -> Iterator[str]:
