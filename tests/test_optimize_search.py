@@ -714,6 +714,38 @@ def test_a_limit_says_what_is_too_much() -> None:
     assert str(drop) == "accuracy at most 1.00 pt below the reference's"
 
 
+def test_a_limit_on_a_percentile_of_too_few_calls_is_said_to_be_of_so_few() -> None:
+    """A p95 of 30 calls, which errs low, kept the limit, and who shipped it was not told."""
+    goal = Goal("latency.p50", "s", "lower", (Limit("latency.p95", 0.005, "s"),))
+
+    class Timed(Measuring):
+        calls = 30
+
+        def __call__(self, pipeline: Pipeline, best: Interval | None) -> Trial:
+            trial = super().__call__(pipeline, best)
+            timed = Measurement("latency.p95", Estimate(0.0049, 0.0048, 0.005, 2, self.calls), (0.0048, 0.005))
+            result = dataclasses.replace(trial.result, measurements=(*trial.result.measurements, timed))
+            return dataclasses.replace(trial, result=result)
+
+    measuring = Timed(space(HALF), {"half": 2.0})
+    found = Search(measuring.space, goal, measuring).run()
+    decision = found.rounds[1][0].decision
+    *_, recommended, last = answer(found, goal, "")
+    few = "latency.p95 4.90 ms is of 30 calls a launch, and 100 tell it"
+    assert decision == f"kept: better than reference; {few}"
+    assert last == f"  {few}, so that the limit may not hold"
+    assert recommended.startswith("recommended: half  ")
+    assert recommended.endswith("  latency.p95 4.90 ms")
+    tighter = Limit("latency.p95", 0.004, "s")
+    assert tighter.broken(found.best.result, found.reference.result) == few
+
+    measuring.calls = 100
+    enough = Search(measuring.space, goal, measuring).run()
+    assert enough.rounds[1][0].decision == "kept: better than reference"
+    assert [*answer(enough, goal, "")][-1] == recommended
+    assert tighter.broken(enough.best.result, enough.reference.result) == "latency.p95 4.90 ms"
+
+
 def test_only_what_the_harness_times_is_a_timed_goal() -> None:
     """What a suite derives or an evaluation gives has one value a run, or one a launch, whatever it is called."""
     timed = ("latency.p95", "latency.mean", "throughput", "speedup")

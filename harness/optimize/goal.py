@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.metrics import TIMES
+from harness.metrics import TIMES, calls_needed
 from harness.records import Launch, Result
-from harness.units import points, quantity
+from harness.units import plural, points, quantity
 
 __all__ = ["Goal", "Limit", "gains_of", "value_of", "without_gain"]
 
@@ -43,7 +43,15 @@ class Limit:
             loss = (before.estimate.point if before else math.nan) - found
             # Written so that what is not a number is broken.
             return "" if loss <= self.value + _TOO_SMALL else f"accuracy {points(-loss)}"
-        return "" if found <= self.value else f"{self.metric} {quantity(found, self.unit)}"
+        return "" if found <= self.value else self.untold(result) or f"{self.metric} {quantity(found, self.unit)}"
+
+    def untold(self, result: Result) -> str:
+        """A sentence where the launches had too few calls to tell whether a percentile keeps the limit; else ""."""
+        measurement, needed = result.measurement(self.metric), calls_needed(self.metric)
+        if measurement is None or measurement.estimate.samples >= needed:
+            return ""
+        found, calls = quantity(measurement.estimate.point, self.unit), measurement.estimate.samples
+        return f"{self.metric} {found} is of {plural(calls, 'call')} a launch, and {needed} tell it"
 
     def __str__(self) -> str:
         if self.metric == "accuracy":
@@ -63,6 +71,10 @@ class Goal:
     better: str
     limits: tuple[Limit, ...] = ()
     evaluated: bool = False
+
+    def untold(self, result: Result) -> list[str]:
+        """A sentence for each limit of which too few calls tell whether it holds."""
+        return [sentence for limit in self.limits if (sentence := limit.untold(result))]
 
     @property
     def sampled(self) -> bool:

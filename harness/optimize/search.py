@@ -229,6 +229,9 @@ class Search:
             return trial.failed
         if trial.broken:
             return "; ".join(trial.broken)
+        return "; ".join([self._standing(gain, base), *self.goal.untold(trial.result)])
+
+    def _standing(self, gain: Interval | None, base: Trial | None) -> str:
         if base is None or gain is None or not base.gains:
             return "kept"
         change = gain_over(gain, self.gain(base))

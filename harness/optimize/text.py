@@ -45,13 +45,15 @@ def final_line(one: Trial, other: Trial, compared: str, change: Estimate) -> str
 
 
 def values(trial: Trial, goal: Goal, memory: str = HOST) -> list[str]:
-    """The goal's metric and those that decide between deployments, as far as they were measured; `memory` is the metric
-    by which memory is compared.
+    """The goal's metric and those that decide between deployments, as far as they were measured, and with their names
+    others that have a limit; `memory` is the metric by which memory is compared.
     """
     shown = (("accuracy", "share"), (memory, "bytes"), ("size", "bytes"))
-    wanted = [(goal.metric, goal.unit), *(pair for pair in shown if pair[0] != goal.metric)]
-    found = ((trial.estimate(name), unit) for name, unit in wanted)
-    return [quantity(one.point, unit) for one, unit in found if one]
+    wanted = {goal.metric: goal.unit, **dict(shown)}
+    limited = {limit.metric: limit.unit for limit in goal.limits if limit.metric not in wanted}
+    found = [quantity(one.point, unit) for name, unit in wanted.items() if (one := trial.estimate(name))]
+    named = (f"{name} {quantity(one.point, unit)}" for name, unit in limited.items() if (one := trial.estimate(name)))
+    return [*found, *named]
 
 
 def answer(found: Found, goal: Goal, expression: str) -> Iterator[str]:
@@ -70,6 +72,7 @@ def answer(found: Found, goal: Goal, expression: str) -> Iterator[str]:
     gain = math.exp(next(iter(found.best.gains), 0.0)) if len(found.best.gains) == 1 else None
     words = "  ".join(values(found.best, goal, found.memory))
     yield f"recommended: {one_line(found.best.case.technique.id)}{f'  {ratio(gain)}' if gain else ''}  {words}"
+    yield from (f"  {sentence}, so that the limit may not hold" for sentence in goal.untold(found.best.result))
     if expression:
         yield f"  technique=[{expression}]"
 
