@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -50,6 +51,25 @@ def test_pytest_benchmark_left_to_itself_makes_about_as_many_calls_as_the_others
     seconds, given = costs.automatic(takes, 1000)
     assert calls == pytest.approx(1000 + costs.PROBED, rel=0.05), "the hundred that tell how long one takes besides"
     assert (seconds, given) == pytest.approx((20e-6, 20e-6), rel=0.05)
+
+
+def test_the_document_has_what_a_call_costs_in_each_loop() -> None:
+    """Of pytest-benchmark it told what one call a round costs, which is not its default."""
+    document = " ".join((overhead.ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8").split())
+    rows = json.loads((overhead.ROOT / "benchmarks" / "results" / "overhead.json").read_text(encoding="utf-8"))
+    every = {row["what"].removesuffix(", cost of a call"): row for row in rows if row["part"] == "calls"}
+
+    def cost(of: str) -> tuple[float, float, float]:
+        return every[of]["value"], every[of]["low"], every[of]["high"]
+
+    value, low, high = cost("pytest-benchmark, pedantic: an empty function")
+    assert f"with one call a round costs {value:.2f} µs more ({low:.2f} to {high:.2f})" in document
+    value, low, high = cost("pytest-benchmark, automatic: an empty function")
+    assert f"it costs {-value:.3f} µs less than a bare one ({-high:.3f} to {-low:.3f})" in document
+    value, low, high = cost("pytest-benchmark, automatic: a function of 20 µs")
+    assert f"that is {-value:.2f} µs less ({-low:.2f} less to {high:.2f} more)" in document
+    value, low, high = cost("harness: a function of 20 µs")
+    assert f"the loop of a turn costs {value:.2f} µs more ({-low:.2f} less to {high:.2f} more)" in document
 
 
 def test_the_share_of_sampling_leaves_out_what_is_no_launch() -> None:
