@@ -1,10 +1,13 @@
-"""Counters of energy: RAPL on a scripted tree, NVML on a scripted driver, and every way in which there is none."""
+"""Counters of energy: RAPL on a scripted tree, NVML on a scripted driver, and every way in which there is none; and the
+pass that reads them.
+"""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pynvml
 import pytest
@@ -12,6 +15,8 @@ import pytest
 from harness.errors import UnavailableError
 from harness.hardware import Cpu, cpu, cuda, edge
 from harness.hardware.energy import POWERCAP, Rapl, energy_meter
+from harness.worker import energy as energy_pass
+from harness.worker.protocol import MeasureEnergy
 from tests.fake_nvml import FakeBoard, fake_nvml
 
 MODULE = sys.modules["harness.hardware.energy"]
@@ -168,3 +173,40 @@ def test_a_part_of_a_gpu(board: FakeBoard) -> None:
     board.mig, board.instances = True, [FakeBoard("MIG-1111")]
     with pytest.raises(UnavailableError, match=r"MIG instance.*-mig 0"):
         energy_meter(cuda)
+
+
+def test_watts_are_of_the_time_between_two_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a reading, which opens NVML, counted once more than its energy: watts were too few."""
+    now = [0.0]
+
+    class Slow:
+        """A counter of ten watts that takes half a second to read."""
+
+        source = "scripted"
+
+        def read(self) -> tuple[int, ...]:
+            now[0] += 0.5
+            return (round(10_000 * now[0]),)
+
+        def joules(self, before: tuple[int, ...], after: tuple[int, ...]) -> float:
+            return (after[0] - before[0]) / 1000
+
+    class Session:
+        def __call__(self, value: int) -> int:
+            now[0] += 0.25
+            return value
+
+        def fetch(self, output: int) -> int:
+            return output
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    loading = SimpleNamespace(session=Session(), staged=[1], check=lambda *_: None)
+    hardware = SimpleNamespace(energy_meter=Slow, settle=lambda: None)
+    monkeypatch.setattr(energy_pass, "Loading", lambda *_: loading)
+    monkeypatch.setattr(energy_pass, "time", SimpleNamespace(perf_counter=lambda: now[0], sleep=sleep))
+    spec = SimpleNamespace(build=lambda: hardware)
+    found = energy_pass.measure_energy(MeasureEnergy("", "", spec, idle_seconds=1.0, seconds=1.0))  # type: ignore[arg-type]
+    assert (found.watts, found.idle_watts) == pytest.approx((10.0, 10.0))
+    assert (found.calls, found.joules) == (4, pytest.approx(15 / 4))

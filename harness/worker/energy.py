@@ -30,12 +30,13 @@ def measure_energy(request: MeasureEnergy) -> EnergyMeasured:
     hardware.settle()
     meter = energy_meter(hardware)
 
-    began, before = time.perf_counter(), meter.read()
+    # The clock after the counter, as at the end, so that what a reading takes is in joules and seconds alike.
+    before, began = meter.read(), time.perf_counter()
     time.sleep(request.idle_seconds)
     idle = meter.joules(before, meter.read()) / (time.perf_counter() - began)
 
     calls = 0
-    began, before = time.perf_counter(), meter.read()
+    before, began = meter.read(), time.perf_counter()
     while not calls or time.perf_counter() - began < request.seconds:
         for value in staged:
             output = session(value)
