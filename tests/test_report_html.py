@@ -133,8 +133,9 @@ def test_of_software_the_anchors_numpy_alone_decides_whether_times_are_compared(
 
 def test_what_is_detectable_is_said_as_it_is_computed(page: Page) -> None:
     told = (
-        "Detectable is the smallest change for the worse that this run would have called regressed, in four of five "
-        "such runs: it lies beyond the limit."
+        "Detectable is the smallest change for the worse that the launches which were made would have called "
+        "regressed, in four of five such runs: it lies beyond the limit. A case that is still open gets more launches, "
+        "which find smaller changes."
     )
     assert told in plain(page.text)
 

@@ -441,6 +441,26 @@ def test_a_blind_comparison_is_worth_a_second_look() -> None:
     assert not check.fine
 
 
+def test_what_was_decided_in_turns_was_sensitive_enough() -> None:
+    """A case that its screen cleared was held to what three launches find, though one still open gets up to 16 more."""
+    run = sample_run(1, 1, samples=2)
+    (result,) = run.results
+    row = Comparison(result.suite, result.case_id, "latency.p50", Verdict.UNCHANGED, "r.", limit=0.01, detectable=0.021)
+    environment = dataclasses.replace(run.environment, state={**run.environment.state, "against": "main"})
+    in_turns = dataclasses.replace(run, environment=environment)
+
+    def fine(run: Run, verdict: Verdict) -> bool:
+        found = dataclasses.replace(run, comparisons=(dataclasses.replace(row, verdict=verdict),))
+        (check,) = (check for check in checks(Overview(found)) if check.question == "Sensitive enough")
+        assert check.answer.endswith("could have shown a change of 2.1 % by the launches that they took.")
+        return check.fine
+
+    assert fine(in_turns, Verdict.UNCHANGED)
+    assert fine(in_turns, Verdict.IMPROVED)
+    assert not fine(in_turns, Verdict.INCONCLUSIVE)
+    assert not fine(run, Verdict.UNCHANGED), "against a baseline, runs differ however many launches are made"
+
+
 def test_where_the_anchor_is_not_good_enough_the_report_says_what_gates_a_common_slow_down() -> None:
     run = sample_run(1, 1, samples=2)
     (result,) = run.results

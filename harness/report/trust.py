@@ -216,10 +216,15 @@ def _sensitivity(seen: Overview) -> Iterator[Check]:
         return
     middle = statistics.median(value for value, _ in known)
     worst, where = max(known, key=lambda pair: pair[0])
-    answer = f"Half of the sampled comparisons could have shown a change of {percent(middle, sign=False)}"
+    shown = percent(middle, sign=False)
+    answer = f"Half of the sampled comparisons could have shown a change of {shown} by the launches that they took"
     if worst > middle:
         answer += f"; the least sensitive one {percent(worst, sign=False)} ({where.metric} of {seen.label(where)})"
-    yield Check("Sensitive enough", f"{answer}.", not any(_blind(c) for _, c in known))
+    # In turns, what is cleared or better is decided, mostly by the three launches of its screen. A case that they leave
+    # open gets fresh ones, which find smaller changes: what these three could have convicted of is no measure of that.
+    decided = (Verdict.UNCHANGED, Verdict.IMPROVED) if other_tree(run) else ()
+    blind = any(_blind(c) for _, c in known if c.verdict not in decided)
+    yield Check("Sensitive enough", f"{answer}.", not blind)
 
 
 def _together(seen: Overview) -> Iterator[Check]:
