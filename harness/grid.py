@@ -128,7 +128,8 @@ def grid(
     """Make a test function one test for each combination; the function takes `case` and `bench`.
 
     Of two grids on a function the upper one counts, whose `fault` says so. Raises `SuiteError` for an empty axis, a
-    value of the wrong kind, a technique without its parameters, or an id that two cases share.
+    value of the wrong kind, a technique without its parameters, one of one's own that is called `reference`, or an id
+    that two cases share.
     """
     # An iterator gives its values only once.
     models, techniques, places = tuple(model), tuple(technique), tuple(hardware)
@@ -148,6 +149,12 @@ def grid(
         metrics=tuple(metrics),
     )
     resolve(result.metrics)
+    for step in (step for pipeline in result.techniques for step in pipeline.steps):
+        if step.name == reference.name and step.function is not reference.function:
+            raise SuiteError(
+                "grid: a technique of your own is called reference, and ids with that name are of the model as it is, "
+                "which would be measured in its place; give it another name"
+            )
     seen: set[str] = set()
     for case in result.cases():
         if case.id in seen:

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import pytest
 
-from harness import SuiteError, grid, plugin
+from harness import Deployment, SuiteError, grid, plugin, technique
 from harness.cli import importing
 from harness.grid import Address, find_case, grid_of
 from harness.hardware import cpu
-from harness.techniques import batched
+from harness.techniques import batched, reference
 from harness.testing import tiny_torch_model
 
 AXES: dict[str, list[Any]] = {
@@ -40,6 +40,20 @@ def test_an_empty_iterator_is_an_empty_axis(axis: str) -> None:
     axes: dict[str, Any] = {**AXES, axis: iter(())}
     with pytest.raises(SuiteError, match=f"axis '{axis}' is empty"):
         grid(**axes)
+
+
+def test_a_technique_of_ones_own_can_not_be_called_as_the_reference_is() -> None:
+    """Its case was taken for the model as it is, or the model as it is was measured under its name."""
+
+    def function(deployment: Deployment) -> Deployment:
+        return deployment
+
+    function.__name__ = reference.name
+    own = technique(function)
+    for value in (own, batched(2) | own):
+        with pytest.raises(SuiteError, match=r"called reference, .* give it another name"):
+            grid(**{**AXES, "technique": [batched(1), value]})
+    grid(**{**AXES, "technique": [reference, reference | batched(2)]})
 
 
 def test_a_function_under_two_grids_is_refused_where_it_is_judged_and_served_where_it_is_not(
