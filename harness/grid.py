@@ -155,11 +155,13 @@ def grid(
                 "grid: a technique of your own is called reference, and ids with that name are of the model as it is, "
                 "which would be measured in its place; give it another name"
             )
-    seen: set[str] = set()
+    seen: dict[str, Case] = {}
     for case in result.cases():
-        if case.id in seen:
-            raise SuiteError(f"grid: two cases share the id {case.id}; give one of them another name")
-        seen.add(case.id)
+        if (other := seen.setdefault(case.id, case)) is not case:
+            cure = "give one of them another name"
+            if other.model is case.model:
+                cure += ", leave one out if they are the same, or make the parameter that differs keyword-only"
+            raise SuiteError(f"grid: two cases share the id {case.id}; {cure}")
 
     def attach(function: F) -> F:
         fault = ""

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from harness.errors import SuiteError
 
@@ -18,6 +19,7 @@ __all__ = [
     "check_name",
     "file_name",
     "is_ours",
+    "ordered",
     "run_id",
     "slug",
     "suite_name",
@@ -51,6 +53,17 @@ def check_name(what: str, name: str) -> str:
 def slug(text: str) -> str:
     """`text` with every character that a case id can't hold replaced by `-`. A number keeps its sign: -1 is not 1."""
     return "-".join(_WORDS.findall(text)) or "x"
+
+
+def ordered(value: Any) -> Any:
+    """The value with its sets, also inside of it, as tuples in an order of their own: theirs is each process's."""
+    if isinstance(value, (set, frozenset)):
+        return tuple(sorted(map(ordered, value), key=str))
+    if type(value) in (list, tuple):
+        return tuple(map(ordered, value))
+    if type(value) is dict:
+        return {ordered(key): ordered(inside) for key, inside in value.items()}
+    return value
 
 
 def file_name(identifier: str) -> str:

@@ -42,6 +42,19 @@ def test_an_empty_iterator_is_an_empty_axis(axis: str) -> None:
         grid(**axes)
 
 
+def test_cases_that_share_an_id_are_refused_with_a_cure_that_helps() -> None:
+    """Another name was asked for where one technique had two parameters, and has one name."""
+
+    @technique
+    def sized(deployment: Deployment, least: int = 1, most: float = 8.0) -> Deployment:
+        return deployment
+
+    with pytest.raises(SuiteError, match=r"tiny/sized:4/cpu; give .*, or make the parameter that differs keyword-only"):
+        grid(**{**AXES, "technique": [sized(least=4), sized(most=4)]})
+    with pytest.raises(SuiteError, match=r"tiny/batched:1/cpu; give one of them another name$"):
+        grid(**{**AXES, "model": [tiny_torch_model(), tiny_torch_model()]})
+
+
 def test_a_technique_of_ones_own_can_not_be_called_as_the_reference_is() -> None:
     """Its case was taken for the model as it is, or the model as it is was measured under its name."""
 

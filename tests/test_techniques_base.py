@@ -29,6 +29,7 @@ from harness.techniques import (
     onnxruntime,
     openvino,
     pruned_channels,
+    pruned_n_m,
     pruned_weights,
     reference,
     tensorrt,
@@ -67,6 +68,8 @@ def deployment() -> Deployment:
         (int8_static(ops={"MatMul", "Conv", "Gemm", "LSTM"}), "int8_static:ops-Conv-Gemm-LSTM-MatMul"),
         (int8_static(ops=frozenset(["Conv"])), "int8_static:ops-Conv"),
         (int8_dynamic(ops="MatMul"), "int8_dynamic"),
+        (pruned_n_m(finetune=False), "pruned_n_m:False"),
+        (pruned_n_m(1, 2), "pruned_n_m:1:2"),
         (pruned_channels(0.5) | onnxruntime | int8_static, "pruned_channels:0.5+onnxruntime+int8_static"),
         (compiled(mode="max-autotune"), "compiled:mode-max-autotune"),
         (onnxruntime | batched(32), "onnxruntime+batched:32"),
@@ -74,6 +77,19 @@ def deployment() -> Deployment:
 )
 def test_ids_name_what_differs_from_the_defaults(value: Pipeline, expected: str) -> None:
     assert value.id == expected
+
+
+@technique
+def blocked(deployment: Deployment, bits: int = 8, group: int = 64, *, axis: int = 0) -> Deployment:
+    return deployment
+
+
+def test_two_techniques_have_two_ids_and_one_has_one_however_it_is_given() -> None:
+    """Both were `blocked:4`, and no grid could hold them; given one by one, 4 bits of groups of 16 were 16 of 4."""
+    assert (blocked(bits=4).id, blocked(group=4).id) == ("blocked:4", "blocked:group-4")
+    assert blocked(8, 4).id == blocked(group=4).id
+    given = [blocked(4, 16, axis=1), blocked(axis=1)(group=16)(bits=4), blocked(bits=4)(axis=1)(group=16)]
+    assert {one.id for one in given} == {"blocked:4:16:axis-1"}
 
 
 @technique

@@ -13,13 +13,14 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from inspect import Parameter
 from typing import Any, overload
 
 from harness.deployment import Deployment, Promise
 from harness.errors import EvidenceError, HarnessError, PreparationError, SuiteError
 from harness.hardware.base import Hardware
 from harness.model import Model
-from harness.names import check_name, slug
+from harness.names import check_name, ordered, slug
 from harness.signatures import signature_of
 
 __all__ = ["Pipeline", "Technique", "as_pipeline", "reference", "technique"]
@@ -85,24 +86,31 @@ class Technique:
 
     @property
     def id(self) -> str:
-        """The name with the parameters that differ from their defaults: `pruned_channels:0.5`.
+        """The name with the parameters that differ from their defaults, in their order: `pruned_channels:0.5`.
 
-        Raises `SuiteError` for one that has no text which is the same in every process.
+        What can only be given by name carries it, and so does what follows one of its type that is left out: of
+        `(bits=8, group=64)` the word `4` alone is `bits`. Raises `SuiteError` for a value whose text is not the same in
+        every process.
         """
-        declared = signature_of(self.function).parameters
-        words = [self.name]
-        for name, value in self.parameters:
-            parameter = declared[name]
-            if value == parameter.default:
+        given, words, left_out = dict(self.parameters), [self.name], set[type]()
+        for one in self._declared:
+            value = given.get(one.name, one.default)
+            if value is one.default or value == one.default:
+                left_out.add(type(one.default))
                 continue
-            word = slug(self._text(name, value))
-            words.append(f"{name}-{word}" if parameter.kind is parameter.KEYWORD_ONLY else word)
+            word = slug(self._text(one.name, value))
+            named = one.kind is one.KEYWORD_ONLY or type(one.default) in left_out
+            words.append(f"{one.name}-{word}" if named else word)
         return ":".join(words)
+
+    @property
+    def _declared(self) -> list[Parameter]:
+        return list(signature_of(self.function).parameters.values())[1:]
 
     def _text(self, name: str, value: Any) -> str:
         if isinstance(value, (Technique, Pipeline)):
             return value.id
-        text = str(_in_order(getattr(value, "name", getattr(value, "__name__", value))))
+        text = str(ordered(getattr(value, "name", getattr(value, "__name__", value))))
         if " at 0x" in text:
             raise SuiteError(
                 f"technique {self.name}: its parameter {name!r} is {text}, which has another name in each process, "
@@ -115,8 +123,7 @@ class Technique:
         """What the model must have under these parameters."""
         if isinstance(self.needs, tuple):
             return self.needs
-        declared = list(signature_of(self.function).parameters.values())[1:]
-        return self.needs({parameter.name: parameter.default for parameter in declared} | dict(self.parameters))
+        return self.needs({one.name: one.default for one in self._declared} | dict(self.parameters))
 
     def unavailable(self, hardware: Hardware, form: str) -> str | None:
         """What is missing on this machine under these parameters, with its cure; None where nothing is."""
@@ -130,8 +137,9 @@ class Technique:
 
     def check_parameters(self) -> None:
         """Raise `SuiteError` where a parameter without default was not given."""
-        for one in list(signature_of(self.function).parameters.values())[1:]:
-            if one.default is one.empty and one.name not in dict(self.parameters):
+        given = dict(self.parameters)
+        for one in self._declared:
+            if one.default is one.empty and one.name not in given:
                 raise SuiteError(f"technique {self.name} needs {one.name!r}: write {self.name}({one.name}=…)")
 
     def apply(self, deployment: Deployment) -> Deployment:
@@ -264,17 +272,6 @@ def technique(
         return made
 
     return make(function) if function is not None else make
-
-
-def _in_order(value: Any) -> Any:
-    """The value with its sets, also inside of it, as tuples in an order of their own: theirs is each process's."""
-    if isinstance(value, (set, frozenset)):
-        return tuple(sorted(map(_in_order, value), key=str))
-    if type(value) in (list, tuple):
-        return tuple(map(_in_order, value))
-    if type(value) is dict:
-        return {_in_order(key): _in_order(inside) for key, inside in value.items()}
-    return value
 
 
 def as_pipeline(value: object) -> Pipeline:
