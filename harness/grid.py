@@ -34,6 +34,7 @@ __all__ = [
     "grids_of",
     "load_suite",
     "own_metrics",
+    "steps_on",
     "suite_module",
 ]
 
@@ -239,11 +240,27 @@ def own_metrics(grids: Iterable[Grid], of: str = "one model") -> tuple[Metric, .
     return tuple(found.values())
 
 
+def steps_on(grids: Iterable[Grid]) -> dict[str, Technique]:
+    """The steps of the pipelines on these grids by their ids.
+
+    Raises `SuiteError` where two that differ have one id: either could be measured under it.
+    """
+    found: dict[str, Technique] = {}
+    for step in (step for one in grids for pipeline in one.techniques for step in pipeline.steps):
+        known = found.setdefault(step.id, step)
+        if (known.function, known.arguments) != (step.function, step.arguments):
+            raise SuiteError(
+                f"two techniques on the grids of one model and hardware differ and share the id {step.id}; give one of "
+                "them another name, or both the same value of each parameter"
+            )
+    return found
+
+
 def find_case(address: Address) -> tuple[Case, Grid]:
     """The case at an address, and its grid. Raises `AbsentError` where it is not there.
 
-    An address without a function names a case that is put together: its model, its hardware and each step of its
-    technique must stand on some grid of the file. The grid is then all of them in one.
+    An address without a function names a case that is put together: each step of its technique must stand on some grid
+    of the file that has its model and its hardware. The grid is then all of them in one.
     """
     module = load_suite(Path(address.root), address.file)
     if not address.function:
@@ -262,15 +279,13 @@ def find_case(address: Address) -> tuple[Case, Grid]:
 
 def _composed(address: Address, grids: Sequence[Grid]) -> tuple[Case, Grid]:
     models = {model.name: model for one in grids for model in one.models}
-    steps = {step.id: step for one in grids for technique in one.techniques for step in technique.steps}
     places = {place.name: place for one in grids for place in one.hardware}
-    steps[reference.id] = reference
     model, technique, place = address.case_id.split("/")
+    own = [one for one in grids if models.get(model) in one.models and places.get(place) in one.hardware]
+    steps = {**steps_on(own), reference.id: reference}
     words = technique.split("+")
-    absent = [word for word, known in ((model, models), (place, places)) if word not in known]
-    absent += [word for word in words if word not in steps]
-    if absent:
-        raise SuiteError(f"{address.file}: {' and '.join(absent)} of {address.case_id} stand on no grid of this file")
+    if absent := [word for word in words if not own or word not in steps]:
+        raise SuiteError(f"{address.file}: no grid of {model} on {place} has {' and '.join(absent)}")
     whole = Grid(
         tuple(models.values()),
         tuple(technique for one in grids for technique in one.techniques),

@@ -13,7 +13,7 @@ from harness import Deployment, SuiteError, grid, plugin, technique
 from harness.cli import importing
 from harness.grid import Address, find_case, grid_of
 from harness.hardware import cpu
-from harness.techniques import batched, reference
+from harness.techniques import Pipeline, Technique, batched, onnxruntime, reference
 from harness.testing import tiny_torch_model
 
 AXES: dict[str, list[Any]] = {
@@ -90,3 +90,43 @@ def test_a_function_under_two_grids_is_refused_where_it_is_judged_and_served_whe
     monkeypatch.setattr(importing, "_paths", lambda *_: ())
     with pytest.raises(SuiteError, match=said):
         importing.import_suite(tmp_path, "test_two.py")
+
+
+def test_a_case_that_is_put_together_has_the_techniques_of_its_own_grids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`harness optimize` measured another grid's technique of the same id, and recommended this one by it."""
+
+    models = {name: tiny_torch_model(name) for name in ("a", "b")}
+
+    def fused() -> Technique:
+        def function(deployment: Deployment) -> Deployment:
+            return deployment
+
+        function.__name__ = "fused"
+        return technique(function)
+
+    def tried(name: str, *techniques: Technique | Pipeline) -> Any:
+        @grid(model=[models[name]], technique=techniques, hardware=[cpu])
+        def test_it(case, bench): ...
+
+        return test_it
+
+    vision, text = fused(), fused()
+    module = SimpleNamespace(test_a=tried("a", vision, batched(2)), test_b=tried("b", text))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "test_two", module)
+
+    def steps(case_id: str) -> tuple[Technique, ...]:
+        return find_case(Address(str(tmp_path), "test_two.py", "", case_id))[0].technique.steps
+
+    assert steps("a/fused/cpu") == (vision,)
+    assert steps("a/fused/cpu")[0].function is vision.function
+    assert steps("b/reference+fused/cpu") == (reference, text)
+    with pytest.raises(SuiteError, match=r"test_two\.py: no grid of b on cpu has batched:2$"):
+        steps("b/batched:2/cpu")
+    module.test_c = tried("b", text | onnxruntime, onnxruntime("all") | batched(2))
+    assert steps("b/batched:2+onnxruntime/cpu") == (batched(2), onnxruntime), "a default that is written out is one"
+    module.test_d = tried("b", vision | batched(2))
+    with pytest.raises(SuiteError, match="differ and share the id fused; give one of them another name"):
+        steps("b/fused/cpu")

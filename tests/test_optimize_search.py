@@ -627,6 +627,12 @@ def test_a_model_and_a_hardware_that_no_grid_puts_together_are_refused() -> None
     assert [step.id for step in Space.of(grids, "other", "cuda").steps] == ["half"]
 
 
+def test_two_techniques_of_one_id_are_refused_before_anything_is_measured() -> None:
+    """The search named one of them, and its children took the other."""
+    with pytest.raises(SuiteError, match="differ and share the id half"):
+        space(HALF, made("half") | SMALL)
+
+
 def test_what_can_not_be_tried_is_named_with_the_reason() -> None:
     missing = technique(takes="torch", requires=lambda hardware, form: "no such package; install it")(HALF.function)
     taught = made("taught", takes="onnx", needs=["calibration"])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.errors import SuiteError
-from harness.grid import Case, Grid
+from harness.grid import Case, Grid, steps_on
 from harness.hardware.base import Hardware
 from harness.model import Model
 from harness.techniques.base import Pipeline, Technique
@@ -37,8 +37,8 @@ class Space:
 
         A word of it that is a technique's id means this one, and any other word all techniques that have it as a name.
 
-        Raises `SuiteError` for a model, a hardware or a technique that the file does not have, and for a model
-        and a hardware that no grid of it puts together.
+        Raises `SuiteError` for a model, a hardware or a technique that the file does not have, for a model and a
+        hardware that no grid of it puts together, and for two techniques of these that differ and share an id.
         """
         grids = tuple(grids)
         models = {one.name: one for grid in grids for one in grid.models}
@@ -51,7 +51,7 @@ class Space:
             others = dict.fromkeys(one.name for grid in grids if models[model] in grid.models for one in grid.hardware)
             raise SuiteError(f"no grid of this file has {model} on {hardware}; it has {model} on {', '.join(others)}")
         pipelines = [pipeline for grid in own for pipeline in grid.techniques]
-        steps = {step.id: step for one in pipelines for step in one.steps if step.name != "reference"}
+        steps = {name: step for name, step in steps_on(own).items() if step.name != "reference"}
         asked = set[str]()
         for word in only:
             found = [word] if word in steps else [step.id for step in steps.values() if step.name == word]

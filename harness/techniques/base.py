@@ -119,11 +119,14 @@ class Technique:
         return text
 
     @property
+    def arguments(self) -> dict[str, Any]:
+        """The parameters by name in the order of their declaration, defaults included."""
+        return {one.name: one.default for one in self._declared} | dict(self.parameters)
+
+    @property
     def needed(self) -> tuple[str, ...]:
         """What the model must have under these parameters."""
-        if isinstance(self.needs, tuple):
-            return self.needs
-        return self.needs({one.name: one.default for one in self._declared} | dict(self.parameters))
+        return self.needs if isinstance(self.needs, tuple) else self.needs(self.arguments)
 
     def unavailable(self, hardware: Hardware, form: str) -> str | None:
         """What is missing on this machine under these parameters, with its cure; None where nothing is."""
