@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import harness
+from harness import Deployment, Model, technique
 from harness.errors import PreparationError, SuiteError, WrongTreeError
 from harness.files import owned, sweep
 from harness.grid import Address, Case
@@ -926,10 +927,21 @@ def test_what_an_artefact_is_made_with_beside_sources_makes_another_one(
         into = distilled(into=student)
         return dataclasses.replace(case, technique=as_pipeline(distilled(into=into) if nested else into))
 
+    def by_default(digest: str, *, nested: bool = False) -> Case:
+        student = dataclasses.replace(case.model, name="student", data=lambda: {"images": digest})
+
+        @technique
+        def learning(deployment: Deployment, into: Model = student) -> Deployment:
+            return deployment
+
+        step = distilled(into=learning) if nested else learning
+        return dataclasses.replace(case, technique=as_pipeline(step))
+
     keys = [key(), key(onnxruntime="1.30"), key(onnxruntime="1.31"), key(python="/env/bin/python")]
     keys += [key(of("1")), key(of("2")), key(on(OfElsewhere(sets="none"))), key(on(OfElsewhere(variable="x")))]
     # A model among a technique's parameters has data of its own, however deep it lies there.
     keys += [key(taught("1")), key(taught("2")), key(taught("3", nested=True))]
+    keys += [key(by_default("4")), key(by_default("5")), key(by_default("6", nested=True))]
     with monkeypatch.context() as patch:
         patch.setenv("ORT_LEVEL", "x")
         keys.append(key())

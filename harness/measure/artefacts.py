@@ -31,7 +31,7 @@ from harness.measure.tree import Tree
 from harness.model import Model
 from harness.plan import Plan
 from harness.runtimes.inductor import compiler_version
-from harness.techniques.base import Pipeline, Technique, as_pipeline
+from harness.techniques.base import Pipeline, Technique
 from harness.worker.artefact import ARTEFACT_SCHEMA, Manifest, digest_files, read_manifest
 from harness.worker.protocol import PROTOCOL, Prepare, Prepared
 
@@ -253,17 +253,16 @@ def data_state(cases: Iterable[Case]) -> dict[str, str]:
 
 
 def _models_of(case: Case) -> tuple[Model, ...]:
-    return case.model, *_models(case.technique)
+    return case.model, *_models(case.technique.steps)
 
 
-def _models(technique: Pipeline) -> Iterator[Model]:
-    """The models among a technique's parameters, and among those of techniques that are parameters."""
-    for step in technique.steps:
-        for _, value in step.parameters:
-            if isinstance(value, Model):
-                yield value
-            elif isinstance(value, (Pipeline, Technique)):
-                yield from _models(as_pipeline(value))
+def _models(steps: Iterable[Technique]) -> Iterator[Model]:
+    """The models among the parameters of techniques, defaults included, and of techniques that are parameters."""
+    for value in (value for step in steps for value in step.arguments.values()):
+        if isinstance(value, Model):
+            yield value
+        elif isinstance(value, (Pipeline, Technique)):
+            yield from _models(value.steps if isinstance(value, Pipeline) else (value,))
 
 
 def _mark(folder: Path) -> None:
