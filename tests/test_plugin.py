@@ -111,11 +111,19 @@ def boasting(deployment):
 @grid(model=[tiny], technique=[boasting], hardware=[cpu])
 def test_boasts(case, bench):
     bench(case)
+
+@technique(requires=lambda hardware, form: {}[form])
+def unsure(deployment):
+    return deployment.promising(Promise("batch", equals=1))
+
+@grid(model=[tiny], technique=[unsure], hardware=[cpu])
+def test_asks(case, bench):
+    bench(case)
 """,
     )
     code, text = folder.pytest("suites", "--baseline=off", *PLAN, "--junitxml", "junit.xml", "-rfs")
     assert code == 1
-    assert "7 failed, 1 passed, 3 skipped, 1 xfailed" in text
+    assert "8 failed, 1 passed, 3 skipped, 1 xfailed" in text
     assert "FAILED suites/test_hiding.py::test_forgets_with_a_mark" in text
     # A mark says beforehand what is known to fail; a call comes after the verdict.
     assert "FAILED suites/test_hiding.py::test_xfails_late" in text
@@ -148,6 +156,10 @@ def test_boasts(case, bench):
     assert outcomes["tiny_onnx/boasting/cpu"] == "invalid"
     boasted = folder.result("tiny_onnx/boasting/cpu")["reason"]
     assert "boasting promised sparsity.2:4 >= 0.9, found not found" in boasted
+    # What a technique requires can't be asked: that is an error of its own case, and the others are measured.
+    unsure = folder.result("tiny_onnx/unsure/cpu")
+    assert unsure["outcome"] == "failed"
+    assert "technique unsure failed: KeyError: 'onnx'" in unsure["reason"]
     # A promise of the suite that fails is in the record.
     (promise,) = (one for one in folder.run()["comparisons"] if one["case_id"] == "tiny_onnx/reference/cpu")
     assert promise["verdict"] == "error"

@@ -10,8 +10,17 @@ from typing import Any
 
 import pytest
 
-from harness import Deployment, EvidenceError, Model, PreparationError, Promise, SuiteError, technique
-from harness.hardware import cpu
+from harness import (
+    Deployment,
+    EvidenceError,
+    Model,
+    PreparationError,
+    Promise,
+    SuiteError,
+    UnavailableError,
+    technique,
+)
+from harness.hardware import Hardware, cpu
 from harness.records import Scalar
 from harness.runtimes.eager import Eager
 from harness.runtimes.onnxruntime import OnnxRuntime
@@ -192,6 +201,27 @@ def test_a_value_that_means_nothing_fails_its_case_and_not_the_run(step: Techniq
     assert step.unavailable(cpu, "onnx") is None
     with pytest.raises(SuiteError, match=r"'(openvno|int8)'"):
         step.apply(deployment())
+
+
+def test_what_can_not_be_asked_ends_its_case_and_not_the_run() -> None:
+    """It is asked of all cases before the first one: an error of `requires` ended the run, and named no technique."""
+
+    def failing(error: Exception) -> Technique:
+        def requires(hardware: Hardware, form: str) -> str | None:
+            raise error
+
+        @technique(requires=requires)
+        def unsure(deployment: Deployment) -> Deployment:
+            return deployment.promising(Promise("batch", equals=1))
+
+        return unsure
+
+    absent = as_pipeline(failing(UnavailableError("no part here", "buy one")))
+    assert absent.unavailable(TORCH, cpu) == "no part here (buy one)"
+    broken = as_pipeline(failing(KeyError("part")))
+    assert broken.unavailable(TORCH, cpu) is None
+    with pytest.raises(PreparationError, match="technique unsure failed: KeyError: 'part'"):
+        broken.apply(deployment())
 
 
 def test_the_promises_are_signed_with_the_id() -> None:

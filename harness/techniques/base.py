@@ -17,30 +17,18 @@ from inspect import Parameter
 from typing import Any, overload
 
 from harness.deployment import Deployment, Promise
-from harness.errors import EvidenceError, HarnessError, PreparationError, SuiteError
+from harness.errors import EvidenceError, HarnessError, PreparationError, SuiteError, UnavailableError
 from harness.hardware.base import Hardware
 from harness.model import Model
 from harness.names import check_name, ordered, slug
 from harness.signatures import signature_of
+from harness.techniques.forms import wrong_form
 
 __all__ = ["Pipeline", "Technique", "as_pipeline", "reference", "technique"]
 
 Function = Callable[..., Deployment]
 Needs = Callable[[Mapping[str, Any]], tuple[str, ...]]
 Requires = Callable[..., "str | None"]
-
-_FORMS = {
-    "torch": "a torch network",
-    "onnx": "an ONNX network",
-    "openvino": "an OpenVINO network",
-    "litert": "a LiteRT network",
-}
-_MAKERS = {
-    "onnx": ("onnxruntime", ("torch",)),
-    "openvino": ("openvino", ("torch", "onnx")),
-    "litert": ("litert", ("torch",)),
-}
-"""The technique that leaves a form, and the other forms that it makes it of."""
 
 _NEEDS = {
     "training": "data and a loss to train with (Model.training)",
@@ -130,13 +118,18 @@ class Technique:
 
     def unavailable(self, hardware: Hardware, form: str) -> str | None:
         """What is missing on this machine under these parameters, with its cure; None where nothing is."""
+        try:
+            return self._asked(hardware, form)
+        except UnavailableError as error:
+            return str(error)
+        except Exception:  # `apply` meets it again, where it ends this case alone; here it would end the run
+            return None
+
+    def _asked(self, hardware: Hardware, form: str) -> str | None:
         if self.requires is None:
             return None
         accepted = list(signature_of(self.requires).parameters)[2:]
-        try:
-            return self.requires(hardware, form, **{one: value for one, value in self.parameters if one in accepted})
-        except SuiteError:  # of a value that means nothing: preparation raises it too, and names the case
-            return None
+        return self.requires(hardware, form, **{one: value for one, value in self.parameters if one in accepted})
 
     def check_parameters(self) -> None:
         """Raise `SuiteError` where a parameter without default was not given."""
@@ -149,6 +142,7 @@ class Technique:
         """Apply it, and sign its promises. Raises `PreparationError` if it fails, `EvidenceError` if promises lack."""
         before = deployment.promises
         try:
+            self._asked(deployment.hardware, deployment.form)  # for the errors that `unavailable` keeps to itself
             after = self.function(deployment, **dict(self.parameters))
         except HarnessError:
             raise
@@ -191,7 +185,7 @@ class Pipeline:
             if step.name in model.unsupported:
                 return f"{step.name} on {model.name}: {model.unsupported[step.name]}"
             if step.takes is not None and form not in step.takes:
-                return _wrong_form(step, model, form)
+                return wrong_form(step.name, step.takes, model, form)
             for need in step.needed:
                 if not getattr(model, need):
                     return f"{step.name} needs {_NEEDS.get(need, need)}, which the model {model.name} does not have"
@@ -217,19 +211,6 @@ class Pipeline:
 
     def __repr__(self) -> str:
         return self.id
-
-
-def _wrong_form(step: Technique, model: Model, form: str) -> str:
-    forms = step.takes or ()
-    wanted = f"{step.name} works on {' or '.join(_FORMS.get(form, form) for form in forms)}"
-    makers = (_MAKERS[other] for other in forms if other in _MAKERS)
-    maker = next((name for name, sources in makers if form in sources), None)
-    if model.form == form != "torch" and not maker:
-        return f"{wanted}, and {model.name} exists only as {_FORMS.get(form, form)}"
-    if model.form != form and "torch" in forms:
-        return f"{wanted}, and the steps before it have made it {_FORMS.get(form, form)}: put it first"
-    cure = f": put {maker} before it ({maker} | {step.name})" if maker else ""
-    return f"{wanted}, and gets {_FORMS.get(form, form)}{cure}"
 
 
 @overload
