@@ -21,6 +21,7 @@ from harness.errors import AbsentError, HarnessError, SuiteError
 from harness.hardware.base import Hardware
 from harness.metrics import Metric, resolve
 from harness.model import Model
+from harness.names import check_name
 from harness.runtimes.native import native_runtime
 from harness.techniques.base import Pipeline, Technique, as_pipeline, reference
 
@@ -141,8 +142,11 @@ def grid(
         if not isinstance(one, Model):
             raise SuiteError(f"grid: {one!r} on the axis 'model' is no harness.Model")
     for place in places:
+        if isinstance(place, type):
+            raise SuiteError(f"grid: {place.__name__} on the axis 'hardware' is a class; write {place.__name__}()")
         if not isinstance(place, Hardware):
             raise SuiteError(f"grid: {place!r} on the axis 'hardware' has no name, available() and describe()")
+        check_name("hardware", place.name)
     result = Grid(
         models=models,
         techniques=tuple(as_pipeline(value) for value in techniques),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness import (
@@ -18,9 +21,10 @@ from harness import (
     Promise,
     SuiteError,
     UnavailableError,
+    grid,
     technique,
 )
-from harness.hardware import Hardware, cpu
+from harness.hardware import Cpu, Hardware, cpu
 from harness.records import Scalar
 from harness.runtimes.eager import Eager
 from harness.runtimes.onnxruntime import OnnxRuntime
@@ -338,6 +342,49 @@ def test_one_need_may_be_given_as_a_text_and_one_that_no_model_has_is_refused() 
         technique(needs=["calibration", "trainings"])(taught)
     reason = f"taught needs data, which the model {TORCH.name} does not have"
     assert as_pipeline(technique(needs=["training", "data"])(taught)).inapplicable(TORCH) == reason
+    assert technique(needs=lambda given: "training")(taught).needed == ("training",)
+
+
+def plain(deployment: Deployment, x: int = 0) -> Deployment:
+    return deployment
+
+
+@dataclasses.dataclass(frozen=True)
+class MyBoard(Cpu):
+    """Its name can be no part of an id."""
+
+    @property
+    def name(self) -> str:
+        return "my board"
+
+
+def on(*hardware: Any) -> Any:
+    return grid(model=[TORCH], technique=[reference], hardware=hardware)
+
+
+@pytest.mark.parametrize(
+    ("mistaken", "said"),
+    [
+        (
+            lambda: as_pipeline(technique(needs=lambda given: ["trainings"])(plain)).inapplicable(TORCH),
+            "technique plain needs 'trainings', and a model has training, calibration, batchable",
+        ),
+        (lambda: on(cpu, Cpu), r"grid: Cpu on the axis 'hardware' is a class; write Cpu\(\)"),
+        (lambda: on(MyBoard()), "hardware name 'my board': use only letters"),
+        (lambda: rounded(np.ones(3)), "technique rounded: its parameter 'by' is an array, .* give a number or a text"),
+        (lambda: technique(functools.partial(plain, x=1)), "has no name for a technique; write a function with def"),
+    ],
+    ids=["a need that a function gives", "a class", "a space", "an array", "no name"],
+)
+def test_a_usual_mistake_is_named_with_its_cure(mistaken: Callable[[], object], said: str) -> None:
+    """Each ended in an error of Python's own, with neither technique nor cure."""
+    with pytest.raises(SuiteError, match=said):
+        mistaken()
+
+
+def test_a_number_of_numpys_is_a_parameter_and_so_is_a_class_of_arrays() -> None:
+    assert rounded(np.float64(0.5)).id == "rounded:0.5"
+    assert rounded(np.ndarray).id == "rounded:ndarray"
 
 
 def test_a_parameter_that_can_not_be_given_by_its_name_is_refused() -> None:

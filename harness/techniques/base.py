@@ -27,7 +27,7 @@ from harness.techniques.forms import wrong_form
 __all__ = ["Pipeline", "Technique", "as_pipeline", "reference", "technique"]
 
 Function = Callable[..., Deployment]
-Needs = Callable[[Mapping[str, Any]], tuple[str, ...]]
+Needs = Callable[[Mapping[str, Any]], str | Iterable[str]]
 Requires = Callable[..., "str | None"]
 
 _NEEDS = {
@@ -67,6 +67,13 @@ class Technique:
             bound.update(list(signature.bind_partial(None, *args, **kwargs).arguments.items())[1:])
         except TypeError as error:
             raise SuiteError(f"technique {self.name}: {error}") from None
+        for name, value in bound.items():
+            # A class has it too, and a number of numpy's has no axes: its text is a word.
+            if isinstance(axes := getattr(value, "ndim", 0), int) and axes:
+                raise SuiteError(
+                    f"technique {self.name}: its parameter {name!r} is an array, which makes no word of an id; give a "
+                    "number or a text that stands for it, such as the name of its file"
+                )
         return dataclasses.replace(self, parameters=tuple(bound.items()))
 
     def __or__(self, other: Technique | Pipeline) -> Pipeline:
@@ -113,8 +120,8 @@ class Technique:
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """What the model must have under these parameters."""
-        return self.needs if isinstance(self.needs, tuple) else self.needs(self.arguments)
+        """What the model must have under these parameters. Raises `SuiteError` for what no model has."""
+        return self.needs if isinstance(self.needs, tuple) else _fields(self.name, self.needs(self.arguments))
 
     def unavailable(self, hardware: Hardware, form: str) -> str | None:
         """What is missing on this machine under these parameters, with its cure; None where nothing is."""
@@ -239,12 +246,11 @@ def technique(
     """
 
     def make(function: Function) -> Technique:
+        if not hasattr(function, "__name__"):
+            raise SuiteError(f"{function!r} has no name for a technique; write a function with def that calls it")
         name = check_name("technique", function.__name__)
         forms = (takes,) if isinstance(takes, str) else None if takes is None else tuple(takes)
-        words: tuple[str, ...] | Needs
-        words = (needs,) if isinstance(needs, str) else needs if callable(needs) else tuple(needs)
-        if not callable(words) and (unknown := [word for word in words if word not in _FIELDS]):
-            raise SuiteError(f"technique {name} needs {unknown[0]!r}, and a model has {', '.join(_NEEDS)}")
+        words: tuple[str, ...] | Needs = needs if callable(needs) else _fields(name, needs)
         for parameter in list(signature_of(function).parameters.values())[1:]:
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise SuiteError(
@@ -256,6 +262,14 @@ def technique(
         return made
 
     return make(function) if function is not None else make
+
+
+def _fields(technique: str, needs: str | Iterable[str]) -> tuple[str, ...]:
+    """What a technique says that it needs, as fields of a model. Raises `SuiteError` for what is none."""
+    words = (needs,) if isinstance(needs, str) else tuple(needs)
+    if unknown := [word for word in words if word not in _FIELDS]:
+        raise SuiteError(f"technique {technique} needs {unknown[0]!r}, and a model has {', '.join(_NEEDS)}")
+    return words
 
 
 def as_pipeline(value: object) -> Pipeline:
