@@ -68,7 +68,8 @@ from harness.testing import tiny_torch_model
 
 inputs, folder = tiny_torch_model().inputs(2, 1), Path(sys.argv[1])
 session = AotInductor().load(folder, cpu)
-print(json.dumps(session.fetch(session(session.stage(inputs)))["output"].tolist()))
+outputs = session.fetch(session(session.stage(inputs)))["output"].tolist()
+print(json.dumps([outputs, [name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules]]))
 """
 
 SOURCE = """
@@ -102,6 +103,7 @@ def run(code: str, folder: Path, **variables: str) -> Any:
 
 @needs_compiler
 def test_a_package_that_was_moved_is_loaded_without_a_compiler_and_is_of_its_program(tmp_path: Path) -> None:
+    """Each load imported the compiler all the same, and tried to build a library for each instruction set."""
     (tmp_path / "made").mkdir()
     facts, promises, wanted = run(PACK, tmp_path / "made")
     assert all(kept for _, kept in promises), promises
@@ -112,7 +114,10 @@ def test_a_package_that_was_moved_is_loaded_without_a_compiler_and_is_of_its_pro
     assert generic(facts) | {"batch"} == documented_facts("aotinductor"), "the batch is what prepares an artefact adds"
 
     moved = (tmp_path / "made").rename(tmp_path / "moved")
-    found = run(LOAD, moved, PATH="/nonexistent", CXX="/nonexistent")
+    (temporary := tmp_path / "temporary").mkdir()
+    found, imported = run(LOAD, moved, PATH="/nonexistent", CXX="/nonexistent", TMPDIR=str(temporary))
+    assert imported == []
+    assert not [*temporary.glob("torchinductor_*")]
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
     assert [path.name for path in moved.iterdir() if path.is_file()] == ["model.pt2"]
 
@@ -126,6 +131,23 @@ def test_a_package_that_was_moved_is_loaded_without_a_compiler_and_is_of_its_pro
         program.write(b"x")
     with pytest.raises(PreparationError, match="was compiled from another program"):
         AotInductor().load(moved, cpu).facts({"x": np.zeros((2, 1, 12, 12), np.float32)})
+
+
+def test_on_a_gpu_torch_is_ready_before_the_package_takes_memory_from_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The loader itself asks nothing of the GPU first, and torch's allocator gives no memory before it is set up."""
+    asked: list[Any] = []
+
+    def loader(*given: Any) -> Any:
+        asked.append(given)
+        structure = torch.utils._pytree.treespec_dumps(torch.utils._pytree.tree_structure(0))
+        return SimpleNamespace(get_call_spec=lambda: ["", structure], boxed_run=list)
+
+    monkeypatch.setattr(torch.cuda, "init", lambda: asked.append("init"))
+    monkeypatch.setattr(torch._C._aoti, "AOTIModelPackageLoader", loader)
+    AotInductorSession("aotinductor", tmp_path, torch.device("cuda"))
+    assert asked == ["init", (str(tmp_path / "model.pt2"), "model", False, 1, -1)]
 
 
 def test_the_pattern_of_the_weights_is_read_from_the_program() -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch._inductor.config
 from torch.utils import _pytree
 
 from harness.errors import PreparationError
@@ -28,7 +27,6 @@ from harness.runtimes.facts import (
     weight_facts,
 )
 from harness.runtimes.inductor import compiler
-from harness.runtimes.inductor_session import configure
 from harness.runtimes.packages import variable
 from harness.runtimes.torch_operators import INTEGER, OperatorTypes, is_product
 from harness.runtimes.torch_outputs import with_plain_outputs
@@ -59,6 +57,9 @@ _INTEGER_CALLS = ("qlinear", "qconv", "int_mm", "int8")
 
 def compile_package(network: Any, example: Arrays, folder: Path, hardware: Hardware, *, freezing: bool) -> None:
     """Export a network and compile it. Raises `PreparationError` where one fails."""
+    # Here, since it imports the compiler, which an arm that loads a package has no use for.
+    from harness.runtimes.inductor_session import configure
+
     device = enter_torch(hardware)
     check_form(network, torch.nn.Module, "AOTInductor", "a torch.nn.Module")
     inputs = as_tensors(example, device)
@@ -100,8 +101,11 @@ class AotInductorSession(TorchSession):
 
     def __init__(self, name: str, folder: Path, device: Any) -> None:
         self._folder = folder
-        package = torch._inductor.aoti_load_package(str(folder / _PACKAGE))
-        self._loader = package.loader
+        if device.type == "cuda":
+            torch.cuda.init()  # the library takes the memory for its weights from torch's allocator
+        # As torch._inductor.aoti_load_package makes it: one runner, safe for threads, on the current device. That also
+        # imports the compiler, and has it build and try each instruction set, to warn of another machine's package.
+        self._loader = torch._C._aoti.AOTIModelPackageLoader(str(folder / _PACKAGE), "model", False, 1, -1)
         # A call of the package reads the structure of its outputs anew from text, each time.
         structure = _pytree.treespec_loads(self._loader.get_call_spec()[1])
         run = self._loader.boxed_run
