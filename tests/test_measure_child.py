@@ -27,6 +27,7 @@ from harness.worker.protocol import Load, Loaded, Prepared, Settle, Settled, Sto
 from harness.worker.serve import Arm
 from harness.worker.serving import Worker, multiply_in_float32, search, untrace
 from tests.artefacts import make_artefact
+from tests.faulty import Faulty, FaultySession
 
 ROOT = Path(__file__).parent.parent
 
@@ -182,6 +183,63 @@ def test_what_an_arm_holds_is_freed_before_it_says_that_it_stops(
     assert session() is not None
     assert worker.answer(Stop()) == Stopped(1)
     assert session() is None
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_load_makes_no_full_collection_but_the_arms_own_unless_memory_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limited: bool
+) -> None:
+    """What libraries make when they are imported lasts, and was looked through each time that it had grown."""
+    kept: list[Any] = []
+    full: list[str] = []
+
+    def load(runtime: Faulty, folder: Path, hardware: Any) -> FaultySession:
+        kept.extend([number] for number in range(5000))
+        return FaultySession(runtime)
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if info["generation"] == 2:
+            full.append(phase)
+
+    folder = make_artefact(tmp_path / "a")
+    monkeypatch.setattr(type(cpu), "settle", lambda _: None)  # which pins the process, here that of the tests
+    monkeypatch.setattr(Faulty, "load", load)
+    if limited:
+        monkeypatch.setattr(type(cpu), "limits", lambda _: {}, raising=False)
+    usual = gc.get_threshold()
+    gc.freeze()  # what else this process holds, of which these objects would be too small a part
+    gc.collect()
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    gc.set_threshold(50, 2, 2)
+    gc.callbacks.append(note)
+    try:
+        assert isinstance(Worker().answer(Load(str(folder), "", spec_of(cpu))), Loaded)
+        after = gc.get_threshold()
+    finally:
+        gc.callbacks.remove(note)
+        gc.set_threshold(*usual)
+        gc.unfreeze()
+    assert after == (50, 2, 2)
+    assert (full.count("start") > 1) == limited
+    assert full.count("start") >= 1, "the arm's own"
+
+
+def test_what_is_served_keeps_the_collector_that_it_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is set for the latency of the calls, and these are what is timed."""
+
+    def load(runtime: Faulty, folder: Path, hardware: Any) -> FaultySession:
+        gc.set_threshold(9000, 8, 7)
+        return FaultySession(runtime)
+
+    monkeypatch.setattr(type(cpu), "settle", lambda _: None)
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.setattr(Faulty, "load", load)
+    usual = gc.get_threshold()
+    try:
+        assert isinstance(Worker().answer(Load(str(make_artefact(tmp_path / "a")), "", spec_of(cpu))), Loaded)
+        assert gc.get_threshold() == (9000, 8, 7)
+    finally:
+        gc.set_threshold(*usual)
 
 
 def test_coverage_that_a_process_was_started_with_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
