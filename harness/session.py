@@ -17,10 +17,11 @@ from harness.hardware.base import Hardware
 from harness.history.publish import publish
 from harness.judge import case_verdict
 from harness.measure.ahead import Wanted, make_ahead, needed
-from harness.measure.artefacts import ArtefactCache, data_state
+from harness.measure.artefacts import ArtefactCache
 from harness.measure.budget import Budget
 from harness.measure.case import Measurer, Measuring, More
 from harness.measure.case_passes import CasePasses, Coming
+from harness.measure.data import data_state
 from harness.measure.environment import environment
 from harness.measure.thinning import thinned
 from harness.measure.timed_test import TestMeasurer

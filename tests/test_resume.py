@@ -13,7 +13,7 @@ import pytest
 from harness.files import point_latest
 from harness.grid import Case
 from harness.hardware import cpu
-from harness.measure.artefacts import data_state
+from harness.measure.data import data_state
 from harness.optimize.goal import Goal
 from harness.optimize.measuring import Bench
 from harness.optimize.space import Space

@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from harness.files import owned, sweep
 from harness.grid import Address, Case
 from harness.measure.child import Child
 from harness.measure.crew import Starter, lacked_memory
+from harness.measure.data import data_of
 from harness.measure.ending import longer
 from harness.measure.sources import (
     changed,
@@ -28,14 +29,12 @@ from harness.measure.sources import (
     timings,
 )
 from harness.measure.tree import Tree
-from harness.model import Model
 from harness.plan import Plan
 from harness.runtimes.inductor import compiler_version
-from harness.techniques.base import Pipeline, Technique
 from harness.worker.artefact import ARTEFACT_SCHEMA, Manifest, digest_files, read_manifest
 from harness.worker.protocol import PROTOCOL, Prepare, Prepared
 
-__all__ = ["Artefact", "ArtefactCache", "data_state"]
+__all__ = ["Artefact", "ArtefactCache"]
 
 KEPT_BYTES = 4 * 2**30
 BUILDING = ".building"
@@ -176,7 +175,7 @@ class ArtefactCache:
             {
                 **self._fixed,
                 "case": [address.file, address.case_id],
-                "data": _data_of(case),
+                "data": data_of(case),
                 # As children inherit it now: a fixture may have set some of it, and what was imported meanwhile.
                 "environment": relevant_environment(),
                 "hardware": dict(case.hardware.describe()),
@@ -232,37 +231,6 @@ class ArtefactCache:
 
 def _digest(found: Mapping[str, bytes]) -> str:
     return digest_of({name: content.hex() for name, content in found.items()})
-
-
-def _data_of(case: Case) -> dict[str, dict[str, str]]:
-    """What the model, and the models among the techniques' parameters, say of their data."""
-    return {model.name: dict(model.data()) for model in _models_of(case) if model.data}
-
-
-def data_state(cases: Iterable[Case]) -> dict[str, str]:
-    """What a run says of the data of these cases' models: `data.<model>` with the digest of what each says itself."""
-    found: dict[str, set[str]] = {}
-    for model in {id(model): model for case in cases for model in _models_of(case)}.values():
-        if model.data:
-            try:
-                said = digest_of(model.data())[:16]
-            except Exception as error:  # it ends the cases of this model, and not the run
-                said = f"unknown: {type(error).__name__}"
-            found.setdefault(f"data.{model.name}", set()).add(said)
-    return {name: " ".join(sorted(digests)) for name, digests in found.items()}
-
-
-def _models_of(case: Case) -> tuple[Model, ...]:
-    return case.model, *_models(case.technique.steps)
-
-
-def _models(steps: Iterable[Technique]) -> Iterator[Model]:
-    """The models among the parameters of techniques, defaults included, and of techniques that are parameters."""
-    for value in (value for step in steps for value in step.arguments.values()):
-        if isinstance(value, Model):
-            yield value
-        elif isinstance(value, (Pipeline, Technique)):
-            yield from _models(value.steps if isinstance(value, Pipeline) else (value,))
 
 
 def _mark(folder: Path) -> None:

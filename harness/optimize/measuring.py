@@ -14,9 +14,10 @@ from harness.grid import Address, Grid, own_metrics
 from harness.judge.against import Judged
 from harness.judge.interval import Interval
 from harness.judge.prior import DEFAULT_LAUNCH
-from harness.measure.artefacts import Artefact, ArtefactCache, data_state
+from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.case import Measurer
 from harness.measure.case_passes import CasePasses
+from harness.measure.data import data_state
 from harness.measure.environment import environment
 from harness.measure.launch import ArmSpec
 from harness.measure.sampling import sample
