@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from harness.grid import Address, Case
 from harness.hardware import Cpu, cpu
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.sources import changed, code_of, contents, inherited, relevant_environment
-from harness.measure.tree import Tree
+from harness.measure.tree import Tree, worktree
 from harness.plan import Plan
 from harness.records import Scalar
 from harness.runtimes.base import TIMINGS
@@ -421,6 +421,37 @@ def test_what_the_working_tree_made_is_no_artefact_of_another_commit(tmp_path: P
     trees = (Tree(root), Tree(root, checkout=root, origin=tmp_path))
     here, there = (ArtefactCache(tree, tmp_path / "artefacts", {}, Plan(), cold=False).sources for tree in trees)
     assert here != there
+
+
+@pytest.mark.parametrize(
+    ("project", "weights", "data"),
+    [("bench", "models/w.bin", None), (".", ".models/w.bin", lambda: {"weights": "of the working tree"})],
+    ids=["beside the project", "by data"],
+)
+def test_commits_whose_other_files_alone_differ_share_no_artefact(
+    tmp_path: Path, project: str, weights: str, data: Callable[[], Mapping[str, str]] | None
+) -> None:
+    """Other weights beside the project's folder, or what `data` tells of: both arms served one network."""
+    repository = Folder(tmp_path / "repository")
+    root, place = repository.path / project, repository.path / weights
+    root.mkdir(exist_ok=True)
+    (root / "test_it.py").touch()
+    place.parent.mkdir()
+    commits = []
+    for content in ("1", "2"):
+        place.write_text(content)
+        commits.append(repository.commit(f"weights {content}"))
+    commits.append(repository.commit("no other files"))
+    case = Case(dataclasses.replace(tiny_onnx_model(tmp_path), data=data), as_pipeline(reference), cpu)
+
+    def key(commit: str) -> str:
+        tree = worktree(root, commit, tmp_path / "trees")
+        address = Address(str(tree.root), "test_it.py", "test_it", case.id)
+        return ArtefactCache(tree, tmp_path / "artefacts", {}, Plan(), cold=False)._key(case, address)
+
+    old, new, same = map(key, commits)
+    assert old != new
+    assert same == new, "what was made of the same files serves"
 
 
 def test_what_another_session_serves_is_not_the_first_to_go(tmp_path: Path) -> None:

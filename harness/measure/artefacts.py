@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import shutil
 import uuid
@@ -28,7 +29,7 @@ from harness.measure.sources import (
     relevant_environment,
     timings,
 )
-from harness.measure.tree import Tree
+from harness.measure.tree import Tree, git
 from harness.plan import Plan
 from harness.runtimes.inductor import compiler_version
 from harness.worker.artefact import ARTEFACT_SCHEMA, Manifest, digest_files, read_manifest
@@ -170,12 +171,21 @@ class ArtefactCache:
                 if total > limit and folder not in used and not folder.name.startswith("."):
                     shutil.rmtree(folder, ignore_errors=True)
 
+    @functools.cached_property
+    def _commit(self) -> str:
+        """Git's digest of all files of the commit that the tree is a checkout of; "" for the working tree."""
+        return git(self.tree.checkout, "rev-parse", "HEAD^{tree}") if self.tree.checkout else ""
+
     def _key(self, case: Case, address: Address) -> str:
+        data = data_of(case)
         return digest_of(
             {
                 **self._fixed,
                 "case": [address.file, address.case_id],
-                "data": data_of(case),
+                "data": data,
+                # Nothing beside the project's folder counts as a source, and `data` is what the working tree's models
+                # say: another commit may have other files there.
+                "commit": self._commit if data or self.tree.root != self.tree.checkout else "",
                 # As children inherit it now: a fixture may have set some of it, and what was imported meanwhile.
                 "environment": relevant_environment(),
                 "hardware": dict(case.hardware.describe()),
