@@ -119,7 +119,16 @@ def _tree(settings: Settings, revision: str, python: str) -> Tree:
         tree = Tree(settings.root, python)
     else:
         tree = worktree(settings.root, revision, settings.cache / "trees", python)
-    variables = {**tree.variables, **path_variables(tree.root, settings.paths)}
+    paths = tuple(_in_tree(settings.root / path, path, tree.origin) for path in settings.paths)
+    variables = {**tree.variables, **path_variables(tree.root, paths)}
     if settings.folders:
         variables[SUITE_FOLDERS] = os.pathsep.join(str(tree.root / folder) for folder in settings.folders)
-    return dataclasses.replace(tree, variables=variables, paths=tuple(tree.root / path for path in settings.paths))
+    return dataclasses.replace(tree, variables=variables, paths=tuple(tree.root / path for path in paths))
+
+
+def _in_tree(folder: Path, path: str, origin: Path | None) -> str:
+    """An import path, relative to the project, for a tree: a `folder` outside of the repository is the same for every
+    commit, and is not beside a checkout.
+    """
+    found = folder.resolve()
+    return str(found) if origin and not found.is_relative_to(origin) else path

@@ -132,6 +132,20 @@ def test_a_file_that_is_no_source_makes_no_edited_tree(project: Folder, file: st
         other_tree(settings(project), Against("HEAD"))
 
 
+def test_a_folder_of_pythonpath_outside_of_the_repository_is_the_same_for_every_commit(
+    project: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was looked for beside the checkout: in the other arm nothing of it could be imported."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    common = project.path.parent / "common"
+    common.mkdir()
+    asked = dataclasses.replace(settings(project), paths=("../common", "src"))
+    tree = other_tree(asked, Against("HEAD~1"))
+    assert tree.paths == (common, tree.root / "src")
+    assert tree.variables["PYTHONPATH"] == os.pathsep.join([str(common), str(tree.root / "src")])
+    assert candidate_tree(asked).paths == (project.path / "../common", project.path / "src")
+
+
 def test_another_interpreter_is_compared_at_the_measured_commit(project: Folder) -> None:
     assert other_tree(settings(project), Against("HEAD", "python3")).python == "python3"
 
