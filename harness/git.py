@@ -1,12 +1,17 @@
-"""Calling git. It is told nothing of where it is called from, so that it works in the folder that a call names."""
+"""Calling git, which is told nothing of where it is called from, so that it works in the folder that a call names; and
+what is no part of a repository although it lies in its folder.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
 
-__all__ = ["git_variables", "run_git"]
+__all__ = ["git_variables", "ignored", "in_another_repository", "run_git"]
+
+_SECONDS = 120.0
 
 _OF_A_CALLER = {
     "GIT_COMMON_DIR",
@@ -39,3 +44,16 @@ def run_git(
     command = ["git", "-C", str(folder), "-c", f"core.hooksPath={os.devnull}", *arguments]
     variables = {**git_variables(), "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     return subprocess.run(command, input=payload, capture_output=True, check=False, timeout=seconds, env=variables)
+
+
+def in_another_repository(top: Path, path: Path) -> bool:
+    """Whether a file below `top` lies in a submodule, or in another clone: it is of no commit of this repository."""
+    folders = (folder for folder in (path, *path.parents) if folder != top and folder.is_relative_to(top))
+    return any((folder / ".git").exists() for folder in folders)
+
+
+def ignored(top: Path, path: Path) -> bool:
+    """Whether git is told to ignore a file: then it is none of the project's sources, wherever it lies."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        return run_git(top, "check-ignore", "--quiet", str(path), seconds=_SECONDS).returncode == 0
+    return False

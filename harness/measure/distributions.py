@@ -1,17 +1,19 @@
-"""Which installed files are copies of the project's own packages, by the names that it gives its distributions."""
+"""What is installed: the copies of the project's own packages, by the names that it gives its distributions, and what
+came from elsewhere than an index.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import tomllib
-from collections.abc import Iterable
-from importlib.metadata import distributions
+from collections.abc import Iterable, Iterator
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from harness.worker.imported import folder_of
 
-__all__ = ["files_of", "names_in"]
+__all__ = ["files_of", "from_elsewhere", "names_in"]
 
 
 def names_in(projects: Iterable[Path]) -> tuple[str, ...]:
@@ -35,3 +37,20 @@ def files_of(names: tuple[str, ...], folder: Path) -> frozenset[Path]:
     every = (one for name in names for one in distributions(name=name, path=[str(folder)]))
     copies = (one for one in every if (folder_of(one) or ("", True))[1])
     return frozenset(folder / file for one in copies for file in one.files or ())
+
+
+def from_elsewhere() -> Iterator[tuple[str, tuple[Path, str]]]:
+    """Distributions that were installed from elsewhere than an index (PEP 610), by name: the folder, if it was one, and
+    where they were copied the digests of their files, else "". Their version may stay while their code changes. The
+    harness is counted already.
+    """
+    for distribution in distributions():
+        told = distribution.read_text("direct_url.json")
+        if not told or (name := distribution.metadata["Name"]) == "inference-harness":
+            continue
+        folder, copied = folder_of(distribution) or ("", True)
+        yield f"local {name}", (Path(folder), f"{told}{_record(distribution)}" if copied else "")
+
+
+def _record(distribution: Distribution) -> str:
+    return distribution.read_text("RECORD") or "copied"

@@ -12,16 +12,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import harness
 from harness.errors import SuiteError
 from harness.files import owned, sweep
 from harness.hardware.base import Hardware
+from harness.measure.distributions import from_elsewhere
 from harness.names import is_ours
 from harness.runtimes.base import TIMINGS
-from harness.worker.imported import INSTALLED, folder_of
+from harness.worker.imported import INSTALLED
 
 __all__ = [
     "changed",
@@ -93,7 +93,7 @@ def contents(
     folder, a repository or an archive, what its installer noted. Raises `SuiteError` for a file of the project that
     can't be read.
     """
-    local = dict(sorted(_local()))
+    local = dict(sorted(from_elsewhere()))
     editable = {name: place for name, (place, copied) in local.items() if not copied and place.is_dir()}
     if without:
         editable = {name: place for name, place in editable.items() if not place.resolve().is_relative_to(without)}
@@ -202,23 +202,6 @@ def _read(path: Path, size: int, changed: int) -> bytes:  # noqa: ARG001 (with a
 
 _read_once = functools.cache(_read)
 """Sources are looked at again after each artefact, and data beside them may be gigabytes."""
-
-
-def _local() -> Iterator[tuple[str, tuple[Path, str]]]:
-    """Distributions that were installed from elsewhere than an index (PEP 610), by name: the folder, if it was one, and
-    where they were copied the digests of their files, else "". Their version may stay while their code changes. The
-    harness is counted already.
-    """
-    for distribution in distributions():
-        told = distribution.read_text("direct_url.json")
-        if not told or (name := distribution.metadata["Name"]) == "inference-harness":
-            continue
-        folder, copied = folder_of(distribution) or ("", True)
-        yield f"local {name}", (Path(folder), f"{told}{_record(distribution)}" if copied else "")
-
-
-def _record(distribution: Distribution) -> str:
-    return distribution.read_text("RECORD") or "copied"
 
 
 def digest_of(parts: Mapping[str, object]) -> str:

@@ -6,7 +6,6 @@ and the way of timing are ours, so that two trees are measured by one ruler.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import os
@@ -21,7 +20,7 @@ from pathlib import Path
 import harness
 from harness.errors import AbsentError, SuiteError, WrongTreeError
 from harness.files import imported_from, locked, write_atomic
-from harness.git import run_git
+from harness.git import ignored, in_another_repository, run_git
 from harness.measure.distributions import files_of, names_in
 from harness.worker.imported import INSTALLED
 from harness.worker.protocol import OWN_FOLDERS, SUITE_FOLDERS
@@ -110,8 +109,8 @@ class Tree:
         if self.origin is None or self.checkout is None or found.is_relative_to(self.checkout.resolve()):
             return False
         installed = next((folder for folder in found.parents if folder.name in INSTALLED), None)
-        if installed is None and found.is_relative_to(self.origin) and not _in_another_repository(self.origin, found):
-            return not _ignored(self.origin, found)
+        if installed is None and found.is_relative_to(self.origin) and not in_another_repository(self.origin, found):
+            return not ignored(self.origin, found)
         if self._is_of_another_environment(found):
             return False
         own = _distributions(self.checkout) if installed else ()
@@ -268,19 +267,6 @@ def _distributions(checkout: Path) -> tuple[str, ...]:
     """The names of the distributions that a commit makes, wherever in the repository their packages lie."""
     listed = git(checkout, "ls-files", "-z", "--", ":(glob)**/pyproject.toml").split("\0")
     return names_in(checkout / path for path in listed if path)
-
-
-def _in_another_repository(top: Path, path: Path) -> bool:
-    """Whether a file below `top` lies in a submodule, or in another clone: it is of no commit of this repository."""
-    folders = (folder for folder in (path, *path.parents) if folder != top and folder.is_relative_to(top))
-    return any((folder / ".git").exists() for folder in folders)
-
-
-def _ignored(top: Path, path: Path) -> bool:
-    """Whether git is told to ignore a file: then it is none of the project's sources, wherever it lies."""
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        return run_git(top, "check-ignore", "--quiet", str(path), seconds=GIT_SECONDS).returncode == 0
-    return False
 
 
 def git(folder: Path, *arguments: str, payload: bytes = b"", seconds: float | None = GIT_SECONDS) -> str:
