@@ -9,7 +9,7 @@ import os
 import subprocess
 from pathlib import Path
 
-__all__ = ["git_variables", "ignored", "in_another_repository", "run_git"]
+__all__ = ["git_variables", "ignored", "in_another_repository", "is_own", "run_git"]
 
 _SECONDS = 120.0
 
@@ -44,6 +44,13 @@ def run_git(
     command = ["git", "-C", str(folder), "-c", f"core.hooksPath={os.devnull}", *arguments]
     variables = {**git_variables(), "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     return subprocess.run(command, input=payload, capture_output=True, check=False, timeout=seconds, env=variables)
+
+
+def is_own(top: Path, path: Path) -> bool:
+    """Whether a path below `top` is of that repository's commits. What lies in a submodule or another clone is of none,
+    nor is what git is told to ignore.
+    """
+    return path.is_relative_to(top) and not in_another_repository(top, path) and not ignored(top, path)
 
 
 def in_another_repository(top: Path, path: Path) -> bool:

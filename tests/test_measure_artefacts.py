@@ -36,7 +36,7 @@ from harness.testing import tiny_onnx_model
 from harness.worker.artefact import digest_file, read_manifest
 from harness.worker.protocol import SUITE_FOLDERS, Prepare, Prepared
 from tests.artefacts import make_artefact
-from tests.folder import PLAN, Folder
+from tests.folder import PLAN, Folder, git
 
 SUITE = """
 from suites.own import half
@@ -412,6 +412,36 @@ def test_the_working_tree_is_no_source_of_another_commit(tmp_path: Path, monkeyp
     )
     (origin / "own.py").write_text("2")
     cache.check_unedited("a", data=True)
+
+
+@pytest.mark.parametrize("place", ["libs/theirs", "vendor"], ids=["submodule", "ignored"])
+@pytest.mark.parametrize("installed", [True, False], ids=["installed", "on PYTHONPATH"])
+def test_code_below_the_working_tree_that_is_of_no_commit_is_a_source_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, installed: bool
+) -> None:
+    """Both arms import it: once a submodule had moved, the other one was served by the artefact of before."""
+    information, origin, checkout = tmp_path / "site" / "theirs-1.dist-info", tmp_path / "origin", tmp_path / "checkout"
+    theirs = origin / place
+    for folder in (information, theirs, checkout):
+        folder.mkdir(parents=True)
+    if place == "vendor":
+        git(origin, "init", "-q")
+        (origin / ".gitignore").write_text("vendor\n")
+    else:
+        (theirs / ".git").write_text("gitdir: ../../.git/modules/theirs\n")
+    (theirs / "own.py").write_text("1")
+    if installed:
+        (information / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+        told = {"url": theirs.as_uri(), "dir_info": {"editable": True}}
+        (information / "direct_url.json").write_text(json.dumps(told))
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    else:
+        monkeypatch.setenv("PYTHONPATH", str(theirs))
+    tree = Tree(checkout, checkout=checkout, origin=origin)
+    cache = ArtefactCache(tree, tmp_path / "artefacts", {}, Plan(), cold=False)
+    (theirs / "own.py").write_text("2")
+    with pytest.raises(PreparationError, match=r"/own\.py changed\)"):
+        cache.check_unedited("a")
 
 
 def test_what_the_working_tree_made_is_no_artefact_of_another_commit(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import harness
 from harness.errors import SuiteError
 from harness.files import owned, sweep
+from harness.git import is_own
 from harness.hardware.base import Hardware
 from harness.measure.distributions import from_elsewhere
 from harness.names import is_ours
@@ -81,8 +82,8 @@ def contents(
     elsewhere than an index; and of the Python files of `paths`, from which is imported as well. Where one of these
     holds the project, that counts by its own rules alone; and what can't be read there, no child can import.
 
-    without  packages that were installed from below this folder are left out, and what `paths` have there: nothing is
-             imported from it
+    without  packages that were installed from below this folder are left out, and what `paths` above it have there:
+             nothing is imported from it but what is of no commit (`harness.git.is_own`)
     code     only of what is imported, and not of data beside it
 
     All sources count, not those that a case seems to import: an import that happens late, a data file beside the code
@@ -96,7 +97,7 @@ def contents(
     local = dict(sorted(from_elsewhere()))
     editable = {name: place for name, (place, copied) in local.items() if not copied and place.is_dir()}
     if without:
-        editable = {name: place for name, place in editable.items() if not place.resolve().is_relative_to(without)}
+        editable = {name: place for name, place in editable.items() if not is_own(without, place.resolve())}
     top = root.resolve()
     further = {
         f"import path {number}: {os.path.relpath(folder, top)}": folder
@@ -112,7 +113,7 @@ def contents(
             wanted = {".py"} if beside else _CODE
             if path.suffix not in wanted and (code or beside):
                 continue
-            if beside and any(path.is_relative_to(one) for one in apart):
+            if beside and any(path.is_relative_to(one) for one in apart if not folder.is_relative_to(one)):
                 continue
             with contextlib.suppress(*passed):
                 found[f"{label}/{path.relative_to(folder).as_posix()}"] = _content(path)
@@ -122,7 +123,7 @@ def contents(
 def inherited(root: Path, without: Path | None = None) -> tuple[Path, ...]:
     """The folders of PYTHONPATH whose code counts, since children that stand in `root` import from them as well.
 
-    without  those below this folder are left out: nothing is imported from them
+    without  those below this folder are left out: nothing is imported from them, if they are of a commit
     """
     # Of the harness its package counts already, and nothing else beside it reaches an artefact. A home holds all that
     # there is, which would take minutes to read.
@@ -136,7 +137,7 @@ def inherited(root: Path, without: Path | None = None) -> tuple[Path, ...]:
         if os.access(folder, os.R_OK)
         and folder.name not in INSTALLED
         and folder not in left_out
-        and not (without and folder.is_relative_to(without))
+        and not (without and is_own(without, folder))
         and not (any(one.is_relative_to(folder) for one in inside) and not _in_repository(folder))
     )
 
