@@ -396,6 +396,46 @@ def test_of_what_an_index_gave_the_version_counts_and_of_what_is_edited_in_place
     assert contents(root) == before
 
 
+@pytest.mark.parametrize(
+    ("place", "described", "counts"),
+    [
+        ("shared", "old.egg-info/PKG-INFO", True),
+        ("dist-packages", "old.egg-info/PKG-INFO", False),
+        ("target", "old-1.dist-info/METADATA", False),
+    ],
+    ids=["in place", "of the system", "pip install --target"],
+)
+def test_code_that_an_older_pip_installed_in_place_is_a_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, described: str, counts: bool
+) -> None:
+    """It keeps no record of where it lies: an edited technique was answered by the artefact of the old one."""
+    root, folder = tmp_path / "root", tmp_path / place
+    for path in (root / "test_it.py", folder / "old.py", folder / described):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("Metadata-Version: 2.1\nName: old\nVersion: 1\n")
+    monkeypatch.syspath_prepend(str(folder))
+    before = contents(root)
+    (folder / "old.py").write_text("2")
+    assert (contents(root) != before) is counts
+    assert not [name for name in contents(folder) if name.startswith("unrecorded old")], "a project counts once"
+
+
+def test_a_project_counts_once_where_a_folder_above_it_was_installed_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without what is left out of it: a report that a run wrote would be an edited source."""
+    root = tmp_path / "bench"
+    for folder in (root / "reports", tmp_path / "old.egg-info"):
+        folder.mkdir(parents=True)
+    (tmp_path / "old.egg-info" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: old\nVersion: 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = contents(root)
+    (root / "reports" / "kernel.py").touch()
+    assert contents(root) == before
+    (tmp_path / "old.py").touch()
+    assert changed(before, contents(root)) == "unrecorded old/old.py is new"
+
+
 def test_the_working_tree_is_no_source_of_another_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be installed from its folder; children of the other commit import nothing of it."""
     information, origin, checkout = tmp_path / "site" / "own-1.dist-info", tmp_path / "origin", tmp_path / "checkout"

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import tomllib
 from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
-from harness.worker.imported import folder_of
+from harness.worker.imported import INSTALLED, folder_of
 
 __all__ = ["files_of", "from_elsewhere", "names_in"]
 
@@ -46,10 +47,27 @@ def from_elsewhere() -> Iterator[tuple[str, tuple[Path, str]]]:
     """
     for distribution in distributions():
         told = distribution.read_text("direct_url.json")
-        if not told or (name := distribution.metadata["Name"]) == "inference-harness":
+        if not told:
+            if developed := _developed(distribution):
+                yield f"unrecorded {distribution.metadata['Name']}", (developed, "")
+            continue
+        if (name := distribution.metadata["Name"]) == "inference-harness":
             continue
         folder, copied = folder_of(distribution) or ("", True)
         yield f"local {name}", (Path(folder), f"{told}{_record(distribution)}" if copied else "")
+
+
+def _developed(distribution: Distribution) -> Path | None:
+    """The folder of a distribution that is imported from where it lies, as older pips leave it for -e (`setup.py
+    develop`): setuptools described it there, and no record tells of it. None of all others, and of Python's own parts.
+    """
+    place = Path(str(distribution.locate_file("")))
+    if INSTALLED & {*place.parts}:
+        return None
+    folder = place.resolve()
+    standard = Path(os.__file__).resolve().parent
+    developed = folder.is_dir() and not folder.is_relative_to(standard) and distribution.read_text("PKG-INFO")
+    return folder if developed else None
 
 
 def _record(distribution: Distribution) -> str:

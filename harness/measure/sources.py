@@ -94,11 +94,13 @@ def contents(
     folder, a repository or an archive, what its installer noted. Raises `SuiteError` for a file of the project that
     can't be read.
     """
-    local = dict(sorted(from_elsewhere()))
+    top = root.resolve()
+    local = {
+        name: (place, copied) for name, (place, copied) in sorted(from_elsewhere()) if copied or place.resolve() != top
+    }
     editable = {name: place for name, (place, copied) in local.items() if not copied and place.is_dir()}
     if without:
         editable = {name: place for name, place in editable.items() if not is_own(without, place.resolve())}
-    top = root.resolve()
     further = {
         f"import path {number}: {os.path.relpath(folder, top)}": folder
         for number, folder in enumerate(path.resolve() for path in paths)
@@ -113,7 +115,7 @@ def contents(
             wanted = {".py"} if beside else _CODE
             if path.suffix not in wanted and (code or beside):
                 continue
-            if beside and any(path.is_relative_to(one) for one in apart if not folder.is_relative_to(one)):
+            if any(path.is_relative_to(one) for one in apart if not folder.is_relative_to(one)):
                 continue
             with contextlib.suppress(*passed):
                 found[f"{label}/{path.relative_to(folder).as_posix()}"] = _content(path)
