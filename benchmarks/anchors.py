@@ -36,8 +36,8 @@ from harness.grid import Address, find_case
 from harness.hardware.cpu import cores_allowed, cpu
 from harness.measure.artefacts import ArtefactCache
 from harness.measure.child import Child
-from harness.measure.environment import PressureMeter, software
-from harness.measure.tree import Tree, versions_of
+from harness.measure.environment import PressureMeter, software, versions_of
+from harness.measure.tree import Tree
 from harness.measure.turns import FEWEST_ROUNDS, Series, paired, plan_turn, take_turns
 from harness.plan import Plan
 from harness.specs import spec_of

@@ -15,8 +15,9 @@ from harness.grid import Address, find_case
 from harness.hardware import cpu
 from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.child import Child
+from harness.measure.environment import versions_of
 from harness.measure.launch import ArmSpec, launch
-from harness.measure.tree import Tree, versions_of
+from harness.measure.tree import Tree
 from harness.plan import Plan
 from harness.records import Run
 from harness.specs import spec_of

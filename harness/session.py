@@ -22,10 +22,10 @@ from harness.measure.budget import Budget
 from harness.measure.case import Measurer, Measuring, More
 from harness.measure.case_passes import CasePasses, Coming
 from harness.measure.data import data_state
-from harness.measure.environment import environment
+from harness.measure.environment import environment, versions_of
 from harness.measure.thinning import thinned
 from harness.measure.timed_test import TestMeasurer
-from harness.measure.tree import Tree, versions_of
+from harness.measure.tree import Tree
 from harness.metrics import METRICS, Metric, resolve
 from harness.names import run_id, timestamp
 from harness.records import RUN_SCHEMA, Comparison, Outcome, Result, Run, Verdict

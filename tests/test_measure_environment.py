@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,17 @@ from harness.codec import decode, dumps, loads
 from harness.comparing import software_changes
 from harness.errors import SuiteError
 from harness.hardware import Cpu, cpu
-from harness.measure.environment import RELEVANT, UNTOLD, PressureMeter, environment, identity, library_versions
+from harness.measure.environment import (
+    RELEVANT,
+    UNTOLD,
+    PressureMeter,
+    environment,
+    identity,
+    library_versions,
+    versions_of,
+)
 from harness.measure.sources import contents
+from harness.measure.tree import Tree
 from harness.records import Environment, Scalar
 from harness.runtimes.onnxruntime_providers import PROVIDERS
 from harness.worker import memory
@@ -113,6 +123,30 @@ def test_a_distribution_that_says_nothing_of_itself_is_passed_over(
     (tmp_path / ".site" / "left-1.dist-info").mkdir(parents=True)
     monkeypatch.syspath_prepend(str(tmp_path / ".site"))
     assert (library_versions(), contents(tmp_path)) == before
+
+
+def test_of_another_interpreter_the_installers_records_are_known_beside_the_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was installed there anew from a repository, under the same version, was served by its old artefact."""
+    python = tmp_path / "python"
+    python.symlink_to(sys.executable)
+    for name in ("Of_Mine", "other"):
+        information = tmp_path / "site" / f"{name}-1.dist-info"
+        information.mkdir(parents=True)
+        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (tmp_path / "site" / "Of_Mine-1.dist-info" / "direct_url.json").write_text('{"url": "file:///of/mine"}')
+    (tmp_path / "site" / "left-1.dist-info").mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    found = []
+    for digest in ("one", "two"):
+        (tmp_path / "site" / "Of_Mine-1.dist-info" / "RECORD").write_text(f"mine/__init__.py,sha256={digest},10\n")
+        found.append(versions_of(Tree(tmp_path, str(python))))
+    assert {name: found[0][name] for name in ("of-mine", "other")} == {"of-mine": "1", "other": "1"}
+    assert "local:other" not in found[0]
+    assert found[0].keys() == found[1].keys()
+    assert [name for name in found[0] if found[0][name] != found[1][name]] == ["local:of-mine"]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from harness.hardware import cpu
 from harness.measure import timed_test
 from harness.measure.artefacts import Artefact
 from harness.measure.passes import evaluate
-from harness.measure.tree import Tree, versions_of, worktree
+from harness.measure.tree import Tree, worktree
 from harness.plan import Plan
 from harness.timed_test import TimedTest
 from harness.worker import imported
@@ -477,30 +477,6 @@ def test_what_was_imported_is_told_with_the_folder_that_a_copy_was_made_from(tmp
     assert {"numpy"} <= found.keys()
     assert not {"json", "numpy.linalg", "harness", "harness.worker.imported"} & found.keys()
     assert set(imported.OURS) == {"__main__", "harness"}
-
-
-def test_of_another_interpreter_the_installers_records_are_known_beside_the_versions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was installed there anew from a repository, under the same version, was served by its old artefact."""
-    python = tmp_path / "python"
-    python.symlink_to(sys.executable)
-    for name in ("Of_Mine", "other"):
-        information = tmp_path / "site" / f"{name}-1.dist-info"
-        information.mkdir(parents=True)
-        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
-    (tmp_path / "site" / "Of_Mine-1.dist-info" / "direct_url.json").write_text('{"url": "file:///of/mine"}')
-    (tmp_path / "site" / "left-1.dist-info").mkdir()
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    monkeypatch.setenv("PYTHONWARNINGS", "error")
-    found = []
-    for digest in ("one", "two"):
-        (tmp_path / "site" / "Of_Mine-1.dist-info" / "RECORD").write_text(f"mine/__init__.py,sha256={digest},10\n")
-        found.append(versions_of(Tree(tmp_path, str(python))))
-    assert {name: found[0][name] for name in ("of-mine", "other")} == {"of-mine": "1", "other": "1"}
-    assert "local:other" not in found[0]
-    assert found[0].keys() == found[1].keys()
-    assert [name for name in found[0] if found[0][name] != found[1][name]] == ["local:of-mine"]
 
 
 class Answering:

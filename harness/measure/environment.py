@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -14,7 +15,7 @@ from pathlib import Path
 from harness.errors import SuiteError
 from harness.hardware.base import Hardware
 from harness.hardware.cgroup import read
-from harness.measure.tree import git
+from harness.measure.tree import Tree, git
 from harness.records import Environment, Scalar
 from harness.worker.anchor import ANCHOR
 from harness.worker.protocol import PROTOCOL
@@ -28,6 +29,7 @@ __all__ = [
     "library_versions",
     "software",
     "unsupported",
+    "versions_of",
 ]
 
 RELEVANT = (
@@ -67,6 +69,20 @@ UNTOLD = frozenset({"ml-dtypes", "onnx-ir", "sympy"})
 
 CHOICES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "ONEDNN_", "DNNL_")
 GIT_SECONDS = 20.0
+PYTHON_SECONDS = 120.0
+_INSTALLED = """
+import hashlib
+from importlib.metadata import distributions
+
+for one in distributions():
+    if "Name" in one.metadata:
+        name = one.metadata["Name"]
+        print(name, one.version)
+        if told := one.read_text("direct_url.json"):
+            record = told + (one.read_text("RECORD") or "")
+            print(f"local:{name}", hashlib.sha256(record.encode()).hexdigest())
+"""
+"""Run by the other arm's interpreter, which need have nothing of ours."""
 
 
 def unsupported() -> str:
@@ -153,6 +169,24 @@ def library_versions() -> dict[str, str]:
         if "Name" in told and (name := told["Name"]):  # newer Pythons warn of a name that is asked for in vain
             found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
     return dict(sorted(found.items()))
+
+
+def versions_of(tree: Tree) -> dict[str, str]:
+    """Every distribution that the tree's interpreter finds, by name, with its version. Raises `SuiteError`.
+
+    Of another interpreter than the running one also, as `local:NAME`, a digest of the installer's record of each that
+    came from elsewhere than an index (PEP 610), whose version may stay while its code changes.
+    """
+    if tree.python == sys.executable:
+        return library_versions()
+    try:
+        done = subprocess.run(
+            [tree.python, "-P", "-c", _INSTALLED], capture_output=True, text=True, check=True, timeout=PYTHON_SECONDS
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SuiteError(f"{tree.python} can't be run as the other arm's Python: {error}") from None
+    pairs = (line.split(" ", 1) for line in reversed(done.stdout.splitlines()) if " " in line)
+    return dict(sorted((name.lower().replace("_", "-"), version) for name, version in pairs))
 
 
 class PressureMeter:

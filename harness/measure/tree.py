@@ -25,24 +25,11 @@ from harness.measure.distributions import files_of, names_in
 from harness.worker.imported import INSTALLED
 from harness.worker.protocol import OWN_FOLDERS, SUITE_FOLDERS
 
-__all__ = ["Tree", "commit_of", "git", "versions_of", "worktree"]
+__all__ = ["Tree", "commit_of", "git", "worktree"]
 
 GIT_SECONDS = 120.0
 FRESH = "harness-fresh"
 """A file in git's own directory of a finished checkout: what git called edited in it from the start."""
-_INSTALLED = """
-import hashlib
-from importlib.metadata import distributions
-
-for one in distributions():
-    if "Name" in one.metadata:
-        name = one.metadata["Name"]
-        print(name, one.version)
-        if told := one.read_text("direct_url.json"):
-            record = told + (one.read_text("RECORD") or "")
-            print(f"local:{name}", hashlib.sha256(record.encode()).hexdigest())
-"""
-"""Run by the other arm's interpreter, which need have nothing of ours."""
 
 
 @dataclass(frozen=True)
@@ -240,26 +227,6 @@ def _remove(place: Path) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise SuiteError(f"{place} can't be removed ({reason}): remove it, or make it yours (chown)") from None
-
-
-def versions_of(tree: Tree) -> dict[str, str]:
-    """Every distribution that the tree's interpreter finds, by name, with its version. Raises `SuiteError`.
-
-    Of another interpreter than the running one also, as `local:NAME`, a digest of the installer's record of each that
-    came from elsewhere than an index (PEP 610), whose version may stay while its code changes.
-    """
-    from harness.measure.environment import library_versions
-
-    if tree.python == sys.executable:
-        return library_versions()
-    try:
-        done = subprocess.run(
-            [tree.python, "-P", "-c", _INSTALLED], capture_output=True, text=True, check=True, timeout=GIT_SECONDS
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise SuiteError(f"{tree.python} can't be run as the other arm's Python: {error}") from None
-    pairs = (line.split(" ", 1) for line in reversed(done.stdout.splitlines()) if " " in line)
-    return dict(sorted((name.lower().replace("_", "-"), version) for name, version in pairs))
 
 
 @functools.cache

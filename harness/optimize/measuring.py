@@ -18,10 +18,10 @@ from harness.measure.artefacts import Artefact, ArtefactCache
 from harness.measure.case import Measurer
 from harness.measure.case_passes import CasePasses
 from harness.measure.data import data_state
-from harness.measure.environment import environment
+from harness.measure.environment import environment, versions_of
 from harness.measure.launch import ArmSpec
 from harness.measure.sampling import sample
-from harness.measure.tree import Tree, versions_of
+from harness.measure.tree import Tree
 from harness.metrics import METRICS, Metric, resolve
 from harness.names import run_id, suite_name, timestamp
 from harness.optimize.finals import FINAL, Final, beside, judged, launch_seconds, wanted
