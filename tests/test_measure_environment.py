@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -147,6 +148,29 @@ def test_of_another_interpreter_the_installers_records_are_known_beside_the_vers
     assert "local:other" not in found[0]
     assert found[0].keys() == found[1].keys()
     assert [name for name in found[0] if found[0][name] != found[1][name]] == ["local:of-mine"]
+
+
+def test_of_another_interpreter_code_that_is_imported_from_where_it_lies_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its installer's record stays when it is edited, and the artefact of the old code was served."""
+    python, folder = tmp_path / "python", tmp_path / "of mine"
+    information = tmp_path / "site" / "Of_Mine-1.dist-info"
+    for place in (folder, information):
+        place.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: Of_Mine\nVersion: 1\n")
+    told = {"url": folder.as_uri(), "dir_info": {"editable": True}}
+    (information / "direct_url.json").write_text(json.dumps(told))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    found = []
+    for code in ("FACTOR = 1\n", "FACTOR = 2\n"):
+        (folder / "own.py").write_text(code)
+        found.append(versions_of(Tree(tmp_path, str(python))))
+    assert found[0].keys() == found[1].keys()
+    assert [name for name in found[0] if found[0][name] != found[1][name]] == ["editable:of-mine"]
+    other = Tree(tmp_path, str(python), checkout=tmp_path, origin=folder)
+    assert versions_of(other)["editable:of-mine"] == "", "nothing of the working tree is imported for another commit"
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import distributions
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from harness.errors import SuiteError
+from harness.git import is_own
 from harness.hardware.base import Hardware
 from harness.hardware.cgroup import read
+from harness.measure.sources import digest_in
 from harness.measure.tree import Tree, git
 from harness.records import Environment, Scalar
 from harness.worker.anchor import ANCHOR
@@ -71,7 +74,7 @@ CHOICES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "ONEDNN_", "DNNL_")
 GIT_SECONDS = 20.0
 PYTHON_SECONDS = 120.0
 _INSTALLED = """
-import hashlib
+import hashlib, json
 from importlib.metadata import distributions
 
 for one in distributions():
@@ -81,6 +84,9 @@ for one in distributions():
         if told := one.read_text("direct_url.json"):
             record = told + (one.read_text("RECORD") or "")
             print(f"local:{name}", hashlib.sha256(record.encode()).hexdigest())
+            origin = json.loads(told)
+            if origin.get("dir_info", {}).get("editable") and name != "inference-harness":
+                print(f"editable:{name}", origin["url"])
 """
 """Run by the other arm's interpreter, which need have nothing of ours."""
 
@@ -175,7 +181,8 @@ def versions_of(tree: Tree) -> dict[str, str]:
     """Every distribution that the tree's interpreter finds, by name, with its version. Raises `SuiteError`.
 
     Of another interpreter than the running one also, as `local:NAME`, a digest of the installer's record of each that
-    came from elsewhere than an index (PEP 610), whose version may stay while its code changes.
+    came from elsewhere than an index (PEP 610), whose version may stay while its code changes, and as `editable:NAME`
+    one of the files of each that is imported from where it lies. The harness is counted already.
     """
     if tree.python == sys.executable:
         return library_versions()
@@ -186,7 +193,16 @@ def versions_of(tree: Tree) -> dict[str, str]:
     except (OSError, subprocess.SubprocessError) as error:
         raise SuiteError(f"{tree.python} can't be run as the other arm's Python: {error}") from None
     pairs = (line.split(" ", 1) for line in reversed(done.stdout.splitlines()) if " " in line)
-    return dict(sorted((name.lower().replace("_", "-"), version) for name, version in pairs))
+    known = sorted({name.lower().replace("_", "-"): told for name, told in pairs}.items())
+    return {name: _code_at(told, tree.origin) if name.startswith("editable:") else told for name, told in known}
+
+
+def _code_at(url: str, origin: Path | None) -> str:
+    """A digest of the files in a folder, given by its URL; "" where they are the working tree's, of which nothing may
+    be imported for another commit.
+    """
+    folder = Path(unquote(urlsplit(url).path))
+    return "" if origin and is_own(origin, folder.resolve()) else digest_in(folder)
 
 
 class PressureMeter:

@@ -29,6 +29,7 @@ __all__ = [
     "check_temporary",
     "code_of",
     "contents",
+    "digest_in",
     "digest_of",
     "inherited",
     "relevant_environment",
@@ -120,6 +121,15 @@ def contents(
             with contextlib.suppress(*passed):
                 found[f"{label}/{path.relative_to(folder).as_posix()}"] = _content(path)
     return found | {name: copied.encode() for name, (_, copied) in local.items()}
+
+
+def digest_in(folder: Path) -> str:
+    """Digest of the files of a folder that count as sources. Raises `SuiteError` for one that can't be read."""
+    found = {}
+    for path in sources(folder):
+        with contextlib.suppress(FileNotFoundError):  # it was there a moment ago
+            found[path.relative_to(folder).as_posix()] = _content(path).hex()
+    return digest_of(found)
 
 
 def inherited(root: Path, without: Path | None = None) -> tuple[Path, ...]:
