@@ -70,7 +70,7 @@ class Session:
         self.store = Store.at_revision(folder, revision) if revision else Store(folder)
         self._began = time.monotonic()
         tree = candidate_tree(settings)
-        here = environment(settings.root, self._hardware.values(), settings.baselines)
+        here = environment(settings.root, self._hardware.values(), settings.baselines, settings.paths)
         # Before sources are looked at, since making an environment for other packages may build them in the project.
         beside = other_tree(settings, settings.against) if settings.against else None
         self.environment = with_trees(here, settings, tree, beside)

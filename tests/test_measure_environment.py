@@ -35,6 +35,7 @@ from harness.runtimes.onnxruntime_providers import PROVIDERS
 from harness.worker import memory
 from harness.worker.anchor import ANCHOR
 from harness.worker.protocol import PROTOCOL
+from tests.folder import Folder
 
 
 class Machine:
@@ -278,3 +279,47 @@ def test_revision(tmp_path: Path) -> None:
     assert environment(tmp_path, [], tmp_path / "other").dirty
     (tmp_path / "suite.py").write_text("2\n")
     assert environment(tmp_path, []).dirty
+
+
+def test_a_new_source_makes_a_run_dirty_where_status_shows_none(tmp_path: Path) -> None:
+    """The run of a suite that no commit has was recorded as one of the commit, and its times as the commit's."""
+    folder = Folder(tmp_path / "project")
+    folder.commit("start")
+    folder.git("config", "status.showUntrackedFiles", "no")
+    assert not environment(folder.path, []).dirty
+    (folder.path / "suites" / "new.py").touch()
+    assert environment(folder.path, []).dirty
+
+
+@pytest.mark.parametrize("by", ["pythonpath", "PYTHONPATH"])
+def test_an_edit_beside_the_project_makes_a_run_dirty_where_it_is_imported_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """It was recorded as a run of the commit, whose code was another one."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    folder = Folder(tmp_path / "repository")
+    bench, outside = folder.path / "bench", tmp_path / "outside"
+    for path in (bench / "test_it.py", folder.path / "libs" / "own.py", outside / "own.py"):
+        path.parent.mkdir()
+        path.touch()
+    folder.commit("start")
+    paths: tuple[str, ...] = ("../libs", "../../outside", "../gone")
+    if by == "PYTHONPATH":
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        paths = ()
+    (outside / "own.py").write_text("2")
+    (folder.path / "suites" / "common.py").write_text("2")
+    assert not environment(bench, [], paths=paths).dirty
+    (folder.path / "libs" / "own.py").write_text("2")
+    assert environment(bench, [], paths=paths).dirty
+
+
+def test_baselines_beside_the_project_make_no_run_dirty_that_imports_from_above_them(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "repository")
+    bench, baselines = folder.path / "bench", folder.path / "baselines"
+    for place in (bench, baselines):
+        place.mkdir()
+    folder.commit("start")
+    (baselines / "a.json").touch()
+    assert not environment(bench, [], baselines, [".."]).dirty
+    assert environment(bench, [], bench / "baselines", [".."]).dirty

@@ -17,7 +17,7 @@ from harness.errors import SuiteError
 from harness.git import is_own
 from harness.hardware.base import Hardware
 from harness.hardware.cgroup import read
-from harness.measure.sources import digest_in
+from harness.measure.sources import digest_in, inherited
 from harness.measure.tree import Tree, git
 from harness.records import Environment, Scalar
 from harness.worker.anchor import ANCHOR
@@ -107,13 +107,17 @@ def check_system() -> None:
         raise SuiteError(reason)
 
 
-def environment(root: Path, hardware: Iterable[Hardware], baselines: Path | None = None) -> Environment:
+def environment(
+    root: Path, hardware: Iterable[Hardware], baselines: Path | None = None, paths: Iterable[str] = ()
+) -> Environment:
     """The environment of a run of the project at `root`, with the identity of each hardware that is available.
 
-    `baselines` is the folder of the baselines, `baselines` in the project where none is given.
+    `baselines` is the folder of the baselines, `baselines` in the project where none is given, and `paths` are pytest's
+    `pythonpath`, relative to the project.
     """
     here = {item.name: item for item in hardware if item.available() is None}
-    commit, dirty = _revision(root, baselines or root / "baselines")
+    imported = (*(root / path for path in paths), *inherited(root))
+    commit, dirty = _revision(root, baselines or root / "baselines", imported)
     state: dict[str, Scalar] = {"kernel": platform.release(), **_load()}
     for name, item in here.items():
         state.update({f"{name}.{key}": value for key, value in item.state().items()})
@@ -260,8 +264,9 @@ def _load() -> dict[str, Scalar]:
     return state
 
 
-def _revision(root: Path, baselines: Path) -> tuple[str, bool]:
-    """The commit that is checked out, and whether sources may differ from it; ("", False) outside git.
+def _revision(root: Path, baselines: Path, imported: Iterable[Path]) -> tuple[str, bool]:
+    """The commit that is checked out, and whether sources may differ from it; ("", False) outside git. Sources are the
+    project's, and those of the folders in its repository that it is `imported` from as well.
 
     Baselines do not count: a run that updates them measures the commit all the same. Where git does not say in time, as
     of a large repository on a slow disk, they may: that nothing differs is a claim.
@@ -269,10 +274,14 @@ def _revision(root: Path, baselines: Path) -> tuple[str, bool]:
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     if not commit:
         return "", False
-    ours, place = root.resolve(), baselines.resolve()
-    # Only a folder below the root can be left out; another one is not looked at.
-    without = [f":(exclude,literal){place.relative_to(ours).as_posix()}"] if ours in place.parents else []
-    return commit, bool(_git(root, "status", "--porcelain", "--", ".", *without, untold="unknown"))
+    top, place = Path(_git(root, "rev-parse", "--show-toplevel") or root).resolve(), baselines.resolve()
+    # Git takes none outside of the repository, and a folder that holds the project can't be left out.
+    beside = [f":(literal){folder}" for one in imported if (folder := one.resolve()).is_relative_to(top)]
+    left_out = top in place.parents and not root.resolve().is_relative_to(place)
+    without = [f":(exclude,literal){place}"] if left_out else []
+    # Users may have status not show them, and a new file is imported like the others.
+    status = ("status", "--porcelain", "--untracked-files=normal")
+    return commit, bool(_git(root, *status, "--", ".", *beside, *without, untold="unknown"))
 
 
 def _git(root: Path, *arguments: str, untold: str = "") -> str:

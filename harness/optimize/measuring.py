@@ -227,7 +227,7 @@ class Bench:
         return Address(str(self.root), self.file, "", case_id)
 
     def _start(self) -> Run:
-        here = environment(self.root, [self.space.hardware])
+        here = environment(self.root, [self.space.hardware], paths=self.paths)
         everything = self.space.case(Pipeline(self.space.steps))  # no case that there can be, and the models of all
         state = {"sources": self._artefacts.sources[:16], **data_state([everything])}
         if self.resume:
