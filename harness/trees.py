@@ -108,10 +108,26 @@ def _is_measured(root: Path, against: Against) -> bool:
 
 def _is_edited(root: Path) -> bool:
     """Whether the working tree has another source than its commit: a file that git knows, or one that it does not."""
-    if git(root, "diff", "--name-only", "HEAD"):
+    if _is_changed(Path(git(root, "rev-parse", "--show-toplevel"))):
         return True
     new = {root / name for name in git(root, "ls-files", "--others", "--exclude-standard", "-z").split("\0") if name}
     return bool(new) and any(path in new for path in sources(root))
+
+
+def _is_changed(top: Path) -> bool:
+    """Whether a file that git knows is not as in the commit. A rule for line ends that came after a file, or a filter
+    such as that of LFS, makes git call it edited in a fresh clone: its bytes are the commit's.
+    """
+    kept, names = [], []
+    for line in filter(None, git(top, "diff", "--raw", "--no-abbrev", "--no-renames", "HEAD").split("\n")):
+        told, _, name = line.partition("\t")
+        before, after, digest, _, how = told.removeprefix(":").split(" ")
+        if how != "M" or before != after or not before.startswith("100"):  # another mode, or no plain file
+            return True
+        kept.append(digest)
+        names.append(name)
+    found = git(top, "hash-object", "--no-filters", "--stdin-paths", payload=os.fsencode("\n".join(names)))
+    return found.split() != kept
 
 
 def _tree(settings: Settings, revision: str, python: str) -> Tree:

@@ -123,6 +123,36 @@ def test_a_tree_that_was_edited_is_compared_with_its_commit(project: Folder, fil
     assert with_trees(here, asked, candidate_tree(asked), None).state == {"against": "HEAD"}
 
 
+def test_a_file_that_git_calls_edited_in_a_fresh_clone_makes_no_edited_tree(project: Folder) -> None:
+    """A rule for line ends had come after it: on main, each job compared the commit with itself and was green."""
+    files = [project.path / name for name in ("data.txt", "über uns.txt")]
+    for file in files:
+        file.write_bytes(b"a\r\n")
+    project.commit("files with line ends of Windows")
+    (project.path / ".gitattributes").write_text("*.txt text\n")
+    project.git("add", ".gitattributes")  # alone, since git would mend the files as well
+    project.git("commit", "-q", "-m", "a rule for line ends")
+    for file in files:
+        os.utime(file, (1, 1))
+    assert project.git("diff", "--name-only", "HEAD").count(".txt") == 2
+    with pytest.raises(SuiteError, match="is the commit that is measured"):
+        other_tree(settings(project), Against("HEAD"))
+    files[1].write_bytes(b"b\r\n")
+    assert other_tree(settings(project), Against("HEAD")).root.is_dir()
+
+
+@pytest.mark.parametrize("how", ["deleted", "added", "executable"])
+def test_a_tree_with_other_files_or_modes_is_compared_with_its_commit(project: Folder, how: str) -> None:
+    if how == "deleted":
+        (project.path / "pytest.ini").unlink()
+    elif how == "added":
+        (project.path / "notes.md").touch()
+        project.git("add", "notes.md")
+    else:
+        (project.path / "pytest.ini").chmod(0o755)
+    assert other_tree(settings(project), Against("HEAD")).root.is_dir()
+
+
 @pytest.mark.parametrize("file", ["junit.xml", "venv/pyvenv.cfg", ".env/settings.py", "reports/data.json"])
 def test_a_file_that_is_no_source_makes_no_edited_tree(project: Folder, file: str) -> None:
     """A job's own output was enough for main to be compared with itself."""
