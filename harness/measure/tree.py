@@ -17,12 +17,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import harness
-from harness.errors import AbsentError, SuiteError, WrongTreeError
+from harness.errors import AbsentError, SuiteError
 from harness.files import imported_from, locked, write_atomic
-from harness.git import ignored, in_another_repository, run_git
-from harness.measure.distributions import files_of, names_in
-from harness.worker.imported import INSTALLED
+from harness.git import run_git
+from harness.measure.distributions import names_in
+from harness.measure.imports import check_imports
 from harness.worker.protocol import OWN_FOLDERS, SUITE_FOLDERS
 
 __all__ = ["Tree", "commit_of", "git", "worktree"]
@@ -67,65 +66,14 @@ class Tree:
             raise AbsentError(f"that commit has no folder {self.root.relative_to(self.checkout)}")
 
     def check(self, harness_file: str, suite_file: str = "", modules: Mapping[str, str] | None = None) -> None:
-        """Raise `WrongTreeError` where a child imported the suite, or a harness of the tree's own, from elsewhere.
+        """Raise `WrongTreeError` where a child imported what this tree should not serve (`check_imports`)."""
+        check_imports(self, harness_file, suite_file, modules or {})
 
-        `modules` are where everything comes from that it imported: a tree of another commit has a package of the
-        project from itself, or both arms would be the same code.
+    def distributions(self) -> tuple[str, ...]:
+        """The names of the distributions that its commit makes, wherever in the repository their packages lie; none of
+        the working tree. Raises `SuiteError` where git fails.
         """
-        own = self.root / "harness" / "__init__.py"
-        running = Path(harness.__file__) if self.python == sys.executable else None
-        for what, found, right in (
-            ("harness", harness_file, own if own.exists() else running),
-            ("the suite", suite_file, self.root if suite_file else None),
-        ):
-            if right and not Path(found).resolve().is_relative_to(right.resolve()):
-                raise WrongTreeError(
-                    f"a child that should serve {self.revision or 'the working tree'} imported {what} from {found}, "
-                    f"not from {right}: a path in PYTHONPATH or an installed copy hides it"
-                )
-        for name, found in (modules or {}).items():
-            if self._is_foreign(name, Path(found).resolve()):
-                raise WrongTreeError(
-                    f"a child that should serve {self.revision} imported {name} from {found}, which is not that "
-                    f"commit's, so it would be measured against itself; let pytest's option `pythonpath` name the "
-                    f"folder that holds {name} (such as pythonpath = src), so that each tree imports its own"
-                )
-
-    def _is_foreign(self, name: str, found: Path) -> bool:
-        """Whether a module belongs to the project and is not this checkout's."""
-        if self.origin is None or self.checkout is None or found.is_relative_to(self.checkout.resolve()):
-            return False
-        installed = next((folder for folder in found.parents if folder.name in INSTALLED), None)
-        if installed is None and found.is_relative_to(self.origin) and not in_another_repository(self.origin, found):
-            return not ignored(self.origin, found)
-        if self._is_of_another_environment(found):
-            return False
-        own = _distributions(self.checkout) if installed else ()
-        if installed and found in files_of(own, installed):
-            return True
-        # An installed file that none of the project's distributions has is somebody else's, and what is imported as
-        # src.data is no package named data.
-        source = self.root / "src"
-        folders = [self.root] if own or (source / "__init__.py").exists() else [self.root, source]
-        places = [folder / Path(*name.split(".")) for folder in folders]
-        # evaluate.py is no copy of a package of that name, nor the other way round.
-        package = found.name == "__init__.py"
-        module = found.suffix == ".py" and not package
-        return any(
-            ((place / "__init__.py").exists() and not module) or (place.with_suffix(".py").exists() and not package)
-            for place in places
-        )
-
-    def _is_of_another_environment(self, found: Path) -> bool:
-        """Whether a file is of an environment that was given for this tree, or made for other packages.
-
-        What that one sees of the running interpreter's environment lies in the latter's own folders.
-        """
-        if self.python == sys.executable:
-            return False
-        # Not where the interpreter leads: that of a virtual environment is a link to the one that made it.
-        environment = Path(shutil.which(self.python) or self.python).absolute().parent.parent.resolve()
-        return environment != Path(sys.prefix).resolve() and found.is_relative_to(environment)
+        return _distributions(self.checkout) if self.checkout else ()
 
 
 def worktree(root: Path, revision: str, folder: Path, python: str = sys.executable) -> Tree:
@@ -231,7 +179,6 @@ def _remove(place: Path) -> None:
 
 @functools.cache
 def _distributions(checkout: Path) -> tuple[str, ...]:
-    """The names of the distributions that a commit makes, wherever in the repository their packages lie."""
     listed = git(checkout, "ls-files", "-z", "--", ":(glob)**/pyproject.toml").split("\0")
     return names_in(checkout / path for path in listed if path)
 

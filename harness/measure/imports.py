@@ -1,0 +1,101 @@
+"""Whether a child imported what its tree has, and nothing of another one."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import harness
+from harness.errors import WrongTreeError
+from harness.git import run_git
+from harness.measure.distributions import files_of
+from harness.worker.imported import INSTALLED
+
+if TYPE_CHECKING:
+    from harness.measure.tree import Tree
+
+__all__ = ["check_imports"]
+
+GIT_SECONDS = 120.0
+
+
+def check_imports(tree: Tree, harness_file: str, suite_file: str, modules: Mapping[str, str]) -> None:
+    """Raise `WrongTreeError` where a child imported the suite, or a harness of the tree's own, from elsewhere.
+
+    `modules` are where everything comes from that it imported: a tree of another commit has a package of the project
+    from itself, or both arms would be the same code.
+    """
+    own = tree.root / "harness" / "__init__.py"
+    running = Path(harness.__file__) if tree.python == sys.executable else None
+    for what, found, right in (
+        ("harness", harness_file, own if own.exists() else running),
+        ("the suite", suite_file, tree.root if suite_file else None),
+    ):
+        if right and not Path(found).resolve().is_relative_to(right.resolve()):
+            raise WrongTreeError(
+                f"a child that should serve {tree.revision or 'the working tree'} imported {what} from {found}, "
+                f"not from {right}: a path in PYTHONPATH or an installed copy hides it"
+            )
+    for name, found in modules.items():
+        if _is_foreign(tree, name, Path(found).resolve()):
+            raise WrongTreeError(
+                f"a child that should serve {tree.revision} imported {name} from {found}, which is not that "
+                f"commit's, so it would be measured against itself; let pytest's option `pythonpath` name the "
+                f"folder that holds {name} (such as pythonpath = src), so that each tree imports its own"
+            )
+
+
+def _is_foreign(tree: Tree, name: str, found: Path) -> bool:
+    """Whether a module belongs to the project and is not this checkout's."""
+    if tree.origin is None or tree.checkout is None or found.is_relative_to(tree.checkout.resolve()):
+        return False
+    installed = next((folder for folder in found.parents if folder.name in INSTALLED), None)
+    if installed is None and found.is_relative_to(tree.origin) and not _in_another_repository(tree.origin, found):
+        return not _ignored(tree.origin, found)
+    if _is_of_another_environment(tree, found):
+        return False
+    own = tree.distributions() if installed else ()
+    if installed and found in files_of(own, installed):
+        return True
+    # An installed file that none of the project's distributions has is somebody else's, and what is imported as
+    # src.data is no package named data.
+    source = tree.root / "src"
+    folders = [tree.root] if own or (source / "__init__.py").exists() else [tree.root, source]
+    places = [folder / Path(*name.split(".")) for folder in folders]
+    # evaluate.py is no copy of a package of that name, nor the other way round.
+    package = found.name == "__init__.py"
+    module = found.suffix == ".py" and not package
+    return any(
+        ((place / "__init__.py").exists() and not module) or (place.with_suffix(".py").exists() and not package)
+        for place in places
+    )
+
+
+def _is_of_another_environment(tree: Tree, found: Path) -> bool:
+    """Whether a file is of an environment that was given for this tree, or made for other packages.
+
+    What that one sees of the running interpreter's environment lies in the latter's own folders.
+    """
+    if tree.python == sys.executable:
+        return False
+    # Not where the interpreter leads: that of a virtual environment is a link to the one that made it.
+    environment = Path(shutil.which(tree.python) or tree.python).absolute().parent.parent.resolve()
+    return environment != Path(sys.prefix).resolve() and found.is_relative_to(environment)
+
+
+def _in_another_repository(top: Path, path: Path) -> bool:
+    """Whether a file below `top` lies in a submodule, or in another clone: it is of no commit of this repository."""
+    folders = (folder for folder in (path, *path.parents) if folder != top and folder.is_relative_to(top))
+    return any((folder / ".git").exists() for folder in folders)
+
+
+def _ignored(top: Path, path: Path) -> bool:
+    """Whether git is told to ignore a file: then it is none of the project's sources, wherever it lies."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        return run_git(top, "check-ignore", "--quiet", str(path), seconds=GIT_SECONDS).returncode == 0
+    return False
