@@ -14,7 +14,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -339,7 +339,7 @@ def test_a_commit_without_the_projects_folder_has_none_of_its_cases(project: Fol
     Tree(project.path).check_folder()
 
 
-@pytest.mark.parametrize("place", ["src/own_network/__init__.py", "src/added.py", "."])
+@pytest.mark.parametrize("place", ["src/own_network/__init__.py", "src/added.py"])
 def test_what_is_the_working_trees_is_not_the_other_trees(project: Folder, other: Tree, place: str) -> None:
     with pytest.raises(WrongTreeError, match="pythonpath"):
         check(other, "own_network", project.path / place)
@@ -363,15 +363,20 @@ def test_an_installed_copy_of_what_the_tree_has_is_not_the_trees(other: Tree, tm
     check(other, "numpy", tmp_path / "site-packages" / "numpy" / "__init__.py")
 
 
-def test_another_environment_may_have_the_project_in_another_version(other: Tree, tmp_path: Path) -> None:
+def test_another_environment_may_have_the_project_in_another_version(
+    other: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was installed there from a folder, such as a checkout of the commit, was refused as the working tree's."""
     (tmp_path / "environment" / "bin").mkdir(parents=True)
     python = tmp_path / "environment" / "bin" / "python"
     python.symlink_to(sys.executable)
     there = dataclasses.replace(other, python=str(python))
-    packages = Path("lib", "python3.11", "site-packages", "own_network", "__init__.py")
-    check(there, "own_network", tmp_path / "environment" / packages)
+    site = Path("lib", "python3.11", "site-packages")
+    found = installed(tmp_path / "environment" / site, "own_network", "own_network/__init__.py", {})
+    monkeypatch.syspath_prepend(tmp_path / "environment" / site)
+    check(there, "own_network", as_told(monkeypatch, "own_network", found))
     with pytest.raises(WrongTreeError, match="own_network"):  # a copy in the environment underneath
-        check(there, "own_network", tmp_path / "underneath" / packages)
+        check(there, "own_network", tmp_path / "underneath" / site / "own_network" / "__init__.py")
 
 
 @pytest.mark.parametrize("said", ["src/__init__.py", "pyproject.toml"])
@@ -392,8 +397,8 @@ def test_a_file_in_src_makes_no_package_of_that_name_the_projects(project: Folde
         ("evaluate/__init__.py", "evaluate.py", False),
         ("evaluate.py", "evaluate.py", True),
         ("evaluate/__init__.py", "evaluate/__init__.py", True),
-        ("evaluate/__init__.py", "evaluate", True),  # the folder that an installed copy was made from
-        ("evaluate.py", "evaluate", True),
+        ("evaluate/__init__.py", "evaluate.so", True),  # compiled, as either may be
+        ("evaluate.py", "evaluate.so", True),
     ],
 )
 def test_a_script_is_no_copy_of_a_package_of_its_name(
@@ -419,18 +424,28 @@ def test_a_submodule_is_of_no_commit_of_the_project(project: Folder, tmp_path: P
         check(other, "own_network", project.path / "libs" / "theirs" / "own_network" / "__init__.py")
 
 
-def installed(folder: Path, name: str, file: str, told: dict[str, object] | None = None) -> Path:
+MINE = "file:///of/mine/my%20project"
+
+
+def installed(folder: Path, name: str, file: str, told: dict[str, object] | None = None, url: str = MINE) -> Path:
     """Describe a file in a folder of installed packages as that of a distribution, which was made from a folder."""
     information = folder / f"{name}-1.dist-info"
     information.mkdir(parents=True)
     (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
     (information / "RECORD").write_text(f"{file},,\n")
     if told is not None:
-        url = {"url": "file:///of/mine/my%20project", "dir_info": told}
-        (information / "direct_url.json").write_text(json.dumps(url))
+        (information / "direct_url.json").write_text(json.dumps({"url": url, "dir_info": told}))
     (folder / file).parent.mkdir(parents=True, exist_ok=True)
     (folder / file).touch()  # newer Pythons tell of files that are there alone
     return folder / file
+
+
+def as_told(monkeypatch: pytest.MonkeyPatch, name: str, file: Path) -> Path:
+    """What a process that imported a module from a file tells of it."""
+    module = ModuleType(name)
+    module.__file__ = str(file)
+    monkeypatch.setitem(sys.modules, name, module)
+    return Path(imported.imported()[name])
 
 
 def test_a_copy_of_what_the_project_distributes_is_not_the_trees_wherever_it_lies(
@@ -449,14 +464,37 @@ def test_a_copy_of_what_the_project_distributes_is_not_the_trees_wherever_it_lie
         check(other, "others", installed(site, "others", "others.py"))
 
 
-def test_what_was_imported_is_told_with_the_folder_that_a_copy_was_made_from(tmp_path: Path) -> None:
-    for place in ("site/copied", "site/edited", "site/family/two", "site/family/three", "parts/family/one"):
+def test_a_copy_is_known_by_its_distribution_whichever_folder_it_was_made_from(
+    project: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`COPY . /build; pip install /build` in an image: that folder was judged in the place of the file, and both arms
+    ran the same code.
+    """
+    (project.path / "pyproject.toml").write_text('[project]\nname = "acme"\n')
+    project.commit("a distribution")
+    other = worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+    found = installed(tmp_path / "site-packages", "acme", "acme/__init__.py", {})
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    with pytest.raises(WrongTreeError, match="imported acme from"):
+        check(other, "acme", as_told(monkeypatch, "acme", found))
+
+
+@pytest.mark.parametrize("place", ["site-packages", "given"])
+def test_a_copy_that_was_made_from_the_working_tree_is_its_code(
+    project: Folder, other: Tree, tmp_path: Path, place: str
+) -> None:
+    """No `pyproject.toml` says its name, and its package lies in neither folder that is looked into."""
+    found = installed(tmp_path / place, "own", "parts_of_mine/__init__.py", {}, project.path.as_uri())
+    with pytest.raises(WrongTreeError, match="parts_of_mine"):
+        check(other, "parts_of_mine", found)
+
+
+def test_what_was_imported_is_told_by_its_file(tmp_path: Path) -> None:
+    for place in ("site/whole", "site/family/two", "parts/family/one"):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "__init__.py").touch()
-    for name, told in (("copied", {}), ("edited", {"editable": True}), ("family/two", {}), ("family/three", None)):
-        installed(tmp_path / "site", name.replace("/", "_"), f"{name}/__init__.py", told)
     code = (
-        "import json, numpy, copied, edited, family.one, family.two, family.three, sysconfig\n"
+        "import json, numpy, whole, family.one, family.two, sysconfig\n"
         "from harness.worker.imported import imported\n"
         "assert sysconfig.get_config_vars()\n"  # they lie in a module of the standard library with a name of its own
     )
@@ -468,10 +506,8 @@ def test_what_was_imported_is_told_with_the_folder_that_a_copy_was_made_from(tmp
         check=True,
     )
     found = json.loads(done.stdout)
-    assert found["copied"] == "/of/mine/my project"
-    assert found["edited"] == str(tmp_path / "site" / "edited" / "__init__.py")
-    assert found["family.two"] == "/of/mine/my project"
-    assert found["family.three"] == str(tmp_path / "site" / "family" / "three" / "__init__.py")
+    assert found["whole"] == str(tmp_path / "site" / "whole" / "__init__.py")
+    assert found["family.two"] == str(tmp_path / "site" / "family" / "two" / "__init__.py")
     assert not [name for name in found if name.startswith("_sysconfigdata")]
     assert found["family.one"] == str(tmp_path / "parts" / "family" / "one" / "__init__.py")
     assert {"numpy"} <= found.keys()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.worker.imported import INSTALLED, folder_of
 
-__all__ = ["files_of", "from_elsewhere", "names_in"]
+__all__ = ["files_of", "from_elsewhere", "made_from", "names_in"]
 
 
 def names_in(projects: Iterable[Path]) -> tuple[str, ...]:
@@ -72,3 +72,19 @@ def _developed(distribution: Distribution) -> Path | None:
 
 def _record(distribution: Distribution) -> str:
     return distribution.read_text("RECORD") or "copied"
+
+
+def made_from(file: Path) -> Path | None:
+    """The folder that an installed file was copied from (`pip install .`, PEP 610); None of all others."""
+    return next((made for folder in file.parents if (made := _copies(folder).get(file))), None)
+
+
+@functools.cache
+def _copies(folder: Path) -> dict[Path, Path]:
+    """The files in a folder of installed packages that were copied from a folder, each with that one."""
+    found = dict[Path, Path]()
+    for one in distributions(path=[str(folder)]):
+        source, copied = folder_of(one) or ("", False)
+        if copied:
+            found |= {folder / file: Path(source).resolve() for file in one.files or ()}
+    return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import harness
 from harness.errors import WrongTreeError
 from harness.git import run_git
-from harness.measure.distributions import files_of
+from harness.measure.distributions import files_of, made_from
 from harness.worker.imported import INSTALLED
 
 if TYPE_CHECKING:
@@ -55,17 +55,21 @@ def _is_foreign(tree: Tree, name: str, found: Path) -> bool:
     if tree.origin is None or tree.checkout is None or found.is_relative_to(tree.checkout.resolve()):
         return False
     installed = next((folder for folder in found.parents if folder.name in INSTALLED), None)
-    if installed is None and found.is_relative_to(tree.origin) and not _in_another_repository(tree.origin, found):
+    if installed is None and _holds(tree.origin, found):
         return not _ignored(tree.origin, found)
     if _is_of_another_environment(tree, found):
         return False
     own = tree.distributions() if installed else ()
     if installed and found in files_of(own, installed):
         return True
-    # An installed file that none of the project's distributions has is somebody else's, and what is imported as
+    made = made_from(found)
+    if made and _holds(tree.origin, made):
+        return not _ignored(tree.origin, made)
+    # A file from an index that none of the project's distributions has is somebody else's, and what is imported as
     # src.data is no package named data.
     source = tree.root / "src"
-    folders = [tree.root] if own or (source / "__init__.py").exists() else [tree.root, source]
+    alone = (own and not made) or (source / "__init__.py").exists()
+    folders = [tree.root] if alone else [tree.root, source]
     places = [folder / Path(*name.split(".")) for folder in folders]
     # evaluate.py is no copy of a package of that name, nor the other way round.
     package = found.name == "__init__.py"
@@ -88,10 +92,12 @@ def _is_of_another_environment(tree: Tree, found: Path) -> bool:
     return environment != Path(sys.prefix).resolve() and found.is_relative_to(environment)
 
 
-def _in_another_repository(top: Path, path: Path) -> bool:
-    """Whether a file below `top` lies in a submodule, or in another clone: it is of no commit of this repository."""
+def _holds(top: Path, path: Path) -> bool:
+    """Whether a path lies below a repository's top folder, and in no submodule or other clone there, which is of no
+    commit of this repository.
+    """
     folders = (folder for folder in (path, *path.parents) if folder != top and folder.is_relative_to(top))
-    return any((folder / ".git").exists() for folder in folders)
+    return path.is_relative_to(top) and not any((folder / ".git").exists() for folder in folders)
 
 
 def _ignored(top: Path, path: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
@@ -19,11 +19,9 @@ INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def imported() -> dict[str, str]:
-    """Where each imported package comes from, by name: its file, or of a package that was copied into the interpreter's
-    folders from a folder (`pip install .`) that folder. Parts of namespace packages are told one by one; the standard
-    library and the harness are left out.
+    """The file of each imported package, by name. Parts of namespace packages are told one by one; the standard library
+    and the harness are left out.
     """
-    copied = _copied()
     standard = Path(os.__file__).resolve().parent
     found = {}
     for name, module in list(sys.modules.items()):
@@ -35,7 +33,7 @@ def imported() -> dict[str, str]:
         # Not all of it has a name in that list: _sysconfigdata and sitecustomize haven't.
         if path.is_relative_to(standard) and not INSTALLED & set(path.relative_to(standard).parts):
             continue
-        found[name] = copied.get(path, file)
+        found[name] = file
     return found
 
 
@@ -60,14 +58,3 @@ def _in_a_package(name: str) -> bool:
 def _file(module: object) -> str:
     """The file of a module, "" where it has none. Not asked of the module, since some import more when they are."""
     return str(vars(module).get("__file__") or "") if isinstance(module, ModuleType) else ""
-
-
-def _copied() -> dict[Path, str]:
-    """The files of distributions that were copied from a folder, each with that folder."""
-    found = dict[Path, str]()
-    for distribution in distributions():
-        folder, copied = folder_of(distribution) or ("", False)
-        if copied:
-            place = Path(str(distribution.locate_file(""))).resolve()
-            found |= {place / file: folder for file in distribution.files or ()}
-    return found
