@@ -479,6 +479,21 @@ def test_a_copy_is_known_by_its_distribution_whichever_folder_it_was_made_from(
         check(other, "acme", as_told(monkeypatch, "acme", found))
 
 
+def test_what_is_installed_in_place_from_another_clone_is_not_the_trees(
+    project: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A linked worktree with the environment of the main clone: both arms ran that one's code."""
+    (project.path / "pyproject.toml").write_text('[project]\nname = "acme"\n')
+    project.commit("a distribution")
+    other = worktree(project.path, "HEAD", project.path / ".harness" / "trees")
+    clone = tmp_path / "clone"
+    installed(tmp_path / "site-packages", "acme", "acme.pth", {"editable": True}, clone.as_uri())
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    with pytest.raises(WrongTreeError, match="imported acme from"):
+        check(other, "acme", clone / "python" / "acme" / "__init__.py")
+    check(other, "torch", clone / ".venv" / "lib" / "python3.11" / "site-packages" / "torch" / "__init__.py")
+
+
 @pytest.mark.parametrize("place", ["site-packages", "given"])
 def test_a_copy_that_was_made_from_the_working_tree_is_its_code(
     project: Folder, other: Tree, tmp_path: Path, place: str

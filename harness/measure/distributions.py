@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.worker.imported import INSTALLED, folder_of
 
-__all__ = ["files_of", "from_elsewhere", "made_from", "names_in"]
+__all__ = ["edited", "files_of", "from_elsewhere", "made_from", "names_in"]
 
 
 def names_in(projects: Iterable[Path]) -> tuple[str, ...]:
@@ -72,6 +72,12 @@ def _developed(distribution: Distribution) -> Path | None:
 
 def _record(distribution: Distribution) -> str:
     return distribution.read_text("RECORD") or "copied"
+
+
+def edited(names: Iterable[str]) -> tuple[Path, ...]:
+    """The folders from which the running interpreter has distributions of these names in place (`pip install -e`)."""
+    every = (folder_of(one) for name in names for one in distributions(name=name))
+    return tuple(Path(folder).resolve() for folder, copied in filter(None, every) if not copied)
 
 
 def made_from(file: Path) -> Path | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import harness
 from harness.errors import WrongTreeError
 from harness.git import run_git
-from harness.measure.distributions import files_of, made_from
+from harness.measure.distributions import edited, files_of, made_from
 from harness.worker.imported import INSTALLED
 
 if TYPE_CHECKING:
@@ -54,22 +54,23 @@ def _is_foreign(tree: Tree, name: str, found: Path) -> bool:
     """Whether a module belongs to the project and is not this checkout's."""
     if tree.origin is None or tree.checkout is None or found.is_relative_to(tree.checkout.resolve()):
         return False
-    installed = next((folder for folder in found.parents if folder.name in INSTALLED), None)
-    if installed is None and _holds(tree.origin, found):
+    installed = any(folder.name in INSTALLED for folder in found.parents)
+    if not installed and _holds(tree.origin, found):
         return not _ignored(tree.origin, found)
     if _is_of_another_environment(tree, found):
         return False
-    own = tree.distributions() if installed else ()
-    if installed and found in files_of(own, installed):
+    own = tree.distributions()
+    if any(found in files_of(own, folder) for folder in found.parents):
         return True
-    made = made_from(found)
-    if made and _holds(tree.origin, made):
-        return not _ignored(tree.origin, made)
+    source = made_from(found) or (None if installed else found)
+    if source:
+        for top in (tree.origin, *edited(own)):
+            if _holds(top, source):
+                return not _ignored(top, source)
     # A file from an index that none of the project's distributions has is somebody else's, and what is imported as
     # src.data is no package named data.
-    source = tree.root / "src"
-    alone = (own and not made) or (source / "__init__.py").exists()
-    folders = [tree.root] if alone else [tree.root, source]
+    alone = (own and not source) or (tree.root / "src" / "__init__.py").exists()
+    folders = [tree.root] if alone else [tree.root, tree.root / "src"]
     places = [folder / Path(*name.split(".")) for folder in folders]
     # evaluate.py is no copy of a package of that name, nor the other way round.
     package = found.name == "__init__.py"
