@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import os
 import shlex
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
@@ -345,6 +347,16 @@ def test_what_is_the_working_trees_is_not_the_other_trees(project: Folder, other
         check(other, "own_network", project.path / place)
 
 
+def test_a_module_that_the_commit_lacks_is_not_taken_from_the_working_tree(project: Folder, other: Tree) -> None:
+    package = Path("src", "own_network")
+    modules = {
+        "own_network": str(other.root / package / "__init__.py"),
+        "own_network.blocks": str(project.path / package / "blocks.py"),
+    }
+    with pytest.raises(WrongTreeError, match=r"imported own_network\.blocks from .*: it has own_network without that"):
+        other.check(OURS, modules=modules)
+
+
 @pytest.mark.parametrize("place", [".venv/lib/python3.11/site-packages/torch/__init__.py", "vendor/torch/__init__.py"])
 def test_what_others_made_may_lie_inside_of_a_project(project: Folder, other: Tree, place: str) -> None:
     (project.path / place).parent.mkdir(parents=True)
@@ -528,6 +540,36 @@ def test_what_was_imported_is_told_by_its_file(tmp_path: Path) -> None:
     assert {"numpy"} <= found.keys()
     assert not {"json", "numpy.linalg", "harness", "harness.worker.imported"} & found.keys()
     assert set(imported.OURS) == {"__main__", "harness"}
+
+
+def test_what_a_package_has_from_elsewhere_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """setuptools finds what a checkout lacks in the folder that is installed in place, the working tree: unseen, a
+    bisect could name the wrong commit. What a package puts there itself, as six and torch do, was found nowhere.
+    """
+    here, there = tmp_path / "here" / "twofold", tmp_path / "there" / "twofold"
+    for file in (here / "__init__.py", here / "own.py", there / "own.py", there / "blocks.py"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+            return PathFinder.find_spec(name, [str(there)]) if name.startswith("twofold.") else None
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    monkeypatch.syspath_prepend(here.parent)
+    names = ("twofold", "twofold.own", "twofold.blocks")
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    for name in names:
+        del sys.modules[name]  # and again when the test ends
+    for name in names:
+        importlib.import_module(name)
+    as_told(monkeypatch, "generated", there / "generated.py")
+    for name, module in (("twofold.made", sys.modules["generated"]), ("twofold.named", pytest)):
+        monkeypatch.setitem(sys.modules, name, module)
+    found = {name: file for name, file in imported.imported().items() if name.startswith("twofold")}
+    assert found == {"twofold": str(here / "__init__.py"), "twofold.blocks": str(there / "blocks.py")}
 
 
 class Answering:

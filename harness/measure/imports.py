@@ -45,9 +45,24 @@ def check_imports(tree: Tree, harness_file: str, suite_file: str, modules: Mappi
         if _is_foreign(tree, name, Path(found).resolve()):
             raise WrongTreeError(
                 f"a child that should serve {tree.revision} imported {name} from {found}, which is not that "
-                f"commit's, so it would be measured against itself; let pytest's option `pythonpath` name the "
-                f"folder that holds {name} (such as pythonpath = src), so that each tree imports its own"
+                f"commit's{_cure(tree, name, modules)}"
             )
+
+
+def _cure(tree: Tree, name: str, modules: Mapping[str, str]) -> str:
+    """What let a child import a module that is not its commit's, and what helps."""
+    above = name.rpartition(".")[0]
+    while above and above not in modules:
+        above = above.rpartition(".")[0]
+    if above and tree.checkout and Path(modules[above]).resolve().is_relative_to(tree.checkout.resolve()):
+        return (
+            f": it has {above} without that module, and what is installed gives another tree's; uninstall the "
+            f"project's package, so that the case fails there as it does in that commit"
+        )
+    return (
+        f", so it would be measured against itself; let pytest's option `pythonpath` name the folder that holds "
+        f"{name} (such as pythonpath = src), so that each tree imports its own"
+    )
 
 
 def _is_foreign(tree: Tree, name: str, found: Path) -> bool:

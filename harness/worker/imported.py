@@ -19,15 +19,15 @@ INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def imported() -> dict[str, str]:
-    """The file of each imported package, by name. Parts of namespace packages are told one by one; the standard library
-    and the harness are left out.
+    """The file of each imported package, by name. Parts of namespace packages are told one by one, and so is what a
+    package has from another folder than its own; the standard library and the harness are left out.
     """
     standard = Path(os.__file__).resolve().parent
     found = {}
     for name, module in list(sys.modules.items()):
         top, _, _ = name.partition(".")
         file = _file(module)
-        if not file or top in OURS or top in sys.stdlib_module_names or _in_a_package(name):
+        if not file or top in OURS or top in sys.stdlib_module_names or _is_of_its_package(name, module):
             continue
         path = Path(file).resolve()
         # Not all of it has a name in that list: _sysconfigdata and sitecustomize haven't.
@@ -49,10 +49,16 @@ def folder_of(distribution: Distribution) -> tuple[str, bool] | None:
     return unquote(url.path), not told["dir_info"].get("editable")
 
 
-def _in_a_package(name: str) -> bool:
-    """Whether a module lies in one that has a file itself, and so comes from where this one does."""
-    parent, _, _ = name.rpartition(".")
-    return bool(parent) and (bool(_file(sys.modules.get(parent))) or _in_a_package(parent))
+def _is_of_its_package(name: str, module: ModuleType) -> bool:
+    """Whether a module lies in one that has a file itself, and so comes from where this one does. So does what packages
+    make, or give another name, themselves (six.moves, the kernels of torch): no finder found it by this name.
+    """
+    above = name
+    while above := above.rpartition(".")[0]:
+        if package := _file(sys.modules.get(above)):
+            spec = vars(module).get("__spec__")
+            return getattr(spec, "name", "") != name or Path(_file(module)).is_relative_to(Path(package).parent)
+    return False
 
 
 def _file(module: object) -> str:
