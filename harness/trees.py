@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from harness.errors import SuiteError
-from harness.measure.interpreter import python_with
+from harness.measure.interpreter import names_of, python_with
 from harness.measure.pins import unlike
 from harness.measure.sources import sources
 from harness.measure.tree import Tree, commit_of, git, worktree
@@ -36,7 +36,7 @@ def other_tree(settings: Settings, against: Against) -> Tree:
         python = str(Path(python).absolute())  # children run in the folder of their tree
     if against.packages:
         python = python_with(against.packages, settings.cache / "environments", python)
-    return _tree(settings, against.revision, python)
+    return dataclasses.replace(_tree(settings, against.revision, python), packages=names_of(against.packages))
 
 
 def with_trees(here: Environment, settings: Settings, tree: Tree, other: Tree | None) -> Environment:

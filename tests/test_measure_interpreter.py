@@ -14,7 +14,7 @@ import pytest
 from harness.errors import SuiteError
 from harness.files import owned
 from harness.measure import interpreter
-from harness.measure.interpreter import PINNED, python_with
+from harness.measure.interpreter import PINNED, names_of, python_with
 
 VERSION = ["3.11.9 (main)", "/usr/bin/python3.11"]
 SITES = [
@@ -59,6 +59,18 @@ def installs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 )
 def test_a_requirement_of_one_version_is_known(requirement: str, pinned: bool) -> None:
     assert bool(PINNED.fullmatch(requirement)) is pinned
+
+
+def test_the_names_of_what_is_asked_for_are_known() -> None:
+    named = (
+        "onnx-runtime_gpu[cuda, cudnn] == 1.30.0",
+        "mine @ file:///dist/mine-1.0.whl",
+        "a<2",
+        "b",
+        "c; extra == 'x'",
+    )
+    nameless = ("./dist/mine-1.0-py3-none-any.whl", "dist/mine", "git+https://example.org/mine@main", "file:///mine")
+    assert names_of((*named, *nameless)) == ("onnx-runtime_gpu", "mine", "a", "b", "c")
 
 
 def test_what_names_one_version_is_installed_once(tmp_path: Path, installs: list[list[str]]) -> None:

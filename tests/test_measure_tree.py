@@ -391,6 +391,19 @@ def test_another_environment_may_have_the_project_in_another_version(
         check(there, "own_network", tmp_path / "underneath" / site / "own_network" / "__init__.py")
 
 
+@pytest.mark.parametrize("file", ["mypkg/__init__.py", "mypkg.py", "mypkg.cpython-311-x86_64-linux-gnu.so"])
+def test_a_package_that_was_asked_for_in_another_version_comes_from_its_environment(tmp_path: Path, file: str) -> None:
+    """The working tree's was imported before it, and a version that never ran was reported as unchanged."""
+    root, python = tmp_path / "project", tmp_path / "environment" / "bin" / "python"
+    tree = Tree(root, str(python), packages=("My_Pkg",))
+    right = installed(tmp_path / "environment" / "lib" / "python3.11" / "site-packages", "my_pkg", file)
+    for name, found, wrong in (("mypkg", right, False), ("numpy", root / file, False), ("mypkg", root / file, True)):
+        with pytest.raises(WrongTreeError) if wrong else contextlib.nullcontext() as caught:
+            check(tree, name, found)
+        if caught:
+            assert f"imported it from {root / file}, not from {right}: " in str(caught.value)
+
+
 @pytest.mark.parametrize("said", ["src/__init__.py", "pyproject.toml"])
 def test_a_file_in_src_makes_no_package_of_that_name_the_projects(project: Folder, tmp_path: Path, said: str) -> None:
     (project.path / "src" / "datasets.py").touch()

@@ -193,7 +193,8 @@ def test_other_packages_are_compared_at_the_measured_commit(
 
     monkeypatch.setattr("harness.trees.python_with", python_with)
     against = Against(revision, packages=("a==1",))
-    assert other_tree(settings(project), against).python == "/env/bin/python"
+    tree = other_tree(settings(project), against)
+    assert (tree.python, tree.packages) == ("/env/bin/python", ("a",))
     assert asked == [(("a==1",), project.path / ".harness" / "environments", sys.executable)]
 
 

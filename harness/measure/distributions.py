@@ -8,13 +8,13 @@ import contextlib
 import functools
 import os
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from harness.worker.imported import INSTALLED, folder_of
 
-__all__ = ["edited", "files_of", "from_elsewhere", "made_from", "names_in"]
+__all__ = ["edited", "files_of", "from_elsewhere", "made_from", "modules_of", "names_in"]
 
 
 def names_in(projects: Iterable[Path]) -> tuple[str, ...]:
@@ -72,6 +72,17 @@ def _developed(distribution: Distribution) -> Path | None:
 
 def _record(distribution: Distribution) -> str:
     return distribution.read_text("RECORD") or "copied"
+
+
+@functools.cache
+def modules_of(names: tuple[str, ...], folder: Path) -> Mapping[str, Path]:
+    """The modules that distributions of these names have in a folder of installed packages, each with its file."""
+    found = dict[str, Path]()
+    for file in files_of(names, folder):
+        if file.suffix in (".py", ".so"):
+            place = file.relative_to(folder).with_name(file.name.partition(".")[0])
+            found[".".join(place.parts).removesuffix(".__init__")] = file
+    return found
 
 
 def edited(names: Iterable[str]) -> tuple[Path, ...]:

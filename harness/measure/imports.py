@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import harness
 from harness.errors import WrongTreeError
 from harness.git import run_git
-from harness.measure.distributions import edited, files_of, made_from
+from harness.measure.distributions import edited, files_of, made_from, modules_of
 from harness.worker.imported import INSTALLED
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def check_imports(tree: Tree, harness_file: str, suite_file: str, modules: Mappi
     """Raise `WrongTreeError` where a child imported the suite, or a harness of the tree's own, from elsewhere.
 
     `modules` are where everything comes from that it imported: a tree of another commit has a package of the project
-    from itself, or both arms would be the same code.
+    from itself, or both arms would be the same code. Packages that were asked for in another version come from the
+    tree's environment.
     """
     own = tree.root / "harness" / "__init__.py"
     running = Path(harness.__file__) if tree.python == sys.executable else None
@@ -41,12 +42,29 @@ def check_imports(tree: Tree, harness_file: str, suite_file: str, modules: Mappi
                 f"a child that should serve {tree.revision or 'the working tree'} imported {what} from {found}, "
                 f"not from {right}: a path in PYTHONPATH or an installed copy hides it"
             )
+    _check_packages(tree, modules)
     for name, found in modules.items():
         if _is_foreign(tree, name, Path(found).resolve()):
             raise WrongTreeError(
                 f"a child that should serve {tree.revision} imported {name} from {found}, which is not that "
                 f"commit's{_cure(tree, name, modules)}"
             )
+
+
+def _check_packages(tree: Tree, modules: Mapping[str, str]) -> None:
+    """Raise `WrongTreeError` where a child imported a package that it should have in another version from elsewhere."""
+    if not tree.packages:
+        return
+    for site in _environment(tree).glob("lib/python*/site-packages"):
+        asked = modules_of(tree.packages, site)
+        for name, found in modules.items():
+            if name in asked and not Path(found).resolve().is_relative_to(site):
+                raise WrongTreeError(
+                    f"a child that should have {name} in another version imported it from {found}, not from "
+                    f"{asked[name]}: the project's folder, pytest's option `pythonpath` and some editable "
+                    f"installations come before it; name the commit of that version instead (--against REV), or let "
+                    f"{name} be imported from where it is installed, without -e"
+                )
 
 
 def _cure(tree: Tree, name: str, modules: Mapping[str, str]) -> str:
@@ -103,9 +121,14 @@ def _is_of_another_environment(tree: Tree, found: Path) -> bool:
     """
     if tree.python == sys.executable:
         return False
-    # Not where the interpreter leads: that of a virtual environment is a link to the one that made it.
-    environment = Path(shutil.which(tree.python) or tree.python).absolute().parent.parent.resolve()
+    environment = _environment(tree)
     return environment != Path(sys.prefix).resolve() and found.is_relative_to(environment)
+
+
+def _environment(tree: Tree) -> Path:
+    """The folder of the environment whose interpreter a tree has."""
+    # Not where the interpreter leads: that of a virtual environment is a link to the one that made it.
+    return Path(shutil.which(tree.python) or tree.python).absolute().parent.parent.resolve()
 
 
 def _holds(top: Path, path: Path) -> bool:

@@ -18,13 +18,20 @@ from harness.git import git_variables
 from harness.settings import without_credentials
 from harness.worker.imported import INSTALLED
 
-__all__ = ["python_with"]
+__all__ = ["names_of", "python_with"]
 
 INSTALL_SECONDS = 1800.0
 ONCE = "once"
 PYTHON = "bin/python"
 PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*==\s*[^\s*,;@]+")
 """A requirement that is the same packages tomorrow: a name, perhaps extras, and one version."""
+NAMED = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*([@=<>!~;(]|$)")
+"""A requirement that begins with a name, as one that is a path or a URL alone does not."""
+
+
+def names_of(packages: Sequence[str]) -> tuple[str, ...]:
+    """The names of the distributions that requirements ask for; of a path or a URL alone it is not known."""
+    return tuple(named[1] for named in map(NAMED.match, packages) if named)
 
 
 def python_with(packages: Sequence[str], folder: Path, python: str = sys.executable) -> str:

@@ -36,6 +36,7 @@ class Tree:
     """A project's folder and the interpreter for it; `revision` is "" for the working tree.
 
     variables  environment variables of its children
+    packages   names of distributions that the interpreter has in other versions for it
     paths      folders that they import from beside `root` and installed packages
     checkout   of another commit, the folder that it was checked out into
     origin     and the working tree's top folder, from which nothing may be imported then
@@ -45,6 +46,7 @@ class Tree:
     python: str = sys.executable
     revision: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
     paths: tuple[Path, ...] = ()
     checkout: Path | None = None
     origin: Path | None = None
