@@ -347,6 +347,17 @@ def test_what_is_the_working_trees_is_not_the_other_trees(project: Folder, other
         check(other, "own_network", project.path / place)
 
 
+def test_where_its_own_is_on_the_path_already_the_cure_is_another_one(project: Folder, other: Tree) -> None:
+    """What scikit-build-core and meson-python install in place comes before every path."""
+    there = dataclasses.replace(other, paths=(other.root / "src",))
+    with pytest.raises(WrongTreeError) as caught:
+        check(there, "own_network", project.path / "src" / "own_network" / "__init__.py")
+    assert f"that commit's in {other.root / 'src'} is on the path" in str(caught.value)
+    assert "without -e, and give the other arm an environment" in str(caught.value)
+    assert "(--against-python)" in str(caught.value)
+    assert "pythonpath" not in str(caught.value)
+
+
 def test_a_module_that_the_commit_lacks_is_not_taken_from_the_working_tree(project: Folder, other: Tree) -> None:
     package = Path("src", "own_network")
     modules = {

@@ -77,6 +77,15 @@ def _cure(tree: Tree, name: str, modules: Mapping[str, str]) -> str:
             f": it has {above} without that module, and what is installed gives another tree's; uninstall the "
             f"project's package, so that the case fails there as it does in that commit"
         )
+    for folder in (tree.root, *tree.paths):
+        place = folder.joinpath(*name.split("."))
+        if (place / "__init__.py").exists() or place.with_suffix(".py").exists():
+            return (
+                f", so it would be measured against itself; that commit's in {folder} is on the path, and something "
+                f"that comes before every path hides it, as an editable installation by scikit-build-core or "
+                f"meson-python does: install {name} without -e, and give the other arm an environment with that "
+                f"commit's wheel (--against-python)"
+            )
     return (
         f", so it would be measured against itself; let pytest's option `pythonpath` name the folder that holds "
         f"{name} (such as pythonpath = src), so that each tree imports its own"
