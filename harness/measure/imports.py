@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import harness
 from harness.errors import WrongTreeError
-from harness.git import run_git
+from harness.git import ignored, in_another_repository
 from harness.measure.distributions import edited, files_of, made_from, modules_of
 from harness.worker.imported import INSTALLED
 
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     from harness.measure.tree import Tree
 
 __all__ = ["check_imports"]
-
-GIT_SECONDS = 120.0
 
 
 def check_imports(tree: Tree, harness_file: str, suite_file: str, modules: Mapping[str, str]) -> None:
@@ -98,7 +94,7 @@ def _is_foreign(tree: Tree, name: str, found: Path) -> bool:
         return False
     installed = any(folder.name in INSTALLED for folder in found.parents)
     if not installed and _holds(tree.origin, found):
-        return not _ignored(tree.origin, found)
+        return not ignored(tree.origin, found)
     if _is_of_another_environment(tree, found):
         return False
     own = tree.distributions()
@@ -108,7 +104,7 @@ def _is_foreign(tree: Tree, name: str, found: Path) -> bool:
     if source:
         for top in (tree.origin, *edited(own)):
             if _holds(top, source):
-                return not _ignored(top, source)
+                return not ignored(top, source)
     # A file from an index that none of the project's distributions has is somebody else's, and what is imported as
     # src.data is no package named data.
     alone = (own and not source) or (tree.root / "src" / "__init__.py").exists()
@@ -141,15 +137,5 @@ def _environment(tree: Tree) -> Path:
 
 
 def _holds(top: Path, path: Path) -> bool:
-    """Whether a path lies below a repository's top folder, and in no submodule or other clone there, which is of no
-    commit of this repository.
-    """
-    folders = (folder for folder in (path, *path.parents) if folder != top and folder.is_relative_to(top))
-    return path.is_relative_to(top) and not any((folder / ".git").exists() for folder in folders)
-
-
-def _ignored(top: Path, path: Path) -> bool:
-    """Whether git is told to ignore a file: then it is none of the project's sources, wherever it lies."""
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        return run_git(top, "check-ignore", "--quiet", str(path), seconds=GIT_SECONDS).returncode == 0
-    return False
+    """Whether a path lies below a repository's top folder, and is of no other one's there."""
+    return path.is_relative_to(top) and not in_another_repository(top, path)
