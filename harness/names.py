@@ -97,9 +97,10 @@ def is_ours(path: Path) -> bool:
     Both the name and what lies there must fit: a suite may have data of either name.
     """
     name = path.name
+    # Not the path's own method, which raises where another user's folder is closed.
     return (
-        (bool(_RUN.fullmatch(name)) and (path / JOURNAL_NAME).exists())
-        or (bool(_BASELINE.fullmatch(name)) and (path / PORTABLE).exists())
+        (bool(_RUN.fullmatch(name)) and os.access(path / JOURNAL_NAME, os.F_OK))
+        or (bool(_BASELINE.fullmatch(name)) and os.access(path / PORTABLE, os.F_OK))
         or (name.startswith(HISTORY_FILE) and path.with_name("latest").is_symlink())
     )
 

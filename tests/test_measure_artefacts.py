@@ -249,6 +249,30 @@ def test_a_source_that_cant_be_read_is_named(tmp_path: Path) -> None:
         contents(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["lost+found", "reports", "2026-11-03_120000_4711"])
+def test_a_closed_folder_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Another user's, as a database's in docker: it ended the run in the system's words, on Python 3.11 to 3.13."""
+    root, home, information = tmp_path / "root", tmp_path / "home", tmp_path / "site" / "own-1.dist-info"
+    for folder in (root / name, home / "own", information):
+        folder.mkdir(parents=True)
+    (root / "own.py").touch()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1\n")
+    told = {"url": (home / "own").as_uri(), "dir_info": {"editable": True}}
+    (information / "direct_url.json").write_text(json.dumps(told))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    before = contents(root)
+    stat = Path.stat
+
+    def refused(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if {root / name, home} & set(path.parents):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    assert contents(root, [home / "own"]) == before
+    assert "project/own.py" in before
+
+
 def test_a_link_to_a_folder_counts_by_where_it_leads(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "data").mkdir(parents=True)

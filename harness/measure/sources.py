@@ -99,13 +99,13 @@ def contents(
     local = {
         name: (place, copied) for name, (place, copied) in sorted(from_elsewhere()) if copied or place.resolve() != top
     }
-    editable = {name: place for name, (place, copied) in local.items() if not copied and place.is_dir()}
+    editable = {name: place for name, (place, copied) in local.items() if not copied}
     if without:
         editable = {name: place for name, place in editable.items() if not is_own(without, place.resolve())}
     further = {
         f"import path {number}: {os.path.relpath(folder, top)}": folder
         for number, folder in enumerate(path.resolve() for path in paths)
-        if folder.is_dir() and not folder.is_relative_to(top)
+        if not folder.is_relative_to(top)
     }
     apart = (top, without) if without else (top,)
     found: dict[str, bytes] = {}
@@ -261,22 +261,23 @@ def sources(folder: Path) -> Iterator[Path]:
             and name not in _SKIPPED
             and not (here == folder and _is_made(here / name))
             and not _fits(f"{name}/", packaged)
-            and not any((here / name / mark).exists() for mark in _ENVIRONMENTS)
+            # Not the path's own method, which raises where another user's folder is closed: os.walk passes over that.
+            and not any(os.access(here / name / mark, os.F_OK) for mark in _ENVIRONMENTS)
             and not is_ours(here / name)
         )
-        links = (here / name for name in folders if (here / name).is_symlink())
+        links = (here / name for name in folders if os.path.islink(here / name))  # noqa: PTH114
         yield from (link for link in links if not is_ours(link.resolve()))
         for name in sorted(files):
             path = here / name
             if path.suffix in _PROSE or name.startswith(".") or _fits(name, (*_PASSING, *packaged)):
                 continue
-            if path.is_file() and not is_ours(path) and not _is_output(path):
+            if os.path.isfile(path) and not is_ours(path) and not _is_output(path):  # noqa: PTH113
                 yield path
 
 
 def _is_made(folder: Path) -> bool:
     """Whether a folder at the top of a project is one that tools write into. A package of such a name holds code."""
-    return folder.name in _SKIPPED_AT_THE_TOP and not (folder / "__init__.py").exists()
+    return folder.name in _SKIPPED_AT_THE_TOP and not os.access(folder / "__init__.py", os.F_OK)
 
 
 def _is_output(path: Path) -> bool:
