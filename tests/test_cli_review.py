@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import http.client
 import os
 import pty
+import queue
 import re
 import select
 import shutil
@@ -13,7 +15,9 @@ import subprocess
 import sys
 import termios
 import time
+import webbrowser
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -257,6 +261,26 @@ def test_an_interrupt_ends_the_browser_s_review_with_what_is_left(
     monkeypatch.setattr(Server, "serve", interrupted)
     assert main([*place.options(), "--html", "--no-open"]) == 1
     assert capsys.readouterr().out.endswith("\n3 pending\n")
+
+
+def test_a_browser_that_stays_in_the_foreground_is_answered(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a text browser does: the command waited for its end, and it for its page."""
+    answers = queue.SimpleQueue[int]()
+
+    def browse(address: str) -> bool:
+        parts = urlsplit(address)
+        for method, path in (("GET", parts.path), ("POST", f"{parts.path}done")):
+            connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+            connection.request(method, path)
+            answer = connection.getresponse()
+            answer.read()
+            connection.close()
+            answers.put(answer.status)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", browse)
+    assert main([*place.options(), "--html"]) == 1
+    assert [answers.get(timeout=30) for _ in range(2)] == [200, 200]
 
 
 def test_a_run_that_starts_meanwhile_gets_none_of_the_decisions(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

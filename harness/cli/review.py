@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import shlex
 import sys
+import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -172,7 +173,8 @@ def _in_browser(found: Review, folder: Path, *, show: bool) -> int:
         flush()
         with contextlib.suppress(KeyboardInterrupt):
             if show:
-                webbrowser.open(server.address)
+                # A text browser, or one that $BROWSER names, may keep the call until it ends, and needs answers before.
+                threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
             server.serve()
     left = found.pending()
     say(_tally(sum(not one.refused for one in left), sum(bool(one.refused) for one in left)))
