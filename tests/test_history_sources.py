@@ -17,9 +17,10 @@ from harness.baseline.accept import accept
 from harness.baseline.log import versions
 from harness.baseline.records import Portable, Times, machine_class
 from harness.baseline.store import Store as Baselines
+from harness.errors import UnavailableError
 from harness.files import point_latest
 from harness.history import folder
-from harness.history.changes import with_changes
+from harness.history.changes import CURE, with_changes
 from harness.history.entries import EVERYTHING, Entry, Wanted, entry_of
 from harness.history.folder import read_entry
 from harness.history.past import baselines_of, levels_of, past_of, series_of
@@ -31,6 +32,7 @@ from harness.records import Measurement, Result, Run
 from harness.report.journal import Journal
 from harness.report.past import Series
 from harness.report.record import write_run
+from harness.runtimes import packages
 from harness.settings import Settings
 from tests.bare import run_bare
 from tests.cli_runs import IDENTITY, a_case
@@ -307,7 +309,30 @@ print(code, main(["history", "--reports", str(here), "--record", str(here / "lat
     assert "9 runs" in done.stdout
     assert "change points need ruptures; pip install 'inference-harness[history]'" in done.stdout
     assert done.stdout.splitlines()[-1] == "0 2"
-    assert "the history store needs sqlalchemy and alembic (pip install 'inference-harness[history]')" in done.stderr
+    assert (
+        "the history store can't be used: sqlalchemy and alembic are not installed "
+        "(pip install 'inference-harness[history]')"
+    ) in done.stderr
+
+
+def test_libraries_that_are_too_old_are_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With SQLAlchemy 1.4, as of Airflow 2, each run told of a fault of ours, and `harness history` was a traceback."""
+    pytest.importorskip("alembic")
+    pytest.importorskip("ruptures")
+    for name, version in (("SQLAlchemy", "1.4.54"), ("ruptures", "1.0")):
+        information = tmp_path / f"{name}-{version}.dist-info"
+        information.mkdir()
+        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(packages, "_too_old", packages._too_old.__wrapped__)  # what it keeps is of the real ones
+    sources = Sources(tmp_path, tmp_path)
+    assert sources.open() is None
+    needed = r"sqlalchemy 1\.4\.54 is installed, and 2\.\S+ or newer is needed \(pip install --upgrade "
+    with pytest.raises(UnavailableError, match=needed):
+        dataclasses.replace(sources, store=str(tmp_path / "history.db")).open()
+    runs = [entry_of(run) for run in days([0.0012] * 9)]
+    (found,) = series_of(runs, len(runs), Wanted(metrics=["latency.p50"]))
+    assert with_changes(found).note == CURE
 
 
 def accepted(baselines: Path, number: int, latency: float, reason: str) -> None:

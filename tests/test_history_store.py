@@ -303,6 +303,17 @@ def test_whichever_driver_a_url_names_ours_is_taken(tmp_path: Path) -> None:
         Store("postgresql+psycopg2://127.0.0.1:1/runs").known()
 
 
+def test_a_driver_that_can_t_be_imported_is_told_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """psycopg where there is no libpq: an error of its own ended `harness history` in a traceback."""
+    (tmp_path / "psycopg.py").write_text("raise ImportError('no pq wrapper available')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "psycopg", raising=False)
+    with pytest.raises(
+        HistoryError, match=r"needs a driver: no pq wrapper available; pip install 'inference-harness\["
+    ):
+        Store("postgresql://127.0.0.1:1/runs")
+
+
 def test_a_password_among_the_parameters_is_not_told() -> None:
     with pytest.raises(HistoryError) as caught:  # nobody listens there, or there is no driver
         Store("postgresql://127.0.0.1:1/runs?user=someone&password=secret").known()

@@ -8,7 +8,6 @@ runs of each side lie at its own, so that one odd run is none.
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import math
 import statistics
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.report.past import Change, Series
+from harness.runtimes.packages import missing
 
 __all__ = ["CURE", "FEWEST", "changes", "levels", "with_changes"]
 
@@ -42,7 +42,7 @@ def with_changes(series: Series) -> Series:
     """The series with its changes, or with a note that says why none could be looked for."""
     if len(series.points) < FEWEST:
         return dataclasses.replace(series, note=f"{FEWEST} runs are needed to look for changes")
-    if importlib.util.find_spec("ruptures") is None:
+    if missing("history", "ruptures"):
         return dataclasses.replace(series, note=CURE)
     return dataclasses.replace(series, changes=changes(series))
 

@@ -32,7 +32,7 @@ LOCK = 0x6861726E657373
 
 
 class Database:
-    """A SQLite file or a PostgreSQL database. Raises `HistoryError` for any other URL."""
+    """A SQLite file or a PostgreSQL database. Raises `HistoryError` for any other URL, and where it has no driver."""
 
     def __init__(self, url: str) -> None:
         self._url = _url(url)
@@ -47,12 +47,8 @@ class Database:
             asked: dict[str, Any] = {"prepare_threshold": None}
             if "connect_timeout" not in self._url.query:
                 asked["connect_timeout"] = CONNECT
-            try:
+            with self._told():
                 self._engine = sa.create_engine(self._url, poolclass=sa.NullPool, connect_args=asked)
-            except ModuleNotFoundError as error:
-                raise HistoryError(
-                    f"the history store {self} needs {error.name}: pip install 'inference-harness[postgres]'"
-                ) from None
             sa.event.listen(self._engine, "begin", _begin_postgresql)
 
     def __str__(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from harness.history import folder
 from harness.history.entries import EVERYTHING, Entry, Wanted
 from harness.names import HISTORY_FILE
 from harness.report.past import LAST
+from harness.runtimes.packages import missing
 
 if TYPE_CHECKING:
     from harness.history.store import Store
@@ -40,17 +40,17 @@ class Sources:
         return self.store or os.environ.get(VARIABLE, "")
 
     def open(self) -> Store | None:
-        """The store; None where it was switched off, and where nobody asked for one and the extra is not installed.
+        """The store; None where it was switched off, and where nobody asked for one and the extra is not installed, or
+        older than what the store needs.
 
         Raises `UnavailableError` where one was asked for without the extra, and `HistoryError` for a URL that is none.
         """
         if self.asked == OFF:
             return None
-        if not (importlib.util.find_spec("sqlalchemy") and importlib.util.find_spec("alembic")):
+        if lacking := missing("history", "sqlalchemy", "alembic"):
             if not self.asked:
                 return None
-            cure = "pip install 'inference-harness[history]'"
-            raise UnavailableError("the history store needs sqlalchemy and alembic", cure)
+            raise UnavailableError(f"the history store can't be used: {lacking}")
         from harness.history.store import Store  # here: the base install does without
 
         return Store(self.asked or str(self.reports / HISTORY_FILE))
