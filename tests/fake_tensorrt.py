@@ -69,7 +69,7 @@ def as_module(script: FakeTensorRt, name: str = "tensorrt") -> Any:
     """The module for `sys.modules`. `tensorrt_rtx` has a runtime cache and strategies, and no use for timings."""
     module: Any = ModuleType(name)
     module.__version__ = script.version
-    module.__spec__ = ModuleSpec(name, None)
+    module.__spec__ = ModuleSpec(name, None, origin="fake")
     module.ILogger = ILogger
     module.ProfilingVerbosity = enum.Enum("ProfilingVerbosity", ["LAYER_NAMES_ONLY", "DETAILED"])
     module.BuilderFlag = enum.Enum("BuilderFlag", ["TF32"])

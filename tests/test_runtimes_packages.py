@@ -22,6 +22,14 @@ def test_what_is_missing_is_named_with_the_extra_that_brings_it() -> None:
     assert "one_thing and another_thing are not installed" in str(missing("onnx", "one_thing", "another_thing"))
 
 
+def test_a_folder_that_has_the_name_of_a_package_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of exported models: what is skipped with the cure failed with the words of the import."""
+    (tmp_path / "some_runtime").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    cure = "pip install 'inference-harness[openvino]'"
+    assert missing("openvino", "some_runtime") == f"some_runtime is not installed ({cure})"
+
+
 @pytest.fixture
 def distributions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Puts what a distribution says of itself before what is installed, and lets `missing` look again."""

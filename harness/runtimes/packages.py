@@ -39,7 +39,8 @@ def missing(extra: str, *modules: str) -> str | None:
 @functools.cache
 def _found(module: str) -> bool:
     """Looked up once in a process: every case of a grid asks, and the search goes through all folders of packages."""
-    return importlib.util.find_spec(module) is not None
+    spec = importlib.util.find_spec(module)
+    return spec is not None and spec.origin is not None  # a folder of that name, as of exported models, has no file
 
 
 @functools.cache
