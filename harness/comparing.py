@@ -158,7 +158,7 @@ class WithBaselines:
 class WithTree:
     """The same cases of another tree, which took turns with the working tree's.
 
-    `versions` are the distributions that the other arm's interpreter finds.
+    `versions` are those of the other arm's Python and of the distributions that it finds.
     """
 
     def __init__(

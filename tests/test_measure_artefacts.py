@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from harness.files import owned, sweep
 from harness.grid import Address, Case
 from harness.hardware import Cpu, cpu
 from harness.measure.artefacts import Artefact, ArtefactCache
+from harness.measure.environment import versions_of
 from harness.measure.sources import changed, code_of, contents, inherited, relevant_environment
 from harness.measure.tree import Tree, worktree
 from harness.plan import Plan
@@ -546,6 +548,22 @@ def test_commits_whose_other_files_alone_differ_share_no_artefact(
     old, new, same = map(key, commits)
     assert old != new
     assert same == new, "what was made of the same files serves"
+
+
+def test_another_python_at_the_same_path_takes_no_artefact_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment that was made anew with the same packages was served what the old Python had made and pickled."""
+    tree = Tree(tmp_path / "root")
+    tree.root.mkdir()
+
+    def sources() -> str:
+        return ArtefactCache(tree, tmp_path / "artefacts", versions_of(tree), Plan(), cold=False).sources
+
+    before = sources()
+    assert sources() == before
+    monkeypatch.setattr(platform, "python_version", lambda: "3.99.0")
+    assert sources() != before
 
 
 def test_what_another_session_serves_is_not_the_first_to_go(tmp_path: Path) -> None:

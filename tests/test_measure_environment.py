@@ -146,6 +146,7 @@ def test_of_another_interpreter_the_installers_records_are_known_beside_the_vers
         (tmp_path / "site" / "Of_Mine-1.dist-info" / "RECORD").write_text(f"mine/__init__.py,sha256={digest},10\n")
         found.append(versions_of(Tree(tmp_path, str(python))))
     assert {name: found[0][name] for name in ("of-mine", "other")} == {"of-mine": "1", "other": "1"}
+    assert found[0]["python"] == platform.python_version()
     assert "local:other" not in found[0]
     assert found[0].keys() == found[1].keys()
     assert [name for name in found[0] if found[0][name] != found[1][name]] == ["local:of-mine"]

@@ -66,7 +66,7 @@ class ArtefactCache:
 
     tree      the project's sources
     folder    where artefacts are kept
-    versions  every library of the tree's interpreter with its version (`harness.measure.environment.versions_of`)
+    versions  the tree's Python and every library of it with its version (`harness.measure.environment.versions_of`)
     cold      take nothing that an earlier session made
     log       file for what a child prints that makes one, in the folder of a case: two trees' want two names
 

@@ -74,9 +74,10 @@ CHOICES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "ONEDNN_", "DNNL_")
 GIT_SECONDS = 20.0
 PYTHON_SECONDS = 120.0
 _INSTALLED = """
-import hashlib, json
+import hashlib, json, platform
 from importlib.metadata import distributions
 
+print("python", platform.python_version())
 for one in distributions():
     if "Name" in one.metadata:
         name = one.metadata["Name"]
@@ -182,14 +183,14 @@ def library_versions() -> dict[str, str]:
 
 
 def versions_of(tree: Tree) -> dict[str, str]:
-    """Every distribution that the tree's interpreter finds, by name, with its version. Raises `SuiteError`.
+    """Python, and every distribution that the tree's interpreter finds, by name, with its version. Raises `SuiteError`.
 
     Of another interpreter than the running one also, as `local:NAME`, a digest of the installer's record of each that
     came from elsewhere than an index (PEP 610), whose version may stay while its code changes, and as `editable:NAME`
     one of the files of each that is imported from where it lies. The harness is counted already.
     """
     if tree.python == sys.executable:
-        return library_versions()
+        return {**library_versions(), "python": platform.python_version()}
     try:
         done = subprocess.run(
             [tree.python, "-P", "-c", _INSTALLED], capture_output=True, text=True, check=True, timeout=PYTHON_SECONDS
