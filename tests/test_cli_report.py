@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,20 @@ def test_a_run_that_was_cut_short(tmp_path: Path) -> None:
     drawn = read_run(tmp_path / "there")
     assert not drawn.complete
     assert [result.case_id for result in drawn.results] == ["a/reference/cpu"]
+
+
+def test_a_run_that_a_power_cut_ended_is_read_where_warnings_are_errors(tmp_path: Path) -> None:
+    """With PYTHONWARNINGS=error it was a traceback, and the exit code that `compare` has for a regression."""
+    journal = Journal(tmp_path)
+    journal.start(a_run([], complete=False, finished="", expected=2))
+    journal.append(a_case("a"), ())
+    with journal.path.open("ab") as stream:
+        stream.write(b'{"result":')
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("error")
+        assert main(["report", str(tmp_path)]) == 0
+    assert ["cut off while it was written" in str(one.message) for one in told] == [True]
+    assert "a/reference/cpu" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 def test_looking_at_a_run_while_it_goes_on_takes_nothing_from_it(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -57,7 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_anywhere()
     arguments = build_parser().parse_args(argv)
     try:
-        code: int = arguments.run(arguments)
+        with warnings.catch_warnings():
+            # Such as of a run that a power cut ended, which can be read: PYTHONWARNINGS=error made tracebacks of them.
+            warnings.simplefilter("default", RuntimeWarning)
+            code: int = arguments.run(arguments)
         flush()
     except BrokenPipeError:
         discard()  # what is still in the buffer must not fail at exit
