@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.baseline.records import Accepted, Portable, Times
-from harness.baseline.text import dump, parse, rounded
+from harness.baseline.text import _digest, dump, parse, rounded
 from harness.errors import BaselineError
 from tests.judge_samples import IDENTITY, a_block, a_portable, scores, some_times
 
@@ -171,6 +171,25 @@ def test_a_newer_schema_asks_for_a_newer_harness() -> None:
         "x.json: written in schema 2 by a newer harness, and this one reads schema 1; "
         "upgrade with: pip install --upgrade inference-harness"
     )
+
+
+@pytest.mark.parametrize(("record", "cls"), [(PORTABLE, Portable), (TIMES, Times)], ids=["portable", "times"])
+@pytest.mark.parametrize(
+    ("changes", "misfit"), [({"by": "x"}, "unknown field 'by'"), ({"when": 1}, "expected str, found int")]
+)
+def test_what_a_newer_harness_wrote_in_this_schema_asks_for_it(
+    record: Any, cls: Any, changes: dict[str, Any], misfit: str
+) -> None:
+    """It was called damaged, with the advice to delete it, although its digest fits."""
+    data = json.loads(dump(record))
+    del data["digest"]
+    data["accepted"] |= changes
+    with pytest.raises(BaselineError) as caught:
+        parse(cls, json.dumps({**data, "digest": _digest(data)}).encode(), "x.json")
+    told = str(caught.value)
+    assert misfit in told
+    assert told.endswith("; upgrade with: pip install --upgrade inference-harness")
+    assert told.count("upgrade with") == 1
 
 
 def test_other_encodings_are_named() -> None:

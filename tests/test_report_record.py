@@ -51,7 +51,7 @@ def test_no_number_that_is_not_finite_is_written(tmp_path: Path, run: Run) -> No
         ('"schema":1', '"schema":2', "newer harness"),
         ('"schema":1', '"schema":"1"', "no record of a run"),
         ('"mode":"compare"', '"mode":"compere"', "none of compare, strict"),
-        ('"mode":"compare"', '"mode":"compare","extra":1', "unknown field 'extra'"),
+        ('"mode":"compare"', '"mode":"compare","extra":1', "unknown field 'extra', .*upgrade with: pip install"),
         ('"verdict":"regressed"', '"verdict":"fine"', "none of unchanged"),
         ('"better":"lower"', '"better":"upper"', "neither lower nor higher|a metric needs"),
         ('"filtered":false', '"filtered":0', "expected bool"),

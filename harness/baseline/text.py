@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from harness.baseline.records import BASELINE_SCHEMA, Portable, Times
-from harness.codec import decode, loads
+from harness.codec import UPGRADE, decode, loads
 from harness.errors import BaselineError, RecordError
 
 __all__ = ["dump", "parse", "rounded"]
@@ -49,19 +49,24 @@ def parse(cls: type[Record], payload: bytes, source: str) -> Record:
         if isinstance(schema, int) and schema > BASELINE_SCHEMA:
             raise BaselineError(
                 f"{source}: written in schema {schema} by a newer harness, and this one reads schema "
-                f"{BASELINE_SCHEMA}; upgrade with: pip install --upgrade inference-harness"
+                f"{BASELINE_SCHEMA}; {UPGRADE}"
             )
         if schema != BASELINE_SCHEMA:
             raise RecordError(f"{source}: schema {schema!r}, this harness reads {BASELINE_SCHEMA}")
         if data.pop("digest", None) != _digest(data):
             raise RecordError(f"{source}: its contents do not match its digest: it is damaged, or was edited by hand")
-        record: Record = decode(cls, data, source)
     except UnicodeDecodeError as error:
         raise BaselineError(f"{source}: not UTF-8 text: {error.reason}; {CURE}") from None
     except BaselineError:
         raise
     except RecordError as error:
         raise BaselineError(f"{error}; {CURE}") from None
+    try:
+        record: Record = decode(cls, data, source)
+    except RecordError as error:
+        # The digest fits, so nothing is damaged: a newer harness knows more of such files.
+        told = str(error)
+        raise BaselineError(told if UPGRADE in told else f"{told}; {UPGRADE}") from None
     return record
 
 

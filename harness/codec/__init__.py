@@ -5,7 +5,7 @@ once, as a typed attribute. Reading refuses what writing would not give: unknown
 duplicate keys, excessive depth or size. Nothing here knows what the records mean.
 """
 
-from harness.codec.reading import MAX_BYTES, decode, loads
+from harness.codec.reading import MAX_BYTES, UPGRADE, decode, loads
 from harness.codec.writing import dumps, pieces
 
-__all__ = ["MAX_BYTES", "decode", "dumps", "loads", "pieces"]
+__all__ = ["MAX_BYTES", "UPGRADE", "decode", "dumps", "loads", "pieces"]

@@ -14,10 +14,12 @@ from typing import Any
 
 from harness.errors import RecordError
 
-__all__ = ["MAX_BYTES", "decode", "loads"]
+__all__ = ["MAX_BYTES", "UPGRADE", "decode", "loads"]
 
 MAX_BYTES = 512 * 2**20
 MAX_DEPTH = 32
+UPGRADE = "upgrade with: pip install --upgrade inference-harness"
+"""What helps where a newer harness wrote a file."""
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 """Types that JSON has itself."""
 
@@ -206,7 +208,7 @@ def _record(cls: type) -> Callable[[Any], Any]:
             raise _unlike(dict, data)
         unknown = data.keys() - fields.keys()
         if unknown:
-            raise _Misfit(f"unknown field {min(unknown)!r}")
+            raise _Misfit(f"unknown field {min(unknown)!r}, as a newer harness may write; {UPGRADE}")
         for name in required:
             if name not in data:
                 raise _Misfit(f"field {name!r} is missing")

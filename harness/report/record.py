@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from harness.codec import MAX_BYTES, decode, loads, pieces
+from harness.codec import MAX_BYTES, UPGRADE, decode, loads, pieces
 from harness.errors import RecordError
 from harness.files import write_atomic
 from harness.metrics import Metric
@@ -112,7 +112,7 @@ def _wrong_schema(source: str, schema: Any) -> str:
     if isinstance(schema, int) and schema > RUN_SCHEMA:
         return (
             f"{source}: written in schema {schema} by a newer harness, and this one reads schema {RUN_SCHEMA}; "
-            "upgrade with: pip install --upgrade inference-harness"
+            f"{UPGRADE}"
         )
     return f"{source}: no record of a run (its field 'schema' is {schema!r}, not {RUN_SCHEMA})"
 
