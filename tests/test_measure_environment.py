@@ -20,6 +20,7 @@ from harness.comparing import software_changes
 from harness.errors import SuiteError
 from harness.hardware import Cpu, cpu
 from harness.measure.environment import (
+    _INSTALLED,
     RELEVANT,
     UNTOLD,
     PressureMeter,
@@ -173,6 +174,25 @@ def test_of_another_interpreter_code_that_is_imported_from_where_it_lies_is_know
     assert [name for name in found[0] if found[0][name] != found[1][name]] == ["editable:of-mine"]
     other = Tree(tmp_path, str(python), checkout=tmp_path, origin=folder)
     assert versions_of(other)["editable:of-mine"] == "", "nothing of the working tree is imported for another commit"
+
+
+class Untold:
+    """A distribution without metadata, as Python 3.15 gives it."""
+
+    @property
+    def metadata(self) -> object:
+        raise FileNotFoundError("no package metadata was found")
+
+
+def test_a_distribution_whose_metadata_are_an_error_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder that a failed removal leaves ended every run there."""
+    for module in ("harness.measure.environment", "importlib.metadata"):
+        monkeypatch.setattr(f"{module}.distributions", lambda: [Untold()])
+    assert library_versions() == {}
+    exec(_INSTALLED, {})
+    assert capsys.readouterr().out == f"python {platform.python_version()}\n"
 
 
 @dataclass(frozen=True)

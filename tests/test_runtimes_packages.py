@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -74,6 +75,18 @@ def test_what_is_older_than_the_harness_needs_is_named_with_the_cure(distributio
 def test_what_is_new_enough_or_tells_no_version_is_taken(lines: list[str], distributions: Callable[..., None]) -> None:
     distributions("torch", *lines)
     assert missing("torch", "torch") is None
+
+
+def test_what_has_no_metadata_is_taken(distributions: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """To ask for them is an error from Python 3.15 on, which ended the run."""
+    distributions("json", "Version: 1")
+    assert "json" in packages._oldest()
+
+    def untold(self: importlib.metadata.Distribution) -> object:
+        raise FileNotFoundError("no package metadata was found")
+
+    monkeypatch.setattr(importlib.metadata.Distribution, "metadata", property(untold))
+    assert missing("torch", "json") is None
 
 
 def test_a_package_of_a_distribution_with_another_name_is_taken(distributions: Callable[..., None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -74,20 +75,21 @@ CHOICES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "ONEDNN_", "DNNL_")
 GIT_SECONDS = 20.0
 PYTHON_SECONDS = 120.0
 _INSTALLED = """
-import hashlib, json, platform
+import contextlib, hashlib, json, platform
 from importlib.metadata import distributions
 
 print("python", platform.python_version())
 for one in distributions():
-    if "Name" in one.metadata:
-        name = one.metadata["Name"]
-        print(name, one.version)
-        if told := one.read_text("direct_url.json"):
-            record = told + (one.read_text("RECORD") or "")
-            print(f"local:{name}", hashlib.sha256(record.encode()).hexdigest())
-            origin = json.loads(told)
-            if origin.get("dir_info", {}).get("editable") and name != "inference-harness":
-                print(f"editable:{name}", origin["url"])
+    with contextlib.suppress(FileNotFoundError):  # from Python 3.15 on, of one without metadata
+        if "Name" in one.metadata:
+            name = one.metadata["Name"]
+            print(name, one.version)
+            if told := one.read_text("direct_url.json"):
+                record = told + (one.read_text("RECORD") or "")
+                print(f"local:{name}", hashlib.sha256(record.encode()).hexdigest())
+                origin = json.loads(told)
+                if origin.get("dir_info", {}).get("editable") and name != "inference-harness":
+                    print(f"editable:{name}", origin["url"])
 """
 """Run by the other arm's interpreter, which need have nothing of ours."""
 
@@ -176,9 +178,10 @@ def library_versions() -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for distribution in distributions():
-        told = distribution.metadata
-        if "Name" in told and (name := told["Name"]):  # newer Pythons warn of a name that is asked for in vain
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
+        with contextlib.suppress(FileNotFoundError):  # from Python 3.15 on, of one without metadata
+            told = distribution.metadata
+            if "Name" in told and (name := told["Name"]):  # newer Pythons warn of a name that is asked for in vain
+                found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
     return dict(sorted(found.items()))
 
 

@@ -60,7 +60,7 @@ def _too_old(module: str) -> str:
     try:
         told = metadata.distribution(name).metadata
         version = Version(told["Version"]) if "Version" in told else None
-    except (metadata.PackageNotFoundError, InvalidVersion):
+    except (metadata.PackageNotFoundError, InvalidVersion, FileNotFoundError):  # the last of one without metadata
         return ""
     # Of a build before a release, 2.13.0a0 or 2.14.0.dev1, the number of that release counts: it has most of it.
     if version is None or Version(version.base_version) >= oldest:
