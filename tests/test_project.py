@@ -23,7 +23,8 @@ from harness.plugin import pytest_addoption
 from harness.units import percent, points, quantity
 
 ROOT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = DECLARED["project"]
 DOCUMENTS = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md"])
 DOCUMENTED = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
 
@@ -87,6 +88,12 @@ def test_the_package_is_typed_and_says_what_it_is() -> None:
     assert (ROOT / "harness" / "py.typed").is_file()
     assert metadata(PROJECT["name"])["Requires-Python"] == ">=3.11"
     assert (ROOT / "LICENSE").is_file()
+
+
+def test_a_source_distribution_takes_what_lies_at_the_top() -> None:
+    """Names without a slash fit in every folder: `.github/actions/harness` was taken for a part of the package."""
+    taken = DECLARED["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert [name for name in taken if not name.startswith("/") or not (ROOT / name.strip("/")).exists()] == []
 
 
 def test_modules_are_small() -> None:
