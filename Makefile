@@ -3,7 +3,7 @@
 # make lint     ruff and mypy
 # make clean    remove the environment, caches and prepared artefacts; downloads, reports and baselines stay
 #
-# PYTHON=python3.12   another interpreter, 3.11 or newer
+# PYTHON=python3.12   another interpreter, 3.11 or newer; an environment of another version is made anew
 # ARGS='-k digits'    more arguments for pytest
 
 PYTHON ?= python3
@@ -58,13 +58,22 @@ clean:
 ifneq ($(shell cat $(VENV)/.root 2>/dev/null),$(CURDIR))
 .PHONY: $(VENV)/.root
 endif
+# And it has one Python: installing for another that the command line names would leave the old one in its place.
+CLEAR :=
+version = $(shell $(1) -c 'import platform; print(platform.python_version())' 2>/dev/null)
+ifeq ($(origin PYTHON),command line)
+ifneq ($(call version,$(PYTHON)),$(call version,$(BIN)/python))
+.PHONY: $(VENV)/.root
+CLEAR := --clear
+endif
+endif
 
 $(VENV)/.root:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "make: $(PYTHON) is missing or older than Python 3.11; name a newer one: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	    echo "make: $(PYTHON) can't make environments (on Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(CLEAR) $(VENV)
 	@echo "$(CURDIR)" > $@
 
 $(VENV)/.suites: $(VENV)/.root pyproject.toml constraints.txt

@@ -18,6 +18,7 @@ case "$*" in
   "-m venv"*) mkdir -p .venv/bin; cat "$0" > .venv/bin/python; chmod +x .venv/bin/python;;
   "-c import ensurepip"*) exit $ENSUREPIP;;
   "-c import sys"*) exit $OLD;;
+  "-c import platform"*) echo 3.11.7;;
   "-m pytest tests"*"-m not alone"*) exit $BESIDE;;
   "-m pytest tests"*"-m alone"*) exit $ALONE;;
   "-m pytest suites"*) mkdir -p reports/run; echo > reports/run/index.html; ln -sfn $RUN reports/latest; exit $PYTEST;;
@@ -88,6 +89,23 @@ def test_what_is_installed_is_installed_once(project: Project) -> None:
     os.utime(project.folder / "constraints.txt", (later, later))
     project.make("suites")
     assert len(project.asked()) == 3
+
+
+def test_a_python_that_is_named_replaces_an_environment_of_another_version(project: Project) -> None:
+    """`make PYTHON=python3.13 test` tested with the old one, without a word."""
+    project.tool("another", PYTHON.replace("3.11.7", "3.13.1"))
+    project.make("suites", "PYTHON=python3")
+    project.asked()
+    project.make("suites", "PYTHON=python3")
+    assert project.asked() == ["-m suites.fetch", "-m pytest suites/"]
+    project.make("suites", "PYTHON=another")
+    venv, install, *_ = project.asked()
+    assert venv == "-m venv --clear .venv"
+    assert install.endswith("--editable .[suites]")
+    for arguments in (["PYTHON=another"], []):
+        project.make("suites", *arguments)
+        assert project.asked() == ["-m suites.fetch", "-m pytest suites/"]
+    assert "python9 is missing or older" in project.make("suites", "PYTHON=python9").stderr
 
 
 def test_an_environment_that_was_copied_is_made_for_its_new_folder(project: Project) -> None:
