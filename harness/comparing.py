@@ -6,16 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Protocol
 
-from harness.amending import (
-    acceptable,
-    as_said,
-    confirmed,
-    of_commit,
-    of_tree,
-    wanted_launches,
-    with_home,
-    with_time,
-)
+from harness.amending import acceptable, as_said, confirmed, of_commit, of_tree, wanted_launches, with_home, with_time
 from harness.baseline.accept import baseline_of, usual_prior
 from harness.baseline.compare import compare_with_baseline, with_unit
 from harness.baseline.records import Baseline, machine_class
@@ -23,8 +14,17 @@ from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.facts import UNIT, counts, moved
 from harness.judge import Prior, fresh_launches
-from harness.judge.against import METRIC, _row, compare_against, more_launches, spread_of
-from harness.judge.prior import Spread
+from harness.judge.against import (
+    DEFAULT_SPREAD,
+    METRIC,
+    _counted,
+    _logs,
+    _row,
+    compare_against,
+    expected,
+    more_launches,
+)
+from harness.judge.prior import Spread, fit_spread, pooled
 from harness.judge.scope import changed_parts
 from harness.measure.environment import UNTOLD
 from harness.measure.tree import Tree
@@ -170,18 +170,19 @@ class WithTree:
         self._tree = tree
         self._environment = environment
         self._differs = _changes_in_both(versions, environment.software)
-        self._results: list[Result] = []
+        self._spreads: list[Spread] = []
+        self._usual = DEFAULT_SPREAD
 
     def more(self, result: Result, metrics: Metrics) -> int:  # noqa: ARG002
         if not all(launch.against is not None for launch in result.launches):
             return 0
-        return more_launches(result.launches, self._against.tolerance, spread_of(self._results), self._plan.lots)
+        return more_launches(result.launches, self._against.tolerance, self._usual, self._plan.lots)
 
     def compare(self, result: Result, previous: Result | None, metrics: Metrics) -> tuple[Comparison, ...]:
         # Their rows would be new in every run.
         metrics = {name: one for name, one in metrics.items() if name not in UTILIZATION}
-        spread = spread_of(self._results)
-        self._results.append(result)
+        spread = self._usual
+        self._learn(result)
         origin = {
             "commit": self._tree.revision,
             "when": "",
@@ -218,6 +219,14 @@ class WithTree:
         # That nothing else has a limit makes no time incomparable.
         rest = [row for row in rest if row.metric != "case"]
         return (self._timed(result, previous, spread, metrics), *rest)
+
+    def _learn(self, result: Result) -> None:
+        """Take a case into the usual spread, which is `spread_of` all cases so far: each of them is looked at once."""
+        counted = _counted(result.launches, fresh=False)
+        if len(counted) > 1:
+            own = pooled([_logs(counted)])
+            self._spreads.append(Spread(own.variance / expected(counted), own.freedom))
+            self._usual = fit_spread(self._spreads, DEFAULT_SPREAD)
 
     def _failed(self, result: Result, previous: Result) -> Comparison:
         """Of a case that the other tree can't give. Where an environment was made for that arm, it is what failed."""

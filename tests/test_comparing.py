@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from harness.cli.judging import compare_runs
 from harness.comparing import WithBaselines, WithTree, not_in_turns
 from harness.errors import BaselineError
 from harness.judge import compare, fresh_launches
+from harness.judge.against import spread_of
+from harness.judge.prior import Spread, pooled
 from harness.measure.passes import OF_OTHER_DATA, OF_OTHER_INPUTS
 from harness.measure.tree import Tree
 from harness.metrics import Metric, resolve
@@ -137,6 +140,40 @@ def in_turns(values: dict[str, tuple[float, ...]], **changes: object) -> Result:
 
 def verdicts(rows: tuple[Comparison, ...]) -> dict[str, Verdict]:
     return {row.metric: row.verdict for row in rows}
+
+
+def test_each_case_in_turns_is_looked_at_once_for_the_spread_of_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look at a case went through all before it: ten thousand cases took more than forty minutes for that."""
+    plain = in_turns({"size": (4.0,)})
+    cases = [
+        dataclasses.replace(
+            plain,
+            launches=tuple(
+                dataclasses.replace(one, against=1 + 0.001 * (case * turn % 7), within={"against": 0.001 * (case % 3)})
+                for turn, one in enumerate(plain.launches)
+            ),
+        )
+        for case in range(20)
+    ]
+    looks, spreads, judge = [], [], with_tree()
+
+    def looked(groups: Sequence[Sequence[float]]) -> Spread:
+        looks.append(groups)
+        return pooled(groups)
+
+    def asked(_launches: object, _tolerance: float, spread: Spread, _lots: object) -> int:
+        spreads.append(spread)
+        return 0
+
+    for module in ("comparing", "judge.against"):
+        monkeypatch.setattr(f"harness.{module}.pooled", looked, raising=False)
+    monkeypatch.setattr(comparing, "more_launches", asked)
+    for case in cases:
+        for _ in "123":
+            judge.more(case, METRICS)
+        judge.compare(case, case, METRICS)
+    assert len(looks) == len(cases)
+    assert spreads == [spread for count in range(20) for spread in [spread_of(cases[:count])] * 3]
 
 
 def test_times_of_other_work_are_not_compared_in_turns() -> None:
