@@ -170,11 +170,13 @@ def with_home(
     comparisons of the result.
     """
     portable = baseline.portable
-    if portable is None or portable.made_on == machine_class(identity):
+    undecided = row.metric == "accuracy" and row.verdict is Verdict.INCONCLUSIVE
+    new = row.metric.startswith("fidelity.") and row.verdict is Verdict.NEW
+    # The class is a digest, and asked of few rows.
+    if portable is None or not (undecided or new) or portable.made_on == machine_class(identity):
         return row
-    if row.metric == "accuracy" and row.verdict is Verdict.INCONCLUSIVE:
-        there = f"{row.reason} On a machine of"
-    elif row.metric.startswith("fidelity.") and row.verdict is Verdict.NEW:
+    there = f"{row.reason} On a machine of"
+    if new:
         if one_differs(result, metrics, rows, portable):
             return row
         if home_of(result, identity, metrics, baseline, portable) != portable.made_on:
@@ -183,8 +185,6 @@ def with_home(
             f"{row.metric}: the baseline has no such value yet, and takes one only from the class of machine that made "
             "the others, whose limit is the strict one. Accept a run of"
         )
-    else:
-        return row
     reason = (
         f"{there} {portable.made_on}: pytest {quoted(result.nodeid)}; where that class is no longer in use, or is not "
         "the one that shall gate: delete this case's folder in baselines/ and accept a run of this class."

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import comparing
-from harness.amending import of_commit, with_launches
+from harness import amending, comparing
+from harness.amending import of_commit, with_home, with_launches
 from harness.baseline.compare import compare_with_baseline
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
@@ -590,6 +590,16 @@ def test_a_new_fidelity_says_which_class_it_waits_for(tmp_path: Path, identity: 
     kept = store.read("digits", CASE, identity).portable
     assert kept is not None
     assert ("fidelity.error" in kept.values) is not waits
+
+
+def test_the_class_of_machine_is_worked_out_for_no_row_that_never_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the dozen rows of a case took a digest of the machine's identity, and was left as it was."""
+    monkeypatch.setattr(amending, "machine_class", lambda _: pytest.fail("it was worked out"))
+    result, baseline = a_result({"size": (4.0,)}), Baseline(a_portable({"size": 4.0}), None)
+    kinds = (("size", Verdict.UNCHANGED), ("accuracy", Verdict.UNCHANGED), ("fidelity.error", Verdict.REGRESSED))
+    for metric, verdict in kinds:
+        row = Comparison("digits", CASE, metric, verdict, f"{metric}: told.")
+        assert with_home(row, [row], result, baseline, METRICS, ELSEWHERE) is row
 
 
 def test_what_ran_is_held_against_what_ran_when_the_baseline_was_accepted(tmp_path: Path) -> None:
