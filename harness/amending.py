@@ -67,8 +67,8 @@ def confirmed(row: Comparison, result: Result, wanted: int) -> Comparison:
     """A comparison, undecided where fewer fresh launches convict than `wanted`, and than convict at all: so few of them
     speak too early (`harness.plan.LOTS`), and only the end of the run's time leaves so few.
     """
-    made, least = _fresh(result), min(LEAST_FRESH, wanted)
-    if row.verdict is not Verdict.REGRESSED or row.detectable is None or not 0 < made < least:
+    least = min(LEAST_FRESH, wanted)
+    if row.verdict is not Verdict.REGRESSED or row.detectable is None or not 0 < (made := _fresh(result)) < least:
         return row
     reason = (
         f"{row.reason} It could not be confirmed, since its time was over after {made} of {least} fresh launches; "
@@ -116,10 +116,9 @@ def with_time(row: Comparison, result: Result, plan: Plan, wanted: int) -> Compa
     """A comparison of a case whose time was over before it had the fresh launches that were `wanted`: where it is
     undecided, it says what gives it more.
     """
-    made, taken = _fresh(result), [launch.wall_seconds for launch in result.launches]
-    if row.verdict is not Verdict.INCONCLUSIVE or row.detectable is None or made >= wanted:
+    if row.verdict is not Verdict.INCONCLUSIVE or row.detectable is None or (made := _fresh(result)) >= wanted:
         return row
-    cure = "a longer --budget"
+    taken, cure = [launch.wall_seconds for launch in result.launches], "a longer --budget"
     # A case's own time leaves it what may convict; before that only the run's is over. It is counted from the first of
     # these launches: what sampling took may hold others, made before an arm was found too large for its hardware.
     if made >= min(LEAST_FRESH, plan.confirm) and sum(taken) >= plan.budget:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import amending, comparing
-from harness.amending import of_commit, with_home, with_launches
+from harness.amending import as_said, of_commit, with_home, with_launches
 from harness.baseline.compare import compare_with_baseline
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
@@ -399,6 +399,13 @@ def test_a_case_that_had_its_launches_had_them_also_where_baselines_of_today_wou
     judged = Acceptor(Store(tmp_path), run).judged(result)
     assert verdicts(judged.comparisons) == {"speedup": Verdict.INCONCLUSIVE, "size": Verdict.UNCHANGED}
     assert "time was over" not in f"{judged.refused} {[row.reason for row in (*run.comparisons, *judged.comparisons)]}"
+
+
+def test_launches_are_counted_for_no_row_whose_words_do_not_hang_on_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were gone through for every row of every case, most of which are decided."""
+    monkeypatch.setattr(amending, "_fresh", lambda _: pytest.fail("they were counted"))
+    row = Comparison("digits", CASE, "speedup", Verdict.UNCHANGED, "speedup: told.", detectable=0.02)
+    assert as_said(row, a_result({"speedup": (2.0,) * 8}, confirm=5), Plan(), 16) is row
 
 
 @pytest.mark.parametrize(
