@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Protocol
 
 from harness.amending import acceptable, as_said, confirmed, of_commit, of_tree, wanted_launches, with_home, with_time
@@ -30,7 +31,7 @@ from harness.measure.environment import UNTOLD
 from harness.measure.tree import Tree
 from harness.metrics import METRICS, TIMES, Metric
 from harness.plan import Plan
-from harness.records import Comparison, Environment, Outcome, Result, Scalar, Verdict
+from harness.records import Comparison, Environment, Launch, Outcome, Result, Scalar, Verdict
 from harness.settings import Against
 from harness.timed_test import TECHNIQUE
 
@@ -40,6 +41,9 @@ Metrics = Mapping[str, Metric]
 DOUBTFUL = (Verdict.REGRESSED, Verdict.INCONCLUSIVE)
 UTILIZATION = frozenset({"utilization.cpu", "utilization.gpu"})
 """What launches tell of the candidate alone."""
+_OF_RESULT = attrgetter(*sorted({one.name for one in dataclasses.fields(Result)} - {"launches", "seconds", "warnings"}))
+_OF_LAUNCH = attrgetter(*sorted({one.name for one in dataclasses.fields(Launch)} - {"samples"}))
+"""All but what no verdict looks at, and what is added or thinned after a result was judged first."""
 
 
 class Comparing(Protocol):
@@ -82,7 +86,7 @@ class WithBaselines:
         self._environment = environment
         self._priors: dict[str, Prior] = {}
         self._latest: tuple[tuple[str, str, str], Baseline] | None = None
-        self._last: tuple[Result, Baseline, tuple[Comparison, ...]] | None = None
+        self._last: tuple[tuple[object, ...], Baseline, tuple[Comparison, ...]] | None = None
 
     def baseline(self, suite: str, case_id: str, hardware: str) -> Baseline:
         """What is committed for a case. Raises `BaselineError` where it is damaged."""
@@ -273,10 +277,9 @@ def not_in_turns(result: Result, metrics: Metrics) -> tuple[str, ...]:
     return (found,) if names else ()
 
 
-def _judged_parts(result: Result) -> Result:
-    """A result without what no verdict looks at, and what is added or thinned after it was judged first."""
-    launches = tuple(dataclasses.replace(launch, samples={}) for launch in result.launches)
-    return dataclasses.replace(result, launches=launches, seconds={}, warnings=())
+def _judged_parts(result: Result) -> tuple[object, ...]:
+    """What verdicts may look at: results in which it is equal are judged alike."""
+    return _OF_RESULT(result), tuple(map(_OF_LAUNCH, result.launches))
 
 
 def software_changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -94,11 +94,23 @@ def test_what_its_screen_decides_is_judged_once(with_baselines: WithBaselines, j
     assert len(judged) == 1
 
 
+def test_what_was_judged_is_known_again_without_a_copy_of_it(
+    with_baselines: WithBaselines, judged: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of each launch and of the result was made twice a case, to look whether they had been judged."""
+    result = a_result(SCREENS["unchanged"])
+    with_baselines.more(result, METRICS)
+    monkeypatch.setattr(dataclasses, "replace", lambda *_, **__: pytest.fail("it was copied"))
+    assert with_baselines.more(result, METRICS) == 0
+    assert len(judged) == 1
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"measurements": a_result(SCREENS["slower"]).measurements},
         {"launches": a_result(SCREENS["slower"], confirm=2).launches},
+        {"launches": tuple(dataclasses.replace(one, disturbed=0.5) for one in a_result(SCREENS["unchanged"]).launches)},
         {"workload": {"inputs": "others"}},
         {"cut_short": True},
         {"case_id": "digits/another/cpu"},
