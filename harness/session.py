@@ -18,6 +18,7 @@ from harness.history.publish import publish
 from harness.judge import case_verdict
 from harness.measure.ahead import Wanted, make_ahead, needed
 from harness.measure.artefacts import ArtefactCache
+from harness.measure.availability import Availability
 from harness.measure.budget import Budget
 from harness.measure.case import Measurer, Measuring, More
 from harness.measure.case_passes import CasePasses, Coming
@@ -68,7 +69,7 @@ class Session:
         self.absent = {name: reason for name, item in self._hardware.items() if (reason := item.available())}
         folder, revision = settings.baselines, settings.revision
         self.store = Store.at_revision(folder, revision) if revision else Store(folder)
-        self._began = time.monotonic()
+        self._lacks, self._began = Availability().lacks, time.monotonic()
         tree = candidate_tree(settings)
         here = environment(settings.root, self._hardware.values(), settings.baselines, settings.paths)
         # Before sources are looked at, since making an environment for other packages may build them in the project.
@@ -118,7 +119,7 @@ class Session:
         self.journal.amend(self._head)
         for case, address, suite in wanted:
             there = not self._why_not(case) and (suite, case.id) not in self._earlier
-            if there and case.hardware.describe()["kind"] != "cuda":
+            if there and self.environment.hardware[case.hardware.name]["kind"] != "cuda":
                 found |= needed(case, address, suite, self.folder / "logs", self._cache, self._other)
                 coming.append(Coming(case, dataclasses.replace(address, root=str(self._cache.tree.root)), suite))
         if len(found) > 1 and self.settings.jobs > 1:
@@ -164,7 +165,7 @@ class Session:
 
     def _why_not(self, case: Case | TimedTest) -> str | None:
         """Why a case can't be measured here; None where it can."""
-        return case.inapplicable() or self.absent.get(case.hardware.name) or case.unavailable()
+        return case.inapplicable() or self.absent.get(case.hardware.name) or self._lacks(case, time.monotonic())
 
     def leave_out(
         self, case: Case | TimedTest, suite: str, nodeid: str, reason: str, previous: Result | None = None

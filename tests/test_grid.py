@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +12,11 @@ import pytest
 
 from harness import Deployment, SuiteError, grid, plugin, technique
 from harness.cli import importing
-from harness.grid import Address, find_case, grid_of
-from harness.hardware import cpu
+from harness.grid import Address, Case, find_case, grid_of
+from harness.hardware import Cpu, cpu
+from harness.measure.availability import Availability
 from harness.techniques import Pipeline, Technique, batched, onnxruntime, reference
+from harness.techniques.base import as_pipeline
 from harness.testing import tiny_torch_model
 
 AXES: dict[str, list[Any]] = {
@@ -130,3 +133,31 @@ def test_a_case_that_is_put_together_has_the_techniques_of_its_own_grids(
     module.test_d = tried("b", vision | batched(2))
     with pytest.raises(SuiteError, match="differ and share the id fused; give one of them another name"):
         steps("b/fused/cpu")
+
+
+def test_what_cases_need_alike_is_looked_up_once_a_second_and_seen_when_it_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of ten thousand cases read the kernel's files before anything was measured, and again when it came."""
+    said: list[str | None] = [None]
+    asked: list[str] = []
+
+    def available(self: Cpu) -> str | None:
+        asked.append(self.name)
+        return said[0]
+
+    monkeypatch.setattr(Cpu, "available", available)
+    model, two, four = tiny_torch_model(), as_pipeline(batched(2)), as_pipeline(batched(4))
+    cases = [Case(dataclasses.replace(model, name=f"m{number}"), two, cpu) for number in range(100)]
+    lacks = Availability().lacks
+    assert {lacks(case, 50 + number / 128) for number, case in enumerate(cases)} == {None}
+    assert asked == ["cpu"]
+    others = (
+        Case(model, four, cpu),
+        Case(model, two, cpu(threads=2)),
+        Case(dataclasses.replace(model, form="onnx"), two, cpu),
+    )
+    assert [lacks(case, 50.5) for case in others] == [None] * 3
+    assert asked == ["cpu", "cpu", "cpu.2threads", "cpu"], "what one lacks, another one need not"
+    said[0] = "it is gone"
+    assert [lacks(cases[0], now) for now in (50.9, 51.0)] == [None, "it is gone"]

@@ -441,6 +441,7 @@ def test_making_artefacts_ahead_is_in_the_seconds_of_the_first_result(
     passes = CasePasses(cache, plan, tmp_path, jobs=2)
     session = SimpleNamespace(
         _why_not=lambda _: None,
+        environment=SimpleNamespace(hardware={"cpu": {"kind": "cpu"}}),
         _earlier={},
         _head=SimpleNamespace(environment=SimpleNamespace(state={"sources": ""})),
         journal=SimpleNamespace(amend=lambda _: None),

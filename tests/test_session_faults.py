@@ -23,7 +23,7 @@ import harness.session
 from harness.baseline.store import Store, folder_of
 from harness.errors import RecordError
 from harness.grid import Address, Case
-from harness.hardware import cpu
+from harness.hardware import Cpu, cpu
 from harness.history.entries import entry_of
 from harness.history.past import past_of
 from harness.history.sources import Sources
@@ -209,6 +209,26 @@ def test_each_of_many_faults_is_told_of_its_own_case(folder: Path) -> None:
     assert fails == {case for case, verdict in expected.items() if verdict.fails(strict=False)}
     for kept in (read_run(session.folder), Journal.load(session.folder)):
         assert (kept.results, set(kept.comparisons)) == (run.results, set(run.comparisons))
+
+
+def test_what_is_made_ahead_asks_of_the_hardware_as_much_as_one_case_does(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's files were read several times for each case: for ten thousand, most of a minute."""
+    asked: list[str] = []
+    for name in ("available", "describe"):
+        member = getattr(Cpu, name)
+        monkeypatch.setattr(Cpu, name, lambda self, name=name, member=member: asked.append(name) or member(self))
+    monkeypatch.setattr(harness.session, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    cases = some_cases(folder, 20)
+    session = begun(folder, cases)
+    asked.clear()
+    cases[0].unavailable()
+    once = [*asked]
+    asked.clear()
+    address = Address(str(session.settings.root), FILE, "test_it", cases[0].id)
+    session.make_ahead([(case, dataclasses.replace(address, case_id=case.id), "it") for case in cases], lambda *_: None)
+    assert asked == once
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from harness.errors import BaselineError, HarnessError, SuiteError
 from harness.grid import Address, Case, grids_of, own_metrics
 from harness.hardware import Hardware, cpu, cuda
 from harness.measure.ahead import usual_jobs
+from harness.measure.availability import Availability
 from harness.metrics import Metric
 from harness.model import Model
 from harness.names import within
@@ -245,10 +246,10 @@ class State:
 
     def _measurable(self) -> set[tuple[str, str]]:
         """The selected cases, by suite and id, that can be measured on this machine and are not left out."""
-        absent = {name for name, item in self._hardware.items() if item.available()}
+        absent, lacks = {name for name, item in self._hardware.items() if item.available()}, Availability().lacks
         found = ((key, case_of(item)) for key, item in self._items.items() if not is_left(item))
         cases = {key: case for key, case in found if case and case.hardware.name not in absent}
-        return {key for key, case in cases.items() if not (case.inapplicable() or case.unavailable())}
+        return {key for key, case in cases.items() if not (case.inapplicable() or lacks(case, 0.0))}
 
     def _has_baselines(self, settings: Settings) -> bool:
         """Whether there is something to miss in a run that has no case at all: a suite's file may be gone."""
@@ -269,8 +270,7 @@ class State:
         return Address(str(root), item.path.relative_to(root).as_posix(), function, case.id)
 
     def _settings(self) -> Settings:
-        config = self._config
-        root = config.rootpath
+        config, root = self._config, self._config.rootpath
         return Settings(
             root=root,
             baselines=root / config.getoption("baselines"),
