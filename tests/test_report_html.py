@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
+import os
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -98,6 +99,14 @@ def test_the_first_words_are_the_verdict_and_its_commands(page: Page, run: Run) 
     assert 'harness accept --from reports/2026-05-04T10-08-30.4f1c --reason "why this is right"' in text
     for word, number in {"error": 7, "regressed": 3, "unchanged": 22, "improved": 1}.items():
         assert f"{GLYPHS[word]} {number} {word}" in text
+
+
+def test_a_template_that_was_read_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The section of each case asked the disk whether the file of its macros had changed."""
+    few = sample_run(1, 2, samples=2)
+    page = render(few)
+    monkeypatch.setattr(os.path, "getmtime", lambda _: pytest.fail("it was looked at"))
+    assert render(few) == page
 
 
 def test_every_failure_has_its_sentence_numbers_limit_and_commands(page: Page, run: Run) -> None:

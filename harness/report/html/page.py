@@ -155,6 +155,7 @@ def environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report.html", "templates"),
         autoescape=True,
+        auto_reload=False,  # each of ten thousand cases would look whether a file of the package had changed
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
