@@ -6,7 +6,6 @@ test does with the exception, and a run that measured or decided nothing fails.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,24 +16,14 @@ from harness.errors import HarnessError
 from harness.grid import Case, grid_of
 from harness.measure.environment import check_system
 from harness.measured import Measured
-from harness.names import TEST_FAILED
 from harness.plugin.benching import CASE, Bench, measure
-from harness.plugin.cases import case_of, put_properties, suite_of
+from harness.plugin.cases import case_of
+from harness.plugin.makereport import settle
 from harness.plugin.options import add_options, check_options, plan_of, pytest_load_initial_conftests  # noqa: F401
 from harness.plugin.progress import unwritable
 from harness.plugin.selection import SELECTIONS, is_report, only_shows
 from harness.plugin.state import STATE, State
-from harness.plugin.timed_test import (
-    FIXTURE,
-    TEST,
-    TimedItem,
-    check_asked,
-    check_installed,
-    expected,
-    timed_test,
-    unexcused,
-)
-from harness.timed_test import TimedTest
+from harness.plugin.timed_test import FIXTURE, TEST, TimedItem, check_asked, check_installed, timed_test
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -175,53 +164,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a test red where its verdict says so, whatever the test made of it."""
     report = yield
-    case = case_of(item)
-    if case is None or only_shows(item.config) or hasattr(item.config, "workerinput"):
-        return report  # nothing is measured, and no process of pytest-xdist's begins a run of its own
-    state = item.config.stash[STATE]
-    used, name = item.stash.get(CASE, None), f"{suite_of(item)}/{case.id}"
-    failing = used.decision if used is not None and used.decision and used.decision.fails else None
-    if report.when == "call" and used is not None and not used.ended:
-        # It is one of a subtest, and says nothing yet of what the test will have measured.
-        used.broken = used.broken or (call if report.failed else None)
-        return report
-    unmeasured = used is None or not used.called
-    empty = report.when == "call" and report.passed and used is not None and used.decision is None
-    if hasattr(report, "wasxfail") and not empty:  # a mark excuses a failure, and no pass that measured nothing
-        if report.skipped and unmeasured:
-            _leave_out(item, case, report, f"xfail: {report.wasxfail}")
-        elif (
-            failing
-            and call.excinfo is not None
-            and call.excinfo.errisinstance(pytest.xfail.Exception)
-            and expected(item, failing) is None
-        ):
-            # A mark says beforehand what is known to fail; a call comes after the verdict, and can't take it back.
-            _fail(report, f"{failing.message}\n  (the test called xfail after that; the verdict stands)")
-        elif failing and (name in state.objected or unexcused(item, failing)):
-            # Its test failed before and is run again, or was not measured: neither is a failure that a mark expects.
-            _fail(report, failing.message)
-        elif failing:
-            state.xfailed.add(name)
-        return report
-    if report.when == "call" and used is not None and used.broken and not report.failed:
-        call = used.broken
-        if not failing:
-            _fail(report, f"{case.id}: a subtest failed")
-    if report.skipped and unmeasured:
-        _leave_out(item, case, report, _skip_reason(report))
-    elif report.when == "call" and used is not None:
-        if report.passed and unmeasured:
-            _fail(report, f"{case.id}: `bench` was requested and never called, so nothing was measured")
-        elif report.passed and used.decision is None:
-            _fail(report, f"{case.id}: `bench` failed, and the test went on, so nothing was measured")
-        elif failing and not report.failed:
-            _fail(report, f"{failing.message}\n  (the test caught this or went on; the verdict stands)")
-        if report.failed and not failing:
-            state.failed(item, case, _failure(case, used, call, report))
-    elif report.failed and used is not None and used.called and not failing and name not in state.objected:
-        state.failed(item, case, _failure(case, used, call, report))  # by a fixture: it may hold a promise as well
-        report.user_properties = list(item.user_properties)  # which pytest has copied, and JUnit takes of the last one
+    settle(item, call, report)
     return report
 
 
@@ -261,38 +204,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         state.progress.summary(terminalreporter, state.run, state.folder, state.undone)
     elif state.undone:
         terminalreporter.write_line(f"ERROR: {state.undone}", red=True)
-
-
-def _leave_out(item: pytest.Item, case: Case | TimedTest, report: pytest.TestReport, reason: str) -> None:
-    """Record that a case was not measured, and why; its test fails where it should have been."""
-    state = item.config.stash[STATE]
-    if state.process != os.getpid():
-        return  # a forked one would begin a run of its own
-    decision = state.left_out(item, case, reason)
-    put_properties(item, decision)
-    if decision.fails:
-        _fail(report, decision.message)
-
-
-def _skip_reason(report: pytest.TestReport) -> str:
-    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    return text.removeprefix("Skipped: ")
-
-
-def _failure(case: Case | TimedTest, used: Bench, call: pytest.CallInfo[None], report: pytest.TestReport) -> str:
-    """Why a test failed although its verdict does not."""
-    if call.excinfo is not None:
-        first = str(call.excinfo.value).strip().splitlines()[:1]
-        return f"{TEST_FAILED}{call.excinfo.typename}: {' '.join(first)}"
-    if not used.called:
-        return "the test never called `bench`, so nothing was measured"
-    # It raised nothing: what is marked as known to fail passed, or the test caught an error of `bench`.
-    first = report.longreprtext.splitlines()[:1]
-    return f"{TEST_FAILED}{' '.join(first).removeprefix(f'{case.id}: ')}"
-
-
-def _fail(report: pytest.TestReport, message: str) -> None:
-    if hasattr(report, "wasxfail"):
-        del report.wasxfail  # by which pytest would count it as expected
-    report.outcome = "failed"
-    report.longrepr = message
