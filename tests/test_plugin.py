@@ -76,6 +76,17 @@ def test_xfails_late(case, bench):
     except AssertionError:
         pytest.xfail("slow today")
 
+@pytest.fixture
+def kept(case, bench):
+    try:
+        return bench(case)
+    except AssertionError:
+        pytest.skip("noise")
+
+@grid(model=[tiny], technique=[liar | batched(7)], hardware=[cpu])
+def test_skips_in_a_fixture(case, bench, kept):
+    pass
+
 @pytest.mark.xfail(strict=True, reason="known to lie")
 @grid(model=[tiny], technique=[liar | batched(2)], hardware=[cpu])
 def test_expected(case, bench):
@@ -125,6 +136,9 @@ def test_asks(case, bench):
     assert code == 1
     assert "8 failed, 1 passed, 3 skipped, 1 xfailed" in text
     assert "FAILED suites/test_hiding.py::test_forgets_with_a_mark" in text
+    # A skip while fixtures are set up was green, with the verdict in the record.
+    assert "ERROR at setup of test_skips_in_a_fixture[tiny_onnx/liar+batched:7/cpu]" in text
+    assert "the test skipped after that; the verdict stands" in text
     # A mark says beforehand what is known to fail; a call comes after the verdict.
     assert "FAILED suites/test_hiding.py::test_xfails_late" in text
     assert "the test called xfail after that; the verdict stands" in text

@@ -57,6 +57,9 @@ def settle(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
             _fail(report, f"{case.id}: a subtest failed")
     if report.skipped and unmeasured:
         _leave_out(item, case, report, _skip_reason(report))
+    elif failing and report.skipped and report.when == "setup":
+        # A fixture has measured it, or its test is run again.
+        _fail(report, f"{failing.message}\n  (the test skipped after that; the verdict stands)")
     elif report.when == "call" and used is not None:
         if report.passed and unmeasured:
             _fail(report, f"{case.id}: `bench` was requested and never called, so nothing was measured")
