@@ -27,7 +27,7 @@ from harness.measure.timed_test import TestMeasurer, a_call
 from harness.measure.tree import Tree
 from harness.plan import Plan
 from harness.plugin import pytest_runtest_makereport
-from harness.plugin.benching import CASE
+from harness.plugin.benching import CASE, MARKS
 from harness.plugin.state import STATE, State
 from harness.plugin.timed_test import OLDEST, TEST, check_asked, check_installed, tell, timed_test
 from harness.records import Launch, Outcome, Verdict
@@ -976,7 +976,9 @@ def test_a_mark_excuses_what_failed_and_not_what_was_not_measured(
     decision = SimpleNamespace(fails=True, message="red", result=SimpleNamespace(outcome=outcome, reason=reason))
     used = SimpleNamespace(called=True, ended=True, broken=None, decision=decision)
     config = SimpleNamespace(option=SimpleNamespace(), stash={STATE: state})
-    item: Any = SimpleNamespace(stash={TEST: test, CASE: used}, path=tmp_path / "test_m.py", config=config)
+    item: Any = SimpleNamespace(
+        stash={TEST: test, CASE: used, MARKS: []}, path=tmp_path / "test_m.py", config=config, iter_markers=lambda _: []
+    )
 
     def body() -> None:
         raise pytest.xfail.Exception("known") if called else Regression("red")

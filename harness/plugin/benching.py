@@ -15,10 +15,12 @@ from harness.plugin.timed_test import TEST, TimedItem, disabled, expected, tell
 from harness.settings import Decision
 from harness.timed_test import TimedTest
 
-__all__ = ["CASE", "Bench", "measure"]
+__all__ = ["CASE", "MARKS", "Bench", "measure"]
 
 CASE = pytest.StashKey["Bench"]()
 """Where an item carries the one that its test was given."""
+MARKS = pytest.StashKey[list[pytest.Mark]]()
+"""Where it carries the marks xfail that it had when its case was decided, also where it is run again."""
 
 
 class Bench:
@@ -56,6 +58,7 @@ class Bench:
             raise SuiteError(f"{self._item.nodeid}: bench measures the test's own case, {own}, and was given {case}")
         self.called = True
         self.decision = decision = self._state.measure(self._item, case)
+        self._item.stash.setdefault(MARKS, [*self._item.iter_markers("xfail")])
         put_properties(self._item, decision)
         if decision.fails:
             raise Regression(decision.message)
