@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from harness.baseline.records import Portable
-from harness.errors import Regression
+from harness.baseline.store import Store
+from harness.errors import BaselineError, Regression
+from harness.names import within
 from harness.records import Comparison
+from harness.settings import Settings
 
 if TYPE_CHECKING:
     from harness.session import Session
 
-__all__ = ["MissingCase"]
+__all__ = ["MissingCase", "has_baselines"]
+
+
+def has_baselines(settings: Settings, folders: Collection[str], deselected: Collection[tuple[str, str]]) -> bool:
+    """Whether there is something to miss in a run that has no case at all: a suite's file may be gone.
+
+    `folders` are those that were selected, `deselected` the cases, by suite and id, that were left out of them.
+    """
+    found = (one for _, one in Store(settings.baselines).each()) if settings.baselines.is_dir() else iter(())
+    return any(
+        not deselected
+        if isinstance(one, BaselineError)
+        else (one.suite, one.case_id) not in deselected and any(within(one.nodeid, each) for each in folders)
+        for one in found
+    )
 
 
 class MissingCase(pytest.Item):

@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.baseline.store import Store
-from harness.errors import BaselineError, HarnessError, SuiteError
+from harness.errors import HarnessError, SuiteError
 from harness.grid import Address, Case, grids_of, own_metrics
 from harness.hardware import Hardware, cpu, cuda
 from harness.measure.ahead import usual_jobs
 from harness.measure.availability import Availability
 from harness.metrics import Metric
 from harness.model import Model
-from harness.names import within
 from harness.plan import Plan
 from harness.plugin.cases import case_of, key_of, put_properties, suite_of
 from harness.plugin.folders import import_folders
-from harness.plugin.missing import MissingCase
+from harness.plugin.missing import MissingCase, has_baselines
 from harness.plugin.options import against_of, command_of, lacked, mode_of
 from harness.plugin.progress import Progress, writing
 from harness.plugin.selection import folders_of, is_filtered, is_left, only_shows, sees_all, twice
@@ -140,15 +138,17 @@ class State:
             raise SuiteError(f"--require-hardware={min(unknown)}: no grid has it; there is {there}")
         self.progress.expect({item.nodeid for item in items})
         settings = self._settings()
-        gated = settings.gates and sees_all(self._config)
-        if only_shows(self._config) or not gated or not (items or self._has_baselines(settings)):
+        if only_shows(self._config) or not (settings.gates and sees_all(self._config)):
+            return []
+        folders = folders_of(self._config)
+        if not (items or has_baselines(settings, folders, self._deselected)):
             return []
         present = self._items.keys() | self._reserved | self._deselected
         return [
             MissingCase.from_parent(
                 session, name=f"{one.suite}/{one.case_id}", run=self.session, missing=(one, portable)
             )
-            for one, portable in self.session.missing(folders_of(self._config), present)
+            for one, portable in self.session.missing(folders, present)
             if (one.suite, one.case_id) not in self._deselected  # whose baseline may be damaged
         ]
 
@@ -250,17 +250,6 @@ class State:
         found = ((key, case_of(item)) for key, item in self._items.items() if not is_left(item))
         cases = {key: case for key, case in found if case and case.hardware.name not in absent}
         return {key for key, case in cases.items() if not (case.inapplicable() or lacks(case, 0.0))}
-
-    def _has_baselines(self, settings: Settings) -> bool:
-        """Whether there is something to miss in a run that has no case at all: a suite's file may be gone."""
-        folders = folders_of(self._config)
-        found = (one for _, one in Store(settings.baselines).each()) if settings.baselines.is_dir() else iter(())
-        return any(
-            not self._deselected
-            if isinstance(one, BaselineError)
-            else (one.suite, one.case_id) not in self._deselected and any(within(one.nodeid, each) for each in folders)
-            for one in found
-        )
 
     def _address(self, item: pytest.Item, case: Case) -> Address:
         root = self._config.rootpath
