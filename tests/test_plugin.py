@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -486,6 +487,19 @@ def test_a_case_that_no_test_decided_is_missing(folder: Folder) -> None:
     assert "harness prune --baselines golden" in page
     code, output = folder.pytest("suites/common.py", *PLAN)
     assert code == 5, "a filtered run looks only at what it selected"
+
+
+def test_a_suite_that_is_gone_with_its_baselines_is_missed_by_those_of_a_commit(folder: Folder) -> None:
+    """Where no case was left, those of the working tree were looked at, which were gone as well."""
+    known = a_portable({"size": 4.0})
+    Store(folder.path / "baselines").write(known)
+    folder.commit("kept")
+    shutil.rmtree(folder.path / "baselines")
+    (folder.path / "suites" / "test_plain.py").write_text("def test_it():\n    pass\n")
+    code, text = folder.pytest("suites", "--baseline-rev", "HEAD")
+    assert code == 1, text
+    assert f"{known.case_id} has a baseline" in text
+    assert "1 failed, 1 passed" in text
 
 
 def test_a_budget_ends_the_adding_of_launches_and_says_so(folder: Folder) -> None:

@@ -24,14 +24,20 @@ __all__ = ["MissingCase", "has_baselines"]
 def has_baselines(settings: Settings, folders: Collection[str], deselected: Collection[tuple[str, str]]) -> bool:
     """Whether there is something to miss in a run that has no case at all: a suite's file may be gone.
 
-    `folders` are those that were selected, `deselected` the cases, by suite and id, that were left out of them.
+    `folders` are those that were selected, `deselected` the cases, by suite and id, that were left out of them. Raises
+    `BaselineError` where the revision that holds the baselines is not known, or has none.
     """
-    found = (one for _, one in Store(settings.baselines).each()) if settings.baselines.is_dir() else iter(())
+    if settings.revision:
+        store = Store.at_revision(settings.baselines, settings.revision)
+    elif settings.baselines.is_dir():
+        store = Store(settings.baselines)
+    else:
+        return False
     return any(
         not deselected
         if isinstance(one, BaselineError)
         else (one.suite, one.case_id) not in deselected and any(within(one.nodeid, each) for each in folders)
-        for one in found
+        for _, one in store.each()
     )
 
 
