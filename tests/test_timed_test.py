@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import tomllib
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -29,7 +30,7 @@ from harness.plan import Plan
 from harness.plugin import pytest_runtest_makereport
 from harness.plugin.benching import CASE, MARKS
 from harness.plugin.state import STATE, State
-from harness.plugin.timed_test import OLDEST, TEST, check_asked, check_installed, tell, timed_test
+from harness.plugin.timed_test import OLDEST, TEST, check_asked, check_installed, tell, timed_test, unjudged
 from harness.records import Launch, Outcome, Verdict
 from harness.settings import Decision
 from harness.timed_test import TimedTest
@@ -273,6 +274,46 @@ def test_a_test_may_ask_for_benchmark_while_it_runs_where_it_is_to_be_no_case(tm
     check_asked(collected(tmp_path, benchmark_skip=True))
     with pytest.raises(pytest.fail.Exception, match="asks for benchmark while it runs"):
         check_asked(collected(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("root", "file", "words"),
+    [
+        ("repo", "repo/ml/suites/a/test_x.py", "^1 test of .* in ml/suites, .*; set harness_suites = ml/suites$"),
+        ("repo/suites", "repo/suites/test_x.py", r" in \., not among .*/repo/suites: .*; set harness_suites = \.$"),
+        (
+            "repo",
+            "other/suites/test_x.py",
+            "/other/suites, not among .*/repo: .*; run pytest with --rootdir that holds",
+        ),
+        ("repo", "repo/suites/test_x.py", None),
+        ("repo", "repo/tests/test_x.py", None),
+        ("suites", "suites/tests/test_x.py", None),
+        ("suites/repo", "suites/repo/tests/test_x.py", None),
+    ],
+)
+def test_tests_in_what_only_looks_like_a_folder_of_suites_are_told(
+    tmp_path: Path, root: str, file: str, words: str | None
+) -> None:
+    """Folders of suites are relative to pytest's rootdir: who stood elsewhere had no case, and no word of it."""
+    (tmp_path / "suites" / "suites").mkdir(parents=True)
+    item = collected(tmp_path / root, "benchmark")
+    item.path = tmp_path / file
+    said = unjudged(item.config, [item, collected(tmp_path / root)])
+    assert re.search(words, said) if words else said == ""
+
+
+def test_a_gate_over_tests_that_are_no_cases_is_an_error(tmp_path: Path) -> None:
+    """It was green, and judged nothing. Settings above the folder that one stands in make theirs the rootdir."""
+    folder = project(tmp_path / "repo" / "ml", "def test_sum(benchmark):\n    assert benchmark(sum, [1]) == 1\n")
+    (folder.path / "pytest.ini").rename(tmp_path / "repo" / "pytest.ini")
+    said = "1 test of pytest-benchmark in ml/suites, not among the folders of suites of "
+    code, text = folder.pytest("suites", "--baseline=strict")
+    assert code == 4, text
+    assert f"ERROR: {said}" in text
+    code, text = folder.pytest("suites", "--benchmark-disable")
+    assert code == 0, text
+    assert f"\n{said}" in text
 
 
 @pytest.mark.parametrize(("found", "old"), [("5.1.0", True), ("5.2.3", True), ("5.3.0", False), ("5.10.0", False)])

@@ -19,11 +19,17 @@ from harness.measured import Measured
 from harness.plugin.benching import CASE, Bench, measure
 from harness.plugin.cases import case_of
 from harness.plugin.makereport import settle
-from harness.plugin.options import add_options, check_options, plan_of, pytest_load_initial_conftests  # noqa: F401
+from harness.plugin.options import (
+    add_options,
+    check_options,
+    is_gate,
+    plan_of,
+    pytest_load_initial_conftests,  # noqa: F401
+)
 from harness.plugin.progress import unwritable
 from harness.plugin.selection import SELECTIONS, is_report, only_shows
 from harness.plugin.state import STATE, State
-from harness.plugin.timed_test import FIXTURE, TEST, TimedItem, check_asked, check_installed, timed_test
+from harness.plugin.timed_test import FIXTURE, TEST, TimedItem, check_asked, check_installed, timed_test, unjudged
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -118,9 +124,19 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
             item.config.stash[STATE].note_deselected(item)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note what was left out after the cases were counted, and not said."""
-    session.config.stash[STATE].note_dropped(session.items)
+    """Note what was left out after the cases were counted, and not said. Say which tests look like cases and are none:
+    a gate that was asked for would be open.
+    """
+    config = session.config
+    state = config.stash[STATE]
+    state.note_dropped(session.items)
+    if hasattr(config, "workerinput") or not (text := unjudged(config, session.items)):
+        return
+    if is_gate(config) and not only_shows(config):
+        raise pytest.UsageError(text)
+    state.progress.note(text)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ __all__ = [
     "against_of",
     "check_options",
     "command_of",
+    "is_gate",
     "lacked",
     "mode_of",
     "plan_of",
@@ -193,6 +194,11 @@ def mode_of(config: pytest.Config) -> str:
     """How the run is held against the baselines: what --baseline says, or its default where it was not given."""
     given: str = config.getoption("baseline")
     return given or "compare"
+
+
+def is_gate(config: pytest.Config) -> bool:
+    """Whether verdicts, or what they will be held to, were asked for by name, and not by default."""
+    return config.getoption("baseline") in ("compare", "strict", "update") or against_of(config) is not None
 
 
 def plan_of(config: pytest.Config) -> Plan:

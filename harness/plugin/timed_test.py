@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +17,7 @@ from harness.plugin.selection import is_left
 from harness.records import Outcome
 from harness.settings import Decision
 from harness.timed_test import TimedTest
+from harness.units import plural
 from harness.worker.protocol import EXPECTED
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "tell",
     "timed_test",
     "unexcused",
+    "unjudged",
 ]
 
 FIXTURE = "benchmark"
@@ -57,13 +61,44 @@ def timed_test(item: pytest.Item) -> TimedTest | None:
 
 def _is_for_cases(item: pytest.Item) -> bool:
     """Whether an item is a case if it asks for the fixture."""
-    config, plugins = item.config, item.config.pluginmanager
+    folders = (item.config.rootpath / folder for folder in item.config.getini("harness_suites"))
+    return _is_for_benchmark(item) and any(item.path.is_relative_to(folder) for folder in folders)
+
+
+def _is_for_benchmark(item: pytest.Item) -> bool:
+    """Whether an item is a test of pytest-benchmark's if it asks for the fixture."""
+    plugins = item.config.pluginmanager
     if not plugins.hasplugin("pytest-benchmark") or plugins.hasplugin("harness-launch"):
         return False
-    if grid_of(getattr(item, "function", None)) is not None:
-        return False
-    folders = [config.rootpath / folder for folder in config.getini("harness_suites")]
-    return any(item.path.is_relative_to(folder) for folder in folders)
+    return grid_of(getattr(item, "function", None)) is None
+
+
+def unjudged(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
+    """What is said of the tests of pytest-benchmark's that are no cases although they lie in a folder that is called as
+    one of suites is, with the cure; "" where there are none. Folders of suites are relative to pytest's rootdir, which
+    may be another folder than the one where pytest was called.
+    """
+    root, known = config.rootpath, config.getini("harness_suites")
+    there = [folder for folder in known if (root / folder).is_dir()]
+    around = {*root.parents, root} if there else {*root.parents}  # whatever they are called, they hold the project
+    names = [parts for folder in known if (parts := Path(folder).parts)]
+
+    def alike(path: Path) -> Path | None:
+        folders = (folder for folder in path.parents if folder not in around)
+        return next((folder for folder in folders if any(folder.parts[-len(one) :] == one for one in names)), None)
+
+    tests = [item for item in items if FIXTURE in getattr(item, "fixturenames", ()) and _is_for_benchmark(item)]
+    found = [folder for item in tests if not _is_for_cases(item) and (folder := alike(item.path))]
+    if not found:
+        return ""
+    inside = sorted({folder.relative_to(root).as_posix() for folder in found if folder.is_relative_to(root)})
+    outside = sorted({str(folder) for folder in found if not folder.is_relative_to(root)})
+    setting = f"set harness_suites = {shlex.join([*there, *inside])}"
+    cure = "run pytest with --rootdir that holds them" if outside else setting
+    return (
+        f"{plural(len(found), 'test')} of pytest-benchmark in {', '.join([*inside, *outside])}, not among the folders "
+        f"of suites of {root}: not judged; {cure}"
+    )
 
 
 def check_asked(item: pytest.Item) -> None:
