@@ -9,8 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, cast
@@ -878,6 +880,40 @@ def test_nothing_is_measured_in_a_forked_process() -> None:
     state.process += 1
     with pytest.raises(pytest.fail.Exception, match="can't be measured in a forked process"):
         Bench.of(item)
+
+
+def test_no_case_is_measured_beside_another_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with --parallel-threads of pytest-run-parallel: a case had two results, measured beside each other."""
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    item = item_of(case)
+    item.path, item.nodeid = tmp_path / "test_m.py", "test_m.py::test_it"
+    item.user_properties = []
+    decision = Decision(a_result({"size": [4.0]}, suite="m", case_id=case.id), (), Verdict.UNCHANGED, False)
+    made: list[Decision] = []
+    begun, over = threading.Event(), threading.Event()
+
+    def measured(*_: object) -> Decision:
+        made.append(decision)
+        begun.set()
+        assert len(made) > 1 or over.wait(60)
+        return decision
+
+    state = State(cast(Any, None), Plan())
+    monkeypatch.setattr(state, "_make_ahead", lambda: None)
+    monkeypatch.setattr(state, "_address", lambda *_: None)
+    monkeypatch.setattr(state, "_session", SimpleNamespace(decided=lambda *_: None, measure=measured))
+    item.config = SimpleNamespace(stash={STATE: state})
+    used = Bench.of(item)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(used, case)
+        try:
+            assert begun.wait(60)
+            with pytest.raises(pytest.fail.Exception, match="can't be measured in several threads at a time"):
+                used(case)
+        finally:
+            over.set()
+        assert other.result().result is decision.result, "a thread of one's own may measure"
+    assert made == [decision]
 
 
 def test_a_case_that_is_gone_is_one_row_where_its_test_is_run_again(

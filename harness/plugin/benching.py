@@ -57,7 +57,16 @@ class Bench:
         if own is None or case is not own:
             raise SuiteError(f"{self._item.nodeid}: bench measures the test's own case, {own}, and was given {case}")
         self.called = True
-        self.decision = decision = self._state.measure(self._item, case)
+        if not self._state.measuring.acquire(blocking=False):
+            pytest.fail(
+                "harness cases can't be measured in several threads at a time: they disturb each other; run the suites "
+                "without --parallel-threads, in a run of their own",
+                pytrace=False,
+            )
+        try:
+            self.decision = decision = self._state.measure(self._item, case)
+        finally:
+            self._state.measuring.release()
         self._item.stash.setdefault(MARKS, [*self._item.iter_markers("xfail")])
         put_properties(self._item, decision)
         if decision.fails:

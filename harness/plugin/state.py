@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +58,7 @@ class State:
         self.run: Run | None = None
         self.undone: str | None = None
         self.ended = False  # whether pytest came to the end of its tests
+        self.measuring = threading.Lock()  # held by the thread that measures a case
         self.process = os.getpid()
 
     @property
