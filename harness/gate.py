@@ -27,11 +27,13 @@ from harness.timed_test import TimedTest
 from harness.units import plural
 
 __all__ = [
+    "damaged_is_due",
     "gate",
     "going_by",
     "gone",
     "lacking",
     "left_out",
+    "python_files",
     "shared_suite",
     "undone",
     "unmeasured",
@@ -205,16 +207,19 @@ def without_case(
     settings: Settings, store: Store, absent: Container[str], nodeids: set[str], selected: set[tuple[str, str]]
 ) -> Iterator[tuple[Comparison, Portable | None]]:
     """A MISSING with the baseline of each case that no longer exists in the suites that were run whole, unless that was
-    allowed; and an ERROR with None for each baseline that is damaged: nobody can tell whether its case is gone.
+    allowed; and an ERROR with None for each baseline of theirs that is damaged: nobody can tell whether its case is
+    gone.
 
     `absent` are the names of hardware that is not here, `nodeids` the files and folders that were selected, `selected`
     the (suite, case id) pairs found in them.
     """
-    files = functools.cache(lambda: [one for one in sources(settings.root) if one.suffix == ".py" and one.is_file()])
+    files = functools.cache(lambda: python_files(settings.root))
     for folder, found in store.each():
         if isinstance(found, BaselineError):
-            suite, case_id = next((key for key in selected if folder_of(*key) == folder), folder.split("/", 1))
-            yield Comparison(suite, case_id, "case", Verdict.ERROR, str(found)), None
+            key = next((key for key in selected if folder_of(*key) == folder), None)
+            if key or damaged_is_due(folder, settings.root, nodeids, files()):
+                suite, case_id = key or folder.split("/", 1)
+                yield Comparison(suite, case_id, "case", Verdict.ERROR, str(found)), None
         elif (
             (found.suite, found.case_id) not in selected
             and found.case_id.rsplit("/", 1)[-1] not in absent
@@ -223,6 +228,23 @@ def without_case(
         ):
             for comparison in missing([found], selected):
                 yield (gone_of_commit(comparison) if settings.revision else comparison), found
+
+
+def damaged_is_due(folder: str, root: Path, nodeids: Iterable[str], files: Iterable[Path]) -> bool:
+    """Whether a run of these files and folders is told of a damaged baseline, of which its folder (see `Store.each`) is
+    known: one of the project's `files` is of its suite and lies in them, or none is any more, or it is a `*`.
+
+    A module that has the suite's name, and no word of a bench, is none of these.
+    """
+    suite = folder.partition("/")[0]
+    own = [path for path in files if folder_of(suite_name(path), "").partition("/")[0] == suite]
+    places = [path.relative_to(root).as_posix() for path in own if b"bench" in path.read_bytes()]
+    return "*" in folder or not places or any(within(place, nodeid) for place in places for nodeid in nodeids)
+
+
+def python_files(root: Path) -> list[Path]:
+    """Those of a project."""
+    return [one for one in sources(root) if one.suffix == ".py" and one.is_file()]
 
 
 def _is_due(baseline: Portable, root: Path, nodeids: set[str], files: Callable[[], Iterable[Path]]) -> bool:

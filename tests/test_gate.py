@@ -180,6 +180,28 @@ def test_a_damaged_baseline_is_an_error_of_its_own(tmp_path: Path, store: Store,
     assert {row.verdict for row in rows.values()} == ({Verdict.MISSING} if case_id == CASE else set())
 
 
+@pytest.mark.parametrize(
+    ("file", "code", "selected", "told"),
+    [
+        ("suites/test_digits.py", "", "suites", True),
+        ("suites/test_digits.py", "", "suites/test_digits.py", True),
+        ("suites/test_digits.py", "", "tests", False),
+        ("bench/suites/test_digits.py", "", "suites", False),
+        ("suites/test_numbers.py", "", "tests", True),
+        ("src/digits.py", "COUNT = 10\n", "tests", True),
+    ],
+    ids=["its folder", "its file", "another folder", "moved away", "no suite of its name", "a module of its name"],
+)
+def test_a_damaged_baseline_is_told_where_its_suite_is(
+    tmp_path: Path, store: Store, file: str, code: str, selected: str, *, told: bool
+) -> None:
+    """One of a suite turned the runs of every folder red, of those without a case too."""
+    a_suite(tmp_path, file, code=code)
+    (tmp_path / "baselines" / folder_of("digits", GONE) / "portable.json").write_text("{")
+    rows = list(without_case(settings(tmp_path), store, set(), {selected}, {("digits", CASE)}))
+    assert [row.verdict for row, _ in rows] == ([Verdict.ERROR] if told else [])
+
+
 @pytest.mark.parametrize(("against", "before"), [(None, True), (Against("main"), True), (Against("main"), False)])
 def test_a_case_that_was_not_measured_is_not_said_to_be_gone(
     tmp_path: Path, against: Against | None, before: bool

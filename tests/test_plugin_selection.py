@@ -10,9 +10,11 @@ from typing import Any, cast
 import pytest
 
 import harness.plugin
+from harness.baseline.store import Store
 from harness.cli.collecting import collect
 from harness.plugin.selection import folders_of, is_filtered, is_report, only_shows, sees_all
 from tests.folder import PLAN, Folder
+from tests.judge_samples import a_portable
 
 DEFAULT, RESERVED = "tiny_onnx/reference/cpu", "tiny_onnx/batched:2/cpu"
 SUITE = """
@@ -299,3 +301,15 @@ def test_a_part_that_was_chosen_from_all_misses_what_is_gone(folder: Folder) -> 
     code, text = folder.pytest("suites", *PLAN, "-k", "ordinary")
     assert code == 0, text
     assert folder.run()["id"] == seen
+
+
+def test_a_damaged_baseline_is_no_matter_of_other_tests(folder: Folder) -> None:
+    """Each run of ordinary tests was red, and took the place of the latest run, which --resume goes on with."""
+    store = Store(folder.path / "baselines")
+    file = store.write(a_portable({"size": 4.0}, suite="both", case_id=DEFAULT, nodeid="suites/test_both.py::test_it"))
+    file.write_text("{")
+    (folder.path / "tests").mkdir()
+    (folder.path / "tests" / "test_x.py").write_text("def test_x():\n    pass\n")
+    code, text = folder.pytest("tests")
+    assert code == 0, text
+    assert not (folder.path / "reports").exists()

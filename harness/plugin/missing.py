@@ -33,12 +33,18 @@ def has_baselines(settings: Settings, folders: Collection[str], deselected: Coll
         store = Store(settings.baselines)
     else:
         return False
-    return any(
-        not deselected
-        if isinstance(one, BaselineError)
-        else (one.suite, one.case_id) not in deselected and any(within(one.nodeid, each) for each in folders)
-        for _, one in store.each()
-    )
+    damaged = []
+    for folder, one in store.each():
+        if isinstance(one, BaselineError):
+            damaged.append(folder)
+        elif (one.suite, one.case_id) not in deselected and any(within(one.nodeid, each) for each in folders):
+            return True
+    if deselected or not damaged:
+        return False
+    from harness.gate import damaged_is_due, python_files  # with them come the judge and scipy
+
+    files = python_files(settings.root)
+    return any(damaged_is_due(folder, settings.root, folders, files) for folder in damaged)
 
 
 class MissingCase(pytest.Item):
