@@ -22,7 +22,7 @@ class TimedTest:
     """One test.
 
     nodeid  as pytest writes it, relative to the project
-    config  the configuration file that pytest read, relative to the project, "" for none
+    config  the configuration file that pytest read, relative to the project, whole where it lies outside, "" for none
     """
 
     nodeid: str

@@ -698,6 +698,24 @@ def test_a_tree_without_the_settings_of_today_has_its_own(
     assert worker._settings(tree, "") == []
 
 
+def test_settings_outside_of_the_project_reach_its_launches(tmp_path: Path) -> None:
+    """With -c ../ci/pytest.ini --rootdir=. the pytest of a launch looked for settings by itself, and found none."""
+    root, outside = tmp_path / "project", tmp_path / "ci" / "pytest.ini"
+    outside.parent.mkdir()
+    outside.write_text("[pytest]\n")
+    item = collected(root, "benchmark")
+    for file, config in (
+        (outside, str(outside)),
+        (Path(os.devnull), os.devnull),
+        (root / "ci" / "pytest.ini", "ci/pytest.ini"),
+        (None, ""),
+    ):
+        item.config.inipath = file
+        assert timed_test(item) == TimedTest(item.nodeid, config)
+    for config in (str(outside), os.devnull):
+        assert worker._settings(root, config) == ["-c", config, "--confcutdir", str(root)]
+
+
 @pytest.mark.parametrize("place", ["disk/new", "file/in", None])
 def test_temporary_files_of_a_launch_lie_in_a_folder_of_its_own_where_settings_have_them(
     tmp_path: Path, place: str | None

@@ -53,10 +53,11 @@ def timed_test(item: pytest.Item) -> TimedTest | None:
     """
     if FIXTURE not in getattr(item, "fixturenames", ()) or not _is_for_cases(item):
         return None
-    config = item.config
-    settings = config.inipath
-    inside = settings is not None and settings.is_relative_to(config.rootpath)
-    return TimedTest(item.nodeid, settings.relative_to(config.rootpath).as_posix() if settings and inside else "")
+    root, settings = item.config.rootpath, item.config.inipath
+    if settings is None:
+        return TimedTest(item.nodeid)
+    inside = settings.is_relative_to(root)
+    return TimedTest(item.nodeid, settings.relative_to(root).as_posix() if inside else str(settings))
 
 
 def _is_for_cases(item: pytest.Item) -> bool:
