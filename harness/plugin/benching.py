@@ -15,8 +15,12 @@ from harness.plugin.timed_test import TEST, TimedItem, disabled, expected, tell
 from harness.settings import Decision
 from harness.timed_test import TimedTest
 
-__all__ = ["CASE", "MARKS", "Bench", "measure"]
+__all__ = ["BESIDE_OTHERS", "CASE", "MARKS", "Bench", "measure"]
 
+BESIDE_OTHERS = (
+    "harness cases can't be timed under pytest-xdist: processes beside each other disturb each other; run the suites "
+    "without -n, in a run of their own"
+)
 CASE = pytest.StashKey["Bench"]()
 """Where an item carries the one that its test was given."""
 MARKS = pytest.StashKey[list[pytest.Mark]]()
@@ -30,11 +34,7 @@ class Bench:
     def of(cls, item: pytest.Item) -> Bench:
         """The one for this item."""
         if hasattr(item.config, "workerinput"):
-            pytest.fail(
-                "harness cases can't be timed under pytest-xdist: processes beside each other disturb each other; "
-                "run the suites without -n, in a run of their own",
-                pytrace=False,
-            )
+            pytest.fail(BESIDE_OTHERS, pytrace=False)
         if item.config.stash[STATE].process != os.getpid():
             pytest.fail(
                 "harness cases can't be measured in a forked process, where their results would stay; run the suites "

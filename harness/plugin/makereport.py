@@ -8,7 +8,7 @@ import pytest
 
 from harness.grid import Case
 from harness.names import TEST_FAILED
-from harness.plugin.benching import CASE, MARKS, Bench
+from harness.plugin.benching import BESIDE_OTHERS, CASE, MARKS, Bench
 from harness.plugin.cases import case_of, put_properties, suite_of
 from harness.plugin.selection import only_shows
 from harness.plugin.state import STATE
@@ -23,8 +23,12 @@ def settle(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
     of the case: that it was left out, and why, or that it failed although its verdict does not.
     """
     case = case_of(item)
-    if case is None or only_shows(item.config) or hasattr(item.config, "workerinput"):
-        return  # nothing is measured, and no process of pytest-xdist's begins a run of its own
+    if case is None or only_shows(item.config):
+        return  # nothing is measured
+    if hasattr(item.config, "workerinput"):  # no process of pytest-xdist's begins a run of its own
+        if hasattr(report, "wasxfail"):
+            _fail(report, BESIDE_OTHERS)  # no failure that a mark expects
+        return
     state = item.config.stash[STATE]
     used, name = item.stash.get(CASE, None), f"{suite_of(item)}/{case.id}"
     failing = used.decision if used is not None and used.decision and used.decision.fails else None
