@@ -638,6 +638,25 @@ def test_a_case_that_is_there_twice_names_the_cause(
             State._select(state, item, {})
 
 
+def test_parameters_beside_a_grids_are_refused_whichever_of_their_values_is_selected(tmp_path: Path) -> None:
+    """With -k, a node id or a shard one value was left, and measured as the case of all."""
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    items = [item_of(case) for _ in range(2)]
+    for number, item in enumerate(items):
+        item.path, item.name, item.originalname = tmp_path / "test_m.py", f"test_it[{number}-{case.id}]", "test_it"
+        item.nodeid = f"test_m.py::{item.name}"
+        item.callspec.params["quality"] = number
+    hook = harness.plugin.pytest_pycollect_makeitem()  # a name of this module would be a hook of its own
+    next(hook)
+    with pytest.raises(StopIteration) as ended:
+        hook.send(items)
+    assert ended.value.value is items
+    for selected in items:
+        state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set()))
+        with pytest.raises(SuiteError, match=r"other parameters too \(quality\), .* one case for all of their values"):
+            State._select(state, selected, {})
+
+
 @dataclasses.dataclass(frozen=True)
 class Board(Cpu):
     """Hardware of somebody's own, whose name does not tell its speed."""

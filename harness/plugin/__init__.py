@@ -17,7 +17,7 @@ from harness.grid import Case, grid_of
 from harness.measure.environment import check_system
 from harness.measured import Measured
 from harness.plugin.benching import CASE, Bench, measure
-from harness.plugin.cases import case_of
+from harness.plugin.cases import case_of, note_twins
 from harness.plugin.makereport import settle
 from harness.plugin.options import (
     add_options,
@@ -83,6 +83,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _parameter(case: Case, marks: list[pytest.MarkDecorator]) -> Any:
     reason = case.inapplicable()
     return pytest.param(case, id=case.id, marks=[*marks, pytest.mark.skip(reason=reason)] if reason else marks)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
+    """See what parameters a function with a grid has beside the grid's, whichever of their values is selected."""
+    made = yield
+    if isinstance(made, list):
+        note_twins(made)
+    return made
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from harness.grid import Case
@@ -11,7 +13,10 @@ from harness.report.junit import properties
 from harness.settings import Decision
 from harness.timed_test import TimedTest
 
-__all__ = ["case_of", "key_of", "put_properties", "suite_of"]
+__all__ = ["TWIN", "case_of", "key_of", "note_twins", "put_properties", "suite_of"]
+
+TWIN = pytest.StashKey[pytest.Item]()
+"""Where an item carries another one of its function that has the same case."""
 
 
 def case_of(item: pytest.Item) -> Case | TimedTest | None:
@@ -22,6 +27,15 @@ def case_of(item: pytest.Item) -> Case | TimedTest | None:
     spec = getattr(item, "callspec", None)
     value = spec.params.get("case") if spec else None
     return value if isinstance(value, Case) else None
+
+
+def note_twins(items: Iterable[pytest.Item]) -> None:
+    """Note which items of one function have the same case: they differ by parameters beside the grid's."""
+    first: dict[str, pytest.Item] = {}
+    for item in items:
+        case = case_of(item)
+        if case is not None and (other := first.setdefault(case.id, item)) is not item:
+            item.stash[TWIN], other.stash[TWIN] = other, item
 
 
 def key_of(item: pytest.Item) -> tuple[str, str] | None:

@@ -98,7 +98,8 @@ def twice(item: pytest.Item, other: pytest.Item | None, case: Case | TimedTest, 
     if other is not None and further and _function(item) == _function(other):
         return (
             f"a test with a grid has other parameters too ({', '.join(further)}), which no child sees, so {case.id} "
-            "would be measured twice; make them parameters of a technique, or loop in the body after bench(case)"
+            "would be one case for all of their values; make them parameters of a technique, or loop in the body after "
+            "bench(case)"
         )
     cure = "give one of the models another name"
     if isinstance(case, TimedTest):

@@ -18,7 +18,7 @@ from harness.measure.availability import Availability
 from harness.metrics import Metric
 from harness.model import Model
 from harness.plan import Plan
-from harness.plugin.cases import case_of, key_of, put_properties, suite_of
+from harness.plugin.cases import TWIN, case_of, key_of, put_properties, suite_of
 from harness.plugin.folders import import_folders
 from harness.plugin.missing import MissingCase, has_baselines
 from harness.plugin.options import against_of, command_of, lacked, mode_of
@@ -227,8 +227,9 @@ class State:
                 f"{item.path} and {self._files[suite]} would both be the suite {suite!r}, and share its metrics and "
                 "baselines; rename one"
             )
-        if (suite, case.id) in self._items or (suite, case.id) in self._reserved:
-            raise SuiteError(f"{item.nodeid}: {twice(item, self._items.get((suite, case.id)), case, suite)}")
+        other = self._items.get((suite, case.id), item.stash.get(TWIN, None))
+        if other is not None or (suite, case.id) in self._reserved:
+            raise SuiteError(f"{item.nodeid}: {twice(item, other, case, suite)}")
         self._items[suite, case.id] = item
         if self._chosen.setdefault(case.hardware.name, case.hardware) != case.hardware:
             raise SuiteError(
