@@ -618,19 +618,23 @@ def test_two_files_of_one_name_are_refused_whatever_their_cases(tmp_path: Path) 
     [
         (("test_it", "test_it"), ("quality",), r"other parameters too \(quality\), which no child sees, so tiny_onnx/"),
         (("test_it", "test_other"), ("quality",), "suite 'm' has the case .* twice; give one of the models another"),
+        (("test_it", "test_it"), (), "it was collected twice; name it once, without --keep-duplicates"),
         (("test_it", "test_other"), (), "suite 'm' has the case .* twice; give one of the models another"),
     ],
-    ids=["parametrized", "two functions, one parametrized", "two functions"],
+    ids=["parametrized", "two functions, one parametrized", "named twice", "two functions"],
 )
 def test_a_case_that_is_there_twice_names_the_cause(
     tmp_path: Path, names: tuple[str, str], parameters: tuple[str, ...], words: str
 ) -> None:
-    """Parameters beside a grid's, of the test or of a fixture, were called two models of one name."""
+    """Parameters beside a grid's, of the test or of a fixture, were called two models of one name. So was a test that
+    was named twice.
+    """
     case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
     state = cast(Any, SimpleNamespace(_files={}, _items={}, _reserved=set(), _hardware={}, _chosen={}, _own={}))
     for number, name in enumerate(names):
         item = item_of(case)
-        item.path, item.name, item.originalname = tmp_path / "test_m.py", f"{name}[{case.id}-{number}]", name
+        value = f"-{number}" if parameters else ""
+        item.path, item.name, item.originalname = tmp_path / "test_m.py", f"{name}[{case.id}{value}]", name
         item.nodeid = f"test_m.py::{item.name}"
         item.callspec.params.update(dict.fromkeys(parameters, number))
         item.getparent = lambda _: None

@@ -92,7 +92,9 @@ def only_shows(config: pytest.Config) -> bool:
 
 
 def twice(item: pytest.Item, other: pytest.Item | None, case: Case | TimedTest, suite: str) -> str:
-    """Why a suite has the case of an item twice, and the cure; `other` is the item that has it too, where it is run."""
+    """Why a suite has the case of an item twice, and the cure; `other` is the item that has it too, if known."""
+    if other is not None and other.nodeid == item.nodeid:
+        return "it was collected twice; name it once, without --keep-duplicates"
     spec = getattr(item, "callspec", None)
     further = sorted(set(spec.params) - {"case"}) if spec and isinstance(case, Case) else []
     if other is not None and further and _function(item) == _function(other):
