@@ -252,7 +252,6 @@ SETTINGS: Mapping[str, str] = {
 
 def _settings(root: Path, config: str) -> list[str]:
     """The options by which pytest takes a tree's settings: those of the file that the outer pytest read, "" for none.
-    A file outside of the project is every tree's.
 
     Another commit may have no settings in that file, and has those of the file that its own pytest would find in its
     folder, or none. pytest itself is not let look for it: a checkout lies in the working tree, whose settings it would
@@ -261,8 +260,7 @@ def _settings(root: Path, config: str) -> list[str]:
     if not config:
         return []
     own = (root / name for name in (config, *SETTINGS) if re.search(SETTINGS.get(name, ""), _text(root / name)))
-    there = (file for file in (*own, root / config) if file.exists() and not file.is_dir())  # /dev/null is no file
-    found = next(there, Path(os.devnull))
+    found = next((file for file in (*own, root / config) if file.exists() and not file.is_dir()), Path(os.devnull))
     # Elsewhere it does not say where conftests end, and the working tree's lie above a checkout.
     return ["-c", str(found), *([] if found.is_relative_to(root) else ["--confcutdir", str(root)])]
 
