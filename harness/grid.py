@@ -255,7 +255,8 @@ def steps_on(grids: Iterable[Grid]) -> dict[str, Technique]:
         if (known.function, known.arguments) != (step.function, step.arguments):
             raise SuiteError(
                 f"two techniques on the grids of one model and hardware differ and share the id {step.id}; give one of "
-                "them another name, or both the same value of each parameter"
+                "them another name, or both the same value of each parameter; what a function makes is another one at "
+                "each call: make it once"
             )
     return found
 

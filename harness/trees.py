@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from harness.errors import SuiteError
+from harness.git import in_another_repository
 from harness.measure.interpreter import names_of, python_with
 from harness.measure.pins import unlike
 from harness.measure.sources import sources
@@ -143,8 +144,9 @@ def _tree(settings: Settings, revision: str, python: str) -> Tree:
 
 
 def _in_tree(folder: Path, path: str, origin: Path | None) -> str:
-    """An import path, relative to the project, for a tree: a `folder` outside of the repository is the same for every
-    commit, and is not beside a checkout.
+    """An import path, relative to the project, for a tree: a `folder` outside of the repository, or in a submodule, is
+    the same for every commit, and is not in a checkout.
     """
     found = folder.resolve()
-    return str(found) if origin and not found.is_relative_to(origin) else path
+    shared = origin and (not found.is_relative_to(origin) or in_another_repository(origin, found))
+    return str(found) if shared else path

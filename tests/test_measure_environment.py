@@ -172,6 +172,8 @@ def test_of_another_interpreter_code_that_is_imported_from_where_it_lies_is_know
         found.append(versions_of(Tree(tmp_path, str(python))))
     assert found[0].keys() == found[1].keys()
     assert [name for name in found[0] if found[0][name] != found[1][name]] == ["editable:of-mine"]
+    (folder / "weights.bin").touch()
+    assert versions_of(Tree(tmp_path, str(python))) == found[1], "data beside it are no code"
     other = Tree(tmp_path, str(python), checkout=tmp_path, origin=folder)
     assert versions_of(other)["editable:of-mine"] == "", "nothing of the working tree is imported for another commit"
 

@@ -415,6 +415,13 @@ def test_a_package_that_was_asked_for_in_another_version_comes_from_its_environm
             assert f"imported it from {root / file}, not from {right}: " in str(caught.value)
 
 
+def test_tests_that_a_distribution_leaves_beside_its_package_are_the_projects_own(tmp_path: Path) -> None:
+    """torchao installs a package `test`: in a project that has one, each case was invalid for another torchao."""
+    root, python = tmp_path / "project", tmp_path / "environment" / "bin" / "python"
+    installed(tmp_path / "environment" / "lib" / "python3.11" / "site-packages", "my_pkg", "test/__init__.py")
+    check(Tree(root, str(python), packages=("my-pkg",)), "test", root / "test" / "__init__.py")
+
+
 @pytest.mark.parametrize("said", ["src/__init__.py", "pyproject.toml"])
 def test_a_file_in_src_makes_no_package_of_that_name_the_projects(project: Folder, tmp_path: Path, said: str) -> None:
     (project.path / "src" / "datasets.py").touch()

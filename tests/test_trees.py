@@ -169,11 +169,13 @@ def test_a_folder_of_pythonpath_outside_of_the_repository_is_the_same_for_every_
     monkeypatch.delenv("PYTHONPATH", raising=False)
     common = project.path.parent / "common"
     common.mkdir()
-    asked = dataclasses.replace(settings(project), paths=("../common", "src"))
+    theirs = project.path / "libs" / "theirs"
+    (theirs / ".git").mkdir(parents=True)  # as in a submodule, whose folder is empty in a checkout
+    asked = dataclasses.replace(settings(project), paths=("../common", "libs/theirs", "src"))
     tree = other_tree(asked, Against("HEAD~1"))
-    assert tree.paths == (common, tree.root / "src")
-    assert tree.variables["PYTHONPATH"] == os.pathsep.join([str(common), str(tree.root / "src")])
-    assert candidate_tree(asked).paths == (project.path / "../common", project.path / "src")
+    assert tree.paths == (common, theirs, tree.root / "src")
+    assert tree.variables["PYTHONPATH"] == os.pathsep.join(map(str, tree.paths))
+    assert candidate_tree(asked).paths == tuple(project.path / path for path in asked.paths)
 
 
 def test_another_interpreter_is_compared_at_the_measured_commit(project: Folder) -> None:

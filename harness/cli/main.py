@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             # Such as of a run that a power cut ended, which can be read: PYTHONWARNINGS=error made tracebacks of them.
-            warnings.simplefilter("default", RuntimeWarning)
+            if any(action == "error" for action, *_ in warnings.filters):
+                warnings.simplefilter("default", RuntimeWarning)
             code: int = arguments.run(arguments)
         flush()
     except BrokenPipeError:

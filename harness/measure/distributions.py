@@ -74,13 +74,17 @@ def _record(distribution: Distribution) -> str:
     return distribution.read_text("RECORD") or "copied"
 
 
+_STRAY = {"benchmarks", "conftest", "docs", "examples", "scripts", "setup", "test", "tests"}
+"""What some distributions leave beside their packages, and a project has of its own."""
+
+
 @functools.cache
 def modules_of(names: tuple[str, ...], folder: Path) -> Mapping[str, Path]:
     """The modules that distributions of these names have in a folder of installed packages, each with its file."""
     found = dict[str, Path]()
     for file in files_of(names, folder):
-        if file.suffix in (".py", ".so"):
-            place = file.relative_to(folder).with_name(file.name.partition(".")[0])
+        place = file.relative_to(folder).with_name(file.name.partition(".")[0])
+        if file.suffix in (".py", ".so") and place.parts[0] not in _STRAY:
             found[".".join(place.parts).removesuffix(".__init__")] = file
     return found
 

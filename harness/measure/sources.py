@@ -124,9 +124,9 @@ def contents(
 
 
 def digest_in(folder: Path) -> str:
-    """Digest of the files of a folder that count as sources. Raises `SuiteError` for one that can't be read."""
+    """Digest of the code in a folder, without data beside it. Raises `SuiteError` for a file that can't be read."""
     found = {}
-    for path in sources(folder):
+    for path in (path for path in sources(folder) if path.suffix in _CODE):
         with contextlib.suppress(FileNotFoundError):  # it was there a moment ago
             found[path.relative_to(folder).as_posix()] = _content(path).hex()
     return digest_of(found)
