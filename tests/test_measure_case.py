@@ -160,6 +160,32 @@ def test_an_evaluation_that_has_other_data_in_every_process_is_invalid(tmp_path:
 
 
 @pytest.mark.parametrize(
+    ("answered", "outcome"),
+    [(("a", "b", "b"), Outcome.COMPLETED), (("a", "b", "c"), Outcome.INVALID), (("a", "a"), Outcome.COMPLETED)],
+    ids=["changed in the tree", "others in every process", "the same"],
+)
+def test_an_evaluation_that_has_other_data_in_every_process_is_invalid_in_turns_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answered: tuple[str, ...], outcome: Outcome
+) -> None:
+    """Its accuracy was incomparable with each other tree's, as if its data had been changed there."""
+    given = iter(answered)
+
+    class Drawing(Made):
+        def evaluation(self, *_: object) -> tuple[EvaluationPass, None]:
+            return evaluated(next(given)), None
+
+    monkeypatch.setattr(measuring, "sample", lambda *_, **__: Sampled((), cut_short=False))
+    monkeypatch.setattr(measuring, "measurements_of", lambda *_: ())
+    made = Drawing(an_artefact(tmp_path / "one", "4"), an_artefact(tmp_path / "other", "1"), "")
+    there = SimpleNamespace(tree=Tree(tmp_path), get=made.get)
+    found, previous = in_trees(tmp_path, made, other=there)
+    assert previous is not None
+    assert (found.outcome, previous.outcome) == (outcome, Outcome.COMPLETED)
+    assert ("Model.evaluate has other data in every process" in found.reason) is (outcome is Outcome.INVALID)
+    assert next(given, "") == "", "it is evaluated once more where the data differ, and not else"
+
+
+@pytest.mark.parametrize(
     ("batch", "change", "outcome"),
     [
         ("4", dict, Outcome.COMPLETED),

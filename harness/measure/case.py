@@ -124,8 +124,7 @@ class Measurer:
             memory = self.passes.memory(case, artefact, logs / "memory.log")
             energy = self._measure_energy(case, artefact, logs)
         with stage(self.progress, seconds, "evaluate"):
-            log = logs / "evaluate-reference.log"
-            truth = self.passes.reference(case.reference, of_reference, reference, log)
+            truth = self.passes.reference(case.reference, of_reference, reference, logs / "evaluate-reference.log")
             known = is_reference and unlimited(case) is None
             evaluation, note = (truth, "") if known else self._evaluate(case, address, artefact, logs)
             if others := other_data(evaluation, truth):
@@ -137,12 +136,11 @@ class Measurer:
             check_answers(case.id, evaluation, truth)
             extra = fidelity(evaluation, truth)
         result, fixed = _described(case, result, artefact, evaluation, memory, extra)
-        told = {**energy_facts(energy), **fidelity_facts(evaluation, truth)}
-        warnings = (*result.warnings, *([others] if others else []))
-        result = dataclasses.replace(result, facts={**result.facts, **told}, warnings=warnings)
         if isinstance(energy, EnergyMeasured):
             fixed["energy.per_call"] = energy.joules
-        result = dataclasses.replace(result, measurements=exact_measurements(fixed))
+        facts = {**result.facts, **energy_facts(energy), **fidelity_facts(evaluation, truth)}
+        warnings = (*result.warnings, *([others] if others else []))
+        result = dataclasses.replace(result, measurements=exact_measurements(fixed), facts=facts, warnings=warnings)
         if not self.timed(result):
             return dataclasses.replace(result, seconds=seconds)
         arms = {"candidate": ArmSpec.of(artefact)}
@@ -195,6 +193,9 @@ class Measurer:
             memory = self.passes.memory(case, artefact, logs / "memory.log")
         with stage(self.progress, seconds, "evaluate"):
             evaluation, note = self._evaluate(case, address, artefact, logs)
+            if previous.workload and previous.workload["evaluation"] != evaluation.reply.workload:
+                again, _ = self.passes.evaluation(case, address, artefact, logs / "evaluate-again.log")
+                check_repeats(case.id, evaluation, again)
         result, fixed = _described(case, result, artefact, evaluation, memory)
         arms = {"candidate": ArmSpec.of(artefact)}
         if previous.outcome is Outcome.COMPLETED:
@@ -265,10 +266,9 @@ class Measurer:
         if artefact.folder not in self._oversized:
             try:
                 self.passes.memory(case, artefact, logs / "memory-reference.log")
+                self._oversized[artefact.folder] = ""
             except MeasurementError as error:
                 self._oversized[artefact.folder] = str(error)
-            else:
-                self._oversized[artefact.folder] = ""
         return self._oversized[artefact.folder]
 
 
