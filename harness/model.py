@@ -116,28 +116,31 @@ def in_order(arrays: Arrays, names: Sequence[str]) -> Arrays:
     """The arrays in the order of `names`, those of `Model.inputs`: a torch network gets them by position. Where others
     stand for some of the names, or there are no names, they are as they were.
 
-    Raises `SuiteError` where one is absent and a later one is not, which the network would read in its place. And where
-    there are all of them and more, which an exported network would not read, or where they are no numpy arrays by name.
+    Raises `SuiteError` where one of these names would be read as another: an earlier one is absent, or something else
+    stands in its place. And where there are more arrays than names, which no timed call has, and an exported network
+    would not read, or where they are no numpy arrays by name.
     """
     _check_arrays(arrays, "the network is given")
     known = [name for name in names if name in arrays]
     others = [name for name in arrays if name not in known]
-    if others and (not names or len(known) < len(names)):
+    if others and not names:
         return arrays
-    if others:
+    if others and len(known) == len(names):
         raise SuiteError(
             f"the network is given {', '.join(others)} beside {', '.join(names)}, which is all that Model.inputs "
             "gives: a torch network would read what is more by position, an exported one would not read it at all, and "
             "no timed call has it; give the same arrays wherever the network is called: in Model.inputs, evaluate, "
             "calibration and training"
         )
-    if known != list(names[: len(known)]):
+    given = list(arrays) if others else known
+    read = list(names[: len(given)])
+    if len(given) > len(read) or any(name in known and name != place for name, place in zip(given, read, strict=True)):
         raise SuiteError(
-            f"a torch network gets its inputs by position, and would read {', '.join(known)} as "
-            f"{', '.join(names[: len(known)])}: Model.inputs gives {', '.join(names)}; give all of these wherever the "
-            "network is called: in evaluate, calibration and training"
+            f"a torch network gets its inputs by position, and would read {', '.join(given)} as {', '.join(read)}: "
+            f"Model.inputs gives {', '.join(names)}; give all of these, and no others, wherever the network is called: "
+            "in evaluate, calibration and training"
         )
-    return {name: arrays[name] for name in known}
+    return {name: arrays[name] for name in given}
 
 
 def _check_arrays(arrays: object, said: str) -> None:

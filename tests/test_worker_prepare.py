@@ -275,6 +275,7 @@ def test_data_come_to_a_torch_network_in_the_order_of_its_inputs(given: dict[str
 
 
 def test_data_with_other_names_than_the_inputs_go_by_position_unless_one_would_be_read_as_another() -> None:
+    """A mask before an array of another name was read as the ids, and one more than any timed call has was read too."""
     names = ("ids", "mask", "types")
 
     def ordered(*given: str) -> list[str]:
@@ -282,11 +283,17 @@ def test_data_with_other_names_than_the_inputs_go_by_position_unless_one_would_b
 
     assert ordered("types", "ids", "mask") == ["ids", "mask", "types"]
     assert ordered("mask", "ids") == ["ids", "mask"]
-    assert ordered("mask", "tokens") == ["mask", "tokens"]
+    assert ordered("tokens", "mask") == ["tokens", "mask"]
     assert ordered("x") == ["x"]
-    words = "would read ids, types as ids, mask: Model.inputs gives ids, mask, types; give all of these"
-    with pytest.raises(SuiteError, match=words):
-        ordered("types", "ids")
+    for given, read in (
+        (("types", "ids"), "ids, types as ids, mask"),
+        (("mask", "tokens"), "mask, tokens as ids, mask"),
+        (("tokens", "types", "mask"), "tokens, types, mask as ids, mask, types"),
+        (("tokens", "mask", "types", "labels"), "tokens, mask, types, labels as ids, mask, types"),
+    ):
+        words = f"would read {read}: Model.inputs gives ids, mask, types; give all of these, and no others"
+        with pytest.raises(SuiteError, match=words):
+            ordered(*given)
     words = (
         "given more beside ids, mask, types, which is all that Model.inputs gives: .* exported one would not read it"
     )
