@@ -9,7 +9,7 @@ from typing import Protocol
 
 from harness.amending import acceptable, as_said, confirmed, of_commit, of_tree, wanted_launches, with_home, with_time
 from harness.baseline.accept import baseline_of, usual_prior
-from harness.baseline.compare import compare_with_baseline, with_unit
+from harness.baseline.compare import as_comparable, compare_with_baseline
 from harness.baseline.records import Baseline, machine_class
 from harness.baseline.store import Store
 from harness.errors import BaselineError
@@ -216,7 +216,7 @@ class WithTree:
             spread=spread,
             against=self._against,
         )
-        rows = tuple(of_tree(with_unit(row, result, baseline, metrics)) for row in judged)
+        rows = tuple(of_tree(as_comparable(row, result, baseline, metrics)) for row in judged)
         rest = [row for row in rows if row.metric != METRIC]
         if previous is None or not both or any(row.verdict is Verdict.INVALID for row in rest if row.metric == "case"):
             return rows

@@ -574,6 +574,31 @@ def test_a_metric_in_another_unit_is_not_compared_and_starts_anew(store: Store) 
     assert Verdict.INCOMPARABLE not in verdicts(with_own(2, 80.0, 0.024)).values()
 
 
+def test_what_an_evaluation_tells_of_other_data_is_not_compared_and_starts_anew(store: Store) -> None:
+    """A word error rate of another test set was worse for nothing, or hid a loss beside an incomparable accuracy."""
+    own = [Metric("wer", "share", "lower", tolerance=0.05), Metric("cost", "USD", "lower", tolerance=0.05)]
+    metrics = resolve(own)
+
+    def of(data: str, wer: float, hour: int = 0) -> Result:
+        result = measured(hour, workload={**WORKLOAD, "evaluation": data})
+        costs = tuple((1 + hour * 1e-4) * cost for cost in (3.0, 3.001, 2.999))  # derived, as a record holds it
+        more = (Measurement("wer", Estimate.exact(wer), (wer,)), Measurement("cost", estimate(costs), costs))
+        return dataclasses.replace(result, measurements=(*result.measurements, *more))
+
+    def judged(result: Result) -> dict[str, Comparison]:
+        rows = compare_with_baseline(result, store.read("digits", CASE, IDENTITY), metrics, QUIET, IDENTITY)
+        return {one.metric: one for one in rows}
+
+    take(store, of("2222", 0.1), metrics=metrics)
+    assert judged(of("2222", 0.2, 1))["wer"].verdict is Verdict.REGRESSED
+    rows = judged(of("3333", 0.2, 1))
+    assert (rows["wer"].verdict, rows["wer"].baseline, rows["wer"].change) == (Verdict.INCOMPARABLE, None, None)
+    assert rows["wer"].reason == rows["accuracy"].reason.replace("accuracy", "wer", 1)
+    assert rows["cost"].verdict is not Verdict.INCOMPARABLE
+    take(store, of("3333", 0.2, 1), "another test set", 2, metrics=metrics)
+    assert judged(of("3333", 0.2, 2))["wer"].verdict is Verdict.UNCHANGED
+
+
 @pytest.mark.parametrize("outcome", [one for one in Outcome if one is not Outcome.COMPLETED])
 def test_only_what_completed_is_accepted(store: Store, outcome: Outcome) -> None:
     result = measured(outcome=outcome, reason="it went wrong")

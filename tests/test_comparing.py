@@ -256,6 +256,19 @@ def test_a_metric_in_another_unit_is_not_compared_in_turns() -> None:
     assert verdicts(with_tree().compare(now, alike, metrics))["value"] is Verdict.IMPROVED
 
 
+def test_what_an_evaluation_tells_of_other_data_is_not_compared_in_turns() -> None:
+    """It was worse, or unchanged, beside an accuracy that was not compared."""
+    metrics = {**METRICS, "wer": Metric("wer", "share", "lower", tolerance=0.05)}
+    now = in_turns({"accuracy": (0.5,), "wer": (0.2,)})
+    before = in_turns({"accuracy": (0.5,), "wer": (0.1,)}, workload={**WORKLOAD, "evaluation": "3333"})
+    rows = {row.metric: row for row in with_tree().compare(now, before, metrics)}
+    assert (rows["wer"].verdict, rows["wer"].baseline) == (Verdict.INCOMPARABLE, None)
+    said = "wer: the workload's evaluation changed between the two trees, so the two answer different questions."
+    assert rows["wer"].reason == said
+    alike = dataclasses.replace(before, workload=now.workload)
+    assert verdicts(with_tree().compare(now, alike, metrics))["wer"] is Verdict.REGRESSED
+
+
 def test_a_limit_that_turns_can_not_hold_is_told_and_fails_nothing() -> None:
     p99 = METRICS["latency.p99"].with_tolerance(0.1)
     own = Metric("lag", "s", "lower", tolerance=0.1, derive=lambda values: values["latency.p50"])

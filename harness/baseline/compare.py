@@ -7,17 +7,20 @@ from collections.abc import Mapping
 
 from harness.baseline.records import Baseline
 from harness.judge import Prior, compare
+from harness.judge.scope import changed_parts
 from harness.judge.words import quoted
 from harness.measure.passes import OF_ANOTHER_LENGTH, OF_OTHER_INPUTS
-from harness.metrics import Metric
+from harness.metrics import METRICS, Metric
 from harness.records import Comparison, Result, Scalar, Verdict
 
-__all__ = ["compare_with_baseline", "with_unit"]
+__all__ = ["as_comparable", "compare_with_baseline"]
 
 _OF_OUTPUTS = {f"fidelity.{name}" for name in ("error", "sqnr", "cosine", "identical")}
 """What only outputs of one length have: the agreement is of decisions."""
 _UNPAIRED = (OF_ANOTHER_LENGTH, OF_OTHER_INPUTS)
 """How the fact begins where outputs can't be paired, although nothing of them is lost."""
+_BUILT_IN = {metric.name for metric in METRICS}
+_COMPARED = (Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.INCONCLUSIVE)
 
 
 def compare_with_baseline(
@@ -26,10 +29,15 @@ def compare_with_baseline(
     """The comparisons of `harness.judge.compare`, alike for whoever judges, accepts or reviews a result.
 
     A fidelity that outputs of another length than the reference's, or to other inputs, can't have is INCOMPARABLE, and
-    not MISSING, and so is a metric of the suite's own that has another unit than in the baseline.
+    not MISSING, and so is a metric of the suite's own that has another unit than in the baseline, or is of other data.
     """
     rows = compare(result, baseline, metrics, prior, identity)
-    return tuple(with_unit(_with_lengths(row, result), result, baseline, metrics) for row in rows)
+    return tuple(as_comparable(_with_lengths(row, result), result, baseline, metrics) for row in rows)
+
+
+def as_comparable(row: Comparison, result: Result, baseline: Baseline, metrics: Mapping[str, Metric]) -> Comparison:
+    """A comparison that holds no number of the suite's own against one in another unit, or of other evaluation data."""
+    return _with_unit(_with_data(row, result, baseline, metrics), result, baseline, metrics)
 
 
 def _with_lengths(row: Comparison, result: Result) -> Comparison:
@@ -49,7 +57,29 @@ def _with_lengths(row: Comparison, result: Result) -> Comparison:
     return dataclasses.replace(row, verdict=Verdict.INCOMPARABLE, reason=reason)
 
 
-def with_unit(row: Comparison, result: Result, baseline: Baseline, metrics: Mapping[str, Metric]) -> Comparison:
+def _with_data(row: Comparison, result: Result, baseline: Baseline, metrics: Mapping[str, Metric]) -> Comparison:
+    """A comparison that holds nothing that an evaluation tells of its data against the same of other data. The judge
+    looks at the data of portable metrics alone.
+    """
+    metric, portable, measurement = metrics.get(row.metric), baseline.portable, result.measurement(row.metric)
+    if metric is None or portable is None or measurement is None or row.verdict not in _COMPARED:
+        return row
+    # What is derived has a value of each launch; a run's record does not hold by which function.
+    if metric.name in _BUILT_IN or metric.portable or metric.derive or len(measurement.values) > 1:
+        return row
+    # The data are kept with the portable values: where none is judged by them, accepting a run would not replace them.
+    judged = [one for name, one in metrics.items() if one.gates and name in portable.values]
+    if not any("evaluation" in changed_parts(one, result.workload, portable.workload) for one in judged):
+        return row
+    reason = (
+        f"{metric.name}: the workload's evaluation changed since the baseline was made, so the two answer different "
+        f'questions; accept the new one with: harness accept --case {quoted(result.case_id)} --reason "…"'
+    )
+    unlike = Verdict.INCOMPARABLE
+    return Comparison(row.suite, row.case_id, row.metric, unlike, reason, unit=row.unit, better=row.better)
+
+
+def _with_unit(row: Comparison, result: Result, baseline: Baseline, metrics: Mapping[str, Metric]) -> Comparison:
     """A comparison that holds no number against one in another unit. Files of before units were kept do not tell."""
     metric = metrics.get(row.metric)
     kept = baseline.portable if metric and metric.portable else baseline.times
