@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import pytest
 
 from harness.cli import importing
 from harness.cli.main import main
+from harness.cli.sensitivity import _record
+from harness.codec import dumps
+from harness.sensitivity import LayerCost, Sensitivity
+from harness.techniques.quantize_onnx import Layer
 
 SUITE = """
 from pathlib import Path
@@ -60,6 +65,15 @@ def test_json_with_a_step_of_the_suite(
         ("MatMul", True),
     ]
     assert found["layers"][0]["sqnr"] <= found["layers"][1]["sqnr"]
+
+
+def test_what_is_no_number_is_null_in_json() -> None:
+    """No record holds it, and the command ended when all layers had been measured."""
+    cost = LayerCost(Layer("features", "MatMul", ("features",), 8), -math.inf, math.nan)
+    measured = Sensitivity("tiny_onnx", "int8_static", math.nan, -math.inf, math.nan, (cost,))
+    found = json.loads(dumps(_record(measured)))
+    assert (found["accuracy"], found["sqnr"], found["drop"]) == (None, None, None)
+    assert (found["layers"][0]["sqnr"], found["layers"][0]["drop"]) == (None, None)
 
 
 def test_pytests_import_paths(suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

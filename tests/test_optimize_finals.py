@@ -25,7 +25,7 @@ from harness.measure.turns import paired
 from harness.metrics import resolve
 from harness.optimize import Found, Goal, Limit, Space, Trial
 from harness.optimize.choice import last_choice
-from harness.optimize.finals import launch_seconds
+from harness.optimize.finals import launch_seconds, shortest
 from harness.optimize.measuring import Bench
 from harness.optimize.record import finals_of, record_of
 from harness.optimize.search import Tried
@@ -306,6 +306,15 @@ def test_what_is_alike_in_a_counted_goal_is_decided_by_the_techniques(made: list
     assert chosen(*trials[:3]) == ("onnxruntime+bf16", [])
     assert chosen(*trials[:2], dataclasses.replace(trials[3], broken=("accuracy",))) == ("onnxruntime+bf16", [])
     assert not made
+
+
+def test_what_differs_by_exactly_what_counts_as_alike_is_alike() -> None:
+    """0.988 - 0.978 is more than 0.01 by its rounding alone."""
+    longer = a_trial(onnxruntime | bf16, about(MS), 1.0, accuracy=(0.988,))
+    shorter = a_trial(bf16, about(MS), 1.0, accuracy=(0.978,))
+    goal = Goal("accuracy", "share", "higher")
+    assert shortest(goal, 0.01, longer, [longer, shorter])[0] is shorter
+    assert shortest(goal, 0.009, longer, [longer, shorter])[0] is longer
 
 
 def test_a_goal_that_was_not_measured_is_no_trial_that_stands(made: list[Launch]) -> None:

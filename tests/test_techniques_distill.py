@@ -95,6 +95,14 @@ def test_an_evaluation_that_samples_gives_a_student_the_same_each_time() -> None
     assert distill._accuracy_of(model, STUDENT.load()) == distill._accuracy_of(model, STUDENT.load())
 
 
+def test_an_evaluation_that_gives_no_number_of_a_student_is_told() -> None:
+    """The fact that no record could hold was told, and neither its cause nor its cure."""
+    model = dataclasses.replace(TINY, evaluate=lambda _: Evaluation(float("nan"), np.ones(4), "broken"))
+    words = r"evaluate of tiny gives nan for the teacher or a student, .* lower Training\.learning_rate"
+    with pytest.raises(PreparationError, match=words):
+        distill._accuracy_of(model, STUDENT.load())
+
+
 def test_a_teacher_that_counts_for_nothing_gives_no_gain() -> None:
     notes = deployed(distilled(into=STUDENT, weight=0.0, seeds=2)).notes
     assert (notes["student.gain"], notes["student.gain.spread"], notes["student.seeds"]) == (0.0, 0.0, 2)

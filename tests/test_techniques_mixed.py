@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -160,6 +161,57 @@ def test_nothing_is_kept_where_nothing_is_lost(onnx_model: Model, tmp_path: Path
     deployment = applied(int8_static(max_drop=0.02), onnx_model, tmp_path)
     assert deployment.notes["kept"] == ""
     assert deployment.notes["kept.drop"] <= 0.02
+
+
+@pytest.mark.parametrize(
+    ("drop", "searched"), [(math.nan, True), (0.988 - 0.978, False)], ids=["no number", "exactly the limit"]
+)
+def test_a_drop_that_is_no_number_is_searched_for_and_one_of_exactly_the_limit_is_kept(
+    onnx_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drop: float, searched: bool
+) -> None:
+    """No comparison with NaN holds: it passed. The other one is more than 0.01 by its rounding alone."""
+    drops = iter([drop])
+    monkeypatch.setattr(Probe, "drop", lambda self, network: next(drops, 0.0))
+    deployment = applied(int8_static(max_drop=0.01), onnx_model, tmp_path)
+    assert bool(deployment.notes["kept"]) is searched
+    assert deployment.notes["kept.drop"] == (0.0 if searched else drop)
+
+
+class Answering:
+    """A session that gives one array whatever it is asked."""
+
+    def __init__(self, output: Any) -> None:
+        self._output = output
+
+    def stage(self, inputs: Any) -> Any:
+        return inputs
+
+    def __call__(self, staged: Any) -> Any:
+        return staged
+
+    def fetch(self, called: Any) -> dict[str, Any]:
+        return {"output": self._output}
+
+
+@pytest.mark.parametrize("raises", [False, True], ids=["gives NaN", "fails"])
+def test_a_network_whose_outputs_are_no_numbers_loses_all(monkeypatch: pytest.MonkeyPatch, raises: bool) -> None:
+    """The first had a drop that was kept, and scikit-learn's metrics, which fail on NaN, ended the search."""
+
+    def evaluate(predict: Any) -> Evaluation:
+        found = predict({"x": np.ones((4, 1), np.float32)})["output"]
+        if raises and (np.isnan(found).any() or found.max() > 1):
+            raise ValueError("Input contains NaN.")
+        return Evaluation(float(found.mean()), np.ones(4), "data")
+
+    monkeypatch.setattr(Probe, "_session", lambda self, network: Answering(network))
+    probe, model = Probe.__new__(Probe), SimpleNamespace(evaluate=evaluate, batchable=False)
+    probe._deployment = SimpleNamespace(model=model, batch_size=1)  # type: ignore[assignment]
+    probe.accuracy = 0.75
+    assert probe.drop(np.full(4, 0.5)) == 0.25
+    assert probe.drop(np.full(4, np.nan)) == 0.75
+    if raises:
+        with pytest.raises(ValueError, match="Input contains"):  # of an evaluation that fails for its own reasons
+            probe.drop(np.full(4, 2.0))
 
 
 def test_an_evaluation_that_samples_finds_no_drop_between_a_network_and_itself(

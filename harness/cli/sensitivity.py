@@ -118,13 +118,13 @@ def _technique(grids: tuple[Grid, ...], wanted: str, suite: Path) -> Technique:
 
 
 def _record(found: Sensitivity) -> dict[str, Any]:
-    """As JSON has it: no infinity, which is null, as is an accuracy that was not measured."""
+    """As JSON has it: what is no finite number is null, as is an accuracy that was not measured."""
     return {
         "model": found.model,
         "technique": found.technique,
-        "accuracy": found.accuracy,
+        "accuracy": _finite(found.accuracy),
         "sqnr": _finite(found.sqnr),
-        "drop": found.drop,
+        "drop": _finite(found.drop),
         "layers": [
             {
                 "name": cost.layer.name,
@@ -132,7 +132,7 @@ def _record(found: Sensitivity) -> dict[str, Any]:
                 "nodes": list(cost.layer.nodes),
                 "parameters": cost.layer.elements,
                 "sqnr": _finite(cost.sqnr),
-                "drop": cost.drop,
+                "drop": None if cost.drop is None else _finite(cost.drop),
             }
             for cost in found.layers
         ],

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.judge.against import DEFAULT_SPREAD, Judged, judge_launches, more_launches
+from harness.judge.exact import beyond
 from harness.measure.sampling import SHORTEST
 from harness.measure.turns import plan_turn
 from harness.metrics import calls_needed
@@ -105,7 +106,7 @@ def shortest(goal: Goal, limit: float, best: Trial, trials: Iterable[Trial]) -> 
         if most is None or measured is None or not trial.stands:
             continue
         apart = abs(measured.estimate.point - most.estimate.point)
-        if apart <= limit and (len(trial.steps), apart) < (len(chosen.steps), lost):
+        if not beyond(apart, limit) and (len(trial.steps), apart) < (len(chosen.steps), lost):
             chosen, lost = trial, apart
     if chosen is best:
         return best, ""

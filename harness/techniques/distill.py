@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -195,7 +196,10 @@ def _check_inputs(teacher: Model, student: Model) -> None:
 
 
 def _accuracy_of(model: Model, network: Any) -> float:
-    """The value of the model's own evaluation for a network in evaluation mode, on the CPU."""
+    """The value of the model's own evaluation for a network in evaluation mode, on the CPU.
+
+    Raises `PreparationError` where it is no finite number.
+    """
     import torch
 
     from harness.runtimes.torch_session import TorchSession
@@ -210,7 +214,13 @@ def _accuracy_of(model: Model, network: Any) -> float:
         return Predictor(session, size, keep=0, names=names)(inputs)
 
     seed_generators()
-    return float(model.evaluate(predict).value)
+    value = float(model.evaluate(predict).value)
+    if not math.isfinite(value):
+        raise PreparationError(
+            f"evaluate of {model.name} gives {value} for the teacher or a student, which has no gain then: its outputs "
+            "hold NaN or infinity; where training diverged, lower Training.learning_rate"
+        )
+    return value
 
 
 def _name(into: Any) -> str:

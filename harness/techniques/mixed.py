@@ -32,6 +32,8 @@ __all__ = ["LayerCost", "Probe", "quantize_within"]
 
 CALLS = 32
 """Calls, each on another batch of inputs, whose outputs tell the SQNR of a layer."""
+ROUNDING = 1e-12
+"""More than a difference of two accuracies is off by its rounding: 0.988 - 0.978 is more than 0.01."""
 
 Progress = Callable[[str], None]
 
@@ -76,15 +78,20 @@ class Probe:
 
     def accuracy_of(self, network: Any) -> float:
         """The value of the model's own evaluation."""
-        model = self._deployment.model
-        size = self._deployment.batch_size if model.batchable else None
-        predictor = Predictor(self._session(network), size, keep=0)
-        seed_generators()
-        return float(model.evaluate(predictor).value)
+        return self._value(self._predictor(network))
 
     def drop(self, network: Any) -> float:
-        """By how much the accuracy of a network is below the float network's."""
-        return self.accuracy - self.accuracy_of(network)
+        """By how much the accuracy of a quantized network is below the float network's. All of it is lost where the
+        evaluation gives no number, or fails on outputs that hold none.
+        """
+        predictor = self._predictor(network)
+        try:
+            value = self._value(predictor)
+        except Exception:
+            if not any(predictor.not_finite.values()):
+                raise
+            return self.accuracy
+        return self.accuracy - value if math.isfinite(value) else self.accuracy
 
     def costs(self, quantizer: Quantizer, kept: Collection[str] = (), say: Progress | None = None) -> list[LayerCost]:
         """The cost of each layer without the nodes in `kept`, the most costly first; no accuracy is measured.
@@ -100,6 +107,14 @@ class Probe:
             if layer.elements or cost.sqnr < math.inf:
                 found.append(cost)
         return sorted(found, key=lambda cost: cost.sqnr)
+
+    def _predictor(self, network: Any) -> Predictor:
+        size = self._deployment.batch_size if self._deployment.model.batchable else None
+        return Predictor(self._session(network), size, keep=0)
+
+    def _value(self, predictor: Predictor) -> float:
+        seed_generators()
+        return float(self._deployment.model.evaluate(predictor).value)
 
     def _outputs(self, network: Any) -> dict[str, np.ndarray[Any, Any]]:
         predictor = Predictor(self._session(network), None)
@@ -126,7 +141,7 @@ def quantize_within(
     probe, always = Probe(deployment), quantizer.named(keep)
     network = quantizer.network(always)
     kept, drop = always, probe.drop(network)
-    if drop > max_drop:
+    if not drop <= max_drop + ROUNDING:
         kept, network, drop = _search(probe, quantizer, always, max_drop, drop, name)
     done = with_copies(deployment, network).promising(*quantizer.promises(kept))
     notes: dict[str, Scalar] = {"kept": ", ".join(kept), "kept.drop": drop}
@@ -159,14 +174,14 @@ def _search(
             )
         result = attempt(good)
         tried = result[2]
-        if tried <= max_drop:
+        if tried <= max_drop + ROUNDING:
             best = result
         else:
             bad, good = good, min(2 * good, last)
     while good - bad > 1:
         middle = (good + bad) // 2
         result = attempt(middle)
-        if result[2] <= max_drop:
+        if result[2] <= max_drop + ROUNDING:
             good, best = middle, result
         else:
             bad = middle
