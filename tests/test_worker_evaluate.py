@@ -51,6 +51,7 @@ GIVEN = {
     "one": {"answers": 1},
     "no_numbers": {"answers": np.array([0.5, np.nan, 1, np.inf])},
     "late": {},
+    "raising": {},
     "drawn": {},
     "more": {},
     "lazy": {},
@@ -73,12 +74,16 @@ def model(name):
         x = np.ones((600_000, 3), np.float32)
         if name == "late":
             x[-1] = np.nan  # beyond the elements that are kept
+        if name == "raising":
+            x[0] = np.nan
         if name != "silent":
             predict({"x": x if name == "late" else x[:8]})
         if name == "more":
             predict({"more": np.zeros((8, 3)), "x": x[:8]})
         if name in ("tensor", "array"):
             predict({"x": Tensor()} if name == "tensor" else x[:8])
+        if name == "raising":
+            raise ValueError("Input contains NaN.")  # as scikit-learn's metrics do
         if name in ("number", "nothing"):
             return 0.5 if name == "number" else None
         if name == "drawn":
@@ -123,6 +128,7 @@ WRONG = {
     "one": "answers must be (N,), one for each of its 4 scores; their shape is []",
     "no_numbers": "the evaluation's answers hold NaN or infinity, which agree with nothing",
     "late": "output output holds NaN or infinity in 1.7e-06 of its elements",
+    "raising": "output output holds NaN or infinity in 0.12 of its elements",
 }
 
 

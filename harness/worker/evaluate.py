@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import harness
-from harness.errors import MeasurementError, SuiteError
+from harness.errors import HarnessError, MeasurementError, SuiteError
 from harness.grid import Address, find_case, grids_of, load_suite
 from harness.model import Evaluation
 from harness.runtimes.predictor import Predictor, seed_generators
@@ -46,7 +46,14 @@ def evaluate(request: Evaluate) -> Evaluated:
     names = input_names(folder) if case.model.form == "torch" else []
     predictor = Predictor(session, manifest.batch_size if manifest.batchable else None, KEPT_OUTPUTS, names)
     seed_generators()
-    evaluation = case.model.evaluate(predictor)
+    try:
+        evaluation = case.model.evaluate(predictor)
+    except HarnessError:
+        raise
+    except Exception:
+        # Much that scores fails on numbers that are none, and does not say where they come from.
+        check_finite(predictor.not_finite, predictor.elements, case.id)
+        raise
     if not predictor.elements:
         raise SuiteError(
             f"{case.id}: evaluate never called predict, so that its accuracy is not of what is served; call "
