@@ -219,9 +219,10 @@ def classification(
 ) -> Callable[[Predict], Evaluation]:
     """An `evaluate` for classifiers: the largest of an example's values in the first output against its integer label.
 
-    `examples` gives the input arrays of N examples and their labels (N,). The first output is (N, classes), and may
-    have further axes of length 1. The `evaluate` raises `SuiteError` for another one, and where it has one value an
-    example, of which the largest is always the first: no answer would ever change.
+    `examples` gives the input arrays of N examples and their labels (N,), from 0. The first output is (N, classes), and
+    may have further axes of length 1. The `evaluate` raises `SuiteError` for another one, and where it has one value an
+    example, of which the largest is always the first: no answer would ever change. And for labels that no answer can
+    equal: texts, and numbers from 1 to as many as there are classes.
     """
 
     def evaluate(predict: Predict) -> Evaluation:
@@ -242,6 +243,13 @@ def classification(
                 f"classification takes the largest of several values, and the first output, {name}, has one an "
                 "example: write an evaluate with a threshold, or put the output of logits or probabilities first"
             )
+        given, cure = np.asarray(labels), ""
+        if given.dtype.kind not in "iufb":
+            cure = f"the labels are {given.dtype}: give the number of each class"
+        elif given.min() == 1 and given.max() == values.shape[1]:
+            cure = f"the labels go from 1 to {values.shape[1]}, as many as there are classes: subtract 1"
+        if cure:
+            raise SuiteError(f"classification answers with the place of the largest value, from 0, and {cure}")
         answers = values.argmax(axis=-1)
         scores = (answers == labels).astype(np.float64)
         return Evaluation(

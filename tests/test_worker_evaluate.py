@@ -216,6 +216,24 @@ def test_a_classification_whose_labels_do_not_fit_its_outputs_is_refused(
         evaluate(lambda _: {"y": np.ones(shape, np.float32)})
 
 
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.array(["cat", "dog", "cat", "bird"]), "the labels are <U4: give the number of each class"),
+        (np.array(["cat", "dog", "cat", "bird"], object), "the labels are object: give the number of each class"),
+        (np.arange(1, 5), "the labels go from 1 to 4, as many as there are classes: subtract 1"),
+    ],
+    ids=["texts", "objects", "from 1"],
+)
+def test_labels_that_no_answer_can_equal_are_refused(labels: Any, words: str) -> None:
+    """The accuracy was 0, or that of wrong classes, and no loss shows against a baseline of 0."""
+    evaluate = classification(lambda: ({"x": np.ones((4, 3), np.float32)}, labels))
+    with pytest.raises(SuiteError, match=words):
+        evaluate(lambda _: {"logits": np.eye(4, dtype=np.float32)})
+    some = classification(lambda: ({"x": np.ones((4, 3), np.float32)}, np.array([1, 2, 3, 3])))
+    assert some(lambda _: {"logits": np.eye(4, dtype=np.float32)}).value == 0.25
+
+
 def test_torch_draws_what_it_draws_in_a_new_process() -> None:
     torch.rand(3)
     seed_generators()
