@@ -16,6 +16,7 @@ from harness.hardware import cpu
 from harness.hardware.base import Hardware
 from harness.model import Model
 from harness.runtimes.native import load_network, native_runtime
+from harness.runtimes.predictor import seed_generators
 from harness.techniques import int8_static, onnxruntime
 from harness.techniques.base import Technique, as_pipeline
 from harness.techniques.mixed import LayerCost, Probe
@@ -82,6 +83,7 @@ def sensitivity(
     if missing:
         raise UnavailableError(missing)
     with tempfile.TemporaryDirectory() as folder:
+        seed_generators()  # as before an artefact is made: what load or calibration draws is what a case has
         deployment = Deployment(model, load_network(model), native_runtime(model.form), hardware, Path(folder))
         if pipeline:
             if say:
@@ -110,10 +112,11 @@ def _measured(
 ) -> Sensitivity:
     patterns = given.pop("keep", ())
     given.pop("max_drop", None)
+    # First, as in a case: an evaluation draws from the generators too, and seeds them.
+    quantizer = onnx_quantizer(deployment, technique.name, **given)
     say("measuring the float network")
     probe = Probe(deployment)
     say(f"accuracy {probe.accuracy:.4f}; calibrating and quantizing everything")
-    quantizer = onnx_quantizer(deployment, technique.name, **given)
     kept = quantizer.named([patterns] if isinstance(patterns, str) else list(patterns))
     network = quantizer.network(kept)
     together, drop = probe.sqnr(network), probe.drop(network)

@@ -263,6 +263,38 @@ def test_sensitivity_puts_the_costly_layers_first(outliers: Model) -> None:
     assert any("layer 1 of " in sentence for sentence in said)
 
 
+def test_sensitivity_draws_what_a_case_draws(onnx_model: Model) -> None:
+    """Each call had weights of its own where load draws them, and other calibration data than the technique."""
+    asked: list[str] = []
+
+    def load() -> Path:
+        import onnx
+        from onnx import numpy_helper
+
+        path: Path = onnx_model.load()
+        network = onnx.load(str(path))
+        drawn = np.random.standard_normal((48, 4)).astype(np.float32)
+        network.graph.initializer[1].CopyFrom(numpy_helper.from_array(drawn, "second"))
+        onnx.save(network, str(path))
+        return path
+
+    def calibration() -> Any:
+        asked.append("calibration")
+        return onnx_model.calibration() if onnx_model.calibration else []
+
+    def evaluate(predict: Any) -> Evaluation:
+        asked.append("evaluation")
+        return onnx_model.evaluate(predict)
+
+    model = dataclasses.replace(onnx_model, load=load, calibration=calibration, evaluate=evaluate)
+    found = []
+    for seed in (1, 2):
+        np.random.seed(seed)
+        found.append(sensitivity(model, evaluated=0).sqnr)
+    assert found[0] == pytest.approx(found[1])
+    assert asked == ["calibration", "evaluation", "evaluation"] * 2
+
+
 def test_sensitivity_exports_a_torch_model(tmp_path: Path) -> None:
     found = sensitivity(tiny_torch_model(), int8_dynamic(ops=["MatMul", "Conv"]), evaluated=0)
     assert sorted(cost.layer.elements for cost in found.layers) == [144, 1152, 4608]
