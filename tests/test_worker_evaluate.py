@@ -17,6 +17,7 @@ from harness.errors import MeasurementError, SuiteError
 from harness.hardware import Cpu, cpu
 from harness.measure.child import Child
 from harness.measure.tree import Tree
+from harness.model import digest_arrays
 from harness.runtimes.predictor import seed_generators
 from harness.specs import spec_of
 from harness.worker.artefact import load_batches, read_manifest, save_batches, write_manifest
@@ -232,6 +233,19 @@ def test_labels_that_no_answer_can_equal_are_refused(labels: Any, words: str) ->
         evaluate(lambda _: {"logits": np.eye(4, dtype=np.float32)})
     some = classification(lambda: ({"x": np.ones((4, 3), np.float32)}, np.array([1, 2, 3, 3])))
     assert some(lambda _: {"logits": np.eye(4, dtype=np.float32)}).value == 0.25
+
+
+def test_an_input_that_is_called_label_is_in_the_digest_of_a_classification() -> None:
+    """The labels took its place: other inputs were the same question."""
+
+    def workload(**inputs: Any) -> str:
+        evaluate = classification(lambda: (inputs, np.arange(4)))
+        return evaluate(lambda _: {"logits": np.eye(4, dtype=np.float32)}).workload
+
+    one, other = np.ones(4, np.float32), np.zeros(4, np.float32)
+    assert workload(label=one) != workload(label=other)
+    assert workload(label=one, labels=one) != workload(label=one, labels=other)
+    assert workload(x=one) == digest_arrays({"x": one, "label": np.arange(4)}), "committed baselines hold it"
 
 
 def test_torch_draws_what_it_draws_in_a_new_process() -> None:
