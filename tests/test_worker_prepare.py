@@ -337,8 +337,9 @@ BOXES = np.zeros((17, 4), np.float32)
         ([np.float32([np.nan])], "output y holds NaN"),
         ([np.float32([[1, -np.inf]])], "holds NaN or infinity; .*, or forward marks .* and mask in evaluate"),
         ([BOXES[:1], BOXES[:1]], "or finds nothing in them: let Model.inputs give real examples"),
+        ([np.array([0]), np.array([0])], "let Model.inputs give examples that it answers differently, or the network"),
     ],
-    ids=["objects", "text", "no batch", "NaN", "marked", "nothing found"],
+    ids=["objects", "text", "no batch", "NaN", "marked", "nothing found", "one decision"],
 )
 def test_outputs_that_nothing_could_be_told_of_are_refused_with_the_cure(outputs: list[Any], words: str) -> None:
     with pytest.raises(PreparationError, match=words):
