@@ -145,7 +145,7 @@ def test_asks(case, bench):
     )
     code, text = folder.pytest("suites", "--baseline=off", *PLAN, "--junitxml", "junit.xml", "-rfs")
     assert code == 1
-    assert "8 failed, 1 passed, 3 skipped, 1 xfailed" in text
+    assert "9 failed, 1 passed, 3 skipped, 1 xfailed, 1 error" in text
     assert "FAILED suites/test_hiding.py::test_forgets_with_a_mark" in text
     # A skip while fixtures are set up was green, with the verdict in the record.
     assert "ERROR at setup of test_skips_in_a_fixture[tiny_onnx/liar+batched:7/cpu]" in text
