@@ -28,7 +28,7 @@ from harness.measure.timed_test import TestMeasurer, a_call
 from harness.measure.tree import Tree
 from harness.plan import Plan
 from harness.plugin import pytest_runtest_makereport
-from harness.plugin.benching import CASE, MARKS
+from harness.plugin.benching import CASE, MARKED
 from harness.plugin.state import STATE, State
 from harness.plugin.timed_test import OLDEST, TEST, check_asked, check_installed, tell, timed_test, unjudged
 from harness.records import Launch, Outcome, Verdict
@@ -1012,26 +1012,30 @@ def test_temporary_files_of_a_launch_that_is_killed_go_with_its_case(
 
 
 @pytest.mark.parametrize(
-    ("outcome", "reason", "called", "red"),
+    ("outcome", "reason", "called", "marked", "red"),
     [
-        (Outcome.FAILED, f"{EXPECTED}known", True, False),
-        (Outcome.COMPLETED, "", True, True),
-        (Outcome.COMPLETED, "", False, False),
-        (Outcome.UNAVAILABLE, "xfail: needs AVX512", False, True),
-        (Outcome.CRASHED, "candidate arm: killed by SIGSEGV", False, True),
-        (Outcome.FAILED, "its pytest ended with exit code 1 and measured nothing", False, True),
+        (Outcome.FAILED, f"{EXPECTED}known", True, True, False),
+        (Outcome.FAILED, f"{EXPECTED}known", True, False, False),
+        (Outcome.COMPLETED, "", True, True, True),
+        (Outcome.COMPLETED, "", False, True, False),
+        (Outcome.COMPLETED, "", False, False, True),
+        (Outcome.UNAVAILABLE, "xfail: needs AVX512", False, True, True),
+        (Outcome.CRASHED, "candidate arm: killed by SIGSEGV", False, True, True),
+        (Outcome.FAILED, "its pytest ended with exit code 1 and measured nothing", False, True, True),
     ],
     ids=[
         "as its mark expects",
+        "as a mark expects that it adds in its launch",
         "a call after the verdict",
         "a verdict that its mark expects",
+        "a mark after the verdict",
         "a skip of its own",
         "a crash",
         "a strict mark, and benchmark never called",
     ],
 )
 def test_a_mark_excuses_what_failed_and_not_what_was_not_measured(
-    tmp_path: Path, outcome: Outcome, reason: str, called: bool, red: bool
+    tmp_path: Path, outcome: Outcome, reason: str, called: bool, marked: bool, red: bool
 ) -> None:
     """What a mark expects is what pytest sees of the test: no crash, and no test that leaves before it is measured."""
     test = TimedTest("suites/test_m.py::test_it")
@@ -1039,9 +1043,8 @@ def test_a_mark_excuses_what_failed_and_not_what_was_not_measured(
     decision = SimpleNamespace(fails=True, message="red", result=SimpleNamespace(outcome=outcome, reason=reason))
     used = SimpleNamespace(called=True, ended=True, broken=None, decision=decision)
     config = SimpleNamespace(option=SimpleNamespace(), stash={STATE: state})
-    item: Any = SimpleNamespace(
-        stash={TEST: test, CASE: used, MARKS: []}, path=tmp_path / "test_m.py", config=config, iter_markers=lambda _: []
-    )
+    stash = {TEST: test, CASE: used, MARKED: marked}
+    item: Any = SimpleNamespace(stash=stash, path=tmp_path / "test_m.py", config=config)
 
     def body() -> None:
         raise pytest.xfail.Exception("known") if called else Regression("red")

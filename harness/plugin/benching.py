@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from _pytest.skipping import evaluate_xfail_marks, xfailed_key
 
 from harness.errors import Regression, SuiteError
 from harness.grid import Case
@@ -15,7 +16,7 @@ from harness.plugin.timed_test import TEST, TimedItem, disabled, expected, tell
 from harness.settings import Decision
 from harness.timed_test import TimedTest
 
-__all__ = ["BESIDE_OTHERS", "CASE", "MARKS", "Bench", "measure"]
+__all__ = ["BESIDE_OTHERS", "CASE", "MARKED", "Bench", "measure"]
 
 BESIDE_OTHERS = (
     "harness cases can't be timed under pytest-xdist: processes beside each other disturb each other; run the suites "
@@ -23,8 +24,8 @@ BESIDE_OTHERS = (
 )
 CASE = pytest.StashKey["Bench"]()
 """Where an item carries the one that its test was given."""
-MARKS = pytest.StashKey[list[pytest.Mark]]()
-"""Where it carries the marks xfail that it had when its case was decided, also where it is run again."""
+MARKED = pytest.StashKey[bool]()
+"""Where it carries whether a mark xfail was in force before its case was decided, also where it is run again."""
 
 
 class Bench:
@@ -64,10 +65,12 @@ class Bench:
                 pytrace=False,
             )
         try:
+            # As pytest finds it, which reads the marks once more when the test is over.
+            marked = self._item.stash.get(xfailed_key, None) or evaluate_xfail_marks(self._item)
             self.decision = decision = self._state.measure(self._item, case)
         finally:
             self._state.measuring.release()
-        self._item.stash.setdefault(MARKS, [*self._item.iter_markers("xfail")])
+        self._item.stash.setdefault(MARKED, marked is not None)
         put_properties(self._item, decision)
         if decision.fails:
             raise Regression(decision.message)

@@ -8,7 +8,7 @@ import pytest
 
 from harness.grid import Case
 from harness.names import TEST_FAILED
-from harness.plugin.benching import BESIDE_OTHERS, CASE, MARKS, Bench
+from harness.plugin.benching import BESIDE_OTHERS, CASE, MARKED, Bench
 from harness.plugin.cases import case_of, put_properties, suite_of
 from harness.plugin.selection import only_shows
 from harness.plugin.state import STATE
@@ -49,8 +49,8 @@ def settle(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
         ):
             # A mark says beforehand what is known to fail; a call comes after the verdict, and can't take it back.
             _fail(report, f"{failing.message}\n  (the test called xfail after that; the verdict stands)")
-        elif failing and [*item.iter_markers("xfail")] != item.stash[MARKS]:
-            _fail(report, f"{failing.message}\n  (the test was marked xfail after that; the verdict stands)")
+        elif failing and not item.stash[MARKED] and expected(item, failing) is None:
+            _fail(report, f"{failing.message}\n  (a mark xfail came into force after that; the verdict stands)")
         elif failing and (name in state.objected or unexcused(item, failing)):
             # Its test failed before and is run again, or was not measured: neither is a failure that a mark expects.
             _fail(report, failing.message)
