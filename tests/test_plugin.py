@@ -594,7 +594,8 @@ def test_cases_are_refused_where_the_system_is_no_linux(tmp_path: Path, monkeypa
     state = SimpleNamespace(note_dropped=lambda _: None, left_to_full=lambda _: {}, collected=lambda *_: [])
 
     def collected(*, only: bool) -> None:
-        config = SimpleNamespace(stash={STATE: state}, option=SimpleNamespace(collectonly=only))
+        option = SimpleNamespace(collectonly=only)
+        config = SimpleNamespace(stash={STATE: state}, option=option, getoption=lambda _: "")
         pytest_collection_modifyitems(cast(Any, None), cast(Any, config), items)
 
     with pytest.raises(pytest.UsageError, match="cases are measured on Linux, and this is darwin"):

@@ -304,14 +304,21 @@ def test_tests_in_what_only_looks_like_a_folder_of_suites_are_told(
 
 
 def test_a_gate_over_tests_that_are_no_cases_is_an_error(tmp_path: Path) -> None:
-    """It was green, and judged nothing. Settings above the folder that one stands in make theirs the rootdir."""
+    """It was green, and judged nothing. Settings above the folder that one stands in make theirs the rootdir. A run
+    that was begun for the cases beside them took the place of the latest one, which --resume goes on with.
+    """
     folder = project(tmp_path / "repo" / "ml", "def test_sum(benchmark):\n    assert benchmark(sum, [1]) == 1\n")
+    folder.suite(
+        "test_grid",
+        "@grid(model=[tiny], technique=[reference], hardware=[cpu])\ndef test_it(case, bench):\n    bench(case)\n",
+    )
     (folder.path / "pytest.ini").rename(tmp_path / "repo" / "pytest.ini")
     said = "1 test of pytest-benchmark in ml/suites, not among the folders of suites of "
     code, text = folder.pytest("suites", "--baseline=strict")
     assert code == 4, text
     assert f"ERROR: {said}" in text
-    code, text = folder.pytest("suites", "--benchmark-disable")
+    assert not (tmp_path / "repo" / "reports").exists()
+    code, text = folder.pytest("suites/test_sorting.py", "--benchmark-disable")
     assert code == 0, text
     assert f"\n{said}" in text
 

@@ -106,7 +106,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Check the selected cases together, and add a failing item for each baseline whose case is gone."""
+    """Check the selected cases together, and add a failing item for each baseline whose case is gone. Tests that look
+    like cases and are none end a run that asks for verdicts: its gate would be open.
+    """
     state = config.stash[STATE]
     state.note_dropped(items)
     left = state.left_to_full([item for item in items if case_of(item)])
@@ -116,6 +118,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     items[:] = [TimedItem.of(item, measure) if TEST in item.stash else item for item in items]
     if hasattr(config, "workerinput"):
         return
+    if is_gate(config) and not only_shows(config) and (text := unjudged(config, items)):
+        raise pytest.UsageError(text)  # before a run begins, which takes the place of the latest one
     cases = [item for item in items if case_of(item)]
     try:
         if cases and not only_shows(config):
@@ -135,17 +139,12 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note what was left out after the cases were counted, and not said. Say which tests look like cases and are none:
-    a gate that was asked for would be open.
-    """
+    """Note what was left out after the cases were counted, and not said; say which tests look like cases and aren't."""
     config = session.config
     state = config.stash[STATE]
     state.note_dropped(session.items)
-    if hasattr(config, "workerinput") or not (text := unjudged(config, session.items)):
-        return
-    if is_gate(config) and not only_shows(config):
-        raise pytest.UsageError(text)
-    state.progress.note(text)
+    if not hasattr(config, "workerinput"):
+        state.progress.note(unjudged(config, session.items))
 
 
 @pytest.fixture
