@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,14 +25,15 @@ __all__ = ["MissingCase", "has_baselines"]
 def has_baselines(settings: Settings, folders: Collection[str], deselected: Collection[tuple[str, str]]) -> bool:
     """Whether there is something to miss in a run that has no case at all: a suite's file may be gone.
 
-    `folders` are those that were selected, `deselected` the cases, by suite and id, that were left out of them. Raises
-    `BaselineError` where the revision that holds the baselines is not known, or has none.
+    `folders` are those that were selected, `deselected` the cases, by suite and id, that were left out of them. Where
+    the revision that holds the baselines is not known, or has none, those of the working tree tell: the session that
+    they begin says what is wrong with it.
     """
+    store = Store(settings.baselines) if settings.baselines.is_dir() else None
     if settings.revision:
-        store = Store.at_revision(settings.baselines, settings.revision)
-    elif settings.baselines.is_dir():
-        store = Store(settings.baselines)
-    else:
+        with suppress(BaselineError):  # it may stand in addopts, and is no matter of ordinary tests
+            store = Store.at_revision(settings.baselines, settings.revision)
+    if store is None:
         return False
     damaged = []
     for folder, one in store.each():
