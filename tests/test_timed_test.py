@@ -30,7 +30,7 @@ from harness.plan import Plan
 from harness.plugin import pytest_runtest_makereport
 from harness.plugin.benching import CASE, MARKED
 from harness.plugin.state import STATE, State
-from harness.plugin.timed_test import OLDEST, TEST, check_asked, check_installed, tell, timed_test, unjudged
+from harness.plugin.timed_test import OLDEST, TEST, check_asked, check_installed, open_gate, tell, timed_test, unjudged
 from harness.records import Launch, Outcome, Verdict
 from harness.settings import Decision
 from harness.timed_test import TimedTest
@@ -228,13 +228,15 @@ def a_test(test: bool = True, *marks: pytest.Mark, **options: bool) -> Any:
     return SimpleNamespace(stash=stash, get_closest_marker=known.get, config=config)
 
 
-def collected(folder: Path, *fixtures: str, on_grid: bool = False, **options: bool) -> Any:
+def collected(folder: Path, *fixtures: str, on_grid: bool = False, **options: object) -> Any:
     """What is asked of an item that pytest collects in a folder of suites."""
     config = SimpleNamespace(
         rootpath=folder,
         inipath=None,
         getini=lambda _: ["suites"],
-        getoption=lambda name: options.get(name, False),
+        getoption=lambda name: {"against_with": (), **options}.get(name, False),
+        option=SimpleNamespace(),
+        invocation_params=SimpleNamespace(dir=folder),
         pluginmanager=SimpleNamespace(hasplugin="pytest-benchmark".__eq__),
     )
     return SimpleNamespace(
@@ -242,6 +244,7 @@ def collected(folder: Path, *fixtures: str, on_grid: bool = False, **options: bo
         path=folder / "suites" / "test_x.py",
         fixturenames=fixtures,
         function=SimpleNamespace(**{ATTRIBUTE: Grid((), (), ())} if on_grid else {}),
+        get_closest_marker=lambda _: None,
         config=config,
         stash={},
     )
@@ -301,6 +304,40 @@ def test_tests_in_what_only_looks_like_a_folder_of_suites_are_told(
     item.path = tmp_path / file
     said = unjudged(item.config, [item, collected(tmp_path / root)])
     assert re.search(words, said) if words else said == ""
+    item.get_closest_marker = {"skip": pytest.mark.skip.mark}.get
+    assert unjudged(item.config, [item]) == "", "it is not run, as with --benchmark-skip"
+
+
+@pytest.mark.parametrize(
+    ("here", "options", "ends"),
+    [
+        ("ml", {"baseline": "strict"}, True),
+        (".", {"baseline": "strict"}, False),
+        ("ml", {"baseline": "strict", "benchmark_disable": True}, False),
+        ("ml", {}, False),
+    ],
+    ids=["beside them", "elsewhere", "benchmarks are disabled", "no verdicts by name"],
+)
+def test_tests_that_are_no_cases_end_a_gate_that_was_called_beside_them(
+    tmp_path: Path, here: str, options: dict[str, object], *, ends: bool
+) -> None:
+    """From elsewhere they may rightly be ordinary ones, which were an error, and so were those that measure nothing."""
+    item = collected(tmp_path, "benchmark", **options)
+    item.path = tmp_path / "ml" / "suites" / "test_x.py"
+    item.config.invocation_params.dir = tmp_path / here
+    assert bool(open_gate(item.config, [item])) is ends
+    assert unjudged(item.config, [item])
+
+
+def test_ordinary_tests_in_another_folder_that_is_called_suites_end_no_gate(tmp_path: Path) -> None:
+    """A project with suites at their place had an error for its benchmarks in tests/suites."""
+    folder = Folder(tmp_path)
+    (tmp_path / "tests" / "suites").mkdir(parents=True)
+    text = "def test_sum(benchmark):\n    assert benchmark.pedantic(sum, ([1],)) == 1\n"
+    (tmp_path / "tests" / "suites" / "test_sort.py").write_text(text)
+    code, text = folder.pytest("tests", "--baseline=strict")
+    assert code == 0, text
+    assert "\n1 test of pytest-benchmark in tests/suites, not among the folders of suites of " in text
 
 
 def test_a_gate_over_tests_that_are_no_cases_is_an_error(tmp_path: Path) -> None:

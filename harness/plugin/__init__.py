@@ -19,17 +19,20 @@ from harness.measured import Measured
 from harness.plugin.benching import CASE, Bench, measure
 from harness.plugin.cases import case_of, note_twins
 from harness.plugin.makereport import settle
-from harness.plugin.options import (
-    add_options,
-    check_options,
-    is_gate,
-    plan_of,
-    pytest_load_initial_conftests,  # noqa: F401
-)
+from harness.plugin.options import add_options, check_options, plan_of, pytest_load_initial_conftests  # noqa: F401
 from harness.plugin.progress import unwritable
 from harness.plugin.selection import SELECTIONS, is_report, only_shows
 from harness.plugin.state import STATE, State
-from harness.plugin.timed_test import FIXTURE, TEST, TimedItem, check_asked, check_installed, timed_test, unjudged
+from harness.plugin.timed_test import (
+    FIXTURE,
+    TEST,
+    TimedItem,
+    check_asked,
+    check_installed,
+    open_gate,
+    timed_test,
+    unjudged,
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -118,7 +121,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     items[:] = [TimedItem.of(item, measure) if TEST in item.stash else item for item in items]
     if hasattr(config, "workerinput"):
         return
-    if is_gate(config) and not only_shows(config) and (text := unjudged(config, items)):
+    if text := open_gate(config, items):
         raise pytest.UsageError(text)  # before a run begins, which takes the place of the latest one
     cases = [item for item in items if case_of(item)]
     try:

@@ -13,7 +13,8 @@ import pytest
 
 from harness.errors import HarnessError, Regression, SuiteError
 from harness.grid import grid_of
-from harness.plugin.selection import is_left
+from harness.plugin.options import is_gate
+from harness.plugin.selection import is_left, only_shows
 from harness.records import Outcome
 from harness.settings import Decision
 from harness.timed_test import TimedTest
@@ -29,6 +30,7 @@ __all__ = [
     "check_installed",
     "disabled",
     "expected",
+    "open_gate",
     "tell",
     "timed_test",
     "unexcused",
@@ -75,9 +77,9 @@ def _is_for_benchmark(item: pytest.Item) -> bool:
 
 
 def unjudged(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
-    """What is said of the tests of pytest-benchmark's that are no cases although they lie in a folder that is called as
-    one of suites is, with the cure; "" where there are none. Folders of suites are relative to pytest's rootdir, which
-    may be another folder than the one where pytest was called.
+    """What is said of the tests of pytest-benchmark's that are to be run and are no cases although they lie in a folder
+    that is called as one of suites is, with the cure; "" where there are none. Folders of suites are relative to
+    pytest's rootdir, which may be another folder than the one where pytest was called.
     """
     root, known = config.rootpath, config.getini("harness_suites")
     there = [folder for folder in known if (root / folder).is_dir()]
@@ -89,7 +91,8 @@ def unjudged(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
         return next((folder for folder in folders if any(folder.parts[-len(one) :] == one for one in names)), None)
 
     tests = [item for item in items if FIXTURE in getattr(item, "fixturenames", ()) and _is_for_benchmark(item)]
-    found = [folder for item in tests if not _is_for_cases(item) and (folder := alike(item.path))]
+    tests = [item for item in tests if not _is_for_cases(item) and not is_left(item)]
+    found = [folder for item in tests if (folder := alike(item.path))]
     if not found:
         return ""
     inside = sorted({folder.relative_to(root).as_posix() for folder in found if folder.is_relative_to(root)})
@@ -100,6 +103,17 @@ def unjudged(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
         f"{plural(len(found), 'test')} of pytest-benchmark in {', '.join([*inside, *outside])}, not among the folders "
         f"of suites of {root}: not judged; {cure}"
     )
+
+
+def open_gate(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
+    """What of it ends a run, "" where nothing does: verdicts were asked for by name, and the tests would be cases if
+    pytest's rootdir were the folder where it was called. Others may rightly be none.
+    """
+    if not is_gate(config) or only_shows(config):
+        return ""
+    folders = [config.invocation_params.dir / folder for folder in config.getini("harness_suites")]
+    text = unjudged(config, [item for item in items if any(item.path.is_relative_to(one) for one in folders)])
+    return text if text and not disabled(config) else ""
 
 
 def check_asked(item: pytest.Item) -> None:
