@@ -358,6 +358,9 @@ def test_a_gate_over_tests_that_are_no_cases_is_an_error(tmp_path: Path) -> None
     code, text = folder.pytest("suites/test_sorting.py", "--benchmark-disable")
     assert code == 0, text
     assert f"\n{said}" in text
+    code, text = folder.pytest("suites/test_sorting.py", "--baseline=strict", "-n1")
+    assert code == 1, text
+    assert said in text, "each process of pytest-xdist says it of its own"
 
 
 @pytest.mark.parametrize(("found", "old"), [("5.1.0", True), ("5.2.3", True), ("5.3.0", False), ("5.10.0", False)])

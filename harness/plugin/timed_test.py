@@ -117,8 +117,12 @@ def open_gate(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
 
 
 def check_asked(item: pytest.Item) -> None:
-    """Fail a test that comes to the fixture and is no case: `request.getfixturevalue` is not seen in collection."""
+    """Fail a test that comes to the fixture and is no case: `request.getfixturevalue` is not seen in collection, and
+    under pytest-xdist the process that was started sees none.
+    """
     config = item.config
+    if text := open_gate(config, [item]):
+        pytest.fail(text, pytrace=False)
     if TEST in item.stash or not _is_for_cases(item) or disabled(config) or config.getoption("benchmark_skip"):
         return
     pytest.fail(
