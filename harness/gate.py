@@ -42,8 +42,8 @@ __all__ = [
 ]
 
 DECIDED = {Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.MISSING, Verdict.INVALID, Verdict.ERROR}
-
 LOG_LINES = 15
+TAKEN = ("bench", "benchmark")  # the fixtures by which a test is a case
 
 
 def gate(settings: Settings, result: Result, comparisons: Sequence[Comparison]) -> tuple[bool, str]:
@@ -232,13 +232,13 @@ def without_case(
 
 def damaged_is_due(folder: str, root: Path, nodeids: Iterable[str], files: Iterable[Path]) -> bool:
     """Whether a run of these files and folders is told of a damaged baseline, of which its folder (see `Store.each`) is
-    known: one of the project's `files` is of its suite and lies in them, or none is any more, or it is a `*`.
-
-    A module that has the suite's name, and no word of a bench, is none of these.
+    known: of the project's `files`, one of its suite that takes a fixture of cases lies in them, or there is none, or
+    it is a `*`.
     """
     suite = folder.partition("/")[0]
     own = [path for path in files if folder_of(suite_name(path), "").partition("/")[0] == suite]
-    places = [path.relative_to(root).as_posix() for path in own if b"bench" in path.read_bytes()]
+    own = [path for path in own if _has(path, lambda part: isinstance(part, ast.arg) and part.arg in TAKEN, "bench")]
+    places = [path.relative_to(root).as_posix() for path in own]
     return "*" in folder or not places or any(within(place, nodeid) for place in places for nodeid in nodeids)
 
 
@@ -267,19 +267,23 @@ def _is_due(baseline: Portable, root: Path, nodeids: set[str], files: Callable[[
 
 
 def _defines(path: Path, nodeid: str, *, star: bool = False) -> bool:
-    """Whether a file defines, assigns or imports the name of a node id's test.
-
-    star  whether to import all that another file has, which may be the test as well, counts
+    """Whether a file defines, assigns or imports the name of a node id's test; with `star`, to import all that another
+    file has, which may be the test as well, counts.
     """
     test = nodeid.partition("::")[2].partition("[")[0].rpartition("::")[2]
+    wanted = {test, "*"} if star else {test}
+    return _has(path, lambda part: not wanted.isdisjoint(_bound(part)), rf"\bdef {re.escape(test)}\(")
+
+
+def _has(path: Path, fits: Callable[[ast.AST], bool], pattern: str) -> bool:
+    """Whether a part of a file fits; of one that can't be parsed, whether its text has the pattern."""
     source = path.read_bytes()
     try:
         with warnings.catch_warnings(action="ignore"):  # they are for those who run the file
             tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return re.search(rf"\bdef {re.escape(test)}\(", source.decode("utf-8", "replace")) is not None
-    wanted = {test, "*"} if star else {test}
-    return any(not wanted.isdisjoint(_bound(node)) for node in ast.walk(tree))
+        return re.search(pattern, source.decode("utf-8", "replace")) is not None
+    return any(map(fits, ast.walk(tree)))
 
 
 def _bound(node: ast.AST) -> Iterator[str]:

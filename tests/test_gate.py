@@ -189,8 +189,13 @@ def test_a_damaged_baseline_is_an_error_of_its_own(tmp_path: Path, store: Store,
         ("bench/suites/test_digits.py", "", "suites", False),
         ("suites/test_numbers.py", "", "tests", True),
         ("src/digits.py", "COUNT = 10\n", "tests", True),
+        ("src/digits.py", "# see the benchmark\nCOUNT = 10\n", "tests", True),
+        ("suites/test_digits.py", "def test_it(benchmark): print 'of another Python'\n", "tests", False),
     ],
-    ids=["its folder", "its file", "another folder", "moved away", "no suite of its name", "a module of its name"],
+    ids=[
+        *("its folder", "its file", "another folder", "moved away", "no suite of its name", "a module of its name"),
+        *("one that names a benchmark", "one that can't be parsed"),
+    ],
 )
 def test_a_damaged_baseline_is_told_where_its_suite_is(
     tmp_path: Path, store: Store, file: str, code: str, selected: str, *, told: bool
