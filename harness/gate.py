@@ -232,14 +232,13 @@ def without_case(
 
 def damaged_is_due(folder: str, root: Path, nodeids: Iterable[str], files: Iterable[Path]) -> bool:
     """Whether a run of these files and folders is told of a damaged baseline, of which its folder (see `Store.each`) is
-    known: of the project's `files`, one of its suite that takes a fixture of cases lies in them, or there is none, or
-    it is a `*`.
+    known: of the project's `files`, one of its suite that takes a fixture of cases lies in them, or there is none.
     """
     suite = folder.partition("/")[0]
     own = [path for path in files if folder_of(suite_name(path), "").partition("/")[0] == suite]
     own = [path for path in own if _has(path, lambda part: isinstance(part, ast.arg) and part.arg in TAKEN, "bench")]
     places = [path.relative_to(root).as_posix() for path in own]
-    return "*" in folder or not places or any(within(place, nodeid) for place in places for nodeid in nodeids)
+    return not places or any(within(place, nodeid) for place in places for nodeid in nodeids)
 
 
 def python_files(root: Path) -> list[Path]:

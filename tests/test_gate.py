@@ -9,7 +9,7 @@ import pytest
 
 from harness.baseline.store import Store, folder_of
 from harness.comparing import Nothing, WithBaselines
-from harness.gate import gate, gone, left_out, shared_suite, undone, without_case
+from harness.gate import damaged_is_due, gate, gone, left_out, shared_suite, undone, without_case
 from harness.plan import Plan
 from harness.records import Comparison, Outcome, Run, Verdict
 from harness.settings import Against, Settings
@@ -205,6 +205,15 @@ def test_a_damaged_baseline_is_told_where_its_suite_is(
     (tmp_path / "baselines" / folder_of("digits", GONE) / "portable.json").write_text("{")
     rows = list(without_case(settings(tmp_path), store, set(), {selected}, {("digits", CASE)}))
     assert [row.verdict for row, _ in rows] == ([Verdict.ERROR] if told else [])
+
+
+@pytest.mark.parametrize(("folder", "told"), [("digits/*", False), ("*/*", True)], ids=["a suite's", "that of all"])
+def test_a_folder_of_baselines_that_can_not_be_read_is_told_where_its_suite_is(
+    tmp_path: Path, folder: str, *, told: bool
+) -> None:
+    """That of one suite turned the runs of every folder red."""
+    a_suite(tmp_path, "suites/test_digits.py")
+    assert damaged_is_due(folder, tmp_path, {"tests"}, [tmp_path / "suites" / "test_digits.py"]) is told
 
 
 @pytest.mark.parametrize(("against", "before"), [(None, True), (Against("main"), True), (Against("main"), False)])
