@@ -31,7 +31,7 @@ from harness.measured import Measured
 from harness.metrics import Metric, resolve
 from harness.plan import Plan
 from harness.plugin import pytest_collection_modifyitems, pytest_runtest_makereport
-from harness.plugin.benching import CASE, MARKED, Bench
+from harness.plugin.benching import BESIDE_THREADS, CASE, MARKED, Bench
 from harness.plugin.missing import MissingCase, has_baselines
 from harness.plugin.state import STATE, State
 from harness.records import Comparison, Outcome, Result, Verdict
@@ -963,12 +963,38 @@ def test_no_case_is_measured_beside_another_thread(tmp_path: Path, monkeypatch: 
         other = pool.submit(used, case)
         try:
             assert begun.wait(60)
-            with pytest.raises(pytest.fail.Exception, match="can't be measured in several threads at a time"):
+            with pytest.raises(pytest.fail.Exception, match=BESIDE_THREADS):
                 used(case)
         finally:
             over.set()
         assert other.result().result is decision.result, "a thread of one's own may measure"
     assert made == [decision]
+
+
+def test_that_another_thread_measures_is_no_failure_that_a_mark_expects(tmp_path: Path) -> None:
+    """One that passes by now was green under a strict mark: its second thread failed, as if the mark expected that."""
+    case = Case(tiny_onnx_model(tmp_path), as_pipeline(reference), cpu)
+    said: list[str] = []
+    state = SimpleNamespace(objected=set(), xfailed=set(), failed=lambda item, case, reason: said.append(reason))
+    item = item_of(case)
+    item.path, item.nodeid = tmp_path / "test_m.py", "test_m.py::test_it"
+    item.config = SimpleNamespace(option=SimpleNamespace(), stash={STATE: state})
+    decision = SimpleNamespace(fails=False)
+    item.stash[CASE] = SimpleNamespace(called=True, ended=True, broken=None, decision=decision)
+
+    def body() -> None:
+        pytest.fail(BESIDE_THREADS, pytrace=False)
+
+    hook = pytest_runtest_makereport(item, pytest.CallInfo.from_call(body, "call"))
+    next(hook)
+    report = pytest.TestReport(item.nodeid, ("test_m.py", 1, "test_it"), {}, "skipped", None, "call")
+    report.wasxfail = "known to lie"
+    with pytest.raises(StopIteration):
+        hook.send(report)
+    assert report.failed
+    assert report.longreprtext == BESIDE_THREADS
+    assert not hasattr(report, "wasxfail"), "pytest would count it as expected"
+    assert said == [f"the test failed: Failed: {BESIDE_THREADS}"], "the record has it"
 
 
 def test_a_case_that_is_gone_is_one_row_where_its_test_is_run_again(

@@ -16,11 +16,15 @@ from harness.plugin.timed_test import TEST, TimedItem, disabled, expected, tell
 from harness.settings import Decision
 from harness.timed_test import TimedTest
 
-__all__ = ["BESIDE_OTHERS", "CASE", "MARKED", "Bench", "measure"]
+__all__ = ["BESIDE_OTHERS", "BESIDE_THREADS", "CASE", "MARKED", "Bench", "measure"]
 
 BESIDE_OTHERS = (
     "harness cases can't be timed under pytest-xdist: processes beside each other disturb each other; run the suites "
     "without -n, in a run of their own"
+)
+BESIDE_THREADS = (
+    "harness cases can't be measured in several threads at a time: they disturb each other; run the suites without "
+    "--parallel-threads, in a run of their own"
 )
 CASE = pytest.StashKey["Bench"]()
 """Where an item carries the one that its test was given."""
@@ -59,11 +63,7 @@ class Bench:
             raise SuiteError(f"{self._item.nodeid}: bench measures the test's own case, {own}, and was given {case}")
         self.called = True
         if not self._state.measuring.acquire(blocking=False):
-            pytest.fail(
-                "harness cases can't be measured in several threads at a time: they disturb each other; run the suites "
-                "without --parallel-threads, in a run of their own",
-                pytrace=False,
-            )
+            pytest.fail(BESIDE_THREADS, pytrace=False)
         try:
             # As pytest finds it, which reads the marks once more when the test is over.
             marked = self._item.stash.get(xfailed_key, None) or evaluate_xfail_marks(self._item)

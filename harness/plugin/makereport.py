@@ -8,7 +8,7 @@ import pytest
 
 from harness.grid import Case
 from harness.names import TEST_FAILED
-from harness.plugin.benching import BESIDE_OTHERS, CASE, MARKED, Bench
+from harness.plugin.benching import BESIDE_OTHERS, BESIDE_THREADS, CASE, MARKED, Bench
 from harness.plugin.cases import case_of, put_properties, suite_of
 from harness.plugin.selection import only_shows
 from harness.plugin.state import STATE
@@ -38,6 +38,8 @@ def settle(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
         return
     unmeasured = used is None or not used.called
     empty = report.when == "call" and report.passed and used is not None and used.decision is None
+    if hasattr(report, "wasxfail") and call.excinfo is not None and str(call.excinfo.value) == BESIDE_THREADS:
+        _fail(report, BESIDE_THREADS)  # no failure that a mark expects
     if hasattr(report, "wasxfail") and not empty:  # a mark excuses a failure, and no pass that measured nothing
         if report.skipped and unmeasured:
             _leave_out(item, case, report, f"xfail: {report.wasxfail}")
