@@ -912,6 +912,15 @@ def test_nothing_is_timed_beside_other_processes(tmp_path: Path) -> None:
     assert not (folder.path / "reports").exists()
 
 
+def test_what_is_left_out_beside_other_processes_is_not_red(tmp_path: Path) -> None:
+    """--benchmark-disable leaves all of them out, and one with a mark that runs none was red under pytest-xdist."""
+    mark = "@pytest.mark.xfail(run=False, reason='ends the process')\n"
+    folder = project(tmp_path, f"import pytest\n\n\n{mark}def test_sum(benchmark):\n    benchmark(sum, [1])\n")
+    code, text = folder.pytest("suites", "-n1", "--benchmark-disable")
+    assert code == 0, text
+    assert "1 xfailed" in text
+
+
 @pytest.mark.parametrize("parameters", [("a b", "a-b"), ("<", "<=")])
 def test_two_tests_with_one_name(parameters: tuple[str, str]) -> None:
     """Signs are no part of a name. The cure says how parameters get names."""

@@ -12,7 +12,7 @@ from harness.plugin.benching import BESIDE_OTHERS, BESIDE_THREADS, CASE, MARKED,
 from harness.plugin.cases import case_of, put_properties, suite_of
 from harness.plugin.selection import only_shows
 from harness.plugin.state import STATE
-from harness.plugin.timed_test import expected, unexcused
+from harness.plugin.timed_test import TEST, disabled, expected, unexcused
 from harness.timed_test import TimedTest
 
 __all__ = ["settle"]
@@ -26,7 +26,7 @@ def settle(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
     if case is None or only_shows(item.config):
         return  # nothing is measured
     if hasattr(item.config, "workerinput"):  # no process of pytest-xdist's begins a run of its own
-        if hasattr(report, "wasxfail"):
+        if hasattr(report, "wasxfail") and not (TEST in item.stash and disabled(item.config)):
             _fail(report, BESIDE_OTHERS)  # no failure that a mark expects
         return
     state = item.config.stash[STATE]
