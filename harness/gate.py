@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import functools
-import re
 import shlex
-import warnings
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.amending import gone_of_commit
 from harness.baseline.records import Portable
 from harness.baseline.store import Store, folder_of
 from harness.comparing import Comparing, WithBaselines
+from harness.due import damaged_is_due, defines, is_due, python_files
 from harness.errors import BaselineError
 from harness.grid import Case
 from harness.judge import advice, missing
 from harness.judge.words import quoted
-from harness.measure.sources import sources
-from harness.names import suite_name, within
 from harness.records import Comparison, Outcome, Result, Run, Verdict
 from harness.report.trust import tree_note
 from harness.settings import Settings
@@ -27,13 +23,11 @@ from harness.timed_test import TimedTest
 from harness.units import plural
 
 __all__ = [
-    "damaged_is_due",
     "gate",
     "going_by",
     "gone",
     "lacking",
     "left_out",
-    "python_files",
     "shared_suite",
     "undone",
     "unmeasured",
@@ -43,7 +37,6 @@ __all__ = [
 
 DECIDED = {Verdict.UNCHANGED, Verdict.IMPROVED, Verdict.REGRESSED, Verdict.MISSING, Verdict.INVALID, Verdict.ERROR}
 LOG_LINES = 15
-TAKEN = ("bench", "benchmark")  # the fixtures by which a test is a case
 
 
 def gate(settings: Settings, result: Result, comparisons: Sequence[Comparison]) -> tuple[bool, str]:
@@ -195,7 +188,7 @@ def shared_suite(comparing: Comparing, root: Path, result: Result) -> str | None
     own, other = (one.partition("::")[0] for one in (result.nodeid, portable.nodeid))
     if own == other or not (root / other).is_file() or (root / other).resolve() == (root / own).resolve():
         return None
-    if not _defines(root / other, portable.nodeid, star=True):
+    if not defines(root / other, portable.nodeid, star=True):
         return None
     return (
         f"{portable.case_id}: its baseline is that of {other}: {own} and {other} would both be the suite "
@@ -224,74 +217,10 @@ def without_case(
             (found.suite, found.case_id) not in selected
             and found.case_id.rsplit("/", 1)[-1] not in absent
             and not settings.allows(found.case_id)
-            and _is_due(found, settings.root, nodeids, files)
+            and is_due(found, settings.root, nodeids, files)
         ):
             for comparison in missing([found], selected):
                 yield (gone_of_commit(comparison) if settings.revision else comparison), found
-
-
-def damaged_is_due(folder: str, root: Path, nodeids: Iterable[str], files: Iterable[Path]) -> bool:
-    """Whether a run of these files and folders is told of a damaged baseline, of which its folder (see `Store.each`) is
-    known: of the project's `files`, one of its suite that takes a fixture of cases lies in them, or there is none.
-    """
-    suite = folder.partition("/")[0]
-    own = [path for path in files if folder_of(suite_name(path), "").partition("/")[0] == suite]
-    own = [path for path in own if _has(path, lambda part: isinstance(part, ast.arg) and part.arg in TAKEN, "bench")]
-    places = [path.relative_to(root).as_posix() for path in own]
-    return not places or any(within(place, nodeid) for place in places for nodeid in nodeids)
-
-
-def python_files(root: Path) -> list[Path]:
-    """Those of a project."""
-    return [one for one in sources(root) if one.suffix == ".py" and one.is_file()]
-
-
-def _is_due(baseline: Portable, root: Path, nodeids: set[str], files: Callable[[], Iterable[Path]]) -> bool:
-    """Whether a run of these files and folders should have found the case of a baseline: its test lies in one of
-    them, or is nowhere any more.
-
-    A baseline names the file in which its case was accepted last. Where that is gone, the test is where another file of
-    the same suite defines it: so the folder that it left does not miss it, and the one that it came to does. One that
-    imports all of another file names no test, and hides no case that is lost.
-    """
-    file = baseline.nodeid.partition("::")[0]
-    if (root / file).is_file():
-        return any(within(file, nodeid) for nodeid in nodeids)
-    places = [
-        path.relative_to(root).as_posix()
-        for path in files()
-        if suite_name(path) == baseline.suite and _defines(path, baseline.nodeid)
-    ]
-    return not places or any(within(place, nodeid) for place in places for nodeid in nodeids)
-
-
-def _defines(path: Path, nodeid: str, *, star: bool = False) -> bool:
-    """Whether a file defines, assigns or imports the name of a node id's test; with `star`, to import all that another
-    file has, which may be the test as well, counts.
-    """
-    test = nodeid.partition("::")[2].partition("[")[0].rpartition("::")[2]
-    wanted = {test, "*"} if star else {test}
-    return _has(path, lambda part: not wanted.isdisjoint(_bound(part)), rf"\bdef {re.escape(test)}\(")
-
-
-def _has(path: Path, fits: Callable[[ast.AST], bool], pattern: str) -> bool:
-    """Whether a part of a file fits; of one that can't be parsed, whether its text has the pattern."""
-    source = path.read_bytes()
-    try:
-        with warnings.catch_warnings(action="ignore"):  # they are for those who run the file
-            tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return re.search(pattern, source.decode("utf-8", "replace")) is not None
-    return any(map(fits, ast.walk(tree)))
-
-
-def _bound(node: ast.AST) -> Iterator[str]:
-    """The names that a part of a file binds to what may be a test; a module, as `import` gives, is none."""
-    match node:
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
-            yield name
-        case ast.ImportFrom(names=names):
-            yield from (one.asname or one.name for one in names)
 
 
 def unmeasured(case: Case | TimedTest, suite: str, nodeid: str, reason: str) -> Result:

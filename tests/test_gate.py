@@ -9,7 +9,8 @@ import pytest
 
 from harness.baseline.store import Store, folder_of
 from harness.comparing import Nothing, WithBaselines
-from harness.gate import damaged_is_due, gate, gone, left_out, shared_suite, undone, without_case
+from harness.due import damaged_is_due
+from harness.gate import gate, gone, left_out, shared_suite, undone, without_case
 from harness.plan import Plan
 from harness.records import Comparison, Outcome, Run, Verdict
 from harness.settings import Against, Settings
@@ -191,10 +192,14 @@ def test_a_damaged_baseline_is_an_error_of_its_own(tmp_path: Path, store: Store,
         ("src/digits.py", "COUNT = 10\n", "tests", True),
         ("src/digits.py", "# see the benchmark\nCOUNT = 10\n", "tests", True),
         ("suites/test_digits.py", "def test_it(benchmark): print 'of another Python'\n", "tests", False),
+        ("suites/test_digits.py", "@mark.benchmark(group='x')\ndef test_it(timed): ...\n", "tests", False),
+        ("suites/test_digits.py", "pytestmark = mark.usefixtures('benchmark')\n", "tests", False),
+        ("suites/test_digits.py", "@harness.grid(model=[digits])\ndef test_it(case, timed): ...\n", "tests", False),
+        ("suites/test_digits.py", "from common import test_inference\n", "tests", False),
     ],
     ids=[
         *("its folder", "its file", "another folder", "moved away", "no suite of its name", "a module of its name"),
-        *("one that names a benchmark", "one that can't be parsed"),
+        *("one that names a benchmark", "one that can't be parsed", "by a mark", "by a name", "a grid", "imported"),
     ],
 )
 def test_a_damaged_baseline_is_told_where_its_suite_is(

@@ -53,6 +53,7 @@ ORDER = (
     "harness.trees",
     "harness.comparing",
     "harness.updating",
+    "harness.due",
     "harness.gate",
     "harness.session",
     "harness.testing",

@@ -309,19 +309,21 @@ def test_tests_in_what_only_looks_like_a_folder_of_suites_are_told(
 
 
 @pytest.mark.parametrize(
-    ("here", "options", "ends"),
+    ("here", "place", "options", "ends"),
     [
-        ("ml", {"baseline": "strict"}, True),
-        (".", {"baseline": "strict"}, False),
-        ("ml", {"baseline": "strict", "benchmark_disable": True}, False),
-        ("ml", {}, False),
+        ("ml", "suites", {"baseline": "strict"}, True),
+        (".", "suites", {"baseline": "strict"}, False),
+        (".", "tests", {"baseline": "strict"}, True),
+        ("ml", "suites", {"baseline": "strict", "benchmark_disable": True}, False),
+        ("ml", "suites", {}, False),
     ],
-    ids=["beside them", "elsewhere", "benchmarks are disabled", "no verdicts by name"],
+    ids=["beside them", "elsewhere", "without suites", "benchmarks are disabled", "no verdicts by name"],
 )
 def test_tests_that_are_no_cases_end_a_gate_that_was_called_beside_them(
-    tmp_path: Path, here: str, options: dict[str, object], *, ends: bool
+    tmp_path: Path, here: str, place: str, options: dict[str, object], *, ends: bool
 ) -> None:
     """From elsewhere they may rightly be ordinary ones, which were an error, and so were those that measure nothing."""
+    (tmp_path / place).mkdir(exist_ok=True)
     item = collected(tmp_path, "benchmark", **options)
     item.path = tmp_path / "ml" / "suites" / "test_x.py"
     item.config.invocation_params.dir = tmp_path / here

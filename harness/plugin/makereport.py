@@ -12,7 +12,7 @@ from harness.plugin.benching import BESIDE_OTHERS, BESIDE_THREADS, CASE, MARKED,
 from harness.plugin.cases import case_of, put_properties, suite_of
 from harness.plugin.selection import only_shows
 from harness.plugin.state import STATE
-from harness.plugin.timed_test import TEST, disabled, expected, unexcused
+from harness.plugin.timed_test import TEST, disabled, expected, open_gate, unexcused
 from harness.timed_test import TimedTest
 
 __all__ = ["settle"]
@@ -23,6 +23,8 @@ def settle(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
     of the case: that it was left out, and why, or that it failed although its verdict does not.
     """
     case = case_of(item)
+    if case is None and hasattr(report, "wasxfail") and (text := open_gate(item.config, [item])):
+        _fail(report, text)  # under pytest-xdist, where the run does not end; it is no failure that a mark expects
     if case is None or only_shows(item.config):
         return  # nothing is measured
     if hasattr(item.config, "workerinput"):  # no process of pytest-xdist's begins a run of its own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import pytest
 
 from harness.baseline.records import Portable
 from harness.baseline.store import Store
+from harness.due import damaged_is_due, python_files
 from harness.errors import BaselineError, Regression
 from harness.names import within
 from harness.records import Comparison
@@ -22,17 +22,22 @@ if TYPE_CHECKING:
 __all__ = ["MissingCase", "has_baselines"]
 
 
-def has_baselines(settings: Settings, folders: Collection[str], deselected: Collection[tuple[str, str]]) -> bool:
+def has_baselines(
+    settings: Settings, folders: Collection[str], suites: Collection[str], deselected: Collection[tuple[str, str]]
+) -> bool:
     """Whether there is something to miss in a run that has no case at all: a suite's file may be gone.
 
-    `folders` are those that were selected, `deselected` the cases, by suite and id, that were left out of them. Where
-    the revision that holds the baselines is not known, or has none, those of the working tree tell: the session that
-    they begin says what is wrong with it.
+    `folders` are those that were selected, `suites` those of suites, `deselected` the cases, by suite and id, that were
+    left out. Raises `BaselineError` where suites were selected and the revision that holds the baselines is not known,
+    or has none.
     """
     store = Store(settings.baselines) if settings.baselines.is_dir() else None
     if settings.revision:
-        with suppress(BaselineError):  # it may stand in addopts, and is no matter of ordinary tests
+        try:
             store = Store.at_revision(settings.baselines, settings.revision)
+        except BaselineError:  # it may stand in addopts, and is no matter of ordinary tests
+            if any(within(one, each) or within(each, one) for one in suites for each in folders):
+                raise
     if store is None:
         return False
     damaged = []
@@ -43,8 +48,6 @@ def has_baselines(settings: Settings, folders: Collection[str], deselected: Coll
             return True
     if deselected or not damaged:
         return False
-    from harness.gate import damaged_is_due, python_files  # with them come the judge and scipy
-
     files = python_files(settings.root)
     return any(damaged_is_due(folder, settings.root, folders, files) for folder in damaged)
 

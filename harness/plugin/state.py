@@ -143,7 +143,8 @@ class State:
         if only_shows(self._config) or not (settings.gates and sees_all(self._config)):
             return []
         folders = folders_of(self._config)
-        if not (items or has_baselines(settings, folders, self._deselected)):
+        suites = self._config.getini("harness_suites")
+        if not (items or has_baselines(settings, folders, suites, self._deselected)):
             return []
         present = self._items.keys() | self._reserved | self._deselected
         return [

@@ -106,13 +106,17 @@ def unjudged(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
 
 
 def open_gate(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
-    """What of it ends a run, "" where nothing does: verdicts were asked for by name, and the tests would be cases if
-    pytest's rootdir were the folder where it was called. Others may rightly be none.
+    """What of it ends a run, "" where nothing does: verdicts were asked for by name, and no folder of suites is where
+    pytest's rootdir has them, or the tests would be cases if it were the folder where pytest was called. Others may
+    rightly be none.
     """
     if not is_gate(config) or only_shows(config):
         return ""
-    folders = [config.invocation_params.dir / folder for folder in config.getini("harness_suites")]
-    text = unjudged(config, [item for item in items if any(item.path.is_relative_to(one) for one in folders)])
+    known = config.getini("harness_suites")
+    if any((config.rootpath / folder).is_dir() for folder in known):
+        folders = [config.invocation_params.dir / folder for folder in known]
+        items = [item for item in items if any(item.path.is_relative_to(one) for one in folders)]
+    text = unjudged(config, items)
     return text if text and not disabled(config) else ""
 
 
