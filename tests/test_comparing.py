@@ -258,9 +258,10 @@ def test_a_metric_in_another_unit_is_not_compared_in_turns() -> None:
     assert verdicts(with_tree().compare(now, alike, metrics))["value"] is Verdict.IMPROVED
 
 
-def test_what_an_evaluation_tells_of_other_data_is_not_compared_in_turns() -> None:
-    """It was worse, or unchanged, beside an accuracy that was not compared."""
-    metrics = {**METRICS, "wer": Metric("wer", "share", "lower", tolerance=0.05)}
+@pytest.mark.parametrize("accuracy", [METRICS["accuracy"], METRICS["accuracy"].with_tolerance()], ids=["held", "free"])
+def test_what_an_evaluation_tells_of_other_data_is_not_compared_in_turns(accuracy: Metric) -> None:
+    """It was worse, or unchanged, beside an accuracy that was not compared, be it held to a limit or not."""
+    metrics = {**METRICS, "accuracy": accuracy, "wer": Metric("wer", "share", "lower", tolerance=0.05)}
     now = in_turns({"accuracy": (0.5,), "wer": (0.2,)})
     before = in_turns({"accuracy": (0.5,), "wer": (0.1,)}, workload={**WORKLOAD, "evaluation": "3333"})
     rows = {row.metric: row for row in with_tree().compare(now, before, metrics)}

@@ -97,10 +97,17 @@ def test_an_evaluation_that_samples_gives_a_student_the_same_each_time() -> None
 
 def test_an_evaluation_that_gives_no_number_of_a_student_is_told() -> None:
     """The fact that no record could hold was told, and neither its cause nor its cure."""
-    model = dataclasses.replace(TINY, evaluate=lambda _: Evaluation(float("nan"), np.ones(4), "broken"))
-    words = r"evaluate of tiny gives nan for the teacher or a student, .* lower Training\.learning_rate"
-    with pytest.raises(PreparationError, match=words):
-        distill._accuracy_of(model, STUDENT.load())
+    more = [np.float32("nan"), np.float32(0)]
+
+    def evaluate(predict: Any) -> Evaluation:
+        added = more.pop(0)
+        predict({name: array + added for name, array in TINY.inputs(4, 0).items()})
+        return Evaluation(float("nan"), np.ones(4), "broken")
+
+    model = dataclasses.replace(TINY, evaluate=evaluate)
+    for words in (r"hold NaN .* lower Training\.learning_rate", "are finite, so mend the evaluate"):
+        with pytest.raises(PreparationError, match=f"gives nan for the teacher or a student: the outputs {words}"):
+            distill._accuracy_of(model, STUDENT.load())
 
 
 def test_a_teacher_that_counts_for_nothing_gives_no_gain() -> None:

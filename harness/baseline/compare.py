@@ -61,14 +61,16 @@ def _with_data(row: Comparison, result: Result, baseline: Baseline, metrics: Map
     """A comparison that holds nothing that an evaluation tells of its data against the same of other data. The judge
     looks at the data of portable metrics alone.
     """
-    metric, portable, measurement = metrics.get(row.metric), baseline.portable, result.measurement(row.metric)
-    if metric is None or portable is None or measurement is None or row.verdict not in _COMPARED:
+    metric, portable = metrics.get(row.metric), baseline.portable
+    if metric is None or portable is None or row.verdict not in _COMPARED:
         return row
-    # What is derived has a value of each launch; a run's record does not hold by which function.
-    if metric.name in _BUILT_IN or metric.portable or metric.derive or len(measurement.values) > 1:
+    if metric.name in _BUILT_IN or metric.portable or metric.derive:
         return row
     # The data are kept with the portable values: where none is judged by them, accepting a run would not replace them.
-    judged = [one for name, one in metrics.items() if one.gates and name in portable.values]
+    # A run or a tree that stands for a baseline has no date, and nobody accepts another one in its place.
+    judged = [
+        one for name, one in metrics.items() if name in portable.values and (one.gates or not portable.accepted.when)
+    ]
     if not any("evaluation" in changed_parts(one, result.workload, portable.workload) for one in judged):
         return row
     reason = (

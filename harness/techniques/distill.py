@@ -206,20 +206,24 @@ def _accuracy_of(model: Model, network: Any) -> float:
 
     # What a network keeps of a call made in inference mode could be in no later training.
     session = TorchSession("eager", network, network, torch.device("cpu"), guard=torch.no_grad)
-    names = list(model.inputs(1, 0))
+    names, asked = list(model.inputs(1, 0)), list[Predictor]()
 
     def predict(inputs: Mapping[str, Any]) -> dict[str, Any]:
         # A call of few examples is not filled up: whoever evaluates one at a time would pay for a whole batch of each.
         size = min(BATCH, len(next(iter(inputs.values())))) if model.batchable else None
-        return Predictor(session, size, keep=0, names=names)(inputs)
+        asked.append(Predictor(session, size, keep=0, names=names))
+        return asked[-1](inputs)
 
     seed_generators()
     value = float(model.evaluate(predict).value)
     if not math.isfinite(value):
-        raise PreparationError(
-            f"evaluate of {model.name} gives {value} for the teacher or a student, which has no gain then: its outputs "
-            "hold NaN or infinity; where training diverged, lower Training.learning_rate"
+        broken = any(any(one.not_finite.values()) for one in asked)
+        cause = (
+            "the outputs hold NaN or infinity; where training diverged, lower Training.learning_rate"
+            if broken
+            else "the outputs are finite, so mend the evaluate, as where it divides by 0"
         )
+        raise PreparationError(f"evaluate of {model.name} gives {value} for the teacher or a student: {cause}")
     return value
 
 

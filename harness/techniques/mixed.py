@@ -139,6 +139,11 @@ def quantize_within(
     if not 0 <= max_drop < 1:
         raise SuiteError(f"{name}(max_drop={max_drop}): give the accuracy that may be lost, such as 0.01 for one point")
     probe, always = Probe(deployment), quantizer.named(keep)
+    if not math.isfinite(probe.accuracy):
+        raise PreparationError(
+            f"{name}(max_drop={max_drop}): evaluate of {deployment.model.name} gives {probe.accuracy} for the network "
+            "before it is quantized, from which nothing can fall; mend it, or leave out max_drop"
+        )
     network = quantizer.network(always)
     kept, drop = always, probe.drop(network)
     if not drop <= max_drop + ROUNDING:
