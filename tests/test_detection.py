@@ -199,10 +199,11 @@ def test_the_document_says_how_many_were_made_beside_a_neighbour() -> None:
     }
     assert not any(row["alarms"] for rows in identical.values() for row in rows), "say which"
     in_turns = sum(map(counted, identical["against"]))
+    planted = sum(counted(row) for row in busy if row["mode"] == "against" and row["planted_percent"])
     stored = sum(counted(row) for row in busy if row["mode"] == "baseline")
-    assert f"200 identical comparisons in turns, of which {in_turns} are there, and " in document
-    assert f"60 against baselines, of which {stored} are." in document
-    assert f"**No alarm in {in_turns} identical ones so far" in document
+    assert f"slow-downs in turns, {planted} of the 40 of 2.5 and 5 %, and " in document
+    assert f"verdicts against baselines, {stored} of 60." in document
+    assert f"**No alarm in the {in_turns} identical ones that were aimed at" in document
     assert f"No alarm in {sum(map(counted, identical['baseline']))} identical ones (" in document
 
 
