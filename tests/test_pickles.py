@@ -117,7 +117,9 @@ def runs_code(call: ast.Call) -> bool:
         return said.get("allow_pickle") != "False"
     if name == "torch.load":
         return said.get("weights_only") != "True"
-    return name in ("pickle.load", "pickle.loads", "pickle.Unpickler", "torch.export.load") or "aoti" in name.lower()
+    if re.search("aoti_load|AOTIModel", name):
+        return True
+    return name in ("pickle.load", "pickle.loads", "pickle.Unpickler", "torch.export.load")
 
 
 def test_only_the_served_networks_of_torch_are_code() -> None:
