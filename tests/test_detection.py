@@ -207,6 +207,19 @@ def test_the_document_says_how_many_were_made_beside_a_neighbour() -> None:
     assert f"No alarm in {sum(map(counted, identical['baseline']))} identical ones (" in document
 
 
+def test_the_readme_says_what_the_long_run_found_in_turns() -> None:
+    document = " ".join((detection.ROOT / "README.md").read_text(encoding="utf-8").split())
+    rows = [row for row in list(Kept.read(COMMITTED).rows().values())[-1] if row["tool"] == "harness"]
+    rows = [row for row in rows if (row["mode"], row["tolerance"]) == ("against", 0.01)]
+    identical = [row for row in rows if not row["planted_percent"]]
+    assert sum(row["alarms"] for row in identical) == 0
+    busy = sum(counted(row) for row in identical if row["load"] == "busy")
+    assert f"In {sum(map(counted, identical))} comparisons of identical code in turns, {busy} of them" in document
+    slower = [row for row in rows if (row["planted_percent"], row["load"]) == (2.5, "idle")]
+    found, made = sum(row["alarms"] for row in slower), sum(map(counted, slower))
+    assert f"of {made} slow-downs of 2.5 % on the idle machine it found {found}" in document
+
+
 def test_the_document_says_where_the_seconds_that_were_aimed_at_are_missed() -> None:
     document = " ".join((detection.ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8").split())
     rows = list(Kept.read(COMMITTED).rows().values())[-1]
