@@ -15,17 +15,8 @@ from harness.baseline.store import Store
 from harness.errors import BaselineError
 from harness.facts import UNIT, counts, moved
 from harness.judge import Prior, fresh_launches
-from harness.judge.against import (
-    DEFAULT_SPREAD,
-    METRIC,
-    _counted,
-    _logs,
-    _row,
-    compare_against,
-    expected,
-    more_launches,
-)
-from harness.judge.prior import Spread, fit_spread, pooled
+from harness.judge.against import DEFAULT_SPREAD, METRIC, _row, compare_against, more_launches, own_spread
+from harness.judge.prior import Spread, fit_spread
 from harness.judge.scope import changed_parts
 from harness.measure.environment import UNTOLD
 from harness.measure.tree import Tree
@@ -225,11 +216,9 @@ class WithTree:
         return (self._timed(result, previous, spread, metrics), *rest)
 
     def _learn(self, result: Result) -> None:
-        """Take a case into the usual spread, which is `spread_of` all cases so far: each of them is looked at once."""
-        counted = _counted(result.launches, fresh=False)
-        if len(counted) > 1:
-            own = pooled([_logs(counted)])
-            self._spreads.append(Spread(own.variance / expected(counted), own.freedom))
+        """Take a case into the usual spread, as `judge.against.spread_of` all cases so far: each is looked at once."""
+        if own := own_spread(result.launches):
+            self._spreads.append(own)
             self._usual = fit_spread(self._spreads, DEFAULT_SPREAD)
 
     def _failed(self, result: Result, previous: Result) -> Comparison:

@@ -9,9 +9,9 @@ import os
 import subprocess
 from pathlib import Path
 
-__all__ = ["git_variables", "ignored", "in_another_repository", "is_own", "run_git"]
+__all__ = ["GIT_SECONDS", "git_variables", "ignored", "in_another_repository", "is_own", "run_git"]
 
-_SECONDS = 120.0
+GIT_SECONDS = 120.0
 
 _OF_A_CALLER = {
     "GIT_COMMON_DIR",
@@ -62,5 +62,5 @@ def in_another_repository(top: Path, path: Path) -> bool:
 def ignored(top: Path, path: Path) -> bool:
     """Whether git is told to ignore a file: then it is none of the project's sources, wherever it lies."""
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        return run_git(top, "check-ignore", "--quiet", str(path), seconds=_SECONDS).returncode == 0
+        return run_git(top, "check-ignore", "--quiet", str(path), seconds=GIT_SECONDS).returncode == 0
     return False

@@ -179,8 +179,7 @@ def test_each_case_in_turns_is_looked_at_once_for_the_spread_of_those_after_it(m
         spreads.append(spread)
         return 0
 
-    for module in ("comparing", "judge.against"):
-        monkeypatch.setattr(f"harness.{module}.pooled", looked, raising=False)
+    monkeypatch.setattr("harness.judge.against.pooled", looked)
     monkeypatch.setattr(comparing, "more_launches", asked)
     for case in cases:
         for _ in "123":

@@ -30,7 +30,16 @@ from harness.records import Comparison, Estimate, Launch, Result, Scalar, Verdic
 from harness.settings import Against
 from harness.units import percent, with_interval
 
-__all__ = ["DEFAULT_SPREAD", "Judged", "compare_against", "expected", "judge_launches", "more_launches", "spread_of"]
+__all__ = [
+    "DEFAULT_SPREAD",
+    "Judged",
+    "compare_against",
+    "expected",
+    "judge_launches",
+    "more_launches",
+    "own_spread",
+    "spread_of",
+]
 
 BETWEEN = 0.004
 """Standard deviation between launches of identical work that is expected beside what their rounds explain."""
@@ -53,9 +62,16 @@ class Judged:
 
 def spread_of(results: Iterable[Result]) -> Spread:
     """How the variance of paired launches compares with what is expected, learnt from the cases of this run so far."""
-    every = [counted for result in results if len(counted := _counted(result.launches, fresh=False)) > 1]
-    ratios = [(pooled([_logs(counted)]), expected(counted)) for counted in every]
-    return fit_spread([Spread(own.variance / usual, own.freedom) for own, usual in ratios], DEFAULT_SPREAD)
+    return fit_spread([own for result in results if (own := own_spread(result.launches))], DEFAULT_SPREAD)
+
+
+def own_spread(launches: Sequence[Launch]) -> Spread | None:
+    """The same of one case, by itself; None of fewer than two launches."""
+    counted = _counted(launches, fresh=False)
+    if len(counted) < 2:
+        return None
+    own = pooled([_logs(counted)])
+    return Spread(own.variance / expected(counted), own.freedom)
 
 
 def expected(launches: Sequence[Launch]) -> float:

@@ -190,7 +190,7 @@ def versions_of(tree: Tree) -> dict[str, str]:
 
     Of another interpreter than the running one also, as `local:NAME`, a digest of the installer's record of each that
     came from elsewhere than an index (PEP 610), whose version may stay while its code changes, and as `editable:NAME`
-    one of the code of each that is imported from where it lies. The harness is counted already.
+    one of the code of each that is imported from where it lies, but for the harness, which is counted already.
     """
     if tree.python == sys.executable:
         return {**library_versions(), "python": platform.python_version()}

@@ -19,14 +19,13 @@ from pathlib import Path
 
 from harness.errors import AbsentError, SuiteError
 from harness.files import imported_from, locked, write_atomic
-from harness.git import run_git
+from harness.git import GIT_SECONDS, run_git
 from harness.measure.distributions import names_in
 from harness.measure.imports import check_imports
 from harness.worker.protocol import OWN_FOLDERS, SUITE_FOLDERS
 
 __all__ = ["Tree", "commit_of", "git", "worktree"]
 
-GIT_SECONDS = 120.0
 FRESH = "harness-fresh"
 """A file in git's own directory of a finished checkout: what git called edited in it from the start."""
 

@@ -106,9 +106,9 @@ def unjudged(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
 
 
 def open_gate(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
-    """What of it ends a run, "" where nothing does: verdicts were asked for by name, and no folder of suites is where
-    pytest's rootdir has them, or the tests would be cases if it were the folder where pytest was called. Others may
-    rightly be none.
+    """What `unjudged` says where it ends a run, "" where it does not: verdicts were asked for by name, and no folder of
+    suites is where pytest's rootdir has them, or the tests would be cases if it were the folder where pytest was
+    called. Others may rightly be none.
     """
     if not is_gate(config) or only_shows(config):
         return ""

@@ -87,7 +87,7 @@ class Probe:
         predictor = self._predictor(network)
         try:
             value = self._value(predictor)
-        except Exception:
+        except Exception:  # much that scores fails on numbers that are none
             if not any(predictor.not_finite.values()):
                 raise
             return self.accuracy

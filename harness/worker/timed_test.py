@@ -261,7 +261,7 @@ def _settings(root: Path, config: str) -> list[str]:
         return []
     own = (root / name for name in (config, *SETTINGS) if re.search(SETTINGS.get(name, ""), _text(root / name)))
     found = next((file for file in (*own, root / config) if file.exists() and not file.is_dir()), Path(os.devnull))
-    # Elsewhere it does not say where conftests end, and the working tree's lie above a checkout.
+    # A file outside of the tree does not say where conftests end, and the working tree's lie above a checkout.
     return ["-c", str(found), *([] if found.is_relative_to(root) else ["--confcutdir", str(root)])]
 
 
