@@ -51,13 +51,14 @@ JUDGE = (
 )
 """What samples and judges: with another of these, verdicts are another judge's. How artefacts are made, accuracy and
 memory measured, and what was found put into sentences, is none of it."""
-SAME = {"06b6b33fa4b4": "7fe6830c27d3"}
+SAME = {"9e8f92b5b560": "7fe6830c27d3"}
 """A commit up to which these files changed in nothing that earlier verdicts rest on, and the judge that it is: what
 processors other than x86's are called, limits of processor time that control groups set, a suite's own metrics that
 can't be derived, threads that end before they are pinned, the launches of a case whose own time, two minutes, is over
 (no verdict had less than it needs by then), runs of fewer launches than their baseline's blocks have (no verdict had
 one), which calls are kept for pictures, what could have been found where ranks judge, what `harness calibrate` advises,
-which names a metric of an evaluation may have and be judged in turns, and how sentences write a change and its limit.
+which names a metric of an evaluation may have and be judged in turns, how sentences write a change and its limit, and
+that the spread of one case can be asked for by itself.
 """
 NO_BLOCKS = (
     "detection: what else is wanted is against a baseline, whose blocks are not all there: they are made on the idle "
