@@ -37,7 +37,7 @@ def compare_with_baseline(
 
 def as_comparable(row: Comparison, result: Result, baseline: Baseline, metrics: Mapping[str, Metric]) -> Comparison:
     """A comparison that holds no number of the suite's own against one in another unit, or of other evaluation data."""
-    return _with_unit(_with_data(row, result, baseline, metrics), result, baseline, metrics)
+    return _with_unit(_with_data(row, result, baseline, metrics), baseline, metrics)
 
 
 def _with_lengths(row: Comparison, result: Result) -> Comparison:
@@ -73,15 +73,11 @@ def _with_data(row: Comparison, result: Result, baseline: Baseline, metrics: Map
     ]
     if not any("evaluation" in changed_parts(one, result.workload, portable.workload) for one in judged):
         return row
-    reason = (
-        f"{metric.name}: the workload's evaluation changed since the baseline was made, so the two answer different "
-        f'questions; accept the new one with: harness accept --case {quoted(result.case_id)} --reason "…"'
-    )
-    unlike = Verdict.INCOMPARABLE
-    return Comparison(row.suite, row.case_id, row.metric, unlike, reason, unit=row.unit, better=row.better)
+    changed = "the workload's evaluation changed since the baseline was made, so the two answer different questions"
+    return _incomparable(row, changed)
 
 
-def _with_unit(row: Comparison, result: Result, baseline: Baseline, metrics: Mapping[str, Metric]) -> Comparison:
+def _with_unit(row: Comparison, baseline: Baseline, metrics: Mapping[str, Metric]) -> Comparison:
     """A comparison that holds no number against one in another unit. Files of before units were kept do not tell."""
     metric = metrics.get(row.metric)
     kept = baseline.portable if metric and metric.portable else baseline.times
@@ -90,9 +86,13 @@ def _with_unit(row: Comparison, result: Result, baseline: Baseline, metrics: Map
     before = kept.units.get(metric.name, metric.unit)
     if before == metric.unit:
         return row
-    reason = (
-        f"{metric.name}: it is in {metric.unit!r} now, and the baseline's is in {before!r}, so that the two can't be "
-        f'compared; accept the new one with: harness accept --case {quoted(result.case_id)} --reason "…"'
+    return _incomparable(
+        row, f"it is in {metric.unit!r} now, and the baseline's is in {before!r}, so that the two can't be compared"
     )
+
+
+def _incomparable(row: Comparison, why: str) -> Comparison:
+    """The comparison without its numbers, and with the cure: an accepted run is what later ones are held to."""
+    reason = f'{row.metric}: {why}; accept the new one with: harness accept --case {quoted(row.case_id)} --reason "…"'
     unlike = Verdict.INCOMPARABLE
     return Comparison(row.suite, row.case_id, row.metric, unlike, reason, unit=row.unit, better=row.better)
