@@ -570,7 +570,18 @@ def test_what_was_imported_is_told_by_its_file(tmp_path: Path) -> None:
     assert found["family.one"] == str(tmp_path / "parts" / "family" / "one" / "__init__.py")
     assert {"numpy"} <= found.keys()
     assert not {"json", "numpy.linalg", "harness", "harness.worker.imported"} & found.keys()
-    assert set(imported.OURS) == {"__main__", "harness"}
+    assert set(imported.OURS) == {"__main__", "__mp_main__", "harness"}
+
+
+def test_what_multiprocessing_calls_the_child_itself_is_none_of_the_trees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the harness runs from its own repository, each case in turns with a commit was invalid for it."""
+    file = tmp_path / "bootstrap.py"
+    file.touch()
+    as_told(monkeypatch, "bootstrap", file)
+    monkeypatch.setitem(sys.modules, "__mp_main__", sys.modules["bootstrap"])
+    assert {"bootstrap", "__mp_main__"} & imported.imported().keys() == {"bootstrap"}
 
 
 def test_what_a_package_has_from_elsewhere_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 __all__ = ["folder_of", "imported"]
 
-OURS = ("__main__", "harness", __name__.partition(".")[0])
-"""What is told elsewhere, or is no part of a project."""
+OURS = ("__main__", "__mp_main__", "harness", __name__.partition(".")[0])
+"""What is told elsewhere, or is no part of a project. The second is what multiprocessing calls the first."""
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 """Folders of installed packages, which may lie inside of a project, or among the standard library."""
 
